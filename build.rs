@@ -1,0 +1,18 @@
+//! Compiles `proto/` into `OUT_DIR` and emits the descriptor set that reflection serves.
+//! protox is a protobuf compiler in Rust, so that there is no `protoc` to install.
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use prost::Message as _;
+
+const PROTOS: [&str; 2] = ["longrun/v1/operations.proto", "longrun/v1/workers.proto"];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=proto");
+    let descriptors = protox::compile(PROTOS, ["proto"])?;
+    let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    std::fs::write(out.join("longrun.fds"), descriptors.encode_to_vec())?;
+    tonic_prost_build::configure().bytes(".longrun.v1").compile_fds(descriptors)?;
+    Ok(())
+}

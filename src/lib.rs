@@ -1,0 +1,3 @@
+pub mod operation;
+pub mod proto;
+pub mod store;

@@ -1,0 +1,65 @@
+//! What went wrong with an operation, or was noticed on the way.
+
+use std::collections::BTreeMap;
+
+/// Who says that something went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ErrorSource {
+    /// The work itself.
+    Application,
+    /// The service: a limit, a lost worker, a cancel.
+    Service,
+}
+
+/// An error or warning of an operation. Not an error of a call: those are the service's.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct OperationError {
+    /// The application's own code, or one of the service's (the constants here).
+    pub code: String,
+    /// For people; complete by itself.
+    pub message: String,
+    /// Canonical gRPC status code, 1 to 16.
+    pub status_code: u8,
+    /// More facts by name.
+    pub metadata: BTreeMap<String, String>,
+    /// Errors behind this one.
+    pub causes: Vec<OperationError>,
+    /// Who says so.
+    pub source: ErrorSource,
+}
+
+impl OperationError {
+    /// It was not started in time.
+    pub const QUEUE_TIMEOUT: &'static str = "QUEUE_TIMEOUT";
+    /// An attempt took too long.
+    pub const ATTEMPT_TIMEOUT: &'static str = "ATTEMPT_TIMEOUT";
+    /// The operation took too long.
+    pub const DEADLINE_EXCEEDED: &'static str = "DEADLINE_EXCEEDED";
+    /// The worker's session ended during the attempt.
+    pub const WORKER_LOST: &'static str = "WORKER_LOST";
+    /// Somebody cancelled it.
+    pub const CANCELLED: &'static str = "CANCELLED";
+
+    /// Deepest nesting of causes that is accepted.
+    pub const MAX_DEPTH: usize = 8;
+    /// Most errors, causes included, that are accepted in one report.
+    pub const MAX_ERRORS: usize = 1_000;
+
+    /// An error in the service's own words. `status_code` is a canonical gRPC code.
+    pub fn service(code: &str, status_code: u8, message: impl Into<String>) -> Self {
+        Self {
+            code: code.to_owned(),
+            message: message.into(),
+            status_code,
+            metadata: BTreeMap::new(),
+            causes: Vec::new(),
+            source: ErrorSource::Service,
+        }
+    }
+
+    /// The same error with `cause` behind it, if there is one.
+    pub fn caused_by(mut self, cause: Option<Self>) -> Self {
+        self.causes.extend(cause);
+        self
+    }
+}

@@ -1,0 +1,55 @@
+//! The record of a transition.
+
+use super::{Life, StateName};
+
+/// What a transition was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum EventType {
+    /// It was submitted.
+    Submitted = 1,
+    /// A worker started an attempt.
+    Started = 2,
+    /// An attempt failed, timed out or was lost, and another will follow.
+    RetryScheduled = 3,
+    /// The worker gave the lease back.
+    Released = 4,
+    /// Cancelling was asked for while it ran.
+    CancelRequested = 5,
+    /// It is done.
+    Finished = 6,
+}
+
+impl EventType {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Submitted,
+        Self::Started,
+        Self::RetryScheduled,
+        Self::Released,
+        Self::CancelRequested,
+        Self::Finished,
+    ];
+
+    /// The type with that number.
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| *kind as u8 == number)
+    }
+}
+
+/// A transition: what it was and the operation's life just after it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// What it was.
+    pub event_type: EventType,
+    /// The life as of this transition; `life.revision` is the event's number and `life.updated_at` its
+    /// time.
+    pub life: Life,
+}
+
+impl Event {
+    /// The state that it led to.
+    pub fn state(&self) -> StateName {
+        self.life.state.name()
+    }
+}

@@ -1,0 +1,214 @@
+//! Names and numbers that identify things, each parsed once and valid from then on.
+
+use std::fmt;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+/// A name that breaks a rule; reads after "must be".
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be {0}")]
+pub struct InvalidName(pub &'static str);
+
+/// An operation's id, a UUIDv7: ids of one server rise with time.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OperationId(Uuid);
+
+impl OperationId {
+    const RULE: InvalidName = InvalidName("a UUID in lower case with hyphens");
+
+    /// From the id of a resource name. Only the canonical form is taken, so that an operation has one
+    /// name and no more.
+    pub fn parse(text: &str) -> Result<Self, InvalidName> {
+        let canonical = text.len() == 36
+            && text.bytes().enumerate().all(|(at, byte)| match at {
+                8 | 13 | 18 | 23 => byte == b'-',
+                _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
+            });
+        let id = canonical.then(|| Uuid::try_parse(text).ok()).flatten();
+        id.map(Self).ok_or(Self::RULE)
+    }
+
+    /// From a UUID that was made for this purpose.
+    pub const fn from_uuid(uuid: Uuid) -> Self {
+        Self(uuid)
+    }
+
+    /// The 16 bytes, in the order that sorts by time.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+
+    /// From 16 bytes, as stored.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes))
+    }
+
+    /// The resource name, `operations/{id}`.
+    pub fn name(&self) -> String {
+        format!("operations/{self}")
+    }
+}
+
+impl fmt::Display for OperationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_hyphenated().fmt(f)
+    }
+}
+
+impl fmt::Debug for OperationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The id of a worker's session: a UUIDv7, known to the server and to that worker only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(Uuid);
+
+impl SessionId {
+    /// From a UUID that was made for this purpose.
+    pub const fn from_uuid(uuid: Uuid) -> Self {
+        Self(uuid)
+    }
+
+    /// From the text that the worker was given.
+    pub fn parse(text: &str) -> Option<Self> {
+        Uuid::try_parse(text).ok().map(Self)
+    }
+
+    /// The 16 bytes, as stored.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+
+    /// From 16 bytes, as stored.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes))
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_hyphenated().fmt(f)
+    }
+}
+
+/// A validated text that is cheap to clone.
+macro_rules! name {
+    ($(#[$doc:meta])* $type:ident, $rule:literal, $valid:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $type(Arc<str>);
+
+        impl $type {
+            /// Takes `text` if it keeps the rule.
+            pub fn parse(text: &str) -> Result<Self, InvalidName> {
+                let valid: fn(&str) -> bool = $valid;
+                if valid(text) { Ok(Self(text.into())) } else { Err(InvalidName($rule)) }
+            }
+
+            /// The text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&*self.0, f)
+            }
+        }
+    };
+}
+
+name!(
+    /// Who an operation belongs to. Nothing crosses tenants.
+    TenantId,
+    "a lower-case letter, then up to 62 lower-case letters, digits or hyphens",
+    |text| {
+        text.len() <= 63
+            && text.starts_with(|c: char| c.is_ascii_lowercase())
+            && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+    }
+);
+
+impl TenantId {
+    /// The tenant of every caller while there are no credentials.
+    pub fn default_tenant() -> Self {
+        Self("default".into())
+    }
+}
+
+name!(
+    /// What sort of work an operation is; workers serve kinds.
+    Kind,
+    "a letter, then up to 127 letters, digits, '-', '_' or '.'",
+    |text| {
+        text.len() <= 128
+            && text.starts_with(|c: char| c.is_ascii_alphabetic())
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+    }
+);
+
+name!(
+    /// A worker's name for itself.
+    WorkerId,
+    "1 to 255 printable ASCII characters",
+    |text| (1..=255).contains(&text.len()) && text.bytes().all(|b| matches!(b, b' '..=b'~'))
+);
+
+name!(
+    /// The client's own name for one submission, unique per tenant.
+    IdempotencyKey,
+    "1 to 255 printable ASCII characters",
+    |text| (1..=255).contains(&text.len()) && text.bytes().all(|b| matches!(b, b' '..=b'~'))
+);
+
+/// Whether `key` may be a label's key.
+pub fn valid_label_key(key: &str) -> Result<(), InvalidName> {
+    let valid = key.len() <= 63
+        && key.starts_with(|c: char| c.is_ascii_alphabetic())
+        && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'/'));
+    valid
+        .then_some(())
+        .ok_or(InvalidName("a letter, then up to 62 letters, digits, '-', '_', '.' or '/'"))
+}
+
+/// Whether `value` may be a label's value.
+pub fn valid_label_value(value: &str) -> Result<(), InvalidName> {
+    let valid = value.chars().count() <= 255 && !value.chars().any(char::is_control);
+    valid
+        .then_some(())
+        .ok_or(InvalidName("at most 255 characters, none of them a control character"))
+}
+
+/// The number of an operation's transitions so far: 1, 2, 3, … without gaps. Guards writes and
+/// resumes watches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Revision(pub u64);
+
+impl Revision {
+    /// The one after this.
+    pub const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+/// The number of an execution: 0 before the first, then 1, 2, 3, … It rises with every lease, which
+/// makes it the fencing token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Attempt(pub u32);
+
+impl Attempt {
+    /// The one after this.
+    pub const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}

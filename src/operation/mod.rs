@@ -1,0 +1,48 @@
+//! The rules: what an operation is and how its state may change.
+//!
+//! No I/O, no clock, no randomness, no async, and no import from the rest of this crate: `now`
+//! and chance are arguments. [`transition::decide`] is the only place where a state is assigned.
+//!
+//! ```text
+//!             submit
+//!               │
+//!               ▼          acquire               complete
+//!    ┌──────► QUEUED ───────────────► RUNNING ─────────► SUCCEEDED | PARTIALLY_SUCCEEDED
+//!    │          │                     │  │  │
+//!    │  retry,  │ cancel              │  │  └─ fail (final), attempts used up, deadline ──► FAILED
+//!    │  lost    ├──► CANCELLED        │  │
+//!    │  lease   │                     │  └──── cancel ──► CANCELLING ──► CANCELLED
+//!    └──────────┼─────────────────────┘                       └─ (finished first) ──► its outcome
+//!               └─ queue timeout, deadline ──► FAILED
+//! ```
+//!
+//! Invariants, kept by `decide` and proved by its tests:
+//!
+//! - Every change raises the revision by exactly one; a terminal state never changes.
+//! - The attempt number rises with every lease and never falls: it is the fencing token. A
+//!   report of any attempt but the current one changes nothing.
+//! - A terminal operation has exactly one outcome and a time at which it is purged.
+//!
+//! Read next: [`state`] for the data, [`transition`] for the rules.
+
+pub mod error;
+pub mod event;
+pub mod filter;
+pub mod id;
+pub mod log;
+pub mod payload;
+pub mod retry;
+pub mod settings;
+pub mod state;
+pub mod time;
+pub mod transition;
+
+pub use error::{ErrorSource, OperationError};
+pub use event::{Event, EventType};
+pub use id::{Attempt, IdempotencyKey, Kind, OperationId, Revision, SessionId, TenantId, WorkerId};
+pub use payload::{Payload, PayloadForm, PayloadInfo};
+pub use retry::RetryPolicy;
+pub use settings::Settings;
+pub use state::{Lease, Life, Operation, Outcome, Progress, State, StateName, Submission};
+pub use time::Timestamp;
+pub use transition::{Command, Decision, Rejection, decide};

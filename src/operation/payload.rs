@@ -1,0 +1,85 @@
+//! Bytes with a content type: what goes in and what comes out.
+
+use bytes::Bytes;
+
+/// In which of the wire's forms a payload was given, and is answered again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PayloadForm {
+    /// Any bytes.
+    Data,
+    /// UTF-8 text.
+    Text,
+    /// A JSON text (RFC 8259).
+    Json,
+    /// The value of a `google.protobuf.Any`; its type URL is kept beside.
+    Any,
+}
+
+/// What is known of a payload without its contents.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PayloadInfo {
+    /// The media type (RFC 9110), never empty.
+    pub content_type: String,
+    /// The form that it was given in.
+    pub form: PayloadForm,
+    /// The type URL of an `Any`, verbatim; empty for the other forms.
+    pub type_url: String,
+    /// Size of the contents in bytes.
+    pub size_bytes: u64,
+}
+
+/// A payload with its contents.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Payload {
+    /// All but the contents.
+    pub info: PayloadInfo,
+    /// The contents, exactly as given.
+    pub data: Bytes,
+}
+
+impl Payload {
+    /// A payload of `form` (not `Any`); an empty `content_type` becomes the form's default.
+    pub fn new(form: PayloadForm, content_type: &str, data: Bytes) -> Self {
+        Self::with_type_url(form, content_type, String::new(), data)
+    }
+
+    /// The value of an `Any` under its type URL.
+    pub fn any(content_type: &str, type_url: String, data: Bytes) -> Self {
+        Self::with_type_url(PayloadForm::Any, content_type, type_url, data)
+    }
+
+    /// Bytes whose form follows from what they are: JSON where the content type says so and they
+    /// parse, text where it is `text/*` and they are UTF-8, else data.
+    pub fn sniffed(content_type: &str, data: Bytes) -> Self {
+        let essence =
+            content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let form = if essence == "application/json" || essence.ends_with("+json") {
+            match serde_json::from_slice::<serde::de::IgnoredAny>(&data) {
+                Ok(_) => PayloadForm::Json,
+                Err(_) => PayloadForm::Data,
+            }
+        } else if essence.starts_with("text/") && std::str::from_utf8(&data).is_ok() {
+            PayloadForm::Text
+        } else {
+            PayloadForm::Data
+        };
+        Self::new(form, content_type, data)
+    }
+
+    fn with_type_url(form: PayloadForm, content_type: &str, type_url: String, data: Bytes) -> Self {
+        let content_type = match (content_type, form) {
+            ("", PayloadForm::Data) => "application/octet-stream",
+            ("", PayloadForm::Text) => "text/plain; charset=utf-8",
+            ("", PayloadForm::Json) => "application/json",
+            ("", PayloadForm::Any) => "application/protobuf",
+            (given, _) => given,
+        };
+        let info = PayloadInfo {
+            content_type: content_type.to_owned(),
+            form,
+            type_url,
+            size_bytes: data.len() as u64,
+        };
+        Self { info, data }
+    }
+}

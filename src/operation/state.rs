@@ -1,0 +1,367 @@
+//! The data of an operation: what was submitted, which never changes, and its life, which does.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use super::{
+    Attempt, IdempotencyKey, Kind, OperationError, OperationId, PayloadInfo, Revision, SessionId,
+    Settings, TenantId, Timestamp, WorkerId,
+};
+
+/// One piece of work and its whole life.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Operation {
+    /// What was submitted.
+    pub submission: Arc<Submission>,
+    /// What has become of it.
+    pub life: Life,
+}
+
+/// What was submitted. Never changes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Submission {
+    /// The operation's id.
+    pub id: OperationId,
+    /// Who it belongs to.
+    pub tenant: TenantId,
+    /// What sort of work it is.
+    pub kind: Kind,
+    /// The submitter's labels.
+    pub labels: BTreeMap<String, String>,
+    /// How the service treats it.
+    pub settings: Settings,
+    /// When it was submitted.
+    pub created_at: Timestamp,
+    /// Not to be started before this time; never before `created_at`.
+    pub start_at: Timestamp,
+    /// The key that it was submitted under, with the fingerprint of its content.
+    pub idempotency: Option<Idempotency>,
+    /// The operation that this one tries again.
+    pub retry_of: Option<OperationId>,
+    /// The input, without its contents.
+    pub input: Option<PayloadInfo>,
+}
+
+/// An idempotency key and what was submitted under it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Idempotency {
+    /// The client's name for the submission.
+    pub key: IdempotencyKey,
+    /// SHA-256 over everything that the client chose.
+    pub fingerprint: [u8; 32],
+}
+
+/// The changing part of an operation. Each event holds it as of its transition.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Life {
+    /// Where it is.
+    pub state: State,
+    /// How many transitions there have been.
+    pub revision: Revision,
+    /// The current or last attempt.
+    pub attempt: Attempt,
+    /// How many attempts count against the maximum.
+    pub attempts_used: u32,
+    /// The worker of that attempt.
+    pub worker: Option<WorkerId>,
+    /// The report that ended that attempt, if a report did: sent again, it changes nothing.
+    pub closed_by: Option<Report>,
+    /// When the latest transition was made.
+    pub updated_at: Timestamp,
+    /// When the first attempt started.
+    pub started_at: Option<Timestamp>,
+    /// The latest progress as of the latest transition.
+    pub progress: Option<Progress>,
+    /// Why the last attempt failed, while another is to follow or under way.
+    pub last_error: Option<OperationError>,
+    /// The first cancel, if there was one.
+    pub cancel: Option<CancelRequest>,
+}
+
+/// A place in the life cycle with the data that it needs.
+#[derive(Clone, Debug, PartialEq)]
+pub enum State {
+    /// Waiting for a worker.
+    Queued {
+        /// Not to be started before this time.
+        not_before: Timestamp,
+    },
+    /// A session holds the lease and executes.
+    Running {
+        /// Who executes.
+        lease: Lease,
+    },
+    /// Cancelling was asked for.
+    Cancelling {
+        /// Who executes.
+        lease: Lease,
+        /// When the grace period ends.
+        grace_until: Timestamp,
+    },
+    /// Terminal.
+    Done {
+        /// How it ended.
+        outcome: Outcome,
+        /// When it ended.
+        at: Timestamp,
+        /// When the record is deleted.
+        purge_at: Timestamp,
+    },
+}
+
+/// The right of one session to run the current attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// Whose right it is.
+    pub session: SessionId,
+    /// When the attempt is over, if it has a limit.
+    pub attempt_deadline: Option<Timestamp>,
+}
+
+/// How an operation ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// With its result.
+    Succeeded {
+        /// The result, without its contents.
+        result: Option<PayloadInfo>,
+        /// What was noticed on the way.
+        warnings: Vec<OperationError>,
+    },
+    /// With a result and errors.
+    PartiallySucceeded {
+        /// The result, without its contents.
+        result: Option<PayloadInfo>,
+        /// What went wrong; at least one.
+        errors: Vec<OperationError>,
+        /// What was noticed on the way.
+        warnings: Vec<OperationError>,
+    },
+    /// Without a result.
+    Failed {
+        /// Why.
+        error: OperationError,
+    },
+    /// Cancelled before it had an outcome.
+    Cancelled {
+        /// Code CANCELLED.
+        error: OperationError,
+    },
+}
+
+/// A cancel that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CancelRequest {
+    /// When.
+    pub at: Timestamp,
+    /// Why, for people; may be empty.
+    pub reason: String,
+}
+
+/// The kinds of report that end an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Report {
+    /// It succeeded, wholly or in part.
+    Complete,
+    /// It failed.
+    Fail,
+    /// It was given back.
+    Release,
+}
+
+/// How far the work has come, by the worker's account.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Progress {
+    /// From 0 to 100.
+    pub percent: Option<f64>,
+    /// Units of work done.
+    pub done_units: Option<i64>,
+    /// Units of work in all.
+    pub total_units: Option<i64>,
+    /// What is being done, for people.
+    pub message: String,
+    /// When the report was received.
+    pub at: Timestamp,
+}
+
+/// The name of a state, in the order of the life cycle. The numbers are those of the wire and of
+/// the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum StateName {
+    /// Waiting for a worker.
+    Queued = 1,
+    /// Executed by a worker.
+    Running = 2,
+    /// Told to stop.
+    Cancelling = 3,
+    /// Done, with a result.
+    Succeeded = 4,
+    /// Done, with a result and errors.
+    PartiallySucceeded = 5,
+    /// Done, with an error.
+    Failed = 6,
+    /// Done, cancelled.
+    Cancelled = 7,
+}
+
+impl StateName {
+    /// All of them, in order.
+    pub const ALL: [Self; 7] = [
+        Self::Queued,
+        Self::Running,
+        Self::Cancelling,
+        Self::Succeeded,
+        Self::PartiallySucceeded,
+        Self::Failed,
+        Self::Cancelled,
+    ];
+
+    /// The name as it is written in filters, logs and documents.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "QUEUED",
+            Self::Running => "RUNNING",
+            Self::Cancelling => "CANCELLING",
+            Self::Succeeded => "SUCCEEDED",
+            Self::PartiallySucceeded => "PARTIALLY_SUCCEEDED",
+            Self::Failed => "FAILED",
+            Self::Cancelled => "CANCELLED",
+        }
+    }
+
+    /// The state of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == name)
+    }
+
+    /// Whether the state is final.
+    pub const fn is_done(self) -> bool {
+        matches!(self, Self::Succeeded | Self::PartiallySucceeded | Self::Failed | Self::Cancelled)
+    }
+}
+
+impl fmt::Display for StateName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl State {
+    /// Its name.
+    pub const fn name(&self) -> StateName {
+        match self {
+            Self::Queued { .. } => StateName::Queued,
+            Self::Running { .. } => StateName::Running,
+            Self::Cancelling { .. } => StateName::Cancelling,
+            Self::Done { outcome, .. } => match outcome {
+                Outcome::Succeeded { .. } => StateName::Succeeded,
+                Outcome::PartiallySucceeded { .. } => StateName::PartiallySucceeded,
+                Outcome::Failed { .. } => StateName::Failed,
+                Outcome::Cancelled { .. } => StateName::Cancelled,
+            },
+        }
+    }
+
+    /// The lease, while there is one.
+    pub const fn lease(&self) -> Option<&Lease> {
+        match self {
+            Self::Running { lease } | Self::Cancelling { lease, .. } => Some(lease),
+            Self::Queued { .. } | Self::Done { .. } => None,
+        }
+    }
+}
+
+impl Submission {
+    /// When the operation fails if it was never started.
+    pub fn queue_deadline(&self) -> Option<Timestamp> {
+        self.settings.queue_timeout.map(|limit| self.start_at.after(limit))
+    }
+
+    /// When the operation fails whatever it is doing.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        self.settings.deadline.map(|limit| self.created_at.after(limit))
+    }
+}
+
+impl Operation {
+    /// Its id.
+    pub fn id(&self) -> OperationId {
+        self.submission.id
+    }
+
+    /// The name of its state.
+    pub fn state_name(&self) -> StateName {
+        self.life.state.name()
+    }
+
+    /// Whether its state is final.
+    pub fn is_done(&self) -> bool {
+        matches!(self.life.state, State::Done { .. })
+    }
+
+    /// When it ended, if it has.
+    pub fn ended_at(&self) -> Option<Timestamp> {
+        match self.life.state {
+            State::Done { at, .. } => Some(at),
+            _ => None,
+        }
+    }
+
+    /// The result without its contents, if it ended with one.
+    pub fn result(&self) -> Option<&PayloadInfo> {
+        match &self.life.state {
+            State::Done {
+                outcome:
+                    Outcome::Succeeded { result, .. } | Outcome::PartiallySucceeded { result, .. },
+                ..
+            } => result.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// The earliest time at which time alone changes it: a limit, or the end of its retention.
+    /// (Becoming due for an attempt is not a change.)
+    pub fn wake_at(&self) -> Option<Timestamp> {
+        match &self.life.state {
+            State::Done { purge_at, .. } => Some(*purge_at),
+            _ => self.next_limit().map(|(at, _)| at),
+        }
+    }
+
+    /// The time limit that ends the current state first, if nothing else does.
+    pub fn next_limit(&self) -> Option<(Timestamp, Limit)> {
+        let deadline = self.submission.deadline().map(|at| (at, Limit::Deadline));
+        let own = match &self.life.state {
+            State::Queued { .. } if self.life.attempt == Attempt(0) => {
+                [self.submission.queue_deadline().map(|at| (at, Limit::Queue)), None]
+            }
+            State::Queued { .. } | State::Done { .. } => [None, None],
+            State::Running { lease } => {
+                [lease.attempt_deadline.map(|at| (at, Limit::Attempt)), None]
+            }
+            State::Cancelling { lease, grace_until } => [
+                lease.attempt_deadline.map(|at| (at, Limit::Attempt)),
+                Some((*grace_until, Limit::Grace)),
+            ],
+        };
+        if self.is_done() {
+            return None;
+        }
+        own.into_iter().chain([deadline]).flatten().min_by_key(|(at, _)| *at)
+    }
+}
+
+/// A time limit of an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Limit {
+    /// Submitted but not started in time.
+    Queue,
+    /// One attempt took too long.
+    Attempt,
+    /// The whole life took too long.
+    Deadline,
+    /// The worker did not stop in time after a cancel.
+    Grace,
+}

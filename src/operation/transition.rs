@@ -1,0 +1,411 @@
+//! The rules of the life cycle as one total function: no I/O, no clock, no randomness.
+//!
+//! [`decide`] is the only place where a state is assigned. It answers *change* (the new life and
+//! what the transition was), *no change* (already so: how repeated cancels and reports are
+//! idempotent), *remove*, or one of a closed list of rejections.
+
+use std::time::Duration;
+
+use super::error::OperationError;
+use super::event::{Event, EventType};
+use super::id::{Attempt, Revision, SessionId, WorkerId};
+use super::payload::PayloadInfo;
+use super::state::{
+    CancelRequest, Lease, Life, Limit, Operation, Outcome, Progress, Report, State, Submission,
+};
+use super::time::Timestamp;
+
+/// What somebody wants of an operation. Requests, workers and timers differ only in the command.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// A session takes the lease.
+    Acquire {
+        /// Which.
+        session: SessionId,
+        /// Its worker's name.
+        worker: WorkerId,
+    },
+    /// A report of the attempt: it succeeded.
+    Complete {
+        /// The fencing token.
+        attempt: Attempt,
+        /// The result, without its contents.
+        result: Option<PayloadInfo>,
+        /// What was noticed on the way.
+        warnings: Vec<OperationError>,
+        /// What went wrong; any makes it a partial success.
+        errors: Vec<OperationError>,
+    },
+    /// A report of the attempt: it failed.
+    Fail {
+        /// The fencing token.
+        attempt: Attempt,
+        /// Why.
+        error: OperationError,
+        /// No retry, whatever the policy.
+        is_final: bool,
+        /// When to retry, in place of the policy's backoff.
+        retry_delay: Option<Duration>,
+        /// Drawn by the caller, from 0 to 1, for the jitter.
+        chance: f64,
+    },
+    /// A report of the attempt: it is given back undone.
+    Release {
+        /// The fencing token.
+        attempt: Attempt,
+    },
+    /// Log lines of the attempt arrived; accepted by "no change".
+    AddLog {
+        /// The fencing token.
+        attempt: Attempt,
+    },
+    /// The session that holds the lease is gone.
+    LoseLease {
+        /// The attempt that it held.
+        attempt: Attempt,
+    },
+    /// Somebody asks for it to stop.
+    Cancel {
+        /// Why, for people; may be empty.
+        reason: String,
+    },
+    /// Somebody asks for it to be forgotten.
+    Delete,
+    /// Time has passed: apply the limits that are up.
+    Tick {
+        /// As in `Fail`.
+        chance: f64,
+    },
+}
+
+/// What follows from a command.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Decision {
+    /// A transition, with the life after it.
+    Change(Box<Event>),
+    /// It is already so.
+    NoChange,
+    /// The record goes.
+    Remove,
+}
+
+/// Why a command is refused. Nothing changes.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// The report is of an attempt that is not, or no longer, current.
+    #[error("attempt {reported} is not current")]
+    StaleAttempt {
+        /// The attempt of the report.
+        reported: u32,
+    },
+    /// The operation is not waiting for a worker, or not yet.
+    #[error("the operation is not due for an attempt")]
+    NotDue,
+    /// The operation is not done.
+    #[error("the operation is not done")]
+    NotDone,
+}
+
+/// The first transition: the operation as submitted.
+pub fn submit(submission: std::sync::Arc<Submission>) -> (Operation, EventType) {
+    let life = Life {
+        state: State::Queued { not_before: submission.start_at },
+        revision: Revision(1),
+        attempt: Attempt(0),
+        attempts_used: 0,
+        worker: None,
+        closed_by: None,
+        updated_at: submission.created_at,
+        started_at: None,
+        progress: None,
+        last_error: None,
+        cancel: None,
+    };
+    (Operation { submission, life }, EventType::Submitted)
+}
+
+/// What `command` does to `operation` at `now`. `progress` of the running attempt, if there is news
+/// of it, becomes part of the life with the next transition.
+pub fn decide(
+    operation: &Operation,
+    command: &Command,
+    progress: Option<&Progress>,
+    now: Timestamp,
+) -> Result<Decision, Rejection> {
+    let step = Step { operation, progress, now };
+    match command {
+        Command::Acquire { session, worker } => step.acquire(*session, worker),
+        Command::Complete { attempt, result, warnings, errors } => {
+            step.report(*attempt, Report::Complete, |step| {
+                step.complete(result.clone(), warnings.clone(), errors.clone())
+            })
+        }
+        Command::Fail { attempt, error, is_final, retry_delay, chance } => {
+            step.report(*attempt, Report::Fail, |step| {
+                step.fail(error, *is_final, *retry_delay, *chance)
+            })
+        }
+        Command::Release { attempt } => {
+            step.report(*attempt, Report::Release, |step| step.release())
+        }
+        Command::AddLog { attempt } => step.check_current(*attempt).map(|()| Decision::NoChange),
+        Command::LoseLease { attempt } => Ok(step.lose_lease(*attempt)),
+        Command::Cancel { reason } => Ok(step.cancel(reason)),
+        Command::Delete => match operation.life.state {
+            State::Done { .. } => Ok(Decision::Remove),
+            _ => Err(Rejection::NotDone),
+        },
+        Command::Tick { chance } => Ok(step.tick(*chance)),
+    }
+}
+
+/// One application of a command.
+struct Step<'a> {
+    operation: &'a Operation,
+    progress: Option<&'a Progress>,
+    now: Timestamp,
+}
+
+impl Step<'_> {
+    fn acquire(&self, session: SessionId, worker: &WorkerId) -> Result<Decision, Rejection> {
+        let State::Queued { not_before } = self.operation.life.state else {
+            return Err(Rejection::NotDue);
+        };
+        let limit_is_up = self.operation.next_limit().is_some_and(|(at, _)| at <= self.now);
+        if not_before > self.now || limit_is_up {
+            return Err(Rejection::NotDue);
+        }
+        let timeout = self.operation.submission.settings.attempt_timeout;
+        let lease = Lease { session, attempt_deadline: timeout.map(|limit| self.now.after(limit)) };
+        let mut life = self.next_life(State::Running { lease });
+        life.attempt = life.attempt.next();
+        life.attempts_used += 1;
+        life.worker = Some(worker.clone());
+        life.closed_by = None;
+        life.progress = None;
+        life.started_at = life.started_at.or(Some(self.now));
+        Ok(change(EventType::Started, life))
+    }
+
+    /// A report that ends the current attempt, unless it already did.
+    fn report(
+        &self,
+        attempt: Attempt,
+        report: Report,
+        apply: impl FnOnce(&Self) -> Decision,
+    ) -> Result<Decision, Rejection> {
+        let life = &self.operation.life;
+        if life.attempt == attempt && life.closed_by == Some(report) {
+            return Ok(Decision::NoChange);
+        }
+        self.check_current(attempt)?;
+        Ok(match apply(self) {
+            Decision::Change(mut event) => {
+                event.life.closed_by = Some(report);
+                Decision::Change(event)
+            }
+            other => other,
+        })
+    }
+
+    fn check_current(&self, attempt: Attempt) -> Result<(), Rejection> {
+        let life = &self.operation.life;
+        if life.state.lease().is_some() && life.attempt == attempt {
+            Ok(())
+        } else {
+            Err(Rejection::StaleAttempt { reported: attempt.0 })
+        }
+    }
+
+    fn complete(
+        &self,
+        result: Option<PayloadInfo>,
+        warnings: Vec<OperationError>,
+        errors: Vec<OperationError>,
+    ) -> Decision {
+        self.finish(if errors.is_empty() {
+            Outcome::Succeeded { result, warnings }
+        } else {
+            Outcome::PartiallySucceeded { result, errors, warnings }
+        })
+    }
+
+    fn fail(
+        &self,
+        error: &OperationError,
+        is_final: bool,
+        retry_delay: Option<Duration>,
+        chance: f64,
+    ) -> Decision {
+        if matches!(self.operation.life.state, State::Cancelling { .. }) {
+            return self.finish_cancelled(Some(error.clone()));
+        }
+        if is_final {
+            return self.finish(Outcome::Failed { error: error.clone() });
+        }
+        let used = self.operation.life.attempts_used;
+        let policy = &self.operation.submission.settings.retry_policy;
+        let delay = retry_delay.unwrap_or_else(|| policy.backoff(used, chance));
+        self.retry_or_fail(error.clone(), delay)
+    }
+
+    /// Back to the queue while the policy has attempts left, else the end.
+    fn retry_or_fail(&self, error: OperationError, delay: Duration) -> Decision {
+        let life = &self.operation.life;
+        if life.attempts_used >= self.operation.submission.settings.retry_policy.max_attempts {
+            return self.finish(Outcome::Failed { error });
+        }
+        let mut life = self.next_life(State::Queued { not_before: self.now.after(delay) });
+        life.last_error = Some(error);
+        change(EventType::RetryScheduled, life)
+    }
+
+    fn release(&self) -> Decision {
+        if matches!(self.operation.life.state, State::Cancelling { .. }) {
+            return self.finish_cancelled(None);
+        }
+        let mut life = self.next_life(State::Queued { not_before: self.now });
+        life.attempts_used = life.attempts_used.saturating_sub(1);
+        change(EventType::Released, life)
+    }
+
+    fn lose_lease(&self, attempt: Attempt) -> Decision {
+        if self.check_current(attempt).is_err() {
+            return Decision::NoChange;
+        }
+        if matches!(self.operation.life.state, State::Cancelling { .. }) {
+            return self.finish_cancelled(None);
+        }
+        let worker = self.operation.life.worker.as_ref().map_or("?", WorkerId::as_str);
+        let error = OperationError::service(
+            OperationError::WORKER_LOST,
+            14,
+            format!("worker {worker} was lost during attempt {}", attempt.0),
+        );
+        self.retry_or_fail(error, Duration::ZERO)
+    }
+
+    fn cancel(&self, reason: &str) -> Decision {
+        let request = CancelRequest { at: self.now, reason: reason.to_owned() };
+        match &self.operation.life.state {
+            State::Queued { .. } => {
+                let error = cancelled_error(&request);
+                let decision = self.finish(Outcome::Cancelled { error });
+                with_life(decision, |life| life.cancel = Some(request))
+            }
+            State::Running { lease } => {
+                let grace = self.operation.submission.settings.cancel_grace;
+                let mut life = self.next_life(State::Cancelling {
+                    lease: lease.clone(),
+                    grace_until: self.now.after(grace),
+                });
+                life.cancel = Some(request);
+                change(EventType::CancelRequested, life)
+            }
+            State::Cancelling { .. } | State::Done { .. } => Decision::NoChange,
+        }
+    }
+
+    fn tick(&self, chance: f64) -> Decision {
+        if let State::Done { purge_at, .. } = self.operation.life.state {
+            return if purge_at <= self.now { Decision::Remove } else { Decision::NoChange };
+        }
+        match self.operation.next_limit() {
+            Some((at, limit)) if at <= self.now => self.apply_limit(limit, chance),
+            _ => Decision::NoChange,
+        }
+    }
+
+    fn apply_limit(&self, limit: Limit, chance: f64) -> Decision {
+        let settings = &self.operation.submission.settings;
+        let life = &self.operation.life;
+        if matches!(life.state, State::Cancelling { .. }) {
+            return self.finish_cancelled(None);
+        }
+        let too_long = |code, what: &str, limit: Option<Duration>| {
+            let limit = limit.unwrap_or_default();
+            OperationError::service(code, 4, format!("{what} {} s", limit.as_secs_f64()))
+        };
+        match limit {
+            Limit::Queue => self.finish(Outcome::Failed {
+                error: too_long(
+                    OperationError::QUEUE_TIMEOUT,
+                    "no worker started the operation within its queue timeout of",
+                    settings.queue_timeout,
+                ),
+            }),
+            Limit::Attempt => self.retry_or_fail(
+                too_long(
+                    OperationError::ATTEMPT_TIMEOUT,
+                    "the attempt was not over within its timeout of",
+                    settings.attempt_timeout,
+                ),
+                settings.retry_policy.backoff(life.attempts_used, chance),
+            ),
+            Limit::Deadline => self.finish(Outcome::Failed {
+                error: too_long(
+                    OperationError::DEADLINE_EXCEEDED,
+                    "the operation was not done within its deadline of",
+                    settings.deadline,
+                )
+                .caused_by(life.last_error.clone()),
+            }),
+            // Only a cancelling operation has this limit, and it was dealt with above.
+            Limit::Grace => Decision::NoChange,
+        }
+    }
+
+    fn finish_cancelled(&self, cause: Option<OperationError>) -> Decision {
+        let nobody = CancelRequest { at: self.now, reason: String::new() };
+        let request = self.operation.life.cancel.as_ref().unwrap_or(&nobody);
+        self.finish(Outcome::Cancelled { error: cancelled_error(request).caused_by(cause) })
+    }
+
+    fn finish(&self, outcome: Outcome) -> Decision {
+        let purge_at = self.now.after(self.operation.submission.settings.retention);
+        let mut life = self.next_life(State::Done { outcome, at: self.now, purge_at });
+        life.last_error = None;
+        change(EventType::Finished, life)
+    }
+
+    /// The life after one more transition, in `state`.
+    fn next_life(&self, state: State) -> Life {
+        let old = &self.operation.life;
+        Life {
+            state,
+            revision: old.revision.next(),
+            closed_by: None,
+            // The clock may step back; the history does not.
+            updated_at: self.now.max(old.updated_at),
+            progress: self.progress.or(old.progress.as_ref()).cloned(),
+            worker: old.worker.clone(),
+            last_error: old.last_error.clone(),
+            cancel: old.cancel.clone(),
+            attempt: old.attempt,
+            attempts_used: old.attempts_used,
+            started_at: old.started_at,
+        }
+    }
+}
+
+fn change(event_type: EventType, life: Life) -> Decision {
+    Decision::Change(Box::new(Event { event_type, life }))
+}
+
+fn with_life(decision: Decision, edit: impl FnOnce(&mut Life)) -> Decision {
+    match decision {
+        Decision::Change(mut event) => {
+            edit(&mut event.life);
+            Decision::Change(event)
+        }
+        other => other,
+    }
+}
+
+fn cancelled_error(request: &CancelRequest) -> OperationError {
+    let message = match request.reason.as_str() {
+        "" => "the operation was cancelled".to_owned(),
+        reason => format!("the operation was cancelled: {reason}"),
+    };
+    OperationError::service(OperationError::CANCELLED, 1, message)
+}

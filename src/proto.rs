@@ -1,0 +1,10 @@
+//! The generated code of `proto/`, and the descriptors of it. Nothing else.
+
+/// Package `longrun.v1`.
+#[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all)]
+pub mod v1 {
+    tonic::include_proto!("longrun.v1");
+}
+
+/// The encoded `FileDescriptorSet` of everything this server speaks, for reflection and for JSON.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/longrun.fds"));

@@ -1,0 +1,337 @@
+//! Rows: operations, their history and their payloads on durable storage.
+//!
+//! A store moves rows and checks revisions. It holds no policy, reads no clock, and knows nothing of
+//! requests, workers or watchers. SQL stays below this module. Each method is one transaction.
+//!
+//! Contract, proved for every implementation by `tests/store_contract.rs`:
+//!
+//! - When [`Store::commit`] answers `Ok`, the whole batch is durable and every later read sees it;
+//!   when it answers an error other than [`StoreError::Unknown`], nothing of the batch is there.
+//! - A write, a removal or a log append happens only if the stored revision is the expected one;
+//!   otherwise the whole batch is refused with [`StoreError::Conflict`].
+//! - Reads see committed data only.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::operation::filter::Filter;
+use crate::operation::log::LogBook;
+use crate::operation::{
+    Attempt, Event, IdempotencyKey, Kind, Operation, OperationId, Revision, SessionId, TenantId,
+    Timestamp, WorkerId,
+};
+
+pub mod codec;
+pub mod sqlite;
+
+/// Durable storage of operations.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Writes all of the batch in one durable transaction, or nothing of it.
+    async fn commit(&self, batch: Batch) -> Result<(), StoreError>;
+
+    /// The operations asked for, in the order asked; `None` where there is none.
+    async fn load(&self, lookups: Vec<Lookup>) -> Result<Vec<Option<Operation>>, StoreError>;
+
+    /// The contents of a payload; `None` if the operation has none in that role.
+    async fn payload(
+        &self,
+        id: OperationId,
+        role: PayloadRole,
+    ) -> Result<Option<Bytes>, StoreError>;
+
+    /// A page of a tenant's operations.
+    async fn list(&self, query: ListQuery) -> Result<Vec<Operation>, StoreError>;
+
+    /// A page of an operation's history, oldest first.
+    async fn history(&self, query: HistoryQuery) -> Result<Vec<HistoryEntry>, StoreError>;
+
+    /// What is known of the log lines that an operation keeps.
+    async fn log_book(&self, id: OperationId) -> Result<LogBook, StoreError>;
+
+    /// A page of the operations that are not done, by rising id, beginning after `after`.
+    async fn unfinished(
+        &self,
+        after: Option<OperationId>,
+        limit: usize,
+    ) -> Result<Vec<Unfinished>, StoreError>;
+
+    /// Operations whose `wake_at` is not after `now`, earliest first, at most `limit`.
+    async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<OperationId>, StoreError>;
+
+    /// The earliest `wake_at` of all operations.
+    async fn next_wake(&self) -> Result<Option<Timestamp>, StoreError>;
+
+    /// Finishes what is under way and lets go of the storage. Calls after it fail.
+    async fn close(&self);
+}
+
+/// Rows to be written in one transaction. An operation occurs at most once among `writes` and
+/// `removals` together.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// Operations as they are to be.
+    pub writes: Vec<Write>,
+    /// Transitions, each operation's in the order of their revisions. Every one belongs to an
+    /// operation of `writes`.
+    pub events: Vec<(OperationId, Event)>,
+    /// Log lines.
+    pub logs: Vec<LogAppend>,
+    /// Operations to forget, with their history and payloads.
+    pub removals: Vec<Removal>,
+}
+
+/// One operation to write.
+#[derive(Clone, Debug)]
+pub struct Write {
+    /// As it is to be.
+    pub operation: Operation,
+    /// The revision that it replaces; `None` for a new operation, whose id and idempotency key
+    /// must be unknown (else [`StoreError::Conflict`]).
+    pub expected: Option<Revision>,
+    /// The input's contents, for a new operation that has an input.
+    pub input: Option<Bytes>,
+    /// The result's contents, for an operation that ends with a result.
+    pub result: Option<Bytes>,
+}
+
+/// Log lines to add.
+#[derive(Clone, Debug)]
+pub struct LogAppend {
+    /// Whose.
+    pub id: OperationId,
+    /// The revision under which they are written: the one that `writes` gives it, else the stored one.
+    pub revision: Revision,
+    /// The attempt that they belong to.
+    pub attempt: Attempt,
+    /// That attempt's worker.
+    pub worker: Option<WorkerId>,
+    /// When.
+    pub at: Timestamp,
+    /// The lines with their numbers.
+    pub lines: Vec<(u64, String)>,
+    /// Lines with smaller numbers are deleted.
+    pub keep_from: u64,
+}
+
+/// One operation to forget.
+#[derive(Clone, Copy, Debug)]
+pub struct Removal {
+    /// Which.
+    pub id: OperationId,
+    /// The revision that it has.
+    pub expected: Revision,
+}
+
+/// How to find an operation.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Lookup {
+    /// By its id.
+    Id(OperationId),
+    /// By the idempotency key that a tenant submitted it under.
+    Key(TenantId, IdempotencyKey),
+}
+
+/// Which payload of an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PayloadRole {
+    /// What it was submitted with.
+    Input,
+    /// What it ended with.
+    Result,
+}
+
+/// Which operations to list.
+#[derive(Clone, Debug)]
+pub struct ListQuery {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Which.
+    pub filter: Filter,
+    /// In which order.
+    pub order: ListOrder,
+    /// Begin after this place; `None` for the beginning.
+    pub after: Option<ListPosition>,
+    /// At most this many.
+    pub limit: usize,
+}
+
+/// The order of a list. Ties are broken by id in the same direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListOrder {
+    /// What is compared.
+    pub by: OrderBy,
+    /// Largest first.
+    pub descending: bool,
+}
+
+/// What orders a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OrderBy {
+    /// The time of submission; ids rise with it, so ids are compared.
+    CreateTime,
+    /// The time of the end; an operation that is not done counts as ending last.
+    EndTime,
+}
+
+/// A place in an ordered list: just behind this operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListPosition {
+    /// Its end time (`Timestamp::MAX` if it was not done); unused when ordered by create time.
+    pub end_time: Timestamp,
+    /// Its id.
+    pub id: OperationId,
+}
+
+/// Which part of a history to read.
+#[derive(Clone, Copy, Debug)]
+pub struct HistoryQuery {
+    /// Whose.
+    pub id: OperationId,
+    /// Begin after this place; the default is the beginning.
+    pub after: HistoryPosition,
+    /// Whether log lines are wanted.
+    pub include_log: bool,
+    /// At most this many entries.
+    pub limit: usize,
+}
+
+/// A place in a history: just behind the transition `revision` and the log line `log_number` that
+/// was written under that revision (0: before the first such line).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HistoryPosition {
+    /// The last revision seen.
+    pub revision: Revision,
+    /// The last log line seen.
+    pub log_number: u64,
+}
+
+/// An entry of a history. Log lines stand behind the transition that they followed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum HistoryEntry {
+    /// A transition.
+    Transition(Event),
+    /// A log line.
+    Log(LogEntry),
+}
+
+/// A log line as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogEntry {
+    /// Its number within the operation.
+    pub number: u64,
+    /// The revision under which it was written.
+    pub revision: Revision,
+    /// The attempt that it belongs to.
+    pub attempt: Attempt,
+    /// That attempt's worker.
+    pub worker: Option<WorkerId>,
+    /// When.
+    pub at: Timestamp,
+    /// The line.
+    pub text: String,
+}
+
+impl HistoryEntry {
+    /// The place just behind it.
+    pub fn position(&self) -> HistoryPosition {
+        match self {
+            Self::Transition(event) => {
+                HistoryPosition { revision: event.life.revision, log_number: 0 }
+            }
+            Self::Log(line) => {
+                HistoryPosition { revision: line.revision, log_number: line.number }
+            }
+        }
+    }
+}
+
+/// What is needed of an operation that is not done to queue it, or to know its session.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unfinished {
+    /// Its id.
+    pub id: OperationId,
+    /// Its tenant.
+    pub tenant: TenantId,
+    /// Its kind.
+    pub kind: Kind,
+    /// Its priority.
+    pub priority: u8,
+    /// Queued, or leased.
+    pub place: Place,
+}
+
+/// Where an unfinished operation is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Place {
+    /// In the queue.
+    Queued {
+        /// Not to be started before this time.
+        not_before: Timestamp,
+    },
+    /// With a worker, running or cancelling.
+    Leased {
+        /// Whose session holds the lease.
+        session: SessionId,
+        /// The worker's name.
+        worker: WorkerId,
+        /// The attempt leased.
+        attempt: Attempt,
+    },
+}
+
+/// Why a store could not do what it was asked.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another writer was first, or the key is taken: load again and decide again.
+    #[error("another writer changed {0} first")]
+    Conflict(OperationId),
+    /// The storage cannot be used now; nothing was written.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+    /// Whether the batch was written is not known.
+    #[error("the outcome of a commit is unknown: {0}")]
+    Unknown(String),
+    /// What is stored cannot be understood.
+    #[error("the store holds a row that cannot be read: {0}")]
+    Corrupt(String),
+}
+
+/// Why a store could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A newer program has been here.
+    #[error(
+        "{path} has schema version {found}, and this longrun knows versions up to {known}: use the newer longrun"
+    )]
+    NewerSchema {
+        /// The file.
+        path: String,
+        /// Its version.
+        found: u32,
+        /// The newest version that this program knows.
+        known: u32,
+    },
+    /// Another server has it open.
+    #[error("{path} is in use by another longrun server: stop that one first, or use another file")]
+    InUse {
+        /// The file.
+        path: String,
+    },
+    /// It is something else.
+    #[error("{path} is not a longrun store: {reason}")]
+    NotAStore {
+        /// The file.
+        path: String,
+        /// How that shows.
+        reason: String,
+    },
+    /// Anything else, in words that name the file.
+    #[error("{path} cannot be opened: {reason}")]
+    Failed {
+        /// The file.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+}
