@@ -1,3 +1,5 @@
+pub mod engine;
 pub mod operation;
 pub mod proto;
+pub mod service;
 pub mod store;

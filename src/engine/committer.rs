@@ -1,0 +1,465 @@
+//! The one road of every change: gather, load, decide, commit, then answer, publish and dispatch.
+//!
+//! One task owns the queue, the sessions and the cache, so nothing here is locked. Whatever has
+//! come in while the last commit was being synced forms the next one: no delay when idle, one sync
+//! for hundreds of changes under load. Nothing leaves this task before its commit is durable.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::cache::Cache;
+use super::dispatch::{Message, Resumed};
+use super::draft::{Draft, Outcome};
+use super::queue::{Queue, QueueKey};
+use super::request::{Applied, Apply, EngineError, Request, Submitted};
+use super::sessions::Sessions;
+use super::timers::Timers;
+use super::{EngineConfig, Shared};
+use crate::operation::log::LogBook;
+use crate::operation::{Command, NewOperation, Operation, OperationId, Rejection, Timestamp};
+use crate::store::{LogAppend, Lookup, Place, StoreError};
+
+/// Most requests of one commit.
+const MAX_BATCH: usize = 1_024;
+/// How often a batch that lost a race is decided again.
+const MAX_RACES: usize = 16;
+/// How many unfinished operations are read at a time at start.
+const RECOVERY_PAGE: usize = 10_000;
+
+/// The task's state.
+pub(super) struct Committer {
+    pub(super) shared: Arc<Shared>,
+    pub(super) config: EngineConfig,
+    pub(super) queue: Queue,
+    pub(super) sessions: Sessions,
+    pub(super) cache: Cache,
+    pub(super) timers: Timers,
+    /// Queues that may have both work and capacity, in turns.
+    pub(super) dirty: VecDeque<QueueKey>,
+    /// Sessions that were resumed and are to be told what they missed.
+    pub(super) resumed: Vec<Resumed>,
+    log_books: HashMap<OperationId, LogBook>,
+    outstanding: u64,
+    chance: fastrand::Rng,
+}
+
+/// A request that takes part in a commit.
+pub(super) enum Work {
+    Submit(Vec<NewOperation>),
+    Apply(Box<Apply>),
+    /// The engine's own: a limit or a lost lease.
+    Own(OperationId, Command),
+}
+
+/// What became of it.
+pub(super) enum Answer {
+    Submit(Vec<Result<Submitted, EngineError>>),
+    Apply(Result<Applied, EngineError>),
+    Own,
+}
+
+/// Who waits for an answer. One that has gone away is no concern of ours.
+pub(super) enum Reply {
+    Submit {
+        reply: oneshot::Sender<Vec<Result<Submitted, EngineError>>>,
+        items: usize,
+        /// Given back with the answer.
+        admission: OwnedSemaphorePermit,
+    },
+    Apply(oneshot::Sender<Result<Applied, EngineError>>),
+}
+
+impl Reply {
+    fn send(self, answer: Result<Answer, EngineError>) {
+        match (self, answer) {
+            (Self::Submit { reply, admission, .. }, Ok(Answer::Submit(answers))) => {
+                drop(admission);
+                let _ = reply.send(answers);
+            }
+            (Self::Submit { reply, admission, items }, Err(error)) => {
+                drop(admission);
+                let _ = reply.send(vec![Err(error); items]);
+            }
+            (Self::Apply(reply), Ok(Answer::Apply(answer))) => {
+                let _ = reply.send(answer);
+            }
+            (Self::Apply(reply), Err(error)) => {
+                let _ = reply.send(Err(error));
+            }
+            // Works and replies are pushed in pairs of one kind.
+            _ => {}
+        }
+    }
+}
+
+impl Committer {
+    pub(super) fn new(shared: Arc<Shared>, config: EngineConfig) -> Self {
+        Self {
+            queue: Queue::default(),
+            sessions: Sessions::default(),
+            cache: Cache::new(config.cached_operations),
+            timers: Timers::new(shared.clock.now()),
+            dirty: VecDeque::new(),
+            resumed: Vec::new(),
+            log_books: HashMap::new(),
+            outstanding: 0,
+            chance: fastrand::Rng::with_seed(config.seed),
+            shared,
+            config,
+        }
+    }
+
+    /// Rebuilds from the store what is kept in memory only. Leases have one lease duration for their
+    /// workers to come back.
+    pub(super) async fn recover(&mut self) -> Result<(), StoreError> {
+        let now = self.shared.clock.now();
+        let mut after = None;
+        loop {
+            let page = self.shared.store.unfinished(after, RECOVERY_PAGE).await?;
+            let Some(last) = page.last() else { break };
+            after = Some(last.id);
+            self.outstanding += page.len() as u64;
+            for operation in page {
+                let (id, tenant) = (operation.id, operation.tenant);
+                match operation.place {
+                    Place::Queued { not_before } => {
+                        let key = QueueKey { tenant, kind: operation.kind };
+                        self.queue.add(key, operation.priority, id, not_before, now);
+                    }
+                    Place::Leased { session, worker, attempt } => {
+                        let expires_at = now.after(self.config.lease_duration);
+                        self.sessions.restore(session, tenant, worker, (id, attempt), expires_at);
+                    }
+                }
+            }
+        }
+        self.timers.wake_by(self.shared.store.next_wake().await?);
+        self.shared.set_outstanding(self.outstanding);
+        Ok(())
+    }
+
+    /// Works until `stop`, then finishes what has come in, and ends.
+    pub(super) async fn run(
+        mut self,
+        mut requests: mpsc::Receiver<Request>,
+        stop: CancellationToken,
+    ) {
+        let mut batch = Vec::with_capacity(MAX_BATCH);
+        loop {
+            let wake = self.next_wake();
+            tokio::select! {
+                biased;
+                count = requests.recv_many(&mut batch, MAX_BATCH) => if count == 0 { break },
+                () = stop.cancelled() => requests.close(),
+                () = self.shared.clock.sleep_until(wake) => {}
+            }
+            self.round(batch.drain(..)).await;
+        }
+    }
+
+    /// When there is something to do without a request.
+    fn next_wake(&self) -> Timestamp {
+        let now = self.shared.clock.now();
+        if !self.dirty.is_empty() && !self.timers.is_pausing(now) {
+            return now;
+        }
+        self.timers.next(now, self.queue.next_due(), self.sessions.len() > 0)
+    }
+
+    /// One commit, if there is anything to commit.
+    async fn round(&mut self, requests: impl Iterator<Item = Request>) {
+        let now = self.shared.clock.now();
+        let mut works = Vec::new();
+        let mut replies: Vec<Reply> = Vec::new();
+        for request in requests {
+            self.take(request, now, &mut works, &mut replies);
+        }
+        self.add_timed_work(now, &mut works).await;
+        for key in self.queue.release_due(now) {
+            self.mark_dirty(key);
+        }
+        let mut outcome = Err(EngineError::Unavailable("the store is contended".to_owned()));
+        for _ in 0..MAX_RACES {
+            match self.try_commit(&works, now).await {
+                Ok(answers) => {
+                    outcome = Ok(answers);
+                    break;
+                }
+                Err(StoreError::Conflict(id)) => self.cache.remove(id),
+                Err(error) => {
+                    outcome = Err(self.store_failed(&error, now));
+                    break;
+                }
+            }
+        }
+        match outcome {
+            Ok(answers) => {
+                replies.into_iter().zip(answers).for_each(|(reply, answer)| reply.send(Ok(answer)));
+            }
+            Err(error) => {
+                replies.into_iter().for_each(|reply| reply.send(Err(error.clone())));
+            }
+        }
+    }
+
+    /// Does at once what needs no commit, and makes work and reply of the rest.
+    fn take(
+        &mut self,
+        request: Request,
+        now: Timestamp,
+        works: &mut Vec<Work>,
+        replies: &mut Vec<Reply>,
+    ) {
+        let renewed = now.after(self.config.lease_duration);
+        match request {
+            Request::Submit { items, reply, admission } => {
+                replies.push(Reply::Submit { reply, items: items.len(), admission });
+                works.push(Work::Submit(items));
+            }
+            Request::Apply { work, reply } => {
+                if let Some(session) = work.session {
+                    self.sessions.renew(session, renewed);
+                }
+                replies.push(Reply::Apply(reply));
+                works.push(Work::Apply(Box::new(work)));
+            }
+            Request::Connect { hello, sender, reply } => {
+                let _ = reply.send(self.connect(hello, sender, now));
+            }
+            Request::Renew { session } => self.sessions.renew(session, renewed),
+            Request::Drain { session } => self.sessions.drain(session),
+            Request::Disconnect { session, stream } => self.sessions.disconnect(session, stream),
+            Request::Progress { session, id, attempt, progress } => {
+                self.sessions.renew(session, renewed);
+                if self.sessions.holds(session, id, attempt) {
+                    self.shared.hub.progress(id, attempt, self.cache.get(id), &progress);
+                    self.shared.progress.set(id, attempt, progress);
+                }
+            }
+            Request::DisconnectAll { reply } => {
+                self.sessions.disconnect_all();
+                let _ = reply.send(());
+            }
+        }
+    }
+
+    fn store_failed(&mut self, error: &StoreError, now: Timestamp) -> EngineError {
+        tracing::error!(error = %error, "a commit failed");
+        self.timers.pause_until(now.after(Duration::from_secs(1)));
+        match error {
+            StoreError::Corrupt(_) => EngineError::Internal("the store is damaged".to_owned()),
+            _ => EngineError::Unavailable("the store is not available".to_owned()),
+        }
+    }
+
+    /// Loads, decides, commits and settles. Nothing has happened when it fails.
+    async fn try_commit(
+        &mut self,
+        works: &[Work],
+        now: Timestamp,
+    ) -> Result<Vec<Answer>, StoreError> {
+        let mut draft = Draft::new(now);
+        let decided = self.decide_all(works, &mut draft).await;
+        let (answers, messages) = match decided {
+            Ok(decided) => decided,
+            Err(error) => {
+                self.abandon(draft);
+                return Err(error);
+            }
+        };
+        if !draft.is_empty()
+            && let Err(error) = self.shared.store.commit(draft.batch()).await
+        {
+            self.abandon(draft);
+            return Err(error);
+        }
+        self.settle(draft, messages);
+        Ok(answers)
+    }
+
+    async fn decide_all(
+        &mut self,
+        works: &[Work],
+        draft: &mut Draft,
+    ) -> Result<(Vec<Answer>, Vec<Message>), StoreError> {
+        self.load(works, draft).await?;
+        let mut answers = Vec::with_capacity(works.len());
+        let mut room = self.config.max_outstanding.saturating_sub(self.outstanding);
+        for work in works {
+            answers.push(match work {
+                Work::Submit(items) => Answer::Submit(
+                    items.iter().map(|new| self.submit(new, &mut room, draft)).collect(),
+                ),
+                Work::Apply(apply) => Answer::Apply(self.apply(apply, draft).await?),
+                Work::Own(id, command) => {
+                    if let Some(operation) = draft.current(*id) {
+                        let board = &self.shared.progress;
+                        // A rejection means that something else came first, which is fine.
+                        let _ = draft.apply(&operation, command, None, board, &mut self.queue);
+                    }
+                    Answer::Own
+                }
+            });
+        }
+        self.mark_queued(draft);
+        let mut messages = self.catch_up(draft).await?;
+        messages.extend(self.dispatch(draft).await?);
+        Ok((answers, messages))
+    }
+
+    /// Makes the draft know every operation that the works name.
+    async fn load(&mut self, works: &[Work], draft: &mut Draft) -> Result<(), StoreError> {
+        let mut lookups = Vec::new();
+        for work in works {
+            match work {
+                Work::Submit(items) => lookups.extend(items.iter().filter_map(|new| {
+                    let key = new.idempotency_key.clone()?;
+                    Some(Lookup::Key(new.tenant.clone(), key))
+                })),
+                Work::Apply(apply) => self.know(apply.id, draft, &mut lookups),
+                Work::Own(id, _) => self.know(*id, draft, &mut lookups),
+            }
+        }
+        self.look_up(lookups, draft).await
+    }
+
+    /// Takes the operation from the cache, or notes that it must be looked up.
+    pub(super) fn know(&mut self, id: OperationId, draft: &mut Draft, lookups: &mut Vec<Lookup>) {
+        if draft.knows(id) {
+            return;
+        }
+        match self.cache.get(id) {
+            Some(operation) => draft.learn(operation),
+            None => lookups.push(Lookup::Id(id)),
+        }
+    }
+
+    pub(super) async fn look_up(
+        &mut self,
+        lookups: Vec<Lookup>,
+        draft: &mut Draft,
+    ) -> Result<(), StoreError> {
+        if !lookups.is_empty() {
+            for operation in self.shared.store.load(lookups).await?.into_iter().flatten() {
+                draft.learn(Arc::new(operation));
+            }
+        }
+        Ok(())
+    }
+
+    fn submit(
+        &mut self,
+        new: &NewOperation,
+        room: &mut u64,
+        draft: &mut Draft,
+    ) -> Result<Submitted, EngineError> {
+        // A known key is answered whatever the load: it is no new work.
+        if let Some(existing) = draft.existing(new) {
+            return existing.map(|operation| Submitted { operation, existing: true });
+        }
+        if *room == 0 {
+            return Err(EngineError::Full {
+                what: "operations that are not done",
+                limit: self.config.max_outstanding,
+            });
+        }
+        *room -= 1;
+        let id = self.shared.ids.operation(draft.now);
+        let operation = draft.submit(new, id, &mut self.queue);
+        Ok(Submitted { operation, existing: false })
+    }
+
+    async fn apply(
+        &mut self,
+        apply: &Apply,
+        draft: &mut Draft,
+    ) -> Result<Result<Applied, EngineError>, StoreError> {
+        let Some(operation) =
+            draft.current(apply.id).filter(|found| found.submission.tenant == apply.tenant)
+        else {
+            return Ok(Err(EngineError::NotFound));
+        };
+        if let Err(rejection) = check_holder(&operation, apply) {
+            return Ok(Err(rejection.into()));
+        }
+        let board = &self.shared.progress;
+        let outcome =
+            draft.apply(&operation, &apply.command, apply.result.as_ref(), board, &mut self.queue);
+        if outcome.is_ok() && !apply.lines.is_empty() {
+            self.append_log(&operation, &apply.lines, draft).await?;
+        }
+        Ok(outcome.map(|Outcome { operation, changed }| Applied { operation, changed }))
+    }
+
+    async fn append_log(
+        &mut self,
+        operation: &Operation,
+        lines: &[String],
+        draft: &mut Draft,
+    ) -> Result<(), StoreError> {
+        let id = operation.id();
+        if !self.log_books.contains_key(&id) {
+            self.log_books.insert(id, self.shared.store.log_book(id).await?);
+        }
+        let appended = self.log_books.entry(id).or_default().append(lines.iter().cloned());
+        draft.add_log(LogAppend {
+            id,
+            revision: operation.life.revision,
+            attempt: operation.life.attempt,
+            worker: operation.life.worker.clone(),
+            at: draft.now,
+            lines: appended.lines,
+            keep_from: appended.keep_from,
+        });
+        Ok(())
+    }
+
+    /// Undoes a draft whose commit did not happen.
+    fn abandon(&mut self, mut draft: Draft) {
+        self.sessions.settle(std::mem::take(&mut draft.reserved));
+        for id in draft.touched() {
+            self.cache.remove(id);
+        }
+        for id in draft.logged() {
+            self.log_books.remove(&id);
+        }
+        for key in draft.undo(&mut self.queue) {
+            self.mark_dirty(key);
+        }
+    }
+
+    /// A random number from 0 to 1.
+    pub(super) fn chance(&mut self) -> f64 {
+        self.chance.f64()
+    }
+
+    /// An operation has come to be, or to its end.
+    pub(super) fn count(&mut self, submitted: bool, done: Option<OperationId>) {
+        self.outstanding += u64::from(submitted);
+        if let Some(id) = done {
+            self.outstanding = self.outstanding.saturating_sub(1);
+            self.log_books.remove(&id);
+        }
+        self.shared.set_outstanding(self.outstanding);
+    }
+
+    pub(super) fn mark_dirty(&mut self, key: QueueKey) {
+        if !self.dirty.contains(&key) {
+            self.dirty.push_back(key);
+        }
+    }
+}
+
+/// A report must come from the session that holds the lease, while there is a lease.
+fn check_holder(operation: &Operation, apply: &Apply) -> Result<(), Rejection> {
+    match (apply.session, operation.life.state.lease()) {
+        (Some(session), Some(lease)) if lease.session != session => {
+            Err(Rejection::StaleAttempt { reported: operation.life.attempt.0 })
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,266 @@
+//! Matching queued operations to workers with capacity, within the commit that made either so.
+//!
+//! An acquisition is a transition like any other: decided by the rules, and pushed to the worker only once
+//! it is durable.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::try_join_all;
+use tokio::sync::mpsc;
+
+use super::committer::Committer;
+use super::draft::{Draft, Transition};
+use super::queue::QueueKey;
+use super::request::{Connected, EngineError};
+use super::sessions::{ToWorker, WorkerHello};
+use crate::operation::{
+    Attempt, Command, EventType, Operation, OperationId, Payload, SessionId, State, Timestamp,
+};
+use crate::store::{PayloadRole, StoreError};
+
+/// Most attempts that one commit starts.
+const MAX_STARTS: usize = 512;
+
+/// What is to be pushed to a worker after the commit.
+#[derive(Debug)]
+pub(super) struct Message {
+    session: SessionId,
+    content: ToWorker,
+}
+
+/// A session that was resumed.
+#[derive(Debug)]
+pub(super) struct Resumed {
+    session: SessionId,
+    /// The attempts that the worker knows of.
+    running: HashMap<OperationId, Attempt>,
+}
+
+impl Committer {
+    /// The queues that this draft adds to are looked at in this very commit.
+    pub(super) fn mark_queued(&mut self, draft: &Draft) {
+        let queued = draft.transitions.iter().filter_map(|transition| {
+            let waits = matches!(transition.after.life.state, State::Queued { .. });
+            waits.then(|| QueueKey::of(&transition.after))
+        });
+        for key in queued.collect::<Vec<_>>() {
+            self.mark_dirty(key);
+        }
+    }
+
+    /// Gives queued operations to workers with capacity: oldest first within priority, the queues and
+    /// the workers by turns.
+    pub(super) async fn dispatch(&mut self, draft: &mut Draft) -> Result<Vec<Message>, StoreError> {
+        let mut matches: Vec<(SessionId, OperationId)> = Vec::new();
+        let mut lookups = Vec::new();
+        while matches.len() < MAX_STARTS
+            && let Some(key) = self.dirty.pop_front()
+        {
+            if !self.queue.has_ready(&key) {
+                continue;
+            }
+            let Some(session) = self.sessions.reserve(&key) else { continue };
+            draft.reserved.push(session);
+            if let Some(id) = draft.pop(&mut self.queue, &key) {
+                self.know(id, draft, &mut lookups);
+                matches.push((session, id));
+            }
+            self.dirty.push_back(key);
+        }
+        if matches.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.look_up(lookups, draft).await?;
+        let mut started = Vec::with_capacity(matches.len());
+        for (session, id) in matches {
+            if let Some(operation) = self.acquire(session, id, draft) {
+                started.push((session, operation));
+            }
+        }
+        self.assignments(started, draft).await
+    }
+
+    /// What resumed sessions missed: assignments that did not arrive, and cancels. An attempt that is
+    /// to be cancelled and never reached its worker ends here.
+    pub(super) async fn catch_up(&mut self, draft: &mut Draft) -> Result<Vec<Message>, StoreError> {
+        let resumed = std::mem::take(&mut self.resumed);
+        let told = self.tell_resumed(&resumed, draft).await;
+        // Kept until the commit, which may have to be tried again.
+        self.resumed = resumed;
+        told
+    }
+
+    async fn tell_resumed(
+        &mut self,
+        resumed: &[Resumed],
+        draft: &mut Draft,
+    ) -> Result<Vec<Message>, StoreError> {
+        let mut leases = Vec::new();
+        let mut lookups = Vec::new();
+        for Resumed { session, running } in resumed {
+            let held = self.sessions.get(*session).into_iter().flat_map(|held| &held.leases);
+            let held: Vec<_> = held.map(|(id, attempt)| (*id, *attempt)).collect();
+            for (id, attempt) in held {
+                self.know(id, draft, &mut lookups);
+                leases.push((*session, id, attempt, running.get(&id) == Some(&attempt)));
+            }
+        }
+        self.look_up(lookups, draft).await?;
+        let (mut messages, mut missed) = (Vec::new(), Vec::new());
+        for (session, id, attempt, known_to_worker) in leases {
+            let Some(operation) = draft.current(id) else { continue };
+            match (&operation.life.state, known_to_worker) {
+                (State::Running { .. }, false) => missed.push((session, operation)),
+                (State::Cancelling { .. }, true) => {
+                    messages.push(Message {
+                        session,
+                        content: ToWorker::CancelRequested { operation },
+                    });
+                }
+                (State::Cancelling { .. }, false) => {
+                    let (command, board) = (Command::LoseLease { attempt }, &self.shared.progress);
+                    // A rejection means that something else came first, which is fine.
+                    let _ = draft.apply(&operation, &command, None, board, &mut self.queue);
+                }
+                _ => {}
+            }
+        }
+        messages.extend(self.assignments(missed, draft).await?);
+        Ok(messages)
+    }
+
+    /// Assignments with their inputs: those at hand as they are, the others read all at once.
+    async fn assignments(
+        &mut self,
+        started: Vec<(SessionId, Arc<Operation>)>,
+        draft: &Draft,
+    ) -> Result<Vec<Message>, StoreError> {
+        let at_hand: Vec<Option<Bytes>> = started
+            .iter()
+            .map(|(_, operation)| {
+                let id = operation.id();
+                draft.input(id).or_else(|| self.cache.input(id))
+            })
+            .collect();
+        let store = &self.shared.store;
+        let loaded =
+            started.into_iter().zip(at_hand).map(|((session, operation), data)| async move {
+                let data = match (&operation.submission.input, data) {
+                    (Some(_), None) => store.payload(operation.id(), PayloadRole::Input).await?,
+                    (_, data) => data,
+                };
+                let info = operation.submission.input.clone();
+                let input = info.zip(data).map(|(info, data)| Payload { info, data });
+                Ok(Message { session, content: ToWorker::Assignment { operation, input } })
+            });
+        try_join_all(loaded).await
+    }
+
+    fn acquire(
+        &mut self,
+        session: SessionId,
+        id: OperationId,
+        draft: &mut Draft,
+    ) -> Option<Arc<Operation>> {
+        let operation = draft.current(id)?;
+        let worker = self.sessions.get(session)?.worker.clone();
+        let command = Command::Acquire { session, worker };
+        let board = &self.shared.progress;
+        match draft.apply(&operation, &command, None, board, &mut self.queue) {
+            Ok(outcome) => Some(outcome.operation),
+            Err(_) => {
+                // Not due after all (a limit is up, or the clock was set back): a timer sees to it.
+                draft.put_back(&mut self.queue, &operation);
+                None
+            }
+        }
+    }
+
+    /// After the commit: everything that others may now know.
+    pub(super) fn settle(&mut self, mut draft: Draft, messages: Vec<Message>) {
+        self.resumed.clear();
+        self.sessions.settle(std::mem::take(&mut draft.reserved));
+        for transition in &draft.transitions {
+            self.settle_leases(transition);
+            let done = transition.after.is_done().then(|| transition.after.id());
+            self.count(transition.before.is_none(), done);
+            self.timers.wake_by(transition.after.wake_at());
+            self.shared.progress.clear(transition.after.id());
+        }
+        for (operation, input) in draft.changed() {
+            if operation.is_done() {
+                self.cache.remove(operation.id());
+            } else {
+                self.cache.put(operation, input);
+            }
+        }
+        for Message { session, content } in messages {
+            self.sessions.send(session, content);
+        }
+        for transition in draft.transitions {
+            self.shared.hub.transition(transition);
+        }
+        for operation in draft.removed {
+            self.cache.remove(operation.id());
+            self.shared.hub.removed(operation);
+        }
+    }
+
+    fn settle_leases(&mut self, transition: &Transition) {
+        let Transition { before, after, event_type, by_report } = transition;
+        let held = before.as_ref().and_then(|before| before.life.state.lease());
+        match (held, after.life.state.lease()) {
+            (None, Some(lease)) => {
+                self.sessions.add_lease(lease.session, after.id(), after.life.attempt);
+            }
+            (Some(lease), Some(_)) if *event_type == EventType::CancelRequested => {
+                let operation = Arc::clone(after);
+                self.sessions.send(lease.session, ToWorker::CancelRequested { operation });
+            }
+            (Some(lease), None) => {
+                if !by_report {
+                    let (id, attempt) = (after.id(), after.life.attempt);
+                    self.sessions.send(lease.session, ToWorker::NotCurrent { id, attempt });
+                }
+                for key in self.sessions.end_lease(lease.session, after.id()) {
+                    self.mark_dirty(key);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Connects a worker, and tells it what it may have missed.
+    pub(super) fn connect(
+        &mut self,
+        hello: WorkerHello,
+        sender: mpsc::Sender<ToWorker>,
+        now: Timestamp,
+    ) -> Result<Connected, EngineError> {
+        let resumed = self.sessions.resumable(&hello);
+        if resumed.is_none() && self.sessions.len() >= self.config.max_sessions {
+            return Err(EngineError::Full {
+                what: "worker sessions",
+                limit: self.config.max_sessions as u64,
+            });
+        }
+        let session = resumed.unwrap_or_else(|| SessionId::from_uuid(self.shared.ids.uuid(now)));
+        let expires_at = now.after(self.config.lease_duration);
+        let stream = self.sessions.connect(session, &hello, sender, expires_at);
+        for &(id, attempt) in &hello.running {
+            if !self.sessions.holds(session, id, attempt) {
+                self.sessions.send(session, ToWorker::NotCurrent { id, attempt });
+            }
+        }
+        for kind in &hello.kinds {
+            let (tenant, kind) = (hello.tenant.clone(), kind.clone());
+            self.mark_dirty(QueueKey { tenant, kind });
+        }
+        if resumed.is_some() {
+            self.resumed.push(Resumed { session, running: hello.running.into_iter().collect() });
+        }
+        Ok(Connected { session, resumed: resumed.is_some(), stream })
+    }
+}

@@ -1,0 +1,327 @@
+//! One commit in the making: the touched operations as they were and as they are to be.
+//!
+//! Decides in memory, does no I/O. A draft that is not committed is dropped, and nothing has
+//! happened but what its journal tells to undo in the queue.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::progress::ProgressBoard;
+use super::queue::{Queue, QueueKey, Rank};
+use super::request::EngineError;
+use crate::operation::state::{Idempotency, Submission};
+use crate::operation::{
+    Command, Decision, Event, EventType, IdempotencyKey, NewOperation, Operation, OperationId,
+    SessionId, State, TenantId, Timestamp, decide, transition,
+};
+use crate::store::{Batch, LogAppend, Removal, Write};
+
+/// An operation of the draft.
+#[derive(Debug, Default)]
+struct Known {
+    /// As it is stored.
+    stored: Option<Arc<Operation>>,
+    /// As it is to be.
+    current: Option<Arc<Operation>>,
+    input: Option<Bytes>,
+    result: Option<Bytes>,
+}
+
+/// A transition of the draft.
+#[derive(Debug)]
+pub(super) struct Transition {
+    /// The operation before; `None` for a submission.
+    pub(super) before: Option<Arc<Operation>>,
+    /// The operation after.
+    pub(super) after: Arc<Operation>,
+    /// What it was.
+    pub(super) event_type: EventType,
+    /// Whether a report of the current attempt made it.
+    pub(super) by_report: bool,
+}
+
+/// What was done to the queue ahead of the commit.
+#[derive(Debug)]
+enum QueueChange {
+    Added(Arc<Operation>),
+    Removed(Arc<Operation>),
+    Popped(QueueKey, Rank),
+}
+
+/// One commit in the making.
+#[derive(Debug)]
+pub(super) struct Draft {
+    pub(super) now: Timestamp,
+    known: HashMap<OperationId, Known>,
+    keys: HashMap<(TenantId, IdempotencyKey), OperationId>,
+    pub(super) transitions: Vec<Transition>,
+    pub(super) removed: Vec<Arc<Operation>>,
+    logs: Vec<LogAppend>,
+    journal: Vec<QueueChange>,
+    /// Sessions for which a place is reserved, once per place.
+    pub(super) reserved: Vec<SessionId>,
+}
+
+/// What a command came to.
+pub(super) struct Outcome {
+    pub(super) operation: Arc<Operation>,
+    pub(super) changed: bool,
+}
+
+impl Draft {
+    pub(super) fn new(now: Timestamp) -> Self {
+        Self {
+            now,
+            known: HashMap::new(),
+            keys: HashMap::new(),
+            transitions: Vec::new(),
+            removed: Vec::new(),
+            logs: Vec::new(),
+            journal: Vec::new(),
+            reserved: Vec::new(),
+        }
+    }
+
+    /// Takes in an operation as it is stored.
+    pub(super) fn learn(&mut self, operation: Arc<Operation>) {
+        let submission = &operation.submission;
+        if let Some(idempotency) = &submission.idempotency {
+            let key = (submission.tenant.clone(), idempotency.key.clone());
+            self.keys.insert(key, submission.id);
+        }
+        self.known.entry(submission.id).or_insert_with(|| Known {
+            stored: Some(Arc::clone(&operation)),
+            current: Some(operation),
+            ..Known::default()
+        });
+    }
+
+    /// The operation as it is to be.
+    pub(super) fn current(&self, id: OperationId) -> Option<Arc<Operation>> {
+        self.known.get(&id).and_then(|known| known.current.clone())
+    }
+
+    /// Whether the operation was looked for.
+    pub(super) fn knows(&self, id: OperationId) -> bool {
+        self.known.contains_key(&id)
+    }
+
+    /// The contents of an input that comes with this commit.
+    pub(super) fn input(&self, id: OperationId) -> Option<Bytes> {
+        self.known.get(&id).and_then(|known| known.input.clone())
+    }
+
+    /// The operation that the submission's idempotency key names already, if it does.
+    pub(super) fn existing(
+        &self,
+        new: &NewOperation,
+    ) -> Option<Result<Arc<Operation>, EngineError>> {
+        let key = new.idempotency_key.clone()?;
+        let id = self.keys.get(&(new.tenant.clone(), key))?;
+        let existing = self.current(*id)?;
+        let known = existing.submission.idempotency.as_ref()?;
+        Some(if known.fingerprint == new.fingerprint() {
+            Ok(existing)
+        } else {
+            Err(EngineError::KeyReused(existing.id()))
+        })
+    }
+
+    /// A submission that is new.
+    pub(super) fn submit(
+        &mut self,
+        new: &NewOperation,
+        id: OperationId,
+        queue: &mut Queue,
+    ) -> Arc<Operation> {
+        let idempotency = new
+            .idempotency_key
+            .as_ref()
+            .map(|key| Idempotency { key: key.clone(), fingerprint: new.fingerprint() });
+        let submission = Submission {
+            id,
+            tenant: new.tenant.clone(),
+            kind: new.kind.clone(),
+            labels: new.labels.clone(),
+            settings: new.settings.clone(),
+            created_at: self.now,
+            start_at: new.start_at.map_or(self.now, |at| at.max(self.now)),
+            idempotency,
+            retry_of: new.retry_of,
+            input: new.input.as_ref().map(|input| input.info.clone()),
+        };
+        let (operation, event_type) = transition::submit(Arc::new(submission));
+        let operation = Arc::new(operation);
+        if let Some(idempotency) = &operation.submission.idempotency {
+            let key = (new.tenant.clone(), idempotency.key.clone());
+            self.keys.insert(key, operation.id());
+        }
+        let input = new.input.as_ref().map(|input| input.data.clone());
+        self.known.insert(operation.id(), Known { input, ..Known::default() });
+        self.record(None, Arc::clone(&operation), event_type, false, queue);
+        operation
+    }
+
+    /// A command for an operation that the draft knows.
+    pub(super) fn apply(
+        &mut self,
+        operation: &Arc<Operation>,
+        command: &Command,
+        result: Option<&Bytes>,
+        board: &ProgressBoard,
+        queue: &mut Queue,
+    ) -> Result<Outcome, EngineError> {
+        let progress = board.get(operation.id(), operation.life.attempt);
+        match decide(operation, command, progress.as_ref(), self.now)? {
+            Decision::NoChange => Ok(Outcome { operation: Arc::clone(operation), changed: false }),
+            Decision::Change(event) => {
+                let Event { event_type, life } = *event;
+                let submission = Arc::clone(&operation.submission);
+                let after = Arc::new(Operation { submission, life });
+                let by_report = matches!(
+                    command,
+                    Command::Complete { .. } | Command::Fail { .. } | Command::Release { .. }
+                );
+                if let Some(known) = self.known.get_mut(&operation.id())
+                    && after.result().is_some()
+                {
+                    known.result = result.cloned();
+                }
+                let before = Some(Arc::clone(operation));
+                self.record(before, Arc::clone(&after), event_type, by_report, queue);
+                Ok(Outcome { operation: after, changed: true })
+            }
+            Decision::Remove => {
+                if let Some(known) = self.known.get_mut(&operation.id()) {
+                    known.current = None;
+                }
+                self.removed.push(Arc::clone(operation));
+                Ok(Outcome { operation: Arc::clone(operation), changed: true })
+            }
+        }
+    }
+
+    /// Log lines to be written.
+    pub(super) fn add_log(&mut self, append: LogAppend) {
+        self.logs.push(append);
+    }
+
+    /// Takes the first of a queue.
+    pub(super) fn pop(&mut self, queue: &mut Queue, key: &QueueKey) -> Option<OperationId> {
+        let rank = queue.pop(key)?;
+        self.journal.push(QueueChange::Popped(key.clone(), rank));
+        Some(rank.1)
+    }
+
+    /// Puts an operation that was popped in vain where it belongs.
+    pub(super) fn put_back(&mut self, queue: &mut Queue, operation: &Arc<Operation>) {
+        if matches!(operation.life.state, State::Queued { .. }) {
+            enqueue(queue, operation, self.now);
+            self.journal.push(QueueChange::Added(Arc::clone(operation)));
+        }
+    }
+
+    fn record(
+        &mut self,
+        before: Option<Arc<Operation>>,
+        after: Arc<Operation>,
+        event_type: EventType,
+        by_report: bool,
+        queue: &mut Queue,
+    ) {
+        if let Some(before) = &before
+            && matches!(before.life.state, State::Queued { .. })
+        {
+            queue.remove(before);
+            self.journal.push(QueueChange::Removed(Arc::clone(before)));
+        }
+        if matches!(after.life.state, State::Queued { .. }) {
+            enqueue(queue, &after, self.now);
+            self.journal.push(QueueChange::Added(Arc::clone(&after)));
+        }
+        let known = self.known.entry(after.id()).or_default();
+        known.current = Some(Arc::clone(&after));
+        self.transitions.push(Transition { before, after, event_type, by_report });
+    }
+
+    /// Whether there is nothing to commit.
+    pub(super) fn is_empty(&self) -> bool {
+        self.transitions.is_empty() && self.removed.is_empty() && self.logs.is_empty()
+    }
+
+    /// The rows to write.
+    pub(super) fn batch(&self) -> Batch {
+        let mut batch = Batch::default();
+        for (id, known) in &self.known {
+            match (&known.stored, &known.current) {
+                (stored, Some(current)) => {
+                    let expected = stored.as_ref().map(|stored| stored.life.revision);
+                    if expected == Some(current.life.revision) {
+                        continue;
+                    }
+                    batch.writes.push(Write {
+                        operation: Operation::clone(current),
+                        expected,
+                        input: known.input.clone(),
+                        result: known.result.clone(),
+                    });
+                }
+                (Some(stored), None) => {
+                    batch.removals.push(Removal { id: *id, expected: stored.life.revision });
+                }
+                (None, None) => {}
+            }
+        }
+        // Ids rise with time: rows are appended in order, and operations of one commit keep theirs.
+        batch.writes.sort_unstable_by_key(|write| write.operation.id());
+        batch.events.extend(self.transitions.iter().map(|transition| {
+            let life = transition.after.life.clone();
+            (transition.after.id(), Event { event_type: transition.event_type, life })
+        }));
+        batch.logs.clone_from(&self.logs);
+        batch
+    }
+
+    /// The operations that were changed, as they are to be, with new inputs.
+    pub(super) fn changed(&self) -> impl Iterator<Item = (Arc<Operation>, Option<Bytes>)> + '_ {
+        self.known.values().filter_map(|known| {
+            known.current.as_ref().map(|current| (Arc::clone(current), known.input.clone()))
+        })
+    }
+
+    /// Every operation that the draft touched.
+    pub(super) fn touched(&self) -> impl Iterator<Item = OperationId> + '_ {
+        self.known.keys().copied()
+    }
+
+    /// Whose log lines would have been written.
+    pub(super) fn logged(&self) -> impl Iterator<Item = OperationId> + '_ {
+        self.logs.iter().map(|append| append.id)
+    }
+
+    /// Undoes what was done to the queue: the commit did not happen. Answers the queues that were to be
+    /// served.
+    pub(super) fn undo(self, queue: &mut Queue) -> Vec<QueueKey> {
+        let mut unserved = Vec::new();
+        for change in self.journal.into_iter().rev() {
+            match change {
+                QueueChange::Added(operation) => queue.remove(&operation),
+                QueueChange::Removed(operation) => enqueue(queue, &operation, self.now),
+                QueueChange::Popped(key, rank) => {
+                    queue.put_back(key.clone(), rank);
+                    unserved.push(key);
+                }
+            }
+        }
+        unserved
+    }
+}
+
+fn enqueue(queue: &mut Queue, operation: &Operation, now: Timestamp) {
+    if let State::Queued { not_before } = operation.life.state {
+        let priority = operation.submission.settings.priority;
+        queue.add(QueueKey::of(operation), priority, operation.id(), not_before, now);
+    }
+}

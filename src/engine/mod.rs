@@ -1,0 +1,318 @@
+//! Acts: owns the clock, the loop that commits, dispatch to workers, and watches.
+//!
+//! Every change takes the same road through one task: decide by the rules, commit, then answer, publish and
+//! dispatch. Requests, workers and timers differ only in the command that they bring. Nothing here knows of
+//! gRPC or HTTP.
+//!
+//! Read next: `committer` for the road, `dispatch` for what happens on both sides of a commit, `watch` and
+//! `watcher` for how transitions reach clients.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::operation::filter::Filter;
+use crate::operation::{
+    Attempt, NewOperation, Operation, OperationId, Progress, Revision, SessionId, TenantId,
+};
+use crate::store::{HistoryEntry, HistoryQuery, ListQuery, Lookup, PayloadRole, Store, StoreError};
+
+mod cache;
+pub mod clock;
+mod committer;
+mod dispatch;
+mod draft;
+mod feed;
+mod progress;
+mod queue;
+mod request;
+mod sessions;
+mod timers;
+mod watch;
+mod watcher;
+
+pub use clock::{Clock, Ids, ManualClock, SystemClock};
+pub use feed::{Feed, FeedItem};
+pub use request::{Applied, Apply, Connected, EngineError, Submitted};
+pub use sessions::{ToWorker, WorkerHello};
+pub use watch::Committed;
+pub use watcher::{WatchItem, Watcher};
+
+use committer::Committer;
+use progress::ProgressBoard;
+use request::Request;
+use watch::Hub;
+
+/// How the engine is set up.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// How long leases live without a sign of their worker.
+    pub lease_duration: Duration,
+    /// Most operations that are not done.
+    pub max_outstanding: u64,
+    /// Most worker sessions.
+    pub max_sessions: usize,
+    /// Most requests that wait for the committer.
+    pub queued_requests: usize,
+    /// Most bytes of submissions that wait for the committer.
+    pub queued_bytes: usize,
+    /// Most operations kept in memory for their next transition.
+    pub cached_operations: usize,
+    /// Seeds the jitter of retries.
+    pub seed: u64,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            lease_duration: Duration::from_secs(30),
+            max_outstanding: 1_000_000,
+            max_sessions: 10_000,
+            queued_requests: 4_096,
+            queued_bytes: 256 << 20,
+            cached_operations: 16_384,
+            seed: 0,
+        }
+    }
+}
+
+/// What the engine's parts have in common.
+struct Shared {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    ids: Ids,
+    hub: Arc<Hub>,
+    progress: ProgressBoard,
+    outstanding: AtomicU64,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("outstanding", &self.outstanding).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn set_outstanding(&self, outstanding: u64) {
+        self.outstanding.store(outstanding, Ordering::Relaxed);
+    }
+}
+
+/// The way to the engine. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    shared: Arc<Shared>,
+    requests: mpsc::Sender<Request>,
+    /// Room for submissions in memory, in KiB.
+    admission: Arc<Semaphore>,
+    queued_requests: u64,
+}
+
+/// The engine's task, to be run by whoever owns the engine.
+pub struct EngineTask {
+    committer: Committer,
+    requests: mpsc::Receiver<Request>,
+}
+
+impl EngineTask {
+    /// Works until `stop`, then finishes what has come in.
+    pub async fn run(self, stop: CancellationToken) {
+        self.committer.run(self.requests, stop).await;
+    }
+}
+
+impl Engine {
+    /// Rebuilds from the store what is kept in memory.
+    pub async fn open(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        config: EngineConfig,
+    ) -> Result<(Self, EngineTask), StoreError> {
+        let shared = Arc::new(Shared {
+            store,
+            clock,
+            ids: Ids::default(),
+            hub: Arc::default(),
+            progress: ProgressBoard::default(),
+            outstanding: AtomicU64::new(0),
+        });
+        let (sender, requests) = mpsc::channel(config.queued_requests);
+        let engine = Self {
+            shared: Arc::clone(&shared),
+            requests: sender,
+            admission: Arc::new(Semaphore::new(config.queued_bytes >> 10)),
+            queued_requests: config.queued_requests as u64,
+        };
+        let mut committer = Committer::new(shared, config);
+        committer.recover().await?;
+        Ok((engine, EngineTask { committer, requests }))
+    }
+
+    /// The engine's clock.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.shared.clock
+    }
+
+    /// How many operations are not done.
+    pub fn outstanding(&self) -> u64 {
+        self.shared.outstanding.load(Ordering::Relaxed)
+    }
+
+    /// Stores submissions in one commit; answers each in its place. Refused at once where there is
+    /// no room for it.
+    pub async fn submit(
+        &self,
+        items: Vec<NewOperation>,
+    ) -> Result<Vec<Result<Submitted, EngineError>>, EngineError> {
+        let bytes: usize =
+            items.iter().map(|new| 1_024 + new.input.as_ref().map_or(0, |i| i.data.len())).sum();
+        let kib = u32::try_from(bytes.div_ceil(1_024)).unwrap_or(u32::MAX);
+        let full = EngineError::Full { what: "waiting requests", limit: self.queued_requests };
+        let Ok(admission) = Arc::clone(&self.admission).try_acquire_many_owned(kib) else {
+            return Err(full);
+        };
+        let (reply, answer) = oneshot::channel();
+        match self.requests.try_send(Request::Submit { items, reply, admission }) {
+            Ok(()) => answer.await.map_err(|_| closed()),
+            Err(mpsc::error::TrySendError::Full(_)) => Err(full),
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(closed()),
+        }
+    }
+
+    /// Applies a command; answers once its outcome is durable.
+    pub async fn apply(&self, work: Apply) -> Result<Applied, EngineError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Request::Apply { work, reply }).await?;
+        answer.await.map_err(|_| closed())?
+    }
+
+    /// Connects a worker, whose messages go to `sender`.
+    pub async fn connect(
+        &self,
+        hello: WorkerHello,
+        sender: mpsc::Sender<ToWorker>,
+    ) -> Result<Connected, EngineError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Request::Connect { hello, sender, reply }).await?;
+        answer.await.map_err(|_| closed())?
+    }
+
+    /// A worker gave a sign of life.
+    pub async fn renew(&self, session: SessionId) -> Result<(), EngineError> {
+        self.send(Request::Renew { session }).await
+    }
+
+    /// A worker takes no more work.
+    pub async fn drain(&self, session: SessionId) -> Result<(), EngineError> {
+        self.send(Request::Drain { session }).await
+    }
+
+    /// A worker's stream has ended.
+    pub async fn disconnect(&self, connected: Connected) -> Result<(), EngineError> {
+        let Connected { session, stream, .. } = connected;
+        self.send(Request::Disconnect { session, stream }).await
+    }
+
+    /// Ends every worker's stream; their sessions remain.
+    pub async fn disconnect_all(&self) -> Result<(), EngineError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Request::DisconnectAll { reply }).await?;
+        answer.await.map_err(|_| closed())
+    }
+
+    /// A worker reports how far an attempt has come. Ignored if the attempt is not its own.
+    pub async fn progress(
+        &self,
+        session: SessionId,
+        id: OperationId,
+        attempt: Attempt,
+        progress: Progress,
+    ) -> Result<(), EngineError> {
+        self.send(Request::Progress { session, id, attempt, progress }).await
+    }
+
+    /// A tenant's operation as it is now.
+    pub async fn get(&self, tenant: &TenantId, id: OperationId) -> Result<Operation, EngineError> {
+        let found = self.shared.store.load(vec![Lookup::Id(id)]).await?;
+        let operation = found.into_iter().flatten().next();
+        operation
+            .filter(|operation| operation.submission.tenant == *tenant)
+            .map(|operation| self.shared.progress.refresh(operation))
+            .ok_or(EngineError::NotFound)
+    }
+
+    /// The contents of a payload of an operation that the caller may see.
+    pub async fn payload(
+        &self,
+        id: OperationId,
+        role: PayloadRole,
+    ) -> Result<Option<Bytes>, EngineError> {
+        Ok(self.shared.store.payload(id, role).await?)
+    }
+
+    /// A page of operations.
+    pub async fn list(&self, query: ListQuery) -> Result<Vec<Operation>, EngineError> {
+        let page = self.shared.store.list(query).await?;
+        Ok(page.into_iter().map(|found| self.shared.progress.refresh(found)).collect())
+    }
+
+    /// A page of the history of an operation that the caller may see.
+    pub async fn history(&self, query: HistoryQuery) -> Result<Vec<HistoryEntry>, EngineError> {
+        Ok(self.shared.store.history(query).await?)
+    }
+
+    /// Watches an operation from `after`, or from its present state. The operation as it was found comes
+    /// along, for checks.
+    pub async fn watch(
+        &self,
+        tenant: &TenantId,
+        id: OperationId,
+        after: Option<Revision>,
+        include_progress: bool,
+    ) -> Result<(Watcher, Revision), EngineError> {
+        // Interest first, then the question: nothing can fall in between.
+        let subscription = self.shared.hub.subscribe(id);
+        let operation = self.get(tenant, id).await?;
+        let revision = operation.life.revision;
+        let shared = Arc::clone(&self.shared);
+        Ok((Watcher::new(shared, subscription, operation, after, include_progress), revision))
+    }
+
+    /// Watches all operations of a tenant that match.
+    pub fn feed(
+        &self,
+        tenant: TenantId,
+        filter: Filter,
+        include_progress: bool,
+        skip_current: bool,
+    ) -> Feed {
+        Feed::new(Arc::clone(&self.shared), tenant, filter, include_progress, skip_current)
+    }
+
+    async fn send(&self, request: Request) -> Result<(), EngineError> {
+        self.requests.send(request).await.map_err(|_| closed())
+    }
+}
+
+fn closed() -> EngineError {
+    EngineError::Unavailable("the server is stopping".to_owned())
+}
+
+impl From<StoreError> for EngineError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Corrupt(_) => {
+                tracing::error!(error = %error, "reading the store failed");
+                Self::Internal("the store is damaged".to_owned())
+            }
+            _ => {
+                tracing::warn!(error = %error, "the store did not answer");
+                Self::Unavailable("the store is not available".to_owned())
+            }
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! When the committer must act without being asked: limits and retention, queued work that becomes
+//! due, sessions that may have expired. One timer for all of them.
+
+use std::time::Duration;
+
+use super::committer::{Committer, Work};
+use crate::operation::{Command, Timestamp};
+
+/// Most operations that one commit changes because time has passed. Retention deletes in batches of
+/// this size, between which other work goes on.
+const MAX_DUE: usize = 128;
+/// How often sessions are looked over.
+const SESSION_CHECK: Duration = Duration::from_secs(1);
+
+/// What is known of the times to come.
+#[derive(Debug)]
+pub(super) struct Timers {
+    /// Not later than the earliest `wake_at` in the store.
+    wake_at: Option<Timestamp>,
+    check_sessions_at: Timestamp,
+    /// After a failure of the store nothing is tried before this time.
+    paused_until: Timestamp,
+}
+
+impl Timers {
+    pub(super) fn new(now: Timestamp) -> Self {
+        Self { wake_at: None, check_sessions_at: now, paused_until: now }
+    }
+
+    /// Something in the store changes by itself at `at`.
+    pub(super) fn wake_by(&mut self, at: Option<Timestamp>) {
+        self.wake_at = [self.wake_at, at].into_iter().flatten().min();
+    }
+
+    /// Leaves the store alone until `until`.
+    pub(super) fn pause_until(&mut self, until: Timestamp) {
+        self.paused_until = until;
+    }
+
+    pub(super) fn is_pausing(&self, now: Timestamp) -> bool {
+        // A clock that was set back must not pause for longer than the pause was.
+        self.paused_until > now && self.paused_until.since(now) <= SESSION_CHECK
+    }
+
+    /// When to act next.
+    pub(super) fn next(
+        &self,
+        now: Timestamp,
+        queue_due: Option<Timestamp>,
+        sessions: bool,
+    ) -> Timestamp {
+        let sessions = sessions.then_some(self.check_sessions_at);
+        let next = [self.wake_at, queue_due, sessions].into_iter().flatten().min();
+        let next = next.unwrap_or(Timestamp::MAX);
+        if self.is_pausing(now) { next.max(self.paused_until) } else { next }
+    }
+}
+
+impl Committer {
+    /// Adds the commands that time brings.
+    pub(super) async fn add_timed_work(&mut self, now: Timestamp, works: &mut Vec<Work>) {
+        if self.timers.is_pausing(now) {
+            return;
+        }
+        let next_check = now.after(SESSION_CHECK);
+        // Also when the clock was set back: the next check is never further away than one interval.
+        if self.timers.check_sessions_at <= now || self.timers.check_sessions_at > next_check {
+            self.timers.check_sessions_at = next_check;
+            let lost = self.sessions.expired(now);
+            works.extend(
+                lost.into_iter().map(|(id, attempt)| Work::Own(id, Command::LoseLease { attempt })),
+            );
+        }
+        if self.timers.wake_at.is_some_and(|at| at <= now)
+            && let Err(error) = self.add_due(now, works).await
+        {
+            self.timers.pause_until(now.after(SESSION_CHECK));
+            tracing::error!(error = %error, "reading what is due failed");
+        }
+    }
+
+    async fn add_due(
+        &mut self,
+        now: Timestamp,
+        works: &mut Vec<Work>,
+    ) -> Result<(), crate::store::StoreError> {
+        let due = self.shared.store.due(now, MAX_DUE).await?;
+        if due.is_empty() {
+            // The timer was early: what it was set for has changed since.
+            self.timers.wake_at = self.shared.store.next_wake().await?;
+        }
+        for id in due {
+            let chance = self.chance();
+            works.push(Work::Own(id, Command::Tick { chance }));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,178 @@
+//! One watch over one operation: every transition after a cursor, once and in order, to the terminal
+//! one, with coalesced progress in between.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Shared;
+use super::request::EngineError;
+use super::watch::{Committed, News, Subscription};
+use crate::operation::{Operation, Progress, Revision, Timestamp};
+use crate::store::{HistoryEntry, HistoryPosition, HistoryQuery};
+
+/// How many transitions are read at a time by a watcher that has fallen behind.
+const PAGE: usize = 64;
+/// Shortest time between two progress messages.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
+
+/// What a watch delivers.
+#[derive(Clone, Debug)]
+pub enum WatchItem {
+    /// The operation as it is.
+    Snapshot(Arc<Operation>),
+    /// The next transition.
+    Transition(Committed),
+    /// Progress since the latest transition.
+    Progress(Arc<Operation>),
+}
+
+/// A watch. Holds no queue but one page of history.
+#[derive(Debug)]
+pub struct Watcher {
+    shared: Arc<Shared>,
+    subscription: Subscription,
+    /// The operation as of `cursor`; before the first history entry, as it was found.
+    operation: Arc<Operation>,
+    cursor: Revision,
+    /// The revision that the operation was found at.
+    found_at: Revision,
+    snapshot_due: bool,
+    caught_up: VecDeque<Committed>,
+    progress: Option<SentProgress>,
+}
+
+/// What this watcher was told of progress.
+#[derive(Debug, Default)]
+struct SentProgress {
+    last: Option<Progress>,
+    not_before: Timestamp,
+}
+
+impl Watcher {
+    /// A watch of `operation`, which was loaded after `subscription` was made.
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        subscription: Subscription,
+        operation: Operation,
+        after: Option<Revision>,
+        include_progress: bool,
+    ) -> Self {
+        let found_at = operation.life.revision;
+        Self {
+            snapshot_due: after.is_none(),
+            cursor: after.unwrap_or(found_at),
+            found_at,
+            operation: Arc::new(shared.progress.refresh(operation)),
+            shared,
+            subscription,
+            caught_up: VecDeque::new(),
+            progress: include_progress.then(SentProgress::default),
+        }
+    }
+
+    /// The revision to resume from.
+    pub fn cursor(&self) -> Revision {
+        self.cursor
+    }
+
+    /// The next item; `None` after the terminal transition. Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Result<Option<WatchItem>, EngineError> {
+        if std::mem::take(&mut self.snapshot_due) {
+            return Ok(Some(WatchItem::Snapshot(Arc::clone(&self.operation))));
+        }
+        loop {
+            if let Some(committed) = self.caught_up.pop_front() {
+                return Ok(Some(self.advance(committed)));
+            }
+            if self.cursor >= self.found_at && self.operation.is_done() {
+                return Ok(None);
+            }
+            match self.subscription.news(self.cursor) {
+                News::Next(committed) => {
+                    // What was reported before the transition is told before it.
+                    if let Some(item) = self.unsent_progress(Timestamp::MAX) {
+                        return Ok(Some(item));
+                    }
+                    return Ok(Some(self.advance(committed)));
+                }
+                News::InStore => self.read_history().await?,
+                News::Removed => return Err(EngineError::NotFound),
+                News::None if self.cursor < self.found_at => self.read_history().await?,
+                News::None => {
+                    if let Some(item) = self.unsent_progress(self.shared.clock.now()) {
+                        return Ok(Some(item));
+                    }
+                    self.sleep().await;
+                }
+            }
+        }
+    }
+
+    fn advance(&mut self, committed: Committed) -> WatchItem {
+        self.cursor = committed.operation.life.revision;
+        self.operation = Arc::clone(&committed.operation);
+        WatchItem::Transition(committed)
+    }
+
+    async fn read_history(&mut self) -> Result<(), EngineError> {
+        let query = HistoryQuery {
+            id: self.operation.id(),
+            after: HistoryPosition { revision: self.cursor, log_number: 0 },
+            include_log: false,
+            limit: PAGE,
+        };
+        let entries = self.shared.store.history(query).await?;
+        if entries.is_empty() {
+            // There was a later transition, so there was a history: it has been deleted.
+            return Err(EngineError::NotFound);
+        }
+        self.caught_up.extend(entries.into_iter().filter_map(|entry| match entry {
+            HistoryEntry::Transition(event) => {
+                let submission = Arc::clone(&self.operation.submission);
+                let operation = Arc::new(Operation { submission, life: event.life });
+                Some(Committed { operation, event_type: event.event_type })
+            }
+            HistoryEntry::Log(_) => None,
+        }));
+        Ok(())
+    }
+
+    /// Progress of the current attempt that was not told, if it may be told at `now`.
+    fn unsent_progress(&mut self, now: Timestamp) -> Option<WatchItem> {
+        let sent = self.progress.as_mut()?;
+        self.operation.life.state.lease()?;
+        let news = self.subscription.progress(self.operation.life.attempt)?;
+        let known = sent.last.as_ref().or(self.operation.life.progress.as_ref());
+        if known == Some(&news) || sent.not_before > now {
+            return None;
+        }
+        sent.not_before = self.shared.clock.now().after(PROGRESS_INTERVAL);
+        sent.last = Some(news.clone());
+        let mut operation = Operation::clone(&self.operation);
+        operation.life.progress = Some(news);
+        self.operation = Arc::new(operation);
+        Some(WatchItem::Progress(Arc::clone(&self.operation)))
+    }
+
+    /// Until there may be something to tell.
+    async fn sleep(&mut self) {
+        let waiting = self.unsent_is_waiting();
+        tokio::select! {
+            () = self.subscription.changed() => {}
+            () = self.shared.clock.sleep_until(waiting) => {}
+        }
+    }
+
+    /// When progress that was held back may be told; never, if there is none.
+    fn unsent_is_waiting(&self) -> Timestamp {
+        let Some(sent) = &self.progress else { return Timestamp::MAX };
+        let attempt = self.operation.life.attempt;
+        match self.subscription.progress(attempt) {
+            Some(news) if sent.last.as_ref() != Some(&news) && sent.last.is_some() => {
+                sent.not_before
+            }
+            _ => Timestamp::MAX,
+        }
+    }
+}

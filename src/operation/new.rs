@@ -1,0 +1,104 @@
+//! A submission before it is an operation: everything that its client chose.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use super::{
+    IdempotencyKey, Kind, OperationId, Payload, PayloadForm, Settings, TenantId, Timestamp,
+};
+
+/// What a client submits, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewOperation {
+    /// Who it will belong to.
+    pub tenant: TenantId,
+    /// What sort of work it is.
+    pub kind: Kind,
+    /// The client's labels.
+    pub labels: BTreeMap<String, String>,
+    /// How the service treats it.
+    pub settings: Settings,
+    /// Not to be started before this time.
+    pub start_at: Option<Timestamp>,
+    /// The client's own name for the submission.
+    pub idempotency_key: Option<IdempotencyKey>,
+    /// The operation that this one tries again.
+    pub retry_of: Option<OperationId>,
+    /// What to work on.
+    pub input: Option<Payload>,
+}
+
+impl NewOperation {
+    /// SHA-256 over everything that the client chose but the key itself: two submissions under one
+    /// key are the same if and only if their fingerprints are.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        let mut hash = Fields(Sha256::new());
+        hash.bytes(self.kind.as_str().as_bytes());
+        hash.number(self.labels.len() as u64);
+        for (key, value) in &self.labels {
+            hash.bytes(key.as_bytes());
+            hash.bytes(value.as_bytes());
+        }
+        self.hash_settings(&mut hash);
+        hash.optional(self.start_at.map(|at| at.micros().unsigned_abs()));
+        hash.bytes(self.retry_of.as_ref().map_or(&[][..], |id| id.as_bytes()));
+        hash.number(u64::from(self.input.is_some()));
+        if let Some(input) = &self.input {
+            hash.number(match input.info.form {
+                PayloadForm::Data => 0,
+                PayloadForm::Text => 1,
+                PayloadForm::Json => 2,
+                PayloadForm::Any => 3,
+            });
+            hash.bytes(input.info.content_type.as_bytes());
+            hash.bytes(input.info.type_url.as_bytes());
+            hash.bytes(&input.data);
+        }
+        hash.0.finalize().into()
+    }
+
+    fn hash_settings(&self, hash: &mut Fields) {
+        let Settings {
+            priority,
+            queue_timeout,
+            attempt_timeout,
+            deadline,
+            retry_policy,
+            cancel_grace,
+            retention,
+        } = &self.settings;
+        let micros = |duration: &Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        hash.number(u64::from(*priority));
+        for limit in [queue_timeout, attempt_timeout, deadline] {
+            hash.optional(limit.as_ref().map(micros));
+        }
+        hash.number(u64::from(retry_policy.max_attempts));
+        hash.number(micros(&retry_policy.initial_backoff));
+        hash.number(retry_policy.multiplier.to_bits());
+        hash.number(micros(&retry_policy.max_backoff));
+        hash.number(retry_policy.jitter.to_bits());
+        hash.number(micros(cancel_grace));
+        hash.number(micros(retention));
+    }
+}
+
+/// Feeds fields so that no two sequences of fields look alike.
+struct Fields(Sha256);
+
+impl Fields {
+    fn number(&mut self, number: u64) {
+        self.0.update(number.to_le_bytes());
+    }
+
+    fn optional(&mut self, number: Option<u64>) {
+        self.number(u64::from(number.is_some()));
+        self.number(number.unwrap_or(0));
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.number(bytes.len() as u64);
+        self.0.update(bytes);
+    }
+}

@@ -1,0 +1,186 @@
+//! Why a call is refused, and the one table that maps it to gRPC and HTTP.
+//!
+//! `operation` and `store` have errors of their own, small and closed; the engine's become these here, and
+//! `grpc` and `http` only render them. Internal detail is logged where it arises and never sent.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::engine::EngineError;
+use crate::operation::Rejection;
+
+/// A field that breaks a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Path of the field in the request, e.g. `requests[3].kind`.
+    pub field: String,
+    /// The rule that it breaks, as a fragment: "must be …".
+    pub description: String,
+}
+
+impl Violation {
+    /// `field` breaks the rule `description`.
+    pub fn new(field: impl Into<String>, description: impl Into<String>) -> Self {
+        Self { field: field.into(), description: description.into() }
+    }
+}
+
+/// The reasons for which calls are refused: `ErrorInfo.reason`, in the domain `longrun`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// A field breaks a rule.
+    InvalidArgument,
+    /// A payload is larger than the limit.
+    PayloadTooLarge,
+    /// No such operation for this caller.
+    OperationNotFound,
+    /// The operation has no result.
+    ResultNotFound,
+    /// The idempotency key was used with different content.
+    IdempotencyKeyReused,
+    /// The operation must be done for this.
+    OperationNotDone,
+    /// The attempt of a report is not current.
+    StaleAttempt,
+    /// The operation never had that revision.
+    RevisionAhead,
+    /// A limit is reached.
+    ResourceExhausted,
+    /// Try again.
+    Unavailable,
+    /// A defect of the server or of its store.
+    Internal,
+    /// There is no such route (HTTP only).
+    RouteNotFound,
+    /// The route exists, for other methods (HTTP only).
+    MethodNotAllowed,
+}
+
+impl Reason {
+    /// The table: name, canonical gRPC code, HTTP status, title of the problem.
+    const fn row(self) -> (&'static str, i32, u16, &'static str) {
+        match self {
+            Self::InvalidArgument => ("INVALID_ARGUMENT", 3, 400, "Invalid argument"),
+            Self::PayloadTooLarge => ("PAYLOAD_TOO_LARGE", 3, 413, "Payload too large"),
+            Self::OperationNotFound => ("OPERATION_NOT_FOUND", 5, 404, "No such operation"),
+            Self::ResultNotFound => ("RESULT_NOT_FOUND", 5, 404, "No result"),
+            Self::IdempotencyKeyReused => {
+                ("IDEMPOTENCY_KEY_REUSED", 6, 422, "Idempotency key reused")
+            }
+            Self::OperationNotDone => ("OPERATION_NOT_DONE", 9, 409, "Operation not done"),
+            Self::StaleAttempt => ("STALE_ATTEMPT", 9, 409, "Attempt not current"),
+            Self::RevisionAhead => ("REVISION_AHEAD", 11, 400, "Revision ahead"),
+            Self::ResourceExhausted => ("RESOURCE_EXHAUSTED", 8, 429, "Limit reached"),
+            Self::Unavailable => ("UNAVAILABLE", 14, 503, "Try again"),
+            Self::Internal => ("INTERNAL", 13, 500, "Internal error"),
+            Self::RouteNotFound => ("ROUTE_NOT_FOUND", 12, 404, "No such route"),
+            Self::MethodNotAllowed => ("METHOD_NOT_ALLOWED", 12, 405, "Method not allowed"),
+        }
+    }
+
+    /// The reason's name, in upper snake case.
+    pub const fn as_str(self) -> &'static str {
+        self.row().0
+    }
+
+    /// The canonical gRPC status code.
+    pub const fn grpc_code(self) -> i32 {
+        self.row().1
+    }
+
+    /// The HTTP status.
+    pub const fn http_status(self) -> u16 {
+        self.row().2
+    }
+
+    /// The title of an HTTP problem.
+    pub const fn title(self) -> &'static str {
+        self.row().3
+    }
+}
+
+/// A refused call.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct ServiceError {
+    /// Why, for programs.
+    pub reason: Reason,
+    /// Why, for people; complete by itself.
+    pub message: String,
+    /// The fields at fault.
+    pub violations: Vec<Violation>,
+    /// When trying again makes sense.
+    pub retry_after: Option<Duration>,
+    /// More facts by name.
+    pub metadata: BTreeMap<String, String>,
+}
+
+impl ServiceError {
+    /// An error without further details.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self {
+            reason,
+            message: message.into(),
+            violations: Vec::new(),
+            retry_after: None,
+            metadata: BTreeMap::new(),
+        }
+    }
+
+    /// Fields that break rules; the message names them all.
+    pub fn invalid(violations: Vec<Violation>) -> Self {
+        let message = violations
+            .iter()
+            .map(|violation| format!("{} {}", violation.field, violation.description))
+            .collect::<Vec<_>>()
+            .join("; ");
+        Self { violations, ..Self::new(Reason::InvalidArgument, message) }
+    }
+
+    /// One field that breaks a rule.
+    pub fn invalid_field(field: impl Into<String>, rule: impl Into<String>) -> Self {
+        Self::invalid(vec![Violation::new(field, rule)])
+    }
+
+    /// The same error with one more fact.
+    pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.metadata.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// The server is about to stop.
+    pub fn stopping() -> Self {
+        Self {
+            retry_after: Some(Duration::from_secs(1)),
+            ..Self::new(Reason::Unavailable, "the server is stopping")
+        }
+    }
+}
+
+impl From<EngineError> for ServiceError {
+    fn from(error: EngineError) -> Self {
+        let message = error.to_string();
+        let again = Some(Duration::from_secs(1));
+        match error {
+            EngineError::NotFound => Self::new(Reason::OperationNotFound, message),
+            EngineError::Rejected(rejection) => match rejection {
+                Rejection::StaleAttempt { .. } => Self::new(Reason::StaleAttempt, message),
+                Rejection::NotDone => Self::new(Reason::OperationNotDone, message),
+                // Acquiring is the engine's own; no call can be refused so.
+                Rejection::NotDue => Self::new(Reason::Internal, message),
+            },
+            EngineError::KeyReused(id) => {
+                Self::new(Reason::IdempotencyKeyReused, message).with("operation", id.name())
+            }
+            EngineError::Full { what, limit } => {
+                Self { retry_after: again, ..Self::new(Reason::ResourceExhausted, message) }
+                    .with("limit", limit.to_string())
+                    .with("what", what)
+            }
+            EngineError::Unavailable(_) => {
+                Self { retry_after: again, ..Self::new(Reason::Unavailable, message) }
+            }
+            EngineError::Internal(_) => Self::new(Reason::Internal, message),
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Lists of operations and of events, page by page.
+
+use std::sync::Arc;
+
+use super::operations::named;
+use super::{Caller, Document, OperationName, Service, ServiceError, View, page};
+use crate::operation::filter::Filter;
+use crate::operation::{Operation, OperationId, Revision, Timestamp};
+use crate::store::{
+    HistoryEntry, HistoryPosition, HistoryQuery, ListOrder, ListPosition, ListQuery, OrderBy,
+};
+
+/// Most entries on a page.
+const MAX_PAGE: usize = 1_000;
+
+/// What a caller asks of a list.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ListParameters<'a> {
+    /// At most this many; 0 for the default.
+    pub page_size: i32,
+    /// Where to begin; empty for the beginning.
+    pub page_token: &'a str,
+    /// AIP-160.
+    pub filter: &'a str,
+    /// AIP-132.
+    pub order_by: &'a str,
+}
+
+/// A page.
+#[derive(Clone, Debug)]
+pub struct Page<T> {
+    /// What is on it.
+    pub entries: Vec<T>,
+    /// Asks for the next page; empty on the last one.
+    pub next_page_token: String,
+}
+
+impl Service {
+    /// A page of the caller's operations.
+    pub async fn list(
+        &self,
+        caller: &Caller,
+        parameters: ListParameters<'_>,
+        view: View,
+    ) -> Result<Page<Document>, ServiceError> {
+        let ListParameters { page_size, page_token, filter, order_by } = parameters;
+        let limit = page::size(page_size, 50, MAX_PAGE)?;
+        let about = [caller.tenant.as_str(), filter, order_by];
+        let query = ListQuery {
+            tenant: caller.tenant.clone(),
+            filter: parse_filter(filter)?,
+            order: parse_order(order_by)?,
+            after: page::position(&about, page_token)?.map(list_position),
+            // One more tells whether there is a next page.
+            limit: limit + 1,
+        };
+        let mut found = self.engine.list(query).await?;
+        let mut more = found.len() > limit;
+        found.truncate(limit);
+        let (mut entries, mut bytes) = (Vec::with_capacity(found.len()), 0);
+        for operation in found {
+            let document = self.document(Arc::new(operation), view).await?;
+            bytes += [&document.input, &document.result]
+                .into_iter()
+                .flatten()
+                .map(bytes::Bytes::len)
+                .sum::<usize>();
+            if bytes > self.limits.page_bytes && !entries.is_empty() {
+                more = true;
+                break;
+            }
+            entries.push(document);
+        }
+        let last = entries.last().filter(|_| more);
+        let next_page_token =
+            last.map(|last| page::token(&about, list_bytes(&last.operation))).unwrap_or_default();
+        Ok(Page { entries, next_page_token })
+    }
+
+    /// A page of an operation's history, oldest first.
+    pub async fn events(
+        &self,
+        caller: &Caller,
+        name: &OperationName,
+        page_size: i32,
+        page_token: &str,
+    ) -> Result<Page<HistoryEntry>, ServiceError> {
+        let limit = page::size(page_size, 100, MAX_PAGE)?;
+        let operation = self.find(caller, name).await?;
+        let about = operation.id().to_string();
+        let about = [about.as_str()];
+        let after = page::position(&about, page_token)?.map(history_position);
+        let query = HistoryQuery {
+            id: operation.id(),
+            after: after.unwrap_or_default(),
+            include_log: true,
+            limit: limit + 1,
+        };
+        let history = self.engine.history(query).await;
+        let mut entries = history.map_err(|error| named(error, operation.id()))?;
+        let more = entries.len() > limit;
+        entries.truncate(limit);
+        let last = entries.last().filter(|_| more);
+        let next_page_token = last
+            .map(|last| page::token(&about, history_bytes(last.position())))
+            .unwrap_or_default();
+        Ok(Page { entries, next_page_token })
+    }
+}
+
+/// The filter, or what is wrong with it.
+pub(super) fn parse_filter(text: &str) -> Result<Filter, ServiceError> {
+    Filter::parse(text).map_err(|error| ServiceError::invalid_field("filter", error.to_string()))
+}
+
+fn parse_order(text: &str) -> Result<ListOrder, ServiceError> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let (by, descending) = match words[..] {
+        [] => (OrderBy::CreateTime, true),
+        ["create_time"] | ["create_time", "asc"] => (OrderBy::CreateTime, false),
+        ["create_time", "desc"] => (OrderBy::CreateTime, true),
+        ["end_time"] | ["end_time", "asc"] => (OrderBy::EndTime, false),
+        ["end_time", "desc"] => (OrderBy::EndTime, true),
+        _ => {
+            let rule = "must be create_time or end_time, alone or followed by desc";
+            return Err(ServiceError::invalid_field("order_by", rule));
+        }
+    };
+    Ok(ListOrder { by, descending })
+}
+
+fn list_bytes(operation: &Operation) -> [u8; 24] {
+    let end_time = operation.ended_at().unwrap_or(Timestamp::MAX);
+    join(end_time.micros().to_be_bytes(), *operation.id().as_bytes())
+}
+
+fn list_position(bytes: [u8; 24]) -> ListPosition {
+    let (end_time, id) = split(bytes);
+    ListPosition {
+        end_time: Timestamp::from_micros(i64::from_be_bytes(end_time)),
+        id: OperationId::from_bytes(id),
+    }
+}
+
+fn history_bytes(position: HistoryPosition) -> [u8; 24] {
+    join(position.revision.0.to_be_bytes(), u128::from(position.log_number).to_be_bytes())
+}
+
+fn history_position(bytes: [u8; 24]) -> HistoryPosition {
+    let (revision, log_number) = split(bytes);
+    HistoryPosition {
+        revision: Revision(u64::from_be_bytes(revision)),
+        log_number: u64::try_from(u128::from_be_bytes(log_number)).unwrap_or(u64::MAX),
+    }
+}
+
+fn join(head: [u8; 8], tail: [u8; 16]) -> [u8; 24] {
+    let mut bytes = [0; 24];
+    bytes[..8].copy_from_slice(&head);
+    bytes[8..].copy_from_slice(&tail);
+    bytes
+}
+
+fn split(bytes: [u8; 24]) -> ([u8; 8], [u8; 16]) {
+    let (mut head, mut tail) = ([0; 8], [0; 16]);
+    head.copy_from_slice(&bytes[..8]);
+    tail.copy_from_slice(&bytes[8..]);
+    (head, tail)
+}

@@ -1,0 +1,140 @@
+//! Use cases, neutral of transport: what a caller may ask, what is checked, what is answered.
+//!
+//! Every use case takes a [`Caller`]; nothing crosses tenants. gRPC and HTTP decode, call this, and encode:
+//! whatever they have in common stands here, once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::Engine;
+use crate::operation::{Operation, OperationId, TenantId};
+
+pub mod error;
+mod list;
+mod operations;
+pub mod page;
+mod streams;
+mod workers;
+
+pub use error::{Reason, ServiceError, Violation};
+pub use list::{ListParameters, Page};
+pub use operations::Submitted;
+pub use streams::{FeedMessage, FeedStream, WatchMessage, WatchOptions, WatchStream};
+pub use workers::{Report, WorkerSession};
+
+/// Who asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The tenant that the caller belongs to.
+    pub tenant: TenantId,
+}
+
+impl Caller {
+    /// The caller while there are no credentials: the default tenant.
+    pub fn anonymous() -> Self {
+        Self { tenant: TenantId::default_tenant() }
+    }
+}
+
+/// An operation's name as a caller gave it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OperationName {
+    /// The tenant, where the name has one.
+    pub tenant: Option<TenantId>,
+    /// The id.
+    pub id: OperationId,
+}
+
+/// How much of its payloads an operation carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    /// No contents.
+    Basic,
+    /// The result's contents.
+    Result,
+    /// The contents of input and result.
+    Full,
+}
+
+/// An operation with what of its payloads a view asks for.
+#[derive(Clone, Debug)]
+pub struct Document {
+    /// The operation.
+    pub operation: Arc<Operation>,
+    /// The input's contents, if they are carried.
+    pub input: Option<Bytes>,
+    /// The result's contents, if they are carried.
+    pub result: Option<Bytes>,
+}
+
+/// The service's limits and defaults.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Largest payload, in bytes.
+    pub max_payload_bytes: usize,
+    /// Largest payload that an operation carries within itself, in bytes.
+    pub inline_payload_bytes: usize,
+    /// Most contents on one page of a list, in bytes.
+    pub page_bytes: usize,
+    /// Retention of an operation that asks for none.
+    pub default_retention: Duration,
+    /// A stream says that it is alive after this much silence.
+    pub heartbeat_interval: Duration,
+    /// A stream is ended, to be resumed, at about this age (a fifth more or less).
+    pub max_stream_age: Duration,
+    /// Most attempts that one worker may run at once.
+    pub max_in_flight: usize,
+    /// A worker's leases live this long without a sign of life.
+    pub lease_duration: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_payload_bytes: 1 << 20,
+            inline_payload_bytes: 64 << 10,
+            page_bytes: 3 << 20,
+            default_retention: Duration::from_secs(7 * 24 * 3600),
+            heartbeat_interval: Duration::from_secs(15),
+            max_stream_age: Duration::from_secs(300),
+            max_in_flight: 10_000,
+            lease_duration: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Most submissions in one batch.
+pub const MAX_BATCH: usize = 1_000;
+/// How long a wait lasts that says nothing else.
+pub const DEFAULT_WAIT: Duration = Duration::from_secs(60);
+/// How long a wait lasts at most.
+pub const MAX_WAIT: Duration = Duration::from_secs(300);
+
+/// The use cases. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Service {
+    engine: Engine,
+    limits: Arc<Limits>,
+    /// Cancelled when the server begins to stop: long calls end, to be resumed elsewhere.
+    closing: CancellationToken,
+}
+
+impl Service {
+    /// The use cases over `engine`. Long calls end when `closing` is cancelled.
+    pub fn new(engine: Engine, limits: Limits, closing: CancellationToken) -> Self {
+        Self { engine, limits: Arc::new(limits), closing }
+    }
+
+    /// The limits and defaults.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The time now, by the engine's clock.
+    pub fn now(&self) -> crate::operation::Timestamp {
+        self.engine.clock().now()
+    }
+}

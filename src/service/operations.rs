@@ -1,0 +1,297 @@
+//! Submitting, getting, waiting, cancelling, deleting, trying again, and reading results.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{
+    Caller, Document, MAX_BATCH, MAX_WAIT, OperationName, Reason, Service, ServiceError, View,
+    Violation,
+};
+use crate::engine::{Apply, EngineError, WatchItem};
+use crate::operation::{
+    Command, IdempotencyKey, NewOperation, Operation, OperationId, Payload, PayloadInfo,
+};
+use crate::store::PayloadRole;
+
+/// A stored submission.
+#[derive(Clone, Debug)]
+pub struct Submitted {
+    /// The operation, in the basic view.
+    pub document: Document,
+    /// Whether it was there before, under the same idempotency key.
+    pub existing: bool,
+}
+
+impl Service {
+    /// Stores a submission durably.
+    pub async fn submit(
+        &self,
+        caller: &Caller,
+        new: NewOperation,
+    ) -> Result<Submitted, ServiceError> {
+        let mut answers = self.submit_batch(caller, vec![Ok(new)]).await?;
+        answers.pop().unwrap_or_else(|| Err(EngineError::NotFound.into()))
+    }
+
+    /// Stores submissions in one commit. Those that could not be decoded are answered in their place.
+    pub async fn submit_batch(
+        &self,
+        caller: &Caller,
+        items: Vec<Result<NewOperation, ServiceError>>,
+    ) -> Result<Vec<Result<Submitted, ServiceError>>, ServiceError> {
+        if items.is_empty() || items.len() > MAX_BATCH {
+            let rule = format!("must have from 1 to {MAX_BATCH} entries");
+            return Err(ServiceError::invalid_field("requests", rule));
+        }
+        let mut good = Vec::with_capacity(items.len());
+        let mut bad: Vec<Option<ServiceError>> = Vec::with_capacity(items.len());
+        for item in items {
+            match item.and_then(|new| self.check_new(caller, new)) {
+                Ok(new) => {
+                    good.push(new);
+                    bad.push(None);
+                }
+                Err(error) => bad.push(Some(error)),
+            }
+        }
+        let stored = if good.is_empty() { Vec::new() } else { self.engine.submit(good).await? };
+        let mut stored = stored.into_iter();
+        let answers = bad.into_iter().map(|error| match error {
+            Some(error) => Err(error),
+            None => match stored.next() {
+                Some(Ok(stored)) => Ok(Submitted {
+                    document: Document::basic(stored.operation),
+                    existing: stored.existing,
+                }),
+                Some(Err(error)) => Err(error.into()),
+                None => Err(ServiceError::new(Reason::Internal, "an answer is missing")),
+            },
+        });
+        Ok(answers.collect())
+    }
+
+    fn check_new(&self, caller: &Caller, new: NewOperation) -> Result<NewOperation, ServiceError> {
+        if let Some(input) = &new.input {
+            self.check_payload("input", input)?;
+        }
+        Ok(NewOperation { tenant: caller.tenant.clone(), ..new })
+    }
+
+    /// Refuses a payload over the limit.
+    pub(super) fn check_payload(&self, field: &str, payload: &Payload) -> Result<(), ServiceError> {
+        let (size, limit) = (payload.data.len(), self.limits.max_payload_bytes);
+        if size <= limit {
+            return Ok(());
+        }
+        let rule = format!("must be at most {limit} bytes, and is {size}");
+        Err(ServiceError {
+            reason: Reason::PayloadTooLarge,
+            ..ServiceError::invalid(vec![Violation::new(field, rule)])
+        })
+    }
+
+    /// The operation as it is now.
+    pub async fn get(
+        &self,
+        caller: &Caller,
+        name: &OperationName,
+        view: View,
+    ) -> Result<Document, ServiceError> {
+        let operation = self.find(caller, name).await?;
+        self.document(Arc::new(operation), view).await
+    }
+
+    /// The one way in which an operation is looked up: by its owner.
+    pub(super) async fn find(
+        &self,
+        caller: &Caller,
+        name: &OperationName,
+    ) -> Result<Operation, ServiceError> {
+        let id = visible(caller, name)?;
+        Ok(self.engine.get(&caller.tenant, id).await.map_err(|error| named(error, id))?)
+    }
+
+    /// The operation once it is done, or as it is after `timeout` (at most 300 s).
+    pub async fn wait(
+        &self,
+        caller: &Caller,
+        name: &OperationName,
+        timeout: Duration,
+        view: View,
+    ) -> Result<Document, ServiceError> {
+        let id = visible(caller, name)?;
+        let watch = self.engine.watch(&caller.tenant, id, None, false).await;
+        let (mut watcher, _) = watch.map_err(|error| named(error, id))?;
+        let clock = Arc::clone(self.engine.clock());
+        let until = clock.now().after(timeout.min(MAX_WAIT));
+        let mut latest = None;
+        loop {
+            tokio::select! {
+                biased;
+                item = watcher.next() => match item? {
+                    Some(WatchItem::Snapshot(now) | WatchItem::Progress(now)) => latest = Some(now),
+                    Some(WatchItem::Transition(committed)) => latest = Some(committed.operation),
+                    None => break,
+                },
+                () = clock.sleep_until(until) => break,
+                () = self.closing.cancelled() => break,
+            }
+        }
+        match latest {
+            Some(operation) => self.document(operation, view).await,
+            None => self.get(caller, name, view).await,
+        }
+    }
+
+    /// Asks for an operation to stop.
+    pub async fn cancel(
+        &self,
+        caller: &Caller,
+        name: &OperationName,
+        reason: String,
+    ) -> Result<Document, ServiceError> {
+        if reason.chars().count() > 1_000 {
+            return Err(ServiceError::invalid_field("reason", "must be at most 1,000 characters"));
+        }
+        let operation = self.apply(caller, name, Command::Cancel { reason }).await?;
+        Ok(Document::basic(operation))
+    }
+
+    /// Forgets a done operation.
+    pub async fn delete(&self, caller: &Caller, name: &OperationName) -> Result<(), ServiceError> {
+        self.apply(caller, name, Command::Delete).await.map(drop)
+    }
+
+    async fn apply(
+        &self,
+        caller: &Caller,
+        name: &OperationName,
+        command: Command,
+    ) -> Result<Arc<Operation>, ServiceError> {
+        let id = visible(caller, name)?;
+        let work = Apply {
+            tenant: caller.tenant.clone(),
+            id,
+            command,
+            session: None,
+            result: None,
+            lines: Vec::new(),
+        };
+        let applied = self.engine.apply(work).await.map_err(|error| named(error, id))?;
+        Ok(applied.operation)
+    }
+
+    /// Submits a done operation's input again.
+    pub async fn retry(
+        &self,
+        caller: &Caller,
+        name: &OperationName,
+        idempotency_key: Option<IdempotencyKey>,
+    ) -> Result<Submitted, ServiceError> {
+        let old = self.find(caller, name).await?;
+        if !old.is_done() {
+            return Err(not_done(old.id()));
+        }
+        let submission = &old.submission;
+        let input = match &submission.input {
+            Some(info) => {
+                let data = self.engine.payload(old.id(), PayloadRole::Input).await?;
+                data.map(|data| Payload { info: info.clone(), data })
+            }
+            None => None,
+        };
+        let new = NewOperation {
+            tenant: caller.tenant.clone(),
+            kind: submission.kind.clone(),
+            labels: submission.labels.clone(),
+            settings: submission.settings.clone(),
+            start_at: None,
+            idempotency_key,
+            retry_of: Some(old.id()),
+            input,
+        };
+        self.submit(caller, new).await
+    }
+
+    /// A done operation with its result, whatever its size.
+    pub async fn result(
+        &self,
+        caller: &Caller,
+        name: &OperationName,
+    ) -> Result<(PayloadInfo, Bytes), ServiceError> {
+        let operation = self.find(caller, name).await?;
+        if !operation.is_done() {
+            return Err(not_done(operation.id()));
+        }
+        let missing = || {
+            let name = operation.id().name();
+            let state = operation.state_name();
+            let message = format!("{name} is {state} and has no result");
+            ServiceError::new(Reason::ResultNotFound, message).with("operation", name)
+        };
+        let info = operation.result().ok_or_else(missing)?.clone();
+        let data = self.engine.payload(operation.id(), PayloadRole::Result).await?;
+        Ok((info, data.ok_or_else(missing)?))
+    }
+
+    /// The operation with the contents that `view` asks for.
+    pub(super) async fn document(
+        &self,
+        operation: Arc<Operation>,
+        view: View,
+    ) -> Result<Document, ServiceError> {
+        let limit = self.limits.inline_payload_bytes as u64;
+        let wanted = |info: Option<&PayloadInfo>| info.is_some_and(|i| i.size_bytes <= limit);
+        let id = operation.id();
+        let input = if view == View::Full && wanted(operation.submission.input.as_ref()) {
+            self.engine.payload(id, PayloadRole::Input).await?
+        } else {
+            None
+        };
+        let result = if view != View::Basic && wanted(operation.result()) {
+            self.engine.payload(id, PayloadRole::Result).await?
+        } else {
+            None
+        };
+        Ok(Document { operation, input, result })
+    }
+}
+
+impl Document {
+    /// Without contents.
+    pub fn basic(operation: Arc<Operation>) -> Self {
+        Self { operation, input: None, result: None }
+    }
+}
+
+/// The id, unless the name is another tenant's: then there is no such operation.
+pub(super) fn visible(caller: &Caller, name: &OperationName) -> Result<OperationId, ServiceError> {
+    match &name.tenant {
+        Some(tenant) if *tenant != caller.tenant => Err(named(EngineError::NotFound, name.id)),
+        _ => Ok(name.id),
+    }
+}
+
+/// The error with the operation's name in it.
+pub(super) fn named(error: EngineError, id: OperationId) -> ServiceError {
+    let name = id.name();
+    let text = match &error {
+        EngineError::NotFound => Some(format!("there is no operation {name}")),
+        EngineError::Rejected(rejection) => Some(format!("{name}: {rejection}")),
+        _ => None,
+    };
+    let mut error = ServiceError::from(error);
+    if let Some(text) = text {
+        error.message = text;
+        error = error.with("operation", name);
+    }
+    error
+}
+
+fn not_done(id: OperationId) -> ServiceError {
+    let name = id.name();
+    ServiceError::new(Reason::OperationNotDone, format!("{name} is not done"))
+        .with("operation", name)
+}

@@ -1,0 +1,222 @@
+//! Watches as long calls: heartbeats in silence, an end to be resumed from at a certain age, at the call's
+//! deadline, and when the server stops.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::list::parse_filter;
+use super::operations::{named, visible};
+use super::{Caller, Document, OperationName, Reason, Service, ServiceError, View};
+use crate::engine::{Clock, Feed, FeedItem, WatchItem, Watcher};
+use crate::operation::{EventType, Operation, Revision, Timestamp};
+
+/// How to watch.
+#[derive(Clone, Copy, Debug)]
+pub struct WatchOptions {
+    /// Begin behind this revision; `None` for the operation as it is.
+    pub after: Option<Revision>,
+    /// Whether progress is wanted.
+    pub include_progress: bool,
+    /// How much to carry.
+    pub view: View,
+    /// The call's own deadline, from now.
+    pub timeout: Option<Duration>,
+}
+
+/// A message of a watch.
+#[derive(Clone, Debug)]
+pub enum WatchMessage {
+    /// The operation as it is.
+    Snapshot(Document),
+    /// A transition.
+    Transition(Document, EventType),
+    /// Progress since the latest transition.
+    Progress(Document),
+    /// Nothing for a while; the revision to resume from.
+    Heartbeat(Revision),
+}
+
+/// A message of a watch over a filter.
+#[derive(Clone, Debug)]
+pub enum FeedMessage {
+    /// News.
+    Item(FeedItem),
+    /// Nothing for a while.
+    Heartbeat,
+}
+
+/// When a long call ends although there is more to come.
+#[derive(Debug)]
+struct Lifetime {
+    clock: Arc<dyn Clock>,
+    heartbeat_interval: Duration,
+    silent_since: Timestamp,
+    ends_at: Timestamp,
+    closing: CancellationToken,
+}
+
+enum Pause {
+    Heartbeat,
+    End,
+}
+
+impl Lifetime {
+    fn new(service: &Service, timeout: Option<Duration>) -> Self {
+        let clock = Arc::clone(service.engine.clock());
+        let now = clock.now();
+        // Spread by a fifth either way, so that watchers that came together do not return together.
+        let age = service.limits.max_stream_age.mul_f64(0.8 + 0.4 * fastrand::f64());
+        Self {
+            heartbeat_interval: service.limits.heartbeat_interval,
+            silent_since: now,
+            ends_at: now.after(timeout.map_or(age, |timeout| timeout.min(age))),
+            closing: service.closing.clone(),
+            clock,
+        }
+    }
+
+    /// Returns when the silence has lasted long enough, or the call has.
+    async fn pause(&self) -> Pause {
+        let heartbeat_at = self.silent_since.after(self.heartbeat_interval);
+        tokio::select! {
+            biased;
+            () = self.closing.cancelled() => Pause::End,
+            () = self.clock.sleep_until(self.ends_at) => Pause::End,
+            () = self.clock.sleep_until(heartbeat_at) => Pause::Heartbeat,
+        }
+    }
+
+    fn spoke(&mut self) {
+        self.silent_since = self.clock.now();
+    }
+}
+
+/// A watch of one operation.
+#[derive(Debug)]
+pub struct WatchStream {
+    service: Service,
+    watcher: Watcher,
+    view: View,
+    lifetime: Lifetime,
+    ended: bool,
+}
+
+impl WatchStream {
+    /// The next message; `None` at the end, be it that the operation is done or that the call is to
+    /// be resumed.
+    pub async fn next(&mut self) -> Option<Result<WatchMessage, ServiceError>> {
+        if self.ended {
+            return None;
+        }
+        let message = tokio::select! {
+            biased;
+            item = self.watcher.next() => match item {
+                Ok(Some(item)) => Some(self.message(item).await),
+                Ok(None) => None,
+                Err(error) => Some(Err(error.into())),
+            },
+            pause = self.lifetime.pause() => match pause {
+                Pause::Heartbeat => Some(Ok(WatchMessage::Heartbeat(self.watcher.cursor()))),
+                Pause::End => None,
+            },
+        };
+        self.lifetime.spoke();
+        self.ended = !matches!(message, Some(Ok(_)));
+        message
+    }
+
+    /// The revision to resume from.
+    pub fn cursor(&self) -> Revision {
+        self.watcher.cursor()
+    }
+
+    async fn message(&mut self, item: WatchItem) -> Result<WatchMessage, ServiceError> {
+        Ok(match item {
+            WatchItem::Snapshot(operation) => {
+                let document = self.service.document(operation, self.view).await?;
+                if self.view == View::Full {
+                    self.view = View::Result;
+                }
+                WatchMessage::Snapshot(document)
+            }
+            WatchItem::Transition(committed) => {
+                let document = self.contents(committed.operation).await?;
+                WatchMessage::Transition(document, committed.event_type)
+            }
+            WatchItem::Progress(operation) => WatchMessage::Progress(Document::basic(operation)),
+        })
+    }
+
+    async fn contents(&self, operation: Arc<Operation>) -> Result<Document, ServiceError> {
+        let view = if self.view == View::Full { View::Result } else { self.view };
+        self.service.document(operation, view).await
+    }
+}
+
+/// A watch over a filter.
+#[derive(Debug)]
+pub struct FeedStream {
+    feed: Feed,
+    lifetime: Lifetime,
+    ended: bool,
+}
+
+impl FeedStream {
+    /// The next message; `None` when the call is to be made again.
+    pub async fn next(&mut self) -> Option<Result<FeedMessage, ServiceError>> {
+        if self.ended {
+            return None;
+        }
+        let message = tokio::select! {
+            biased;
+            pause = self.lifetime.pause() => match pause {
+                Pause::Heartbeat => Some(Ok(FeedMessage::Heartbeat)),
+                Pause::End => None,
+            },
+            item = self.feed.next() => Some(item.map(FeedMessage::Item).map_err(Into::into)),
+        };
+        self.lifetime.spoke();
+        self.ended = !matches!(message, Some(Ok(_)));
+        message
+    }
+}
+
+impl Service {
+    /// Watches an operation.
+    pub async fn watch(
+        &self,
+        caller: &Caller,
+        name: &OperationName,
+        options: WatchOptions,
+    ) -> Result<WatchStream, ServiceError> {
+        let WatchOptions { after, include_progress, view, timeout } = options;
+        let id = visible(caller, name)?;
+        let watch = self.engine.watch(&caller.tenant, id, after, include_progress).await;
+        let (watcher, revision) = watch.map_err(|error| named(error, id))?;
+        if after.is_some_and(|after| after > revision) {
+            let message = format!("{} is at revision {} only", id.name(), revision.0);
+            return Err(ServiceError::new(Reason::RevisionAhead, message)
+                .with("operation", id.name())
+                .with("revision", revision.0.to_string()));
+        }
+        let lifetime = Lifetime::new(self, timeout);
+        Ok(WatchStream { service: self.clone(), watcher, view, lifetime, ended: false })
+    }
+
+    /// Watches all of the caller's operations that match.
+    pub fn watch_all(
+        &self,
+        caller: &Caller,
+        filter: &str,
+        include_progress: bool,
+        skip_current: bool,
+        timeout: Option<Duration>,
+    ) -> Result<FeedStream, ServiceError> {
+        let filter = parse_filter(filter)?;
+        let tenant = caller.tenant.clone();
+        let feed = self.engine.feed(tenant, filter, include_progress, skip_current);
+        Ok(FeedStream { feed, lifetime: Lifetime::new(self, timeout), ended: false })
+    }
+}
