@@ -1,3 +1,4 @@
+pub mod client;
 pub mod operation;
 pub mod proto;
 pub mod store;
