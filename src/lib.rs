@@ -1,3 +1,6 @@
+//! Long-running operations as a server.
+
+pub mod client;
 pub mod engine;
 pub mod operation;
 pub mod proto;

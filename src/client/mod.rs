@@ -1,0 +1,383 @@
+//! A typed client of the service, for Rust programs, the command line and workers.
+//!
+//! Owns what every careful client must do and would otherwise get wrong: keepalive, retries that
+//! cannot submit twice, waits and watches that outlive proxies, servers and broken connections.
+//! It speaks the messages of [`crate::proto::v1`] and must never touch the server's own types.
+//!
+//! Read next: `watch` for how a watch resumes, `error` for what callers see when a call fails.
+
+use std::future::Future;
+use std::time::Duration;
+
+use futures_util::{Stream, stream};
+use tokio::time::{Instant, sleep, timeout_at};
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::Channel;
+use tonic::{Code, Response, Status};
+use uuid::Uuid;
+
+use self::channel::Headers;
+use crate::proto::v1::operations_client::OperationsClient;
+use crate::proto::v1::workers_client::WorkersClient;
+use crate::proto::v1::{
+    CancelOperationRequest, DeleteOperationRequest, Event, GetOperationRequest, ListEventsRequest,
+    ListEventsResponse, ListOperationsRequest, ListOperationsResponse, Operation, OperationView,
+    ReadResultRequest, RetryOperationRequest, SubmitBatchRequest, SubmitRequest,
+    WaitOperationRequest, WatchOperationRequest, WatchOperationsRequest, submit_batch_result,
+};
+
+pub(crate) mod backoff;
+mod channel;
+mod error;
+mod result;
+mod watch;
+mod watch_all;
+
+pub(crate) use self::backoff::Backoff;
+pub use self::error::ClientError;
+pub use self::result::{ResultStream, StoredResult};
+pub use self::watch::Watch;
+pub use self::watch_all::WatchAll;
+
+/// Larger than any answer of a server with default limits.
+const MAX_DECODING_BYTES: usize = 16 << 20;
+/// Longest time for one try of a call that answers at once.
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// One request of a wait: below the 60 s at which common proxies cut a silent call.
+const WAIT_SLICE: Duration = Duration::from_secs(50);
+/// What a wait's request may take beyond its slice before it is taken for lost.
+const WAIT_MARGIN: Duration = Duration::from_secs(20);
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+const MAX_BACKOFF: Duration = Duration::from_secs(5);
+const DEFAULT_RETRIES: u32 = 4;
+const DEFAULT_PATIENCE: Duration = Duration::from_secs(300);
+
+/// What calls go through.
+pub(crate) type Service = InterceptedService<Channel, Headers>;
+
+/// A client of one service. Cheap to clone; clones share the connection.
+#[derive(Clone, Debug)]
+pub struct Client {
+    channel: Channel,
+    headers: Headers,
+    retries: u32,
+    patience: Duration,
+}
+
+impl Client {
+    /// Connects to `url`, e.g. `http://127.0.0.1:7000`, and fails if nothing answers there.
+    pub async fn connect(url: &str) -> Result<Self, ClientError> {
+        Ok(Self::from_channel(channel::endpoint(url)?.connect().await?))
+    }
+
+    /// A client of `url` that connects with its first call, and again whenever the connection is
+    /// lost. Must be called within a Tokio runtime.
+    pub fn connect_lazy(url: &str) -> Result<Self, ClientError> {
+        Ok(Self::from_channel(channel::endpoint(url)?.connect_lazy()))
+    }
+
+    /// A client over a connection with settings of the caller's own.
+    pub fn from_channel(channel: Channel) -> Self {
+        Self {
+            channel,
+            headers: Headers::default(),
+            retries: DEFAULT_RETRIES,
+            patience: DEFAULT_PATIENCE,
+        }
+    }
+
+    /// The same client, sending `Authorization: Bearer {token}` with every call.
+    pub fn with_bearer_token(mut self, token: &str) -> Result<Self, ClientError> {
+        self.headers = Headers::bearer(token)?;
+        Ok(self)
+    }
+
+    /// The same client, trying a call again at most `retries` times (4 by default) while the
+    /// service is unavailable.
+    pub fn with_retries(mut self, retries: u32) -> Self {
+        self.retries = retries;
+        self
+    }
+
+    /// The same client whose waits, watches and result streams, once begun, bear an
+    /// unavailable service for this long (5 minutes by default) before they give up.
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Submits work and answers its operation, which is durable by then. Without an idempotency
+    /// key it gets a random one, so that trying again cannot submit twice.
+    pub async fn submit(&self, mut request: SubmitRequest) -> Result<Operation, ClientError> {
+        fill_key(&mut request.idempotency_key);
+        self.unary(request, async |mut rpc, request| rpc.submit(request).await).await
+    }
+
+    /// Submits up to 1,000 pieces of work in one commit. Each has its own answer, in order;
+    /// idempotency keys are filled in as in [`Self::submit`].
+    pub async fn submit_batch(
+        &self,
+        mut requests: Vec<SubmitRequest>,
+    ) -> Result<Vec<Result<Operation, ClientError>>, ClientError> {
+        requests.iter_mut().for_each(|request| fill_key(&mut request.idempotency_key));
+        let request = SubmitBatchRequest { requests };
+        let response =
+            self.unary(request, async |mut rpc, request| rpc.submit_batch(request).await).await?;
+        let outcomes = response.results.into_iter().map(|result| match result.outcome {
+            Some(submit_batch_result::Outcome::Operation(operation)) => Ok(operation),
+            Some(submit_batch_result::Outcome::Error(error)) => Err(error.into()),
+            None => Err(ClientError::local(Code::Internal, "the server gave no outcome")),
+        });
+        Ok(outcomes.collect())
+    }
+
+    /// The operation as it is now; `OperationView::Unspecified` carries everything.
+    pub async fn get(&self, name: &str, view: OperationView) -> Result<Operation, ClientError> {
+        let request = GetOperationRequest { name: name.to_owned(), view: view.into() };
+        self.unary(request, async |mut rpc, request| rpc.get_operation(request).await).await
+    }
+
+    /// Waits until the operation is done, or until `limit` is up: then it comes back as it is,
+    /// with `done` false. `None` waits for as long as it takes.
+    pub async fn wait(
+        &self,
+        name: &str,
+        limit: Option<Duration>,
+    ) -> Result<Operation, ClientError> {
+        let end = limit.and_then(|limit| Instant::now().checked_add(limit));
+        let mut backoff = Backoff::new(FIRST_BACKOFF, MAX_BACKOFF);
+        let mut begun = false;
+        let mut heard = Instant::now();
+        loop {
+            let asked = Instant::now();
+            let left = end.map(|end| end.saturating_duration_since(asked));
+            let slice = left.map_or(WAIT_SLICE, |left| left.min(WAIT_SLICE));
+            match self.wait_once(name, slice).await {
+                Ok(operation) if operation.done || left == Some(slice) => return Ok(operation),
+                Ok(_) => {
+                    (begun, heard) = (true, Instant::now());
+                    // An early answer is a server on its way down: not to be asked in a tight loop.
+                    if asked.elapsed() + Duration::from_secs(1) > slice {
+                        backoff.reset();
+                        continue;
+                    }
+                    sleep(backoff.wait(None)).await;
+                }
+                Err(error) => {
+                    let patience = if begun { self.patience } else { MAX_BACKOFF };
+                    let out_of_time = end.is_some_and(|end| Instant::now() >= end);
+                    if !error.is_transient() || out_of_time || heard.elapsed() >= patience {
+                        return Err(error);
+                    }
+                    sleep(backoff.wait(error.retry_after())).await;
+                }
+            }
+        }
+    }
+
+    async fn wait_once(&self, name: &str, slice: Duration) -> Result<Operation, ClientError> {
+        let request = WaitOperationRequest {
+            name: name.to_owned(),
+            timeout: prost_types::Duration::try_from(slice).ok(),
+            view: OperationView::Unspecified.into(),
+        };
+        let call = async { Ok(self.operations().wait_operation(request).await?.into_inner()) };
+        let late = |_elapsed| ClientError::local(Code::Unavailable, "the service did not answer");
+        timeout_at(Instant::now() + slice + WAIT_MARGIN, call).await.map_err(late)?
+    }
+
+    /// Watches an operation up to its end, over as many streams as it takes; see [`Watch`].
+    pub fn watch(&self, request: WatchOperationRequest) -> Watch {
+        Watch::new(self.clone(), request)
+    }
+
+    /// Watches all operations that match a filter, over as many streams as it takes; see
+    /// [`WatchAll`].
+    pub fn watch_operations(&self, request: WatchOperationsRequest) -> WatchAll {
+        WatchAll::new(self.clone(), request)
+    }
+
+    /// One page of operations.
+    pub async fn list(
+        &self,
+        request: ListOperationsRequest,
+    ) -> Result<ListOperationsResponse, ClientError> {
+        self.unary(request, async |mut rpc, request| rpc.list_operations(request).await).await
+    }
+
+    /// All operations from `request`'s page on, fetched page by page as they are read.
+    pub fn list_all(
+        &self,
+        request: ListOperationsRequest,
+    ) -> impl Stream<Item = Result<Operation, ClientError>> + Send + use<> {
+        let client = self.clone();
+        pages(request.page_token.clone(), move |page_token| {
+            let (client, request) = (client.clone(), request.clone());
+            async move {
+                let page = client.list(ListOperationsRequest { page_token, ..request }).await?;
+                Ok((page.operations, page.next_page_token))
+            }
+        })
+    }
+
+    /// Asks for an operation to be cancelled, `reason` saying why.
+    pub async fn cancel(&self, name: &str, reason: &str) -> Result<Operation, ClientError> {
+        let request = CancelOperationRequest { name: name.to_owned(), reason: reason.to_owned() };
+        self.unary(request, async |mut rpc, request| rpc.cancel_operation(request).await).await
+    }
+
+    /// Forgets a done operation.
+    pub async fn delete(&self, name: &str) -> Result<(), ClientError> {
+        let request = DeleteOperationRequest { name: name.to_owned() };
+        self.unary(request, async |mut rpc, request| rpc.delete_operation(request).await).await
+    }
+
+    /// Submits a done operation's input again, as a new operation. An empty idempotency key
+    /// becomes a random one.
+    pub async fn retry(
+        &self,
+        mut request: RetryOperationRequest,
+    ) -> Result<Operation, ClientError> {
+        fill_key(&mut request.idempotency_key);
+        self.unary(request, async |mut rpc, request| rpc.retry_operation(request).await).await
+    }
+
+    /// One page of an operation's history.
+    pub async fn events(
+        &self,
+        request: ListEventsRequest,
+    ) -> Result<ListEventsResponse, ClientError> {
+        self.unary(request, async |mut rpc, request| rpc.list_events(request).await).await
+    }
+
+    /// An operation's whole history, fetched page by page as it is read.
+    pub fn events_all(
+        &self,
+        name: &str,
+    ) -> impl Stream<Item = Result<Event, ClientError>> + Send + use<> {
+        let (client, name) = (self.clone(), name.to_owned());
+        pages(String::new(), move |page_token| {
+            let (client, name) = (client.clone(), name.clone());
+            async move {
+                let request = ListEventsRequest { name, page_size: 0, page_token };
+                let page = client.events(request).await?;
+                Ok((page.events, page.next_page_token))
+            }
+        })
+    }
+
+    /// Reads a done operation's result into memory, whatever its size.
+    pub async fn read_result(&self, name: &str) -> Result<StoredResult, ClientError> {
+        self.result_stream(name, 0).await?.collect().await
+    }
+
+    /// Streams a done operation's result from `offset_bytes` on; see [`ResultStream`].
+    pub async fn result_stream(
+        &self,
+        name: &str,
+        offset_bytes: i64,
+    ) -> Result<ResultStream, ClientError> {
+        let request = ReadResultRequest { name: name.to_owned(), offset_bytes };
+        ResultStream::open(self.clone(), request).await
+    }
+
+    /// The generated client of the worker API, with this client's connection and headers.
+    pub(crate) fn workers(&self) -> WorkersClient<Service> {
+        let service = InterceptedService::new(self.channel.clone(), self.headers.clone());
+        WorkersClient::new(service).max_decoding_message_size(MAX_DECODING_BYTES)
+    }
+
+    fn operations(&self) -> OperationsClient<Service> {
+        let service = InterceptedService::new(self.channel.clone(), self.headers.clone());
+        OperationsClient::new(service).max_decoding_message_size(MAX_DECODING_BYTES)
+    }
+
+    /// Calls, and calls again while the service is unavailable. Every rpc is safe to repeat.
+    async fn unary<Req, Res>(
+        &self,
+        request: Req,
+        call: impl AsyncFn(OperationsClient<Service>, Req) -> Result<Response<Res>, Status>,
+    ) -> Result<Res, ClientError>
+    where
+        Req: Clone,
+    {
+        let mut backoff = Backoff::new(FIRST_BACKOFF, MAX_BACKOFF);
+        let mut retries_left = self.retries;
+        loop {
+            let answer = call(self.operations(), request.clone());
+            let error = match timeout_at(Instant::now() + CALL_TIMEOUT, answer).await {
+                Ok(Ok(response)) => return Ok(response.into_inner()),
+                Ok(Err(status)) => ClientError::from(status),
+                Err(_elapsed) => {
+                    return Err(ClientError::local(
+                        Code::DeadlineExceeded,
+                        "the service did not answer",
+                    ));
+                }
+            };
+            if !error.is_transient() || retries_left == 0 {
+                return Err(error);
+            }
+            retries_left -= 1;
+            sleep(backoff.wait(error.retry_after())).await;
+        }
+    }
+}
+
+/// Gives a submission without a name of its own a random one.
+fn fill_key(key: &mut String) {
+    if key.is_empty() {
+        *key = Uuid::now_v7().to_string();
+    }
+}
+
+/// The items of all pages, from the page behind `first_token` on.
+fn pages<T, F>(
+    first_token: String,
+    fetch: impl Fn(String) -> F + Send,
+) -> impl Stream<Item = Result<T, ClientError>> + Send
+where
+    T: Send,
+    F: Future<Output = Result<(Vec<T>, String), ClientError>> + Send,
+{
+    let begin = (Vec::new().into_iter(), Some(first_token), fetch);
+    stream::try_unfold(begin, |(mut items, mut token, fetch)| async move {
+        loop {
+            if let Some(item) = items.next() {
+                return Ok(Some((item, (items, token, fetch))));
+            }
+            let Some(page_token) = token else { return Ok(None) };
+            let (page, next) = fetch(page_token).await?;
+            items = page.into_iter();
+            token = Some(next).filter(|next| !next.is_empty());
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn calls_can_be_spawned_and_give_up_on_a_service_that_is_not_there() {
+        fn sendable<T: Send>(value: T) -> T {
+            value
+        }
+        // Port 0 is never listened on.
+        let client = Client::connect_lazy("127.0.0.1:0").unwrap().with_retries(1);
+        let refused = sendable(client.submit(SubmitRequest::default())).await.unwrap_err();
+        assert_eq!(refused.code(), Code::Unavailable);
+        let watch = client.watch(WatchOperationRequest::default());
+        drop(sendable(watch.into_stream()));
+        drop(sendable(client.wait("x", None)));
+        drop(sendable(client.read_result("x")));
+        drop(sendable(client.list_all(ListOperationsRequest::default())));
+    }
+
+    #[test]
+    fn urls_without_a_host_are_refused() {
+        let error = channel::endpoint("http://").unwrap_err();
+        assert_eq!(error.code(), Code::InvalidArgument);
+        assert!(channel::endpoint("localhost:7000").is_ok());
+    }
+}

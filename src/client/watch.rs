@@ -1,0 +1,218 @@
+//! One operation's transitions, over as many streams as it takes.
+//!
+//! The server ends streams so that they outlive proxies, proxies cut them, servers restart. A
+//! watch goes on from the last revision that it delivered, so that each transition is seen
+//! exactly once and in order.
+
+use std::time::Duration;
+
+use futures_util::{Stream, stream};
+use tokio::time::{Instant, sleep, timeout};
+use tonic::{Code, Streaming};
+
+use super::{Backoff, Client, ClientError, FIRST_BACKOFF, MAX_BACKOFF};
+use crate::proto::v1::watch_operation_response::Type;
+use crate::proto::v1::{OperationView, WatchOperationRequest, WatchOperationResponse};
+
+/// Several of the server's heartbeat intervals: a stream that is silent for longer is dead,
+/// whatever TCP believes.
+pub(super) const SILENCE: Duration = Duration::from_secs(75);
+
+/// A watch of one operation: each transition exactly once and in order, up to the terminal one.
+///
+/// It fails, and then ends, when the server says that there is nothing to watch, or when the service
+/// has been unavailable for longer than the client's patience.
+#[derive(Debug)]
+pub struct Watch {
+    client: Client,
+    /// `after_revision` moves on with what was delivered.
+    request: WatchOperationRequest,
+    link: Link<WatchOperationResponse>,
+    ended: bool,
+}
+
+impl Watch {
+    pub(super) fn new(client: Client, request: WatchOperationRequest) -> Self {
+        let link = Link::new(client.patience);
+        Self { client, request, link, ended: false }
+    }
+
+    /// The next message, never a heartbeat; `None` after the terminal transition or an error. May be
+    /// dropped and called again without loss.
+    pub async fn next(&mut self) -> Option<Result<WatchOperationResponse, ClientError>> {
+        if self.ended {
+            return None;
+        }
+        let next = self.advance().await;
+        self.ended = match &next {
+            Ok(Some(message)) => ends(message),
+            Ok(None) | Err(_) => true,
+        };
+        next.transpose()
+    }
+
+    /// The revision to resume from: of the last message delivered, or as asked for.
+    pub fn revision(&self) -> Option<i64> {
+        self.request.after_revision
+    }
+
+    /// The messages as a stream.
+    pub fn into_stream(
+        self,
+    ) -> impl Stream<Item = Result<WatchOperationResponse, ClientError>> + Send {
+        stream::unfold(self, |mut watch| async move { Some((watch.next().await?, watch)) })
+    }
+
+    async fn advance(&mut self) -> Result<Option<WatchOperationResponse>, ClientError> {
+        loop {
+            if self.link.stream.is_none() {
+                self.link.pause().await;
+                let opened = self.client.operations().watch_operation(self.request.clone()).await;
+                if !self.link.opened(opened)? {
+                    continue;
+                }
+            }
+            match self.link.receive().await? {
+                Received::Message(message) if self.is_news(&message) => {
+                    return Ok(Some(message));
+                }
+                Received::Message(_) | Received::Broken => {}
+                Received::End { heard } => {
+                    if !heard && self.nothing_left().await? {
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes note of the message's revision; false for heartbeats and repetitions.
+    fn is_news(&mut self, message: &WatchOperationResponse) -> bool {
+        let seen = self.request.after_revision;
+        match message.r#type() {
+            Type::Snapshot | Type::Transition => {
+                let news = seen.is_none_or(|seen| message.revision > seen);
+                self.request.after_revision = seen.max(Some(message.revision));
+                news
+            }
+            Type::Progress => true,
+            Type::Heartbeat | Type::Unspecified => false,
+        }
+    }
+
+    /// A stream that ends with OK and without a word is either rotated or has nothing to say, because
+    /// the caller has seen the terminal transition already: the operation knows.
+    async fn nothing_left(&self) -> Result<bool, ClientError> {
+        let operation = self.client.get(&self.request.name, OperationView::Basic).await?;
+        let seen = self.request.after_revision;
+        Ok(operation.done && seen.is_some_and(|seen| seen >= operation.revision))
+    }
+}
+
+/// Whether nothing can follow this message.
+fn ends(message: &WatchOperationResponse) -> bool {
+    message.r#type() != Type::Progress
+        && message.operation.as_ref().is_some_and(|operation| operation.done)
+}
+
+/// What came of reading a link.
+#[derive(Debug)]
+pub(super) enum Received<T> {
+    /// A message.
+    Message(T),
+    /// The stream ended with OK; `heard` if it carried a message.
+    End {
+        /// Whether the stream carried any message.
+        heard: bool,
+    },
+    /// The stream broke; another may be opened.
+    Broken,
+}
+
+/// The current stream of a watch and how patient to be without one.
+#[derive(Debug)]
+pub(super) struct Link<T> {
+    pub(super) stream: Option<Streaming<T>>,
+    backoff: Backoff,
+    pause: Option<Duration>,
+    patience: Duration,
+    /// The last sign of life; none before the first.
+    alive_at: Option<Instant>,
+    tries_left: u32,
+    heard: bool,
+}
+
+impl<T> Link<T> {
+    /// A link without a stream that bears `patience` of failures once it has had one.
+    pub(super) fn new(patience: Duration) -> Self {
+        Self {
+            stream: None,
+            backoff: Backoff::new(FIRST_BACKOFF, MAX_BACKOFF),
+            pause: None,
+            patience,
+            alive_at: None,
+            tries_left: super::DEFAULT_RETRIES,
+            heard: false,
+        }
+    }
+
+    /// Waits as long as the last failure calls for.
+    pub(super) async fn pause(&mut self) {
+        if let Some(pause) = self.pause {
+            sleep(pause).await;
+            self.pause = None;
+        }
+    }
+
+    /// Takes the stream that was opened, if it was; an error if there is no use in trying again.
+    pub(super) fn opened(
+        &mut self,
+        opened: Result<tonic::Response<Streaming<T>>, tonic::Status>,
+    ) -> Result<bool, ClientError> {
+        match opened {
+            Ok(response) => {
+                self.alive_at = Some(Instant::now());
+                self.heard = false;
+                self.stream = Some(response.into_inner());
+                Ok(true)
+            }
+            Err(status) => self.failed(status.into()).map(|()| false),
+        }
+    }
+
+    /// The next message of the stream, or how it ended.
+    pub(super) async fn receive(&mut self) -> Result<Received<T>, ClientError> {
+        let Some(stream) = &mut self.stream else { return Ok(Received::Broken) };
+        let error = match timeout(SILENCE, stream.message()).await {
+            Ok(Ok(Some(message))) => {
+                self.alive_at = Some(Instant::now());
+                self.heard = true;
+                self.backoff.reset();
+                return Ok(Received::Message(message));
+            }
+            Ok(Ok(None)) => {
+                self.stream = None;
+                self.pause = Some(self.backoff.wait(None));
+                return Ok(Received::End { heard: self.heard });
+            }
+            Ok(Err(status)) => status.into(),
+            Err(_elapsed) => ClientError::local(Code::Unavailable, "the stream fell silent"),
+        };
+        self.failed(error)?;
+        Ok(Received::Broken)
+    }
+
+    fn failed(&mut self, error: ClientError) -> Result<(), ClientError> {
+        self.stream = None;
+        let patient = match self.alive_at {
+            Some(at) => at.elapsed() < self.patience + SILENCE,
+            None => self.tries_left > 0,
+        };
+        if !error.is_transient() || !patient {
+            return Err(error);
+        }
+        self.tries_left = self.tries_left.saturating_sub(1);
+        self.pause = Some(self.backoff.wait(error.retry_after()));
+        Ok(())
+    }
+}
