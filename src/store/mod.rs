@@ -239,9 +239,7 @@ impl HistoryEntry {
             Self::Transition(event) => {
                 HistoryPosition { revision: event.life.revision, log_number: 0 }
             }
-            Self::Log(line) => {
-                HistoryPosition { revision: line.revision, log_number: line.number }
-            }
+            Self::Log(line) => HistoryPosition { revision: line.revision, log_number: line.number },
         }
     }
 }
