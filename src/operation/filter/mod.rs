@@ -1,0 +1,259 @@
+//! Which operations a list or a watch is about (AIP-160).
+//!
+//! A filter is parsed once and then asked of operations in memory ([`Filter::matches`]) or turned
+//! into a store's own language; both must say the same. Pure: no I/O and no clock.
+//!
+//! What an operation does not have matches no comparison: `labels.team != "a"` is about operations
+//! with a label `team`, `NOT labels.team = "a"` about those without one as well.
+//!
+//! Read next: [`parse`] for the grammar.
+
+use super::{Operation, StateName, Timestamp};
+
+mod parse;
+
+/// A parsed filter. The default matches everything.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Filter {
+    root: Option<Expr>,
+}
+
+/// Why a filter cannot be parsed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("at character {position}: {rule}")]
+pub struct FilterError {
+    /// The character where it went wrong, counted from 0.
+    pub position: usize,
+    /// What is wrong there, and what is right.
+    pub rule: String,
+}
+
+/// A node of a filter.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Expr {
+    /// All of them hold.
+    All(Vec<Expr>),
+    /// At least one of them holds.
+    Any(Vec<Expr>),
+    /// It does not hold.
+    Not(Box<Expr>),
+    /// It holds of the operation's fields.
+    Test(Test),
+}
+
+/// A statement about one field.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Test {
+    /// The state is, or is not, this one.
+    State {
+        /// Whether it is to be equal.
+        is: bool,
+        /// What it is compared with.
+        state: StateName,
+    },
+    /// The kind fits, or does not fit, this pattern.
+    Kind {
+        /// Whether it is to fit.
+        is: bool,
+        /// What it is to fit.
+        pattern: Pattern,
+    },
+    /// There is a label, and what is said of its value holds.
+    Label {
+        /// Its key.
+        key: String,
+        /// What its value must be.
+        value: LabelTest,
+    },
+    /// The time is there, and compares so if that is asked.
+    Time {
+        /// Which.
+        field: TimeField,
+        /// The comparison with a time; `None` asks for presence only.
+        compare: Option<(Comparison, Timestamp)>,
+    },
+    /// The number compares so.
+    Number {
+        /// Which.
+        field: NumberField,
+        /// How.
+        compare: Comparison,
+        /// With what.
+        value: i64,
+    },
+    /// The operation is, or is not, done.
+    Done(bool),
+}
+
+/// What is said of a label's value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LabelTest {
+    /// Nothing: the label is there.
+    Present,
+    /// It fits, or does not fit, a pattern.
+    Fits {
+        /// Whether it is to fit.
+        is: bool,
+        /// What it is to fit.
+        pattern: Pattern,
+    },
+}
+
+/// A text, or a text with something before or behind it (`*`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pattern {
+    /// Exactly this.
+    Exact(String),
+    /// Begins with this.
+    Prefix(String),
+    /// Ends with this.
+    Suffix(String),
+    /// Has this in it.
+    Infix(String),
+}
+
+/// A field that is a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeField {
+    /// When it was submitted.
+    Create,
+    /// When the latest transition was made.
+    Update,
+    /// When the first attempt started.
+    Start,
+    /// When it ended.
+    End,
+}
+
+/// A field that is a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NumberField {
+    /// The priority.
+    Priority,
+    /// The current or last attempt.
+    Attempt,
+}
+
+/// How two values compare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// `=`
+    Equal,
+    /// `!=`
+    NotEqual,
+    /// `<`
+    Less,
+    /// `<=`
+    LessOrEqual,
+    /// `>`
+    Greater,
+    /// `>=`
+    GreaterOrEqual,
+}
+
+impl Filter {
+    /// Longest filter, in characters.
+    pub const MAX_CHARS: usize = 4_096;
+    /// Deepest nesting of parentheses.
+    pub const MAX_DEPTH: usize = 32;
+
+    /// Reads a filter. A blank text matches everything.
+    pub fn parse(text: &str) -> Result<Self, FilterError> {
+        parse::parse(text).map(|root| Self { root })
+    }
+
+    /// Whether the filter is about this operation.
+    pub fn matches(&self, operation: &Operation) -> bool {
+        self.root.as_ref().is_none_or(|root| root.matches(operation))
+    }
+
+    /// The filter as a tree, for a store to translate; `None` matches everything.
+    pub fn root(&self) -> Option<&Expr> {
+        self.root.as_ref()
+    }
+}
+
+impl Expr {
+    // Recursion is bounded by Filter::MAX_DEPTH: only parentheses nest.
+    fn matches(&self, operation: &Operation) -> bool {
+        match self {
+            Self::All(parts) => parts.iter().all(|part| part.matches(operation)),
+            Self::Any(parts) => parts.iter().any(|part| part.matches(operation)),
+            Self::Not(inner) => !inner.matches(operation),
+            Self::Test(test) => test.matches(operation),
+        }
+    }
+}
+
+impl Test {
+    fn matches(&self, operation: &Operation) -> bool {
+        let submission = &operation.submission;
+        match self {
+            Self::State { is, state } => (operation.state_name() == *state) == *is,
+            Self::Kind { is, pattern } => pattern.fits(submission.kind.as_str()) == *is,
+            Self::Label { key, value } => {
+                submission.labels.get(key).is_some_and(|label| match value {
+                    LabelTest::Present => true,
+                    LabelTest::Fits { is, pattern } => pattern.fits(label) == *is,
+                })
+            }
+            Self::Time { field, compare } => {
+                field.of(operation).is_some_and(|time| match compare {
+                    None => true,
+                    Some((compare, value)) => compare.holds(time, *value),
+                })
+            }
+            Self::Number { field, compare, value } => compare.holds(field.of(operation), *value),
+            Self::Done(done) => operation.is_done() == *done,
+        }
+    }
+}
+
+impl TimeField {
+    fn of(self, operation: &Operation) -> Option<Timestamp> {
+        match self {
+            Self::Create => Some(operation.submission.created_at),
+            Self::Update => Some(operation.life.updated_at),
+            Self::Start => operation.life.started_at,
+            Self::End => operation.ended_at(),
+        }
+    }
+}
+
+impl NumberField {
+    fn of(self, operation: &Operation) -> i64 {
+        match self {
+            Self::Priority => i64::from(operation.submission.settings.priority),
+            Self::Attempt => i64::from(operation.life.attempt.0),
+        }
+    }
+}
+
+impl Pattern {
+    /// Whether `text` fits.
+    pub fn fits(&self, text: &str) -> bool {
+        match self {
+            Self::Exact(all) => text == all,
+            Self::Prefix(start) => text.starts_with(start.as_str()),
+            Self::Suffix(end) => text.ends_with(end.as_str()),
+            Self::Infix(part) => text.contains(part.as_str()),
+        }
+    }
+}
+
+impl Comparison {
+    /// Whether `left` compares so with `right`.
+    pub fn holds<T: PartialOrd>(self, left: T, right: T) -> bool {
+        match self {
+            Self::Equal => left == right,
+            Self::NotEqual => left != right,
+            Self::Less => left < right,
+            Self::LessOrEqual => left <= right,
+            Self::Greater => left > right,
+            Self::GreaterOrEqual => left >= right,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,102 @@
+//! What is stored of an operation beside the columns, as bytes: the storage format.
+//!
+//! Shared by all stores, so that an operation is the same bytes everywhere. The messages here are
+//! protobuf, private, and the format's only definition. Rules for changing them: a tag is never
+//! given to something else, a default is never changed, and a new field means by its absence what
+//! was so before it.
+//!
+//! What a store keeps in columns anyway is not repeated: see [`Columns`]. Times are microseconds,
+//! written as differences from a time that is known, because most differ little.
+
+use crate::operation::{
+    IdempotencyKey, Kind, Life, Operation, OperationId, Submission, TenantId, Timestamp,
+};
+
+use super::StoreError;
+
+mod life;
+mod parts;
+mod submission;
+
+/// What a store keeps of a submission in columns of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Columns {
+    /// The operation's id.
+    pub id: OperationId,
+    /// Who it belongs to.
+    pub tenant: TenantId,
+    /// What sort of work it is.
+    pub kind: Kind,
+    /// Its priority.
+    pub priority: u8,
+    /// When it was submitted.
+    pub created_at: Timestamp,
+    /// The idempotency key, without the fingerprint.
+    pub idempotency_key: Option<IdempotencyKey>,
+}
+
+impl Columns {
+    /// The columns of a submission.
+    pub fn of(submission: &Submission) -> Self {
+        Self {
+            id: submission.id,
+            tenant: submission.tenant.clone(),
+            kind: submission.kind.clone(),
+            priority: submission.settings.priority,
+            created_at: submission.created_at,
+            idempotency_key: submission.idempotency.as_ref().map(|it| it.key.clone()),
+        }
+    }
+}
+
+/// A submission without what is in its [`Columns`].
+pub fn encode_submission(submission: &Submission) -> Vec<u8> {
+    submission::encode(submission)
+}
+
+/// The submission of these columns and bytes.
+pub fn decode_submission(columns: Columns, bytes: &[u8]) -> Result<Submission, StoreError> {
+    let id = columns.id;
+    submission::decode(columns, bytes).map_err(|Damage(what)| corrupt(id, what))
+}
+
+/// A life, whole.
+pub fn encode_life(life: &Life) -> Vec<u8> {
+    life::encode(life)
+}
+
+/// The life of these bytes; `id` is only for the error.
+pub fn decode_life(id: OperationId, bytes: &[u8]) -> Result<Life, StoreError> {
+    life::decode(bytes).map_err(|Damage(what)| corrupt(id, what))
+}
+
+/// The operation of these columns and bytes.
+pub fn decode_operation(
+    columns: Columns,
+    submission: &[u8],
+    life: &[u8],
+) -> Result<Operation, StoreError> {
+    let life = decode_life(columns.id, life)?;
+    let submission = decode_submission(columns, submission)?.into();
+    Ok(Operation { submission, life })
+}
+
+/// The error for a row that makes no sense.
+pub fn corrupt(id: OperationId, what: impl std::fmt::Display) -> StoreError {
+    StoreError::Corrupt(format!("operation {id}: {what}"))
+}
+
+/// How bytes do not make sense.
+struct Damage(String);
+
+impl Damage {
+    fn missing(what: &str) -> Self {
+        Self(format!("{what} is missing"))
+    }
+}
+
+impl From<prost::DecodeError> for Damage {
+    fn from(error: prost::DecodeError) -> Self {
+        Self(error.to_string())
+    }
+}

@@ -1,0 +1,152 @@
+//! The parts that a submission and a life have in common: payloads, durations, times, errors.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::Damage;
+use crate::operation::{ErrorSource, OperationError, PayloadForm, PayloadInfo, Timestamp};
+
+/// A payload without its contents.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct PayloadMessage {
+    /// 0 data, 1 text, 2 JSON, 3 any.
+    #[prost(uint32, tag = "1")]
+    form: u32,
+    #[prost(uint64, tag = "2")]
+    size_bytes: u64,
+    /// Absent where it is the form's usual one.
+    #[prost(string, optional, tag = "3")]
+    content_type: Option<String>,
+    #[prost(string, tag = "4")]
+    type_url: String,
+}
+
+/// A span of time, exact.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub(super) struct DurationMessage {
+    #[prost(uint64, tag = "1")]
+    seconds: u64,
+    #[prost(uint32, tag = "2")]
+    nanos: u32,
+}
+
+/// An error with those behind it.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct ErrorMessage {
+    #[prost(string, tag = "1")]
+    code: String,
+    #[prost(string, tag = "2")]
+    message: String,
+    #[prost(uint32, tag = "3")]
+    status_code: u32,
+    #[prost(btree_map = "string, string", tag = "4")]
+    metadata: BTreeMap<String, String>,
+    #[prost(message, repeated, tag = "5")]
+    causes: Vec<ErrorMessage>,
+    /// Whether the service says so, not the application.
+    #[prost(bool, tag = "6")]
+    from_service: bool,
+}
+
+/// The difference from `base`, for [`time_at`]. Wraps around, so that every time has one.
+pub(super) fn offset(time: Timestamp, base: Timestamp) -> i64 {
+    time.micros().wrapping_sub(base.micros())
+}
+
+/// The time that differs so from `base`.
+pub(super) fn time_at(offset: i64, base: Timestamp) -> Timestamp {
+    Timestamp::from_micros(base.micros().wrapping_add(offset))
+}
+
+impl From<Duration> for DurationMessage {
+    fn from(duration: Duration) -> Self {
+        Self { seconds: duration.as_secs(), nanos: duration.subsec_nanos() }
+    }
+}
+
+impl DurationMessage {
+    pub(super) fn decode(self) -> Result<Duration, Damage> {
+        if self.nanos >= 1_000_000_000 {
+            return Err(Damage("a duration has too many nanoseconds".to_owned()));
+        }
+        Ok(Duration::new(self.seconds, self.nanos))
+    }
+}
+
+/// The content type that is not written down. Part of the format: not to be changed.
+fn usual_content_type(form: PayloadForm) -> &'static str {
+    match form {
+        PayloadForm::Data => "application/octet-stream",
+        PayloadForm::Text => "text/plain; charset=utf-8",
+        PayloadForm::Json => "application/json",
+        PayloadForm::Any => "application/protobuf",
+    }
+}
+
+impl PayloadMessage {
+    pub(super) fn encode(info: &PayloadInfo) -> Self {
+        let form = match info.form {
+            PayloadForm::Data => 0,
+            PayloadForm::Text => 1,
+            PayloadForm::Json => 2,
+            PayloadForm::Any => 3,
+        };
+        let is_usual = info.content_type == usual_content_type(info.form);
+        Self {
+            form,
+            size_bytes: info.size_bytes,
+            content_type: (!is_usual).then(|| info.content_type.clone()),
+            type_url: info.type_url.clone(),
+        }
+    }
+
+    pub(super) fn decode(self) -> Result<PayloadInfo, Damage> {
+        let form = match self.form {
+            0 => PayloadForm::Data,
+            1 => PayloadForm::Text,
+            2 => PayloadForm::Json,
+            3 => PayloadForm::Any,
+            other => return Err(Damage(format!("there is no payload form {other}"))),
+        };
+        let content_type = self.content_type.unwrap_or_else(|| usual_content_type(form).to_owned());
+        Ok(PayloadInfo { content_type, form, type_url: self.type_url, size_bytes: self.size_bytes })
+    }
+}
+
+impl ErrorMessage {
+    pub(super) fn encode(error: &OperationError) -> Self {
+        Self {
+            code: error.code.clone(),
+            message: error.message.clone(),
+            status_code: u32::from(error.status_code),
+            metadata: error.metadata.clone(),
+            causes: Self::encode_all(&error.causes),
+            from_service: error.source == ErrorSource::Service,
+        }
+    }
+
+    pub(super) fn encode_all(errors: &[OperationError]) -> Vec<Self> {
+        errors.iter().map(Self::encode).collect()
+    }
+
+    // Recursion is bounded: prost refuses messages that nest too deep.
+    pub(super) fn decode(self) -> Result<OperationError, Damage> {
+        let status_code = u8::try_from(self.status_code)
+            .map_err(|_| Damage(format!("there is no status code {}", self.status_code)))?;
+        Ok(OperationError {
+            code: self.code,
+            message: self.message,
+            status_code,
+            metadata: self.metadata,
+            causes: Self::decode_all(self.causes)?,
+            source: match self.from_service {
+                true => ErrorSource::Service,
+                false => ErrorSource::Application,
+            },
+        })
+    }
+
+    pub(super) fn decode_all(errors: Vec<Self>) -> Result<Vec<OperationError>, Damage> {
+        errors.into_iter().map(Self::decode).collect()
+    }
+}

@@ -1,0 +1,128 @@
+//! The embedded store: one SQLite file, one writer thread, a few reader threads.
+//!
+//! Owns the file, its lock and the threads; every thread is joined by [`Store::close`] or by
+//! dropping the store. Must never decide anything about an operation.
+//!
+//! - WAL with `synchronous=FULL`: a commit is one fsync, and readers see the last commit without
+//!   waiting for the writer. The log is folded into the file every 8,000 pages rather than every
+//!   1,000, which is worth 14 % of throughput.
+//! - `PATH.lock` is locked as long as the store is open. The system lets go of the lock when the
+//!   process ends, however it ends. SQLite's own locks let other programs read meanwhile.
+//! - There is no auto-vacuum: a store in steady state reuses the pages of what its retention
+//!   deletes, and moving pages would cost every commit.
+//!
+//! Read next: `write` for the statements of a commit, `list` for how lists find their index.
+
+use std::path::Path;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::{
+    Batch, HistoryEntry, HistoryQuery, ListQuery, Lookup, OpenError, PayloadRole, Store,
+    StoreError, Unfinished,
+};
+use crate::operation::log::LogBook;
+use crate::operation::{Operation, OperationId, Timestamp};
+
+mod filter_sql;
+mod list;
+mod open;
+mod read;
+mod schema;
+mod threads;
+mod write;
+
+use threads::Threads;
+
+/// How an SQLite store works.
+#[derive(Clone, Debug)]
+pub struct SqliteOptions {
+    /// Threads that read, each with a connection of its own; at least 1.
+    pub readers: usize,
+}
+
+impl Default for SqliteOptions {
+    fn default() -> Self {
+        Self { readers: 3 }
+    }
+}
+
+/// The embedded store.
+pub struct SqliteStore {
+    threads: Threads,
+}
+
+impl SqliteStore {
+    /// Opens the store at `path`, which is made, with its directory, if it is not there. Blocks.
+    pub fn open(path: &Path, options: &SqliteOptions) -> Result<Self, OpenError> {
+        let opened = open::open(path, options.readers.max(1))?;
+        let threads = Threads::start(opened).map_err(|error| OpenError::Failed {
+            path: path.display().to_string(),
+            reason: format!("a thread cannot be started: {error}"),
+        })?;
+        Ok(Self { threads })
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+        self.threads.commit(batch).await
+    }
+
+    async fn load(&self, lookups: Vec<Lookup>) -> Result<Vec<Option<Operation>>, StoreError> {
+        self.threads.read(move |connection| read::load(connection, &lookups)).await
+    }
+
+    async fn payload(
+        &self,
+        id: OperationId,
+        role: PayloadRole,
+    ) -> Result<Option<Bytes>, StoreError> {
+        self.threads.read(move |connection| read::payload(connection, id, role)).await
+    }
+
+    async fn list(&self, query: ListQuery) -> Result<Vec<Operation>, StoreError> {
+        self.threads.read(move |connection| list::list(connection, &query)).await
+    }
+
+    async fn history(&self, query: HistoryQuery) -> Result<Vec<HistoryEntry>, StoreError> {
+        self.threads.read(move |connection| read::history(connection, &query)).await
+    }
+
+    async fn log_book(&self, id: OperationId) -> Result<LogBook, StoreError> {
+        self.threads.read(move |connection| read::log_book(connection, id)).await
+    }
+
+    async fn unfinished(
+        &self,
+        after: Option<OperationId>,
+        limit: usize,
+    ) -> Result<Vec<Unfinished>, StoreError> {
+        self.threads.read(move |connection| read::unfinished(connection, after, limit)).await
+    }
+
+    async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<OperationId>, StoreError> {
+        self.threads.read(move |connection| read::due(connection, now, limit)).await
+    }
+
+    async fn next_wake(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.threads.read(read::next_wake).await
+    }
+
+    async fn close(&self) {
+        self.threads.close().await;
+    }
+}
+
+/// What an error of SQLite means to the caller of a read, or of a write that was rolled back.
+fn store_error(error: rusqlite::Error) -> StoreError {
+    use rusqlite::ErrorCode;
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            StoreError::Corrupt(error.to_string())
+        }
+        _ => StoreError::Unavailable(error.to_string()),
+    }
+}

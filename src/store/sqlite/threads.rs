@@ -1,0 +1,172 @@
+//! The threads that talk to SQLite, and how async callers talk to them.
+//!
+//! SQLite blocks, so it is kept off the runtime's threads. Queues are bounded: when all threads are
+//! busy, callers wait. A thread ends when its queue is closed and empty.
+
+use std::fs::File;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+
+use super::super::{Batch, StoreError};
+use super::open::Opened;
+use super::write;
+
+/// Jobs that may wait for a thread.
+const QUEUE: usize = 64;
+
+type Read = Box<dyn FnOnce(&Connection) + Send>;
+type Commit = (Batch, oneshot::Sender<Result<(), StoreError>>);
+
+/// The running threads.
+pub(super) struct Threads {
+    state: Mutex<Option<Running>>,
+    /// Held by whoever closes, so that a second `close` returns only when the first has.
+    closing: tokio::sync::Mutex<()>,
+}
+
+struct Running {
+    commits: mpsc::Sender<Commit>,
+    reads: mpsc::Sender<Read>,
+    writer: Worker,
+    readers: Vec<Worker>,
+    /// Given back last of all, when no thread has the file any more.
+    lock: File,
+}
+
+/// A thread and the news of its end.
+struct Worker {
+    thread: JoinHandle<()>,
+    ended: oneshot::Receiver<()>,
+}
+
+impl Threads {
+    pub(super) fn start(opened: Opened) -> io::Result<Self> {
+        let Opened { lock, writer, readers } = opened;
+        let (reads, queue) = mpsc::channel::<Read>(QUEUE);
+        let queue = Arc::new(Mutex::new(queue));
+        let readers = readers.into_iter().enumerate().map(|(number, connection)| {
+            let queue = Arc::clone(&queue);
+            Worker::start(format!("sqlite-read-{number}"), move || serve(&connection, &queue))
+        });
+        let readers = readers.collect::<io::Result<_>>()?;
+        let (commits, queue) = mpsc::channel(QUEUE);
+        let writer = Worker::start("sqlite-write".to_owned(), move || write_all(writer, queue))?;
+        let running = Running { commits, reads, writer, readers, lock };
+        Ok(Self { state: Mutex::new(Some(running)), closing: tokio::sync::Mutex::default() })
+    }
+
+    pub(super) async fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+        let commits = self.with(|running| running.commits.clone())?;
+        let (answer, answered) = oneshot::channel();
+        commits.send((batch, answer)).await.map_err(|_| closed())?;
+        drop(commits);
+        // Without an answer the thread died in the middle of it.
+        answered.await.unwrap_or_else(|_| Err(StoreError::Unknown("the writer ended".to_owned())))
+    }
+
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let reads = self.with(|running| running.reads.clone())?;
+        let (answer, answered) = oneshot::channel();
+        let job: Read = Box::new(move |connection| {
+            // Nobody is waiting any more when the caller gave up: then the work is spared.
+            if !answer.is_closed() {
+                let _ = answer.send(in_transaction(connection, job));
+            }
+        });
+        reads.send(job).await.map_err(|_| closed())?;
+        drop(reads);
+        answered.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    /// Lets what is under way finish and ends the threads, readers first: the last connection to
+    /// go folds the log into the file, and only the writer may.
+    pub(super) async fn close(&self) {
+        let _closing = self.closing.lock().await;
+        let Some(running) = self.take() else { return };
+        let Running { commits, reads, mut writer, mut readers, lock } = running;
+        drop(reads);
+        for reader in &mut readers {
+            let _ = (&mut reader.ended).await;
+        }
+        drop(commits);
+        let _ = (&mut writer.ended).await;
+        join(readers.into_iter().chain([writer]));
+        drop(lock);
+    }
+
+    fn with<T>(&self, look: impl FnOnce(&Running) -> T) -> Result<T, StoreError> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.as_ref().map(look).ok_or_else(closed)
+    }
+
+    fn take(&self) -> Option<Running> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        if let Some(Running { commits, reads, writer, readers, lock }) = self.take() {
+            drop(reads);
+            join(readers);
+            drop(commits);
+            join([writer]);
+            drop(lock);
+        }
+    }
+}
+
+impl Worker {
+    fn start(name: String, work: impl FnOnce() + Send + 'static) -> io::Result<Self> {
+        let (end, ended) = oneshot::channel();
+        let thread = thread::Builder::new().name(name).spawn(move || {
+            work();
+            drop(end);
+        })?;
+        Ok(Self { thread, ended })
+    }
+}
+
+fn join(workers: impl IntoIterator<Item = Worker>) {
+    for worker in workers {
+        // A thread that panicked has said so itself.
+        let _ = worker.thread.join();
+    }
+}
+
+fn serve(connection: &Connection, queue: &Mutex<mpsc::Receiver<Read>>) {
+    loop {
+        // One idle thread waits in the queue, the others for their turn to.
+        let job = queue.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
+        match job {
+            Some(job) => job(connection),
+            None => return,
+        }
+    }
+}
+
+fn write_all(mut connection: Connection, mut queue: mpsc::Receiver<Commit>) {
+    while let Some((batch, answer)) = queue.blocking_recv() {
+        let _ = answer.send(write::commit(&mut connection, &batch));
+    }
+}
+
+/// All that `job` reads is of one moment.
+fn in_transaction<T>(
+    connection: &Connection,
+    job: impl FnOnce(&Connection) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let moment = connection.unchecked_transaction().map_err(super::store_error)?;
+    job(&moment)
+}
+
+fn closed() -> StoreError {
+    StoreError::Unavailable("the store is closed".to_owned())
+}

@@ -1,0 +1,307 @@
+//! A commit: one transaction, all of a batch or nothing of it.
+//!
+//! Every statement names the revision that it replaces and expects exactly one row. What is in
+//! doubt is rolled back, and the caller decides again.
+
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, ffi, params};
+
+use super::super::{Batch, LogAppend, PayloadRole, Removal, StoreError, Write, codec};
+use super::{schema, store_error};
+use crate::operation::{Event, Operation, OperationId, State, Timestamp};
+
+/// Payloads up to this size are in the operation's own row; larger ones would be copied by every
+/// transition.
+const INLINE_BYTES: usize = 2 * 1024;
+
+pub(super) fn commit(connection: &mut Connection, batch: &Batch) -> Result<(), StoreError> {
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(store_error)?;
+    apply(&transaction, batch)?; // On an error the transaction is rolled back as it is dropped.
+    transaction.commit().or_else(|error| after_failed_commit(connection, error))
+}
+
+/// A commit that failed is rolled back, but if writing or syncing the log is what failed, then its
+/// end may be in the log all the same, and a crash now would bring it back. Another commit, which
+/// takes its place in the log, makes sure.
+fn after_failed_commit(
+    connection: &mut Connection,
+    error: rusqlite::Error,
+) -> Result<(), StoreError> {
+    if !connection.is_autocommit() {
+        connection.execute_batch("ROLLBACK").map_err(store_error)?;
+    }
+    let may_come_back = error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure);
+    if may_come_back && connection.pragma_update(None, "user_version", schema::VERSION).is_err() {
+        return Err(StoreError::Unknown(error.to_string()));
+    }
+    Err(store_error(error))
+}
+
+fn apply(transaction: &Transaction<'_>, batch: &Batch) -> Result<(), StoreError> {
+    for write in &batch.writes {
+        match write.expected {
+            None => insert(transaction, write)?,
+            Some(_) => update(transaction, write)?,
+        }
+        put_payloads(transaction, write).map_err(store_error)?;
+    }
+    for (id, event) in &batch.events {
+        insert_event(transaction, *id, event)?;
+    }
+    for append in &batch.logs {
+        append_log(transaction, append)?;
+    }
+    for removal in &batch.removals {
+        remove(transaction, removal)?;
+    }
+    Ok(())
+}
+
+fn insert(transaction: &Transaction<'_>, write: &Write) -> Result<(), StoreError> {
+    let operation = &write.operation;
+    let (submission, id) = (&operation.submission, operation.id());
+    let changing = Changing::of(operation);
+    let inserted = transaction
+        .prepare_cached(
+            "INSERT INTO operations (id, tenant, kind, state, priority, attempt, revision,
+               created_at, updated_at, started_at, ended_at, not_before, wake_at, session, worker,
+               idempotency_key, submission, life, input, result)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
+               ?18, ?19, ?20)",
+        )
+        .map_err(store_error)?
+        .execute(params![
+            id.as_bytes(),
+            submission.tenant.as_str(),
+            submission.kind.as_str(),
+            changing.state,
+            submission.settings.priority,
+            changing.attempt,
+            changing.revision,
+            submission.created_at.micros(),
+            changing.updated_at,
+            changing.started_at,
+            changing.ended_at,
+            changing.not_before,
+            changing.wake_at,
+            changing.session,
+            changing.worker,
+            submission.idempotency.as_ref().map(|it| it.key.as_str()),
+            codec::encode_submission(submission),
+            changing.life,
+            inline(write.input.as_deref()),
+            inline(write.result.as_deref()),
+        ]);
+    match inserted {
+        Ok(_) => insert_labels(transaction, operation).map_err(store_error),
+        Err(error) if is_taken(&error) => Err(StoreError::Conflict(id)),
+        Err(error) => Err(store_error(error)),
+    }
+}
+
+fn insert_labels(transaction: &Transaction<'_>, operation: &Operation) -> rusqlite::Result<()> {
+    let submission = &operation.submission;
+    for (key, value) in &submission.labels {
+        transaction
+            .prepare_cached("INSERT INTO labels (id, key, value, tenant) VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![submission.id.as_bytes(), key, value, submission.tenant.as_str()])?;
+    }
+    Ok(())
+}
+
+fn update(transaction: &Transaction<'_>, write: &Write) -> Result<(), StoreError> {
+    let id = write.operation.id();
+    let changing = Changing::of(&write.operation);
+    let updated = transaction
+        .prepare_cached(
+            "UPDATE operations SET state = ?3, attempt = ?4, revision = ?5, updated_at = ?6,
+               started_at = ?7, ended_at = ?8, not_before = ?9, wake_at = ?10, session = ?11,
+               worker = ?12, life = ?13, result = coalesce(?14, result)
+             WHERE id = ?1 AND revision = ?2",
+        )
+        .and_then(|mut statement| {
+            statement.execute(params![
+                id.as_bytes(),
+                write.expected.map(|revision| number(revision.0)),
+                changing.state,
+                changing.attempt,
+                changing.revision,
+                changing.updated_at,
+                changing.started_at,
+                changing.ended_at,
+                changing.not_before,
+                changing.wake_at,
+                changing.session,
+                changing.worker,
+                changing.life,
+                inline(write.result.as_deref()),
+            ])
+        })
+        .map_err(store_error)?;
+    expect_one(updated, id)
+}
+
+/// The large payloads of a write. An input comes only with a new operation.
+fn put_payloads(transaction: &Transaction<'_>, write: &Write) -> rusqlite::Result<()> {
+    let input = write.input.as_deref().filter(|_| write.expected.is_none());
+    let payloads = [(PayloadRole::Input, input), (PayloadRole::Result, write.result.as_deref())];
+    for (role, data) in payloads {
+        if let Some(data) = data.filter(|data| data.len() > INLINE_BYTES) {
+            transaction
+                .prepare_cached(
+                    "INSERT OR REPLACE INTO payloads (id, role, data) VALUES (?1, ?2, ?3)",
+                )?
+                .execute(params![write.operation.id().as_bytes(), role_number(role), data])?;
+        }
+    }
+    Ok(())
+}
+
+fn insert_event(
+    transaction: &Transaction<'_>,
+    id: OperationId,
+    event: &Event,
+) -> Result<(), StoreError> {
+    let inserted = transaction
+        .prepare_cached("INSERT INTO events (id, revision, type, life) VALUES (?1, ?2, ?3, ?4)")
+        .map_err(store_error)?
+        .execute(params![
+            id.as_bytes(),
+            number(event.life.revision.0),
+            event.event_type as u8,
+            codec::encode_life(&event.life),
+        ]);
+    match inserted {
+        Ok(_) => Ok(()),
+        Err(error) if is_taken(&error) => {
+            let revision = event.life.revision.0;
+            Err(codec::corrupt(id, format!("it has an event {revision} already")))
+        }
+        Err(error) => Err(store_error(error)),
+    }
+}
+
+fn append_log(transaction: &Transaction<'_>, append: &LogAppend) -> Result<(), StoreError> {
+    // Writes come first, so that the stored revision is the one that they gave.
+    let is_current = transaction
+        .prepare_cached("SELECT 1 FROM operations WHERE id = ?1 AND revision = ?2")
+        .and_then(|mut statement| {
+            statement.exists(params![append.id.as_bytes(), number(append.revision.0)])
+        })
+        .map_err(store_error)?;
+    if !is_current {
+        return Err(StoreError::Conflict(append.id));
+    }
+    insert_lines(transaction, append).map_err(store_error)
+}
+
+fn insert_lines(transaction: &Transaction<'_>, append: &LogAppend) -> rusqlite::Result<()> {
+    let mut insert = transaction.prepare_cached(
+        "INSERT INTO log_lines (id, number, revision, attempt, worker, at, text)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?;
+    for (line, text) in &append.lines {
+        insert.execute(params![
+            append.id.as_bytes(),
+            number(*line),
+            number(append.revision.0),
+            append.attempt.0,
+            append.worker.as_ref().map(|worker| worker.as_str()),
+            append.at.micros(),
+            text,
+        ])?;
+    }
+    transaction
+        .prepare_cached("DELETE FROM log_lines WHERE id = ?1 AND number < ?2")?
+        .execute(params![append.id.as_bytes(), number(append.keep_from)])?;
+    Ok(())
+}
+
+fn remove(transaction: &Transaction<'_>, removal: &Removal) -> Result<(), StoreError> {
+    let id = removal.id.as_bytes();
+    let removed = transaction
+        .prepare_cached("DELETE FROM operations WHERE id = ?1 AND revision = ?2")
+        .and_then(|mut statement| statement.execute(params![id, number(removal.expected.0)]))
+        .map_err(store_error)?;
+    expect_one(removed, removal.id)?;
+    for statement in [
+        "DELETE FROM labels WHERE id = ?1",
+        "DELETE FROM events WHERE id = ?1",
+        "DELETE FROM log_lines WHERE id = ?1",
+        "DELETE FROM payloads WHERE id = ?1",
+    ] {
+        transaction
+            .prepare_cached(statement)
+            .and_then(|mut statement| statement.execute([id]))
+            .map_err(store_error)?;
+    }
+    Ok(())
+}
+
+/// The columns that transitions change.
+struct Changing<'a> {
+    state: u8,
+    attempt: u32,
+    revision: i64,
+    updated_at: i64,
+    started_at: Option<i64>,
+    ended_at: i64,
+    not_before: Option<i64>,
+    wake_at: Option<i64>,
+    session: Option<&'a [u8; 16]>,
+    worker: Option<&'a str>,
+    life: Vec<u8>,
+}
+
+impl<'a> Changing<'a> {
+    fn of(operation: &'a Operation) -> Self {
+        let life = &operation.life;
+        let lease = life.state.lease();
+        Self {
+            state: life.state.name() as u8,
+            attempt: life.attempt.0,
+            revision: number(life.revision.0),
+            updated_at: life.updated_at.micros(),
+            started_at: life.started_at.map(Timestamp::micros),
+            ended_at: operation.ended_at().unwrap_or(Timestamp::MAX).micros(),
+            not_before: match life.state {
+                State::Queued { not_before } => Some(not_before.micros()),
+                _ => None,
+            },
+            wake_at: operation.wake_at().map(Timestamp::micros),
+            session: lease.map(|lease| lease.session.as_bytes()),
+            worker: lease.and(life.worker.as_ref()).map(|worker| worker.as_str()),
+            life: codec::encode_life(life),
+        }
+    }
+}
+
+pub(super) fn role_number(role: PayloadRole) -> u8 {
+    match role {
+        PayloadRole::Input => 1,
+        PayloadRole::Result => 2,
+    }
+}
+
+/// SQLite's integers are signed; nothing that is counted here comes near their end.
+pub(super) fn number(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn inline(payload: Option<&[u8]>) -> Option<&[u8]> {
+    payload.filter(|data| data.len() <= INLINE_BYTES)
+}
+
+fn expect_one(rows: usize, id: OperationId) -> Result<(), StoreError> {
+    if rows == 1 { Ok(()) } else { Err(StoreError::Conflict(id)) }
+}
+
+fn is_taken(error: &rusqlite::Error) -> bool {
+    error.sqlite_error().is_some_and(|error| {
+        matches!(
+            error.extended_code,
+            ffi::SQLITE_CONSTRAINT_UNIQUE | ffi::SQLITE_CONSTRAINT_PRIMARYKEY
+        )
+    })
+}
