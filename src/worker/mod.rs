@@ -65,8 +65,8 @@ const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
 const DEFAULT_MAX_REPORT_BYTES: usize = (4 << 20) - (64 << 10);
 /// Most attempts at once that the service takes.
 const MAX_CONCURRENCY: usize = 10_000;
-/// Log lines and endings between handlers and the stream.
-const EVENTS: usize = 1_024;
+/// Log lines and endings between handlers and the stream. Few: each line may have 8 KiB.
+const EVENTS: usize = 64;
 
 /// A worker: handlers by kind, and how to run them.
 #[must_use = "a worker does nothing before `run`"]

@@ -1,6 +1,5 @@
 //! One run of a command, from start to end: everything it reads, writes and leaves behind.
 
-use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -147,12 +146,12 @@ async fn attend(
     tokio::pin!(streams);
     let stopped = stop_on_cancel(command, context, group);
     tokio::pin!(stopped);
-    let mut read_all = false;
+    let (mut read_all, mut killed) = (false, false);
     let status = loop {
         tokio::select! {
             status = child.wait() => break status?,
             _ = &mut streams, if !read_all => read_all = true,
-            never = &mut stopped => match never {},
+            () = &mut stopped, if !killed => killed = true,
         }
     };
     if !read_all && timeout(PIPE_GRACE, &mut streams).await.is_err() {
@@ -160,17 +159,18 @@ async fn attend(
         group.kill();
         let _ = timeout(LAST_READ, streams).await;
     }
-    if context.is_cancelled() {
+    if context.is_cancelled() && !killed {
+        // Members that the signal did not end have the rest of the grace period.
         tokio::select! {
             () = gone(group) => {}
-            never = &mut stopped => match never {},
+            () = stopped => {}
         }
     }
     Ok(status)
 }
 
 /// Once the attempt is cancelled: asks the group to stop, and ends it when its time is up.
-async fn stop_on_cancel(command: &Command, context: &Context, group: &Group) -> Infallible {
+async fn stop_on_cancel(command: &Command, context: &Context, group: &Group) {
     let why = context.cancelled().await;
     group.terminate();
     let end = Instant::now() + why.grace(command.stop_grace);
@@ -182,7 +182,6 @@ async fn stop_on_cancel(command: &Command, context: &Context, group: &Group) -> 
         }
     }
     group.kill();
-    std::future::pending().await
 }
 
 /// Waits until no process of the group is left.
