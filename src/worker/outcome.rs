@@ -132,7 +132,8 @@ impl Problem {
 /// [`Failure::from_boxed`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Failure {
-    pub(super) error: v1::Error,
+    /// Boxed, so that a handler's `Result` stays small.
+    pub(super) error: Box<v1::Error>,
     pub(super) permanent: bool,
     pub(super) retry_delay: Option<Duration>,
 }
@@ -150,7 +151,7 @@ impl Failure {
 
     /// A retryable failure from a problem built in full.
     pub fn from_problem(problem: Problem) -> Self {
-        Self { error: problem.0, permanent: false, retry_delay: None }
+        Self { error: Box::new(problem.0), permanent: false, retry_delay: None }
     }
 
     /// A retryable failure from a boxed error, or from anything that becomes one, as `anyhow`

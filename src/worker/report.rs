@@ -255,7 +255,7 @@ fn message(report_id: i64, pending: &Pending) -> Message {
         Report::Fail(Failure { error, permanent, retry_delay }) => Message::Fail(v1::Fail {
             attempt,
             report_id,
-            error: Some(error),
+            error: Some(*error),
             r#final: permanent,
             retry_delay: retry_delay.and_then(|delay| delay.try_into().ok()),
         }),
