@@ -6,3 +6,4 @@ pub mod operation;
 pub mod proto;
 pub mod service;
 pub mod store;
+pub mod worker;
