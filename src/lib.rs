@@ -1,9 +1,13 @@
 //! Long-running operations as a server.
 
+pub mod cli;
 pub mod client;
+pub mod config;
 pub mod engine;
 pub mod operation;
 pub mod proto;
+pub mod server;
 pub mod service;
 pub mod store;
+pub mod telemetry;
 pub mod worker;

@@ -1,1 +1,18 @@
-fn main() {}
+//! The `longrun` program: parse, run, say what went wrong, choose the exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use longrun::cli::{self, Cli, Exit};
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(answer) => {
+            // Help and version are answers as well; a reader that went away is no failure.
+            let _ignored = answer.print();
+            return if answer.use_stderr() { Exit::Usage } else { Exit::Ok }.into();
+        }
+    };
+    cli::run(cli).unwrap_or_else(|error| cli::report(&error)).into()
+}

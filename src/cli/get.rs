@@ -1,0 +1,35 @@
+//! `longrun get NAME`.
+
+use super::output::Output;
+use super::remote::Remote;
+use super::{Exit, describe, text};
+use crate::proto::json;
+use crate::proto::v1::{Operation, OperationView};
+
+const EXAMPLES: &str = "\
+Examples:
+  longrun get 01980a3e-7f2b-7c11-9d5e-3b1f6a2c4d5e
+  longrun get operations/01980a3e-7f2b-7c11-9d5e-3b1f6a2c4d5e --json | jq .state";
+
+/// Arguments of `get`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// The operation: operations/ID or ID
+    name: String,
+}
+
+pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Result<Exit> {
+    let got = remote.client.get(&args.name, OperationView::Full).await;
+    let operation = got.map_err(|error| remote.failed(&error, &format!("get {}", args.name)))?;
+    show(&operation, out)?;
+    Ok(Exit::Ok)
+}
+
+/// The operation as a page or as its JSON document.
+pub(super) fn show(operation: &Operation, out: &Output) -> anyhow::Result<()> {
+    if out.is_json() {
+        return out.document(&json::to_value(operation)?);
+    }
+    out.line(&describe::page(operation, text::now(), out.paint))
+}

@@ -1,0 +1,213 @@
+//! The command line: what a person or a script types, and what they read back.
+//!
+//! Owns arguments, output and exit codes. A command speaks to the server as any other client
+//! does; only `serve` and `demo` start one. Nothing here exits the process or installs a panic
+//! hook: commands return what `main` should do.
+//!
+//! Read next: `submit` for a command from flags to answer, `watch` for what is live, `host` for
+//! how a server and its handlers stop.
+
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::telemetry::{self, LogFormat};
+
+mod change;
+mod completions;
+mod demo;
+mod describe;
+mod events;
+mod exit;
+mod get;
+mod host;
+mod input;
+mod list;
+mod live;
+mod output;
+mod paint;
+mod remote;
+mod result;
+mod serve;
+mod signals;
+mod submit;
+mod table;
+mod text;
+mod wait;
+mod watch;
+mod watch_many;
+mod worker;
+
+pub use self::exit::Exit;
+use self::output::Output;
+pub use self::output::report;
+use self::remote::Remote;
+
+const ABOUT: &str = "Submit work, get an operation at once, and then wait for it, watch it, \
+                     cancel it, list it or fetch its result";
+
+const AFTER_HELP: &str = "\
+Examples:
+  longrun demo                                   see all of it work, in ten seconds
+  longrun serve --handler 'shout=tr a-z A-Z'     a server whose work is a command
+  longrun submit shout 'hello' --wait            submit, wait, show the outcome
+  longrun watch 01980a3e-7f2b-7c11-9d5e-3b1f6a2c4d5e
+
+Names: an operation's name is operations/ID; the bare ID is taken everywhere as well.
+
+Exit codes:
+  0    done as asked; where an operation was waited for, it SUCCEEDED
+  1    not done: the server was not reached or refused
+  2    the command line is wrong
+  3    the operation FAILED
+  4    the operation was CANCELLED
+  5    the operation PARTIALLY_SUCCEEDED
+  6    the operation is not done, and the time to wait for it is up
+  130  interrupted (143: terminated); the operation goes on
+
+Output goes to stdout, notes and logs to stderr. Colors and live progress are for terminals only;
+NO_COLOR is honoured.";
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(name = "longrun", version, about = ABOUT, after_help = AFTER_HELP, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Global options")]
+struct Global {
+    /// Server to talk to
+    #[arg(long, global = true, value_name = "URL", env = "LONGRUN_SERVER", default_value = DEFAULT_SERVER)]
+    server: String,
+    /// Answer in JSON: the documents of the API, as over HTTP
+    #[arg(long, global = true)]
+    json: bool,
+    /// What to log, e.g. debug or longrun=debug,h2=warn [default: info for serve, otherwise warn]
+    #[arg(long, global = true, value_name = "FILTER", env = "LONGRUN_LOG")]
+    log: Option<String>,
+    /// What lines of the log look like
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        env = "LONGRUN_LOG_FORMAT",
+        value_enum,
+        default_value_t
+    )]
+    log_format: LogFormat,
+}
+
+/// Longest time that the end of the program is held up by tasks that were dropped.
+const TIDY_UP: Duration = Duration::from_millis(500);
+
+const DEFAULT_SERVER: &str = "http://127.0.0.1:7420";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a server, with commands as handlers if you like
+    Serve(serve::Args),
+    /// Submit work and get its operation
+    Submit(submit::Args),
+    /// Show an operation as it is now
+    Get(get::Args),
+    /// List operations
+    List(list::Args),
+    /// Follow an operation, or all that match a filter, as it happens
+    Watch(watch::Args),
+    /// Wait until an operation is done
+    Wait(wait::Args),
+    /// Ask for operations to be cancelled
+    Cancel(change::CancelArgs),
+    /// Forget done operations: their records, histories and results
+    Delete(change::DeleteArgs),
+    /// Submit a done operation's input again, as a new operation
+    Retry(change::RetryArgs),
+    /// Write an operation's result, byte for byte
+    Result(result::Args),
+    /// Show an operation's history: transitions and the log of its workers
+    Events(events::Args),
+    /// Do work: run a command for each operation of a kind
+    Worker(worker::Args),
+    /// Show all of it working: a server, real commands, gRPC and HTTP
+    Demo(demo::Args),
+    /// Write a completion script for a shell
+    Completions(completions::Args),
+}
+
+impl Command {
+    /// What is logged where the user does not say: a server's log is its face, other commands have
+    /// answers.
+    fn log_filter(&self) -> &'static str {
+        match self {
+            Self::Serve(_) => "info",
+            _ => "warn",
+        }
+    }
+}
+
+/// Does what the command line asks.
+pub fn run(cli: Cli) -> anyhow::Result<Exit> {
+    let Cli { global, command } = cli;
+    let filter = global.log.as_deref().unwrap_or(command.log_filter());
+    telemetry::init(filter, global.log_format)?;
+    let out = Output::new(global.json);
+    if let Command::Demo(_) = command {
+        demo::announce(&out)?;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let exit = runtime.block_on(dispatch(command, &global.server, &out));
+    // Tasks that were dropped end their child processes here; nothing else is worth waiting for.
+    runtime.shutdown_timeout(TIDY_UP);
+    exit
+}
+
+async fn dispatch(command: Command, server: &str, out: &Output) -> anyhow::Result<Exit> {
+    let remote = || Remote::new(server);
+    match command {
+        Command::Serve(args) => serve::run(args, out).await,
+        Command::Submit(args) => submit::run(args, &remote()?, out).await,
+        Command::Get(args) => get::run(args, &remote()?, out).await,
+        Command::List(args) => list::run(args, &remote()?, out).await,
+        Command::Watch(args) => watch::run(args, &remote()?, out).await,
+        Command::Wait(args) => wait::run(args, &remote()?, out).await,
+        Command::Cancel(args) => change::cancel(args, &remote()?, out).await,
+        Command::Delete(args) => change::delete(args, &remote()?, out).await,
+        Command::Retry(args) => change::retry(args, &remote()?, out).await,
+        Command::Result(args) => result::run(args, &remote()?, out).await,
+        Command::Events(args) => events::run(args, &remote()?, out).await,
+        Command::Worker(args) => worker::run(args, &remote()?, out).await,
+        Command::Demo(args) => demo::run(args, out).await,
+        Command::Completions(args) => completions::run(&args, out),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_and_every_command_says_what_it_is_for() {
+        let mut command = Cli::command();
+        command.build();
+        for command in command.get_subcommands() {
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+            for argument in command.get_arguments() {
+                let name = format!("{} {}", command.get_name(), argument.get_id());
+                assert!(argument.get_help().is_some(), "{name} has no help");
+            }
+        }
+    }
+}

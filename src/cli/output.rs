@@ -1,0 +1,107 @@
+//! Where answers go. A reader that went away ends the program quietly: `longrun list | head` is
+//! no failure, so nothing here panics as `println!` would.
+
+use std::error::Error;
+use std::io::{ErrorKind, IsTerminal as _, Write as _, stderr, stdout};
+
+use anyhow::Context as _;
+use serde::Serialize;
+
+use super::Exit;
+use super::paint::Paint;
+
+/// The reader of stdout went away.
+#[derive(Debug, thiserror::Error)]
+#[error("nobody reads the output")]
+struct ReaderGone;
+
+/// Where answers go and what they look like.
+#[derive(Clone, Debug)]
+pub(super) struct Output {
+    json: bool,
+    is_live: bool,
+    /// Colors for stdout.
+    pub(super) paint: Paint,
+}
+
+impl Output {
+    /// Output for people, or JSON.
+    pub(super) fn new(json: bool) -> Self {
+        let is_terminal = stdout().is_terminal();
+        Self {
+            json,
+            is_live: !json && is_terminal && stderr().is_terminal(),
+            paint: Paint::new(is_terminal && !json),
+        }
+    }
+
+    /// Whether answers are JSON.
+    pub(super) fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Whether somebody looks on, at a terminal that can redraw a line.
+    pub(super) fn is_live(&self) -> bool {
+        self.is_live
+    }
+
+    /// A line, or several.
+    pub(super) fn line(&self, text: &str) -> anyhow::Result<()> {
+        let mut line = String::with_capacity(text.len() + 1);
+        line.push_str(text);
+        line.push('\n');
+        self.bytes(line.as_bytes())
+    }
+
+    /// A JSON document over several lines.
+    pub(super) fn document(&self, value: &impl Serialize) -> anyhow::Result<()> {
+        self.line(&serde_json::to_string_pretty(value)?)
+    }
+
+    /// A JSON document on one line.
+    pub(super) fn record(&self, value: &impl Serialize) -> anyhow::Result<()> {
+        self.line(&serde_json::to_string(value)?)
+    }
+
+    /// Bytes as they are, at once.
+    pub(super) fn bytes(&self, bytes: &[u8]) -> anyhow::Result<()> {
+        let mut stdout = stdout().lock();
+        match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(ReaderGone.into()),
+            Err(error) => Err(error).context("failed to write to stdout"),
+        }
+    }
+
+    /// A remark for people that is no part of the answer.
+    pub(super) fn note(&self, text: &str) {
+        // Who does not read remarks does not miss them.
+        let _ignored = writeln!(stderr().lock(), "{text}");
+    }
+
+    /// A remark for somebody who sits there, and only then.
+    pub(super) fn hint(&self, text: &str) {
+        if self.is_live {
+            self.note(&Paint::new(true).dim(text));
+        }
+    }
+}
+
+/// Tells why the program failed, causes indented, and how it should end.
+pub fn report(error: &anyhow::Error) -> Exit {
+    if error.is::<ReaderGone>() {
+        return Exit::Ok;
+    }
+    let paint = Paint::new(stderr().is_terminal());
+    let mut text = format!("{} {error}\n", paint.red("error:"));
+    let mut cause: Option<&dyn Error> = error.source();
+    let mut indent = 2;
+    while let Some(error) = cause {
+        let lines = error.to_string().replace('\n', &format!("\n{:indent$}", ""));
+        text.push_str(&format!("{:indent$}{lines}\n", ""));
+        indent += 2;
+        cause = error.source();
+    }
+    let _ignored = stderr().lock().write_all(text.as_bytes());
+    Exit::Failure
+}

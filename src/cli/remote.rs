@@ -1,0 +1,68 @@
+//! The server that commands talk to, and what to say when it does not do as asked.
+
+use anyhow::anyhow;
+
+use crate::client::{Client, ClientError};
+
+/// The server that commands talk to.
+#[derive(Debug)]
+pub(super) struct Remote {
+    /// The way to it.
+    pub(super) client: Client,
+    url: String,
+}
+
+impl Remote {
+    /// The server behind a URL; it is not asked anything yet.
+    pub(super) fn new(url: &str) -> anyhow::Result<Self> {
+        let client = Client::connect_lazy(url)
+            .map_err(|error| anyhow!("{}", error.message()).context("--server is not a URL"))?;
+        Ok(Self { client, url: url.to_owned() })
+    }
+
+    /// An error that says what was tried and why it failed, for people.
+    pub(super) fn failed(&self, error: &ClientError, to: &str) -> anyhow::Error {
+        if error.is_transient() && error.reason().is_empty() {
+            return anyhow!("{}", error.message())
+                .context(format!(
+                    "no answer from {} (is `longrun serve` running there? --server and \
+                     LONGRUN_SERVER name another)",
+                    self.url
+                ))
+                .context(format!("failed to {to}"));
+        }
+        let kind = match error.reason() {
+            "" => format!("{:?}", error.code()),
+            reason => reason.to_owned(),
+        };
+        let mut text = format!("{kind}: {}", error.message());
+        for violation in error.field_violations() {
+            let line = format!("{} {}", violation.field, violation.description);
+            if !error.message().contains(&line) {
+                text.push_str(&format!("\n{line}"));
+            }
+        }
+        if let Some(wait) = error.retry_after() {
+            text.push_str(&format!("\ntry again in {}", super::text::duration(wait)));
+        }
+        anyhow!(text).context(format!("failed to {to}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn errors_name_the_server_or_the_reason() {
+        let remote = Remote::new("http://127.0.0.1:1").unwrap();
+        let down = ClientError::local(tonic::Code::Unavailable, "connection refused");
+        let text = format!("{:#}", remote.failed(&down, "list operations"));
+        assert!(text.starts_with("failed to list operations: no answer from http://127.0.0.1:1"));
+        assert!(text.ends_with(": connection refused"), "{text}");
+        let missing = ClientError::local(tonic::Code::NotFound, "no such operation");
+        let text = format!("{:#}", remote.failed(&missing, "get x"));
+        assert_eq!(text, "failed to get x: NotFound: no such operation");
+        assert!(Remote::new("http://").is_err());
+    }
+}

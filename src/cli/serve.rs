@@ -1,0 +1,171 @@
+//! `longrun serve`: a server, with commands as handlers.
+
+use std::str::FromStr;
+
+use anyhow::Context as _;
+use tokio_util::sync::CancellationToken;
+
+use super::Exit;
+use super::host::{self, Shares};
+use super::output::Output;
+use super::signals::Signals;
+use crate::client::Client;
+use crate::config::ServeConfig;
+use crate::operation::Kind;
+use crate::server::{Server, Stopped};
+use crate::worker::Worker;
+use crate::worker::command::Command;
+
+const EXAMPLES: &str = "\
+Examples:
+  longrun serve
+  longrun serve --handler 'shout=tr a-z A-Z' --handler 'report.build=python3 build_report.py'
+  longrun serve --listen 0.0.0.0:7420 --insecure --store sqlite:/var/lib/longrun/longrun.db
+  LONGRUN_LISTEN=127.0.0.1:0 longrun serve          the first line of output names the port
+
+gRPC, gRPC-Web and HTTP share the one port. The first line on stdout is
+`longrun listening on http://HOST:PORT`; the log is on stderr.
+
+A handler is a command line for /bin/sh; see `longrun worker --help` for what commands get and give.
+
+SIGTERM and SIGINT stop it gracefully: handlers may finish, what they do not finish goes back to the
+queue, watches end to be resumed. Exit codes: 0 stopped so, 1 cut off by the drain timeout or failed,
+130 or 143 ended at once by a second signal. Nothing acknowledged is lost in any case.";
+
+/// Room for the fields around a result, within a report.
+const REPORT_SLACK: usize = 1 << 20;
+
+/// Arguments of `serve`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    #[command(flatten)]
+    config: ServeConfig,
+    #[command(flatten)]
+    handlers: HandlerArgs,
+}
+
+/// What the server executes itself.
+#[derive(clap::Args, Debug)]
+#[command(next_help_heading = "Handlers")]
+struct HandlerArgs {
+    /// Execute operations of KIND by running COMMAND; repeatable
+    #[arg(long = "handler", value_name = "KIND=COMMAND", env = "LONGRUN_HANDLER")]
+    handlers: Vec<Handler>,
+    /// How many of these commands run at once, all kinds together
+    #[arg(long, value_name = "N", env = "LONGRUN_HANDLER_CONCURRENCY", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    handler_concurrency: u16,
+}
+
+/// A kind and the command line that executes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Handler {
+    /// The kind.
+    pub(super) kind: String,
+    /// A command line for `/bin/sh`.
+    pub(super) line: String,
+}
+
+impl FromStr for Handler {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (kind, line) = text.split_once('=').ok_or("must be KIND=COMMAND")?;
+        Kind::parse(kind).map_err(|error| format!("the kind {error}"))?;
+        if line.trim().is_empty() {
+            return Err("the command is empty".to_owned());
+        }
+        Ok(Self { kind: kind.to_owned(), line: line.to_owned() })
+    }
+}
+
+pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
+    let Args { mut config, handlers: HandlerArgs { handlers, handler_concurrency } } = args;
+    config.validate()?;
+    for (at, handler) in handlers.iter().enumerate() {
+        let twice = handlers[..at].iter().any(|earlier| earlier.kind == handler.kind);
+        anyhow::ensure!(!twice, "--handler {}=… is given twice", handler.kind);
+    }
+    let mut signals = Signals::catch()?;
+    let shares = Shares::of(config.stop.drain_timeout, !handlers.is_empty());
+    config.stop.drain_timeout = shares.server;
+    let max_result_bytes = config.limits.max_payload_bytes;
+    let server = Server::bind(config).await.context("failed to start the server")?;
+    let worker = worker(server.local_client(), &handlers, handler_concurrency, max_result_bytes);
+    let worker = worker.map(|worker| worker.drain_timeout(shares.handlers));
+    announce(&server, &handlers, out)?;
+    let stop = CancellationToken::new();
+    let mut hosting = std::pin::pin!(host::host(server, worker, stop.clone()));
+    loop {
+        tokio::select! {
+            stopped = &mut hosting => return stopped.map(exit),
+            signal = signals.next() => {
+                if stop.is_cancelled() {
+                    tracing::warn!("ended at once by a second signal");
+                    return Ok(signal);
+                }
+                tracing::info!(signal = ?signal, "asked to stop");
+                stop.cancel();
+            }
+        }
+    }
+}
+
+/// A worker that executes the handlers' kinds; none without handlers.
+pub(super) fn worker(
+    client: Client,
+    handlers: &[Handler],
+    concurrency: u16,
+    max_result_bytes: usize,
+) -> Option<Worker> {
+    if handlers.is_empty() {
+        return None;
+    }
+    let worker = Worker::new(client)
+        .concurrency(concurrency.into())
+        .max_report_bytes(max_result_bytes.saturating_add(REPORT_SLACK));
+    Some(handlers.iter().fold(worker, |worker, Handler { kind, line }| {
+        worker.command(kind, Command::shell(line).with_max_result_bytes(max_result_bytes))
+    }))
+}
+
+/// Says where the server is, for people and for programs that start it.
+fn announce(server: &Server, handlers: &[Handler], out: &Output) -> anyhow::Result<()> {
+    let url = format!("http://{}", server.local_addr());
+    for Handler { kind, line } in handlers {
+        tracing::info!(operation.kind = %kind, command = %line, "handler");
+    }
+    if out.is_json() {
+        out.record(&serde_json::json!({ "listening": url }))
+    } else {
+        out.line(&format!("longrun listening on {url}"))
+    }
+}
+
+fn exit(stopped: Stopped) -> Exit {
+    match stopped {
+        Stopped::Drained => {
+            tracing::info!("stopped");
+            Exit::Ok
+        }
+        Stopped::CutOff => {
+            tracing::warn!("stopped; what the drain timeout did not leave time for was cut off");
+            Exit::Failure
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn handlers_are_read_up_to_the_first_equals_sign() {
+        let handler: Handler = "report.build=env A=b make".parse().unwrap();
+        assert_eq!(handler.kind, "report.build");
+        assert_eq!(handler.line, "env A=b make");
+        for wrong in ["make", "=make", "k=", "k= ", "1k=make"] {
+            assert!(wrong.parse::<Handler>().is_err(), "{wrong}");
+        }
+    }
+}

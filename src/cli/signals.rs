@@ -1,0 +1,45 @@
+//! Signals as futures. Nothing here decides what they mean.
+
+use std::future;
+use std::pin::pin;
+
+use futures_util::future::{Either, select};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::Exit;
+
+/// SIGINT and SIGTERM, caught from the moment that this is made.
+#[derive(Debug)]
+pub(super) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    /// Begins to catch them.
+    pub(super) fn catch() -> anyhow::Result<Self> {
+        let interrupt = signal(SignalKind::interrupt())?;
+        Ok(Self { interrupt, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// The next one, as how the program ends if it ends by it.
+    pub(super) async fn next(&mut self) -> Exit {
+        tokio::select! {
+            Some(()) = self.interrupt.recv() => Exit::Interrupted,
+            Some(()) = self.terminate.recv() => Exit::Terminated,
+            else => future::pending().await,
+        }
+    }
+}
+
+/// Does `work`, unless a signal comes first.
+pub(super) async fn interruptible<T>(
+    work: impl Future<Output = T>,
+) -> anyhow::Result<Result<T, Exit>> {
+    let mut signals = Signals::catch()?;
+    let (work, signal) = (pin!(work), pin!(signals.next()));
+    Ok(match select(work, signal).await {
+        Either::Left((done, _)) => Ok(done),
+        Either::Right((exit, _)) => Err(exit),
+    })
+}

@@ -1,0 +1,142 @@
+//! Quantities and strangers' words as people read them. Pure, but for [`now`].
+
+use std::time::{Duration, SystemTime};
+
+use prost_types::Timestamp;
+
+const MINUTE: u64 = 60;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+
+/// The clock of the person who reads: ages are seen from here.
+pub(super) fn now() -> SystemTime {
+    SystemTime::now()
+}
+
+/// `450 ms`, `4.2 s`, `42 s`, `1 m 12 s`, `2 h 5 m`, `3 d 4 h`.
+pub(super) fn duration(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0 => format!("{} ms", duration.as_millis()),
+        1..10 => format!("{seconds}.{} s", duration.subsec_millis() / 100),
+        10..MINUTE => format!("{seconds} s"),
+        MINUTE..HOUR => pair(seconds / MINUTE, "m", seconds % MINUTE, "s"),
+        HOUR..DAY => pair(seconds / HOUR, "h", seconds % HOUR / MINUTE, "m"),
+        _ => pair(seconds / DAY, "d", seconds % DAY / HOUR, "h"),
+    }
+}
+
+fn pair(large: u64, large_unit: &str, small: u64, small_unit: &str) -> String {
+    match small {
+        0 => format!("{large} {large_unit}"),
+        _ => format!("{large} {large_unit} {small} {small_unit}"),
+    }
+}
+
+/// `3 s ago`, `in 2 m`, `now`.
+pub(super) fn age(time: SystemTime, now: SystemTime) -> String {
+    let whole = |length: Duration| match length.as_secs() {
+        seconds @ 0..MINUTE => format!("{seconds} s"),
+        _ => duration(length),
+    };
+    match now.duration_since(time) {
+        Ok(past) if past.as_secs() == 0 => "now".to_owned(),
+        Ok(past) => format!("{} ago", whole(past)),
+        Err(future) => format!("in {}", whole(future.duration())),
+    }
+}
+
+/// `120 B`, `1.4 MiB`.
+pub(super) fn bytes(count: i64) -> String {
+    let mut size = count as f64;
+    let mut unit = "B";
+    for larger in ["KiB", "MiB", "GiB", "TiB"] {
+        if size < 1024.0 {
+            break;
+        }
+        size /= 1024.0;
+        unit = larger;
+    }
+    if unit == "B" { format!("{count} B") } else { format!("{size:.1} {unit}") }
+}
+
+/// A time of the API.
+pub(super) fn time(timestamp: Option<&Timestamp>) -> Option<SystemTime> {
+    timestamp.and_then(|timestamp| SystemTime::try_from(*timestamp).ok())
+}
+
+/// `2026-03-01T12:00:00Z`.
+pub(super) fn date(time: SystemTime) -> String {
+    // Times before 1970 or after 9999 are some server's mistake, and no reason to panic.
+    let latest = SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_799);
+    let shown = time.clamp(SystemTime::UNIX_EPOCH, latest);
+    humantime::format_rfc3339_seconds(shown).to_string()
+}
+
+/// `12:00:00`, in UTC as all times.
+pub(super) fn clock(time: SystemTime) -> String {
+    date(time).get(11..19).unwrap_or_default().to_owned()
+}
+
+/// What a stranger wrote, on one line and without the power to command a terminal.
+pub(super) fn clean(text: &str) -> String {
+    let line = text.trim_end();
+    line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// What a stranger wrote, line breaks kept.
+pub(super) fn clean_lines(text: &str) -> String {
+    let kept = |c: char| c == '\n' || c == '\t' || !c.is_control();
+    text.trim_end().chars().filter(|c| kept(*c)).collect()
+}
+
+/// At most `most` characters.
+pub(super) fn shorten(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_two_units_at_most() {
+        for (milliseconds, text) in [
+            (0, "0 ms"),
+            (450, "450 ms"),
+            (4_250, "4.2 s"),
+            (42_900, "42 s"),
+            (60_000, "1 m"),
+            (72_000, "1 m 12 s"),
+            (7_500_000, "2 h 5 m"),
+            (273_600_000, "3 d 4 h"),
+        ] {
+            assert_eq!(duration(Duration::from_millis(milliseconds)), text);
+        }
+    }
+
+    #[test]
+    fn ages_look_both_ways() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
+        assert_eq!(age(now - Duration::from_millis(3_400), now), "3 s ago");
+        assert_eq!(age(now + Duration::from_secs(120), now), "in 2 m");
+        assert_eq!(age(now, now), "now");
+        assert_eq!(clock(now), "00:16:40");
+    }
+
+    #[test]
+    fn sizes_are_rounded() {
+        assert_eq!(bytes(1_023), "1023 B");
+        assert_eq!(bytes(1_500_000), "1.4 MiB");
+    }
+
+    #[test]
+    fn strangers_command_no_terminal() {
+        assert_eq!(clean("a\x1b[31mb\nc\n"), "a [31mb c");
+        assert_eq!(clean_lines("a\x07\n\tb\x1b[0m"), "a\n\tb[0m");
+        assert_eq!(shorten("añb", 2), "añ…");
+    }
+}

@@ -1,0 +1,82 @@
+//! `longrun wait NAME`: until it is done, or until the time is up.
+
+use std::time::Duration;
+
+use super::output::Output;
+use super::remote::Remote;
+use super::{Exit, get, signals};
+use crate::proto::v1::Operation;
+
+const EXAMPLES: &str = "\
+Examples:
+  longrun wait 01980a3e-7f2b-7c11-9d5e-3b1f6a2c4d5e && echo it succeeded
+  longrun wait 01980a3e-7f2b-7c11-9d5e-3b1f6a2c4d5e --timeout 30s; echo $?   6 if it is not done
+
+Exit codes: 0 SUCCEEDED, 3 FAILED, 4 CANCELLED, 5 PARTIALLY_SUCCEEDED, 6 not done when the time was
+up, 130 interrupted. Waiting outlives proxies, lost connections and restarts of the server.";
+
+/// Arguments of `wait`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// The operation: operations/ID or ID
+    name: String,
+    /// Longest time to wait, e.g. 30s, 5m; by default for as long as it takes
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    timeout: Option<Duration>,
+}
+
+pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Result<Exit> {
+    wait(&args.name, args.timeout, remote, out).await
+}
+
+/// Waits, shows the operation, and exits as it ended.
+pub(super) async fn wait(
+    name: &str,
+    timeout: Option<Duration>,
+    remote: &Remote,
+    out: &Output,
+) -> anyhow::Result<Exit> {
+    match until_done(name, timeout, remote, out).await? {
+        Ok(operation) => {
+            get::show(&operation, out)?;
+            if !operation.done {
+                out.note(&format!("{name} is not done yet"));
+            }
+            Ok(Exit::of(&operation))
+        }
+        Err(exit) => Ok(exit),
+    }
+}
+
+/// Waits and exits as the operation ended.
+pub(super) async fn silently(
+    name: &str,
+    timeout: Option<Duration>,
+    remote: &Remote,
+    out: &Output,
+) -> anyhow::Result<Exit> {
+    let waited = until_done(name, timeout, remote, out).await?;
+    Ok(waited.map_or_else(|exit| exit, |operation| Exit::of(&operation)))
+}
+
+async fn until_done(
+    name: &str,
+    timeout: Option<Duration>,
+    remote: &Remote,
+    out: &Output,
+) -> anyhow::Result<Result<Operation, Exit>> {
+    match signals::interruptible(remote.client.wait(name, timeout)).await? {
+        Ok(Ok(operation)) => Ok(Ok(operation)),
+        Ok(Err(error)) => Err(remote.failed(&error, &format!("wait for {name}"))),
+        Err(exit) => {
+            goes_on(name, out);
+            Ok(Err(exit))
+        }
+    }
+}
+
+/// Says that only the waiting has ended.
+pub(super) fn goes_on(name: &str, out: &Output) {
+    out.note(&format!("stopped looking; {name} goes on (`longrun cancel {name}` would end it)"));
+}

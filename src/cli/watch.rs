@@ -1,0 +1,126 @@
+//! `longrun watch NAME`: one operation, up to its end.
+
+use super::live::Live;
+use super::output::Output;
+use super::remote::Remote;
+use super::{Exit, describe, signals, text, wait, watch_many};
+use crate::client::Watch;
+use crate::proto::v1::watch_operation_response::Type;
+use crate::proto::v1::{Operation, WatchOperationRequest};
+
+const EXAMPLES: &str = "\
+Examples:
+  longrun watch 01980a3e-7f2b-7c11-9d5e-3b1f6a2c4d5e
+  longrun watch 01980a3e-7f2b-7c11-9d5e-3b1f6a2c4d5e --after-revision 0     from its beginning
+  longrun watch --filter 'kind=report.build AND done=false'                 many, until Ctrl-C
+  longrun watch 01980a3e-7f2b-7c11-9d5e-3b1f6a2c4d5e --json | jq -c '.operation.progress'
+
+A watch outlives proxies, lost connections and restarts of the server, and misses no transition. Times
+are UTC. With --json each message is a document on a line of its own.
+
+Exit codes, with NAME: 0 SUCCEEDED, 3 FAILED, 4 CANCELLED, 5 PARTIALLY_SUCCEEDED, 130 interrupted.";
+
+/// Arguments of `watch`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// The operation: operations/ID or ID
+    #[arg(required_unless_present = "filter", conflicts_with = "filter")]
+    name: Option<String>,
+    /// Begin with every transition after this revision, 0 for all, in place of the operation as it is
+    #[arg(long, value_name = "N", conflicts_with = "filter", value_parser = clap::value_parser!(i64).range(0..))]
+    after_revision: Option<i64>,
+    /// Watch all that match, e.g. kind=report.build; AIP-160 as in `longrun list`
+    #[arg(long, value_name = "EXPR")]
+    filter: Option<String>,
+}
+
+pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Result<Exit> {
+    match (args.name, args.filter) {
+        (Some(name), _) => one(&name, args.after_revision, remote, out).await,
+        (None, filter) => watch_many::run(filter.unwrap_or_default(), remote, out).await,
+    }
+}
+
+/// Watches an operation, shows how it ended, and exits so.
+pub(super) async fn one(
+    name: &str,
+    after_revision: Option<i64>,
+    remote: &Remote,
+    out: &Output,
+) -> anyhow::Result<Exit> {
+    let mut watch = remote.client.watch(WatchOperationRequest {
+        name: name.to_owned(),
+        after_revision,
+        include_progress: true,
+        ..Default::default()
+    });
+    let live = Live::new(out);
+    let followed = signals::interruptible(follow(&mut watch, &live, remote, name)).await?;
+    live.end();
+    match followed {
+        Ok(last) => {
+            let Some(operation) = last? else { return Ok(Exit::NotDone) };
+            if !out.is_json() {
+                ending(&operation, out)?;
+            }
+            Ok(Exit::of(&operation))
+        }
+        Err(exit) => {
+            wait::goes_on(name, out);
+            if let Some(revision) = watch.revision() {
+                out.hint(&format!("`longrun watch {name} --after-revision {revision}` resumes"));
+            }
+            Ok(exit)
+        }
+    }
+}
+
+/// Shows what comes, and answers the operation as it last was.
+async fn follow(
+    watch: &mut Watch,
+    live: &Live<'_>,
+    remote: &Remote,
+    name: &str,
+) -> anyhow::Result<Option<Operation>> {
+    let mut last = None;
+    while let Some(message) = watch.next().await {
+        let message = message.map_err(|error| remote.failed(&error, &format!("watch {name}")))?;
+        live.show(&message)?;
+        if message.r#type() != Type::Progress {
+            last = message.operation.or(last);
+        }
+    }
+    match last {
+        Some(operation) => Ok(Some(operation)),
+        // The revision asked for was the last one: nothing came, and nothing will.
+        None => {
+            let got = remote.client.get(name, crate::proto::v1::OperationView::Result).await;
+            got.map(Some).map_err(|error| remote.failed(&error, &format!("watch {name}")))
+        }
+    }
+}
+
+/// What came of it: the result, errors and warnings.
+fn ending(operation: &Operation, out: &Output) -> anyhow::Result<()> {
+    if let Some(result) = &operation.result {
+        out.line(&format!("{}  {}", out.paint.dim("result"), describe::summary(result)))?;
+        match describe::contents(result) {
+            Some(contents) => out.line(&contents)?,
+            None => {
+                let name = text::clean(&operation.name);
+                out.line(&format!("`longrun result {name}` reads it"))?;
+            }
+        }
+    }
+    let errors = operation.errors.iter().map(|error| ("error", error));
+    let alone = operation
+        .error
+        .iter()
+        .filter(|error| !error.causes.is_empty() || !error.metadata.is_empty());
+    let warnings = operation.warnings.iter().map(|error| ("warning", error));
+    for (what, error) in alone.map(|error| ("error", error)).chain(errors).chain(warnings) {
+        out.line(&format!("{}\n{}", out.paint.red(what), describe::error(error, 2)))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,53 @@
+//! `longrun watch --filter EXPR`: all that match, until interrupted.
+
+use super::output::Output;
+use super::remote::Remote;
+use super::{Exit, describe, live, signals, text};
+use crate::proto::json;
+use crate::proto::v1::watch_operations_response::Type;
+use crate::proto::v1::{WatchOperationsRequest, WatchOperationsResponse};
+
+/// Shows current matches, then changes.
+pub(super) async fn run(filter: String, remote: &Remote, out: &Output) -> anyhow::Result<Exit> {
+    let request = WatchOperationsRequest { filter, include_progress: true, skip_current: false };
+    let mut watch = remote.client.watch_operations(request);
+    let follow = async {
+        while let Some(message) = watch.next().await {
+            let message = message.map_err(|error| remote.failed(&error, "watch operations"))?;
+            show(&message, out)?;
+        }
+        anyhow::Ok(Exit::Ok)
+    };
+    match signals::interruptible(follow).await? {
+        Ok(ended) => ended,
+        Err(exit) => Ok(exit),
+    }
+}
+
+fn show(message: &WatchOperationsResponse, out: &Output) -> anyhow::Result<()> {
+    if out.is_json() {
+        return out.record(&json::to_value(message)?);
+    }
+    let Some(operation) = &message.operation else {
+        match message.r#type() {
+            Type::Synced => out.note("these match now; changes follow"),
+            Type::Reset => out.note("changes may have been missed; these match now:"),
+            _ => {}
+        }
+        return Ok(());
+    };
+    let words = match message.r#type() {
+        Type::Transition | Type::Left => match &message.event {
+            Some(event) => describe::event(event),
+            None => String::new(),
+        },
+        Type::Deleted => "deleted".to_owned(),
+        _ => operation.progress.as_ref().map(describe::progress).unwrap_or_default(),
+    };
+    let left = if message.r#type() == Type::Left { " (no longer matches)" } else { "" };
+    let event_time = message.event.as_ref().and_then(|event| text::time(event.time.as_ref()));
+    let moment = event_time.or_else(|| text::time(operation.update_time.as_ref()));
+    let id = operation.name.rsplit('/').next().unwrap_or_default();
+    let words = format!("{id}  {}  {words}{left}", text::clean(&operation.kind));
+    out.line(&live::line(moment.unwrap_or_else(text::now), operation, &words, out))
+}

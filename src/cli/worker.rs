@@ -1,0 +1,83 @@
+//! `longrun worker KIND -- COMMAND…`: a command for each operation of a kind.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio_util::sync::CancellationToken;
+
+use super::Exit;
+use super::output::Output;
+use super::remote::Remote;
+use super::signals::Signals;
+use crate::worker::Worker;
+use crate::worker::command::Command;
+
+const EXAMPLES: &str = "\
+Examples:
+  longrun worker shout -- tr a-z A-Z
+  longrun worker report.build --concurrency 4 -- python3 build_report.py --format pdf
+  longrun worker thumbnail -- sh -c 'echo 10% decoding >&3; convert - -resize 128 png:-'
+
+The command gets the input on stdin and LONGRUN_… variables. What it writes on stdout is the result,
+lines on stderr go to the operation's history, lines on file descriptor 3 are progress: `40%`, `4/10`,
+`4/10 copying` or {\"percent\": 40, \"message\": \"…\"}. Exit 0 succeeds, 75 asks for another attempt,
+anything else fails with the end of stderr as the message. Cancelling is SIGTERM, then SIGKILL when
+the grace period is over, to the whole process group.
+
+The first SIGTERM or SIGINT stops taking work and lets running commands finish within the drain
+timeout; what is left goes back to the queue. A second one ends at once.";
+
+/// Arguments of `worker`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// The kind to serve
+    kind: String,
+    /// The command and its arguments, run as they are, without a shell
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+    /// How many commands run at once
+    #[arg(long, value_name = "N", env = "LONGRUN_CONCURRENCY", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    concurrency: u16,
+    /// This worker's name, for people; by default host and process id
+    #[arg(long, value_name = "ID", env = "LONGRUN_WORKER_ID")]
+    worker_id: Option<String>,
+    /// How long commands may go on after SIGTERM or SIGINT
+    #[arg(long, value_name = "DURATION", env = "LONGRUN_DRAIN_TIMEOUT", default_value = "8s", value_parser = humantime::parse_duration)]
+    drain_timeout: Duration,
+}
+
+pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Result<Exit> {
+    let Args { kind, command, concurrency, worker_id, drain_timeout } = args;
+    let mut words = command.into_iter();
+    let program = words.next().context("no command was given")?;
+    let mut worker = Worker::new(remote.client.clone())
+        .command(&kind, Command::new(program, words))
+        .concurrency(concurrency.into())
+        .drain_timeout(drain_timeout);
+    if let Some(worker_id) = worker_id {
+        worker = worker.worker_id(worker_id);
+    }
+    out.note(&format!("serving {kind}, {concurrency} at once; Ctrl-C stops"));
+    let stop = CancellationToken::new();
+    let mut signals = Signals::catch()?;
+    let work = worker.run(stop.clone());
+    tokio::pin!(work);
+    let mut asked = false;
+    loop {
+        tokio::select! {
+            ended = &mut work => {
+                ended.with_context(|| format!("failed to serve {kind}"))?;
+                return Ok(Exit::Ok);
+            }
+            signal = signals.next() => {
+                if std::mem::replace(&mut asked, true) {
+                    return Ok(signal);
+                }
+                out.note("stopping: what runs may finish; again to end at once");
+                stop.cancel();
+            }
+        }
+    }
+}

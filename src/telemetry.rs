@@ -1,0 +1,60 @@
+//! Logs: where they go and what they look like. Called once, by the program, never by the library.
+
+use std::io::{IsTerminal as _, stderr};
+
+use clap::ValueEnum;
+use tracing_subscriber::EnvFilter;
+
+/// What a line of the log looks like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// A log that cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The filter cannot be read.
+    #[error("--log {filter}")]
+    Filter {
+        /// The filter as given.
+        filter: String,
+        /// What is wrong with it.
+        source: tracing_subscriber::filter::ParseError,
+    },
+    /// There is a log already.
+    #[error("the log was set up before")]
+    Again(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Sends what `filter` lets through to stderr, stdout being for answers.
+pub fn init(filter: &str, format: LogFormat) -> Result<(), TelemetryError> {
+    let parsed = EnvFilter::try_new(filter)
+        .map_err(|source| TelemetryError::Filter { filter: filter.to_owned(), source })?;
+    let builder = tracing_subscriber::fmt().with_env_filter(parsed).with_writer(stderr);
+    match format {
+        LogFormat::Human => builder.with_ansi(is_colored()).try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    }
+    .map_err(TelemetryError::Again)
+}
+
+/// Whether stderr is a terminal whose user has nothing against colors (<https://no-color.org>).
+fn is_colored() -> bool {
+    stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_that_cannot_be_read_is_named() {
+        let error = init("longrun=loud", LogFormat::Human).unwrap_err();
+        assert_eq!(error.to_string(), "--log longrun=loud");
+    }
+}
