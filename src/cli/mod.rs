@@ -158,7 +158,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Exit> {
     telemetry::init(filter, global.log_format)?;
     let out = Output::new(global.json);
     if let Command::Demo(_) = command {
-        demo::announce(&out)?;
+        demo::announce()?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let exit = runtime.block_on(dispatch(command, &global.server, &out));
@@ -182,7 +182,7 @@ async fn dispatch(command: Command, server: &str, out: &Output) -> anyhow::Resul
         Command::Result(args) => result::run(args, &remote()?, out).await,
         Command::Events(args) => events::run(args, &remote()?, out).await,
         Command::Worker(args) => worker::run(args, &remote()?, out).await,
-        Command::Demo(args) => demo::run(args, out).await,
+        Command::Demo(args) => demo::run(args).await,
         Command::Completions(args) => completions::run(&args, out),
     }
 }

@@ -1,0 +1,149 @@
+//! What the demo plays on: a directory, the files to work on, a server and a handler.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tempfile::TempDir;
+
+use super::super::remote::Remote;
+use super::super::serve::{self, Handler};
+use super::transcript::Transcript;
+use crate::config::{ServeConfig, StoreUrl};
+use crate::server::Server;
+use crate::worker::Worker;
+
+/// The kind of work.
+pub(super) const KIND: &str = "text.statistics";
+
+const SCRIPT: &str = include_str!("../../../examples/text-statistics.sh");
+const README: &str = include_str!("../../../README.md");
+/// Enough that nothing of the demo ever waits for another part of it.
+const CONCURRENCY: u16 = 4;
+/// The server's share of stopping; handlers that still run are stopped at once.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
+/// What the handler gives back stays far below.
+const MAX_RESULT_BYTES: usize = 1 << 20;
+
+/// What the demo plays on.
+#[derive(Debug)]
+pub(super) struct Stage {
+    directory: TempDir,
+    handler: Handler,
+    /// The server, over the network as any client has it.
+    pub(super) remote: Remote,
+    /// The address of the server, `127.0.0.1:PORT`.
+    pub(super) address: String,
+    /// The input: the names of the files, one a line.
+    pub(super) input: String,
+    /// How many files there are.
+    pub(super) files: usize,
+    /// How large they are together.
+    pub(super) bytes: u64,
+}
+
+impl Stage {
+    /// Writes the files and starts to listen. The server and its worker are yet to be run.
+    pub(super) async fn set_up(files: &[PathBuf]) -> anyhow::Result<(Self, Server, Worker)> {
+        let directory = tempfile::Builder::new()
+            .prefix("longrun-demo-")
+            .tempdir()
+            .context("failed to make a temporary directory")?;
+        let script = write(directory.path(), "text-statistics.sh", SCRIPT)?;
+        let files = match files {
+            [] => vec![write(directory.path(), "README.md", README)?],
+            given => given.iter().map(|file| readable(file)).collect::<Result<_, _>>()?,
+        };
+        let (input, bytes) = describe(&files)?;
+        let mut config = ServeConfig::default();
+        config.listen.addr.set_port(0);
+        config.store.url = StoreUrl::Sqlite(directory.path().join("demo.db"));
+        config.stop.drain_timeout = DRAIN_TIMEOUT;
+        let server = Server::bind(config).await.context("failed to start the server")?;
+        let address = server.local_addr().to_string();
+        let line = format!("sh {}", quote(&script.display().to_string()));
+        let handler = Handler { kind: KIND.to_owned(), line };
+        let handlers = [handler.clone()];
+        let worker = serve::worker(server.local_client(), &handlers, CONCURRENCY, MAX_RESULT_BYTES)
+            .context("there is no handler")?
+            .drain_timeout(Duration::ZERO);
+        let remote = Remote::new(&format!("http://{address}"))?;
+        let stage = Self { directory, handler, remote, address, input, files: files.len(), bytes };
+        Ok((stage, server, worker))
+    }
+
+    /// Shows what was set up.
+    pub(super) fn introduce(&self, transcript: &Transcript<'_>) -> anyhow::Result<()> {
+        let Handler { kind, line } = &self.handler;
+        transcript.part("A server whose work is done by a command")?;
+        transcript.command(&format!(
+            "longrun serve --listen 127.0.0.1:0 --store sqlite:{} \\\n    --handler {}",
+            self.directory.path().join("demo.db").display(),
+            quote(&format!("{kind}={line}")),
+        ))?;
+        transcript.say(&format!("longrun listening on http://{}", self.address))?;
+        transcript.command(&format!("export LONGRUN_SERVER=http://{}", self.address))
+    }
+
+    /// Removes what was written, and says so if that fails.
+    pub(super) fn tear_down(self) -> anyhow::Result<()> {
+        let path = self.directory.path().to_owned();
+        self.directory.close().with_context(|| format!("failed to remove {}", path.display()))
+    }
+}
+
+/// The files' names, one a line, and their size together.
+fn describe(files: &[PathBuf]) -> anyhow::Result<(String, u64)> {
+    let (mut input, mut bytes) = (String::new(), 0);
+    for file in files {
+        let name = file.to_str().filter(|name| !name.contains(char::is_control));
+        let name =
+            name.with_context(|| format!("{} has a name that is not plain text", file.display()))?;
+        input.push_str(name);
+        input.push('\n');
+        bytes += file.metadata()?.len();
+    }
+    Ok((input, bytes))
+}
+
+/// The file under its full name, for a handler that runs elsewhere.
+fn readable(file: &Path) -> anyhow::Result<PathBuf> {
+    let failed = || format!("cannot read {}", file.display());
+    std::fs::File::open(file).with_context(failed)?;
+    let full = file.canonicalize().with_context(failed)?;
+    anyhow::ensure!(full.is_file(), "{} is no file", file.display());
+    Ok(full)
+}
+
+fn write(directory: &Path, name: &str, text: &str) -> anyhow::Result<PathBuf> {
+    let path = directory.join(name);
+    std::fs::write(&path, text).with_context(|| format!("failed to write {}", path.display()))?;
+    Ok(path)
+}
+
+/// A word for a POSIX shell that means `text`.
+fn quote(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-=:,+".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_for_the_shell_are_quoted_where_they_must_be() {
+        assert_eq!(quote("/tmp/a-b_1.sh"), "/tmp/a-b_1.sh");
+        assert_eq!(quote("it's"), r"'it'\''s'");
+        assert_eq!(quote(""), "''");
+    }
+
+    #[test]
+    fn names_that_would_be_two_lines_are_refused() {
+        let file = tempfile::Builder::new().prefix("a\nb").tempfile().unwrap();
+        assert!(describe(&[file.path().to_owned()]).is_err());
+    }
+}
