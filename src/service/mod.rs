@@ -22,7 +22,9 @@ mod workers;
 pub use error::{Reason, ServiceError, Violation};
 pub use list::{ListParameters, Page};
 pub use operations::Submitted;
-pub use streams::{FeedMessage, FeedStream, WatchMessage, WatchOptions, WatchStream};
+pub use streams::{
+    FeedMessage, FeedStream, Lifetime, Pause, WatchMessage, WatchOptions, WatchStream,
+};
 pub use workers::{Report, WorkerSession};
 
 /// Who asks.
