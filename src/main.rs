@@ -2,15 +2,22 @@
 use clap::Parser;
 #[derive(Parser)]
 struct Cli {
-    #[command(flatten)]
-    config: longrun::config::ServeConfig,
+    #[command(subcommand)]
+    command: Command,
+}
+#[derive(clap::Subcommand)]
+enum Command {
+    Serve {
+        #[command(flatten)]
+        config: longrun::config::ServeConfig,
+    },
 }
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let cli = Cli::parse();
-    tracing_subscriber::fmt().init();
-    let server = longrun::server::Server::bind(cli.config).await?;
-    eprintln!("listening on {}", server.local_addr());
+    let Command::Serve { config } = Cli::parse().command;
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    let server = longrun::server::Server::bind(config).await?;
+    println!("longrun listening on http://{}", server.local_addr());
     let stop = tokio_util::sync::CancellationToken::new();
     let s2 = stop.clone();
     tokio::task::spawn(async move {
