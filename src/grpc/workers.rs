@@ -31,8 +31,6 @@ use crate::wire::{decode, encode};
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Most reports of one stream that are not durable yet; then it is not read any further.
 const MAX_PENDING_REPORTS: usize = 256;
-/// A worker is asked to give this many signs of life per lease.
-const HEARTBEATS_PER_LEASE: u32 = 3;
 /// Most log lines, and their bytes, in one report.
 const MAX_LOG_LINES: usize = 1_000;
 const MAX_LOG_BYTES: usize = 256 << 10;
@@ -109,15 +107,15 @@ impl Conversation {
         };
         let hello = decode_hello(hello).map_err(status)?;
         let (session, from_engine) = service.connect_worker(caller, hello).await.map_err(status)?;
-        let lease_duration = service.limits().lease_duration;
+        let limits = service.limits();
         let greeting = v1::SessionStarted {
             session_id: session.id().to_string(),
             resumed: session.resumed(),
-            lease_duration: Some(encode::duration(lease_duration)),
-            heartbeat_interval: Some(encode::duration(lease_duration / HEARTBEATS_PER_LEASE)),
+            lease_duration: Some(encode::duration(limits.lease_duration)),
+            heartbeat_interval: Some(encode::duration(limits.worker_heartbeat_interval())),
         };
         Ok(Self {
-            lifetime: service.lifetime(None),
+            lifetime: service.worker_lifetime(),
             service,
             session,
             requests,
@@ -206,8 +204,9 @@ impl Conversation {
                 self.session.progress(id, attempt, progress).await
             }
             Some(Up::Log(report)) => {
-                let lines = report.lines;
-                self.report(report.report_id, "log", report.attempt, || decode_log(lines))
+                let v1::ReportLog { attempt, report_id, lines } = report;
+                self.report(report_id, "log", attempt, || decode_log(lines));
+                Ok(())
             }
             Some(Up::Complete(report)) => {
                 let v1::Complete { attempt, report_id, result, warnings, errors } = report;
@@ -217,16 +216,19 @@ impl Conversation {
                     let warnings = decode::operation_errors("complete.warnings", warnings)?;
                     let errors = decode::operation_errors("complete.errors", errors)?;
                     Ok(Report::Complete { result, warnings, errors })
-                })
+                });
+                Ok(())
             }
             Some(Up::Fail(report)) => {
                 let v1::Fail { attempt, report_id, error, r#final: is_final, retry_delay } = report;
                 self.report(report_id, "fail", attempt, || {
                     decode_failure(error, is_final, retry_delay)
-                })
+                });
+                Ok(())
             }
             Some(Up::Release(report)) => {
-                self.report(report.report_id, "release", report.attempt, || Ok(Report::Release))
+                self.report(report.report_id, "release", report.attempt, || Ok(Report::Release));
+                Ok(())
             }
         }
     }
@@ -239,7 +241,7 @@ impl Conversation {
         field: &str,
         attempt: Option<v1::AttemptRef>,
         decode: impl FnOnce() -> Result<Report, ServiceError>,
-    ) -> Result<(), ServiceError> {
+    ) {
         let decoded = decode::attempt(&format!("{field}.attempt"), attempt.as_ref())
             .and_then(|attempt| Ok((attempt, decode()?)));
         let session = self.session.clone();
@@ -251,7 +253,6 @@ impl Conversation {
             let error = outcome.err().map(|error| encode::request_error(&error));
             v1::Ack { report_id, error }
         }));
-        Ok(())
     }
 }
 

@@ -108,6 +108,13 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// How often a worker is to give a sign of life: three times per lease.
+    pub fn worker_heartbeat_interval(&self) -> Duration {
+        self.lease_duration / 3
+    }
+}
+
 /// Most submissions in one batch.
 pub const MAX_BATCH: usize = 1_000;
 /// How long a wait lasts that says nothing else.

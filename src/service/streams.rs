@@ -194,6 +194,14 @@ impl Service {
         Lifetime::new(self, timeout)
     }
 
+    /// The lifetime of a worker's stream: the server gives as many signs of life as it asks for.
+    pub fn worker_lifetime(&self) -> Lifetime {
+        let mut lifetime = self.lifetime(None);
+        lifetime.heartbeat_interval =
+            lifetime.heartbeat_interval.min(self.limits.worker_heartbeat_interval());
+        lifetime
+    }
+
     /// Watches an operation.
     pub async fn watch(
         &self,
