@@ -40,6 +40,9 @@ pub(super) fn plan(
     let tenant = params.add(query.tenant.as_str().to_owned());
     let limit = params.add(limit(query.limit));
     let bounds = Bounds::of(&query.filter);
+    if bounds.states.is_empty() {
+        return Ok(None);
+    }
     let matches = condition(&query.filter, &mut params);
     let range = Range::of(query, &bounds, &mut params);
     let list = Arms { query, tenant, limit, matches, range };
@@ -53,7 +56,7 @@ pub(super) fn plan(
         Source::States => bounds.states.iter().filter_map(|state| list.state(*state)).collect(),
     };
     if arms.is_empty() {
-        return Ok(None);
+        return Ok(None); // All of them are before the page.
     }
     let sql = format!(
         "WITH page AS ({} ORDER BY {} LIMIT {})
@@ -277,3 +280,6 @@ fn id_at(time: Timestamp, fill: u8) -> [u8; 16] {
     }
     id
 }
+
+#[cfg(test)]
+mod tests;
