@@ -7,6 +7,7 @@ mod generate;
 mod commits;
 mod history;
 mod lists;
+mod measure;
 mod sqlite;
 mod support;
 

@@ -333,7 +333,7 @@ impl Parser {
     }
 
     fn at_keyword(&self, keyword: &str) -> bool {
-        let mut rest = self.chars[self.at.min(self.chars.len())..].iter();
+        let mut rest = self.chars.iter().skip(self.at);
         keyword.chars().all(|c| rest.next() == Some(&c))
             && rest.next().is_none_or(|c| c.is_whitespace() || *c == '(')
     }
