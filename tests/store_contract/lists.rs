@@ -113,10 +113,10 @@ pub async fn a_list_is_of_one_tenant(store: &dyn Store) {
 pub async fn lists_agree_with_the_filter_whatever_it_is(store: &dyn Store) {
     let mut runner = TestRunner::default();
     let filters = generate::filter();
-    for _ in 0..4 {
+    for _ in 0..3 {
         let operations = some_operations(&mut runner);
         store.commit(writing(operations.clone())).await.unwrap();
-        for _ in 0..300 {
+        for _ in 0..150 {
             let filter = filters.new_tree(&mut runner).unwrap().current();
             for order in ORDERS {
                 let query = query(&filter, order, 1_000);

@@ -21,9 +21,9 @@ fn operations() -> u64 {
 fn cpu() -> Duration {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
     let after_name = stat.rsplit(')').next().unwrap();
-    let fields: Vec<u64> = after_name.split_whitespace().filter_map(|it| it.parse().ok()).collect();
+    let fields: Vec<i64> = after_name.split_whitespace().filter_map(|it| it.parse().ok()).collect();
     // Of the numbers behind the state: utime and stime are the 11th and 12th, in 1/100 s.
-    Duration::from_millis((fields[10] + fields[11]) * 10)
+    Duration::from_millis((fields[10] + fields[11]).unsigned_abs() * 10)
 }
 
 fn measured_submission(number: u64) -> longrun::operation::Submission {
