@@ -10,6 +10,7 @@
 
 use super::{Operation, StateName, Timestamp};
 
+mod lex;
 mod parse;
 
 /// A parsed filter. The default matches everything.
