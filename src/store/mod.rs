@@ -208,6 +208,10 @@ pub struct HistoryPosition {
 
 /// An entry of a history. Log lines stand behind the transition that they followed.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most entries are transitions; a page is short-lived"
+)]
 pub enum HistoryEntry {
     /// A transition.
     Transition(Event),

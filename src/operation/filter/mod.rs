@@ -6,10 +6,11 @@
 //! What an operation does not have matches no comparison: `labels.team != "a"` is about operations
 //! with a label `team`, `NOT labels.team = "a"` about those without one as well.
 //!
-//! Read next: [`parse`] for the grammar.
+//! Read next: `parse` for the grammar.
 
 use super::{Operation, StateName, Timestamp};
 
+mod lex;
 mod parse;
 
 /// A parsed filter. The default matches everything.
