@@ -191,7 +191,6 @@ impl Server {
 struct Tasks(JoinSet<&'static str>);
 
 impl Tasks {
-    #[expect(clippy::disallowed_methods, reason = "the owner of the server's tasks is here")]
     fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         self.0.spawn(async move {
             task.await;

@@ -33,11 +33,11 @@ pub struct FilterError {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Expr {
     /// All of them hold.
-    All(Vec<Expr>),
+    All(Vec<Self>),
     /// At least one of them holds.
-    Any(Vec<Expr>),
+    Any(Vec<Self>),
     /// It does not hold.
-    Not(Box<Expr>),
+    Not(Box<Self>),
     /// It holds of the operation's fields.
     Test(Test),
 }
