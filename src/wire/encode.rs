@@ -226,7 +226,7 @@ pub fn event(entry: HistoryEntry) -> v1::Event {
             log: Some(v1::LogLine {
                 number: line.number.cast_signed(),
                 text: line.text,
-                dropped_before: 0,
+                dropped_before: line.dropped_before.cast_signed(),
             }),
             ..v1::Event::default()
         },
