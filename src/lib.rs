@@ -2,7 +2,9 @@
 
 pub mod client;
 pub mod engine;
+pub mod http;
 pub mod operation;
 pub mod proto;
 pub mod service;
 pub mod store;
+pub mod wire;
