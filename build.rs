@@ -13,6 +13,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let descriptors = protox::compile(PROTOS, ["proto"])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("longrun.fds"), descriptors.encode_to_vec())?;
-    tonic_prost_build::configure().bytes(".longrun.v1").compile_fds(descriptors)?;
+    // Each message knows its full name: how the JSON mapping finds its descriptor.
+    let mut config = tonic_prost_build::Config::new();
+    config.enable_type_names();
+    tonic_prost_build::configure()
+        .bytes(".longrun.v1")
+        .compile_fds_with_config(descriptors, config)?;
     Ok(())
 }

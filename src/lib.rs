@@ -26,6 +26,7 @@ pub mod client;
 pub mod config;
 pub mod engine;
 pub mod grpc;
+pub mod http;
 pub mod operation;
 pub mod proto;
 pub mod server;

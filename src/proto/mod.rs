@@ -1,4 +1,7 @@
-//! The generated code of `proto/`, and the descriptors of it. Nothing else.
+//! The generated code of `proto/`, its descriptors, and the JSON form of its messages ([`json`]). Nothing else:
+//! what the messages mean is said elsewhere.
+
+pub mod json;
 
 /// Package `longrun.v1`.
 #[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all, clippy::use_self)]
