@@ -154,7 +154,7 @@ impl Command {
 /// Does what the command line asks.
 pub fn run(cli: Cli) -> anyhow::Result<Exit> {
     let Cli { global, command } = cli;
-    let filter = global.log.as_deref().unwrap_or(command.log_filter());
+    let filter = global.log.as_deref().unwrap_or_else(|| command.log_filter());
     telemetry::init(filter, global.log_format)?;
     let out = Output::new(global.json);
     if let Command::Demo(_) = command {

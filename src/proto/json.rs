@@ -1,29 +1,285 @@
-//! STUB, to be discarded for the real one: the JSON form of messages.
+//! The proto3 JSON mapping of the messages in `proto/`, both ways: what grpcurl prints and takes.
+//!
+//! Writing never depends on what a client put into an `Any`: one whose type is unknown here, or whose bytes
+//! are not of that type, is written as grpcurl does, `{"@type": …, "@error": …, "@value": base64}`, so that
+//! nothing is lost. Reading refuses unknown fields and types and says where it stopped. Neither goes deeper
+//! than its input was allowed to.
+//!
+//! Fields stand in the order of the proto, map entries in the order of their keys. Nothing here knows what
+//! the messages mean.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::LazyLock;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use prost::{Message, Name};
-use prost_reflect::{DescriptorPool, DynamicMessage};
-use serde_json::Value;
+use prost_reflect::{
+    DescriptorError, DescriptorPool, DeserializeOptions, DynamicMessage, FieldDescriptor, Kind,
+    MapKey, MessageDescriptor, ReflectMessage, Value as Reflected,
+};
+use serde_json::error::Category;
+use serde_json::{Map, Number, Value};
 
-static POOL: LazyLock<Option<DescriptorPool>> =
-    LazyLock::new(|| DescriptorPool::decode(super::DESCRIPTORS).ok());
+#[cfg(test)]
+mod tests;
 
-/// STUB: why not.
-#[derive(Debug, thiserror::Error)]
-#[error("{message}")]
+/// How many `Any` may stand within each other and still be written out; deeper ones keep their bytes. Each is
+/// decoded by itself, so that prost's own limit on nesting does not hold across them.
+const MAX_ANY_DEPTH: usize = 8;
+
+static POOL: LazyLock<Result<DescriptorPool, DescriptorError>> = LazyLock::new(|| {
+    let mut pool = DescriptorPool::decode(super::DESCRIPTORS)?;
+    // The well-known types that the protos do not import, for an `Any` of them.
+    let missing: Vec<_> = DescriptorPool::global()
+        .files()
+        .filter(|file| pool.get_file_by_name(file.name()).is_none())
+        .map(|file| file.file_descriptor_proto().clone())
+        .collect();
+    pool.add_file_descriptor_protos(missing)?;
+    Ok(pool)
+});
+
+/// Why JSON could not be read or written.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JsonError {
-    /// What is wrong.
+    /// What is wrong, as a sentence without its place.
     pub message: String,
+    /// Path of the field at fault as it stands in the JSON, e.g. `settings.queueTimeout`; empty where the
+    /// text is no JSON at all.
+    pub field: String,
+    /// Line and column, both from 1, where reading stopped, if that is known.
+    pub position: Option<(usize, usize)>,
 }
 
-/// STUB: the message as a JSON value.
+impl JsonError {
+    fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), field: String::new(), position: None }
+    }
+
+    fn read(error: &serde_json::Error, path: &serde_path_to_error::Path) -> Self {
+        let text = error.to_string();
+        let position = (error.line() > 0).then(|| (error.line(), error.column()));
+        let suffix = format!(" at line {} column {}", error.line(), error.column());
+        let message = text.strip_suffix(&suffix).unwrap_or(&text).to_owned();
+        let in_field = error.classify() == Category::Data && path.iter().next().is_some();
+        Self { message, field: if in_field { path.to_string() } else { String::new() }, position }
+    }
+}
+
+impl fmt::Display for JsonError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.field.is_empty() {
+            write!(f, "{}: ", self.field)?;
+        }
+        f.write_str(&self.message)?;
+        match self.position {
+            Some((line, column)) => write!(f, " at line {line} column {column}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for JsonError {}
+
+/// The message as a JSON value.
 pub fn to_value<M: Message + Name>(message: &M) -> Result<Value, JsonError> {
-    let failed = |message: &str| JsonError { message: message.to_owned() };
-    let pool = POOL.as_ref().ok_or_else(|| failed("no descriptors"))?;
-    let descriptor =
-        pool.get_message_by_name(&M::full_name()).ok_or_else(|| failed("no descriptor"))?;
-    let mut dynamic = DynamicMessage::new(descriptor);
-    dynamic.transcode_from(message).map_err(|error| failed(&error.to_string()))?;
-    serde_json::to_value(dynamic).map_err(|error| failed(&error.to_string()))
+    let mut dynamic = DynamicMessage::new(descriptor::<M>()?);
+    dynamic.transcode_from(message).map_err(|error| JsonError::new(error.to_string()))?;
+    message_value(&dynamic, 0)
+}
+
+/// The message as a line of JSON.
+pub fn to_string<M: Message + Name>(message: &M) -> Result<String, JsonError> {
+    to_value(message).map(|value| value.to_string())
+}
+
+/// The message in a JSON text. Names are taken in camelCase and as in the proto; unknown ones are refused.
+pub fn from_slice<M: Message + Name + Default>(text: &[u8]) -> Result<M, JsonError> {
+    let mut json = serde_json::Deserializer::from_slice(text);
+    let mut track = serde_path_to_error::Track::new();
+    let dynamic = DynamicMessage::deserialize_with_options(
+        descriptor::<M>()?,
+        serde_path_to_error::Deserializer::new(&mut json, &mut track),
+        &DeserializeOptions::new().deny_unknown_fields(true),
+    );
+    let dynamic = dynamic.map_err(|error| JsonError::read(&error, &track.path()))?;
+    json.end()
+        .map_err(|error| JsonError::read(&error, &serde_path_to_error::Track::new().path()))?;
+    dynamic.transcode_to().map_err(|error| JsonError::new(error.to_string()))
+}
+
+fn pool() -> Result<&'static DescriptorPool, JsonError> {
+    POOL.as_ref().map_err(|error| JsonError::new(format!("the descriptors are broken: {error}")))
+}
+
+fn descriptor<M: Name>() -> Result<MessageDescriptor, JsonError> {
+    let name = M::full_name();
+    pool()?
+        .get_message_by_name(&name)
+        .ok_or_else(|| JsonError::new(format!("there is no descriptor of {name}")))
+}
+
+/// `any_depth` counts the `Any` around it.
+fn message_value(message: &DynamicMessage, any_depth: usize) -> Result<Value, JsonError> {
+    let name = message.descriptor();
+    match name.full_name() {
+        "google.protobuf.Any" => any_value(message, any_depth),
+        "google.protobuf.Value" => transcoded(message).map(|value| json_value(&value)),
+        "google.protobuf.Struct" => transcoded(message).map(|value| struct_value(&value)),
+        "google.protobuf.ListValue" => transcoded(message).map(|value| list_value(&value)),
+        // Times, durations, wrappers: leaves that have a form of their own.
+        name if name.starts_with("google.protobuf.") => {
+            serde_json::to_value(message).map_err(|error| JsonError::new(error.to_string()))
+        }
+        _ => fields(message, any_depth).map(Value::Object),
+    }
+}
+
+fn transcoded<M: Message + Default>(message: &DynamicMessage) -> Result<M, JsonError> {
+    message.transcode_to().map_err(|error| JsonError::new(error.to_string()))
+}
+
+fn fields(message: &DynamicMessage, any_depth: usize) -> Result<Map<String, Value>, JsonError> {
+    let mut object = Map::new();
+    for field in message.descriptor().fields().filter(|field| message.has_field(field)) {
+        let value = field_value(&message.get_field(&field), &field, any_depth)?;
+        object.insert(field.json_name().to_owned(), value);
+    }
+    Ok(object)
+}
+
+fn field_value(
+    value: &Reflected,
+    field: &FieldDescriptor,
+    any_depth: usize,
+) -> Result<Value, JsonError> {
+    match value {
+        Reflected::List(values) => {
+            let kind = field.kind();
+            let values = values.iter().map(|value| single_value(value, &kind, any_depth));
+            values.collect::<Result<_, _>>().map(Value::Array)
+        }
+        Reflected::Map(entries) => {
+            let Kind::Message(entry) = field.kind() else {
+                return Err(JsonError::new("a map field is not of a map type"));
+            };
+            let kind = entry.map_entry_value_field().kind();
+            let sorted: BTreeMap<String, &Reflected> =
+                entries.iter().map(|(key, value)| (key_text(key), value)).collect();
+            let entries = sorted
+                .into_iter()
+                .map(|(key, value)| Ok((key, single_value(value, &kind, any_depth)?)));
+            entries.collect::<Result<Map<_, _>, _>>().map(Value::Object)
+        }
+        single => single_value(single, &field.kind(), any_depth),
+    }
+}
+
+fn single_value(value: &Reflected, kind: &Kind, any_depth: usize) -> Result<Value, JsonError> {
+    Ok(match value {
+        Reflected::Bool(value) => Value::Bool(*value),
+        Reflected::I32(value) => Value::from(*value),
+        Reflected::U32(value) => Value::from(*value),
+        // JSON numbers are doubles to most readers, which these do not fit into.
+        Reflected::I64(value) => Value::String(value.to_string()),
+        Reflected::U64(value) => Value::String(value.to_string()),
+        // By way of text: the double nearest to 0.1 is not the float nearest to it.
+        Reflected::F32(value) => number(value.to_string().parse().unwrap_or(f64::from(*value))),
+        Reflected::F64(value) => number(*value),
+        Reflected::String(value) => Value::String(value.clone()),
+        Reflected::Bytes(value) => Value::String(STANDARD.encode(value)),
+        Reflected::EnumNumber(value) => match kind {
+            Kind::Enum(kind) if kind.full_name() == "google.protobuf.NullValue" => Value::Null,
+            Kind::Enum(kind) => kind
+                .get_value(*value)
+                .map_or_else(|| Value::from(*value), |value| Value::from(value.name())),
+            _ => Value::from(*value),
+        },
+        Reflected::Message(message) => message_value(message, any_depth)?,
+        Reflected::List(_) | Reflected::Map(_) => {
+            return Err(JsonError::new("a list or a map stands within another"));
+        }
+    })
+}
+
+fn key_text(key: &MapKey) -> String {
+    match key {
+        MapKey::Bool(key) => key.to_string(),
+        MapKey::I32(key) => key.to_string(),
+        MapKey::I64(key) => key.to_string(),
+        MapKey::U32(key) => key.to_string(),
+        MapKey::U64(key) => key.to_string(),
+        MapKey::String(key) => key.clone(),
+    }
+}
+
+/// A double as it would be typed: whole numbers without a fraction.
+fn number(value: f64) -> Value {
+    // Whole numbers are exact up to here.
+    const WHOLE: f64 = 9_007_199_254_740_992.0;
+    if value.fract() == 0.0 && value.abs() <= WHOLE && !(value == 0.0 && value.is_sign_negative()) {
+        return Value::from(value as i64);
+    }
+    match Number::from_f64(value) {
+        Some(number) => Value::Number(number),
+        None if value.is_nan() => Value::from("NaN"),
+        None if value > 0.0 => Value::from("Infinity"),
+        None => Value::from("-Infinity"),
+    }
+}
+
+fn any_value(message: &DynamicMessage, any_depth: usize) -> Result<Value, JsonError> {
+    let any: prost_types::Any = transcoded(message)?;
+    let mut object = Map::new();
+    object.insert("@type".to_owned(), Value::from(any.type_url.as_str()));
+    match any_content(&any, any_depth) {
+        Ok(content) => object.extend(content),
+        Err(error) => {
+            object.insert("@error".to_owned(), Value::from(error.message));
+            object.insert("@value".to_owned(), Value::from(STANDARD.encode(&any.value)));
+        }
+    }
+    Ok(Value::Object(object))
+}
+
+/// What stands beside `@type`.
+fn any_content(any: &prost_types::Any, any_depth: usize) -> Result<Map<String, Value>, JsonError> {
+    let name = any.type_url.rsplit_once('/').map_or("", |(_, name)| name);
+    let unreadable =
+        |what: &str| JsonError::new(format!("{what}; see @value for raw binary message data"));
+    if any_depth >= MAX_ANY_DEPTH {
+        return Err(unreadable("nested too deep to be written out"));
+    }
+    let descriptor = pool()?
+        .get_message_by_name(name)
+        .ok_or_else(|| unreadable(&format!("{name} is not recognized")))?;
+    let content = DynamicMessage::decode(descriptor, any.value.as_slice())
+        .map_err(|_| unreadable(&format!("this is no {name}")))?;
+    match message_value(&content, any_depth + 1)? {
+        Value::Object(object) if !name.starts_with("google.protobuf.") => Ok(object),
+        special => Ok(Map::from_iter([("value".to_owned(), special)])),
+    }
+}
+
+/// The recursion is as deep as prost let the message be.
+fn json_value(value: &prost_types::Value) -> Value {
+    use prost_types::value::Kind;
+    match &value.kind {
+        None | Some(Kind::NullValue(_)) => Value::Null,
+        Some(Kind::BoolValue(value)) => Value::Bool(*value),
+        Some(Kind::NumberValue(value)) => number(*value),
+        Some(Kind::StringValue(value)) => Value::String(value.clone()),
+        Some(Kind::ListValue(value)) => list_value(value),
+        Some(Kind::StructValue(value)) => struct_value(value),
+    }
+}
+
+fn list_value(list: &prost_types::ListValue) -> Value {
+    list.values.iter().map(json_value).collect()
+}
+
+fn struct_value(object: &prost_types::Struct) -> Value {
+    object.fields.iter().map(|(key, value)| (key.clone(), json_value(value))).collect()
 }

@@ -54,6 +54,8 @@ pub enum Reason {
     RouteNotFound,
     /// The route exists, for other methods (HTTP only).
     MethodNotAllowed,
+    /// The body is of a media type that the route does not take (HTTP only).
+    UnsupportedMediaType,
 }
 
 impl Reason {
@@ -75,6 +77,9 @@ impl Reason {
             Self::Internal => ("INTERNAL", 13, 500, "Internal error"),
             Self::RouteNotFound => ("ROUTE_NOT_FOUND", 12, 404, "No such route"),
             Self::MethodNotAllowed => ("METHOD_NOT_ALLOWED", 12, 405, "Method not allowed"),
+            Self::UnsupportedMediaType => {
+                ("UNSUPPORTED_MEDIA_TYPE", 3, 415, "Unsupported media type")
+            }
         }
     }
 

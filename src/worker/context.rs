@@ -68,6 +68,10 @@ impl Cancellation {
     }
 
     /// How long there is to stop: up to the grace deadline, else `default`.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a worker has a clock of its own, read only here"
+    )]
     pub(super) fn grace(&self, default: Duration) -> Duration {
         match (self.cause, self.grace_deadline) {
             (CancelCause::Requested, Some(at)) => {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 
 /// How long handlers that did not finish have to stop.
@@ -32,13 +32,20 @@ pub(super) struct Drain {
     stop: CancellationToken,
     timeout: Duration,
     phase: Phase,
-    ends_at: Instant,
+    began_at: Instant,
+    lasts: Duration,
 }
 
 impl Drain {
     /// Begins when `stop` is cancelled; handlers have `timeout` to finish.
     pub(super) fn new(stop: CancellationToken, timeout: Duration) -> Self {
-        Self { stop, timeout, phase: Phase::Serving, ends_at: Instant::now() }
+        Self {
+            stop,
+            timeout,
+            phase: Phase::Serving,
+            began_at: Instant::now(),
+            lasts: Duration::ZERO,
+        }
     }
 
     /// Where the worker is.
@@ -51,7 +58,7 @@ impl Drain {
         match self.phase {
             Phase::Serving => self.stop.cancelled().await,
             Phase::Over => std::future::pending().await,
-            _ => sleep_until(self.ends_at).await,
+            _ => self.rest().await,
         }
         let (phase, lasts) = match self.phase {
             Phase::Serving => (Phase::Draining, self.timeout),
@@ -59,8 +66,12 @@ impl Drain {
             Phase::Stopping => (Phase::Closing, LAST_ACKS),
             Phase::Closing | Phase::Over => (Phase::Over, Duration::ZERO),
         };
-        self.phase = phase;
-        self.ends_at = Instant::now() + lasts;
+        (self.phase, self.lasts, self.began_at) = (phase, lasts, Instant::now());
         phase
+    }
+
+    /// What is left of the phase. A sleep, unlike an instant, knows no longest time.
+    fn rest(&self) -> Sleep {
+        sleep(self.lasts.saturating_sub(self.began_at.elapsed()))
     }
 }

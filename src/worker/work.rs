@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::attempt::{AttemptEvent, AttemptKey, Attempts, Ending, Happened};
 use super::context::{CancelCause, Cancellation};
@@ -19,6 +19,8 @@ use crate::proto::v1::work_request::Message;
 
 /// Progress and log lines are sent at most this often.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(100);
+/// How long dropped handlers have to be gone.
+const LAST_LOOK: Duration = Duration::from_millis(500);
 
 /// The state of a worker.
 pub(super) struct Work {
@@ -74,11 +76,12 @@ impl Work {
         self.drain.phase() == Phase::Over || self.is_draining() && idle
     }
 
-    /// Drops what still runs; answers how much stays unreported or unacknowledged.
+    /// Drops what still runs; answers how much stays unreported or unacknowledged. A handler that
+    /// blocks its thread is not waited for.
     pub(super) async fn finish(mut self) -> usize {
         let left = self.attempts.abort_all().len() + self.reports.unacked();
         self.events.close();
-        self.attempts.shutdown().await;
+        let _ = timeout(LAST_LOOK, self.attempts.shutdown()).await;
         left
     }
 
@@ -184,7 +187,7 @@ impl Work {
     fn flush_soon(&mut self) {
         let earliest = self.flushed_at.map(|at| at + FLUSH_INTERVAL);
         let now = Instant::now();
-        self.flush_at.get_or_insert(earliest.map_or(now, |at| at.max(now)));
+        self.flush_at.get_or_insert_with(|| earliest.map_or(now, |at| at.max(now)));
     }
 
     fn send_progress(&mut self, key: &AttemptKey, progress: v1::Progress) {

@@ -1,10 +1,9 @@
 //! The demo over gRPC, by the typed client: submit, watch, cancel, look back.
 
-use std::time::Instant;
-
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::super::live::Live;
 use super::super::{describe, events, input, text};

@@ -11,9 +11,9 @@
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
+use super::Worker;
 use super::context::Context;
 use super::outcome::{Failure, Outcome};
-use super::{Worker, command};
 
 mod group;
 mod lines;
@@ -78,7 +78,7 @@ impl Command {
 
 impl Worker {
     /// Serves a kind by running a command for each attempt.
-    pub fn command(self, kind: impl Into<String>, command: command::Command) -> Self {
+    pub fn command(self, kind: impl Into<String>, command: Command) -> Self {
         self.handler(kind, move |context| {
             let command = command.clone();
             async move { command.run(context).await }

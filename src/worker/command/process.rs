@@ -11,7 +11,7 @@ use command_fds::{CommandFdExt as _, FdMapping};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::unix::pipe;
 use tokio::process::{Child, ChildStdin};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{sleep, timeout};
 
 use super::Command;
 use super::group::Group;
@@ -173,13 +173,13 @@ async fn attend(
 async fn stop_on_cancel(command: &Command, context: &Context, group: &Group) {
     let why = context.cancelled().await;
     group.terminate();
-    let end = Instant::now() + why.grace(command.stop_grace);
     tokio::select! {
-        () = sleep_until(end) => {}
+        () = sleep(why.grace(command.stop_grace)) => {}
         // A cancel that turns into the end of the attempt leaves no more than our own grace.
-        () = context.cancelled_otherwise(&why) => {
-            sleep_until(end.min(Instant::now() + command.stop_grace)).await;
-        }
+        () = async {
+            context.cancelled_otherwise(&why).await;
+            sleep(command.stop_grace).await;
+        } => {}
     }
     group.kill();
 }

@@ -1,0 +1,186 @@
+//! A request as handlers see it: who asks, about which operation, with what wishes; and how bodies are read.
+
+use std::time::Duration;
+
+use axum::body::{Body, HttpBody as _};
+use axum::extract::rejection::RawPathParamsRejection;
+use axum::extract::{FromRequestParts, RawPathParams};
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::request::Parts;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+
+use super::Http;
+use super::headers::{Preferences, idempotency_key, is_json};
+use super::links::Links;
+use super::problem::Problem;
+use super::query::Parameters;
+use crate::proto::{json, v1};
+use crate::service::{Caller, OperationName, Reason, Service, ServiceError, View};
+use crate::wire::decode;
+
+/// Room for what stands around a payload in a JSON body, beyond twice the payload: base64 and escapes.
+const JSON_SLACK: usize = 64 << 10;
+
+/// A request but for its body.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) http: Http,
+    pub(super) caller: Caller,
+    pub(super) parts: Parts,
+    pub(super) preferences: Preferences,
+    pub(super) query: Parameters,
+    parameters: Vec<(String, String)>,
+}
+
+/// Who asks. The one place that decides it.
+fn caller(_parts: &Parts) -> Result<Caller, ServiceError> {
+    Ok(Caller::anonymous())
+}
+
+impl FromRequestParts<Http> for Call {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, http: &Http) -> Result<Self, Problem> {
+        let caller = caller(parts)?;
+        let parameters = match RawPathParams::from_request_parts(parts, http).await {
+            Ok(found) => {
+                found.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+            }
+            Err(RawPathParamsRejection::MissingPathParams(_)) => Vec::new(),
+            Err(_) => {
+                return Err(ServiceError::invalid_field("path", "must be UTF-8").into());
+            }
+        };
+        let preferences = Preferences::parse(&parts.headers);
+        let query = Parameters::parse(&parts.uri)?;
+        let (http, parts) = (http.clone(), parts.clone());
+        Ok(Self { http, caller, parts, preferences, query, parameters })
+    }
+}
+
+impl Call {
+    /// The use cases.
+    pub(super) fn service(&self) -> &Service {
+        &self.http.service
+    }
+
+    /// URLs for the client.
+    pub(super) fn links(&self) -> Links {
+        Links::new(self.http.options.public_url.as_deref(), &self.parts)
+    }
+
+    /// A segment of the path; empty if the route has none of that name.
+    pub(super) fn segment(&self, name: &str) -> &str {
+        let found = self.parameters.iter().find(|(key, _)| key == name);
+        found.map_or("", |(_, value)| value)
+    }
+
+    /// The operation whose id is `id`, under the tenant that the path names, if it does.
+    pub(super) fn name_of(&self, id: &str) -> Result<OperationName, Problem> {
+        // A slash that came percent-encoded would make another name of it.
+        if id.contains('/') || self.segment("tenant").contains('/') {
+            return Err(Problem::no_route(self.parts.uri.path()));
+        }
+        let name = match self.segment("tenant") {
+            "" => format!("operations/{id}"),
+            tenant => format!("tenants/{tenant}/operations/{id}"),
+        };
+        Ok(decode::operation_name("name", &name)?)
+    }
+
+    /// How long to hold the request: the query's `wait`, else the one preferred.
+    pub(super) fn take_wait(&mut self) -> Result<Option<Duration>, ServiceError> {
+        Ok(self.query.take_duration("wait")?.or(self.preferences.wait))
+    }
+
+    /// How much to carry: `view` as BASIC, RESULT or FULL.
+    pub(super) fn take_view(&mut self, default: View) -> Result<View, ServiceError> {
+        let Some(text) = self.query.take("view")? else { return Ok(default) };
+        let name = text.to_ascii_uppercase();
+        let name = name.strip_prefix("OPERATION_VIEW_").unwrap_or(&name);
+        let view = v1::OperationView::from_str_name(&format!("OPERATION_VIEW_{name}"))
+            .ok_or_else(|| ServiceError::invalid_field("view", "must be BASIC, RESULT or FULL"))?;
+        decode::view(view as i32, default)
+    }
+
+    /// The query is used up, or the request is refused.
+    pub(super) fn finish_query(&mut self) -> Result<(), ServiceError> {
+        std::mem::take(&mut self.query).finish()
+    }
+
+    /// The idempotency key, from the header or, where the body has one too, the same from there.
+    pub(super) fn idempotency_key(&self, in_body: &str) -> Result<String, ServiceError> {
+        let in_header = idempotency_key(&self.parts.headers)?;
+        if in_header.is_empty() {
+            return Ok(in_body.to_owned());
+        }
+        if !in_body.is_empty() && in_body != in_header {
+            let rule = "must be the same as the body's idempotencyKey where both are given";
+            return Err(ServiceError::invalid_field("Idempotency-Key", rule));
+        }
+        Ok(in_header)
+    }
+
+    /// The media type of the body, verbatim; empty if there is none.
+    pub(super) fn content_type(&self) -> Result<&str, ServiceError> {
+        let Some(field) = self.parts.headers.get(CONTENT_TYPE) else { return Ok("") };
+        let text = field.to_str().ok().filter(|text| text.len() <= 255);
+        let rule = "must be a media type of at most 255 ASCII characters";
+        text.ok_or_else(|| ServiceError::invalid_field("Content-Type", rule))
+    }
+
+    /// The whole body, which is a payload.
+    pub(super) async fn payload(&self, body: Body) -> Result<Bytes, Problem> {
+        let limit = self.service().limits().max_payload_bytes;
+        read(body, limit).await
+    }
+
+    /// The body, which is a message as JSON. An empty one is the empty message.
+    pub(super) async fn optional_message<M>(&self, body: Body) -> Result<M, Problem>
+    where
+        M: prost::Message + prost::Name + Default,
+    {
+        let limit = self.service().limits().max_payload_bytes;
+        let body = read(body, 2 * limit + JSON_SLACK).await?;
+        if body.is_empty() { Ok(M::default()) } else { self.decode(&body) }
+    }
+
+    /// The body, which is a message as JSON.
+    pub(super) async fn message<M>(&self, body: Body) -> Result<M, Problem>
+    where
+        M: prost::Message + prost::Name + Default,
+    {
+        let limit = self.service().limits().max_payload_bytes;
+        let body = read(body, 2 * limit + JSON_SLACK).await?;
+        self.decode(&body)
+    }
+
+    fn decode<M: prost::Message + prost::Name + Default>(&self, body: &[u8]) -> Result<M, Problem> {
+        // Not guessed: a page of another site can send a form or plain text, but not JSON, unasked.
+        let media_type = self.content_type()?;
+        if !is_json(media_type) {
+            let given = if media_type.is_empty() { "missing" } else { media_type };
+            let message = format!("the content type must be application/json, and is {given}");
+            return Err(ServiceError::new(Reason::UnsupportedMediaType, message).into());
+        }
+        Ok(json::from_slice(body)?)
+    }
+}
+
+/// The whole body, at most `limit` bytes.
+async fn read(body: Body, limit: usize) -> Result<Bytes, Problem> {
+    let too_large = || {
+        let message = format!("the body must be at most {limit} bytes");
+        ServiceError::new(Reason::PayloadTooLarge, message)
+    };
+    // Where the length is known beforehand nothing is read.
+    if body.size_hint().lower() > limit as u64 {
+        return Err(too_large().into());
+    }
+    match Limited::new(body, limit).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(too_large().into()),
+        Err(_) => Err(ServiceError::invalid_field("body", "must arrive whole").into()),
+    }
+}

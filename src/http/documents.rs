@@ -1,0 +1,182 @@
+//! What is answered: the operation as its JSON with a location, and the status document.
+
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_TYPE, ETAG, LOCATION, RETRY_AFTER, VARY};
+use http::{HeaderValue, StatusCode};
+use serde_json::{Map, Value, json};
+
+use super::call::Call;
+use super::headers::{PREFERENCE_APPLIED, retry_after};
+use super::links::Links;
+use super::problem::Problem;
+use crate::operation::{Operation, StateName};
+use crate::proto::json::to_value;
+use crate::service::{Document, Reason, ServiceError};
+use crate::wire::encode;
+
+/// What a handler answers.
+pub(super) type Answer = Result<Response, Problem>;
+
+/// A JSON document.
+pub(super) fn json(status: StatusCode, document: &Value) -> Response {
+    let content_type = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+    (status, content_type, format!("{document}\n")).into_response()
+}
+
+/// The JSON form of a message, which is an object.
+pub(super) fn object<M: prost::Message + prost::Name>(
+    message: &M,
+) -> Result<Map<String, Value>, Problem> {
+    match to_value(message) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(_) => Err(unwritable("it is not an object")),
+        Err(error) => Err(unwritable(&error.to_string())),
+    }
+}
+
+fn unwritable(error: &str) -> Problem {
+    tracing::error!(error, "a message cannot be written as JSON");
+    ServiceError::new(Reason::Internal, "the answer cannot be written as JSON").into()
+}
+
+/// The operation as JSON, with its own URL as `location`.
+pub(super) fn operation(links: &Links, document: &Document) -> Result<Value, Problem> {
+    let mut object = object(&encode::operation(document))?;
+    object.insert("location".to_owned(), links.operation(document.operation.id()).into());
+    Ok(Value::Object(object))
+}
+
+/// The operation under `status`, with what every answer about an operation has. `location` is where to ask
+/// next; while the operation is not done, the answer says when.
+pub(super) fn answer(
+    call: &Call,
+    status: StatusCode,
+    location: Option<String>,
+    document: &Document,
+) -> Answer {
+    let mut response = json(status, &operation(&call.links(), document)?);
+    response.headers_mut().insert(VARY, HeaderValue::from_static("prefer"));
+    if let Some(location) = location {
+        response.headers_mut().insert(LOCATION, header_value(&location)?);
+    }
+    about(&mut response, call, &document.operation);
+    Ok(response)
+}
+
+/// `ETag`, and `Retry-After` while it is not done.
+pub(super) fn about(response: &mut Response, call: &Call, operation: &Operation) {
+    let headers = response.headers_mut();
+    let etag = format!("\"{}\"", operation.life.revision.0);
+    headers.extend(HeaderValue::try_from(etag).ok().map(|etag| (ETAG, etag)));
+    if !operation.is_done() {
+        let age = call.service().now().since(operation.submission.created_at);
+        headers.insert(RETRY_AFTER, retry_after(age).into());
+    }
+}
+
+/// Says which preferences were granted.
+pub(super) fn preferences_applied(
+    response: &mut Response,
+    applied: impl IntoIterator<Item = String>,
+) {
+    let applied = applied.into_iter().collect::<Vec<_>>().join(", ");
+    let value = HeaderValue::try_from(applied).ok().filter(|value| !value.is_empty());
+    response.headers_mut().extend(value.map(|value| (PREFERENCE_APPLIED.clone(), value)));
+}
+
+/// A URL as a header's value.
+pub(super) fn header_value(url: &str) -> Result<HeaderValue, Problem> {
+    HeaderValue::try_from(url).map_err(|_| {
+        ServiceError::new(Reason::Internal, "the public URL is not fit for a header").into()
+    })
+}
+
+/// The status document in the shape of Microsoft's REST guidelines, which their pollers read.
+pub(super) fn status(links: &Links, document: &Document) -> Result<Value, Problem> {
+    let (operation, id) = (&document.operation, document.operation.id());
+    let mut from = object(&encode::operation(&Document::basic(operation.clone())))?;
+    let mut take = |name: &str| from.remove(name);
+    let state = operation.state_name();
+    let mut status = Map::new();
+    let mut put = |name: &str, value: Option<Value>| {
+        status.extend(value.map(|value| (name.to_owned(), value)));
+    };
+    put("id", Some(id.to_string().into()));
+    put("name", take("name"));
+    put("kind", take("kind"));
+    put("status", Some(microsoft_status(state).into()));
+    put("state", Some(state.as_str().into()));
+    put("done", Some(state.is_done().into()));
+    put("revision", Some(operation.life.revision.0.into()));
+    put("createdDateTime", take("createTime"));
+    put("lastActionDateTime", take("updateTime"));
+    let progress = take("progress");
+    put("percentComplete", progress.as_ref().and_then(|progress| progress.get("percent").cloned()));
+    put("progress", progress);
+    if matches!(state, StateName::Failed | StateName::Cancelled) {
+        put("error", take("error").as_ref().map(microsoft_error));
+    }
+    put("errors", take("errors"));
+    put("warnings", take("warnings"));
+    // Where their pollers fetch the final result.
+    put("resourceLocation", operation.result().map(|_| links.result(id).into()));
+    let links = json!({
+        "self": links.status(id),
+        "operation": links.operation(id),
+        "result": links.result(id),
+        "events": links.events(id),
+    });
+    put("links", Some(links));
+    Ok(Value::Object(status))
+}
+
+const fn microsoft_status(state: StateName) -> &'static str {
+    match state {
+        StateName::Queued => "NotStarted",
+        StateName::Running | StateName::Cancelling => "Running",
+        StateName::Succeeded | StateName::PartiallySucceeded => "Succeeded",
+        StateName::Failed => "Failed",
+        StateName::Cancelled => "Canceled",
+    }
+}
+
+/// An error with its causes as `details`. The recursion is as deep as causes may be nested.
+fn microsoft_error(error: &Value) -> Value {
+    let text = |name: &str| error.get(name).and_then(Value::as_str).unwrap_or_default();
+    let mut document = json!({"code": text("code"), "message": text("message")});
+    if let Some(causes) = error.get("causes").and_then(Value::as_array) {
+        document["details"] = causes.iter().map(microsoft_error).collect();
+    }
+    document
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_take_microsofts_shape() {
+        let error = json!({
+            "code": "A",
+            "message": "a",
+            "statusCode": 5,
+            "causes": [{"code": "B", "causes": [{"code": "C", "message": "c"}]}],
+        });
+        let expected = json!({
+            "code": "A",
+            "message": "a",
+            "details": [
+                {"code": "B", "message": "", "details": [{"code": "C", "message": "c"}]},
+            ],
+        });
+        assert_eq!(microsoft_error(&error), expected);
+    }
+
+    #[test]
+    fn every_state_has_one_of_microsofts_words() {
+        let words: Vec<_> = StateName::ALL.map(microsoft_status).into();
+        let expected =
+            ["NotStarted", "Running", "Running", "Succeeded", "Succeeded", "Failed", "Canceled"];
+        assert_eq!(words, expected);
+    }
+}

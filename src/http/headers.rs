@@ -1,0 +1,225 @@
+//! Header fields as this interface reads and writes them: pure functions of text and numbers.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+use http::header::HeaderName;
+
+use crate::service::ServiceError;
+
+/// The client's own name for a submission (draft-ietf-httpapi-idempotency-key-header).
+pub(super) static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// What the client would like (RFC 7240).
+pub(super) static PREFER: HeaderName = HeaderName::from_static("prefer");
+/// Which of its wishes were granted.
+pub(super) static PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+/// Where the status document is; what Azure's pollers read.
+pub(super) static OPERATION_LOCATION: HeaderName = HeaderName::from_static("operation-location");
+/// Who failed: `gateway` is this service, `operation` the work itself.
+pub(super) static ERROR_SOURCE: HeaderName = HeaderName::from_static("longrun-error-source");
+/// How many errors a partial success came with.
+pub(super) static ERRORS: HeaderName = HeaderName::from_static("longrun-errors");
+/// How many warnings a result came with.
+pub(super) static WARNINGS: HeaderName = HeaderName::from_static("longrun-warnings");
+/// The type URL of a result that is a protobuf message.
+pub(super) static TYPE_URL: HeaderName = HeaderName::from_static("longrun-type-url");
+
+/// Retry-After never asks for more than this.
+const LONGEST_RETRY_AFTER: u64 = 30;
+
+/// Seconds until it makes sense to ask for an operation of this age again: 1, 2, 4, … up to 30. A client that
+/// obeys asks a number of times that grows with the logarithm of a short life and linearly with a long one,
+/// and learns of the end at most as late again as the operation took.
+pub(super) fn retry_after(age: Duration) -> u64 {
+    let seconds = age.as_secs().clamp(1, LONGEST_RETRY_AFTER);
+    if seconds == LONGEST_RETRY_AFTER { seconds } else { 1 << seconds.ilog2() }
+}
+
+/// A duration in whole seconds, rounded up; at least 1.
+pub(super) fn whole_seconds(duration: Duration) -> u64 {
+    let rounded = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
+    rounded.max(1)
+}
+
+/// What a request prefers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Preferences {
+    /// `respond-async`.
+    pub(super) respond_async: bool,
+    /// `wait=N`.
+    pub(super) wait: Option<Duration>,
+}
+
+impl Preferences {
+    /// From all `Prefer` fields; what is unknown or malformed is ignored, and of two the first counts, both as
+    /// RFC 7240 wants it.
+    pub(super) fn parse(headers: &HeaderMap) -> Self {
+        let mut found = Self::default();
+        for field in headers.get_all(&PREFER).iter().filter_map(|field| field.to_str().ok()) {
+            for preference in split_unquoted(field, ',') {
+                // Parameters behind a semicolon say nothing about the two that are known here.
+                let preference = split_unquoted(preference, ';').next().unwrap_or_default();
+                let (name, value) = preference.split_once('=').unwrap_or((preference, ""));
+                let value = value.trim().trim_matches('"');
+                match name.trim().to_ascii_lowercase().as_str() {
+                    "respond-async" => found.respond_async = true,
+                    "wait" if found.wait.is_none() && digits(value) => {
+                        // More digits than a number holds is long enough in any case.
+                        let seconds = value.parse().unwrap_or(u64::from(u32::MAX));
+                        found.wait = Some(Duration::from_secs(seconds));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        found
+    }
+}
+
+fn digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// The parts of `text` between separators that stand outside quotes.
+fn split_unquoted(text: &str, separator: char) -> impl Iterator<Item = &str> {
+    let (mut quoted, mut escaped) = (false, false);
+    text.split(move |character| {
+        let was_escaped = std::mem::take(&mut escaped);
+        match character {
+            '\\' if quoted && !was_escaped => escaped = true,
+            '"' if !was_escaped => quoted = !quoted,
+            _ => return character == separator && !quoted,
+        }
+        false
+    })
+}
+
+/// The idempotency key of a request, bare or as the quoted string of RFC 8941; empty if there is none. Whether
+/// it is a valid key is not decided here.
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<String, ServiceError> {
+    let invalid = |rule| ServiceError::invalid_field("Idempotency-Key", rule);
+    let mut fields = headers.get_all(&IDEMPOTENCY_KEY).iter();
+    let Some(field) = fields.next() else { return Ok(String::new()) };
+    if fields.next().is_some() {
+        return Err(invalid("must be given once"));
+    }
+    let text =
+        field.to_str().map_err(|_| invalid("must be 1 to 255 printable ASCII characters"))?;
+    let text = text.trim();
+    let key = match text.strip_prefix('"') {
+        Some(rest) => unquote(rest)
+            .ok_or_else(|| invalid("must end with the quotation mark that it begins with"))?,
+        None => text.to_owned(),
+    };
+    if key.is_empty() { Err(invalid("must not be empty")) } else { Ok(key) }
+}
+
+/// The string whose opening quote has been taken off; parameters behind it are ignored.
+fn unquote(text: &str) -> Option<String> {
+    let mut string = String::new();
+    let mut characters = text.chars();
+    loop {
+        match characters.next()? {
+            '"' => break,
+            '\\' => string.push(characters.next()?),
+            character => string.push(character),
+        }
+    }
+    let rest = characters.as_str().trim_start();
+    (rest.is_empty() || rest.starts_with(';')).then_some(string)
+}
+
+/// The type and subtype of a media type, in lower case.
+pub(super) fn essence(media_type: &str) -> String {
+    media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// Whether the media type says that the body is JSON.
+pub(super) fn is_json(media_type: &str) -> bool {
+    let essence = essence(media_type);
+    essence == "application/json" || essence.ends_with("+json")
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn headers(name: &HeaderName, values: &[&str]) -> HeaderMap {
+        let values = values.iter().map(|value| HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        values.map(|value| (name.clone(), value)).collect()
+    }
+
+    #[test]
+    fn retry_after_grows_with_age_to_its_maximum() {
+        let seconds: Vec<u64> = [0, 1, 2, 3, 4, 7, 8, 15, 16, 29, 30, 31, 86_400]
+            .map(|age| retry_after(Duration::from_secs(age)))
+            .into();
+        assert_eq!(seconds, [1, 1, 2, 2, 4, 4, 8, 8, 16, 16, 30, 30, 30]);
+        assert_eq!(retry_after(Duration::MAX), 30);
+    }
+
+    #[test]
+    fn seconds_are_rounded_up() {
+        let cases = [(0, 1), (1, 1), (1_000, 1), (1_001, 2), (59_999, 60)];
+        for (millis, seconds) in cases {
+            assert_eq!(whole_seconds(Duration::from_millis(millis)), seconds);
+        }
+    }
+
+    #[test]
+    fn preferences_are_read_as_the_rfc_has_them() {
+        let cases: [(&[&str], bool, Option<u64>); 11] = [
+            (&[], false, None),
+            (&["respond-async"], true, None),
+            (&["respond-async, wait=5"], true, Some(5)),
+            (&["Respond-Async; x=y", "WAIT=\"7\""], true, Some(7)),
+            (&["wait = 3"], false, Some(3)),
+            (&["wait=5, wait=9"], false, Some(5)),
+            (&["wait=soon, wait=-1, wait=, wait=2"], false, Some(2)),
+            (&["foo=\"a, respond-async, wait=4\""], false, None),
+            (&["foo=\"a\\\", wait=4\", wait=6"], false, Some(6)),
+            (&["return=minimal,,;wait=1"], false, None),
+            (&["wait=99999999999999999999999"], false, Some(u64::from(u32::MAX))),
+        ];
+        for (fields, respond_async, wait) in cases {
+            let found = Preferences::parse(&headers(&PREFER, fields));
+            let expected = Preferences { respond_async, wait: wait.map(Duration::from_secs) };
+            assert_eq!(found, expected, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn keys_are_taken_quoted_and_bare() {
+        let cases = [
+            ("abc", Some("abc")),
+            ("\"abc\"", Some("abc")),
+            ("\"a\\\"b\\\\c\"", Some("a\"b\\c")),
+            ("\"abc\";p=1", Some("abc")),
+            ("a\"b", Some("a\"b")),
+            ("\"abc", None),
+            ("\"abc\" d", None),
+            ("\"abc\\", None),
+            ("\"\"", None),
+            ("", None),
+            ("kéy", None),
+        ];
+        for (field, key) in cases {
+            let found = idempotency_key(&headers(&IDEMPOTENCY_KEY, &[field]));
+            assert_eq!(found.ok().as_deref(), key, "{field}");
+        }
+        assert_eq!(idempotency_key(&HeaderMap::new()).unwrap(), "");
+        assert!(idempotency_key(&headers(&IDEMPOTENCY_KEY, &["a", "a"])).is_err());
+    }
+
+    #[test]
+    fn json_is_recognised_by_its_media_type() {
+        for yes in ["application/json", "Application/JSON; charset=utf-8", "application/x+json"] {
+            assert!(is_json(yes), "{yes}");
+        }
+        for no in ["", "text/json", "application/x-www-form-urlencoded", "text/plain; a=+json"] {
+            assert!(!is_json(no), "{no}");
+        }
+    }
+}

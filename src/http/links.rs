@@ -1,0 +1,84 @@
+//! Absolute URLs of what this interface serves.
+
+use http::header::HOST;
+use http::request::Parts;
+use http::uri::Authority;
+
+use crate::operation::OperationId;
+
+/// Where the client reached this server, and so where it will find it again.
+#[derive(Clone, Debug)]
+pub(super) struct Links {
+    base: String,
+}
+
+impl Links {
+    /// The configured public URL; else plain HTTP at the host that the request names. Without either, links
+    /// are absolute paths, which clients resolve against the URL that they asked for. Forwarding headers are
+    /// not believed: anybody can send them.
+    pub(super) fn new(public_url: Option<&str>, request: &Parts) -> Self {
+        if let Some(url) = public_url {
+            return Self { base: url.trim_end_matches('/').to_owned() };
+        }
+        let host = || request.headers.get(HOST)?.to_str().ok()?.parse::<Authority>().ok();
+        let authority = request.uri.authority().cloned().or_else(host);
+        let base = authority
+            .filter(|authority| !authority.as_str().contains('@'))
+            .map_or_else(String::new, |authority| format!("http://{authority}"));
+        Self { base }
+    }
+
+    /// The operation.
+    pub(super) fn operation(&self, id: OperationId) -> String {
+        format!("{}/v1/operations/{id}", self.base)
+    }
+
+    /// Its status document.
+    pub(super) fn status(&self, id: OperationId) -> String {
+        format!("{}/v1/operations/{id}/status", self.base)
+    }
+
+    /// Its result.
+    pub(super) fn result(&self, id: OperationId) -> String {
+        format!("{}/v1/operations/{id}/result", self.base)
+    }
+
+    /// Its history.
+    pub(super) fn events(&self, id: OperationId) -> String {
+        format!("{}/v1/operations/{id}/events", self.base)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn operation(public_url: Option<&str>, uri: &str, host: Option<&[u8]>) -> String {
+        let mut request = Request::builder().uri(uri);
+        if let Some(host) = host {
+            request = request.header(HOST, host);
+        }
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        let url = Links::new(public_url, &parts).operation(OperationId::from_bytes([0; 16]));
+        url.strip_suffix("/v1/operations/00000000-0000-0000-0000-000000000000").unwrap().to_owned()
+    }
+
+    #[test]
+    fn the_base_is_the_public_url_then_the_authority_then_the_host() {
+        let cases: [(_, _, Option<&[u8]>, _); 8] = [
+            (Some("https://lro.example/x/"), "/", Some(b"h"), "https://lro.example/x"),
+            (None, "/", Some(b"localhost:8080"), "http://localhost:8080"),
+            (None, "/", Some(b"[::1]:80"), "http://[::1]:80"),
+            (None, "http://authority:1/", Some(b"host:2"), "http://authority:1"),
+            (None, "/", None, ""),
+            (None, "/", Some(b"evil/path?"), ""),
+            (None, "/", Some(b"user@host"), ""),
+            (None, "/", Some(b"h\xff"), ""),
+        ];
+        for (public_url, uri, host, base) in cases {
+            assert_eq!(operation(public_url, uri, host), base, "{public_url:?} {uri} {host:?}");
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! What is asked of operations that are there: get, status, history, list, cancel, delete, retry.
+
+use axum::body::Body;
+use axum::response::IntoResponse;
+use http::header::VARY;
+use http::{HeaderValue, StatusCode};
+use serde_json::{Map, Value};
+
+use super::call::Call;
+use super::documents::{self, Answer, preferences_applied};
+use super::problem::Problem;
+use super::submit::{accepted, applied_wait};
+use crate::proto::v1;
+use crate::service::{ListParameters, OperationName, ServiceError, View};
+use crate::wire::{decode, encode};
+
+/// `GET /v1/operations`: a page.
+pub(super) async fn list(mut call: Call) -> Answer {
+    let page_size = call.query.take_number("page_size")?.unwrap_or_default();
+    let page_token = call.query.take("page_token")?.unwrap_or_default();
+    let filter = call.query.take("filter")?.unwrap_or_default();
+    let order_by = call.query.take("order_by")?.unwrap_or_default();
+    let view = call.take_view(View::Basic)?;
+    call.finish_query()?;
+    let parameters =
+        ListParameters { page_size, page_token: &page_token, filter: &filter, order_by: &order_by };
+    let page = call.service().list(&call.caller, parameters, view).await?;
+    let links = call.links();
+    let operations = page.entries.iter().map(|document| documents::operation(&links, document));
+    let operations = operations.collect::<Result<Vec<_>, _>>()?;
+    Ok(documents::json(StatusCode::OK, &page_of("operations", operations, page.next_page_token)))
+}
+
+/// `GET …/{id}/events`: a page of the history.
+pub(super) async fn events(mut call: Call) -> Answer {
+    let name = call.name_of(call.segment("id"))?;
+    let page_size = call.query.take_number("page_size")?.unwrap_or_default();
+    let page_token = call.query.take("page_token")?.unwrap_or_default();
+    call.finish_query()?;
+    let page = call.service().events(&call.caller, &name, page_size, &page_token).await?;
+    let events = page.entries.into_iter().map(|entry| documents::object(&encode::event(entry)));
+    let events = events.map(|event| event.map(Value::Object)).collect::<Result<Vec<_>, _>>()?;
+    Ok(documents::json(StatusCode::OK, &page_of("events", events, page.next_page_token)))
+}
+
+/// The list is there even where it is empty, the token only where there is more.
+fn page_of(name: &str, entries: Vec<Value>, next_page_token: String) -> Value {
+    let mut page = Map::from_iter([(name.to_owned(), Value::Array(entries))]);
+    if !next_page_token.is_empty() {
+        page.insert("nextPageToken".to_owned(), next_page_token.into());
+    }
+    Value::Object(page)
+}
+
+/// `GET …/{id}`: 202 until it is done, then 303 to the result.
+pub(super) async fn get(mut call: Call) -> Answer {
+    let target = call.segment("target");
+    if let Some((_, verb)) = target.split_once(':') {
+        return Err(match Verb::parse(verb) {
+            Some(_) => Problem::method_not_allowed(&call.parts.method, "POST"),
+            None => Problem::no_route(call.parts.uri.path()),
+        });
+    }
+    let name = call.name_of(target)?;
+    let wait = call.take_wait()?;
+    let view = call.take_view(View::Full)?;
+    call.finish_query()?;
+    let document = match wait {
+        Some(wait) => call.service().wait(&call.caller, &name, wait, view).await?,
+        None => call.service().get(&call.caller, &name, view).await?,
+    };
+    let (links, id) = (call.links(), document.operation.id());
+    let (status, location) = if document.operation.is_done() {
+        (StatusCode::SEE_OTHER, links.result(id))
+    } else {
+        (StatusCode::ACCEPTED, links.operation(id))
+    };
+    let mut response = documents::answer(&call, status, Some(location), &document)?;
+    preferences_applied(&mut response, call.preferences.wait.map(applied_wait));
+    Ok(response)
+}
+
+/// `GET …/{id}/status`: 200 and the status document, whatever the state.
+pub(super) async fn status(mut call: Call) -> Answer {
+    let name = call.name_of(call.segment("id"))?;
+    let wait = call.take_wait()?;
+    call.finish_query()?;
+    let document = match wait {
+        Some(wait) => call.service().wait(&call.caller, &name, wait, View::Basic).await?,
+        None => call.service().get(&call.caller, &name, View::Basic).await?,
+    };
+    let mut response =
+        documents::json(StatusCode::OK, &documents::status(&call.links(), &document)?);
+    response.headers_mut().insert(VARY, HeaderValue::from_static("prefer"));
+    documents::about(&mut response, &call, &document.operation);
+    preferences_applied(&mut response, call.preferences.wait.map(applied_wait));
+    Ok(response)
+}
+
+/// What can be done to an operation by `POST …/{id}:verb`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verb {
+    Cancel,
+    Retry,
+}
+
+impl Verb {
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "cancel" => Some(Self::Cancel),
+            "retry" => Some(Self::Retry),
+            _ => None,
+        }
+    }
+}
+
+/// `POST …/{id}:cancel` and `POST …/{id}:retry`.
+pub(super) async fn act(mut call: Call, body: Body) -> Answer {
+    call.finish_query()?;
+    let Some((id, verb)) = call.segment("target").split_once(':') else {
+        return Err(Problem::method_not_allowed(&call.parts.method, "GET,HEAD,DELETE"));
+    };
+    let verb = Verb::parse(verb).ok_or_else(|| Problem::no_route(call.parts.uri.path()))?;
+    let name = call.name_of(id)?;
+    match verb {
+        Verb::Cancel => cancel(&call, &name, body).await,
+        Verb::Retry => retry(&call, &name, body).await,
+    }
+}
+
+/// 200 with the operation where it is done, be it by this or before; else 202, as getting it answers.
+async fn cancel(call: &Call, name: &OperationName, body: Body) -> Answer {
+    let request: v1::CancelOperationRequest = call.optional_message(body).await?;
+    same_name(name, &request.name)?;
+    let document = call.service().cancel(&call.caller, name, request.reason).await?;
+    let location = call.links().operation(document.operation.id());
+    if document.operation.is_done() {
+        documents::answer(call, StatusCode::OK, None, &document)
+    } else {
+        documents::answer(call, StatusCode::ACCEPTED, Some(location), &document)
+    }
+}
+
+async fn retry(call: &Call, name: &OperationName, body: Body) -> Answer {
+    let request: v1::RetryOperationRequest = call.optional_message(body).await?;
+    same_name(name, &request.name)?;
+    let key = call.idempotency_key(&request.idempotency_key)?;
+    let key = decode::idempotency_key("idempotency_key", &key)?;
+    let submitted = call.service().retry(&call.caller, name, key).await?;
+    accepted(call, submitted).await
+}
+
+/// A name in the body must be that of the path.
+fn same_name(in_path: &OperationName, in_body: &str) -> Result<(), ServiceError> {
+    if in_body.is_empty() || decode::operation_name("name", in_body)?.id == in_path.id {
+        return Ok(());
+    }
+    Err(ServiceError::invalid_field("name", "must be the operation of the path, or left out"))
+}
+
+/// `DELETE …/{id}`.
+pub(super) async fn delete(mut call: Call) -> Answer {
+    call.finish_query()?;
+    let target = call.segment("target");
+    if target.contains(':') {
+        return Err(Problem::method_not_allowed(&call.parts.method, "POST"));
+    }
+    let name = call.name_of(target)?;
+    call.service().delete(&call.caller, &name).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}

@@ -1,0 +1,248 @@
+//! Refusals and failures as problem documents (RFC 9457).
+//!
+//! `Longrun-Error-Source` says whose they are: the `gateway` refused the call, or the `operation` failed and
+//! this is what a synchronous call would have answered.
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use serde_json::{Map, Value, json};
+
+use super::headers::{ERROR_SOURCE, whole_seconds};
+use crate::proto::json::{JsonError, to_value};
+use crate::proto::v1;
+use crate::service::{Reason, ServiceError};
+
+/// A problem document. As a response it is a mark without a body, which [`render`] fills in: only there is it
+/// known which request it was.
+#[derive(Clone, Debug)]
+pub(super) struct Problem {
+    status: StatusCode,
+    headers: HeaderMap,
+    members: Map<String, Value>,
+}
+
+impl Problem {
+    fn new(status: u16, name: &str, title: &str, detail: &str, source: &'static str) -> Self {
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let kind = name.to_ascii_lowercase().replace('_', "-");
+        let members = [
+            ("type", json!(format!("urn:longrun:problem:{kind}"))),
+            ("title", json!(title)),
+            ("status", json!(status.as_u16())),
+            ("detail", json!(detail)),
+        ];
+        let members = members.map(|(name, value)| (name.to_owned(), value)).into_iter().collect();
+        let source = (ERROR_SOURCE.clone(), HeaderValue::from_static(source));
+        Self { status, headers: [source].into_iter().collect(), members }
+    }
+
+    fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.members.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// There is no such route.
+    pub(super) fn no_route(path: &str) -> Self {
+        ServiceError::new(Reason::RouteNotFound, format!("there is nothing at {path}")).into()
+    }
+
+    /// The route exists, for `allowed` only; an empty `allowed` leaves the `Allow` field to the router.
+    pub(super) fn method_not_allowed(method: &Method, allowed: &'static str) -> Self {
+        let message = format!("{method} is not possible here");
+        let mut problem = Self::from(ServiceError::new(Reason::MethodNotAllowed, message));
+        if !allowed.is_empty() {
+            problem.headers.insert(ALLOW, HeaderValue::from_static(allowed));
+        }
+        problem
+    }
+
+    /// How an operation failed, as a synchronous call would have said it.
+    pub(super) fn of_operation(operation: &v1::Operation) -> Self {
+        let error = operation.error.clone().unwrap_or_default();
+        let title = match operation.state() {
+            v1::operation::State::Cancelled => "Operation cancelled",
+            _ => "Operation failed",
+        };
+        let kind = title.replace(' ', "-");
+        let status = http_status(error.status_code);
+        let mut problem = Self::new(status, &kind, title, &error.message, "operation")
+            .with("reason", error.code.as_str())
+            .with("operation", operation.name.as_str());
+        // The rest under the names of the proto: code, message, statusCode, metadata, causes, source.
+        if let Ok(Value::Object(members)) = to_value(&error) {
+            problem.members.extend(members);
+        }
+        problem
+    }
+}
+
+impl From<ServiceError> for Problem {
+    fn from(error: ServiceError) -> Self {
+        let ServiceError { reason, message, violations, retry_after, metadata } = error;
+        let (name, title) = (reason.as_str(), reason.title());
+        let mut problem = Self::new(reason.http_status(), name, title, &message, "gateway");
+        problem = problem.with("reason", name);
+        if !violations.is_empty() {
+            let violations = violations
+                .into_iter()
+                .map(|it| json!({"field": it.field, "description": it.description}));
+            problem = problem.with("violations", violations.collect::<Vec<_>>());
+        }
+        for (name, value) in metadata {
+            // What every problem has is not to be replaced.
+            problem.members.entry(name).or_insert_with(|| value.into());
+        }
+        if let Some(delay) = retry_after {
+            problem.headers.insert(RETRY_AFTER, whole_seconds(delay).into());
+        }
+        problem
+    }
+}
+
+/// A body that could not be read.
+impl From<JsonError> for Problem {
+    fn from(error: JsonError) -> Self {
+        let refused = if error.field.is_empty() {
+            ServiceError::new(Reason::InvalidArgument, format!("the body cannot be read: {error}"))
+        } else {
+            let place = error.position.map_or_else(String::new, |(line, column)| {
+                format!(" (line {line} column {column})")
+            });
+            let rule = format!("cannot be read: {}{place}", error.message);
+            ServiceError::invalid_field(error.field, rule)
+        };
+        refused.into()
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// Gives the response its document if it is a problem.
+pub(super) fn render(response: &mut Response, method: &Method, path: &str) {
+    let Some(problem) = response.extensions_mut().remove::<Problem>() else { return };
+    let document = Value::Object(problem.with_instance(path, response.headers_mut()));
+    let text = format!("{document}\n");
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    headers.insert(CONTENT_LENGTH, text.len().into());
+    *response.body_mut() = if method == Method::HEAD { Body::empty() } else { Body::from(text) };
+}
+
+impl Problem {
+    fn with_instance(self, path: &str, headers: &mut HeaderMap) -> Map<String, Value> {
+        headers.extend(self.headers);
+        let mut members = self.members;
+        members.insert("instance".to_owned(), path.into());
+        members
+    }
+}
+
+/// The HTTP status of a canonical gRPC code, as Google's client libraries pair them.
+fn http_status(grpc_code: i32) -> u16 {
+    match grpc_code {
+        3 | 9 | 11 => 400,
+        16 => 401,
+        7 => 403,
+        5 => 404,
+        6 | 10 => 409,
+        8 => 429,
+        1 => 499,
+        12 => 501,
+        14 => 503,
+        4 => 504,
+        _ => 500,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    async fn rendered(problem: Problem) -> (Response, Value) {
+        let mut response = problem.into_response();
+        render(&mut response, &Method::GET, "/v1/x");
+        let (parts, body) = response.into_parts();
+        let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+        (Response::from_parts(parts, Body::empty()), serde_json::from_slice(&bytes).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_refused_call_is_the_gateways_problem() {
+        let error = ServiceError {
+            retry_after: Some(Duration::from_millis(1_200)),
+            ..ServiceError::invalid_field("kind", "must be given")
+        };
+        let error = error.with("operation", "operations/1").with("status", "not this");
+        let (response, document) = rendered(error.into()).await;
+        assert_eq!(response.status(), 400);
+        assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
+        assert_eq!(response.headers()[&ERROR_SOURCE], "gateway");
+        assert_eq!(response.headers()[RETRY_AFTER], "2");
+        let expected = json!({
+            "type": "urn:longrun:problem:invalid-argument",
+            "title": "Invalid argument",
+            "status": 400,
+            "detail": "kind must be given",
+            "reason": "INVALID_ARGUMENT",
+            "violations": [{"field": "kind", "description": "must be given"}],
+            "operation": "operations/1",
+            "instance": "/v1/x",
+        });
+        assert_eq!(document, expected);
+    }
+
+    #[tokio::test]
+    async fn a_failed_operation_is_its_own_problem() {
+        let error = v1::Error {
+            code: "DeviceNotExists".to_owned(),
+            message: "no device 7".to_owned(),
+            status_code: 5,
+            causes: vec![v1::Error { code: "RowMissing".to_owned(), ..Default::default() }],
+            source: v1::error::Source::Application as i32,
+            ..Default::default()
+        };
+        let operation = v1::Operation {
+            name: "operations/1".to_owned(),
+            error: Some(error),
+            ..Default::default()
+        };
+        let (response, document) = rendered(Problem::of_operation(&operation)).await;
+        assert_eq!(response.status(), 404);
+        assert_eq!(response.headers()[&ERROR_SOURCE], "operation");
+        let expected = json!({
+            "type": "urn:longrun:problem:operation-failed",
+            "title": "Operation failed",
+            "status": 404,
+            "detail": "no device 7",
+            "reason": "DeviceNotExists",
+            "operation": "operations/1",
+            "code": "DeviceNotExists",
+            "message": "no device 7",
+            "statusCode": 5,
+            "causes": [{"code": "RowMissing"}],
+            "source": "SOURCE_APPLICATION",
+            "instance": "/v1/x",
+        });
+        assert_eq!(document, expected);
+    }
+
+    #[test]
+    fn statuses_are_those_of_the_table() {
+        let table =
+            [500, 499, 500, 400, 504, 404, 409, 403, 429, 400, 409, 400, 501, 500, 503, 500, 401];
+        for (code, status) in table.into_iter().enumerate() {
+            assert_eq!(http_status(i32::try_from(code).unwrap()), status, "{code}");
+        }
+        assert_eq!(http_status(-1), 500);
+    }
+}

@@ -1,0 +1,135 @@
+//! Query parameters: each known by its name, in snake_case or camelCase, or refused.
+
+use std::time::Duration;
+
+use axum::extract::Query;
+use http::Uri;
+
+use crate::service::ServiceError;
+
+/// The parameters of a request that nobody has asked for yet.
+#[derive(Debug, Default)]
+pub(super) struct Parameters(Vec<(String, String)>);
+
+impl Parameters {
+    /// All parameters, in their order.
+    pub(super) fn parse(uri: &Uri) -> Result<Self, ServiceError> {
+        let query = Query::<Vec<(String, String)>>::try_from_uri(uri);
+        let Query(pairs) =
+            query.map_err(|error| ServiceError::invalid_field("query", error.to_string()))?;
+        Ok(Self(pairs.into_iter().map(|(name, value)| (snake_case(&name), value)).collect()))
+    }
+
+    /// Every value of `name`.
+    pub(super) fn take_all(&mut self, name: &str) -> Vec<String> {
+        self.0.extract_if(.., |(key, _)| key == name).map(|(_, value)| value).collect()
+    }
+
+    /// The one value of `name`.
+    pub(super) fn take(&mut self, name: &str) -> Result<Option<String>, ServiceError> {
+        let mut values = self.take_all(name).into_iter();
+        match (values.next(), values.next()) {
+            (value, None) => Ok(value),
+            _ => Err(ServiceError::invalid_field(name, "must be given once")),
+        }
+    }
+
+    /// The one value of `name`, a whole number.
+    pub(super) fn take_number(&mut self, name: &str) -> Result<Option<i32>, ServiceError> {
+        let number = self.take(name)?.map(|value| value.parse());
+        number.transpose().map_err(|_| ServiceError::invalid_field(name, "must be a whole number"))
+    }
+
+    /// The one value of `name`, a duration.
+    pub(super) fn take_duration(&mut self, name: &str) -> Result<Option<Duration>, ServiceError> {
+        let Some(text) = self.take(name)? else { return Ok(None) };
+        let rule = "must be a number of seconds, or a number with one of the units ms, s, m, h, d";
+        duration(&text).map(Some).ok_or_else(|| ServiceError::invalid_field(name, rule))
+    }
+
+    /// Refuses what is left: a misspelt parameter must not pass for none.
+    pub(super) fn finish(self) -> Result<(), ServiceError> {
+        match self.0.first() {
+            Some((name, _)) => {
+                Err(ServiceError::invalid_field(name, "is not a parameter of this resource"))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// `pageToken` as `page_token`.
+fn snake_case(name: &str) -> String {
+    let mut snake = String::with_capacity(name.len() + 2);
+    for character in name.chars() {
+        if character.is_ascii_uppercase() {
+            snake.push('_');
+        }
+        snake.push(character.to_ascii_lowercase());
+    }
+    snake
+}
+
+/// `30`, `30s`, `1.5s`, `250ms`, `2m`, `1h`, `7d`.
+fn duration(text: &str) -> Option<Duration> {
+    let unit_at = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit_at);
+    let unit = match unit {
+        "" | "s" => 1.0,
+        "ms" => 0.001,
+        "m" => 60.0,
+        "h" => 3_600.0,
+        "d" => 86_400.0,
+        _ => return None,
+    };
+    Duration::try_from_secs_f64(number.parse::<f64>().ok()? * unit).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_the_usual_units() {
+        let cases = [
+            ("30", Some(30_000)),
+            ("30s", Some(30_000)),
+            ("1.5s", Some(1_500)),
+            ("250ms", Some(250)),
+            ("2m", Some(120_000)),
+            ("1h", Some(3_600_000)),
+            ("7d", Some(604_800_000)),
+            ("0", Some(0)),
+            ("", None),
+            ("s", None),
+            ("-1", None),
+            ("1e9", None),
+            ("1.2.3", None),
+            ("5 s", None),
+            ("5weeks", None),
+            ("999999999999999999999999999999", None),
+        ];
+        for (text, millis) in cases {
+            assert_eq!(duration(text), millis.map(Duration::from_millis), "{text}");
+        }
+    }
+
+    fn parameters(query: &str) -> Parameters {
+        Parameters::parse(&format!("/x?{query}").parse().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn parameters_are_known_by_either_spelling_given_once_and_used_up() {
+        let mut given = parameters("pageToken=a%20b&page_size=7&label=a&label=b");
+        assert_eq!(given.take("page_token").unwrap().as_deref(), Some("a b"));
+        assert_eq!(given.take_number("page_size").unwrap(), Some(7));
+        assert_eq!(given.take_all("label"), ["a", "b"]);
+        assert_eq!(given.take("filter").unwrap(), None);
+        given.finish().unwrap();
+
+        assert!(parameters("wait=1&wait=2").take("wait").is_err());
+        assert!(parameters("pageSize=x").take_number("page_size").is_err());
+        let left = parameters("piority=3").finish().unwrap_err();
+        assert_eq!(left.violations[0].field, "piority");
+    }
+}

@@ -1,0 +1,8 @@
+//! What gRPC and HTTP have in common: messages into words of the domain, checked, and back.
+//!
+//! Conversions stand here and nowhere else. Nothing here acts.
+
+pub mod decode;
+pub mod encode;
+mod json_value;
+mod settings;
