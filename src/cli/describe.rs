@@ -13,9 +13,12 @@ use crate::proto::v1::{Error, Event, Operation, Payload, Progress};
 /// The longest contents that are shown within a description, in characters.
 const MOST_CONTENTS: usize = 2_000;
 
-/// `QUEUED`, `RUNNING`, …
+/// `QUEUED`, `RUNNING`, …; empty where there is none, as for a line of the log.
 pub(super) fn state_name(state: State) -> &'static str {
-    state.as_str_name().trim_start_matches("STATE_")
+    match state {
+        State::Unspecified => "",
+        state => state.as_str_name().trim_start_matches("STATE_"),
+    }
 }
 
 /// `40 % (4/10) copying`; empty if nothing was reported.

@@ -7,6 +7,7 @@
 //! Read next: `submit` for a command from flags to answer, `watch` for what is live, `host` for
 //! how a server and its handlers stop.
 
+use std::error::Error as _;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
@@ -39,8 +40,8 @@ mod watch_many;
 mod worker;
 
 pub use self::exit::Exit;
-use self::output::Output;
 pub use self::output::report;
+use self::output::{Output, Usage};
 use self::remote::Remote;
 
 const ABOUT: &str = "Submit work, get an operation at once, and then wait for it, watch it, \
@@ -155,7 +156,10 @@ impl Command {
 pub fn run(cli: Cli) -> anyhow::Result<Exit> {
     let Cli { global, command } = cli;
     let filter = global.log.as_deref().unwrap_or_else(|| command.log_filter());
-    telemetry::init(filter, global.log_format)?;
+    telemetry::init(filter, global.log_format).map_err(|error| {
+        let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+        Usage(format!("{error}{cause}"))
+    })?;
     let out = Output::new(global.json);
     if let Command::Demo(_) = command {
         demo::announce()?;

@@ -15,6 +15,11 @@ use super::paint::Paint;
 #[error("nobody reads the output")]
 struct ReaderGone;
 
+/// A command line that says what cannot be, beyond what its grammar can tell.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Usage(pub(super) String);
+
 /// Where answers go and what they look like.
 #[derive(Clone, Debug)]
 pub(super) struct Output {
@@ -103,5 +108,5 @@ pub fn report(error: &anyhow::Error) -> Exit {
         cause = error.source();
     }
     let _ignored = stderr().lock().write_all(text.as_bytes());
-    Exit::Failure
+    if error.is::<Usage>() { Exit::Usage } else { Exit::Failure }
 }

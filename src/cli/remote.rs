@@ -2,6 +2,7 @@
 
 use anyhow::anyhow;
 
+use super::output::Usage;
 use crate::client::{Client, ClientError};
 
 /// The server that commands talk to.
@@ -16,7 +17,7 @@ impl Remote {
     /// The server behind a URL; it is not asked anything yet.
     pub(super) fn new(url: &str) -> anyhow::Result<Self> {
         let client = Client::connect_lazy(url)
-            .map_err(|error| anyhow!("{}", error.message()).context("--server is not a URL"))?;
+            .map_err(|error| Usage(format!("--server {}", error.message())))?;
         Ok(Self { client, url: url.to_owned() })
     }
 

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use serde_json::json;
 
 use super::Exit;
-use super::output::Output;
+use super::output::{Output, Usage};
 use super::remote::Remote;
 use crate::client::ResultStream;
 
@@ -33,7 +33,9 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Result<Exit> {
     let failed = |error| remote.failed(&error, &format!("read the result of {}", args.name));
-    anyhow::ensure!(args.output.is_some() || !out.is_json(), "--json needs --output FILE");
+    if out.is_json() && args.output.is_none() {
+        return Err(Usage("--json needs --output FILE: stdout is the result's".to_owned()).into());
+    }
     let mut result = remote.client.result_stream(&args.name, 0).await.map_err(failed)?;
     let Some(path) = &args.output else {
         while let Some(chunk) = result.next().await {

@@ -1,5 +1,6 @@
 //! `longrun serve`: a server, with commands as handlers.
 
+use std::collections::HashSet;
 use std::str::FromStr;
 
 use anyhow::Context as _;
@@ -7,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Exit;
 use super::host::{self, Shares};
-use super::output::Output;
+use super::output::{Output, Usage};
 use super::signals::Signals;
 use crate::client::Client;
 use crate::config::ServeConfig;
@@ -81,11 +82,8 @@ impl FromStr for Handler {
 
 pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
     let Args { mut config, handlers: HandlerArgs { handlers, handler_concurrency } } = args;
-    config.validate()?;
-    for (at, handler) in handlers.iter().enumerate() {
-        let twice = handlers[..at].iter().any(|earlier| earlier.kind == handler.kind);
-        anyhow::ensure!(!twice, "--handler {}=… is given twice", handler.kind);
-    }
+    config.validate().map_err(|error| Usage(error.to_string()))?;
+    one_command_per_kind(&handlers)?;
     let mut signals = Signals::catch()?;
     let shares = Shares::of(config.stop.drain_timeout, !handlers.is_empty());
     config.stop.drain_timeout = shares.server;
@@ -108,6 +106,14 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
                 stop.cancel();
             }
         }
+    }
+}
+
+fn one_command_per_kind(handlers: &[Handler]) -> Result<(), Usage> {
+    let mut kinds = HashSet::new();
+    match handlers.iter().find(|handler| !kinds.insert(&handler.kind)) {
+        Some(Handler { kind, .. }) => Err(Usage(format!("--handler {kind}=… is given twice"))),
+        None => Ok(()),
     }
 }
 

@@ -1,0 +1,394 @@
+//! The program as people and scripts use it: what it prints, and how it exits.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The program, without the settings of whoever runs the tests.
+fn longrun(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_longrun"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("LONGRUN_")) {
+        command.env_remove(name);
+    }
+    command.args(args).stdin(Stdio::null());
+    command
+}
+
+/// Runs to the end.
+fn run(args: &[&str]) -> Output {
+    longrun(args).output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn signal(child: &Child, signal: Signal) {
+    kill_process(Pid::from_child(child), signal).unwrap();
+}
+
+fn exit_code(child: &mut Child) -> Option<i32> {
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(20) {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code();
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    child.kill().unwrap();
+    panic!("it did not end");
+}
+
+/// `longrun serve` with a store of its own.
+struct Server {
+    process: Child,
+    url: String,
+    directory: TempDir,
+}
+
+impl Server {
+    fn start(handlers: &[&str]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let store = format!("sqlite:{}", directory.path().join("test.db").display());
+        let mut command = longrun(&["serve", "--listen", "127.0.0.1:0", "--store", &store]);
+        for handler in handlers {
+            command.args(["--handler", handler]);
+        }
+        let log = File::create(directory.path().join("log")).unwrap();
+        let mut process = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let url = line.trim().strip_prefix("longrun listening on ");
+        let url = url.unwrap_or_else(|| panic!("{line:?}")).to_owned();
+        Self { process, url, directory }
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = longrun(args);
+        command.env("LONGRUN_SERVER", &self.url);
+        command
+    }
+
+    /// Runs a command that must exit with `code`, and answers its stdout.
+    fn expect(&self, code: i32, args: &[&str]) -> String {
+        let output = self.command(args).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {}", stderr(&output));
+        stdout(&output)
+    }
+
+    fn json(&self, args: &[&str]) -> Value {
+        let text = self.expect(0, &[args, &["--json"]].concat());
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{args:?}: {error}: {text}"))
+    }
+
+    fn submit(&self, args: &[&str]) -> String {
+        self.expect(0, &[&["submit", "--quiet"], args].concat()).trim().to_owned()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        if std::thread::panicking() {
+            let log = std::fs::read_to_string(self.directory.path().join("log"));
+            eprintln!("the server's log:\n{}", log.unwrap_or_default());
+        }
+    }
+}
+
+const COMMANDS: [&str; 14] = [
+    "serve",
+    "submit",
+    "get",
+    "list",
+    "watch",
+    "wait",
+    "cancel",
+    "delete",
+    "retry",
+    "result",
+    "events",
+    "worker",
+    "demo",
+    "completions",
+];
+
+#[test]
+fn help_teaches_by_examples() {
+    let help = run(&["--help"]);
+    assert!(help.status.success());
+    for part in ["Examples:", "Exit codes:", "LONGRUN_SERVER", "http://127.0.0.1:7420"] {
+        assert!(stdout(&help).contains(part), "{part}");
+    }
+    for command in COMMANDS {
+        assert!(stdout(&help).contains(command), "{command}");
+        let help = run(&[command, "--help"]);
+        assert_eq!(help.status.code(), Some(0));
+        assert!(stdout(&help).contains("Examples:"), "{command}");
+    }
+}
+
+#[test]
+fn a_wrong_command_line_is_a_usage_error() {
+    let lines: [&[&str]; 12] = [
+        &[],
+        &["submt"],
+        &["watch"],
+        &["watch", "x", "--filter", "done=true"],
+        &["submit", "k", "--priority", "101"],
+        &["worker", "k"],
+        &["list", "--all", "--limit", "3"],
+        &["serve", "--store", "mysql:x"],
+        &["serve", "--listen", "0.0.0.0:0"],
+        &["serve", "--handler", "k=true", "--handler", "k=false"],
+        &["get", "x", "--log", "longrun=loud"],
+        &["get", "x", "--server", "http://"],
+    ];
+    for line in lines {
+        let output = run(line);
+        assert_eq!(output.status.code(), Some(2), "{line:?}: {}", stderr(&output));
+        assert!(!output.stderr.is_empty() && output.stdout.is_empty(), "{line:?}");
+    }
+    let exposed = run(&["serve", "--listen", "0.0.0.0:0"]);
+    assert!(stderr(&exposed).contains("--insecure"), "{}", stderr(&exposed));
+}
+
+#[test]
+fn shells_get_their_completions() {
+    for shell in ["bash", "zsh", "fish"] {
+        let output = run(&["completions", shell]);
+        assert!(output.status.success());
+        assert!(stdout(&output).contains("idempotency-key"), "{shell}");
+    }
+}
+
+#[test]
+fn a_server_that_is_not_there_is_named() {
+    let server = "http://127.0.0.1:9";
+    for line in [&["get", "x"][..], &["list"], &["submit", "k"], &["result", "x"]] {
+        let output = run(&[line, &["--server", server]].concat());
+        assert_eq!(output.status.code(), Some(1), "{line:?}");
+        let said = stderr(&output);
+        assert!(said.starts_with("error: failed to "), "{said}");
+        assert!(said.contains(&format!("\n  no answer from {server}")), "{said}");
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_it_quietly() {
+    for line in [&["completions", "bash"][..], &["--help"], &["demo"]] {
+        let mut process = longrun(line);
+        let mut process = process.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(process.stdout.take());
+        assert_eq!(exit_code(&mut process), Some(0), "{line:?}");
+        let mut said = String::new();
+        process.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert_eq!(said, "", "{line:?}");
+    }
+}
+
+#[test]
+fn a_life_from_submission_to_result() {
+    let server = Server::start(&["shout=echo on its way >&2; echo 50% half >&3; tr a-z A-Z"]);
+    let shown = server.expect(0, &["submit", "shout", "hello", "--wait", "--label", "a=b"]);
+    assert!(shown.contains("SUCCEEDED, revision 3") && shown.contains("HELLO"), "{shown}");
+    assert!(shown.contains("labels") && shown.contains("a=b"), "{shown}");
+
+    let name = server.submit(&["shout", "{\"n\": 1.00}", "-k", "once"]);
+    assert_eq!(server.submit(&["shout", "{\"n\": 1.00}", "-k", "once"]), name);
+    let watched = server.expect(0, &["watch", &name, "--after-revision", "0"]);
+    let states: Vec<&str> = watched.lines().filter_map(|line| line.split("  ").nth(1)).collect();
+    assert_eq!(states.first(), Some(&"QUEUED"), "{watched}");
+    assert!(watched.contains("SUCCEEDED   done, after"), "{watched}");
+    let id = name.strip_prefix("operations/").unwrap();
+    assert_eq!(server.expect(0, &["result", id]), "{\"N\": 1.00}");
+    let operation = server.json(&["get", id]);
+    assert_eq!(operation["state"], "STATE_SUCCEEDED");
+    assert_eq!(operation["input"]["contentType"], "application/json");
+
+    let events = server.expect(0, &["events", &name]);
+    let lines: Vec<&str> = events.lines().collect();
+    assert!(lines[0].starts_with("TIME") && lines[0].ends_with("TEXT"), "{events}");
+    assert!(lines[3].contains("LOG") && lines[3].ends_with("on its way"), "{events}");
+    let records = server.expect(0, &["events", &name, "--json"]);
+    assert!(records.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()));
+    assert_eq!(records.lines().count(), 4);
+}
+
+#[test]
+fn results_are_written_to_files_whole_or_not_at_all() {
+    let server = Server::start(&["noise=head -c 300000 /dev/zero"]);
+    let name = server.submit(&["noise", "--wait"]);
+    let path = server.directory.path().join("result");
+    let file = path.to_str().unwrap();
+    let answer = server.json(&["result", &name, "-o", file]);
+    assert_eq!(answer["sizeBytes"], 300_000);
+    assert_eq!(std::fs::read(&path).unwrap(), vec![0; 300_000]);
+    let output = server.command(&["result", "operations/x", "-o", file]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), 300_000, "a failure left it alone");
+}
+
+#[test]
+fn exit_codes_tell_outcomes_from_failures() {
+    let server = Server::start(&["fail=echo no such device >&2; exit 1", "slow=sleep 60"]);
+    let failed = server.expect(3, &["submit", "fail", "--watch"]);
+    assert!(failed.contains("FAILED      EXIT_1: no such device"), "{failed}");
+    let slow = server.submit(&["slow"]);
+    server.expect(6, &["wait", &slow, "--timeout", "200ms"]);
+    server.expect(6, &["submit", "slow", "--wait=200ms"]);
+    let cancelled = server.expect(0, &["cancel", &slow, "--reason", "enough"]);
+    assert!(cancelled.starts_with(&slow), "{cancelled}");
+    assert!(server.expect(4, &["wait", &slow]).contains("enough"));
+    let missing = server.command(&["get", "nonsense"]).output().unwrap();
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(stderr(&missing).starts_with("error: failed to get nonsense\n  "));
+}
+
+#[test]
+fn lists_are_tables_or_one_document() {
+    let server = Server::start(&["fail=exit 1"]);
+    for _ in 0..5 {
+        server.submit(&["nobody"]);
+    }
+    server.expect(3, &["submit", "fail", "--wait"]);
+    let table = server.expect(0, &["list"]);
+    assert_eq!(table.lines().count(), 7, "{table}");
+    assert!(table.starts_with("ID "), "{table}");
+    let page = server.json(&["list", "--filter", "kind=nobody", "--limit", "3"]);
+    assert_eq!(page["operations"].as_array().unwrap().len(), 3);
+    let token = page["nextPageToken"].as_str().unwrap();
+    let next = ["list", "--filter", "kind=nobody", "--all", "--page-token", token];
+    let rest = server.json(&next);
+    assert_eq!(rest["operations"].as_array().unwrap().len(), 2);
+    assert_eq!(rest.get("nextPageToken"), None);
+    assert_eq!(server.json(&["list", "--filter", "kind=none"])["operations"], Value::Array(vec![]));
+}
+
+#[test]
+fn done_operations_can_be_retried_and_deleted() {
+    let server = Server::start(&["fail=exit 1"]);
+    let first = server.submit(&["fail", "input"]);
+    server.expect(3, &["wait", &first]);
+    let again = server.json(&["retry", &first]);
+    assert_eq!(again["retryOf"], first.as_str());
+    server.expect(3, &["wait", again["name"].as_str().unwrap()]);
+    server.expect(0, &["delete", &first]);
+    server.expect(1, &["get", &first]);
+}
+
+#[test]
+fn interrupted_waits_say_that_the_operation_goes_on() {
+    let server = Server::start(&[]);
+    let name = server.submit(&["nobody"]);
+    for line in [&["wait", &name][..], &["watch", &name]] {
+        let mut command = server.command(line);
+        let mut waiting = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(500));
+        signal(&waiting, Signal::INT);
+        assert_eq!(exit_code(&mut waiting), Some(130), "{line:?}");
+        let mut said = String::new();
+        waiting.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert!(said.contains(&format!("{name} goes on")), "{said}");
+    }
+}
+
+#[test]
+fn many_are_watched_by_a_filter() {
+    let server = Server::start(&[]);
+    let name = server.submit(&["nobody"]);
+    let mut command = server.command(&["watch", "--filter", "kind=nobody", "--json"]);
+    let mut watch = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+    let mut next = || serde_json::from_str::<Value>(&lines.next().unwrap().unwrap()).unwrap();
+    let first = next();
+    assert_eq!(
+        (&first["type"], &first["operation"]["name"]),
+        (&"TYPE_CURRENT".into(), &name.as_str().into())
+    );
+    assert_eq!(next()["type"], "TYPE_SYNCED");
+    server.expect(0, &["cancel", &name]);
+    assert_eq!(next()["operation"]["state"], "STATE_CANCELLED");
+    signal(&watch, Signal::TERM);
+    assert_eq!(exit_code(&mut watch), Some(143));
+}
+
+#[test]
+fn a_worker_runs_a_command_until_it_is_told_to_stop() {
+    let server = Server::start(&[]);
+    let mut command = server.command(&["worker", "count", "--worker-id", "w-1", "--", "wc", "-c"]);
+    let mut worker = command.stderr(Stdio::null()).spawn().unwrap();
+    let operation = server.json(&["submit", "count", "12345", "--wait"]);
+    assert_eq!(operation["workerId"], "w-1");
+    assert_eq!(operation["result"]["text"].as_str().unwrap().trim(), "5");
+    signal(&worker, Signal::TERM);
+    assert_eq!(exit_code(&mut worker), Some(0));
+}
+
+#[test]
+fn a_server_that_is_told_to_stop_gives_work_back_and_goes_on_later() {
+    let mut server = Server::start(&["slow=sleep 60"]);
+    let name = server.submit(&["slow"]);
+    let running = ["watch", "--filter", "state=RUNNING", "--json"];
+    let mut watch = server.command(&running).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+    while !lines.next().unwrap().unwrap().contains("STATE_RUNNING") {}
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+    let began = Instant::now();
+    signal(&server.process, Signal::TERM);
+    assert_eq!(exit_code(&mut server.process), Some(0));
+    assert!(began.elapsed() < Duration::from_secs(11), "{:?}", began.elapsed());
+    let store = format!("sqlite:{}", server.directory.path().join("test.db").display());
+    let mut again = longrun(&["serve", "--listen", "127.0.0.1:0", "--store", &store]);
+    server.process = again.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(server.process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    server.url = line.trim().strip_prefix("longrun listening on ").unwrap().to_owned();
+    assert_eq!(server.json(&["get", &name])["state"], "STATE_QUEUED");
+}
+
+#[test]
+fn the_demo_shows_everything_and_leaves_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let output = longrun(&["demo"]).env("TMPDIR", directory.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let shown = stdout(&output);
+    for part in ["HTTP/1.1 202", "HTTP/1.1 303", "HTTP/1.1 200", "CANCELLED", "as it should be"] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    assert!(is_empty(directory.path()));
+}
+
+#[test]
+fn an_interrupted_demo_leaves_nothing_either() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = longrun(&["demo"]);
+    command.env("TMPDIR", directory.path()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut demo = command.spawn().unwrap();
+    let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines();
+    let began = Instant::now();
+    lines.next().unwrap().unwrap();
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    while !lines.next().unwrap().unwrap().contains("RUNNING") {}
+    signal(&demo, Signal::INT);
+    for _ in lines {}
+    assert_eq!(exit_code(&mut demo), Some(130));
+    assert!(is_empty(directory.path()));
+}
+
+fn is_empty(directory: &Path) -> bool {
+    std::fs::read_dir(directory).unwrap().next().is_none()
+}
