@@ -37,6 +37,22 @@ fn signal(child: &Child, signal: Signal) {
     kill_process(Pid::from_child(child), signal).unwrap();
 }
 
+/// Until the process has a handler for SIGINT, where the system tells.
+fn until_caught(child: &Child) {
+    let caught = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"))?;
+        Some(u64::from_str_radix(mask.trim(), 16).unwrap() & 0b10 != 0)
+    };
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(10) && caught() == Some(false) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    if caught().is_none() {
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
 fn exit_code(child: &mut Child) -> Option<i32> {
     let began = Instant::now();
     while began.elapsed() < Duration::from_secs(20) {
@@ -296,7 +312,7 @@ fn interrupted_waits_say_that_the_operation_goes_on() {
     for line in [&["wait", &name][..], &["watch", &name]] {
         let mut command = server.command(line);
         let mut waiting = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(500));
+        until_caught(&waiting);
         signal(&waiting, Signal::INT);
         assert_eq!(exit_code(&mut waiting), Some(130), "{line:?}");
         let mut said = String::new();

@@ -9,8 +9,9 @@ const CANCEL_EXAMPLES: &str = "\
 Examples:
   longrun cancel 01980a3e-7f2b-7c11-9d5e-3b1f6a2c4d5e --reason 'wrong input'
 
-A queued operation is CANCELLED at once. A running one is CANCELLING until its worker has stopped or its
-grace period is over; if it ends first, its outcome stands. Cancelling what is done changes nothing.";
+A queued operation is CANCELLED at once. A running one is CANCELLING until its worker has stopped or
+its grace period is over; if it ends first, its outcome stands. Cancelling what is done changes
+nothing.";
 
 const DELETE_EXAMPLES: &str = "\
 Examples:

@@ -1,7 +1,7 @@
 //! Operations, events and errors in words for people. Pure.
 
 use std::fmt::Write as _;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::paint::Paint;
 use super::text::{age, bytes, clean, clean_lines, date, duration, shorten, time};
@@ -170,7 +170,7 @@ fn facts(operation: &Operation, now: SystemTime, paint: Paint) -> Vec<(&'static 
         ("ended", at(operation.end_time.as_ref())),
         ("took", took(operation, now)),
         ("deadline", pending(operation.deadline_time.as_ref())),
-        ("purged", at(operation.purge_time.as_ref())),
+        ("purge", at(operation.purge_time.as_ref())),
         ("key", clean(&operation.idempotency_key)),
         ("retry of", clean(&operation.retry_of)),
     ]
@@ -185,12 +185,16 @@ fn priority(operation: &Operation) -> String {
 
 /// When a queued operation may start, if that is yet to come.
 fn due(operation: &Operation, now: SystemTime) -> String {
-    match time(operation.not_before_time.as_ref()) {
-        Some(due) if operation.state() == State::Queued && due > now => {
-            format!("{} ({})", date(due), age(due, now))
-        }
-        _ => String::new(),
+    match wait_until_due(operation, now) {
+        Some(wait) => format!("{} ({})", date(now + wait), age(now + wait, now)),
+        None => String::new(),
     }
+}
+
+fn wait_until_due(operation: &Operation, now: SystemTime) -> Option<Duration> {
+    let due =
+        time(operation.not_before_time.as_ref()).filter(|_| operation.state() == State::Queued);
+    due?.duration_since(now).ok().filter(|wait| !wait.is_zero())
 }
 
 /// How long it took, or has taken so far, from the start of the first attempt.
@@ -229,11 +233,11 @@ pub(super) fn contents(payload: &Payload) -> Option<String> {
     (!text.is_empty()).then(|| shorten(&text, MOST_CONTENTS))
 }
 
-/// How long until a queued operation is tried again, in words.
+/// `, next try in 4.2 s`, where there is a wait before it.
 pub(super) fn next_try(operation: &Operation, now: SystemTime) -> String {
-    match due(operation, now) {
-        due if due.is_empty() => String::new(),
-        due => format!(", next try {due}"),
+    match wait_until_due(operation, now) {
+        Some(wait) => format!(", next try in {}", duration(wait)),
+        None => String::new(),
     }
 }
 

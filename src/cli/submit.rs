@@ -17,8 +17,8 @@ Examples:
   longrun submit thumbnail @photo.jpg --content-type image/jpeg --quiet
   tar c src | longrun submit archive - --idempotency-key \"build-$BUILD\"
 
-INPUT is text; @FILE takes a file, - takes stdin. JSON objects and arrays become application/json, other
-text text/plain, the bytes always as they are, unless --content-type says otherwise.
+INPUT is text; @FILE takes a file, - takes stdin. Unless --content-type says otherwise, JSON objects
+and arrays are application/json and other text is text/plain; the bytes are kept as they are.
 
 Durations: 500ms, 30s, 5m, 1h 30m, 7d.";
 

@@ -15,8 +15,8 @@ Examples:
   longrun watch --filter 'kind=report.build AND done=false'                 many, until Ctrl-C
   longrun watch 01980a3e-7f2b-7c11-9d5e-3b1f6a2c4d5e --json | jq -c '.operation.progress'
 
-A watch outlives proxies, lost connections and restarts of the server, and misses no transition. Times
-are UTC. With --json each message is a document on a line of its own.
+A watch outlives proxies, lost connections and restarts of the server, and misses no transition.
+Times are UTC. With --json each message is a document on a line of its own.
 
 Exit codes, with NAME: 0 SUCCEEDED, 3 FAILED, 4 CANCELLED, 5 PARTIALLY_SUCCEEDED, 130 interrupted.";
 

@@ -19,11 +19,11 @@ Examples:
   longrun worker report.build --concurrency 4 -- python3 build_report.py --format pdf
   longrun worker thumbnail -- sh -c 'echo 10% decoding >&3; convert - -resize 128 png:-'
 
-The command gets the input on stdin and LONGRUN_… variables. What it writes on stdout is the result,
-lines on stderr go to the operation's history, lines on file descriptor 3 are progress: `40%`, `4/10`,
-`4/10 copying` or {\"percent\": 40, \"message\": \"…\"}. Exit 0 succeeds, 75 asks for another attempt,
-anything else fails with the end of stderr as the message. Cancelling is SIGTERM, then SIGKILL when
-the grace period is over, to the whole process group.
+The command gets the input on stdin and LONGRUN_… variables. What it writes on stdout is the
+result, lines on stderr go to the operation's history, lines on file descriptor 3 are progress:
+`40%`, `4/10`, `4/10 copying` or {\"percent\": 40, \"message\": \"…\"}. Exit 0 succeeds, 75 asks for
+another attempt, anything else fails with the end of stderr as the message. Cancelling is SIGTERM,
+then SIGKILL when the grace period is over, to the whole process group.
 
 The first SIGTERM or SIGINT stops taking work and lets running commands finish within the drain
 timeout; what is left goes back to the queue. A second one ends at once.";

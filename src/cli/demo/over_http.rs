@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::exchange::{Answer, exchange};
@@ -40,8 +40,7 @@ pub(super) async fn submit_and_poll(
     ensure!(pending.status == 202, "a running operation was answered {}", pending.status_line);
     transcript.received(&standing(&pending)?)?;
 
-    transcript
-        .command(&format!("curl -iL '$LONGRUN_SERVER{operation}?wait=30s'").replace('\'', "\""))?;
+    transcript.command(&format!("curl -iL \"$LONGRUN_SERVER{operation}?wait=30s\""))?;
     let waiting = format!("{operation}?wait=30s");
     let finished = call(stage, transcript, "GET", &waiting, &[], &[]).await?;
     ensure!(finished.status == 303, "a done operation was answered {}", finished.status_line);
@@ -84,12 +83,14 @@ fn path(answer: &Answer) -> anyhow::Result<String> {
     path.map(str::to_owned).with_context(|| format!("Location {location} has no path"))
 }
 
-/// Where the operation stands, by the document in the answer.
+/// Where the operation stands: the fields of the body that say so.
 fn standing(answer: &Answer) -> anyhow::Result<String> {
     let document: Value = serde_json::from_slice(&answer.body).context("the answer is no JSON")?;
-    let state = document["state"].as_str().context("the answer has no state")?;
+    ensure!(document["state"].is_string(), "the answer has no state");
     let progress = &document["progress"];
-    let percent = progress["percent"].as_f64().unwrap_or_default();
-    let message = progress["message"].as_str().unwrap_or_default();
-    Ok(format!("{{\"state\": \"{state}\", \"progress\": {percent:.0} %, {message} …}}"))
+    let part = json!({
+        "state": document["state"],
+        "progress": { "percent": progress["percent"], "message": progress["message"] },
+    });
+    Ok(part.to_string())
 }
