@@ -148,6 +148,10 @@ impl Client {
         let mut backoff = Backoff::new(FIRST_BACKOFF, MAX_BACKOFF);
         let mut begun = false;
         let mut heard = Instant::now();
+        let pause = |wait: Duration| {
+            let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+            sleep(left.map_or(wait, |left| left.min(wait)))
+        };
         loop {
             let asked = Instant::now();
             let left = end.map(|end| end.saturating_duration_since(asked));
@@ -161,7 +165,7 @@ impl Client {
                         backoff.reset();
                         continue;
                     }
-                    sleep(backoff.wait(None)).await;
+                    pause(backoff.wait(None)).await;
                 }
                 Err(error) => {
                     let patience = if begun { self.patience } else { MAX_BACKOFF };
@@ -169,7 +173,7 @@ impl Client {
                     if !error.is_transient() || out_of_time || heard.elapsed() >= patience {
                         return Err(error);
                     }
-                    sleep(backoff.wait(error.retry_after())).await;
+                    pause(backoff.wait(error.retry_after())).await;
                 }
             }
         }

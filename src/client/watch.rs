@@ -205,7 +205,7 @@ impl<T> Link<T> {
     fn failed(&mut self, error: ClientError) -> Result<(), ClientError> {
         self.stream = None;
         let patient = match self.alive_at {
-            Some(at) => at.elapsed() < self.patience + SILENCE,
+            Some(at) => at.elapsed() < self.patience.saturating_add(SILENCE),
             None => self.tries_left > 0,
         };
         if !error.is_transient() || !patient {

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::cache::Cache;
 use super::dispatch::{Message, Resumed};
 use super::draft::{Draft, Outcome};
-use super::queue::{Queue, QueueKey};
+use super::queue::{DirtyQueues, Queue, QueueKey};
 use super::request::{Applied, Apply, EngineError, Request, Submitted};
 use super::sessions::Sessions;
 use super::timers::Timers;
@@ -25,6 +25,8 @@ use crate::store::{LogAppend, Lookup, Place, StoreError};
 
 /// Most requests of one commit.
 const MAX_BATCH: usize = 1_024;
+/// Most submissions of one commit, one request's overshoot excepted.
+const MAX_SUBMISSIONS: usize = 2_048;
 /// How often a batch that lost a race is decided again.
 const MAX_RACES: usize = 16;
 /// How many unfinished operations are read at a time at start.
@@ -38,8 +40,7 @@ pub(super) struct Committer {
     pub(super) sessions: Sessions,
     pub(super) cache: Cache,
     pub(super) timers: Timers,
-    /// Queues that may have both work and capacity, in turns.
-    pub(super) dirty: VecDeque<QueueKey>,
+    pub(super) dirty: DirtyQueues,
     /// Sessions that were resumed and are to be told what they missed.
     pub(super) resumed: Vec<Resumed>,
     log_books: HashMap<OperationId, LogBook>,
@@ -103,7 +104,7 @@ impl Committer {
             sessions: Sessions::default(),
             cache: Cache::new(config.cached_operations),
             timers: Timers::new(shared.clock.now()),
-            dirty: VecDeque::new(),
+            dirty: DirtyQueues::default(),
             resumed: Vec::new(),
             log_books: HashMap::new(),
             outstanding: 0,
@@ -148,16 +149,20 @@ impl Committer {
         mut requests: mpsc::Receiver<Request>,
         stop: CancellationToken,
     ) {
-        let mut batch = Vec::with_capacity(MAX_BATCH);
+        let mut received = Vec::with_capacity(MAX_BATCH);
+        let mut waiting = VecDeque::with_capacity(MAX_BATCH);
         loop {
-            let wake = self.next_wake();
-            tokio::select! {
-                biased;
-                count = requests.recv_many(&mut batch, MAX_BATCH) => if count == 0 { break },
-                () = stop.cancelled() => requests.close(),
-                () = self.shared.clock.sleep_until(wake) => {}
+            if waiting.is_empty() {
+                let wake = self.next_wake();
+                tokio::select! {
+                    biased;
+                    count = requests.recv_many(&mut received, MAX_BATCH) => if count == 0 { break },
+                    () = stop.cancelled() => requests.close(),
+                    () = self.shared.clock.sleep_until(wake) => {}
+                }
+                waiting.extend(received.drain(..));
             }
-            self.round(batch.drain(..)).await;
+            self.round(one_commit(&mut waiting)).await;
         }
     }
 
@@ -171,7 +176,7 @@ impl Committer {
     }
 
     /// One commit, if there is anything to commit.
-    async fn round(&mut self, requests: impl Iterator<Item = Request>) {
+    async fn round(&mut self, requests: Vec<Request>) {
         let now = self.shared.clock.now();
         let mut works = Vec::new();
         let mut replies: Vec<Reply> = Vec::new();
@@ -180,7 +185,7 @@ impl Committer {
         }
         self.add_timed_work(now, &mut works).await;
         for key in self.queue.release_due(now) {
-            self.mark_dirty(key);
+            self.dirty.mark(key);
         }
         let mut outcome = Err(EngineError::Unavailable("the store is contended".to_owned()));
         for _ in 0..MAX_RACES {
@@ -428,7 +433,7 @@ impl Committer {
             self.log_books.remove(&id);
         }
         for key in draft.undo(&mut self.queue) {
-            self.mark_dirty(key);
+            self.dirty.mark(key);
         }
     }
 
@@ -446,12 +451,20 @@ impl Committer {
         }
         self.shared.set_outstanding(self.outstanding);
     }
+}
 
-    pub(super) fn mark_dirty(&mut self, key: QueueKey) {
-        if !self.dirty.contains(&key) {
-            self.dirty.push_back(key);
+/// Takes the requests of the next commit: as many as there are, unless they are large batches.
+fn one_commit(waiting: &mut VecDeque<Request>) -> Vec<Request> {
+    let mut submissions = 0;
+    let fits = waiting.iter().take_while(|request| {
+        let before = submissions;
+        if let Request::Submit { items, .. } = request {
+            submissions += items.len();
         }
-    }
+        before < MAX_SUBMISSIONS
+    });
+    let count = fits.count();
+    waiting.drain(..count).collect()
 }
 
 /// A report must come from the session that holds the lease, while there is a lease.

@@ -46,7 +46,7 @@ impl Committer {
             waits.then(|| QueueKey::of(&transition.after))
         });
         for key in queued.collect::<Vec<_>>() {
-            self.mark_dirty(key);
+            self.dirty.mark(key);
         }
     }
 
@@ -56,7 +56,7 @@ impl Committer {
         let mut matches: Vec<(SessionId, OperationId)> = Vec::new();
         let mut lookups = Vec::new();
         while matches.len() < MAX_STARTS
-            && let Some(key) = self.dirty.pop_front()
+            && let Some(key) = self.dirty.pop()
         {
             if !self.queue.has_ready(&key) {
                 continue;
@@ -67,7 +67,7 @@ impl Committer {
                 self.know(id, draft, &mut lookups);
                 matches.push((session, id));
             }
-            self.dirty.push_back(key);
+            self.dirty.mark(key);
         }
         if matches.is_empty() {
             return Ok(Vec::new());
@@ -225,7 +225,7 @@ impl Committer {
                     self.sessions.send(lease.session, ToWorker::NotCurrent { id, attempt });
                 }
                 for key in self.sessions.end_lease(lease.session, after.id()) {
-                    self.mark_dirty(key);
+                    self.dirty.mark(key);
                 }
             }
             _ => {}
@@ -256,7 +256,7 @@ impl Committer {
         }
         for kind in &hello.kinds {
             let (tenant, kind) = (hello.tenant.clone(), kind.clone());
-            self.mark_dirty(QueueKey { tenant, kind });
+            self.dirty.mark(QueueKey { tenant, kind });
         }
         if resumed.is_some() {
             self.resumed.push(Resumed { session, running: hello.running.into_iter().collect() });

@@ -211,10 +211,10 @@ impl Engine {
         self.send(Request::Drain { session }).await
     }
 
-    /// A worker's stream has ended.
-    pub async fn disconnect(&self, connected: Connected) -> Result<(), EngineError> {
+    /// A worker's stream has ended. Told where there is room: it can also be found out.
+    pub fn disconnect(&self, connected: Connected) {
         let Connected { session, stream, .. } = connected;
-        self.send(Request::Disconnect { session, stream }).await
+        let _ = self.requests.try_send(Request::Disconnect { session, stream });
     }
 
     /// Ends every worker's stream; their sessions remain.

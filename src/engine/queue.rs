@@ -4,7 +4,7 @@
 //! is fed by commits and rebuilt from the store at start.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use crate::operation::{Kind, Operation, OperationId, State, TenantId, Timestamp};
 
@@ -103,5 +103,33 @@ impl Queue {
     /// Whether something waits in that queue now.
     pub(super) fn has_ready(&self, key: &QueueKey) -> bool {
         self.ready.contains_key(key)
+    }
+}
+
+/// Queues that may have both work and capacity, in the order in which they became so, each once.
+#[derive(Debug, Default)]
+pub(super) struct DirtyQueues {
+    turns: VecDeque<QueueKey>,
+    members: HashSet<QueueKey>,
+}
+
+impl DirtyQueues {
+    /// Adds a queue at the end, unless it is there.
+    pub(super) fn mark(&mut self, key: QueueKey) {
+        if !self.members.contains(&key) {
+            self.members.insert(key.clone());
+            self.turns.push_back(key);
+        }
+    }
+
+    /// Takes the first.
+    pub(super) fn pop(&mut self) -> Option<QueueKey> {
+        let key = self.turns.pop_front()?;
+        self.members.remove(&key);
+        Some(key)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.turns.is_empty()
     }
 }

@@ -23,7 +23,7 @@ pub struct OperationError {
     /// More facts by name.
     pub metadata: BTreeMap<String, String>,
     /// Errors behind this one.
-    pub causes: Vec<OperationError>,
+    pub causes: Vec<Self>,
     /// Who says so.
     pub source: ErrorSource,
 }

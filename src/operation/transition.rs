@@ -409,3 +409,6 @@ fn cancelled_error(request: &CancelRequest) -> OperationError {
     };
     OperationError::service(OperationError::CANCELLED, 1, message)
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@
 pub mod json;
 
 /// Package `longrun.v1`.
-#[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all)]
+#[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all, clippy::use_self)]
 pub mod v1 {
     tonic::include_proto!("longrun.v1");
 }

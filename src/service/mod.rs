@@ -22,7 +22,9 @@ mod workers;
 pub use error::{Reason, ServiceError, Violation};
 pub use list::{ListParameters, Page};
 pub use operations::Submitted;
-pub use streams::{FeedMessage, FeedStream, WatchMessage, WatchOptions, WatchStream};
+pub use streams::{
+    FeedMessage, FeedStream, Lifetime, Pause, WatchMessage, WatchOptions, WatchStream,
+};
 pub use workers::{Report, WorkerSession};
 
 /// Who asks.
@@ -103,6 +105,13 @@ impl Default for Limits {
             max_in_flight: 10_000,
             lease_duration: Duration::from_secs(30),
         }
+    }
+}
+
+impl Limits {
+    /// How often a worker is to give a sign of life: three times per lease.
+    pub fn worker_heartbeat_interval(&self) -> Duration {
+        self.lease_duration / 3
     }
 }
 

@@ -110,7 +110,7 @@ impl Service {
         name: &OperationName,
     ) -> Result<Operation, ServiceError> {
         let id = visible(caller, name)?;
-        Ok(self.engine.get(&caller.tenant, id).await.map_err(|error| named(error, id))?)
+        self.engine.get(&caller.tenant, id).await.map_err(|error| named(error, id))
     }
 
     /// The operation once it is done, or as it is after `timeout` (at most 300 s).

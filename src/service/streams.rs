@@ -47,9 +47,9 @@ pub enum FeedMessage {
     Heartbeat,
 }
 
-/// When a long call ends although there is more to come.
+/// When a long call says that it is alive, and when it ends although there is more to come.
 #[derive(Debug)]
-struct Lifetime {
+pub struct Lifetime {
     clock: Arc<dyn Clock>,
     heartbeat_interval: Duration,
     silent_since: Timestamp,
@@ -57,8 +57,12 @@ struct Lifetime {
     closing: CancellationToken,
 }
 
-enum Pause {
+/// What a pause in a long call leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pause {
+    /// Say that the call is alive.
     Heartbeat,
+    /// End the call, to be resumed.
     End,
 }
 
@@ -78,7 +82,7 @@ impl Lifetime {
     }
 
     /// Returns when the silence has lasted long enough, or the call has.
-    async fn pause(&self) -> Pause {
+    pub async fn pause(&self) -> Pause {
         let heartbeat_at = self.silent_since.after(self.heartbeat_interval);
         tokio::select! {
             biased;
@@ -88,7 +92,8 @@ impl Lifetime {
         }
     }
 
-    fn spoke(&mut self) {
+    /// Something was said.
+    pub fn spoke(&mut self) {
         self.silent_since = self.clock.now();
     }
 }
@@ -184,6 +189,19 @@ impl FeedStream {
 }
 
 impl Service {
+    /// The lifetime of a long call that begins now. `timeout` is the call's own deadline.
+    pub fn lifetime(&self, timeout: Option<Duration>) -> Lifetime {
+        Lifetime::new(self, timeout)
+    }
+
+    /// The lifetime of a worker's stream: the server gives as many signs of life as it asks for.
+    pub fn worker_lifetime(&self) -> Lifetime {
+        let mut lifetime = self.lifetime(None);
+        lifetime.heartbeat_interval =
+            lifetime.heartbeat_interval.min(self.limits.worker_heartbeat_interval());
+        lifetime
+    }
+
     /// Watches an operation.
     pub async fn watch(
         &self,

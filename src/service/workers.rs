@@ -90,9 +90,10 @@ impl WorkerSession {
         Ok(self.service.engine.drain(self.id()).await?)
     }
 
-    /// The stream has ended.
-    pub async fn disconnect(&self) -> Result<(), ServiceError> {
-        Ok(self.service.engine.disconnect(self.connected).await?)
+    /// The stream has ended. Should the engine be too busy to hear it, it finds out by itself when it
+    /// next sends something, or when the lease is over.
+    pub fn disconnect(&self) {
+        self.service.engine.disconnect(self.connected);
     }
 
     /// How far an attempt has come.

@@ -100,7 +100,8 @@ pub struct Write {
 pub struct LogAppend {
     /// Whose.
     pub id: OperationId,
-    /// The revision under which they are written: the one that `writes` gives it, else the stored one.
+    /// The revision under which they are written. Where the operation is not among `writes`, it must
+    /// be the stored one.
     pub revision: Revision,
     /// The attempt that they belong to.
     pub attempt: Attempt,
@@ -208,6 +209,10 @@ pub struct HistoryPosition {
 
 /// An entry of a history. Log lines stand behind the transition that they followed.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most entries are transitions; a page is short-lived"
+)]
 pub enum HistoryEntry {
     /// A transition.
     Transition(Event),
@@ -230,6 +235,8 @@ pub struct LogEntry {
     pub at: Timestamp,
     /// The line.
     pub text: String,
+    /// How many older lines have been dropped, on the first line that is kept; else 0.
+    pub dropped_before: u64,
 }
 
 impl HistoryEntry {

@@ -80,6 +80,22 @@ async fn any_body_is_the_input_of_a_kind() {
 }
 
 #[tokio::test]
+async fn an_input_may_be_nested_deeper_than_messages_can_be() {
+    let server = Server::start().await;
+    for depth in [10, 31, 32, 60, 120, 180] {
+        let (open, close) = ("{\"a\":".repeat(depth), "}".repeat(depth));
+        for body in [format!("{open}1{close}"), "[".repeat(depth) + &"]".repeat(depth)] {
+            let path = "/v1/kinds/deep/operations";
+            let accepted = server.ask("POST", path, &[JSON], body).await;
+            if accepted.status != 413 {
+                let path = accepted.expect(202).location();
+                server.get(&path).await.expect(202);
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_known_key_gives_the_operation_that_it_created() {
     let server = Server::start().await;
     let submit = async |key: &str, body: &str| {

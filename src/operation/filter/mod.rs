@@ -6,10 +6,11 @@
 //! What an operation does not have matches no comparison: `labels.team != "a"` is about operations
 //! with a label `team`, `NOT labels.team = "a"` about those without one as well.
 //!
-//! Read next: [`parse`] for the grammar.
+//! Read next: `parse` for the grammar.
 
 use super::{Operation, StateName, Timestamp};
 
+mod lex;
 mod parse;
 
 /// A parsed filter. The default matches everything.
@@ -32,11 +33,11 @@ pub struct FilterError {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Expr {
     /// All of them hold.
-    All(Vec<Expr>),
+    All(Vec<Self>),
     /// At least one of them holds.
-    Any(Vec<Expr>),
+    Any(Vec<Self>),
     /// It does not hold.
-    Not(Box<Expr>),
+    Not(Box<Self>),
     /// It holds of the operation's fields.
     Test(Test),
 }

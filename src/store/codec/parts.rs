@@ -42,7 +42,7 @@ pub(super) struct ErrorMessage {
     #[prost(btree_map = "string, string", tag = "4")]
     metadata: BTreeMap<String, String>,
     #[prost(message, repeated, tag = "5")]
-    causes: Vec<ErrorMessage>,
+    causes: Vec<Self>,
     /// Whether the service says so, not the application.
     #[prost(bool, tag = "6")]
     from_service: bool,

@@ -93,7 +93,8 @@ fn pattern_condition(column: &str, is: bool, pattern: &Pattern, params: &mut Par
             let text = params.add(text.clone());
             format!("substr({column}, 1, {length}) {compare} {text}")
         }
-        Pattern::Suffix(text) if text.is_empty() => i32::from(is).to_string(),
+        // Bound, because SQLite finds no way through an index for what it sees to be false.
+        Pattern::Suffix(text) if text.is_empty() => params.add(is),
         Pattern::Suffix(text) => {
             let length = params.add(text.chars().count() as i64);
             let text = params.add(text.clone());

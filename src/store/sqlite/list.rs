@@ -4,7 +4,8 @@
 //! is merged from the first rows of each. Which index is not left to SQLite, which cannot know how
 //! many operations there are of a kind or in a state:
 //!
-//! - a label that few operations have, or by end time a kind that few have, is followed and sorted;
+//! - a label that few operations have is followed and sorted; by end time also a kind that few have,
+//!   and a span of create times with few in it;
 //! - else by create time: the kind's arms, one per state; or the states' arms; or the label's; or
 //!   all of the tenant's;
 //! - else by end time: one arm per state, done ones by their end, the others by id.
@@ -40,6 +41,9 @@ pub(super) fn plan(
     let tenant = params.add(query.tenant.as_str().to_owned());
     let limit = params.add(limit(query.limit));
     let bounds = Bounds::of(&query.filter);
+    if bounds.states.is_empty() {
+        return Ok(None);
+    }
     let matches = condition(&query.filter, &mut params);
     let range = Range::of(query, &bounds, &mut params);
     let list = Arms { query, tenant, limit, matches, range };
@@ -53,7 +57,7 @@ pub(super) fn plan(
         Source::States => bounds.states.iter().filter_map(|state| list.state(*state)).collect(),
     };
     if arms.is_empty() {
-        return Ok(None);
+        return Ok(None); // All of them are before the page.
     }
     let sql = format!(
         "WITH page AS ({} ORDER BY {} LIMIT {})
@@ -108,6 +112,7 @@ fn source<'a>(
         (OrderBy::EndTime, Some(kind), _) if has_few_of_kind(connection, tenant, kind)? => {
             Source::Kind(kind)
         }
+        (OrderBy::EndTime, ..) if has_few_created(connection, tenant, bounds)? => Source::Tenant,
         _ => Source::States,
     })
 }
@@ -142,6 +147,25 @@ fn has_few_of_kind(connection: &Connection, tenant: &str, kind: &str) -> rusqlit
              WHERE tenant = ?1 AND kind = ?2 LIMIT ?3)",
         )?
         .query_row((tenant, kind, FEW), |row| row.get(0))?;
+    Ok(counted < FEW)
+}
+
+fn has_few_created(
+    connection: &Connection,
+    tenant: &str,
+    bounds: &Bounds<'_>,
+) -> rusqlite::Result<bool> {
+    if bounds.created_from.is_none() && bounds.created_to.is_none() {
+        return Ok(false);
+    }
+    let from = id_at(bounds.created_from.unwrap_or_default(), 0x00);
+    let to = id_at(bounds.created_to.unwrap_or(Timestamp::MAX), 0xff);
+    let counted: i64 = connection
+        .prepare_cached(
+            "SELECT count(*) FROM (SELECT 1 FROM operations INDEXED BY operations_tenant
+             WHERE tenant = ?1 AND id >= ?2 AND id <= ?3 LIMIT ?4)",
+        )?
+        .query_row((tenant, from, to, FEW), |row| row.get(0))?;
     Ok(counted < FEW)
 }
 
@@ -277,3 +301,6 @@ fn id_at(time: Timestamp, fill: u8) -> [u8; 16] {
     }
     id
 }
+
+#[cfg(test)]
+mod tests;

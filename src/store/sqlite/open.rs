@@ -90,7 +90,7 @@ fn check_header(path: &Path, absolute: &Path) -> Result<bool, OpenError> {
         return not_ours("it is not an SQLite file");
     }
     let number = |at: usize| {
-        header[at..].iter().take(4).fold(0_u32, |number, byte| number << 8 | u32::from(*byte))
+        header.iter().skip(at).take(4).fold(0_u32, |number, byte| number << 8 | u32::from(*byte))
     };
     if number(APPLICATION_ID_AT) != schema::APPLICATION_ID {
         return not_ours("it is an SQLite file of another program");

@@ -81,7 +81,9 @@ pub(super) fn history(
         // Revisions rise with the numbers of lines, so numbers alone give the order.
         let lines: Vec<HistoryEntry> = rows(
             connection,
-            "SELECT number, revision, attempt, worker, at, text FROM log_lines
+            "SELECT number, revision, attempt, worker, at, text,
+               IIF(number = (SELECT MIN(number) FROM log_lines WHERE id = ?1), number - 1, 0)
+             FROM log_lines
              WHERE id = ?1 AND number > ?3 AND (revision, number) > (?2, ?3)
              ORDER BY number LIMIT ?4",
             params![id.as_bytes(), number(after.revision.0), number(after.log_number), limit],
@@ -208,6 +210,7 @@ fn log_line(id: OperationId, row: &Row<'_>) -> Result<LogEntry, StoreError> {
             .map_err(|rule| codec::corrupt(id, format!("the worker of a log line {rule}")))?,
         at: Timestamp::from_micros(get(row, 4)?),
         text: get(row, 5)?,
+        dropped_before: count(6)?,
     })
 }
 

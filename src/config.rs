@@ -1,0 +1,316 @@
+//! What a server is told: one struct per concern, read from flags and `LONGRUN_…` variables.
+//!
+//! The structs are what the flags say, checked; nothing here opens, binds or starts anything.
+//! Programs that embed the server begin with [`ServeConfig::default`], which equals no flags.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::Args;
+
+/// The port that servers listen on and clients look at unless told otherwise.
+pub const DEFAULT_PORT: u16 = 7420;
+
+/// Flags that contradict each other or a rule. Each names its flag.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// Others could reach a server that lets anybody in.
+    #[error(
+        "--listen {0} is reachable from other machines, and nothing asks callers who they are: \
+         listen on a loopback address, or say --insecure where the network itself keeps others out"
+    )]
+    Exposed(SocketAddr),
+    /// A duration or a number is out of its range.
+    #[error("{flag} must be {rule}")]
+    Range {
+        /// The flag.
+        flag: &'static str,
+        /// The rule that it breaks.
+        rule: &'static str,
+    },
+}
+
+/// Everything that `longrun serve` is told, its handlers excepted.
+#[derive(Args, Clone, Debug, Default, PartialEq)]
+pub struct ServeConfig {
+    /// Where to listen.
+    #[command(flatten)]
+    pub listen: Listen,
+    /// Where operations are kept.
+    #[command(flatten)]
+    pub store: Store,
+    /// How much is taken.
+    #[command(flatten)]
+    pub limits: Limits,
+    /// When silence is taken for death.
+    #[command(flatten)]
+    pub liveness: Liveness,
+    /// How to stop.
+    #[command(flatten)]
+    pub stop: Stop,
+}
+
+/// Where to listen, and what the address looks like from outside.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+#[command(next_help_heading = "Address")]
+pub struct Listen {
+    /// Address to listen on; port 0 takes a free one, which the first line of output names
+    #[arg(long = "listen", value_name = "HOST:PORT", env = "LONGRUN_LISTEN", value_parser = address, default_value_t = Listen::default().addr)]
+    pub addr: SocketAddr,
+    /// Listen on other than loopback addresses although callers are not authenticated
+    #[arg(long, env = "LONGRUN_INSECURE")]
+    pub insecure: bool,
+    /// URL under which clients reach this server, for the links in answers; by default taken from
+    /// each request
+    #[arg(long, value_name = "URL", env = "LONGRUN_PUBLIC_URL", value_parser = public_url)]
+    pub public_url: Option<String>,
+}
+
+/// Where operations are kept.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+#[command(next_help_heading = "Storage")]
+pub struct Store {
+    /// Store of operations, created if it is not there
+    #[arg(long = "store", value_name = "sqlite:PATH", env = "LONGRUN_STORE", default_value_t)]
+    pub url: StoreUrl,
+}
+
+/// How much is taken before more is refused.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+#[command(next_help_heading = "Limits")]
+pub struct Limits {
+    /// Largest input or result; in bytes, or with KiB, MiB or GiB
+    #[arg(long, value_name = "SIZE", env = "LONGRUN_MAX_PAYLOAD_BYTES", default_value = "1MiB", value_parser = size)]
+    pub max_payload_bytes: usize,
+    /// Largest input or result that answers carry within an operation; others are streamed by
+    /// `longrun result`
+    #[arg(long, value_name = "SIZE", env = "LONGRUN_INLINE_PAYLOAD_BYTES", default_value = "64KiB", value_parser = size)]
+    pub inline_payload_bytes: usize,
+    /// Most operations that are not done; submissions beyond are refused with a retry hint
+    #[arg(long, value_name = "N", env = "LONGRUN_MAX_OUTSTANDING", default_value_t = Limits::default().max_outstanding)]
+    pub max_outstanding: u64,
+    /// How long done operations are kept unless their submission says otherwise, e.g. 12h, 7d
+    #[arg(long, value_name = "DURATION", env = "LONGRUN_RETENTION", default_value = "7d", value_parser = humantime::parse_duration)]
+    pub retention: Duration,
+}
+
+/// When silence is taken for death, and how long a stream lives.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+#[command(next_help_heading = "Liveness")]
+pub struct Liveness {
+    /// How long the work of a silent worker is left to it; then it goes back to the queue
+    #[arg(long, value_name = "DURATION", env = "LONGRUN_LEASE_DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub lease_duration: Duration,
+    /// How long a stream may have nothing to say before it says that it is alive
+    #[arg(long, value_name = "DURATION", env = "LONGRUN_HEARTBEAT_INTERVAL", default_value = "15s", value_parser = humantime::parse_duration)]
+    pub heartbeat_interval: Duration,
+    /// Age, give or take a fifth, at which watches are ended to be resumed, so that they outlive
+    /// proxies
+    #[arg(long, value_name = "DURATION", env = "LONGRUN_MAX_STREAM_AGE", default_value = "5m", value_parser = humantime::parse_duration)]
+    pub max_stream_age: Duration,
+}
+
+/// How to stop.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+#[command(next_help_heading = "Stopping")]
+pub struct Stop {
+    /// Longest time from SIGTERM or SIGINT to the end, in which calls finish and work is given
+    /// back; a second signal ends at once
+    #[arg(long, value_name = "DURATION", env = "LONGRUN_DRAIN_TIMEOUT", default_value = "10s", value_parser = humantime::parse_duration)]
+    pub drain_timeout: Duration,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        let addr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), DEFAULT_PORT);
+        Self { addr, insecure: false, public_url: None }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_payload_bytes: 1 << 20,
+            inline_payload_bytes: 64 << 10,
+            max_outstanding: 1_000_000,
+            retention: Duration::from_secs(7 * 24 * 3600),
+        }
+    }
+}
+
+impl Default for Liveness {
+    fn default() -> Self {
+        Self {
+            lease_duration: Duration::from_secs(30),
+            heartbeat_interval: Duration::from_secs(15),
+            max_stream_age: Duration::from_secs(300),
+        }
+    }
+}
+
+impl Default for Stop {
+    fn default() -> Self {
+        Self { drain_timeout: Duration::from_secs(10) }
+    }
+}
+
+impl ServeConfig {
+    /// Refuses what no server should be started with.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        if !self.listen.addr.ip().is_loopback() && !self.listen.insecure {
+            return Err(ConfigError::Exposed(self.listen.addr));
+        }
+        let rules = [
+            (self.limits.max_payload_bytes >= 1 << 10, "--max-payload-bytes", "at least 1KiB"),
+            (
+                self.limits.inline_payload_bytes <= self.limits.max_payload_bytes,
+                "--inline-payload-bytes",
+                "at most --max-payload-bytes",
+            ),
+            (self.limits.max_outstanding >= 1, "--max-outstanding", "at least 1"),
+            (self.limits.retention <= MAX_DURATION, "--retention", "at most ten years"),
+            (within(self.liveness.lease_duration), "--lease-duration", "from 1s to 1h"),
+            (within(self.liveness.heartbeat_interval), "--heartbeat-interval", "from 1s to 1h"),
+            (within(self.liveness.max_stream_age), "--max-stream-age", "from 1s to 1h"),
+            (self.stop.drain_timeout <= LONGEST, "--drain-timeout", "at most 1h"),
+        ];
+        match rules.into_iter().find(|(kept, ..)| !kept) {
+            Some((_, flag, rule)) => Err(ConfigError::Range { flag, rule }),
+            None => Ok(()),
+        }
+    }
+}
+
+const MAX_DURATION: Duration = crate::operation::Settings::MAX_DURATION;
+const LONGEST: Duration = Duration::from_secs(3600);
+
+/// Whether an interval is neither a busy loop nor so long that the dead are never noticed.
+fn within(interval: Duration) -> bool {
+    (Duration::from_secs(1)..=LONGEST).contains(&interval)
+}
+
+/// Where operations are kept: `sqlite:PATH`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreUrl {
+    /// One file, in this process.
+    Sqlite(PathBuf),
+}
+
+impl Default for StoreUrl {
+    fn default() -> Self {
+        Self::Sqlite(PathBuf::from("longrun.db"))
+    }
+}
+
+impl FromStr for StoreUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once(':') {
+            Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(PathBuf::from(path))),
+            Some(("sqlite", _)) => Err("sqlite: needs a path, e.g. sqlite:longrun.db".to_owned()),
+            _ => Err("must be sqlite:PATH, e.g. sqlite:longrun.db".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for StoreUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+        }
+    }
+}
+
+/// An address; `localhost` is taken for 127.0.0.1, so that binding needs no name service.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let numeric = match text.strip_prefix("localhost:") {
+        Some(port) => format!("127.0.0.1:{port}"),
+        None => text.to_owned(),
+    };
+    numeric.parse().map_err(|_| "must be an IP address and a port, e.g. 127.0.0.1:7420".to_owned())
+}
+
+/// A URL of this server, without the slash at its end.
+fn public_url(text: &str) -> Result<String, String> {
+    let uri: http::Uri = text.parse().map_err(|error| format!("{error}"))?;
+    let plain = matches!(uri.scheme_str(), Some("http" | "https")) && uri.query().is_none();
+    if plain && uri.host().is_some_and(|host| !host.is_empty()) {
+        Ok(text.trim_end_matches('/').to_owned())
+    } else {
+        Err("must be a URL such as https://jobs.example.com".to_owned())
+    }
+}
+
+/// A number of bytes, with or without a unit.
+fn size(text: &str) -> Result<usize, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic()).trim_end();
+    let factor = match text[digits.len()..].trim_start() {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err("the unit must be KiB, MiB or GiB".to_owned()),
+    };
+    let number: usize = digits.parse().map_err(|_| "must be a number, e.g. 64KiB".to_owned())?;
+    number.checked_mul(factor).ok_or_else(|| "is too large".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Command, FromArgMatches as _};
+
+    use super::*;
+
+    fn parse(flags: &[&str]) -> ServeConfig {
+        let command = ServeConfig::augment_args(Command::new("serve").no_binary_name(true));
+        let matches = command.try_get_matches_from(flags).unwrap();
+        ServeConfig::from_arg_matches(&matches).unwrap()
+    }
+
+    #[test]
+    fn no_flags_are_the_defaults_and_the_defaults_are_sound() {
+        assert_eq!(parse(&[]), ServeConfig::default());
+        assert_eq!(ServeConfig::default().validate(), Ok(()));
+    }
+
+    #[test]
+    fn other_addresses_than_loopback_must_be_asked_for() {
+        let error = parse(&["--listen", "0.0.0.0:80"]).validate().unwrap_err();
+        assert!(error.to_string().starts_with("--listen 0.0.0.0:80"), "{error}");
+        assert_eq!(parse(&["--listen", "0.0.0.0:80", "--insecure"]).validate(), Ok(()));
+        assert_eq!(parse(&["--listen", "[::1]:0"]).validate(), Ok(()));
+        assert_eq!(parse(&["--listen", "localhost:0"]).listen.addr.to_string(), "127.0.0.1:0");
+    }
+
+    #[test]
+    fn errors_name_the_flag() {
+        for (flags, message) in [
+            (["--lease-duration", "10ms"], "--lease-duration must be from 1s to 1h"),
+            (
+                ["--inline-payload-bytes", "2MiB"],
+                "--inline-payload-bytes must be at most --max-payload-bytes",
+            ),
+            (["--max-outstanding", "0"], "--max-outstanding must be at least 1"),
+        ] {
+            assert_eq!(parse(&flags).validate().unwrap_err().to_string(), message);
+        }
+    }
+
+    #[test]
+    fn sizes_and_stores_are_read() {
+        assert_eq!(size("17"), Ok(17));
+        assert_eq!(size("64KiB"), Ok(64 << 10));
+        assert_eq!(size("2 MiB"), Ok(2 << 20));
+        assert!(size("1kb").is_err() && size("MiB").is_err() && size("99999999999GiB").is_err());
+        let path = PathBuf::from("a:b.db");
+        assert_eq!("sqlite:a:b.db".parse(), Ok(StoreUrl::Sqlite(path)));
+        assert!("sqlite:".parse::<StoreUrl>().is_err());
+        assert!("mysql://x".parse::<StoreUrl>().is_err());
+        assert!(public_url("https://jobs.example.com/").is_ok_and(|url| !url.ends_with('/')));
+        assert!(public_url("jobs.example.com").is_err());
+    }
+}

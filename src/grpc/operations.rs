@@ -1,0 +1,290 @@
+//! `longrun.v1.Operations`.
+
+use std::pin::Pin;
+
+use futures_util::stream;
+use tokio_stream::{Stream, StreamExt};
+use tonic::{Request, Response, Status};
+
+use super::status::status;
+use super::{caller, timeout, timeout_to_answer};
+use crate::engine::FeedItem;
+use crate::operation::Revision;
+use crate::proto::v1::operations_server::Operations;
+use crate::proto::v1::{self, watch_operation_response, watch_operations_response};
+use crate::service::{
+    DEFAULT_WAIT, Document, FeedMessage, ListParameters, Service, ServiceError, View, WatchMessage,
+    WatchOptions,
+};
+use crate::wire::{decode, encode};
+
+/// Bytes per message of a streamed result.
+const CHUNK_BYTES: usize = 128 << 10;
+
+type MessageStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// The service's gRPC face.
+#[derive(Clone, Debug)]
+pub(super) struct OperationsRpc {
+    service: Service,
+}
+
+impl OperationsRpc {
+    pub(super) fn new(service: Service) -> Self {
+        Self { service }
+    }
+}
+
+#[tonic::async_trait]
+impl Operations for OperationsRpc {
+    type WatchOperationStream = MessageStream<v1::WatchOperationResponse>;
+    type WatchOperationsStream = MessageStream<v1::WatchOperationsResponse>;
+    type ReadResultStream = MessageStream<v1::ReadResultResponse>;
+
+    async fn submit(
+        &self,
+        request: Request<v1::SubmitRequest>,
+    ) -> Result<Response<v1::Operation>, Status> {
+        let caller = caller(request.metadata());
+        let new = decode::new_operation(request.into_inner(), "", self.service.limits());
+        let submitted = self.service.submit(&caller, new.map_err(status)?).await;
+        Ok(Response::new(encode::operation(&submitted.map_err(status)?.document)))
+    }
+
+    async fn submit_batch(
+        &self,
+        request: Request<v1::SubmitBatchRequest>,
+    ) -> Result<Response<v1::SubmitBatchResponse>, Status> {
+        use v1::submit_batch_result::Outcome;
+        let caller = caller(request.metadata());
+        let limits = self.service.limits();
+        let items = request.into_inner().requests.into_iter().enumerate();
+        let items =
+            items.map(|(at, new)| decode::new_operation(new, &format!("requests[{at}]."), limits));
+        let answers = self.service.submit_batch(&caller, items.collect()).await;
+        let results = answers.map_err(status)?.into_iter().map(|answer| v1::SubmitBatchResult {
+            outcome: Some(match answer {
+                Ok(submitted) => Outcome::Operation(encode::operation(&submitted.document)),
+                Err(error) => Outcome::Error(encode::request_error(&error)),
+            }),
+        });
+        Ok(Response::new(v1::SubmitBatchResponse { results: results.collect() }))
+    }
+
+    async fn get_operation(
+        &self,
+        request: Request<v1::GetOperationRequest>,
+    ) -> Result<Response<v1::Operation>, Status> {
+        let caller = caller(request.metadata());
+        let request = request.into_inner();
+        let name = decode::operation_name("name", &request.name).map_err(status)?;
+        let view = decode::view(request.view, View::Full).map_err(status)?;
+        answer(self.service.get(&caller, &name, view).await)
+    }
+
+    async fn wait_operation(
+        &self,
+        request: Request<v1::WaitOperationRequest>,
+    ) -> Result<Response<v1::Operation>, Status> {
+        let caller = caller(request.metadata());
+        let patience = timeout_to_answer(request.metadata());
+        let request = request.into_inner();
+        let name = decode::operation_name("name", &request.name).map_err(status)?;
+        let view = decode::view(request.view, View::Result).map_err(status)?;
+        let timeout = match &request.timeout {
+            None => DEFAULT_WAIT,
+            Some(timeout) => decode::duration(timeout).ok_or_else(|| {
+                status(ServiceError::invalid_field("timeout", "must not be negative"))
+            })?,
+        };
+        let timeout = patience.map_or(timeout, |patience| patience.min(timeout));
+        answer(self.service.wait(&caller, &name, timeout, view).await)
+    }
+
+    async fn watch_operation(
+        &self,
+        request: Request<v1::WatchOperationRequest>,
+    ) -> Result<Response<Self::WatchOperationStream>, Status> {
+        let caller = caller(request.metadata());
+        let timeout = timeout_to_answer(request.metadata());
+        let request = request.into_inner();
+        let name = decode::operation_name("name", &request.name).map_err(status)?;
+        let view = decode::view(request.view, View::Result).map_err(status)?;
+        let after = request.after_revision.map(|after| {
+            u64::try_from(after).map(Revision).map_err(|_| {
+                status(ServiceError::invalid_field("after_revision", "must not be negative"))
+            })
+        });
+        let include_progress = request.include_progress;
+        let options = WatchOptions { after: after.transpose()?, include_progress, view, timeout };
+        let watch = self.service.watch(&caller, &name, options).await.map_err(status)?;
+        let messages = stream::unfold(watch, |mut watch| async move {
+            let message = watch.next().await?;
+            let cursor = watch.cursor();
+            Some((message.map(|message| watch_message(message, cursor)).map_err(status), watch))
+        });
+        Ok(Response::new(Box::pin(messages)))
+    }
+
+    async fn list_operations(
+        &self,
+        request: Request<v1::ListOperationsRequest>,
+    ) -> Result<Response<v1::ListOperationsResponse>, Status> {
+        let caller = caller(request.metadata());
+        let request = request.into_inner();
+        let view = decode::view(request.view, View::Basic).map_err(status)?;
+        let parameters = ListParameters {
+            page_size: request.page_size,
+            page_token: &request.page_token,
+            filter: &request.filter,
+            order_by: &request.order_by,
+        };
+        let page = self.service.list(&caller, parameters, view).await.map_err(status)?;
+        Ok(Response::new(v1::ListOperationsResponse {
+            operations: page.entries.iter().map(encode::operation).collect(),
+            next_page_token: page.next_page_token,
+        }))
+    }
+
+    async fn watch_operations(
+        &self,
+        request: Request<v1::WatchOperationsRequest>,
+    ) -> Result<Response<Self::WatchOperationsStream>, Status> {
+        let caller = caller(request.metadata());
+        let timeout = timeout(request.metadata());
+        let v1::WatchOperationsRequest { filter, include_progress, skip_current } =
+            request.into_inner();
+        let feed = self
+            .service
+            .watch_all(&caller, &filter, include_progress, skip_current, timeout)
+            .map_err(status)?;
+        let messages = stream::unfold(feed, |mut feed| async move {
+            let message = feed.next().await?;
+            Some((message.map(feed_message).map_err(status), feed))
+        });
+        Ok(Response::new(Box::pin(messages)))
+    }
+
+    async fn cancel_operation(
+        &self,
+        request: Request<v1::CancelOperationRequest>,
+    ) -> Result<Response<v1::Operation>, Status> {
+        let caller = caller(request.metadata());
+        let request = request.into_inner();
+        let name = decode::operation_name("name", &request.name).map_err(status)?;
+        answer(self.service.cancel(&caller, &name, request.reason).await)
+    }
+
+    async fn delete_operation(
+        &self,
+        request: Request<v1::DeleteOperationRequest>,
+    ) -> Result<Response<()>, Status> {
+        let caller = caller(request.metadata());
+        let name = decode::operation_name("name", &request.into_inner().name).map_err(status)?;
+        self.service.delete(&caller, &name).await.map_err(status)?;
+        Ok(Response::new(()))
+    }
+
+    async fn retry_operation(
+        &self,
+        request: Request<v1::RetryOperationRequest>,
+    ) -> Result<Response<v1::Operation>, Status> {
+        let caller = caller(request.metadata());
+        let request = request.into_inner();
+        let name = decode::operation_name("name", &request.name).map_err(status)?;
+        let key = decode::idempotency_key("idempotency_key", &request.idempotency_key);
+        let retried = self.service.retry(&caller, &name, key.map_err(status)?).await;
+        answer(retried.map(|submitted| submitted.document))
+    }
+
+    async fn list_events(
+        &self,
+        request: Request<v1::ListEventsRequest>,
+    ) -> Result<Response<v1::ListEventsResponse>, Status> {
+        let caller = caller(request.metadata());
+        let v1::ListEventsRequest { name, page_size, page_token } = request.into_inner();
+        let name = decode::operation_name("name", &name).map_err(status)?;
+        let page = self.service.events(&caller, &name, page_size, &page_token).await;
+        let page = page.map_err(status)?;
+        Ok(Response::new(v1::ListEventsResponse {
+            events: page.entries.into_iter().map(encode::event).collect(),
+            next_page_token: page.next_page_token,
+        }))
+    }
+
+    async fn read_result(
+        &self,
+        request: Request<v1::ReadResultRequest>,
+    ) -> Result<Response<Self::ReadResultStream>, Status> {
+        let caller = caller(request.metadata());
+        let request = request.into_inner();
+        let name = decode::operation_name("name", &request.name).map_err(status)?;
+        let (info, data) = self.service.result(&caller, &name).await.map_err(status)?;
+        let offset = usize::try_from(request.offset_bytes).ok().filter(|at| *at <= data.len());
+        let offset = offset.ok_or_else(|| {
+            let rule = format!("must be from 0 to {}, the result's size", data.len());
+            status(ServiceError::invalid_field("offset_bytes", rule))
+        })?;
+        let mut rest = data.slice(offset..);
+        let first = v1::ReadResultResponse {
+            content_type: info.content_type,
+            size_bytes: info.size_bytes.cast_signed(),
+            data: rest.split_to(rest.len().min(CHUNK_BYTES)),
+        };
+        let chunks = stream::unfold(rest, |mut rest| async move {
+            let data = rest.split_to(rest.len().min(CHUNK_BYTES));
+            let more = !data.is_empty();
+            more.then(|| (v1::ReadResultResponse { data, ..Default::default() }, rest))
+        });
+        let messages = tokio_stream::once(first).chain(chunks).map(Ok);
+        Ok(Response::new(Box::pin(messages)))
+    }
+}
+
+fn answer(document: Result<Document, ServiceError>) -> Result<Response<v1::Operation>, Status> {
+    Ok(Response::new(encode::operation(&document.map_err(status)?)))
+}
+
+fn watch_message(message: WatchMessage, cursor: Revision) -> v1::WatchOperationResponse {
+    use watch_operation_response::Type;
+    let revision = cursor.0.cast_signed();
+    let (kind, document, event) = match message {
+        WatchMessage::Snapshot(document) => (Type::Snapshot, Some(document), None),
+        WatchMessage::Transition(document, event_type) => {
+            let event = encode::transition(event_type, &document.operation.life);
+            (Type::Transition, Some(document), Some(event))
+        }
+        WatchMessage::Progress(document) => (Type::Progress, Some(document), None),
+        WatchMessage::Heartbeat(_) => (Type::Heartbeat, None, None),
+    };
+    v1::WatchOperationResponse {
+        r#type: kind.into(),
+        operation: document.as_ref().map(encode::operation),
+        event,
+        revision,
+    }
+}
+
+fn feed_message(message: FeedMessage) -> v1::WatchOperationsResponse {
+    use watch_operations_response::Type;
+    let (kind, operation, event_type) = match message {
+        FeedMessage::Heartbeat => (Type::Heartbeat, None, None),
+        FeedMessage::Item(item) => match item {
+            FeedItem::Current(operation) => (Type::Current, Some(operation), None),
+            FeedItem::Synced => (Type::Synced, None, None),
+            FeedItem::Transition(change) => {
+                (Type::Transition, Some(change.operation), Some(change.event_type))
+            }
+            FeedItem::Left(change) => (Type::Left, Some(change.operation), Some(change.event_type)),
+            FeedItem::Deleted(operation) => (Type::Deleted, Some(operation), None),
+            FeedItem::Progress(operation) => (Type::Progress, Some(operation), None),
+            FeedItem::Reset => (Type::Reset, None, None),
+        },
+    };
+    let life = operation.as_ref().map(|operation| &operation.life);
+    v1::WatchOperationsResponse {
+        r#type: kind.into(),
+        event: event_type.zip(life).map(|(event_type, life)| encode::transition(event_type, life)),
+        operation: operation.map(|operation| encode::operation(&Document::basic(operation))),
+    }
+}

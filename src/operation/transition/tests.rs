@@ -1,0 +1,358 @@
+//! Every state against every command as a table, and arbitrary sequences against the guarantees.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::*;
+use crate::operation::state::Submission;
+use crate::operation::{Kind, OperationId, RetryPolicy, Settings, StateName, TenantId};
+
+const START: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
+
+fn submission(settings: Settings) -> Arc<Submission> {
+    Arc::new(Submission {
+        id: OperationId::from_uuid(Uuid::nil()),
+        tenant: TenantId::default_tenant(),
+        kind: Kind::parse("test.kind").expect("a kind"),
+        labels: BTreeMap::new(),
+        settings,
+        created_at: START,
+        start_at: START,
+        idempotency: None,
+        retry_of: None,
+        input: None,
+    })
+}
+
+fn limited() -> Settings {
+    Settings {
+        queue_timeout: Some(Duration::from_secs(10)),
+        attempt_timeout: Some(Duration::from_secs(20)),
+        deadline: Some(Duration::from_secs(100)),
+        cancel_grace: Duration::from_secs(5),
+        retention: Duration::from_secs(1_000),
+        retry_policy: RetryPolicy { max_attempts: 2, jitter: 0.0, ..RetryPolicy::default() },
+        ..Settings::default()
+    }
+}
+
+fn session(number: u128) -> SessionId {
+    SessionId::from_uuid(Uuid::from_u128(number))
+}
+
+fn acquire(number: u128) -> Command {
+    Command::Acquire { session: session(number), worker: WorkerId::parse("w").expect("an id") }
+}
+
+fn app_error(code: &str) -> OperationError {
+    OperationError {
+        source: crate::operation::ErrorSource::Application,
+        ..OperationError::service(code, 2, "it went wrong")
+    }
+}
+
+fn complete(attempt: u32) -> Command {
+    let attempt = Attempt(attempt);
+    Command::Complete { attempt, result: None, warnings: Vec::new(), errors: Vec::new() }
+}
+
+fn partial(attempt: u32) -> Command {
+    let (attempt, errors) = (Attempt(attempt), vec![app_error("Some")]);
+    Command::Complete { attempt, result: None, warnings: Vec::new(), errors }
+}
+
+fn fail(attempt: u32, is_final: bool) -> Command {
+    Command::Fail {
+        attempt: Attempt(attempt),
+        error: app_error("Wrong"),
+        is_final,
+        retry_delay: None,
+        chance: 0.5,
+    }
+}
+
+fn cancel() -> Command {
+    Command::Cancel { reason: "enough".to_owned() }
+}
+
+const TICK: Command = Command::Tick { chance: 0.5 };
+
+fn after(seconds: u64) -> Timestamp {
+    START.after(Duration::from_secs(seconds))
+}
+
+/// Applies a command that must change the operation.
+fn changed(operation: &Operation, command: &Command, now: Timestamp) -> Operation {
+    match decide(operation, command, None, now) {
+        Ok(Decision::Change(event)) => {
+            Operation { submission: Arc::clone(&operation.submission), life: event.life }
+        }
+        other => panic!("{command:?} in {}: {other:?}", operation.state_name()),
+    }
+}
+
+fn submitted(settings: Settings) -> Operation {
+    submit(submission(settings)).0
+}
+
+fn sequence(commands: &[Command]) -> Operation {
+    let submitted = submitted(limited());
+    commands.iter().fold(submitted, |operation, command| changed(&operation, command, after(1)))
+}
+
+fn states() -> Vec<(&'static str, Operation)> {
+    let last_attempt = [acquire(1), fail(1, false)]
+        .iter()
+        .fold(submitted(limited()), |operation, command| changed(&operation, command, after(1)));
+    vec![
+        ("QUEUED", sequence(&[])),
+        ("QUEUED backing off", sequence(&[acquire(1), fail(1, false)])),
+        ("RUNNING", sequence(&[acquire(1)])),
+        ("RUNNING last attempt", changed(&last_attempt, &acquire(2), after(3))),
+        ("CANCELLING", sequence(&[acquire(1), cancel()])),
+        ("SUCCEEDED", sequence(&[acquire(1), complete(1)])),
+        ("PARTIALLY_SUCCEEDED", sequence(&[acquire(1), partial(1)])),
+        ("FAILED", sequence(&[acquire(1), fail(1, true)])),
+        ("CANCELLED", sequence(&[cancel()])),
+    ]
+}
+
+fn commands(attempt: u32) -> Vec<(&'static str, Command, Timestamp)> {
+    let soon = after(4);
+    vec![
+        ("acquire", acquire(7), soon),
+        ("complete", complete(attempt), soon),
+        ("complete in part", partial(attempt), soon),
+        ("fail", fail(attempt, false), soon),
+        ("fail finally", fail(attempt, true), soon),
+        ("release", Command::Release { attempt: Attempt(attempt) }, soon),
+        ("add log", Command::AddLog { attempt: Attempt(attempt) }, soon),
+        ("lose lease", Command::LoseLease { attempt: Attempt(attempt) }, soon),
+        ("complete, stale", complete(attempt.saturating_sub(1)), soon),
+        ("complete, ahead", complete(attempt + 1), soon),
+        ("cancel", cancel(), soon),
+        ("delete", Command::Delete, soon),
+        ("tick, nothing up", TICK, soon),
+        ("tick, own limit up", TICK, after(30)),
+        ("tick, deadline up", TICK, after(100)),
+        ("tick, retention up", TICK, after(2_000)),
+    ]
+}
+
+/// Code of the error that a life ends or goes on with.
+fn code(life: &Life) -> String {
+    let error = match &life.state {
+        State::Done {
+            outcome: Outcome::Failed { error } | Outcome::Cancelled { error }, ..
+        } => Some(error),
+        _ => life.last_error.as_ref(),
+    };
+    error.map(|error| format!(" {}", error.code)).unwrap_or_default()
+}
+
+#[test]
+fn every_state_against_every_command() {
+    let mut table = String::new();
+    for (state, operation) in states() {
+        let _ = writeln!(table, "{state}");
+        for (name, command, now) in commands(operation.life.attempt.0) {
+            let outcome = match decide(&operation, &command, None, now) {
+                Ok(Decision::Change(event)) => {
+                    format!("{}{}", event.state(), code(&event.life))
+                }
+                Ok(Decision::NoChange) => "-".to_owned(),
+                Ok(Decision::Remove) => "removed".to_owned(),
+                Err(rejection) => format!("refused: {rejection}"),
+            };
+            let _ = writeln!(table, "  {name:<20}{outcome}");
+        }
+    }
+    let expected = include_str!("table.txt");
+    assert!(table == expected, "the rules differ from table.txt; they say now:\n{table}");
+}
+
+#[test]
+fn each_limit_is_named_and_the_earliest_counts() {
+    let code_of = |operation: &Operation| code(&operation.life).trim().to_owned();
+    let queued = submitted(limited());
+    assert_eq!(queued.wake_at(), Some(after(10)));
+    assert_eq!(code_of(&changed(&queued, &TICK, after(500))), "QUEUE_TIMEOUT");
+
+    let running = changed(&queued, &acquire(1), after(1));
+    assert_eq!(running.wake_at(), Some(after(21)));
+    let retrying = changed(&running, &TICK, after(21));
+    assert_eq!(retrying.state_name(), StateName::Queued);
+    assert_eq!(code_of(&retrying), "ATTEMPT_TIMEOUT");
+    // The queue timeout is over with the first attempt.
+    assert_eq!(retrying.wake_at(), Some(after(100)));
+    let failed = changed(&retrying, &TICK, after(100));
+    assert_eq!(code_of(&failed), "DEADLINE_EXCEEDED");
+    let State::Done { outcome: Outcome::Failed { error }, .. } = &failed.life.state else {
+        panic!("{failed:?}")
+    };
+    assert_eq!(error.causes[0].code, "ATTEMPT_TIMEOUT");
+
+    let last = changed(&retrying, &acquire(2), after(30));
+    assert_eq!(code_of(&changed(&last, &TICK, after(50))), "ATTEMPT_TIMEOUT");
+    assert_eq!(changed(&last, &TICK, after(50)).state_name(), StateName::Failed);
+}
+
+#[test]
+fn a_limit_that_is_up_stops_a_start_even_before_its_timer() {
+    let queued = submitted(limited());
+    assert_eq!(decide(&queued, &acquire(1), None, after(10)), Err(Rejection::NotDue));
+    let mut later = Submission::clone(&queued.submission);
+    later.start_at = after(5);
+    let delayed = submit(Arc::new(later)).0;
+    assert_eq!(decide(&delayed, &acquire(1), None, after(4)), Err(Rejection::NotDue));
+    assert!(decide(&delayed, &acquire(1), None, after(5)).is_ok());
+}
+
+#[test]
+fn backoff_follows_the_policy_or_the_worker() {
+    let running = changed(&submitted(limited()), &acquire(1), after(0));
+    let not_before = |operation: &Operation| match operation.life.state {
+        State::Queued { not_before } => not_before,
+        ref other => panic!("{other:?}"),
+    };
+    assert_eq!(not_before(&changed(&running, &fail(1, false), after(2))), after(3));
+    let Command::Fail { attempt, error, is_final, chance, .. } = fail(1, false) else { panic!() };
+    let retry_delay = Some(Duration::from_secs(50));
+    let told = Command::Fail { attempt, error, is_final, retry_delay, chance };
+    assert_eq!(not_before(&changed(&running, &told, after(2))), after(52));
+    let lost = Command::LoseLease { attempt };
+    assert_eq!(not_before(&changed(&running, &lost, after(2))), after(2));
+}
+
+#[test]
+fn a_released_attempt_does_not_count_but_its_number_is_never_used_again() {
+    let mut operation = submitted(limited());
+    for number in 1..=10 {
+        operation = changed(&operation, &acquire(1), after(1));
+        assert_eq!(operation.life.attempt, Attempt(number));
+        let release = Command::Release { attempt: Attempt(number) };
+        operation = changed(&operation, &release, after(1));
+        assert_eq!(operation.life.attempts_used, 0);
+    }
+}
+
+#[test]
+fn progress_becomes_part_of_the_next_transition_and_starts_anew_with_an_attempt() {
+    let progress = Progress {
+        percent: Some(50.0),
+        done_units: None,
+        total_units: None,
+        message: "half".to_owned(),
+        at: after(2),
+    };
+    let running = changed(&submitted(limited()), &acquire(1), after(1));
+    let decision = decide(&running, &fail(1, false), Some(&progress), after(3));
+    let Ok(Decision::Change(event)) = decision else { panic!("{decision:?}") };
+    assert_eq!(event.life.progress.as_ref(), Some(&progress));
+    let queued = Operation { submission: running.submission, life: event.life };
+    assert_eq!(changed(&queued, &acquire(1), after(9)).life.progress, None);
+}
+
+/// A step of a random history: a command made from small numbers, and how far time goes on.
+fn arbitrary_step() -> impl Strategy<Value = (Command, i64)> {
+    let attempt = 0_u32..5;
+    let command = prop_oneof![
+        4 => (1_u128..4).prop_map(acquire),
+        3 => attempt.clone().prop_map(complete),
+        1 => attempt.clone().prop_map(partial),
+        3 => (attempt.clone(), any::<bool>()).prop_map(|(attempt, last)| fail(attempt, last)),
+        2 => attempt.clone().prop_map(|n| Command::Release { attempt: Attempt(n) }),
+        1 => attempt.clone().prop_map(|n| Command::AddLog { attempt: Attempt(n) }),
+        2 => attempt.prop_map(|n| Command::LoseLease { attempt: Attempt(n) }),
+        1 => Just(cancel()),
+        1 => Just(Command::Delete),
+        3 => (0.0..=1.0).prop_map(|chance| Command::Tick { chance }),
+    ];
+    // Time may also stand still or be set back a little.
+    (command, prop_oneof![Just(0), -2_000_000_i64..30_000_000])
+}
+
+fn reported(command: &Command) -> Option<Attempt> {
+    match command {
+        Command::Complete { attempt, .. }
+        | Command::Fail { attempt, .. }
+        | Command::Release { attempt }
+        | Command::AddLog { attempt }
+        | Command::LoseLease { attempt } => Some(*attempt),
+        _ => None,
+    }
+}
+
+proptest! {
+    /// One outcome, a history without gaps, and one lease at a time, whatever happens in whatever order.
+    #[test]
+    fn any_history_keeps_the_guarantees(
+        steps in prop::collection::vec(arbitrary_step(), 1..60),
+        max_attempts in 1_u32..4,
+        with_limits in any::<bool>(),
+    ) {
+        let mut settings = if with_limits { limited() } else { Settings::default() };
+        settings.retry_policy.max_attempts = max_attempts;
+        let (mut operation, mut now) = (submitted(settings), START);
+        for (command, advance) in steps {
+            now = Timestamp::from_micros(now.micros() + advance);
+            let before = operation.clone();
+            match decide(&before, &command, None, now) {
+                Ok(Decision::Change(event)) => {
+                    let life = &event.life;
+                    // One outcome: nothing changes a terminal state.
+                    prop_assert!(!before.is_done(), "{command:?} changed {before:?}");
+                    // A watcher misses nothing: revisions have no gap, times do not run backwards.
+                    prop_assert_eq!(life.revision, before.life.revision.next());
+                    prop_assert!(life.updated_at >= before.life.updated_at);
+                    // One lease at a time: only a start raises the attempt, by one, and only from the queue.
+                    let started = event.event_type == EventType::Started;
+                    let raised = u32::from(started);
+                    prop_assert_eq!(life.attempt.0, before.life.attempt.0 + raised);
+                    prop_assert!(!started || before.life.state.lease().is_none());
+                    // A report counts only for the attempt that holds the lease.
+                    if let Some(attempt) = reported(&command) {
+                        prop_assert_eq!(attempt, before.life.attempt);
+                        prop_assert!(before.life.state.lease().is_some());
+                    }
+                    prop_assert!(life.attempts_used <= max_attempts);
+                    operation.life = event.life;
+                    if operation.is_done() {
+                        prop_assert_eq!(event.event_type, EventType::Finished);
+                        prop_assert!(operation.ended_at().is_some());
+                    }
+                    // Said again, the same report changes nothing.
+                    if matches!(
+                        command,
+                        Command::Complete { .. } | Command::Fail { .. } | Command::Release { .. }
+                    ) {
+                        let again = decide(&operation, &command, None, now);
+                        prop_assert_eq!(again, Ok(Decision::NoChange));
+                    }
+                }
+                Ok(Decision::Remove) => {
+                    prop_assert!(before.is_done());
+                    break;
+                }
+                Ok(Decision::NoChange) | Err(_) => {}
+            }
+        }
+        // What waits for time alone does end by time alone.
+        if with_limits {
+            for _ in 0..20 {
+                let Some(at) = operation.wake_at() else { break };
+                match decide(&operation, &TICK, None, at) {
+                    Ok(Decision::Change(event)) => operation.life = event.life,
+                    Ok(Decision::Remove) => return Ok(()),
+                    other => prop_assert!(false, "{at:?} {other:?} {operation:?}"),
+                }
+            }
+            prop_assert!(false, "time does not end {operation:?}");
+        }
+    }
+}

@@ -1,0 +1,101 @@
+use rusqlite::Connection;
+
+use super::*;
+use crate::operation::filter::Filter;
+use crate::operation::{OperationId, TenantId};
+use crate::store::sqlite::schema;
+use crate::store::{ListOrder, ListPosition};
+
+const BY_CREATE_TIME: [ListOrder; 2] = orders(OrderBy::CreateTime);
+const BY_END_TIME: [ListOrder; 2] = orders(OrderBy::EndTime);
+
+const fn orders(by: OrderBy) -> [ListOrder; 2] {
+    [ListOrder { by, descending: true }, ListOrder { by, descending: false }]
+}
+
+fn empty() -> Connection {
+    let mut connection = Connection::open_in_memory().unwrap();
+    schema::migrate(&mut connection).unwrap();
+    connection
+}
+
+/// What SQLite says that it will do, for the first page and for one behind it.
+fn steps(connection: &Connection, filter: &str, order: ListOrder) -> Vec<String> {
+    let mut steps = Vec::new();
+    for end_time in [None, Some(Timestamp::from_micros(5)), Some(Timestamp::MAX)] {
+        let id = OperationId::from_bytes([5; 16]);
+        let query = ListQuery {
+            tenant: TenantId::default_tenant(),
+            filter: Filter::parse(filter).unwrap(),
+            order,
+            after: end_time.map(|end_time| ListPosition { end_time, id }),
+            limit: 50,
+        };
+        let Some((sql, params)) = plan(connection, &query).unwrap() else { continue };
+        let mut explain = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let lines = explain.query_map(params_from_iter(params.0), |row| row.get("detail")).unwrap();
+        steps.extend(lines.map(|line| line.unwrap()));
+    }
+    steps
+}
+
+/// That every arm looks something up, some arm in `index`, and none sorts what it finds.
+fn assert_goes_through(index: &str, columns: &str, filter: &str, orders: [ListOrder; 2]) {
+    let connection = empty();
+    for order in orders {
+        let steps = steps(&connection, filter, order);
+        let lookup = format!("INDEX {index} ({columns}");
+        assert!(
+            steps.iter().any(|step| step.starts_with("SEARCH o") && step.contains(&lookup)),
+            "{filter} in {order:?} is not by {lookup}: {steps:#?}"
+        );
+        let scans = steps.iter().filter(|step| step.starts_with("SCAN"));
+        assert!(
+            scans.into_iter().all(|step| step.contains("subquery") || step == "SCAN page"),
+            "{filter} in {order:?} scans: {steps:#?}"
+        );
+        let sorts = steps.windows(2).any(|step| {
+            step[0].contains("INDEX operations_") && step[1].starts_with("USE TEMP B-TREE")
+        });
+        assert!(!sorts, "{filter} in {order:?} sorts: {steps:#?}");
+    }
+}
+
+#[test]
+fn lists_by_create_time_look_up_an_index() {
+    let all = BY_CREATE_TIME;
+    assert_goes_through("operations_tenant", "tenant=?", "", all);
+    assert_goes_through("operations_tenant", "tenant=? AND id", "", all);
+    assert_goes_through("operations_state", "tenant=? AND state=?", "state=QUEUED", all);
+    assert_goes_through("operations_state", "tenant=? AND state=? AND id", "done=true", all);
+    assert_goes_through("operations_kind", "tenant=? AND kind=? AND state=?", "kind=a", all);
+    let both = "kind=a state=FAILED";
+    assert_goes_through("operations_kind", "tenant=? AND kind=? AND state=? AND id", both, all);
+    let range = "create_time>=2026-01-01T00:00:00Z create_time<2026-01-02T00:00:00Z";
+    assert_goes_through("operations_tenant", "tenant=? AND id>? AND id<?", range, all);
+}
+
+#[test]
+fn lists_by_end_time_look_up_an_index() {
+    let all = BY_END_TIME;
+    for filter in ["", "done=true", "state=FAILED", "priority>5"] {
+        let columns = "tenant=? AND state=? AND (ended_at,id)";
+        assert_goes_through("operations_ended", columns, filter, all);
+    }
+    for filter in ["", "state=QUEUED", "done=false"] {
+        assert_goes_through("operations_state", "tenant=? AND state=?", filter, all);
+        assert_goes_through("operations_state", "tenant=? AND state=? AND id", filter, all);
+    }
+}
+
+#[test]
+fn labels_are_followed() {
+    let connection = empty();
+    for order in BY_CREATE_TIME.into_iter().chain(BY_END_TIME) {
+        for filter in ["labels.team=a", "labels.team=a done=false", "labels:team kind=a"] {
+            let steps = steps(&connection, filter, order);
+            let lookup = "SEARCH l USING COVERING INDEX labels_value (tenant=? AND key=?";
+            assert!(steps.iter().any(|step| step.starts_with(lookup)), "{filter}: {steps:#?}");
+        }
+    }
+}

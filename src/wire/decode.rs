@@ -1,0 +1,273 @@
+//! Messages into words of the domain. What breaks a rule is refused by field and rule, all fields at once.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{json_value, settings};
+use crate::operation::error::ErrorSource;
+use crate::operation::id::{InvalidName, valid_label_key, valid_label_value};
+use crate::operation::log::truncate;
+use crate::operation::{
+    Attempt, IdempotencyKey, Kind, NewOperation, OperationError, OperationId, Payload, PayloadForm,
+    Progress, TenantId, Timestamp,
+};
+use crate::proto::v1;
+use crate::service::{Limits, OperationName, ServiceError, View, Violation};
+
+/// Most labels of an operation.
+const MAX_LABELS: usize = 64;
+/// Longest message of an error, in bytes.
+const MAX_ERROR_MESSAGE: usize = 64 << 10;
+/// Longest message of a progress report, in bytes.
+const MAX_PROGRESS_MESSAGE: usize = 4_000;
+
+/// A submission. `path` stands before the names of fields: `requests[3].`, or nothing. The tenant is
+/// the service's to set.
+pub fn new_operation(
+    request: v1::SubmitRequest,
+    path: &str,
+    limits: &Limits,
+) -> Result<NewOperation, ServiceError> {
+    let mut violations = Vec::new();
+    let kind = name(Kind::parse(&request.kind), path, "kind", &mut violations);
+    let labels = labels(request.labels, path, &mut violations);
+    let settings =
+        settings::decode(request.settings, path, limits.default_retention, &mut violations);
+    let start_at = request.start_time.and_then(|time| {
+        let at = timestamp(&time);
+        if at.is_none() {
+            violations.push(Violation::new(format!("{path}start_time"), "must be a valid time"));
+        }
+        at
+    });
+    let key = match request.idempotency_key.as_str() {
+        "" => None,
+        key => name(IdempotencyKey::parse(key), path, "idempotency_key", &mut violations),
+    };
+    let input = match payload(request.input, &format!("{path}input")) {
+        Ok(input) => input,
+        Err(violation) => {
+            violations.push(violation);
+            None
+        }
+    };
+    match kind {
+        Some(kind) if violations.is_empty() => Ok(NewOperation {
+            tenant: TenantId::default_tenant(),
+            kind,
+            labels,
+            settings,
+            start_at,
+            idempotency_key: key,
+            retry_of: None,
+            input,
+        }),
+        _ => Err(ServiceError::invalid(violations)),
+    }
+}
+
+fn name<T>(
+    parsed: Result<T, InvalidName>,
+    path: &str,
+    field: &str,
+    violations: &mut Vec<Violation>,
+) -> Option<T> {
+    let note = |invalid: InvalidName| {
+        violations.push(Violation::new(format!("{path}{field}"), invalid.to_string()));
+    };
+    parsed.map_err(note).ok()
+}
+
+fn labels(
+    given: impl IntoIterator<Item = (String, String)>,
+    path: &str,
+    violations: &mut Vec<Violation>,
+) -> BTreeMap<String, String> {
+    let labels: BTreeMap<String, String> = given.into_iter().collect();
+    if labels.len() > MAX_LABELS {
+        let rule = format!("must have at most {MAX_LABELS} entries");
+        violations.push(Violation::new(format!("{path}labels"), rule));
+        return labels;
+    }
+    for (key, value) in &labels {
+        if let Err(invalid) = valid_label_key(key) {
+            let shown: String = key.chars().take(64).collect();
+            let field = format!("{path}labels key {shown:?}");
+            violations.push(Violation::new(field, invalid.to_string()));
+        } else if let Err(invalid) = valid_label_value(value) {
+            violations.push(Violation::new(format!("{path}labels.{key}"), invalid.to_string()));
+        }
+    }
+    labels
+}
+
+/// A payload, where there is one.
+pub fn payload(message: Option<v1::Payload>, field: &str) -> Result<Option<Payload>, Violation> {
+    use v1::payload::Content;
+    let Some(message) = message else { return Ok(None) };
+    let content_type = message.content_type.as_str();
+    if content_type.len() > 255 || content_type.bytes().any(|b| !matches!(b, b' '..=b'~')) {
+        let rule = "must be at most 255 printable ASCII characters";
+        return Err(Violation::new(format!("{field}.content_type"), rule));
+    }
+    Ok(Some(match message.content {
+        None => Payload::new(PayloadForm::Data, content_type, Bytes::new()),
+        Some(Content::Data(data)) => Payload::new(PayloadForm::Data, content_type, data),
+        Some(Content::Text(text)) => Payload::new(PayloadForm::Text, content_type, text.into()),
+        Some(Content::Json(value)) => {
+            let json = json_value::to_json(&value)
+                .map_err(|rule| Violation::new(format!("{field}.json"), rule))?;
+            Payload::new(PayloadForm::Json, content_type, json.to_string().into())
+        }
+        Some(Content::Any(any)) => {
+            if any.type_url.is_empty() || any.type_url.len() > 1_024 {
+                let rule = "must have from 1 to 1,024 bytes";
+                return Err(Violation::new(format!("{field}.any.type_url"), rule));
+            }
+            Payload::any(content_type, any.type_url, any.value.into())
+        }
+    }))
+}
+
+/// `operations/{id}`, `tenants/{tenant}/operations/{id}`, or a bare id.
+pub fn operation_name(field: &str, text: &str) -> Result<OperationName, ServiceError> {
+    let invalid = || {
+        let rule = "must be operations/{id} or tenants/{tenant}/operations/{id}, with a UUID as id";
+        ServiceError::invalid_field(field, rule)
+    };
+    let parts: Vec<&str> = text.splitn(5, '/').collect();
+    let (tenant, id) = match parts[..] {
+        [id] | ["operations", id] => (None, id),
+        ["tenants", tenant, "operations", id] => {
+            (Some(TenantId::parse(tenant).map_err(|_| invalid())?), id)
+        }
+        _ => return Err(invalid()),
+    };
+    let id = OperationId::parse(id).map_err(|_| invalid())?;
+    Ok(OperationName { tenant, id })
+}
+
+/// An idempotency key, where there is one.
+pub fn idempotency_key(field: &str, text: &str) -> Result<Option<IdempotencyKey>, ServiceError> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let key = IdempotencyKey::parse(text);
+    key.map(Some).map_err(|invalid| ServiceError::invalid_field(field, invalid.to_string()))
+}
+
+/// A view by its number.
+pub fn view(number: i32, default: View) -> Result<View, ServiceError> {
+    match v1::OperationView::try_from(number) {
+        Ok(v1::OperationView::Unspecified) => Ok(default),
+        Ok(v1::OperationView::Basic) => Ok(View::Basic),
+        Ok(v1::OperationView::Result) => Ok(View::Result),
+        Ok(v1::OperationView::Full) => Ok(View::Full),
+        Err(_) => Err(ServiceError::invalid_field("view", "must be a known view")),
+    }
+}
+
+/// A duration that is not negative.
+pub fn duration(message: &prost_types::Duration) -> Option<Duration> {
+    Duration::try_from(*message).ok()
+}
+
+/// A time within the range of timestamps.
+pub fn timestamp(message: &prost_types::Timestamp) -> Option<Timestamp> {
+    let nanos = (0..1_000_000_000).contains(&message.nanos).then_some(message.nanos)?;
+    // 0001-01-01 to 9999-12-31, as the type itself has it.
+    let seconds = (-62_135_596_800..=253_402_300_799)
+        .contains(&message.seconds)
+        .then_some(message.seconds)?;
+    Some(Timestamp::from_micros(seconds * 1_000_000 + i64::from(nanos) / 1_000))
+}
+
+/// An attempt's reference in a worker's report.
+pub fn attempt(
+    field: &str,
+    message: Option<&v1::AttemptRef>,
+) -> Result<(OperationId, Attempt), ServiceError> {
+    let Some(message) = message else {
+        return Err(ServiceError::invalid_field(field, "must be set"));
+    };
+    let name = operation_name(&format!("{field}.operation"), &message.operation)?;
+    match u32::try_from(message.attempt) {
+        Ok(number @ 1..) => Ok((name.id, Attempt(number))),
+        _ => Err(ServiceError::invalid_field(format!("{field}.attempt"), "must be at least 1")),
+    }
+}
+
+/// A progress report received at `now`. What is out of range is brought into it: a report is no place to fail.
+pub fn progress(message: v1::Progress, now: Timestamp) -> Progress {
+    let mut text = message.message;
+    truncate(&mut text, MAX_PROGRESS_MESSAGE);
+    let units = |number: Option<i64>| number.map(|number| number.max(0));
+    let (done_units, total_units) = (units(message.done_units), units(message.total_units));
+    let counted = match (done_units, total_units) {
+        (Some(done), Some(total @ 1..)) => Some(done as f64 * 100.0 / total as f64),
+        _ => None,
+    };
+    let percent = message.percent.filter(|percent| percent.is_finite()).or(counted);
+    Progress {
+        percent: percent.map(|percent| percent.clamp(0.0, 100.0)),
+        done_units,
+        total_units,
+        message: text,
+        at: now,
+    }
+}
+
+/// Errors of an operation, as its worker reports them.
+pub fn operation_errors(
+    field: &str,
+    messages: Vec<v1::Error>,
+) -> Result<Vec<OperationError>, ServiceError> {
+    let convert = |(at, message)| operation_error(&format!("{field}[{at}]"), message);
+    messages.into_iter().enumerate().map(convert).collect()
+}
+
+/// An error of an operation, as its worker reports it.
+pub fn operation_error(field: &str, message: v1::Error) -> Result<OperationError, ServiceError> {
+    nested_error(field, message, OperationError::MAX_DEPTH)
+}
+
+fn nested_error(
+    field: &str,
+    message: v1::Error,
+    depth: usize,
+) -> Result<OperationError, ServiceError> {
+    let invalid =
+        |name: &str, rule: &str| Err(ServiceError::invalid_field(format!("{field}{name}"), rule));
+    if depth == 0 {
+        return invalid("", "must not be nested more than 8 deep");
+    }
+    if message.code.is_empty() || message.code.chars().count() > 128 {
+        return invalid(".code", "must have from 1 to 128 characters");
+    }
+    if message.message.len() > MAX_ERROR_MESSAGE {
+        return invalid(".message", "must be at most 64 KiB");
+    }
+    if message.metadata.len() > 64 {
+        return invalid(".metadata", "must have at most 64 entries");
+    }
+    let status_code = match message.status_code {
+        0 => 2,
+        code => match u8::try_from(code) {
+            Ok(code @ 1..=16) => code,
+            _ => return invalid(".status_code", "must be from 1 to 16"),
+        },
+    };
+    let causes = message.causes.into_iter().enumerate();
+    Ok(OperationError {
+        code: message.code,
+        message: message.message,
+        status_code,
+        metadata: message.metadata.into_iter().collect(),
+        causes: causes
+            .map(|(at, cause)| nested_error(&format!("{field}.causes[{at}]"), cause, depth - 1))
+            .collect::<Result<_, _>>()?,
+        source: ErrorSource::Application,
+    })
+}

@@ -1,0 +1,268 @@
+//! Words of the domain into messages.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use prost_types::Any;
+
+use super::{json_value, settings};
+use crate::operation::error::ErrorSource;
+use crate::operation::state::Limit;
+use crate::operation::{
+    EventType, Life, Operation, OperationError, Outcome, Payload, PayloadForm, PayloadInfo,
+    Progress, State, StateName, Timestamp, WorkerId,
+};
+use crate::proto::v1;
+use crate::service::{Document, ServiceError};
+use crate::store::HistoryEntry;
+
+/// An operation with the contents that its document carries.
+pub fn operation(document: &Document) -> v1::Operation {
+    let Document { operation, input, result } = document;
+    let submission = &operation.submission;
+    let life = &operation.life;
+    let done = operation.is_done();
+    let mut message = v1::Operation {
+        name: submission.id.name(),
+        tenant: submission.tenant.to_string(),
+        kind: submission.kind.to_string(),
+        labels: submission.labels.clone().into_iter().collect(),
+        state: state(operation.state_name()).into(),
+        done,
+        revision: life.revision.0.cast_signed(),
+        attempt: life.attempt.0.cast_signed(),
+        attempts_used: life.attempts_used.cast_signed(),
+        worker_id: worker_id(life),
+        progress: life.progress.as_ref().map(progress),
+        input: submission.input.as_ref().map(|info| payload(info, input.clone())),
+        result: operation.result().map(|info| payload(info, result.clone())),
+        create_time: Some(timestamp(submission.created_at)),
+        update_time: Some(timestamp(life.updated_at)),
+        start_time: life.started_at.map(timestamp),
+        cancel_time: life.cancel.as_ref().map(|cancel| timestamp(cancel.at)),
+        settings: Some(settings::encode(&submission.settings)),
+        idempotency_key: submission
+            .idempotency
+            .as_ref()
+            .map(|idempotency| idempotency.key.to_string())
+            .unwrap_or_default(),
+        retry_of: submission.retry_of.map(|id| id.name()).unwrap_or_default(),
+        error: life.last_error.as_ref().map(error),
+        ..v1::Operation::default()
+    };
+    if !done {
+        message.deadline_time = submission.deadline().map(timestamp);
+    }
+    state_fields(operation, &mut message);
+    message
+}
+
+/// The fields that depend on the state.
+fn state_fields(operation: &Operation, message: &mut v1::Operation) {
+    match &operation.life.state {
+        State::Queued { not_before } => {
+            message.not_before_time = Some(timestamp(*not_before));
+            if let Some((at, Limit::Queue)) = operation.next_limit() {
+                message.queue_deadline_time = Some(timestamp(at));
+            }
+        }
+        State::Running { lease } | State::Cancelling { lease, .. } => {
+            message.attempt_deadline_time = lease.attempt_deadline.map(timestamp);
+        }
+        State::Done { outcome, at, purge_at } => {
+            message.end_time = Some(timestamp(*at));
+            message.purge_time = Some(timestamp(*purge_at));
+            match outcome {
+                Outcome::Succeeded { warnings, .. } => message.warnings = errors(warnings),
+                Outcome::PartiallySucceeded { errors: wrong, warnings, .. } => {
+                    message.errors = errors(wrong);
+                    message.warnings = errors(warnings);
+                }
+                Outcome::Failed { error: why } | Outcome::Cancelled { error: why } => {
+                    message.error = Some(error(why));
+                }
+            }
+        }
+    }
+}
+
+/// A state by its number on the wire.
+pub fn state(name: StateName) -> v1::operation::State {
+    use v1::operation::State as Wire;
+    match name {
+        StateName::Queued => Wire::Queued,
+        StateName::Running => Wire::Running,
+        StateName::Cancelling => Wire::Cancelling,
+        StateName::Succeeded => Wire::Succeeded,
+        StateName::PartiallySucceeded => Wire::PartiallySucceeded,
+        StateName::Failed => Wire::Failed,
+        StateName::Cancelled => Wire::Cancelled,
+    }
+}
+
+fn worker_id(life: &Life) -> String {
+    life.worker.as_ref().map(WorkerId::to_string).unwrap_or_default()
+}
+
+/// A payload in the form that it was given in, or without contents.
+pub fn payload(info: &PayloadInfo, data: Option<Bytes>) -> v1::Payload {
+    use v1::payload::Content;
+    let content = data.map(|data| match info.form {
+        PayloadForm::Data => Content::Data(data),
+        PayloadForm::Text => match String::from_utf8(data.into()) {
+            Ok(text) => Content::Text(text),
+            Err(error) => Content::Data(error.into_bytes().into()),
+        },
+        PayloadForm::Json => match json_value::from_json(&data) {
+            Some(value) => Content::Json(value),
+            None => Content::Data(data),
+        },
+        PayloadForm::Any => {
+            Content::Any(Any { type_url: info.type_url.clone(), value: data.into() })
+        }
+    });
+    v1::Payload {
+        content_type: info.content_type.clone(),
+        omitted: content.is_none() && info.size_bytes > 0,
+        content,
+        size_bytes: info.size_bytes.cast_signed(),
+    }
+}
+
+/// An input as exact bytes, for a worker: only an `Any` keeps its form.
+pub fn exact_payload(payload: Payload) -> v1::Payload {
+    use v1::payload::Content;
+    let Payload { info, data } = payload;
+    let content = match info.form {
+        PayloadForm::Any => Content::Any(Any { type_url: info.type_url, value: data.into() }),
+        PayloadForm::Data | PayloadForm::Text | PayloadForm::Json => Content::Data(data),
+    };
+    v1::Payload {
+        content_type: info.content_type,
+        content: Some(content),
+        size_bytes: info.size_bytes.cast_signed(),
+        omitted: false,
+    }
+}
+
+/// An operation's error.
+pub fn error(error: &OperationError) -> v1::Error {
+    use v1::error::Source;
+    v1::Error {
+        code: error.code.clone(),
+        message: error.message.clone(),
+        status_code: i32::from(error.status_code),
+        metadata: error.metadata.clone().into_iter().collect(),
+        causes: errors(&error.causes),
+        source: match error.source {
+            ErrorSource::Application => Source::Application,
+            ErrorSource::Service => Source::Service,
+        }
+        .into(),
+    }
+}
+
+fn errors(list: &[OperationError]) -> Vec<v1::Error> {
+    list.iter().map(error).collect()
+}
+
+fn progress(progress: &Progress) -> v1::Progress {
+    v1::Progress {
+        percent: progress.percent,
+        done_units: progress.done_units,
+        total_units: progress.total_units,
+        message: progress.message.clone(),
+        update_time: Some(timestamp(progress.at)),
+    }
+}
+
+/// A transition: what it was and the life after it.
+pub fn transition(event_type: EventType, life: &Life) -> v1::Event {
+    use v1::event::Type;
+    let kind = match event_type {
+        EventType::Submitted => Type::Submitted,
+        EventType::Started => Type::Started,
+        EventType::RetryScheduled => Type::RetryScheduled,
+        EventType::Released => Type::Released,
+        EventType::CancelRequested => Type::CancelRequested,
+        EventType::Finished => Type::Finished,
+    };
+    let why = match &life.state {
+        State::Done {
+            outcome: Outcome::Failed { error } | Outcome::Cancelled { error }, ..
+        } => Some(error),
+        State::Queued { .. } if event_type == EventType::RetryScheduled => life.last_error.as_ref(),
+        _ => None,
+    };
+    let reason = match event_type {
+        EventType::CancelRequested | EventType::Finished => {
+            life.cancel.as_ref().map(|cancel| cancel.reason.clone())
+        }
+        _ => None,
+    };
+    v1::Event {
+        r#type: kind.into(),
+        revision: life.revision.0.cast_signed(),
+        time: Some(timestamp(life.updated_at)),
+        state: state(life.state.name()).into(),
+        attempt: life.attempt.0.cast_signed(),
+        worker_id: worker_id(life),
+        error: why.map(error),
+        reason: reason.unwrap_or_default(),
+        log: None,
+    }
+}
+
+/// An entry of a history.
+pub fn event(entry: HistoryEntry) -> v1::Event {
+    match entry {
+        HistoryEntry::Transition(event) => transition(event.event_type, &event.life),
+        HistoryEntry::Log(line) => v1::Event {
+            r#type: v1::event::Type::Log.into(),
+            revision: line.revision.0.cast_signed(),
+            time: Some(timestamp(line.at)),
+            attempt: line.attempt.0.cast_signed(),
+            worker_id: line.worker.map(|worker| worker.to_string()).unwrap_or_default(),
+            log: Some(v1::LogLine {
+                number: line.number.cast_signed(),
+                text: line.text,
+                dropped_before: line.dropped_before.cast_signed(),
+            }),
+            ..v1::Event::default()
+        },
+    }
+}
+
+/// A refused call, where it is part of an answer.
+pub fn request_error(error: &ServiceError) -> v1::RequestError {
+    v1::RequestError {
+        status_code: error.reason.grpc_code(),
+        message: error.message.clone(),
+        reason: error.reason.as_str().to_owned(),
+        field_violations: error
+            .violations
+            .iter()
+            .map(|violation| v1::FieldViolation {
+                field: violation.field.clone(),
+                description: violation.description.clone(),
+            })
+            .collect(),
+    }
+}
+
+/// A time.
+pub fn timestamp(at: Timestamp) -> prost_types::Timestamp {
+    let micros = at.micros();
+    prost_types::Timestamp {
+        seconds: micros.div_euclid(1_000_000),
+        nanos: i32::try_from(micros.rem_euclid(1_000_000) * 1_000).unwrap_or(0),
+    }
+}
+
+/// A duration.
+pub fn duration(duration: Duration) -> prost_types::Duration {
+    prost_types::Duration {
+        seconds: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
+        nanos: duration.subsec_nanos().cast_signed(),
+    }
+}

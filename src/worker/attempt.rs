@@ -1,0 +1,265 @@
+//! The attempts that this worker runs: started, told to stop, ended. One task each, all owned by
+//! the table and gone with it.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use tracing::Instrument as _;
+
+use super::context::{CancelCause, Cancellation, Context};
+use super::outcome::{Failure, Outcome};
+use super::progress::ProgressBoard;
+use crate::proto::v1;
+
+/// How long a handler has to return once its attempt is no longer current; then it is dropped.
+const ABANDON_GRACE: Duration = Duration::from_secs(10);
+
+/// Runs one attempt.
+pub(super) type Handler =
+    Arc<dyn Fn(Context) -> BoxFuture<'static, Result<Outcome, Failure>> + Send + Sync>;
+
+/// Which attempt of which operation.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct AttemptKey {
+    /// `operations/{id}`.
+    pub(super) operation: Arc<str>,
+    /// The attempt number.
+    pub(super) attempt: i32,
+}
+
+impl From<v1::AttemptRef> for AttemptKey {
+    fn from(attempt: v1::AttemptRef) -> Self {
+        Self { operation: attempt.operation.into(), attempt: attempt.attempt }
+    }
+}
+
+impl From<&AttemptKey> for v1::AttemptRef {
+    fn from(key: &AttemptKey) -> Self {
+        Self { operation: key.operation.as_ref().to_owned(), attempt: key.attempt }
+    }
+}
+
+/// Something that an attempt's task has to say.
+#[derive(Debug)]
+pub(super) struct AttemptEvent {
+    pub(super) key: AttemptKey,
+    pub(super) happened: Happened,
+}
+
+/// What an attempt's task has to say. Both go through one channel, so that an attempt's end never
+/// overtakes its lines.
+#[derive(Debug)]
+pub(super) enum Happened {
+    /// The handler logged a line.
+    Logged(String),
+    /// The task is at its end.
+    Ended(Ending),
+}
+
+/// How an attempt's task ended.
+#[derive(Debug)]
+pub(super) enum Ending {
+    /// The handler returned or panicked.
+    Returned(Result<Outcome, Failure>),
+    /// There was no need to call the handler any more.
+    NotStarted,
+    /// The handler did not stop in time and was dropped.
+    Dropped,
+}
+
+/// An attempt that is current, as far as this worker knows.
+#[derive(Debug)]
+pub(super) struct Current {
+    cancel: watch::Sender<Option<Cancellation>>,
+    /// The last progress handed to a stream, which may have broken before it was sent.
+    pub(super) sent_progress: Option<v1::Progress>,
+}
+
+impl Current {
+    /// Why it was told to stop, if it was.
+    pub(super) fn cancel_cause(&self) -> Option<CancelCause> {
+        self.cancel.borrow().as_ref().map(|why| why.cause)
+    }
+}
+
+/// The attempts that this worker runs.
+pub(super) struct Attempts {
+    handlers: HashMap<String, Handler>,
+    current: HashMap<AttemptKey, Current>,
+    tasks: JoinSet<()>,
+    slots: Arc<Semaphore>,
+    concurrency: usize,
+    board: Arc<ProgressBoard>,
+    events: mpsc::Sender<AttemptEvent>,
+}
+
+impl Attempts {
+    pub(super) fn new(
+        handlers: HashMap<String, Handler>,
+        concurrency: usize,
+        board: Arc<ProgressBoard>,
+        events: mpsc::Sender<AttemptEvent>,
+    ) -> Self {
+        Self {
+            handlers,
+            current: HashMap::new(),
+            tasks: JoinSet::new(),
+            slots: Arc::new(Semaphore::new(concurrency)),
+            concurrency,
+            board,
+            events,
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.current.is_empty()
+    }
+
+    pub(super) fn keys(&self) -> impl Iterator<Item = &AttemptKey> {
+        self.current.keys()
+    }
+
+    pub(super) fn get_mut(&mut self, key: &AttemptKey) -> Option<&mut Current> {
+        self.current.get_mut(key)
+    }
+
+    pub(super) fn contains(&self, key: &AttemptKey) -> bool {
+        self.current.contains_key(key)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&AttemptKey, &Current)> {
+        self.current.iter()
+    }
+
+    /// Starts an attempt, or has it wait for a slot: attempts that are no longer current may hold
+    /// theirs for a while yet. False if it cannot be run here.
+    pub(super) fn start(&mut self, key: AttemptKey, assignment: v1::Assignment) -> bool {
+        self.reap();
+        let kind = assignment.operation.as_ref().map_or("", |operation| &operation.kind);
+        let handler = self.handlers.get(kind).cloned();
+        let crowded = self.slots.is_closed() || self.tasks.len() >= 2 * self.concurrency;
+        let Some(handler) = handler.filter(|_| !crowded) else { return false };
+        let span = tracing::info_span!(
+            "attempt",
+            operation.name = &*key.operation,
+            operation.kind = kind,
+            attempt = key.attempt
+        );
+        let (cancel, cancelled) = watch::channel(None);
+        let (board, events) = (Arc::clone(&self.board), self.events.clone());
+        let context =
+            Context::new(key.clone(), assignment, cancelled.clone(), board, events.clone());
+        self.current.insert(key.clone(), Current { cancel, sent_progress: None });
+        let slots = Arc::clone(&self.slots);
+        let task = async move {
+            let ending = execute(handler, context, &slots, cancelled).await;
+            // Nobody listens any more: then nobody needs to know.
+            let _ = events.send(AttemptEvent { key, happened: Happened::Ended(ending) }).await;
+        };
+        self.tasks.spawn(task.instrument(span));
+        true
+    }
+
+    /// Tells an attempt to stop.
+    pub(super) fn cancel(&mut self, key: &AttemptKey, why: Cancellation) {
+        if let Some(current) = self.current.get(key) {
+            current.cancel.send_replace(Some(why));
+        }
+    }
+
+    /// Tells every attempt to stop because the worker does.
+    pub(super) fn cancel_all(&mut self) {
+        for current in self.current.values() {
+            let why = Cancellation::new(CancelCause::WorkerStopping);
+            current.cancel.send_replace(Some(why));
+        }
+    }
+
+    /// Takes an attempt out of the table; its task is left to end.
+    pub(super) fn remove(&mut self, key: &AttemptKey) -> Option<Current> {
+        self.reap();
+        self.current.remove(key)
+    }
+
+    /// Takes an attempt that is no longer current out of the table and tells it so.
+    pub(super) fn abandon(&mut self, key: &AttemptKey) {
+        self.cancel(key, Cancellation::new(CancelCause::NotCurrent));
+        self.current.remove(key);
+    }
+
+    /// Takes every attempt out of the table and tells them that they are no longer current.
+    pub(super) fn abandon_all(&mut self) {
+        for (_, current) in self.current.drain() {
+            let why = Cancellation::new(CancelCause::NotCurrent);
+            current.cancel.send_replace(Some(why));
+        }
+    }
+
+    /// From now on no attempt starts; those that wait for a slot end at once.
+    pub(super) fn close(&self) {
+        self.slots.close();
+    }
+
+    /// Drops every handler where it stands and hands out the attempts that were current.
+    pub(super) fn abort_all(&mut self) -> Vec<AttemptKey> {
+        self.tasks.abort_all();
+        self.current.drain().map(|(key, _)| key).collect()
+    }
+
+    /// Drops every handler and waits until all are gone.
+    pub(super) async fn shutdown(&mut self) {
+        self.tasks.shutdown().await;
+    }
+
+    fn reap(&mut self) {
+        while self.tasks.try_join_next().is_some() {}
+    }
+}
+
+async fn execute(
+    handler: Handler,
+    context: Context,
+    slots: &Semaphore,
+    mut cancelled: watch::Receiver<Option<Cancellation>>,
+) -> Ending {
+    let _slot = tokio::select! {
+        biased;
+        _why = cancelled.wait_for(Option::is_some) => return Ending::NotStarted,
+        slot = slots.acquire() => match slot {
+            Ok(slot) => slot,
+            Err(_closed) => return Ending::NotStarted,
+        },
+    };
+    // The call itself is within the future, so that its panic is caught as well.
+    let run = AssertUnwindSafe(async move { handler(context).await }).catch_unwind();
+    tokio::select! {
+        result = run => Ending::Returned(result.unwrap_or_else(|panic| Err(panicked(&*panic)))),
+        () = overstayed(cancelled) => Ending::Dropped,
+    }
+}
+
+/// Waits until the attempt has not been current for longer than the grace.
+async fn overstayed(mut cancelled: watch::Receiver<Option<Cancellation>>) {
+    let over = |why: &Option<Cancellation>| {
+        why.as_ref().is_some_and(|why| why.cause == CancelCause::NotCurrent)
+    };
+    // Without its sender the attempt has ended in another way: the table tells, not this.
+    if cancelled.wait_for(over).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+    sleep(ABANDON_GRACE).await;
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> Failure {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    Failure::retryable("PANIC", format!("the handler panicked: {}", text.unwrap_or("no message")))
+}

@@ -1,0 +1,87 @@
+//! Handlers that are programs: any language, no library.
+//!
+//! A command gets the input on stdin and `LONGRUN_*` variables; what it writes on stdout is the
+//! result, lines on stderr go to the operation's history, lines on file descriptor 3 are progress
+//! (see [`ProgressLine`]). Exit 0 succeeds, 75 (EX_TEMPFAIL) asks for another attempt, anything else
+//! is final, with the end of stderr as the message. Cancelling is SIGTERM to the whole process
+//! group, SIGKILL when the grace period is over.
+//!
+//! Read next: `process` for one run from start to end.
+
+use std::ffi::{OsStr, OsString};
+use std::time::Duration;
+
+use super::Worker;
+use super::context::Context;
+use super::outcome::{Failure, Outcome};
+
+mod group;
+mod lines;
+mod output;
+mod process;
+mod progress_line;
+
+pub use self::progress_line::ProgressLine;
+
+/// What the service takes as a result by default.
+const DEFAULT_MAX_RESULT_BYTES: usize = 1 << 20;
+/// Between SIGTERM and SIGKILL where no grace period is given.
+const DEFAULT_STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// A program and how to run it.
+#[derive(Clone, Debug)]
+pub struct Command {
+    program: OsString,
+    args: Vec<OsString>,
+    max_result_bytes: usize,
+    stop_grace: Duration,
+}
+
+impl Command {
+    /// Runs `program` with `args`, as they are.
+    pub fn new<A: Into<OsString>>(
+        program: impl Into<OsString>,
+        args: impl IntoIterator<Item = A>,
+    ) -> Self {
+        Self {
+            program: program.into(),
+            args: args.into_iter().map(Into::into).collect(),
+            max_result_bytes: DEFAULT_MAX_RESULT_BYTES,
+            stop_grace: DEFAULT_STOP_GRACE,
+        }
+    }
+
+    /// Has `/bin/sh` run a command line.
+    pub fn shell(line: impl AsRef<OsStr>) -> Self {
+        Self::new("/bin/sh", [OsStr::new("-c"), line.as_ref()])
+    }
+
+    /// The same with another limit for results, 1 MiB by default. What is larger is a final
+    /// failure, RESULT_TOO_LARGE.
+    pub fn with_max_result_bytes(mut self, max_result_bytes: usize) -> Self {
+        self.max_result_bytes = max_result_bytes;
+        self
+    }
+
+    /// The same with another time between SIGTERM and SIGKILL, 5 s by default, for when the
+    /// service gives no grace period.
+    pub fn with_stop_grace(mut self, stop_grace: Duration) -> Self {
+        self.stop_grace = stop_grace;
+        self
+    }
+
+    /// Runs the command for an attempt.
+    pub async fn run(&self, context: Context) -> Result<Outcome, Failure> {
+        process::run(self, &context).await
+    }
+}
+
+impl Worker {
+    /// Serves a kind by running a command for each attempt.
+    pub fn command(self, kind: impl Into<String>, command: Command) -> Self {
+        self.handler(kind, move |context| {
+            let command = command.clone();
+            async move { command.run(context).await }
+        })
+    }
+}

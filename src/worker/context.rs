@@ -1,0 +1,251 @@
+//! What a handler sees of its attempt. It can report and be told, never decide.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use prost_types::Any;
+use tokio::sync::{mpsc, watch};
+
+use super::attempt::{AttemptEvent, AttemptKey, Happened};
+use super::outcome::cut;
+use super::progress::{Progress, ProgressBoard};
+use crate::proto::v1;
+use crate::proto::v1::payload::Content;
+
+/// Longest log line; the rest of a longer one is cut off.
+const MAX_LINE_BYTES: usize = 8 * 1024;
+
+/// An attempt, as its handler sees it. Cheap to clone; clones are the same attempt.
+#[derive(Clone, Debug)]
+pub struct Context(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    key: AttemptKey,
+    operation: v1::Operation,
+    input: Input,
+    deadline: Option<SystemTime>,
+    cancellation: watch::Receiver<Option<Cancellation>>,
+    board: Arc<ProgressBoard>,
+    events: mpsc::Sender<AttemptEvent>,
+}
+
+/// What to work on, as exact bytes.
+#[derive(Clone, Debug, Default)]
+pub struct Input {
+    content_type: String,
+    data: Bytes,
+    type_url: String,
+}
+
+/// Why an attempt is to stop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cancellation {
+    /// Why.
+    pub cause: CancelCause,
+    /// The reason given by whoever cancelled; may be empty.
+    pub reason: String,
+    /// When the grace period ends, where there is one.
+    pub grace_deadline: Option<SystemTime>,
+}
+
+/// Why an attempt is to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CancelCause {
+    /// Somebody cancelled the operation: stop within the grace period. An outcome still counts.
+    Requested,
+    /// The attempt is over for the service: stop, nothing that it answers will be reported.
+    NotCurrent,
+    /// The worker is stopping and has waited long enough: the attempt goes back to the queue.
+    WorkerStopping,
+}
+
+impl Cancellation {
+    pub(super) fn new(cause: CancelCause) -> Self {
+        Self { cause, reason: String::new(), grace_deadline: None }
+    }
+
+    /// How long there is to stop: up to the grace deadline, else `default`.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a worker has a clock of its own, read only here"
+    )]
+    pub(super) fn grace(&self, default: Duration) -> Duration {
+        match (self.cause, self.grace_deadline) {
+            (CancelCause::Requested, Some(at)) => {
+                at.duration_since(SystemTime::now()).unwrap_or_default()
+            }
+            _ => default,
+        }
+    }
+}
+
+impl Context {
+    pub(super) fn new(
+        key: AttemptKey,
+        assignment: v1::Assignment,
+        cancellation: watch::Receiver<Option<Cancellation>>,
+        board: Arc<ProgressBoard>,
+        events: mpsc::Sender<AttemptEvent>,
+    ) -> Self {
+        let deadline = assignment.deadline_time.and_then(|at| SystemTime::try_from(at).ok());
+        let operation = assignment.operation.unwrap_or_default();
+        let input = assignment.input.map(Input::from_payload).unwrap_or_default();
+        Self(Arc::new(Inner { key, operation, input, deadline, cancellation, board, events }))
+    }
+
+    /// What to work on.
+    pub fn input(&self) -> &Input {
+        &self.0.input
+    }
+
+    /// The operation as of the attempt's start, without payload contents.
+    pub fn operation(&self) -> &v1::Operation {
+        &self.0.operation
+    }
+
+    /// The operation's name, `operations/{id}`.
+    pub fn name(&self) -> &str {
+        &self.0.operation.name
+    }
+
+    /// What sort of work it is.
+    pub fn kind(&self) -> &str {
+        &self.0.operation.kind
+    }
+
+    /// The submitter's labels.
+    pub fn labels(&self) -> &HashMap<String, String> {
+        &self.0.operation.labels
+    }
+
+    /// The attempt number: 1, 2, 3, …; also a fencing token for effects elsewhere.
+    pub fn attempt(&self) -> i32 {
+        self.0.key.attempt
+    }
+
+    /// When the service gives this attempt up, if it does.
+    pub fn deadline(&self) -> Option<SystemTime> {
+        self.0.deadline
+    }
+
+    /// Says how far the work has come. Never waits: the latest report wins, and a few per second
+    /// are sent.
+    pub fn progress(&self, progress: Progress) {
+        self.0.board.put(&self.0.key, progress.into_proto());
+    }
+
+    /// Adds a line, or each line of a text, to the operation's history. Waits while too much is on
+    /// its way; what does not find room once the attempt is cancelled is dropped.
+    pub async fn log(&self, text: impl Into<String>) {
+        let text = text.into();
+        if text.is_empty() {
+            return self.log_line(text).await;
+        }
+        for line in text.lines() {
+            self.log_line(line.to_owned()).await;
+        }
+    }
+
+    async fn log_line(&self, mut line: String) {
+        cut(&mut line, MAX_LINE_BYTES);
+        let event = AttemptEvent { key: self.0.key.clone(), happened: Happened::Logged(line) };
+        let Err(refused) = self.0.events.try_send(event) else { return };
+        let mpsc::error::TrySendError::Full(event) = refused else { return };
+        tokio::select! {
+            permit = self.0.events.reserve() => {
+                if let Ok(permit) = permit {
+                    permit.send(event);
+                }
+            }
+            _cancelled = self.cancelled() => {}
+        }
+    }
+
+    /// Waits until the attempt is to stop, and says why.
+    pub async fn cancelled(&self) -> Cancellation {
+        let mut cancellation = self.0.cancellation.clone();
+        let cancelled = cancellation.wait_for(Option::is_some).await;
+        let why = cancelled.ok().and_then(|why| why.clone());
+        // Without a worker that could cancel it, the attempt is over.
+        why.unwrap_or_else(|| Cancellation::new(CancelCause::NotCurrent))
+    }
+
+    /// Waits until the attempt is to stop for another reason than `first`.
+    pub(super) async fn cancelled_otherwise(&self, first: &Cancellation) {
+        let mut cancellation = self.0.cancellation.clone();
+        let other = |why: &Option<Cancellation>| why.as_ref().is_some_and(|why| why != first);
+        if cancellation.wait_for(other).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Whether the attempt is to stop.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancellation().is_some()
+    }
+
+    /// Why the attempt is to stop, if it is.
+    pub fn cancellation(&self) -> Option<Cancellation> {
+        self.0.cancellation.borrow().clone()
+    }
+}
+
+impl Input {
+    fn from_payload(payload: v1::Payload) -> Self {
+        let (data, type_url) = match payload.content {
+            Some(Content::Data(data)) => (data, String::new()),
+            Some(Content::Text(text)) => (text.into(), String::new()),
+            Some(Content::Any(any)) => (any.value.into(), any.type_url),
+            // The service sends JSON as bytes; this is for one that does not.
+            Some(Content::Json(value)) => (json_text(value).into(), String::new()),
+            None => (Bytes::new(), String::new()),
+        };
+        Self { content_type: payload.content_type, data, type_url }
+    }
+
+    /// The media type; empty if there is no input.
+    pub fn content_type(&self) -> &str {
+        &self.content_type
+    }
+
+    /// The exact bytes.
+    pub fn bytes(&self) -> &Bytes {
+        &self.data
+    }
+
+    /// The bytes as UTF-8.
+    pub fn text(&self) -> Result<&str, std::str::Utf8Error> {
+        std::str::from_utf8(&self.data)
+    }
+
+    /// The bytes as JSON.
+    pub fn json<'a, T: serde::Deserialize<'a>>(&'a self) -> Result<T, serde_json::Error> {
+        serde_json::from_slice(&self.data)
+    }
+
+    /// The protobuf message with its type, where the input is one.
+    pub fn any(&self) -> Option<Any> {
+        let typed = !self.type_url.is_empty();
+        typed.then(|| Any { type_url: self.type_url.clone(), value: self.data.to_vec() })
+    }
+}
+
+fn json_text(value: prost_types::Value) -> String {
+    fn convert(value: prost_types::Value) -> serde_json::Value {
+        use prost_types::value::Kind;
+        match value.kind {
+            None | Some(Kind::NullValue(_)) => serde_json::Value::Null,
+            Some(Kind::NumberValue(number)) => number.into(),
+            Some(Kind::StringValue(text)) => text.into(),
+            Some(Kind::BoolValue(flag)) => flag.into(),
+            Some(Kind::ListValue(list)) => list.values.into_iter().map(convert).collect(),
+            Some(Kind::StructValue(object)) => {
+                object.fields.into_iter().map(|(key, value)| (key, convert(value))).collect()
+            }
+        }
+    }
+    convert(value).to_string()
+}

@@ -1,0 +1,175 @@
+//! The library for people who write workers.
+//!
+//! ```no_run
+//! use longrun::client::Client;
+//! use longrun::worker::{Context, Failure, Outcome, Progress, Worker};
+//! use tokio_util::sync::CancellationToken;
+//!
+//! async fn shout(context: Context) -> Result<Outcome, Failure> {
+//!     context.progress(Progress::message("shouting"));
+//!     Ok(Outcome::text(context.input().text()?.to_uppercase()))
+//! }
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = Client::connect_lazy("http://127.0.0.1:7000")?;
+//! Worker::new(client).handler("shout", shout).run(CancellationToken::new()).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Owns the conversation with the service: sessions that outlive streams, heartbeats on the same
+//! stream as the work, reports that are sent until they are acknowledged, a stop that loses
+//! nothing. It must never touch the server's own types, and never runs more than it said.
+//!
+//! Execution is at least once: a handler may run again for an operation whose worker was lost.
+//! [`Context::attempt`] rises with every attempt and serves as a fencing token.
+//!
+//! Read next: `work` for what is decided, `session` for one stream's life, `command` for handlers
+//! that are programs.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use self::attempt::{Attempts, Handler};
+use self::drain::Drain;
+use self::progress::ProgressBoard;
+use self::report::Reports;
+use self::run::Runner;
+use self::work::Work;
+use crate::client::{Client, ClientError};
+
+mod attempt;
+pub mod command;
+mod context;
+mod drain;
+mod outcome;
+mod progress;
+mod report;
+mod run;
+mod session;
+mod work;
+
+pub use self::context::{CancelCause, Cancellation, Context, Input};
+pub use self::outcome::{Failure, Outcome, Problem};
+pub use self::progress::Progress;
+
+/// With what follows it, within the 10 s that service managers give a process to stop.
+const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
+/// Below the 4 MiB that gRPC servers take by default.
+const DEFAULT_MAX_REPORT_BYTES: usize = (4 << 20) - (64 << 10);
+/// Most attempts at once that the service takes.
+const MAX_CONCURRENCY: usize = 10_000;
+/// Log lines and endings between handlers and the stream. Few: each line may have 8 KiB.
+const EVENTS: usize = 64;
+
+/// A worker: handlers by kind, and how to run them.
+#[must_use = "a worker does nothing before `run`"]
+pub struct Worker {
+    client: Client,
+    worker_id: String,
+    handlers: HashMap<String, Handler>,
+    concurrency: usize,
+    drain_timeout: Duration,
+    max_report_bytes: usize,
+}
+
+/// Why a worker ended otherwise than by a clean stop.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// It serves no kinds.
+    #[error("the worker has no handlers")]
+    NoHandlers,
+    /// The service does not take this worker; trying again is of no use.
+    #[error("the service refused the worker: {0}")]
+    Refused(ClientError),
+    /// It stopped in time, but the service has not acknowledged everything: these attempts will be
+    /// run again once their leases are over.
+    #[error("stopped with {0} reports unacknowledged")]
+    Unacknowledged(usize),
+}
+
+impl Worker {
+    /// A worker of the service behind `client`, without handlers yet.
+    pub fn new(client: Client) -> Self {
+        Self {
+            client,
+            worker_id: default_worker_id(),
+            handlers: HashMap::new(),
+            concurrency: 1,
+            drain_timeout: DEFAULT_DRAIN_TIMEOUT,
+            max_report_bytes: DEFAULT_MAX_REPORT_BYTES,
+        }
+    }
+
+    /// The worker's name for itself, for people; host and process id by default.
+    pub fn worker_id(mut self, worker_id: impl Into<String>) -> Self {
+        self.worker_id = worker_id.into();
+        self
+    }
+
+    /// Serves a kind. A handler that panics has failed, retryably; the worker goes on.
+    pub fn handler<F, Fut>(mut self, kind: impl Into<String>, handler: F) -> Self
+    where
+        F: Fn(Context) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Outcome, Failure>> + Send + 'static,
+    {
+        let handler: Handler = Arc::new(move |context| handler(context).boxed());
+        self.handlers.insert(kind.into(), handler);
+        self
+    }
+
+    /// How many attempts run at once, all kinds together; 1 by default, at most 10,000.
+    pub fn concurrency(mut self, concurrency: usize) -> Self {
+        self.concurrency = concurrency.clamp(1, MAX_CONCURRENCY);
+        self
+    }
+
+    /// How long handlers may go on after `stop`; 8 s by default. What is left then is told to stop,
+    /// given back a second later, and a second after that the worker is gone.
+    pub fn drain_timeout(mut self, drain_timeout: Duration) -> Self {
+        self.drain_timeout = drain_timeout;
+        self
+    }
+
+    /// The largest report to send, by default a little below the 4 MiB of servers' default. An
+    /// outcome that is larger becomes a final failure, RESULT_TOO_LARGE.
+    pub fn max_report_bytes(mut self, max_report_bytes: usize) -> Self {
+        self.max_report_bytes = max_report_bytes;
+        self
+    }
+
+    /// Serves until `stop` is cancelled and the work is drained. Connects again, with its session,
+    /// whenever the connection is lost. When this future is dropped, every handler is.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), WorkerError> {
+        if self.handlers.is_empty() {
+            return Err(WorkerError::NoHandlers);
+        }
+        let mut kinds: Vec<String> = self.handlers.keys().cloned().collect();
+        kinds.sort_unstable();
+        let (events, happened) = mpsc::channel(EVENTS);
+        let board = Arc::new(ProgressBoard::default());
+        let attempts = Attempts::new(self.handlers, self.concurrency, Arc::clone(&board), events);
+        let reports = Reports::new(self.max_report_bytes);
+        let drain = Drain::new(stop, self.drain_timeout);
+        let runner = Runner {
+            client: self.client,
+            worker_id: self.worker_id,
+            kinds,
+            max_in_flight: i32::try_from(self.concurrency).unwrap_or(i32::MAX),
+            work: Work::new(attempts, reports, board, happened, drain),
+        };
+        runner.run().await
+    }
+}
+
+fn default_worker_id() -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let host: String = host.chars().filter(|c| matches!(c, '!'..='~')).take(200).collect();
+    format!("{host}-{}", std::process::id())
+}

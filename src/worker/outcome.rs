@@ -1,0 +1,255 @@
+//! What a handler answers: an outcome with its result, or a failure that says whether trying again
+//! is of use.
+
+use std::error::Error;
+use std::time::Duration;
+
+use bytes::Bytes;
+use prost_types::Any;
+use tonic::Code;
+
+use crate::proto::v1;
+
+/// Longest code that the service takes.
+const MAX_CODE_CHARS: usize = 128;
+/// Longest message that the service takes.
+const MAX_MESSAGE_BYTES: usize = 64 * 1024;
+/// Causes taken over from an error's sources: the service takes errors nested 8 deep.
+const MAX_SOURCES: usize = 7;
+
+/// How an attempt ended well: a result, warnings, and errors where it succeeded only in part.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    pub(super) result: Option<v1::Payload>,
+    pub(super) warnings: Vec<v1::Error>,
+    pub(super) errors: Vec<v1::Error>,
+}
+
+impl Outcome {
+    /// Without a result.
+    pub fn empty() -> Self {
+        Self::default()
+    }
+
+    /// With a text as the result.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self::payload("", v1::payload::Content::Text(text.into()))
+    }
+
+    /// With bytes of some media type as the result.
+    pub fn bytes(content_type: &str, data: impl Into<Bytes>) -> Self {
+        Self::payload(content_type, v1::payload::Content::Data(data.into()))
+    }
+
+    /// With a value as the result, in JSON. It is sent as bytes, so that no number loses precision.
+    pub fn json(value: &impl serde::Serialize) -> Result<Self, serde_json::Error> {
+        Ok(Self::bytes("application/json", serde_json::to_vec(value)?))
+    }
+
+    /// With a protobuf message and its type as the result.
+    pub fn any(message: Any) -> Self {
+        Self::payload("", v1::payload::Content::Any(message))
+    }
+
+    /// The same with a warning.
+    pub fn with_warning(mut self, warning: Problem) -> Self {
+        self.warnings.push(warning.0);
+        self
+    }
+
+    /// The same with an error beside the result, which makes it a partial success.
+    pub fn with_error(mut self, error: Problem) -> Self {
+        self.errors.push(error.0);
+        self
+    }
+
+    fn payload(content_type: &str, content: v1::payload::Content) -> Self {
+        let result = v1::Payload {
+            content_type: content_type.to_owned(),
+            content: Some(content),
+            ..v1::Payload::default()
+        };
+        Self { result: Some(result), ..Self::default() }
+    }
+}
+
+/// What went wrong or was noticed: the application's own code, a message for people, more facts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Problem(v1::Error);
+
+impl Problem {
+    /// A problem with the application's own code, e.g. `DeviceNotExists`. What is longer than the
+    /// service takes is cut.
+    pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
+        let code: String = code.into().chars().take(MAX_CODE_CHARS).collect();
+        let mut message = message.into();
+        cut(&mut message, MAX_MESSAGE_BYTES);
+        Self(v1::Error {
+            code: if code.is_empty() { "ERROR".to_owned() } else { code },
+            message,
+            ..v1::Error::default()
+        })
+    }
+
+    /// The same with a canonical status code; UNKNOWN where none is given.
+    pub fn with_status_code(mut self, code: Code) -> Self {
+        self.0.status_code = code.into();
+        self
+    }
+
+    /// The same with one more fact.
+    pub fn with_metadata(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.0.metadata.insert(key.into(), value.into());
+        self
+    }
+
+    /// The same with a problem behind it.
+    pub fn with_cause(mut self, cause: Self) -> Self {
+        self.0.causes.push(cause.0);
+        self
+    }
+
+    /// An error and its sources, the message being complete by itself.
+    fn from_error(error: &(dyn Error + 'static)) -> Self {
+        let chain: Vec<String> =
+            std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| (*error).source())
+                .take(MAX_SOURCES + 1)
+                .map(ToString::to_string)
+                .collect();
+        let causes = chain.iter().skip(1).rev().fold(None, |inner: Option<Self>, message| {
+            let cause = Self::new("CAUSE", message);
+            Some(inner.into_iter().fold(cause, Self::with_cause))
+        });
+        let problem = Self::new("HANDLER_ERROR", chain.join(": "));
+        causes.into_iter().fold(problem, Self::with_cause)
+    }
+}
+
+/// How an attempt failed. Retryable unless it says otherwise: the submission's retry policy decides
+/// when, and how often at most.
+///
+/// Any error becomes a retryable failure by `?`; `anyhow` errors and boxed ones by
+/// [`Failure::from_boxed`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Failure {
+    /// Boxed, so that a handler's `Result` stays small.
+    pub(super) error: Box<v1::Error>,
+    pub(super) permanent: bool,
+    pub(super) retry_delay: Option<Duration>,
+}
+
+impl Failure {
+    /// A failure after which another attempt may do better.
+    pub fn retryable(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::from_problem(Problem::new(code, message))
+    }
+
+    /// A final failure: trying again is of no use.
+    pub fn permanent(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { permanent: true, ..Self::retryable(code, message) }
+    }
+
+    /// A retryable failure from a problem built in full.
+    pub fn from_problem(problem: Problem) -> Self {
+        Self { error: Box::new(problem.0), permanent: false, retry_delay: None }
+    }
+
+    /// A retryable failure from a boxed error, or from anything that becomes one, as `anyhow`
+    /// errors do.
+    pub fn from_boxed(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        let error: Box<dyn Error + Send + Sync> = error.into();
+        Self::from_problem(Problem::from_error(&*error))
+    }
+
+    /// The same, final: trying again is of no use.
+    pub fn into_permanent(mut self) -> Self {
+        self.permanent = true;
+        self
+    }
+
+    /// The same, to be tried again after `delay` in place of the retry policy's backoff.
+    pub fn with_retry_delay(mut self, delay: Duration) -> Self {
+        self.retry_delay = Some(delay);
+        self
+    }
+
+    /// The same with a canonical status code.
+    pub fn with_status_code(mut self, code: Code) -> Self {
+        self.error.status_code = code.into();
+        self
+    }
+
+    /// The same with one more fact.
+    pub fn with_metadata(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.error.metadata.insert(key.into(), value.into());
+        self
+    }
+
+    /// The same with a problem behind it.
+    pub fn with_cause(mut self, cause: Problem) -> Self {
+        self.error.causes.push(cause.0);
+        self
+    }
+
+    /// The code.
+    pub fn code(&self) -> &str {
+        &self.error.code
+    }
+
+    /// The message.
+    pub fn message(&self) -> &str {
+        &self.error.message
+    }
+
+    /// Whether trying again is of no use.
+    pub fn is_permanent(&self) -> bool {
+        self.permanent
+    }
+}
+
+// `Failure` is no `Error` itself, which is what lets every error become one.
+impl<E: Error + Send + Sync + 'static> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::from_problem(Problem::from_error(&error))
+    }
+}
+
+/// Cuts `text` to at most `limit` bytes, at a character's boundary.
+pub(super) fn cut(text: &mut String, limit: usize) {
+    let mut end = limit.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the upload failed")]
+    struct Upload(#[source] std::io::Error);
+
+    #[test]
+    fn an_error_becomes_a_retryable_failure_with_its_sources() {
+        fn handler() -> Result<(), Failure> {
+            Err(Upload(std::io::Error::other("disk full")))?
+        }
+        let failure = handler().unwrap_err();
+        assert!(!failure.is_permanent());
+        assert_eq!(failure.code(), "HANDLER_ERROR");
+        assert_eq!(failure.message(), "the upload failed: disk full");
+        assert_eq!(failure.error.causes[0].message, "disk full");
+        assert!(failure.error.causes[0].causes.is_empty());
+        let boxed = Failure::from_boxed(anyhow::anyhow!("inner").context("outer"));
+        assert_eq!(boxed.message(), "outer: inner");
+    }
+
+    #[test]
+    fn what_is_too_long_is_cut_between_characters() {
+        let problem = Problem::new("x".repeat(500), "é".repeat(MAX_MESSAGE_BYTES));
+        assert_eq!(problem.0.code.len(), MAX_CODE_CHARS);
+        assert_eq!(problem.0.message.len(), MAX_MESSAGE_BYTES);
+    }
+}

@@ -1,0 +1,110 @@
+//! How far attempts have come: the latest report of each wins, nothing queues up.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::attempt::AttemptKey;
+use super::outcome::cut;
+use crate::proto::v1;
+
+/// Longest message that the service takes.
+const MAX_MESSAGE_CHARS: usize = 1_000;
+
+/// How far the work has come. Every part is optional.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Progress {
+    percent: Option<f64>,
+    units: Option<(i64, i64)>,
+    done_units: Option<i64>,
+    message: String,
+}
+
+impl Progress {
+    /// A percentage, taken into the range from 0 to 100.
+    pub fn percent(percent: f64) -> Self {
+        let percent = percent.is_finite().then(|| percent.clamp(0.0, 100.0));
+        Self { percent, ..Self::default() }
+    }
+
+    /// Units of work done, of so many in all.
+    pub fn units(done: i64, total: i64) -> Self {
+        Self { units: Some((done.max(0), total.max(0))), ..Self::default() }
+    }
+
+    /// Units of work done, where nobody knows how many there are.
+    pub fn done(done: i64) -> Self {
+        Self { done_units: Some(done.max(0)), ..Self::default() }
+    }
+
+    /// What is being done, for people.
+    pub fn message(message: impl Into<String>) -> Self {
+        Self::default().with_message(message)
+    }
+
+    /// The same with a percentage.
+    pub fn with_percent(self, percent: f64) -> Self {
+        Self { percent: Self::percent(percent).percent, ..self }
+    }
+
+    /// The same with a message; more than 1,000 characters are cut.
+    pub fn with_message(mut self, message: impl Into<String>) -> Self {
+        self.message = message.into();
+        if let Some((end, _)) = self.message.char_indices().nth(MAX_MESSAGE_CHARS) {
+            cut(&mut self.message, end);
+        }
+        self
+    }
+
+    pub(super) fn into_proto(self) -> v1::Progress {
+        v1::Progress {
+            percent: self.percent,
+            done_units: self.units.map(|(done, _)| done).or(self.done_units),
+            total_units: self.units.map(|(_, total)| total),
+            message: self.message,
+            update_time: None,
+        }
+    }
+}
+
+/// The progress that has not been sent yet: at most one report per attempt.
+#[derive(Debug, Default)]
+pub(super) struct ProgressBoard {
+    latest: Mutex<HashMap<AttemptKey, v1::Progress>>,
+    changed: Notify,
+}
+
+impl ProgressBoard {
+    /// Replaces what the attempt reported before.
+    pub(super) fn put(&self, key: &AttemptKey, progress: v1::Progress) {
+        self.lock().insert(key.clone(), progress);
+        self.changed.notify_one();
+    }
+
+    /// Puts back a report that may have been lost on its way, unless there is a newer one.
+    pub(super) fn put_back(&self, key: &AttemptKey, progress: v1::Progress) {
+        self.lock().entry(key.clone()).or_insert(progress);
+        self.changed.notify_one();
+    }
+
+    /// Waits until something was put.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Takes one attempt's report.
+    pub(super) fn take(&self, key: &AttemptKey) -> Option<v1::Progress> {
+        self.lock().remove(key)
+    }
+
+    /// Takes every report.
+    pub(super) fn take_all(&self) -> HashMap<AttemptKey, v1::Progress> {
+        std::mem::take(&mut *self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<AttemptKey, v1::Progress>> {
+        // A map of whole reports is sound whatever panicked while it was held.
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

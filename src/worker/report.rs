@@ -1,0 +1,268 @@
+//! Reports on their way: kept until the server has acknowledged them, sent again on the next
+//! stream if it has not, in the order in which they were made.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use prost::Message as _;
+use tokio::time::Instant;
+use tonic::Code;
+
+use super::attempt::AttemptKey;
+use super::outcome::{Failure, Outcome};
+use crate::proto::v1;
+use crate::proto::v1::work_request::Message;
+
+/// How long to wait before a report that the server could not take is sent again.
+const RESEND_DELAY: Duration = Duration::from_millis(500);
+/// What a log line costs beyond its text, so that empty lines are bounded as well.
+const LINE_COST: usize = 32;
+/// Most log lines on their way, in bytes; past it handlers that log wait.
+const LOG_BUDGET: usize = 1 << 20;
+/// Most lines in one report, and most bytes, well within what the server takes.
+const MAX_BATCH_LINES: usize = 500;
+const MAX_BATCH_BYTES: usize = 128 * 1024;
+
+/// What is reported of an attempt.
+#[derive(Clone, Debug)]
+pub(super) enum Report {
+    /// Lines for the history.
+    Log(Vec<String>),
+    /// It succeeded.
+    Complete(Outcome),
+    /// It failed.
+    Fail(Failure),
+    /// It is given back.
+    Release,
+}
+
+#[derive(Debug)]
+struct Pending {
+    key: AttemptKey,
+    report: Report,
+    /// Stands for a report that was refused or too large: if this is refused too, so be it.
+    stand_in: bool,
+}
+
+/// The lines of one attempt that wait to be reported together.
+#[derive(Debug, Default)]
+struct Batch {
+    lines: Vec<String>,
+    bytes: usize,
+}
+
+/// The reports that the server has not acknowledged yet.
+#[derive(Debug)]
+pub(super) struct Reports {
+    last_id: i64,
+    max_bytes: usize,
+    unacked: BTreeMap<i64, Pending>,
+    unsent: VecDeque<i64>,
+    later: BTreeSet<(Instant, i64)>,
+    batches: BTreeMap<AttemptKey, Batch>,
+    log_bytes: usize,
+}
+
+impl Reports {
+    /// No reports yet; none larger than `max_bytes` is ever sent.
+    pub(super) fn new(max_bytes: usize) -> Self {
+        Self {
+            last_id: 0,
+            max_bytes,
+            unacked: BTreeMap::new(),
+            unsent: VecDeque::new(),
+            later: BTreeSet::new(),
+            batches: BTreeMap::new(),
+            log_bytes: 0,
+        }
+    }
+
+    /// Whether more lines can be taken.
+    pub(super) fn has_room(&self) -> bool {
+        self.log_bytes < LOG_BUDGET
+    }
+
+    /// How many reports are not acknowledged.
+    pub(super) fn unacked(&self) -> usize {
+        self.unacked.len()
+    }
+
+    /// The attempts whose end is not acknowledged.
+    pub(super) fn ended_keys(&self) -> impl Iterator<Item = &AttemptKey> {
+        let ends = self.unacked.values().filter(|one| !matches!(one.report, Report::Log(_)));
+        ends.map(|one| &one.key)
+    }
+
+    /// Takes a line, to be reported with others of its attempt.
+    pub(super) fn log(&mut self, key: &AttemptKey, line: String) {
+        let cost = line.len() + LINE_COST;
+        self.log_bytes += cost;
+        let batch = self.batches.entry(key.clone()).or_default();
+        batch.bytes += cost;
+        batch.lines.push(line);
+        if batch.lines.len() >= MAX_BATCH_LINES || batch.bytes >= MAX_BATCH_BYTES {
+            self.flush_of(key);
+        }
+    }
+
+    /// Makes reports of the lines that wait.
+    pub(super) fn flush(&mut self) {
+        for (key, batch) in std::mem::take(&mut self.batches) {
+            self.add(key, Report::Log(batch.lines), false);
+        }
+    }
+
+    /// Reports an attempt's end, behind the lines that it logged.
+    pub(super) fn end(&mut self, key: AttemptKey, report: Report) {
+        self.flush_of(&key);
+        self.add(key, report, false);
+    }
+
+    /// The next report to send.
+    pub(super) fn next(&mut self) -> Option<Message> {
+        while let Some(id) = self.unsent.pop_front() {
+            if let Some(pending) = self.unacked.get(&id) {
+                return Some(message(id, pending));
+            }
+        }
+        None
+    }
+
+    /// Whether there is a report to send.
+    pub(super) fn has_unsent(&self) -> bool {
+        !self.unsent.is_empty()
+    }
+
+    /// On a new stream everything that was not acknowledged is sent again.
+    pub(super) fn resend_all(&mut self) {
+        self.later.clear();
+        self.unsent = self.unacked.keys().copied().collect();
+    }
+
+    /// When the next report that could not be taken is to be sent again.
+    pub(super) fn resend_at(&self) -> Option<Instant> {
+        self.later.first().map(|(at, _)| *at)
+    }
+
+    /// Lines up the reports whose time to be sent again has come.
+    pub(super) fn resend_due(&mut self, now: Instant) {
+        while let Some((at, id)) = self.later.first().copied().filter(|(at, _)| *at <= now) {
+            self.later.remove(&(at, id));
+            self.unsent.push_back(id);
+        }
+    }
+
+    /// Takes the server's answer to a report.
+    pub(super) fn answered(&mut self, id: i64, error: Option<v1::RequestError>, now: Instant) {
+        let code = error.as_ref().map(|error| Code::from_i32(error.status_code));
+        if code == Some(Code::Unavailable) {
+            if self.unacked.contains_key(&id) {
+                self.later.insert((now + RESEND_DELAY, id));
+            }
+            return;
+        }
+        let Some(pending) = self.take(id) else { return };
+        let (Some(code), Some(error)) = (code, error) else { return };
+        tracing::warn!(
+            operation.name = &*pending.key.operation,
+            attempt = pending.key.attempt,
+            code = ?code,
+            reason = error.reason,
+            "report refused: {}",
+            error.message
+        );
+        // The attempt is still current, only the report is not acceptable. Without another one the
+        // operation would stay RUNNING for as long as this worker lives.
+        let unacceptable =
+            matches!(code, Code::InvalidArgument | Code::ResourceExhausted | Code::OutOfRange);
+        if unacceptable && !pending.stand_in {
+            self.stand_in(&pending, "REPORT_REFUSED", &error.message);
+        }
+    }
+
+    /// Forgets everything about an attempt.
+    pub(super) fn forget(&mut self, key: &AttemptKey) {
+        self.flush_of(key);
+        let ids = self.unacked.iter().filter(|(_, one)| one.key == *key).map(|(id, _)| *id);
+        for id in ids.collect::<Vec<_>>() {
+            self.take(id);
+        }
+    }
+
+    /// Forgets everything.
+    pub(super) fn forget_all(&mut self) {
+        *self = Self { last_id: self.last_id, ..Self::new(self.max_bytes) };
+    }
+
+    fn flush_of(&mut self, key: &AttemptKey) {
+        if let Some(batch) = self.batches.remove(key) {
+            self.add(key.clone(), Report::Log(batch.lines), false);
+        }
+    }
+
+    fn add(&mut self, key: AttemptKey, report: Report, stand_in: bool) {
+        self.last_id += 1;
+        let pending = Pending { key, report, stand_in };
+        let bounded = stand_in || matches!(pending.report, Report::Log(_));
+        let size = if bounded { 0 } else { encoded_len(message(self.last_id, &pending)) };
+        // Sent all the same it would end the stream, and the next one, and the next.
+        if size > self.max_bytes {
+            let limit = self.max_bytes;
+            let why = format!("the report has {size} bytes, more than the worker's {limit}");
+            return self.stand_in(&pending, "RESULT_TOO_LARGE", &why);
+        }
+        self.unacked.insert(self.last_id, pending);
+        self.unsent.push_back(self.last_id);
+    }
+
+    /// A final failure in place of a report that cannot be delivered. Lines have none, and a release
+    /// has nothing in it to be refused.
+    fn stand_in(&mut self, pending: &Pending, code: &str, why: &str) {
+        match &pending.report {
+            Report::Log(_) | Report::Release => {}
+            Report::Complete(_) => {
+                let failure = Failure::permanent(code, why);
+                self.add(pending.key.clone(), Report::Fail(failure), true);
+            }
+            Report::Fail(refused) => {
+                let mut message = refused.message().to_owned();
+                super::outcome::cut(&mut message, 1_024);
+                let failure = Failure::permanent(refused.code(), message);
+                let failure = failure.with_metadata("report_refused", why);
+                let failure = Failure { permanent: refused.permanent, ..failure };
+                self.add(pending.key.clone(), Report::Fail(failure), true);
+            }
+        }
+    }
+
+    fn take(&mut self, id: i64) -> Option<Pending> {
+        let pending = self.unacked.remove(&id)?;
+        if let Report::Log(lines) = &pending.report {
+            let cost: usize = lines.iter().map(|line| line.len() + LINE_COST).sum();
+            self.log_bytes = self.log_bytes.saturating_sub(cost);
+        }
+        Some(pending)
+    }
+}
+
+fn message(report_id: i64, pending: &Pending) -> Message {
+    let attempt = Some(v1::AttemptRef::from(&pending.key));
+    match pending.report.clone() {
+        Report::Log(lines) => Message::Log(v1::ReportLog { attempt, report_id, lines }),
+        Report::Complete(Outcome { result, warnings, errors }) => {
+            Message::Complete(v1::Complete { attempt, report_id, result, warnings, errors })
+        }
+        Report::Fail(Failure { error, permanent, retry_delay }) => Message::Fail(v1::Fail {
+            attempt,
+            report_id,
+            error: Some(*error),
+            r#final: permanent,
+            retry_delay: retry_delay.and_then(|delay| delay.try_into().ok()),
+        }),
+        Report::Release => Message::Release(v1::Release { attempt, report_id }),
+    }
+}
+
+fn encoded_len(message: Message) -> usize {
+    v1::WorkRequest { message: Some(message) }.encoded_len()
+}

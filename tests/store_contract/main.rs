@@ -1,0 +1,56 @@
+//! What every store must do. Each function of the suite is given an empty store; another
+//! implementation is one more line in [`suite`].
+
+#[path = "../generate/mod.rs"]
+mod generate;
+
+mod commits;
+mod history;
+mod lists;
+mod measure;
+mod sqlite;
+mod support;
+
+use support::open_sqlite;
+
+/// Makes a test of every function of the suite for every store.
+macro_rules! suite {
+    ($($store:ident: $open:expr => [$($module:ident :: $test:ident),* $(,)?];)*) => {
+        $(mod $store {
+            $(#[tokio::test]
+            async fn $test() {
+                let opened = $open;
+                crate::$module::$test(&*opened.store).await;
+                opened.store.close().await;
+            })*
+        })*
+    };
+}
+
+macro_rules! stores {
+    ($($store:ident: $open:expr;)*) => {
+        suite! { $($store: $open => [
+            commits::a_new_operation_is_found_by_id_and_by_key,
+            commits::a_known_id_or_key_is_a_conflict_and_nothing_is_written,
+            commits::a_write_replaces_only_the_revision_that_it_expects,
+            commits::a_batch_is_written_whole_or_not_at_all,
+            commits::payloads_small_and_large_come_back,
+            commits::a_removal_leaves_nothing_and_frees_the_key,
+            commits::wake_times_come_earliest_first,
+            commits::what_is_unfinished_is_told_in_pages,
+            commits::a_closed_store_refuses_and_closing_twice_is_fine,
+            history::transitions_and_lines_come_in_order_and_in_pages,
+            history::lines_are_trimmed_and_the_book_goes_on,
+            history::lines_are_refused_under_another_revision,
+            lists::pages_are_in_order_and_complete_in_every_order,
+            lists::pages_hold_still_while_operations_come_and_go,
+            lists::a_list_is_of_one_tenant,
+            lists::lists_agree_with_the_filter_whatever_it_is,
+            lists::the_longest_filters_are_understood,
+        ];)* }
+    };
+}
+
+stores! {
+    on_sqlite: crate::open_sqlite();
+}

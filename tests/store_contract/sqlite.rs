@@ -1,0 +1,133 @@
+//! What only the SQLite store does: the file it lives in.
+
+use std::fs;
+use std::path::Path;
+
+use longrun::store::sqlite::{SqliteOptions, SqliteStore};
+use longrun::store::{OpenError, Store as _};
+
+use crate::support::*;
+
+fn open(path: &Path) -> Result<SqliteStore, OpenError> {
+    SqliteStore::open(path, &SqliteOptions::default())
+}
+
+fn refusal(path: &Path) -> OpenError {
+    open(path).err().expect("it should not open")
+}
+
+#[tokio::test]
+async fn everything_is_there_after_closing_and_after_dropping() {
+    let (_directory, path) = directory();
+    let store = open(&path).unwrap();
+    let first = stored(&store, with_key(submission(1), "order-1")).await;
+    store.close().await;
+    assert!(!path.with_extension("db-wal").exists(), "closing folds the log into the file");
+    drop(store);
+    let store = open(&path).unwrap();
+    assert_eq!(load(&store, id(1)).await, Some(first));
+    let second = stored(&store, submission(2)).await;
+    drop(store);
+    let store = open(&path).unwrap();
+    assert_eq!(load(&store, id(2)).await, Some(second));
+}
+
+/// Files as a killed process leaves them: the log not folded, the lock file there.
+#[tokio::test]
+async fn what_was_committed_survives_a_kill() {
+    let (_directory, path) = directory();
+    let store = open(&path).unwrap();
+    let first = stored(&store, submission(1)).await;
+    let (_other, copy) = directory();
+    for name in ["longrun.db", "longrun.db-wal", "longrun.db.lock"] {
+        fs::copy(path.with_file_name(name), copy.with_file_name(name)).unwrap();
+    }
+    let survivor = open(&copy).unwrap();
+    assert_eq!(load(&survivor, id(1)).await, Some(first));
+}
+
+#[tokio::test]
+async fn one_file_has_one_server() {
+    let (_directory, path) = directory();
+    let store = open(&path).unwrap();
+    assert!(matches!(refusal(&path), OpenError::InUse { .. }));
+    store.close().await;
+    open(&path).unwrap();
+}
+
+#[test]
+fn missing_directories_are_made() {
+    let (_directory, path) = directory();
+    let path = path.with_file_name("a").join("b").join("longrun.db");
+    open(&path).unwrap();
+    assert!(path.exists());
+}
+
+#[test]
+fn a_path_that_cannot_be_opened_is_named() {
+    let (_directory, path) = directory();
+    fs::write(&path, "").unwrap();
+    let error = refusal(&path.join("longrun.db"));
+    assert!(matches!(&error, OpenError::Failed { .. }), "{error:?}");
+    assert!(error.to_string().contains("longrun.db"), "{error}");
+    let (directory, _) = directory();
+    assert!(matches!(refusal(directory.path()), OpenError::Failed { .. }));
+}
+
+#[test]
+fn foreign_files_are_refused_and_untouched() {
+    let (_directory, path) = directory();
+    fs::write(&path, "dear diary").unwrap();
+    assert!(matches!(refusal(&path), OpenError::NotAStore { .. }));
+    assert_eq!(fs::read(&path).unwrap(), b"dear diary");
+
+    let (_directory, path) = directory();
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other.execute_batch("CREATE TABLE diary (page TEXT)").unwrap();
+    drop(other);
+    let before = fs::read(&path).unwrap();
+    assert!(matches!(refusal(&path), OpenError::NotAStore { .. }));
+    assert_eq!(fs::read(&path).unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused_and_untouched() {
+    let (_directory, path) = directory();
+    let store = open(&path).unwrap();
+    stored(&store, submission(1)).await;
+    store.close().await;
+    let newer = rusqlite::Connection::open(&path).unwrap();
+    newer.pragma_update(None, "user_version", 99).unwrap();
+    drop(newer);
+    let before = fs::read(&path).unwrap();
+    assert!(matches!(refusal(&path), OpenError::NewerSchema { found: 99, known: 1, .. }));
+    assert_eq!(fs::read(&path).unwrap(), before);
+}
+
+/// The newer version is in the log only, because its process was killed.
+#[tokio::test]
+async fn a_newer_schema_in_the_log_is_refused_and_untouched() {
+    let (_directory, path) = directory();
+    drop(open(&path).unwrap());
+    let newer = rusqlite::Connection::open(&path).unwrap();
+    newer.pragma_update(None, "user_version", 99).unwrap();
+    let (_other, copy) = directory();
+    for name in ["longrun.db", "longrun.db-wal"] {
+        fs::copy(path.with_file_name(name), copy.with_file_name(name)).unwrap();
+    }
+    let files = ["longrun.db", "longrun.db-wal"].map(|name| copy.with_file_name(name));
+    let before = files.clone().map(|file| fs::read(file).unwrap());
+    assert!(matches!(refusal(&copy), OpenError::NewerSchema { found: 99, known: 1, .. }));
+    assert_eq!(files.map(|file| fs::read(file).unwrap()), before);
+}
+
+/// A name that means something else to SQLite is a file's name here.
+#[test]
+fn names_are_the_names_of_files() {
+    let (_directory, path) = directory();
+    for name in [":memory:", "file:x?mode=memory"] {
+        let path = path.with_file_name(name);
+        drop(open(&path).unwrap());
+        assert!(path.exists(), "{name}");
+    }
+}
