@@ -14,8 +14,8 @@
 //!
 //! A change always takes the same road: decode, check the caller, load, decide, commit, publish.
 //! Nothing lower down calls upward. The modules in reading order: [`operation`], [`store`],
-//! [`engine`], [`service`], [`wire`], [`grpc`], [`server`]; and, for those on the other side
-//! of the wire, [`client`] and [`worker`]. `ARCHITECTURE.md` has the whole picture.
+//! [`engine`], [`service`], [`wire`], [`grpc`], [`http`], [`server`]; and, for those on the
+//! other side of the wire, [`client`] and [`worker`]. `ARCHITECTURE.md` has the whole picture.
 
 #![warn(missing_docs, unreachable_pub)]
 #![warn(clippy::disallowed_methods, clippy::print_stderr, clippy::print_stdout)]

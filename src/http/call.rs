@@ -125,8 +125,8 @@ impl Call {
     /// The media type of the body, verbatim; empty if there is none.
     pub(super) fn content_type(&self) -> Result<&str, ServiceError> {
         let Some(field) = self.parts.headers.get(CONTENT_TYPE) else { return Ok("") };
-        let text = field.to_str().ok().filter(|text| text.len() <= 255);
-        let rule = "must be a media type of at most 255 ASCII characters";
+        let text = field.to_str().ok().filter(|text| text.len() <= 255 && !text.contains('\t'));
+        let rule = "must be at most 255 printable ASCII characters";
         text.ok_or_else(|| ServiceError::invalid_field("Content-Type", rule))
     }
 

@@ -41,6 +41,9 @@ pub(super) fn whole_seconds(duration: Duration) -> u64 {
     rounded.max(1)
 }
 
+/// What a wait of more seconds than a number holds is taken for: past every maximum.
+const LONGEST_WAIT: u64 = u32::MAX as u64;
+
 /// What a request prefers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Preferences {
@@ -65,7 +68,7 @@ impl Preferences {
                     "respond-async" => found.respond_async = true,
                     "wait" if found.wait.is_none() && digits(value) => {
                         // More digits than a number holds is long enough in any case.
-                        let seconds = value.parse().unwrap_or(u64::from(u32::MAX));
+                        let seconds = value.parse().unwrap_or(LONGEST_WAIT);
                         found.wait = Some(Duration::from_secs(seconds));
                     }
                     _ => {}
@@ -181,7 +184,7 @@ mod tests {
             (&["foo=\"a, respond-async, wait=4\""], false, None),
             (&["foo=\"a\\\", wait=4\", wait=6"], false, Some(6)),
             (&["return=minimal,,;wait=1"], false, None),
-            (&["wait=99999999999999999999999"], false, Some(u64::from(u32::MAX))),
+            (&["wait=99999999999999999999999"], false, Some(LONGEST_WAIT)),
         ];
         for (fields, respond_async, wait) in cases {
             let found = Preferences::parse(&headers(&PREFER, fields));

@@ -17,7 +17,10 @@ use crate::service::{Reason, ServiceError};
 /// A problem document. As a response it is a mark without a body, which [`render`] fills in: only there is it
 /// known which request it was.
 #[derive(Clone, Debug)]
-pub(super) struct Problem {
+pub(super) struct Problem(Box<Content>);
+
+#[derive(Clone, Debug)]
+struct Content {
     status: StatusCode,
     headers: HeaderMap,
     members: Map<String, Value>,
@@ -35,11 +38,11 @@ impl Problem {
         ];
         let members = members.map(|(name, value)| (name.to_owned(), value)).into_iter().collect();
         let source = (ERROR_SOURCE.clone(), HeaderValue::from_static(source));
-        Self { status, headers: [source].into_iter().collect(), members }
+        Self(Box::new(Content { status, headers: [source].into_iter().collect(), members }))
     }
 
     fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.members.insert(name.to_owned(), value.into());
+        self.0.members.insert(name.to_owned(), value.into());
         self
     }
 
@@ -53,7 +56,7 @@ impl Problem {
         let message = format!("{method} is not possible here");
         let mut problem = Self::from(ServiceError::new(Reason::MethodNotAllowed, message));
         if !allowed.is_empty() {
-            problem.headers.insert(ALLOW, HeaderValue::from_static(allowed));
+            problem.0.headers.insert(ALLOW, HeaderValue::from_static(allowed));
         }
         problem
     }
@@ -72,7 +75,7 @@ impl Problem {
             .with("operation", operation.name.as_str());
         // The rest under the names of the proto: code, message, statusCode, metadata, causes, source.
         if let Ok(Value::Object(members)) = to_value(&error) {
-            problem.members.extend(members);
+            problem.0.members.extend(members);
         }
         problem
     }
@@ -92,10 +95,10 @@ impl From<ServiceError> for Problem {
         }
         for (name, value) in metadata {
             // What every problem has is not to be replaced.
-            problem.members.entry(name).or_insert_with(|| value.into());
+            problem.0.members.entry(name).or_insert_with(|| value.into());
         }
         if let Some(delay) = retry_after {
-            problem.headers.insert(RETRY_AFTER, whole_seconds(delay).into());
+            problem.0.headers.insert(RETRY_AFTER, whole_seconds(delay).into());
         }
         problem
     }
@@ -119,7 +122,7 @@ impl From<JsonError> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut response = self.status.into_response();
+        let mut response = self.0.status.into_response();
         response.extensions_mut().insert(self);
         response
     }
@@ -128,21 +131,13 @@ impl IntoResponse for Problem {
 /// Gives the response its document if it is a problem.
 pub(super) fn render(response: &mut Response, method: &Method, path: &str) {
     let Some(problem) = response.extensions_mut().remove::<Problem>() else { return };
-    let document = Value::Object(problem.with_instance(path, response.headers_mut()));
-    let text = format!("{document}\n");
+    let problem = problem.with("instance", path);
+    let text = format!("{}\n", Value::Object(problem.0.members));
     let headers = response.headers_mut();
+    headers.extend(problem.0.headers);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     headers.insert(CONTENT_LENGTH, text.len().into());
     *response.body_mut() = if method == Method::HEAD { Body::empty() } else { Body::from(text) };
-}
-
-impl Problem {
-    fn with_instance(self, path: &str, headers: &mut HeaderMap) -> Map<String, Value> {
-        headers.extend(self.headers);
-        let mut members = self.members;
-        members.insert("instance".to_owned(), path.into());
-        members
-    }
 }
 
 /// The HTTP status of a canonical gRPC code, as Google's client libraries pair them.

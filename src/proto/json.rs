@@ -186,7 +186,9 @@ fn single_value(value: &Reflected, kind: &Kind, any_depth: usize) -> Result<Valu
         Reflected::I64(value) => Value::String(value.to_string()),
         Reflected::U64(value) => Value::String(value.to_string()),
         // By way of text: the double nearest to 0.1 is not the float nearest to it.
-        Reflected::F32(value) => number(value.to_string().parse().unwrap_or(f64::from(*value))),
+        Reflected::F32(value) => {
+            number(value.to_string().parse().unwrap_or_else(|_| f64::from(*value)))
+        }
         Reflected::F64(value) => number(*value),
         Reflected::String(value) => Value::String(value.clone()),
         Reflected::Bytes(value) => Value::String(STANDARD.encode(value)),

@@ -1,177 +1,12 @@
-//! HTTP as its clients see it: a router over a real engine and store, driven request by request.
+//! Operations from submission to their end.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::Body;
-use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode};
-use longrun::engine::{Engine, EngineConfig, ManualClock, ToWorker, WorkerHello};
-use longrun::http::{HttpOptions, router};
-use longrun::operation::{
-    Attempt, ErrorSource, Kind, OperationError, OperationId, Payload, PayloadForm, TenantId,
-    Timestamp, WorkerId,
-};
-use longrun::service::{Caller, Limits, Report, Service, WorkerSession};
-use longrun::store::sqlite::{SqliteOptions, SqliteStore};
-use serde_json::{Value, json};
-use tempfile::TempDir;
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
-use tonic::codegen::Service as _;
+use longrun::operation::OperationError;
+use longrun::service::Report;
+use serde_json::json;
 
-struct Server {
-    router: Router,
-    service: Service,
-    clock: Arc<ManualClock>,
-    _directory: TempDir,
-}
-
-struct Answer {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Bytes,
-}
-
-impl Answer {
-    #[track_caller]
-    fn expect(self, status: u16) -> Self {
-        let text = String::from_utf8_lossy(&self.body);
-        assert_eq!(self.status.as_u16(), status, "{text}");
-        self
-    }
-
-    #[track_caller]
-    fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).expect("a JSON body")
-    }
-
-    #[track_caller]
-    fn problem(self, status: u16, reason: &str) -> Value {
-        let answer = self.expect(status);
-        assert_eq!(answer.header("content-type"), "application/problem+json");
-        assert_eq!(answer.header("cache-control"), "no-store");
-        let problem = answer.json();
-        assert_eq!(problem["reason"], reason, "{problem}");
-        assert_eq!(problem["status"], status);
-        problem
-    }
-
-    fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().expect("a text"))
-    }
-
-    /// The path of `Location`.
-    #[track_caller]
-    fn location(&self) -> String {
-        let path = self.header("location").strip_prefix("http://lro.test");
-        path.expect("a location here").to_owned()
-    }
-}
-
-impl Server {
-    async fn start() -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
-        let path = directory.path().join("longrun.db");
-        let store = SqliteStore::open(&path, &SqliteOptions::default()).expect("a store");
-        let clock = Arc::new(ManualClock::new(Timestamp::from_micros(1_767_225_600_000_000)));
-        let engine = Engine::open(Arc::new(store), clock.clone(), EngineConfig::default());
-        let (engine, task) = engine.await.expect("an engine");
-        tokio::spawn(task.run(CancellationToken::new()));
-        let limits = Limits { max_payload_bytes: 1_000, ..Limits::default() };
-        let service = Service::new(engine, limits, CancellationToken::new());
-        let router = router(service.clone(), HttpOptions::default());
-        Self { router, service, clock, _directory: directory }
-    }
-
-    async fn send(&self, request: Request<Body>) -> Answer {
-        let Ok(response) = self.router.clone().call(request).await;
-        let (parts, body) = response.into_parts();
-        let body = axum::body::to_bytes(body, usize::MAX).await.expect("a body");
-        Answer { status: parts.status, headers: parts.headers, body }
-    }
-
-    async fn ask(
-        &self,
-        method: &str,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: impl Into<Body>,
-    ) -> Answer {
-        let mut request = Request::builder().method(method).uri(path).header("host", "lro.test");
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        self.send(request.body(body.into()).expect("a request")).await
-    }
-
-    async fn get(&self, path: &str) -> Answer {
-        self.ask("GET", path, &[], "").await
-    }
-
-    /// Submits, and gives the path of the operation.
-    async fn submit(&self, kind: &str) -> String {
-        let body = json!({"kind": kind}).to_string();
-        let answer = self.ask("POST", "/v1/operations", &[JSON], body).await;
-        answer.expect(202).location()
-    }
-
-    async fn work(&self, kind: &str) -> Worker {
-        let hello = WorkerHello {
-            tenant: TenantId::default_tenant(),
-            worker: WorkerId::parse("w").expect("a name"),
-            kinds: vec![Kind::parse(kind).expect("a kind")],
-            max_in_flight: 4,
-            resume: None,
-            running: Vec::new(),
-        };
-        let connected = self.service.connect_worker(&Caller::anonymous(), hello).await;
-        let (session, assignments) = connected.expect("a session");
-        Worker { session, assignments }
-    }
-}
-
-struct Worker {
-    session: WorkerSession,
-    assignments: mpsc::Receiver<ToWorker>,
-}
-
-impl Worker {
-    async fn next(&mut self) -> (OperationId, Attempt, Option<Payload>) {
-        loop {
-            if let Some(ToWorker::Assignment { operation, input }) = self.assignments.recv().await {
-                return (operation.id(), operation.life.attempt, input);
-            }
-        }
-    }
-
-    async fn report(&mut self, report: Report) {
-        let (id, attempt, _) = self.next().await;
-        self.session.report(id, attempt, report).await.expect("an acknowledgement");
-    }
-
-    async fn complete(&mut self, result: Option<Payload>) {
-        self.report(Report::Complete { result, warnings: Vec::new(), errors: Vec::new() }).await;
-    }
-}
-
-const JSON: (&str, &str) = ("content-type", "application/json");
-
-fn csv() -> Payload {
-    Payload::new(PayloadForm::Data, "text/csv; header=present", Bytes::from_static(b"a,b\n\xff"))
-}
-
-fn failure(code: &str) -> OperationError {
-    OperationError {
-        code: code.to_owned(),
-        message: "no device 7".to_owned(),
-        status_code: 5,
-        metadata: [("device".to_owned(), "7".to_owned())].into(),
-        causes: Vec::new(),
-        source: ErrorSource::Application,
-    }
-}
+use crate::support::{JSON, Server, csv, failure};
 
 #[tokio::test]
 async fn a_submission_is_polled_to_its_result() {
@@ -241,6 +76,22 @@ async fn any_body_is_the_input_of_a_kind() {
     ] {
         let path = format!("/v1/kinds/k/operations?{query}");
         server.ask("POST", &path, &[], "x").await.problem(400, "INVALID_ARGUMENT");
+    }
+}
+
+#[tokio::test]
+async fn an_input_may_be_nested_deeper_than_messages_can_be() {
+    let server = Server::start().await;
+    for depth in [10, 31, 32, 60, 120, 180] {
+        let (open, close) = ("{\"a\":".repeat(depth), "}".repeat(depth));
+        for body in [format!("{open}1{close}"), "[".repeat(depth) + &"]".repeat(depth)] {
+            let path = "/v1/kinds/deep/operations";
+            let accepted = server.ask("POST", path, &[JSON], body).await;
+            if accepted.status != 413 {
+                let path = accepted.expect(202).location();
+                server.get(&path).await.expect(202);
+            }
+        }
     }
 }
 
@@ -387,85 +238,4 @@ async fn operations_are_cancelled_retried_listed_and_deleted() {
     let deleted = server.ask("DELETE", &path, &[], "").await.expect(204);
     assert_eq!(deleted.body.len(), 0);
     server.get(&path).await.problem(404, "OPERATION_NOT_FOUND");
-}
-
-#[tokio::test]
-async fn what_cannot_be_taken_is_refused_with_a_reason() {
-    let server = Server::start().await;
-    let post = async |content_type: &str, body: String| {
-        let headers = [("content-type", content_type)];
-        server.ask("POST", "/v1/operations", &headers, body).await
-    };
-    let form = "application/x-www-form-urlencoded";
-    post(form, "{}".to_owned()).await.problem(415, "UNSUPPORTED_MEDIA_TYPE");
-    let missing = server.ask("POST", "/v1/operations", &[], r#"{"kind": "a"}"#).await;
-    missing.problem(415, "UNSUPPORTED_MEDIA_TYPE");
-    let broken = post("application/json", "{\n  \"kind\": }".to_owned()).await;
-    let detail = broken.problem(400, "INVALID_ARGUMENT")["detail"].to_string();
-    assert!(detail.contains("line 2 column 11"), "{detail}");
-    let unknown =
-        post("application/json", r#"{"kind": "a", "settings": {"priority": "x"}}"#.to_owned());
-    let unknown = unknown.await.problem(400, "INVALID_ARGUMENT");
-    assert_eq!(unknown["violations"][0]["field"], "settings.priority");
-    post("application/json", String::new()).await.problem(400, "INVALID_ARGUMENT");
-    post("application/json", r#"{"kind": "1"}"#.to_owned()).await.problem(400, "INVALID_ARGUMENT");
-
-    let json = |bytes| json!({"kind": "a", "input": {"text": "x".repeat(bytes)}}).to_string();
-    post("application/json", json(1_000)).await.expect(202);
-    post("application/json", json(1_001)).await.problem(413, "PAYLOAD_TOO_LARGE");
-    post("application/json", json(100_000)).await.problem(413, "PAYLOAD_TOO_LARGE");
-    let chunks = tokio_stream::iter((0..11).map(|_| Ok::<_, std::io::Error>(vec![0; 100])));
-    let streamed = Body::from_stream(chunks);
-    let streamed = server.ask("POST", "/v1/kinds/a/operations", &[], streamed).await;
-    streamed.problem(413, "PAYLOAD_TOO_LARGE");
-}
-
-#[tokio::test]
-async fn what_is_not_there_is_answered_in_the_callers_protocol() {
-    let server = Server::start().await;
-    let id = "0190a1b2-0000-7000-8000-000000000000";
-    let operation = format!("/v1/operations/{id}");
-    server.get(&operation).await.problem(404, "OPERATION_NOT_FOUND");
-    server
-        .get(&format!("/v1/tenants/other/operations/{id}"))
-        .await
-        .problem(404, "OPERATION_NOT_FOUND");
-    for bad in ["x", "%ff", &"9".repeat(5_000), "%00", "0190A1B2-0000-7000-8000-000000000000"] {
-        server.get(&format!("/v1/operations/{bad}")).await.problem(400, "INVALID_ARGUMENT");
-        server.get(&format!("/v1/operations/{bad}/status")).await.problem(400, "INVALID_ARGUMENT");
-    }
-    for path in [
-        "/",
-        "/v1",
-        "/v2/operations",
-        "/v1/operations/",
-        &format!("/v1/operations/operations%2F{id}"),
-    ] {
-        server.get(path).await.problem(404, "ROUTE_NOT_FOUND");
-    }
-    server
-        .ask("POST", &format!("{operation}:explode"), &[], "")
-        .await
-        .problem(404, "ROUTE_NOT_FOUND");
-    server.get(&format!("{operation}:explode")).await.problem(404, "ROUTE_NOT_FOUND");
-
-    for (method, path, allow) in [
-        ("PUT", "/v1/operations", "GET,HEAD,POST"),
-        ("GET", "/v1/kinds/a/operations", "POST"),
-        ("POST", &operation, "GET,HEAD,DELETE"),
-        ("PATCH", &operation, "GET,HEAD,POST,DELETE"),
-        ("GET", &format!("{operation}:cancel"), "POST"),
-        ("DELETE", &format!("{operation}:cancel"), "POST"),
-        ("POST", &format!("{operation}/status"), "GET,HEAD"),
-    ] {
-        let answer = server.ask(method, path, &[], "").await;
-        assert_eq!(answer.header("allow"), allow, "{method} {path}");
-        answer.problem(405, "METHOD_NOT_ALLOWED");
-    }
-
-    let grpc = [("content-type", "application/grpc+proto")];
-    let answer = server.ask("POST", "/acme.v1.Service/Call", &grpc, "").await.expect(200);
-    assert_eq!(answer.header("grpc-status"), "12");
-    assert_eq!(answer.header("content-type"), "application/grpc+proto");
-    assert_eq!(answer.body.len(), 0);
 }

@@ -1,0 +1,5 @@
+//! HTTP as its clients see it: driven request by request over a real engine and store.
+
+mod lives;
+mod refusals;
+mod support;

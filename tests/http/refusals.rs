@@ -1,0 +1,87 @@
+//! What is refused, and how.
+
+use axum::body::Body;
+use serde_json::json;
+
+use crate::support::Server;
+
+#[tokio::test]
+async fn what_cannot_be_taken_is_refused_with_a_reason() {
+    let server = Server::start().await;
+    let post = async |content_type: &str, body: String| {
+        let headers = [("content-type", content_type)];
+        server.ask("POST", "/v1/operations", &headers, body).await
+    };
+    let form = "application/x-www-form-urlencoded";
+    post(form, "{}".to_owned()).await.problem(415, "UNSUPPORTED_MEDIA_TYPE");
+    let missing = server.ask("POST", "/v1/operations", &[], r#"{"kind": "a"}"#).await;
+    missing.problem(415, "UNSUPPORTED_MEDIA_TYPE");
+    let broken = post("application/json", "{\n  \"kind\": }".to_owned()).await;
+    let detail = broken.problem(400, "INVALID_ARGUMENT")["detail"].to_string();
+    assert!(detail.contains("line 2 column 11"), "{detail}");
+    let unknown =
+        post("application/json", r#"{"kind": "a", "settings": {"priority": "x"}}"#.to_owned());
+    let unknown = unknown.await.problem(400, "INVALID_ARGUMENT");
+    assert_eq!(unknown["violations"][0]["field"], "settings.priority");
+    post("application/json", String::new()).await.problem(400, "INVALID_ARGUMENT");
+    post("application/json", r#"{"kind": "1"}"#.to_owned()).await.problem(400, "INVALID_ARGUMENT");
+
+    let json = |bytes| json!({"kind": "a", "input": {"text": "x".repeat(bytes)}}).to_string();
+    post("application/json", json(1_000)).await.expect(202);
+    post("application/json", json(1_001)).await.problem(413, "PAYLOAD_TOO_LARGE");
+    post("application/json", json(100_000)).await.problem(413, "PAYLOAD_TOO_LARGE");
+    let chunks = tokio_stream::iter((0..11).map(|_| Ok::<_, std::io::Error>(vec![0; 100])));
+    let streamed = Body::from_stream(chunks);
+    let streamed = server.ask("POST", "/v1/kinds/a/operations", &[], streamed).await;
+    streamed.problem(413, "PAYLOAD_TOO_LARGE");
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_answered_in_the_callers_protocol() {
+    let server = Server::start().await;
+    let id = "0190a1b2-0000-7000-8000-000000000000";
+    let operation = format!("/v1/operations/{id}");
+    server.get(&operation).await.problem(404, "OPERATION_NOT_FOUND");
+    server
+        .get(&format!("/v1/tenants/other/operations/{id}"))
+        .await
+        .problem(404, "OPERATION_NOT_FOUND");
+    for bad in ["x", "%ff", &"9".repeat(5_000), "%00", "0190A1B2-0000-7000-8000-000000000000"] {
+        server.get(&format!("/v1/operations/{bad}")).await.problem(400, "INVALID_ARGUMENT");
+        server.get(&format!("/v1/operations/{bad}/status")).await.problem(400, "INVALID_ARGUMENT");
+    }
+    for path in [
+        "/",
+        "/v1",
+        "/v2/operations",
+        "/v1/operations/",
+        &format!("/v1/operations/operations%2F{id}"),
+    ] {
+        server.get(path).await.problem(404, "ROUTE_NOT_FOUND");
+    }
+    server
+        .ask("POST", &format!("{operation}:explode"), &[], "")
+        .await
+        .problem(404, "ROUTE_NOT_FOUND");
+    server.get(&format!("{operation}:explode")).await.problem(404, "ROUTE_NOT_FOUND");
+
+    for (method, path, allow) in [
+        ("PUT", "/v1/operations", "GET,HEAD,POST"),
+        ("GET", "/v1/kinds/a/operations", "POST"),
+        ("POST", &operation, "GET,HEAD,DELETE"),
+        ("PATCH", &operation, "GET,HEAD,POST,DELETE"),
+        ("GET", &format!("{operation}:cancel"), "POST"),
+        ("DELETE", &format!("{operation}:cancel"), "POST"),
+        ("POST", &format!("{operation}/status"), "GET,HEAD"),
+    ] {
+        let answer = server.ask(method, path, &[], "").await;
+        assert_eq!(answer.header("allow"), allow, "{method} {path}");
+        answer.problem(405, "METHOD_NOT_ALLOWED");
+    }
+
+    let grpc = [("content-type", "application/grpc+proto")];
+    let answer = server.ask("POST", "/acme.v1.Service/Call", &grpc, "").await.expect(200);
+    assert_eq!(answer.header("grpc-status"), "12");
+    assert_eq!(answer.header("content-type"), "application/grpc+proto");
+    assert_eq!(answer.body.len(), 0);
+}

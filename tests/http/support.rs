@@ -1,0 +1,173 @@
+//! A router over a real engine and store, its clock in the hand of the test, and a worker beside it.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use bytes::Bytes;
+use http::{HeaderMap, Request, StatusCode};
+use longrun::engine::{Engine, EngineConfig, ManualClock, ToWorker, WorkerHello};
+use longrun::http::{HttpOptions, router};
+use longrun::operation::{
+    Attempt, ErrorSource, Kind, OperationError, OperationId, Payload, PayloadForm, TenantId,
+    Timestamp, WorkerId,
+};
+use longrun::service::{Caller, Limits, Report, Service, WorkerSession};
+use longrun::store::sqlite::{SqliteOptions, SqliteStore};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tonic::codegen::Service as _;
+
+pub(crate) struct Server {
+    pub(crate) router: Router,
+    pub(crate) service: Service,
+    pub(crate) clock: Arc<ManualClock>,
+    _directory: TempDir,
+}
+
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    #[track_caller]
+    pub(crate) fn expect(self, status: u16) -> Self {
+        let text = String::from_utf8_lossy(&self.body);
+        assert_eq!(self.status.as_u16(), status, "{text}");
+        self
+    }
+
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).expect("a JSON body")
+    }
+
+    #[track_caller]
+    pub(crate) fn problem(self, status: u16, reason: &str) -> Value {
+        let answer = self.expect(status);
+        assert_eq!(answer.header("content-type"), "application/problem+json");
+        assert_eq!(answer.header("cache-control"), "no-store");
+        let problem = answer.json();
+        assert_eq!(problem["reason"], reason, "{problem}");
+        assert_eq!(problem["status"], status);
+        problem
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().expect("a text"))
+    }
+
+    /// The path of `Location`.
+    #[track_caller]
+    pub(crate) fn location(&self) -> String {
+        let path = self.header("location").strip_prefix("http://lro.test");
+        path.expect("a location here").to_owned()
+    }
+}
+
+impl Server {
+    pub(crate) async fn start() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("longrun.db");
+        let store = SqliteStore::open(&path, &SqliteOptions::default()).expect("a store");
+        let clock = Arc::new(ManualClock::new(Timestamp::from_micros(1_767_225_600_000_000)));
+        let engine = Engine::open(Arc::new(store), clock.clone(), EngineConfig::default());
+        let (engine, task) = engine.await.expect("an engine");
+        tokio::spawn(task.run(CancellationToken::new()));
+        let limits = Limits { max_payload_bytes: 1_000, ..Limits::default() };
+        let service = Service::new(engine, limits, CancellationToken::new());
+        let router = router(service.clone(), HttpOptions::default());
+        Self { router, service, clock, _directory: directory }
+    }
+
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+        let Ok(response) = self.router.clone().call(request).await;
+        let (parts, body) = response.into_parts();
+        let body = axum::body::to_bytes(body, usize::MAX).await.expect("a body");
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    pub(crate) async fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Body>,
+    ) -> Answer {
+        let mut request = Request::builder().method(method).uri(path).header("host", "lro.test");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.send(request.body(body.into()).expect("a request")).await
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.ask("GET", path, &[], "").await
+    }
+
+    /// Submits, and gives the path of the operation.
+    pub(crate) async fn submit(&self, kind: &str) -> String {
+        let body = json!({"kind": kind}).to_string();
+        let answer = self.ask("POST", "/v1/operations", &[JSON], body).await;
+        answer.expect(202).location()
+    }
+
+    pub(crate) async fn work(&self, kind: &str) -> Worker {
+        let hello = WorkerHello {
+            tenant: TenantId::default_tenant(),
+            worker: WorkerId::parse("w").expect("a name"),
+            kinds: vec![Kind::parse(kind).expect("a kind")],
+            max_in_flight: 4,
+            resume: None,
+            running: Vec::new(),
+        };
+        let connected = self.service.connect_worker(&Caller::anonymous(), hello).await;
+        let (session, assignments) = connected.expect("a session");
+        Worker { session, assignments }
+    }
+}
+
+pub(crate) struct Worker {
+    pub(crate) session: WorkerSession,
+    pub(crate) assignments: mpsc::Receiver<ToWorker>,
+}
+
+impl Worker {
+    pub(crate) async fn next(&mut self) -> (OperationId, Attempt, Option<Payload>) {
+        loop {
+            if let Some(ToWorker::Assignment { operation, input }) = self.assignments.recv().await {
+                return (operation.id(), operation.life.attempt, input);
+            }
+        }
+    }
+
+    pub(crate) async fn report(&mut self, report: Report) {
+        let (id, attempt, _) = self.next().await;
+        self.session.report(id, attempt, report).await.expect("an acknowledgement");
+    }
+
+    pub(crate) async fn complete(&mut self, result: Option<Payload>) {
+        self.report(Report::Complete { result, warnings: Vec::new(), errors: Vec::new() }).await;
+    }
+}
+
+pub(crate) const JSON: (&str, &str) = ("content-type", "application/json");
+
+pub(crate) fn csv() -> Payload {
+    Payload::new(PayloadForm::Data, "text/csv; header=present", Bytes::from_static(b"a,b\n\xff"))
+}
+
+pub(crate) fn failure(code: &str) -> OperationError {
+    OperationError {
+        code: code.to_owned(),
+        message: "no device 7".to_owned(),
+        status_code: 5,
+        metadata: [("device".to_owned(), "7".to_owned())].into(),
+        causes: Vec::new(),
+        source: ErrorSource::Application,
+    }
+}
