@@ -25,9 +25,11 @@ impl Group {
         self.signal(Signal::KILL);
     }
 
-    /// Whether there is any member, be it one that has ended and is not reaped yet.
+    /// Whether any member still runs. One that has ended and that nobody has reaped yet (orphans in a
+    /// container without an init process are never reaped) does not count where `/proc` tells.
     pub(super) fn is_alive(&self) -> bool {
-        self.leader.is_some_and(|leader| test_kill_process_group(leader).is_ok())
+        let Some(leader) = self.leader else { return false };
+        test_kill_process_group(leader).is_ok() && any_member_runs(leader).unwrap_or(true)
     }
 
     /// What is left of it may live on. After the command has ended its number is no longer ours.
@@ -41,6 +43,25 @@ impl Group {
             let _ = kill_process_group(leader, signal);
         }
     }
+}
+
+/// Whether `/proc` shows a running member; `None` where there is no `/proc`.
+fn any_member_runs(leader: Pid) -> Option<bool> {
+    let group = leader.as_raw_nonzero().to_string();
+    let processes = std::fs::read_dir("/proc").ok()?;
+    let stats = processes.flatten().map(|process| process.path().join("stat"));
+    let mut seen = false;
+    for stat in stats.filter_map(|path| std::fs::read_to_string(path).ok()) {
+        seen = true;
+        // "pid (name) state parent group …": only the name may hold blanks and parentheses.
+        let Some((_, rest)) = stat.rsplit_once(") ") else { continue };
+        let mut fields = rest.split(' ');
+        let (state, member_of) = (fields.next(), fields.nth(1));
+        if member_of == Some(group.as_str()) && !matches!(state, Some("Z" | "X")) {
+            return Some(true);
+        }
+    }
+    seen.then_some(false)
 }
 
 impl Drop for Group {
