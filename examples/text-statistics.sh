@@ -7,14 +7,11 @@
 #   longrun serve --handler 'text.statistics=sh examples/text-statistics.sh'
 #   ls "$PWD"/*.md | longrun submit text.statistics - --watch
 #
-# PAUSE, in seconds, slows it down so that there is something to watch; PAUSE=0 does not.
+# PAUSE, in seconds for the whole of it, slows it down so that there is something to watch; PAUSE=0
+# does not.
 set -eu
 LC_ALL=C
 export LC_ALL
-
-pause=${PAUSE-0.15}
-# POSIX knows whole seconds only; where that is all there is, they must do.
-sleep 0.01 2>/dev/null || pause=1
 
 list=$(cat)
 count=$(printf '%s\n' "$list" | grep -c .) || true
@@ -26,6 +23,9 @@ fi
 steps=$((24 / count))
 [ "$steps" -gt 0 ] || steps=1
 total=$((count * steps))
+pause=$(awk -v pause="${PAUSE-3.6}" -v total="$total" 'BEGIN { print pause / total }')
+# POSIX knows whole seconds only; where that is all there is, they must do.
+[ "$pause" = 0 ] || sleep 0.01 2>/dev/null || pause=1
 
 statistics() { # of FILE, after BASE steps: its lines and words, with progress on the way
     lines=$(awk 'END { print NR }' <"$1")

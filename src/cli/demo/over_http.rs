@@ -42,7 +42,10 @@ pub(super) async fn submit_and_poll(
 
     transcript.command(&format!("curl -iL \"$LONGRUN_SERVER{operation}?wait=30s\""))?;
     let waiting = format!("{operation}?wait=30s");
-    let finished = call(stage, transcript, "GET", &waiting, &[], &[]).await?;
+    let mut finished = call(stage, transcript, "GET", &waiting, &[], &[]).await?;
+    while finished.status == 202 {
+        finished = call(stage, transcript, "GET", &waiting, &[], &[]).await?;
+    }
     ensure!(finished.status == 303, "a done operation was answered {}", finished.status_line);
     let result = call(stage, transcript, "GET", &path(&finished)?, &[], &[]).await?;
     ensure!(result.status == 200, "the result was answered {}", result.status_line);
