@@ -1,7 +1,7 @@
 //! The smallest useful worker: counts the words of a text, slowly enough to be watched.
 //!
 //! ```sh
-//! cargo run --example worker -- http://127.0.0.1:7000
+//! cargo run --example worker -- http://127.0.0.1:7420
 //! ```
 
 use std::time::Duration;
@@ -29,7 +29,7 @@ async fn count_words(context: Context) -> Result<Outcome, Failure> {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let url = std::env::args().nth(1).unwrap_or_else(|| "http://127.0.0.1:7000".to_owned());
+    let url = std::env::args().nth(1).unwrap_or_else(|| "http://127.0.0.1:7420".to_owned());
     let stop = CancellationToken::new();
     let worker = Worker::new(Client::connect_lazy(&url)?).handler("count-words", count_words);
     let running = worker.concurrency(4).run(stop.clone());
