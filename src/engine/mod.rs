@@ -34,6 +34,7 @@ mod sessions;
 mod timers;
 mod watch;
 mod watcher;
+mod work;
 
 pub use clock::{Clock, Ids, ManualClock, SystemClock};
 pub use feed::{Feed, FeedItem};

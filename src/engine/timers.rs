@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use super::committer::{Committer, Work};
+use super::committer::Committer;
+use super::work::Work;
 use crate::operation::{Command, Timestamp};
 
 /// Most operations that one commit changes because time has passed. Retention deletes in batches of

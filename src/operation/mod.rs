@@ -25,6 +25,7 @@
 //!
 //! Read next: [`state`] for the data, [`transition`] for the rules.
 
+pub mod command;
 pub mod error;
 pub mod event;
 pub mod filter;
@@ -38,6 +39,7 @@ pub mod state;
 pub mod time;
 pub mod transition;
 
+pub use command::{Command, Decision, Rejection};
 pub use error::{ErrorSource, OperationError};
 pub use event::{Event, EventType};
 pub use id::{Attempt, IdempotencyKey, Kind, OperationId, Revision, SessionId, TenantId, WorkerId};
@@ -47,4 +49,4 @@ pub use retry::RetryPolicy;
 pub use settings::Settings;
 pub use state::{Lease, Life, Operation, Outcome, Progress, State, StateName, Submission};
 pub use time::Timestamp;
-pub use transition::{Command, Decision, Rejection, decide};
+pub use transition::decide;
