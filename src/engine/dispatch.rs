@@ -210,6 +210,15 @@ impl Committer {
 
     fn settle_leases(&mut self, transition: &Transition) {
         let Transition { before, after, event_type, by_report } = transition;
+        tracing::debug!(
+            tenant.id = %after.submission.tenant,
+            operation.id = %after.id(),
+            operation.kind = %after.submission.kind,
+            revision = after.life.revision.0,
+            attempt = after.life.attempt.0,
+            state = %after.state_name(),
+            "transition"
+        );
         let held = before.as_ref().and_then(|before| before.life.state.lease());
         match (held, after.life.state.lease()) {
             (None, Some(lease)) => {
@@ -249,6 +258,11 @@ impl Committer {
         let session = resumed.unwrap_or_else(|| SessionId::from_uuid(self.shared.ids.uuid(now)));
         let expires_at = now.after(self.config.lease_duration);
         let stream = self.sessions.connect(session, &hello, sender, expires_at);
+        tracing::info!(
+            worker.id = %hello.worker,
+            resumed = resumed.is_some(),
+            "a worker has connected"
+        );
         for &(id, attempt) in &hello.running {
             if !self.sessions.holds(session, id, attempt) {
                 self.sessions.send(session, ToWorker::NotCurrent { id, attempt });
