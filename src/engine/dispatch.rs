@@ -3,7 +3,7 @@
 //! An acquisition is a transition like any other: decided by the rules, and pushed to the worker only once
 //! it is durable.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -34,8 +34,9 @@ pub(super) struct Message {
 #[derive(Debug)]
 pub(super) struct Resumed {
     session: SessionId,
-    /// The attempts that the worker knows of.
-    running: HashMap<OperationId, Attempt>,
+    /// The attempts that the worker knows of: of one operation it may run the latest and still hold
+    /// a report of an earlier one.
+    running: HashSet<(OperationId, Attempt)>,
 }
 
 impl Committer {
@@ -104,7 +105,7 @@ impl Committer {
             let held: Vec<_> = held.map(|(id, attempt)| (*id, *attempt)).collect();
             for (id, attempt) in held {
                 self.know(id, draft, &mut lookups);
-                leases.push((*session, id, attempt, running.get(&id) == Some(&attempt)));
+                leases.push((*session, id, attempt, running.contains(&(id, attempt))));
             }
         }
         self.look_up(lookups, draft).await?;
