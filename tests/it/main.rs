@@ -1,0 +1,22 @@
+//! The service as its clients and workers meet it: every rpc, through real sockets, on a database
+//! in a file. One module per behaviour.
+
+#![allow(missing_docs, unreachable_pub, reason = "a test binary has no callers")]
+
+mod support;
+
+mod batch;
+mod cancel;
+mod delete;
+mod events;
+mod get;
+mod idempotency;
+mod list;
+mod outstanding;
+mod read_result;
+mod reflection;
+mod retry;
+mod shutdown;
+mod submit;
+mod submit_rules;
+mod wait;
