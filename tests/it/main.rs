@@ -20,3 +20,7 @@ mod shutdown;
 mod submit;
 mod submit_rules;
 mod wait;
+mod watch;
+mod watch_all;
+mod watch_progress;
+mod watch_streams;
