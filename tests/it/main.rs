@@ -31,3 +31,4 @@ mod watch;
 mod watch_all;
 mod watch_progress;
 mod watch_streams;
+mod wire_errors;
