@@ -23,7 +23,7 @@ pub use error::{Reason, ServiceError, Violation};
 pub use list::{ListParameters, Page};
 pub use operations::Submitted;
 pub use streams::{
-    FeedMessage, FeedStream, Lifetime, Pause, WatchMessage, WatchOptions, WatchStream,
+    FeedItem, FeedMessage, FeedStream, Lifetime, Pause, WatchMessage, WatchOptions, WatchStream,
 };
 pub use workers::{Report, WorkerSession};
 

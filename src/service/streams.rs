@@ -9,7 +9,8 @@ use tokio_util::sync::CancellationToken;
 use super::list::parse_filter;
 use super::operations::{named, visible};
 use super::{Caller, Document, OperationName, Reason, Service, ServiceError, View};
-use crate::engine::{Clock, Feed, FeedItem, WatchItem, Watcher};
+pub use crate::engine::FeedItem;
+use crate::engine::{Clock, Feed, WatchItem, Watcher};
 use crate::operation::{EventType, Operation, Revision, Timestamp};
 
 /// How to watch.
