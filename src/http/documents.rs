@@ -46,6 +46,15 @@ pub(super) fn operation(links: &Links, document: &Document) -> Result<Value, Pro
     Ok(Value::Object(object))
 }
 
+/// The list is there even where it is empty, the token only where there is more.
+pub(super) fn page_of(name: &str, entries: Vec<Value>, next_page_token: String) -> Value {
+    let mut page = Map::from_iter([(name.to_owned(), Value::Array(entries))]);
+    if !next_page_token.is_empty() {
+        page.insert("nextPageToken".to_owned(), next_page_token.into());
+    }
+    Value::Object(page)
+}
+
 /// The operation under `status`, with what every answer about an operation has. `location` is where to ask
 /// next; while the operation is not done, the answer says when.
 pub(super) fn answer(

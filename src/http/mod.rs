@@ -19,6 +19,8 @@ use crate::service::Service;
 
 mod call;
 mod documents;
+mod event_stream;
+mod events;
 mod headers;
 mod links;
 mod operations;
@@ -48,6 +50,8 @@ struct Http {
 pub fn router(service: Service, options: HttpOptions) -> Router {
     let mut router = Router::new()
         .route("/v1/operations", get(operations::list).post(submit::operation))
+        // No id is `events`.
+        .route("/v1/operations/events", get(events::of_all))
         .route("/v1/kinds/{kind}/operations", post(submit::of_kind));
     for parent in ["/v1", "/v1/tenants/{tenant}"] {
         // A verb stands behind a colon within the last segment, which a route cannot say.
@@ -56,7 +60,7 @@ pub fn router(service: Service, options: HttpOptions) -> Router {
             .route(&format!("{parent}/operations/{{target}}"), target)
             .route(&format!("{parent}/operations/{{id}}/status"), get(operations::status))
             .route(&format!("{parent}/operations/{{id}}/result"), get(result::get))
-            .route(&format!("{parent}/operations/{{id}}/events"), get(operations::events));
+            .route(&format!("{parent}/operations/{{id}}/events"), get(events::of_operation));
     }
     router
         .method_not_allowed_fallback(method_not_allowed)

@@ -4,15 +4,14 @@ use axum::body::Body;
 use axum::response::IntoResponse;
 use http::header::VARY;
 use http::{HeaderValue, StatusCode};
-use serde_json::{Map, Value};
 
 use super::call::Call;
-use super::documents::{self, Answer, preferences_applied};
+use super::documents::{self, Answer, page_of, preferences_applied};
 use super::problem::Problem;
 use super::submit::{accepted, applied_wait};
 use crate::proto::v1;
 use crate::service::{ListParameters, OperationName, ServiceError, View};
-use crate::wire::{decode, encode};
+use crate::wire::decode;
 
 /// `GET /v1/operations`: a page.
 pub(super) async fn list(mut call: Call) -> Answer {
@@ -29,27 +28,6 @@ pub(super) async fn list(mut call: Call) -> Answer {
     let operations = page.entries.iter().map(|document| documents::operation(&links, document));
     let operations = operations.collect::<Result<Vec<_>, _>>()?;
     Ok(documents::json(StatusCode::OK, &page_of("operations", operations, page.next_page_token)))
-}
-
-/// `GET …/{id}/events`: a page of the history.
-pub(super) async fn events(mut call: Call) -> Answer {
-    let name = call.name_of(call.segment("id"))?;
-    let page_size = call.query.take_number("page_size")?.unwrap_or_default();
-    let page_token = call.query.take("page_token")?.unwrap_or_default();
-    call.finish_query()?;
-    let page = call.service().events(&call.caller, &name, page_size, &page_token).await?;
-    let events = page.entries.into_iter().map(|entry| documents::object(&encode::event(entry)));
-    let events = events.map(|event| event.map(Value::Object)).collect::<Result<Vec<_>, _>>()?;
-    Ok(documents::json(StatusCode::OK, &page_of("events", events, page.next_page_token)))
-}
-
-/// The list is there even where it is empty, the token only where there is more.
-fn page_of(name: &str, entries: Vec<Value>, next_page_token: String) -> Value {
-    let mut page = Map::from_iter([(name.to_owned(), Value::Array(entries))]);
-    if !next_page_token.is_empty() {
-        page.insert("nextPageToken".to_owned(), next_page_token.into());
-    }
-    Value::Object(page)
 }
 
 /// `GET …/{id}`: 202 until it is done, then 303 to the result.

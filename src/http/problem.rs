@@ -46,6 +46,11 @@ impl Problem {
         self
     }
 
+    /// The document, as it is told of a request for `path`.
+    pub(super) fn document(self, path: &str) -> Value {
+        Value::Object(self.with("instance", path).0.members)
+    }
+
     /// There is no such route.
     pub(super) fn no_route(path: &str) -> Self {
         ServiceError::new(Reason::RouteNotFound, format!("there is nothing at {path}")).into()
@@ -131,10 +136,9 @@ impl IntoResponse for Problem {
 /// Gives the response its document if it is a problem.
 pub(super) fn render(response: &mut Response, method: &Method, path: &str) {
     let Some(problem) = response.extensions_mut().remove::<Problem>() else { return };
-    let problem = problem.with("instance", path);
-    let text = format!("{}\n", Value::Object(problem.0.members));
     let headers = response.headers_mut();
-    headers.extend(problem.0.headers);
+    headers.extend(problem.0.headers.clone());
+    let text = format!("{}\n", problem.document(path));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     headers.insert(CONTENT_LENGTH, text.len().into());
     *response.body_mut() = if method == Method::HEAD { Body::empty() } else { Body::from(text) };

@@ -1,5 +1,8 @@
 //! HTTP as its clients see it: driven request by request over a real engine and store.
 
+mod listening;
 mod lives;
 mod refusals;
+mod sockets;
+mod streams;
 mod support;
