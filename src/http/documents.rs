@@ -6,6 +6,7 @@ use http::{HeaderValue, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::call::Call;
+use super::conditional::etag;
 use super::headers::{PREFERENCE_APPLIED, retry_after};
 use super::links::Links;
 use super::problem::Problem;
@@ -75,7 +76,7 @@ pub(super) fn answer(
 /// `ETag`, and `Retry-After` while it is not done.
 pub(super) fn about(response: &mut Response, call: &Call, operation: &Operation) {
     let headers = response.headers_mut();
-    let etag = format!("\"{}\"", operation.life.revision.0);
+    let etag = etag(operation.life.revision);
     headers.extend(HeaderValue::try_from(etag).ok().map(|etag| (ETAG, etag)));
     if !operation.is_done() {
         let age = call.service().now().since(operation.submission.created_at);

@@ -18,6 +18,7 @@ use http::{HeaderValue, Method, StatusCode, Uri};
 use crate::service::Service;
 
 mod call;
+mod conditional;
 mod documents;
 mod event_stream;
 mod events;
@@ -26,6 +27,7 @@ mod links;
 mod operations;
 mod problem;
 mod query;
+mod range;
 mod result;
 mod submit;
 

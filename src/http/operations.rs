@@ -2,13 +2,13 @@
 
 use axum::body::Body;
 use axum::response::IntoResponse;
-use http::header::VARY;
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 
 use super::call::Call;
-use super::documents::{self, Answer, page_of, preferences_applied};
+use super::conditional::{self, Found, not_modified};
+use super::documents::{self, Answer, page_of};
 use super::problem::Problem;
-use super::submit::{accepted, applied_wait};
+use super::submit::accepted;
 use crate::proto::v1;
 use crate::service::{ListParameters, OperationName, ServiceError, View};
 use crate::wire::decode;
@@ -43,18 +43,18 @@ pub(super) async fn get(mut call: Call) -> Answer {
     let wait = call.take_wait()?;
     let view = call.take_view(View::Full)?;
     call.finish_query()?;
-    let document = match wait {
-        Some(wait) => call.service().wait(&call.caller, &name, wait, view).await?,
-        None => call.service().get(&call.caller, &name, view).await?,
-    };
+    let Found { document, is_known } = conditional::find(&call, &name, wait, view).await?;
     let (links, id) = (call.links(), document.operation.id());
     let (status, location) = if document.operation.is_done() {
+        // A redirect answers even who knows the operation: conditions are for what would be 2xx.
         (StatusCode::SEE_OTHER, links.result(id))
+    } else if is_known {
+        return Ok(not_modified(&call, &document.operation));
     } else {
         (StatusCode::ACCEPTED, links.operation(id))
     };
     let mut response = documents::answer(&call, status, Some(location), &document)?;
-    preferences_applied(&mut response, call.preferences.wait.map(applied_wait));
+    conditional::of_request(&mut response, &call);
     Ok(response)
 }
 
@@ -63,15 +63,14 @@ pub(super) async fn status(mut call: Call) -> Answer {
     let name = call.name_of(call.segment("id"))?;
     let wait = call.take_wait()?;
     call.finish_query()?;
-    let document = match wait {
-        Some(wait) => call.service().wait(&call.caller, &name, wait, View::Basic).await?,
-        None => call.service().get(&call.caller, &name, View::Basic).await?,
-    };
+    let Found { document, is_known } = conditional::find(&call, &name, wait, View::Basic).await?;
+    if is_known {
+        return Ok(not_modified(&call, &document.operation));
+    }
     let mut response =
         documents::json(StatusCode::OK, &documents::status(&call.links(), &document)?);
-    response.headers_mut().insert(VARY, HeaderValue::from_static("prefer"));
     documents::about(&mut response, &call, &document.operation);
-    preferences_applied(&mut response, call.preferences.wait.map(applied_wait));
+    conditional::of_request(&mut response, &call);
     Ok(response)
 }
 

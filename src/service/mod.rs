@@ -17,6 +17,7 @@ mod list;
 mod operations;
 pub mod page;
 mod streams;
+mod wait;
 mod workers;
 
 pub use error::{Reason, ServiceError, Violation};
