@@ -33,11 +33,8 @@ pub(super) async fn list(mut call: Call) -> Answer {
 /// `GET …/{id}`: 202 until it is done, then 303 to the result.
 pub(super) async fn get(mut call: Call) -> Answer {
     let target = call.segment("target");
-    if let Some((_, verb)) = target.split_once(':') {
-        return Err(match Verb::parse(verb) {
-            Some(_) => Problem::method_not_allowed(&call.parts.method, "POST"),
-            None => Problem::no_route(call.parts.uri.path()),
-        });
+    if target.contains(':') {
+        return Err(not_here(&call));
     }
     let name = call.name_of(target)?;
     let wait = call.take_wait()?;
@@ -95,7 +92,7 @@ impl Verb {
 pub(super) async fn act(mut call: Call, body: Body) -> Answer {
     call.finish_query()?;
     let Some((id, verb)) = call.segment("target").split_once(':') else {
-        return Err(Problem::method_not_allowed(&call.parts.method, "GET,HEAD,DELETE"));
+        return Err(not_here(&call));
     };
     let verb = Verb::parse(verb).ok_or_else(|| Problem::no_route(call.parts.uri.path()))?;
     let name = call.name_of(id)?;
@@ -140,9 +137,35 @@ pub(super) async fn delete(mut call: Call) -> Answer {
     call.finish_query()?;
     let target = call.segment("target");
     if target.contains(':') {
-        return Err(Problem::method_not_allowed(&call.parts.method, "POST"));
+        return Err(not_here(&call));
     }
     let name = call.name_of(target)?;
     call.service().delete(&call.caller, &name).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// `OPTIONS …/{id}` and `OPTIONS …/{id}:verb`.
+pub(super) async fn options(call: Call) -> Answer {
+    Ok(super::options(allowed(&call)?))
+}
+
+/// Any other method.
+pub(super) async fn method_not_allowed(call: Call) -> Problem {
+    not_here(&call)
+}
+
+fn not_here(call: &Call) -> Problem {
+    match allowed(call) {
+        Ok(allow) => Problem::method_not_allowed(&call.parts.method, allow),
+        Err(problem) => problem,
+    }
+}
+
+/// The methods of an operation, or of a verb.
+fn allowed(call: &Call) -> Result<&'static str, Problem> {
+    match call.segment("target").split_once(':') {
+        None => Ok("GET,HEAD,DELETE,OPTIONS"),
+        Some((_, verb)) if Verb::parse(verb).is_some() => Ok("POST,OPTIONS"),
+        Some(_) => Err(Problem::no_route(call.parts.uri.path())),
+    }
 }

@@ -62,14 +62,11 @@ impl Problem {
         ServiceError::new(Reason::RouteNotFound, format!("there is nothing at {path}")).into()
     }
 
-    /// The route exists, for `allowed` only; an empty `allowed` leaves the `Allow` field to the router.
-    pub(super) fn method_not_allowed(method: &Method, allowed: &'static str) -> Self {
+    /// The route exists, for the methods `allow` only.
+    pub(super) fn method_not_allowed(method: &Method, allow: &'static str) -> Self {
         let message = format!("{method} is not possible here");
-        let mut problem = Self::from(ServiceError::new(Reason::MethodNotAllowed, message));
-        if !allowed.is_empty() {
-            problem.0.headers.insert(ALLOW, HeaderValue::from_static(allowed));
-        }
-        problem
+        Self::from(ServiceError::new(Reason::MethodNotAllowed, message))
+            .with_header(ALLOW, HeaderValue::from_static(allow))
     }
 
     /// How an operation failed, as a synchronous call would have said it.

@@ -71,6 +71,11 @@ impl Answer {
 
 impl Server {
     pub(crate) async fn start() -> Self {
+        Self::start_for(&[]).await
+    }
+
+    /// A server that pages of these sites may call.
+    pub(crate) async fn start_for(origins: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("longrun.db");
         let store = SqliteStore::open(&path, &SqliteOptions::default()).expect("a store");
@@ -80,7 +85,9 @@ impl Server {
         tokio::spawn(task.run(CancellationToken::new()));
         let limits = Limits { max_payload_bytes: 1_000, ..Limits::default() };
         let service = Service::new(engine, limits, CancellationToken::new());
-        let router = router(service.clone(), HttpOptions::default());
+        let cors_origins = origins.iter().map(|origin| (*origin).to_owned()).collect();
+        let options = HttpOptions { cors_origins, ..HttpOptions::default() };
+        let router = router(service.clone(), options);
         Self { router, service, clock, _directory: directory }
     }
 
