@@ -39,6 +39,9 @@ pub struct ServeConfig {
     /// Where to listen.
     #[command(flatten)]
     pub listen: Listen,
+    /// Who may call from a browser.
+    #[command(flatten)]
+    pub browsers: Browsers,
     /// Where operations are kept.
     #[command(flatten)]
     pub store: Store,
@@ -67,6 +70,16 @@ pub struct Listen {
     /// each request
     #[arg(long, value_name = "URL", env = "LONGRUN_PUBLIC_URL", value_parser = public_url)]
     pub public_url: Option<String>,
+}
+
+/// Who may call from a browser.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+#[command(next_help_heading = "Browsers")]
+pub struct Browsers {
+    /// Site whose pages may use the HTTP interface, e.g. https://app.example.com, or * for all; may be
+    /// repeated (the variable: separated by commas)
+    #[arg(long = "cors-origin", value_name = "ORIGIN", env = "LONGRUN_CORS_ORIGINS", value_delimiter = ',', value_parser = origin)]
+    pub cors_origins: Vec<String>,
 }
 
 /// Where operations are kept.
@@ -245,6 +258,22 @@ fn public_url(text: &str) -> Result<String, String> {
     }
 }
 
+/// An origin as browsers write it, or `*`.
+fn origin(text: &str) -> Result<String, String> {
+    let origin = text.trim().trim_end_matches('/').to_ascii_lowercase();
+    let uri = origin.parse::<http::Uri>().ok();
+    let is_origin = uri.and_then(|uri| {
+        // Nothing but these two: no path, no query, no user.
+        let (scheme, authority) = (uri.scheme_str()?, uri.authority()?);
+        Some(!authority.as_str().contains('@') && origin == format!("{scheme}://{authority}"))
+    });
+    if origin == "*" || is_origin == Some(true) {
+        Ok(origin)
+    } else {
+        Err("must be an origin such as https://app.example.com, or *".to_owned())
+    }
+}
+
 /// A number of bytes, with or without a unit.
 fn size(text: &str) -> Result<usize, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic()).trim_end();
@@ -284,6 +313,18 @@ mod tests {
         assert_eq!(parse(&["--listen", "0.0.0.0:80", "--insecure"]).validate(), Ok(()));
         assert_eq!(parse(&["--listen", "[::1]:0"]).validate(), Ok(()));
         assert_eq!(parse(&["--listen", "localhost:0"]).listen.addr.to_string(), "127.0.0.1:0");
+    }
+
+    #[test]
+    fn origins_are_taken_as_browsers_write_them() {
+        let flags =
+            ["--cors-origin", "https://App.example.com/", "--cors-origin", "http://[::1]:80,*"];
+        let expected = ["https://app.example.com", "http://[::1]:80", "*"];
+        assert_eq!(parse(&flags).browsers.cors_origins, expected);
+        for bad in ["app.example.com", "https://a/b", "https://a?b", "https://u@a", "", "https://"]
+        {
+            assert!(origin(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

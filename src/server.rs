@@ -88,7 +88,10 @@ impl Server {
         let closing = CancellationToken::new();
         let service = Service::new(engine.clone(), limits(&config), closing.clone());
         let (grpc, health) = crate::grpc::routes(service.clone()).await?;
-        let options = HttpOptions { public_url: config.listen.public_url.clone() };
+        let options = HttpOptions {
+            public_url: config.listen.public_url.clone(),
+            cors_origins: config.browsers.cors_origins.clone(),
+        };
         // gRPC's routes are exact paths; everything else, the fallback included, is HTTP's.
         let router = http::router(service, options)
             .merge(grpc.into_axum_router().reset_fallback())

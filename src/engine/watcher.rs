@@ -76,6 +76,12 @@ impl Watcher {
         self.cursor
     }
 
+    /// Whether the terminal transition has been seen, and nothing can follow.
+    pub fn is_over(&self) -> bool {
+        let has_more = self.snapshot_due || !self.caught_up.is_empty();
+        !has_more && self.cursor >= self.found_at && self.operation.is_done()
+    }
+
     /// The next item; `None` after the terminal transition. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Result<Option<WatchItem>, EngineError> {
         if std::mem::take(&mut self.snapshot_due) {
@@ -85,7 +91,7 @@ impl Watcher {
             if let Some(committed) = self.caught_up.pop_front() {
                 return Ok(Some(self.advance(committed)));
             }
-            if self.cursor >= self.found_at && self.operation.is_done() {
+            if self.is_over() {
                 return Ok(None);
             }
             match self.subscription.news(self.cursor) {

@@ -8,15 +8,13 @@ use tonic::{Request, Response, Status};
 
 use super::status::status;
 use super::{caller, timeout, timeout_to_answer};
-use crate::engine::FeedItem;
 use crate::operation::Revision;
+use crate::proto::v1;
 use crate::proto::v1::operations_server::Operations;
-use crate::proto::v1::{self, watch_operation_response, watch_operations_response};
 use crate::service::{
-    DEFAULT_WAIT, Document, FeedMessage, ListParameters, Service, ServiceError, View, WatchMessage,
-    WatchOptions,
+    DEFAULT_WAIT, Document, ListParameters, Service, ServiceError, View, WatchOptions,
 };
-use crate::wire::{decode, encode};
+use crate::wire::{decode, encode, streams};
 
 /// Bytes per message of a streamed result.
 const CHUNK_BYTES: usize = 128 << 10;
@@ -121,7 +119,10 @@ impl Operations for OperationsRpc {
         let messages = stream::unfold(watch, |mut watch| async move {
             let message = watch.next().await?;
             let cursor = watch.cursor();
-            Some((message.map(|message| watch_message(message, cursor)).map_err(status), watch))
+            Some((
+                message.map(|message| streams::watch_message(message, cursor)).map_err(status),
+                watch,
+            ))
         });
         Ok(Response::new(Box::pin(messages)))
     }
@@ -160,7 +161,7 @@ impl Operations for OperationsRpc {
             .map_err(status)?;
         let messages = stream::unfold(feed, |mut feed| async move {
             let message = feed.next().await?;
-            Some((message.map(feed_message).map_err(status), feed))
+            Some((message.map(streams::feed_message).map_err(status), feed))
         });
         Ok(Response::new(Box::pin(messages)))
     }
@@ -243,48 +244,4 @@ impl Operations for OperationsRpc {
 
 fn answer(document: Result<Document, ServiceError>) -> Result<Response<v1::Operation>, Status> {
     Ok(Response::new(encode::operation(&document.map_err(status)?)))
-}
-
-fn watch_message(message: WatchMessage, cursor: Revision) -> v1::WatchOperationResponse {
-    use watch_operation_response::Type;
-    let revision = cursor.0.cast_signed();
-    let (kind, document, event) = match message {
-        WatchMessage::Snapshot(document) => (Type::Snapshot, Some(document), None),
-        WatchMessage::Transition(document, event_type) => {
-            let event = encode::transition(event_type, &document.operation.life);
-            (Type::Transition, Some(document), Some(event))
-        }
-        WatchMessage::Progress(document) => (Type::Progress, Some(document), None),
-        WatchMessage::Heartbeat(_) => (Type::Heartbeat, None, None),
-    };
-    v1::WatchOperationResponse {
-        r#type: kind.into(),
-        operation: document.as_ref().map(encode::operation),
-        event,
-        revision,
-    }
-}
-
-fn feed_message(message: FeedMessage) -> v1::WatchOperationsResponse {
-    use watch_operations_response::Type;
-    let (kind, operation, event_type) = match message {
-        FeedMessage::Heartbeat => (Type::Heartbeat, None, None),
-        FeedMessage::Item(item) => match item {
-            FeedItem::Current(operation) => (Type::Current, Some(operation), None),
-            FeedItem::Synced => (Type::Synced, None, None),
-            FeedItem::Transition(change) => {
-                (Type::Transition, Some(change.operation), Some(change.event_type))
-            }
-            FeedItem::Left(change) => (Type::Left, Some(change.operation), Some(change.event_type)),
-            FeedItem::Deleted(operation) => (Type::Deleted, Some(operation), None),
-            FeedItem::Progress(operation) => (Type::Progress, Some(operation), None),
-            FeedItem::Reset => (Type::Reset, None, None),
-        },
-    };
-    let life = operation.as_ref().map(|operation| &operation.life);
-    v1::WatchOperationsResponse {
-        r#type: kind.into(),
-        event: event_type.zip(life).map(|(event_type, life)| encode::transition(event_type, life)),
-        operation: operation.map(|operation| encode::operation(&Document::basic(operation))),
-    }
 }

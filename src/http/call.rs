@@ -91,7 +91,12 @@ impl Call {
 
     /// How long to hold the request: the query's `wait`, else the one preferred.
     pub(super) fn take_wait(&mut self) -> Result<Option<Duration>, ServiceError> {
-        Ok(self.query.take_duration("wait")?.or(self.preferences.wait))
+        let in_query = self.query.take_duration("wait")?;
+        if in_query.is_some() {
+            // Then the preference is not what is applied.
+            self.preferences.wait = None;
+        }
+        Ok(in_query.or(self.preferences.wait))
     }
 
     /// How much to carry: `view` as BASIC, RESULT or FULL.

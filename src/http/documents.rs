@@ -6,6 +6,7 @@ use http::{HeaderValue, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::call::Call;
+use super::conditional::etag;
 use super::headers::{PREFERENCE_APPLIED, retry_after};
 use super::links::Links;
 use super::problem::Problem;
@@ -46,6 +47,15 @@ pub(super) fn operation(links: &Links, document: &Document) -> Result<Value, Pro
     Ok(Value::Object(object))
 }
 
+/// The list is there even where it is empty, the token only where there is more.
+pub(super) fn page_of(name: &str, entries: Vec<Value>, next_page_token: String) -> Value {
+    let mut page = Map::from_iter([(name.to_owned(), Value::Array(entries))]);
+    if !next_page_token.is_empty() {
+        page.insert("nextPageToken".to_owned(), next_page_token.into());
+    }
+    Value::Object(page)
+}
+
 /// The operation under `status`, with what every answer about an operation has. `location` is where to ask
 /// next; while the operation is not done, the answer says when.
 pub(super) fn answer(
@@ -66,7 +76,7 @@ pub(super) fn answer(
 /// `ETag`, and `Retry-After` while it is not done.
 pub(super) fn about(response: &mut Response, call: &Call, operation: &Operation) {
     let headers = response.headers_mut();
-    let etag = format!("\"{}\"", operation.life.revision.0);
+    let etag = etag(operation.life.revision);
     headers.extend(HeaderValue::try_from(etag).ok().map(|etag| (ETAG, etag)));
     if !operation.is_done() {
         let age = call.service().now().since(operation.submission.created_at);

@@ -84,7 +84,7 @@ fn digits(text: &str) -> bool {
 }
 
 /// The parts of `text` between separators that stand outside quotes.
-fn split_unquoted(text: &str, separator: char) -> impl Iterator<Item = &str> {
+pub(super) fn split_unquoted(text: &str, separator: char) -> impl Iterator<Item = &str> {
     let (mut quoted, mut escaped) = (false, false);
     text.split(move |character| {
         let was_escaped = std::mem::take(&mut escaped);

@@ -11,19 +11,24 @@ use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::routing::{MethodRouter, get, post};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, StatusCode, Uri};
 
 use crate::service::Service;
 
 mod call;
+mod conditional;
+mod cors;
 mod documents;
+mod event_stream;
+mod events;
 mod headers;
 mod links;
 mod operations;
 mod problem;
 mod query;
+mod range;
 mod result;
 mod submit;
 
@@ -35,6 +40,8 @@ pub struct HttpOptions {
     /// The URL under which clients reach this server, where that is not `http://` and the host that they ask
     /// for, e.g. `https://lro.example.com/api`. Links begin with it.
     pub public_url: Option<String>,
+    /// Whose pages may call this interface from a browser, e.g. `https://app.example.com`; `*` for everybody's.
+    pub cors_origins: Vec<String>,
 }
 
 /// What handlers share.
@@ -46,23 +53,47 @@ struct Http {
 
 /// The routes, with a fallback that answers whatever there is no route for: gRPC in its own way.
 pub fn router(service: Service, options: HttpOptions) -> Router {
+    let http = Http { service, options: Arc::new(options) };
+    let list = get(operations::list).post(submit::operation);
     let mut router = Router::new()
-        .route("/v1/operations", get(operations::list).post(submit::operation))
-        .route("/v1/kinds/{kind}/operations", post(submit::of_kind));
+        .route("/v1/operations", resource("GET,HEAD,POST,OPTIONS", list))
+        // No id is `events`.
+        .route("/v1/operations/events", resource(READ_ONLY, get(events::of_all)))
+        .route("/v1/kinds/{kind}/operations", resource("POST,OPTIONS", post(submit::of_kind)));
     for parent in ["/v1", "/v1/tenants/{tenant}"] {
         // A verb stands behind a colon within the last segment, which a route cannot say.
-        let target = get(operations::get).post(operations::act).delete(operations::delete);
+        let target = get(operations::get)
+            .post(operations::act)
+            .delete(operations::delete)
+            .options(operations::options)
+            .fallback(operations::method_not_allowed);
+        let operation = format!("{parent}/operations/{{id}}");
         router = router
             .route(&format!("{parent}/operations/{{target}}"), target)
-            .route(&format!("{parent}/operations/{{id}}/status"), get(operations::status))
-            .route(&format!("{parent}/operations/{{id}}/result"), get(result::get))
-            .route(&format!("{parent}/operations/{{id}}/events"), get(operations::events));
+            .route(&format!("{operation}/status"), resource(READ_ONLY, get(operations::status)))
+            .route(&format!("{operation}/result"), resource(READ_ONLY, get(result::get)))
+            .route(&format!("{operation}/events"), resource(READ_ONLY, get(events::of_operation)));
     }
     router
-        .method_not_allowed_fallback(method_not_allowed)
         .fallback(no_route)
         .layer(middleware::from_fn(finish))
-        .with_state(Http { service, options: Arc::new(options) })
+        .layer(middleware::from_fn_with_state(http.clone(), cors::cors))
+        .with_state(http)
+}
+
+/// What can be read, and no more.
+const READ_ONLY: &str = "GET,HEAD,OPTIONS";
+
+/// The methods of a resource, which tells them to who asks or uses another.
+fn resource(allow: &'static str, methods: MethodRouter<Http>) -> MethodRouter<Http> {
+    methods
+        .options(move || async move { options(allow) })
+        .fallback(move |method: Method| async move { Problem::method_not_allowed(&method, allow) })
+}
+
+/// Which methods there are.
+fn options(allow: &'static str) -> Response {
+    (StatusCode::NO_CONTENT, [(ALLOW, allow)]).into_response()
 }
 
 /// Writes problems out and forbids caches to keep anything.
@@ -72,10 +103,6 @@ async fn finish(request: Request, next: Next) -> Response {
     problem::render(&mut response, &method, uri.path());
     response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
-}
-
-async fn method_not_allowed(method: Method) -> Problem {
-    Problem::method_not_allowed(&method, "")
 }
 
 async fn no_route(uri: Uri, headers: http::HeaderMap) -> Response {

@@ -2,17 +2,16 @@
 
 use axum::body::Body;
 use axum::response::IntoResponse;
-use http::header::VARY;
-use http::{HeaderValue, StatusCode};
-use serde_json::{Map, Value};
+use http::StatusCode;
 
 use super::call::Call;
-use super::documents::{self, Answer, preferences_applied};
+use super::conditional::{self, Found, not_modified};
+use super::documents::{self, Answer, page_of};
 use super::problem::Problem;
-use super::submit::{accepted, applied_wait};
+use super::submit::accepted;
 use crate::proto::v1;
 use crate::service::{ListParameters, OperationName, ServiceError, View};
-use crate::wire::{decode, encode};
+use crate::wire::decode;
 
 /// `GET /v1/operations`: a page.
 pub(super) async fn list(mut call: Call) -> Answer {
@@ -31,52 +30,28 @@ pub(super) async fn list(mut call: Call) -> Answer {
     Ok(documents::json(StatusCode::OK, &page_of("operations", operations, page.next_page_token)))
 }
 
-/// `GET …/{id}/events`: a page of the history.
-pub(super) async fn events(mut call: Call) -> Answer {
-    let name = call.name_of(call.segment("id"))?;
-    let page_size = call.query.take_number("page_size")?.unwrap_or_default();
-    let page_token = call.query.take("page_token")?.unwrap_or_default();
-    call.finish_query()?;
-    let page = call.service().events(&call.caller, &name, page_size, &page_token).await?;
-    let events = page.entries.into_iter().map(|entry| documents::object(&encode::event(entry)));
-    let events = events.map(|event| event.map(Value::Object)).collect::<Result<Vec<_>, _>>()?;
-    Ok(documents::json(StatusCode::OK, &page_of("events", events, page.next_page_token)))
-}
-
-/// The list is there even where it is empty, the token only where there is more.
-fn page_of(name: &str, entries: Vec<Value>, next_page_token: String) -> Value {
-    let mut page = Map::from_iter([(name.to_owned(), Value::Array(entries))]);
-    if !next_page_token.is_empty() {
-        page.insert("nextPageToken".to_owned(), next_page_token.into());
-    }
-    Value::Object(page)
-}
-
 /// `GET …/{id}`: 202 until it is done, then 303 to the result.
 pub(super) async fn get(mut call: Call) -> Answer {
     let target = call.segment("target");
-    if let Some((_, verb)) = target.split_once(':') {
-        return Err(match Verb::parse(verb) {
-            Some(_) => Problem::method_not_allowed(&call.parts.method, "POST"),
-            None => Problem::no_route(call.parts.uri.path()),
-        });
+    if target.contains(':') {
+        return Err(not_here(&call));
     }
     let name = call.name_of(target)?;
     let wait = call.take_wait()?;
     let view = call.take_view(View::Full)?;
     call.finish_query()?;
-    let document = match wait {
-        Some(wait) => call.service().wait(&call.caller, &name, wait, view).await?,
-        None => call.service().get(&call.caller, &name, view).await?,
-    };
+    let Found { document, is_known } = conditional::find(&call, &name, wait, view).await?;
     let (links, id) = (call.links(), document.operation.id());
     let (status, location) = if document.operation.is_done() {
+        // A redirect answers even who knows the operation: conditions are for what would be 2xx.
         (StatusCode::SEE_OTHER, links.result(id))
+    } else if is_known {
+        return Ok(not_modified(&call, &document.operation));
     } else {
         (StatusCode::ACCEPTED, links.operation(id))
     };
     let mut response = documents::answer(&call, status, Some(location), &document)?;
-    preferences_applied(&mut response, call.preferences.wait.map(applied_wait));
+    conditional::of_request(&mut response, &call);
     Ok(response)
 }
 
@@ -85,15 +60,14 @@ pub(super) async fn status(mut call: Call) -> Answer {
     let name = call.name_of(call.segment("id"))?;
     let wait = call.take_wait()?;
     call.finish_query()?;
-    let document = match wait {
-        Some(wait) => call.service().wait(&call.caller, &name, wait, View::Basic).await?,
-        None => call.service().get(&call.caller, &name, View::Basic).await?,
-    };
+    let Found { document, is_known } = conditional::find(&call, &name, wait, View::Basic).await?;
+    if is_known {
+        return Ok(not_modified(&call, &document.operation));
+    }
     let mut response =
         documents::json(StatusCode::OK, &documents::status(&call.links(), &document)?);
-    response.headers_mut().insert(VARY, HeaderValue::from_static("prefer"));
     documents::about(&mut response, &call, &document.operation);
-    preferences_applied(&mut response, call.preferences.wait.map(applied_wait));
+    conditional::of_request(&mut response, &call);
     Ok(response)
 }
 
@@ -118,7 +92,7 @@ impl Verb {
 pub(super) async fn act(mut call: Call, body: Body) -> Answer {
     call.finish_query()?;
     let Some((id, verb)) = call.segment("target").split_once(':') else {
-        return Err(Problem::method_not_allowed(&call.parts.method, "GET,HEAD,DELETE"));
+        return Err(not_here(&call));
     };
     let verb = Verb::parse(verb).ok_or_else(|| Problem::no_route(call.parts.uri.path()))?;
     let name = call.name_of(id)?;
@@ -163,9 +137,35 @@ pub(super) async fn delete(mut call: Call) -> Answer {
     call.finish_query()?;
     let target = call.segment("target");
     if target.contains(':') {
-        return Err(Problem::method_not_allowed(&call.parts.method, "POST"));
+        return Err(not_here(&call));
     }
     let name = call.name_of(target)?;
     call.service().delete(&call.caller, &name).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// `OPTIONS …/{id}` and `OPTIONS …/{id}:verb`.
+pub(super) async fn options(call: Call) -> Answer {
+    Ok(super::options(allowed(&call)?))
+}
+
+/// Any other method.
+pub(super) async fn method_not_allowed(call: Call) -> Problem {
+    not_here(&call)
+}
+
+fn not_here(call: &Call) -> Problem {
+    match allowed(call) {
+        Ok(allow) => Problem::method_not_allowed(&call.parts.method, allow),
+        Err(problem) => problem,
+    }
+}
+
+/// The methods of an operation, or of a verb.
+fn allowed(call: &Call) -> Result<&'static str, Problem> {
+    match call.segment("target").split_once(':') {
+        None => Ok("GET,HEAD,DELETE,OPTIONS"),
+        Some((_, verb)) if Verb::parse(verb).is_some() => Ok("POST,OPTIONS"),
+        Some(_) => Err(Problem::no_route(call.parts.uri.path())),
+    }
 }

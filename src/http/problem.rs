@@ -5,7 +5,7 @@
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde_json::{Map, Value, json};
 
@@ -46,19 +46,27 @@ impl Problem {
         self
     }
 
+    /// The same problem with one more header field.
+    pub(super) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.0.headers.insert(name, value);
+        self
+    }
+
+    /// The document, as it is told of a request for `path`.
+    pub(super) fn document(self, path: &str) -> Value {
+        Value::Object(self.with("instance", path).0.members)
+    }
+
     /// There is no such route.
     pub(super) fn no_route(path: &str) -> Self {
         ServiceError::new(Reason::RouteNotFound, format!("there is nothing at {path}")).into()
     }
 
-    /// The route exists, for `allowed` only; an empty `allowed` leaves the `Allow` field to the router.
-    pub(super) fn method_not_allowed(method: &Method, allowed: &'static str) -> Self {
+    /// The route exists, for the methods `allow` only.
+    pub(super) fn method_not_allowed(method: &Method, allow: &'static str) -> Self {
         let message = format!("{method} is not possible here");
-        let mut problem = Self::from(ServiceError::new(Reason::MethodNotAllowed, message));
-        if !allowed.is_empty() {
-            problem.0.headers.insert(ALLOW, HeaderValue::from_static(allowed));
-        }
-        problem
+        Self::from(ServiceError::new(Reason::MethodNotAllowed, message))
+            .with_header(ALLOW, HeaderValue::from_static(allow))
     }
 
     /// How an operation failed, as a synchronous call would have said it.
@@ -131,10 +139,9 @@ impl IntoResponse for Problem {
 /// Gives the response its document if it is a problem.
 pub(super) fn render(response: &mut Response, method: &Method, path: &str) {
     let Some(problem) = response.extensions_mut().remove::<Problem>() else { return };
-    let problem = problem.with("instance", path);
-    let text = format!("{}\n", Value::Object(problem.0.members));
     let headers = response.headers_mut();
-    headers.extend(problem.0.headers);
+    headers.extend(problem.0.headers.clone());
+    let text = format!("{}\n", problem.document(path));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     headers.insert(CONTENT_LENGTH, text.len().into());
     *response.body_mut() = if method == Method::HEAD { Body::empty() } else { Body::from(text) };

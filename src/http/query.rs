@@ -40,6 +40,12 @@ impl Parameters {
         number.transpose().map_err(|_| ServiceError::invalid_field(name, "must be a whole number"))
     }
 
+    /// The one value of `name`, true or false.
+    pub(super) fn take_flag(&mut self, name: &str) -> Result<Option<bool>, ServiceError> {
+        let flag = self.take(name)?.map(|value| value.parse());
+        flag.transpose().map_err(|_| ServiceError::invalid_field(name, "must be true or false"))
+    }
+
     /// The one value of `name`, a duration.
     pub(super) fn take_duration(&mut self, name: &str) -> Result<Option<Duration>, ServiceError> {
         let Some(text) = self.take(name)? else { return Ok(None) };
@@ -120,15 +126,17 @@ mod tests {
 
     #[test]
     fn parameters_are_known_by_either_spelling_given_once_and_used_up() {
-        let mut given = parameters("pageToken=a%20b&page_size=7&label=a&label=b");
+        let mut given = parameters("pageToken=a%20b&page_size=7&label=a&label=b&skipCurrent=true");
         assert_eq!(given.take("page_token").unwrap().as_deref(), Some("a b"));
         assert_eq!(given.take_number("page_size").unwrap(), Some(7));
         assert_eq!(given.take_all("label"), ["a", "b"]);
         assert_eq!(given.take("filter").unwrap(), None);
+        assert_eq!(given.take_flag("skip_current").unwrap(), Some(true));
         given.finish().unwrap();
 
         assert!(parameters("wait=1&wait=2").take("wait").is_err());
         assert!(parameters("pageSize=x").take_number("page_size").is_err());
+        assert!(parameters("skip_current=1").take_flag("skip_current").is_err());
         let left = parameters("piority=3").finish().unwrap_err();
         assert_eq!(left.violations[0].field, "piority");
     }

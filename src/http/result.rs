@@ -1,16 +1,21 @@
 //! The outcome as a synchronous call would have answered it.
 
 use axum::body::Body;
-use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderValue, StatusCode};
+use axum::response::IntoResponse;
+use http::header::{
+    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, RANGE,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderValue, Method, StatusCode};
 
 use super::call::Call;
+use super::conditional::{self, Found, not_modified};
 use super::documents::{self, Answer};
 use super::headers::{ERRORS, TYPE_URL, WARNINGS};
 use super::problem::Problem;
-use crate::operation::{Operation, Outcome, PayloadForm, State};
-use crate::service::{OperationName, View};
+use super::range::Extent;
+use crate::operation::{Operation, Outcome, PayloadForm, PayloadInfo, Revision, State};
+use crate::service::{OperationName, Reason, ServiceError, View};
 use crate::wire::encode;
 
 /// `GET …/{id}/result`: 202 until it is done; then the result itself (204 where there is none), or the problem
@@ -20,29 +25,21 @@ pub(super) async fn get(mut call: Call) -> Answer {
     let name = call.name_of(call.segment("id"))?;
     let wait = call.take_wait()?;
     call.finish_query()?;
-    let document = match wait {
-        Some(wait) => call.service().wait(&call.caller, &name, wait, View::Basic).await?,
-        None => call.service().get(&call.caller, &name, View::Basic).await?,
-    };
+    let Found { document, is_known } = conditional::find(&call, &name, wait, View::Basic).await?;
     let operation = &document.operation;
     let mut response = match &operation.life.state {
-        State::Done { outcome, .. } => match outcome {
-            Outcome::Succeeded { warnings, .. } => {
-                success(&call, &name, operation, 0, warnings.len()).await?
-            }
-            Outcome::PartiallySucceeded { errors, warnings, .. } => {
-                success(&call, &name, operation, errors.len(), warnings.len()).await?
-            }
-            Outcome::Failed { .. } | Outcome::Cancelled { .. } => {
-                Problem::of_operation(&encode::operation(&document)).into_response()
-            }
-        },
+        State::Done { outcome: Outcome::Failed { .. } | Outcome::Cancelled { .. }, .. } => {
+            Problem::of_operation(&encode::operation(&document)).into_response()
+        }
+        _ if is_known => return Ok(not_modified(&call, operation)),
+        State::Done { outcome, .. } => success(&call, &name, operation, outcome).await?,
         _ => {
             let location = call.links().result(operation.id());
             documents::answer(&call, StatusCode::ACCEPTED, Some(location), &document)?
         }
     };
     documents::about(&mut response, &call, operation);
+    conditional::of_request(&mut response, &call);
     Ok(response)
 }
 
@@ -50,24 +47,16 @@ async fn success(
     call: &Call,
     name: &OperationName,
     operation: &Operation,
-    errors: usize,
-    warnings: usize,
-) -> Result<Response, Problem> {
-    let mut response = if operation.result().is_none() {
-        StatusCode::NO_CONTENT.into_response()
-    } else {
-        let (info, data) = call.service().result(&call.caller, name).await?;
-        let mut response = Response::new(Body::from(data));
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, content_type(&info.content_type));
-        if info.form == PayloadForm::Any {
-            let type_url = HeaderValue::try_from(info.type_url).ok();
-            headers.extend(type_url.map(|url| (TYPE_URL.clone(), url)));
-        }
-        // A worker's bytes are served from this origin: a browser is neither to guess nor to run them.
-        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
-        response
+    outcome: &Outcome,
+) -> Answer {
+    let mut response = match operation.result() {
+        Some(info) => contents(call, name, operation.life.revision, info).await?,
+        None => StatusCode::NO_CONTENT.into_response(),
+    };
+    let (errors, warnings) = match outcome {
+        Outcome::Succeeded { warnings, .. } => (0, warnings.len()),
+        Outcome::PartiallySucceeded { errors, warnings, .. } => (errors.len(), warnings.len()),
+        Outcome::Failed { .. } | Outcome::Cancelled { .. } => (0, 0),
     };
     for (name, count) in [(&ERRORS, errors), (&WARNINGS, warnings)] {
         if count > 0 {
@@ -75,6 +64,56 @@ async fn success(
         }
     }
     Ok(response)
+}
+
+/// The result's bytes, or the part of them that is asked for.
+async fn contents(
+    call: &Call,
+    name: &OperationName,
+    revision: Revision,
+    info: &PayloadInfo,
+) -> Answer {
+    let mut response = if call.parts.method == Method::HEAD {
+        // Its length is known without reading it.
+        ([(CONTENT_LENGTH, HeaderValue::from(info.size_bytes))], Body::empty()).into_response()
+    } else {
+        let (_, data) = call.service().result(&call.caller, name).await?;
+        match extent(call, revision, data.len()) {
+            Extent::Whole => Body::from(data).into_response(),
+            Extent::Part(part) => {
+                let range =
+                    format!("bytes {}-{}/{}", part.start, part.end.saturating_sub(1), data.len());
+                let part = Body::from(data.slice(part));
+                (StatusCode::PARTIAL_CONTENT, [(CONTENT_RANGE, range)], part).into_response()
+            }
+            Extent::Unsatisfiable => {
+                let message = format!("the result has {} bytes", data.len());
+                let error = ServiceError::new(Reason::RangeNotSatisfiable, message);
+                let range = format!("bytes */{}", data.len());
+                return Err(Problem::from(error)
+                    .with_header(CONTENT_RANGE, documents::header_value(&range)?));
+            }
+        }
+    };
+    let headers = response.headers_mut();
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    headers.insert(CONTENT_TYPE, content_type(&info.content_type));
+    if info.form == PayloadForm::Any {
+        let type_url = HeaderValue::try_from(&info.type_url).ok();
+        headers.extend(type_url.map(|url| (TYPE_URL.clone(), url)));
+    }
+    // A worker's bytes are served from this origin: a browser is neither to guess nor to run them.
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
+    Ok(response)
+}
+
+fn extent(call: &Call, revision: Revision, length: usize) -> Extent {
+    let headers = &call.parts.headers;
+    match headers.get(RANGE).and_then(|field| field.to_str().ok()) {
+        Some(field) if conditional::range_applies(headers, revision) => Extent::of(field, length),
+        _ => Extent::Whole,
+    }
 }
 
 /// The worker's word for its result, unless it is not fit for a header.

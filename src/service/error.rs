@@ -56,6 +56,8 @@ pub enum Reason {
     MethodNotAllowed,
     /// The body is of a media type that the route does not take (HTTP only).
     UnsupportedMediaType,
+    /// The result has no such range (HTTP only).
+    RangeNotSatisfiable,
 }
 
 impl Reason {
@@ -80,6 +82,7 @@ impl Reason {
             Self::UnsupportedMediaType => {
                 ("UNSUPPORTED_MEDIA_TYPE", 3, 415, "Unsupported media type")
             }
+            Self::RangeNotSatisfiable => ("RANGE_NOT_SATISFIABLE", 11, 416, "No such range"),
         }
     }
 

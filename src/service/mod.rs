@@ -17,13 +17,14 @@ mod list;
 mod operations;
 pub mod page;
 mod streams;
+mod wait;
 mod workers;
 
 pub use error::{Reason, ServiceError, Violation};
 pub use list::{ListParameters, Page};
 pub use operations::Submitted;
 pub use streams::{
-    FeedMessage, FeedStream, Lifetime, Pause, WatchMessage, WatchOptions, WatchStream,
+    FeedItem, FeedMessage, FeedStream, Lifetime, Pause, WatchMessage, WatchOptions, WatchStream,
 };
 pub use workers::{Report, WorkerSession};
 

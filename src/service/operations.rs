@@ -1,15 +1,13 @@
-//! Submitting, getting, waiting, cancelling, deleting, trying again, and reading results.
+//! Submitting, getting, cancelling, deleting, trying again, and reading results.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::{
-    Caller, Document, MAX_BATCH, MAX_WAIT, OperationName, Reason, Service, ServiceError, View,
-    Violation,
+    Caller, Document, MAX_BATCH, OperationName, Reason, Service, ServiceError, View, Violation,
 };
-use crate::engine::{Apply, EngineError, WatchItem};
+use crate::engine::{Apply, EngineError};
 use crate::operation::{
     Command, IdempotencyKey, NewOperation, Operation, OperationId, Payload, PayloadInfo,
 };
@@ -129,38 +127,6 @@ impl Service {
     ) -> Result<Operation, ServiceError> {
         let id = visible(caller, name)?;
         self.engine.get(&caller.tenant, id).await.map_err(|error| named(error, id))
-    }
-
-    /// The operation once it is done, or as it is after `timeout` (at most 300 s).
-    pub async fn wait(
-        &self,
-        caller: &Caller,
-        name: &OperationName,
-        timeout: Duration,
-        view: View,
-    ) -> Result<Document, ServiceError> {
-        let id = visible(caller, name)?;
-        let watch = self.engine.watch(&caller.tenant, id, None, false).await;
-        let (mut watcher, _) = watch.map_err(|error| named(error, id))?;
-        let clock = Arc::clone(self.engine.clock());
-        let until = clock.now().after(timeout.min(MAX_WAIT));
-        let mut latest = None;
-        loop {
-            tokio::select! {
-                biased;
-                item = watcher.next() => match item? {
-                    Some(WatchItem::Snapshot(now) | WatchItem::Progress(now)) => latest = Some(now),
-                    Some(WatchItem::Transition(committed)) => latest = Some(committed.operation),
-                    None => break,
-                },
-                () = clock.sleep_until(until) => break,
-                () = self.closing.cancelled() => break,
-            }
-        }
-        match latest {
-            Some(operation) => self.document(operation, view).await,
-            None => self.get(caller, name, view).await,
-        }
     }
 
     /// Asks for an operation to stop.

@@ -9,7 +9,8 @@ use tokio_util::sync::CancellationToken;
 use super::list::parse_filter;
 use super::operations::{named, visible};
 use super::{Caller, Document, OperationName, Reason, Service, ServiceError, View};
-use crate::engine::{Clock, Feed, FeedItem, WatchItem, Watcher};
+pub use crate::engine::FeedItem;
+use crate::engine::{Clock, Feed, WatchItem, Watcher};
 use crate::operation::{EventType, Operation, Revision, Timestamp};
 
 /// How to watch.
@@ -132,6 +133,11 @@ impl WatchStream {
         message
     }
 
+    /// Whether the watch began behind the terminal transition, so that nothing will come.
+    pub fn is_over(&self) -> bool {
+        self.watcher.is_over()
+    }
+
     /// The revision to resume from.
     pub fn cursor(&self) -> Revision {
         self.watcher.cursor()
@@ -192,6 +198,12 @@ impl Service {
     /// The lifetime of a long call that begins now. `timeout` is the call's own deadline.
     pub fn lifetime(&self, timeout: Option<Duration>) -> Lifetime {
         Lifetime::new(self, timeout)
+    }
+
+    /// How long a client whose stream has ended is to wait before it comes back, where that is not its own
+    /// choice. Spread, so that those whom a restart has cut off together do not return together.
+    pub fn reconnect_delay(&self) -> Duration {
+        Duration::from_millis(fastrand::u64(1_000..3_000))
     }
 
     /// The lifetime of a worker's stream: the server gives as many signs of life as it asks for.

@@ -6,3 +6,4 @@ pub mod decode;
 pub mod encode;
 mod json_value;
 mod settings;
+pub mod streams;

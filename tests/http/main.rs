@@ -1,5 +1,10 @@
 //! HTTP as its clients see it: driven request by request over a real engine and store.
 
+mod browsers;
+mod conditions;
+mod listening;
 mod lives;
 mod refusals;
+mod sockets;
+mod streams;
 mod support;

@@ -65,23 +65,70 @@ async fn what_is_not_there_is_answered_in_the_callers_protocol() {
         .problem(404, "ROUTE_NOT_FOUND");
     server.get(&format!("{operation}:explode")).await.problem(404, "ROUTE_NOT_FOUND");
 
-    for (method, path, allow) in [
-        ("PUT", "/v1/operations", "GET,HEAD,POST"),
-        ("GET", "/v1/kinds/a/operations", "POST"),
-        ("POST", &operation, "GET,HEAD,DELETE"),
-        ("PATCH", &operation, "GET,HEAD,POST,DELETE"),
-        ("GET", &format!("{operation}:cancel"), "POST"),
-        ("DELETE", &format!("{operation}:cancel"), "POST"),
-        ("POST", &format!("{operation}/status"), "GET,HEAD"),
-    ] {
-        let answer = server.ask(method, path, &[], "").await;
-        assert_eq!(answer.header("allow"), allow, "{method} {path}");
-        answer.problem(405, "METHOD_NOT_ALLOWED");
-    }
-
     let grpc = [("content-type", "application/grpc+proto")];
     let answer = server.ask("POST", "/acme.v1.Service/Call", &grpc, "").await.expect(200);
     assert_eq!(answer.header("grpc-status"), "12");
     assert_eq!(answer.header("content-type"), "application/grpc+proto");
     assert_eq!(answer.body.len(), 0);
+}
+
+#[tokio::test]
+async fn every_resource_tells_its_methods() {
+    let server = Server::start().await;
+    let id = "0190a1b2-0000-7000-8000-000000000000";
+    let (mut operation, mut read_only) = (Vec::new(), vec!["/v1/operations/events".to_owned()]);
+    for parent in ["/v1", "/v1/tenants/default"] {
+        operation.push(format!("{parent}/operations/{id}"));
+        let parts = ["status", "result", "events"];
+        read_only.extend(parts.map(|part| format!("{parent}/operations/{id}/{part}")));
+    }
+    let verbs = ["cancel", "retry"].map(|verb| format!("{}:{verb}", operation[0]));
+    for (paths, allow, others) in [
+        (vec!["/v1/operations".to_owned()], "GET,HEAD,POST,OPTIONS", &["PUT", "DELETE"][..]),
+        (vec!["/v1/kinds/a/operations".to_owned()], "POST,OPTIONS", &["GET", "HEAD"]),
+        (operation, "GET,HEAD,DELETE,OPTIONS", &["POST", "PATCH", "BREW"]),
+        (verbs.to_vec(), "POST,OPTIONS", &["GET", "DELETE", "PUT"]),
+        (read_only, "GET,HEAD,OPTIONS", &["POST", "DELETE"]),
+    ] {
+        for path in paths {
+            let answer = server.ask("OPTIONS", &path, &[], "").await.expect(204);
+            assert_eq!(answer.header("allow"), allow, "{path}");
+            for other in others {
+                let answer = server.ask(other, &path, &[], "").await.expect(405);
+                assert_eq!(answer.header("allow"), allow, "{other} {path}");
+                if *other != "HEAD" {
+                    answer.problem(405, "METHOD_NOT_ALLOWED");
+                }
+            }
+        }
+    }
+    for path in [format!("/v1/operations/{id}:explode"), "/v2".to_owned()] {
+        server.ask("OPTIONS", &path, &[], "").await.problem(404, "ROUTE_NOT_FOUND");
+    }
+}
+
+#[tokio::test]
+async fn head_is_get_without_the_body() {
+    let server = Server::start().await;
+    let path = server.submit("h").await;
+    for (path, status) in [
+        ("/v1/operations".to_owned(), 200),
+        (path.clone(), 202),
+        (format!("{path}/status"), 200),
+        (format!("{path}/result"), 202),
+        (format!("{path}/events"), 200),
+        ("/v1/operations/events".to_owned(), 200),
+        ("/nowhere".to_owned(), 404),
+    ] {
+        let head = server.ask("HEAD", &path, &[], "").await.expect(status);
+        assert_eq!(head.body.len(), 0, "{path}");
+        if path.ends_with("operations/events") {
+            assert_eq!(head.header("content-type"), "text/event-stream");
+            continue;
+        }
+        let get = server.get(&path).await.expect(status);
+        for name in ["content-type", "content-length", "etag", "vary", "location"] {
+            assert_eq!(head.header(name), get.header(name), "{name} of {path}");
+        }
+    }
 }

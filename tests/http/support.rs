@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use longrun::engine::{Engine, EngineConfig, ManualClock, ToWorker, WorkerHello};
 use longrun::http::{HttpOptions, router};
 use longrun::operation::{
@@ -71,6 +71,11 @@ impl Answer {
 
 impl Server {
     pub(crate) async fn start() -> Self {
+        Self::start_for(&[]).await
+    }
+
+    /// A server that pages of these sites may call.
+    pub(crate) async fn start_for(origins: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("longrun.db");
         let store = SqliteStore::open(&path, &SqliteOptions::default()).expect("a store");
@@ -80,15 +85,27 @@ impl Server {
         tokio::spawn(task.run(CancellationToken::new()));
         let limits = Limits { max_payload_bytes: 1_000, ..Limits::default() };
         let service = Service::new(engine, limits, CancellationToken::new());
-        let router = router(service.clone(), HttpOptions::default());
+        let cors_origins = origins.iter().map(|origin| (*origin).to_owned()).collect();
+        let options = HttpOptions { cors_origins, ..HttpOptions::default() };
+        let router = router(service.clone(), options);
         Self { router, service, clock, _directory: directory }
     }
 
-    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+    /// The answer with its body yet to be read.
+    pub(crate) async fn open(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Body>,
+    ) -> Response<Body> {
+        let mut request = Request::builder().method(method).uri(path).header("host", "lro.test");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(body.into()).expect("a request");
         let Ok(response) = self.router.clone().call(request).await;
-        let (parts, body) = response.into_parts();
-        let body = axum::body::to_bytes(body, usize::MAX).await.expect("a body");
-        Answer { status: parts.status, headers: parts.headers, body }
+        response
     }
 
     pub(crate) async fn ask(
@@ -98,11 +115,9 @@ impl Server {
         headers: &[(&str, &str)],
         body: impl Into<Body>,
     ) -> Answer {
-        let mut request = Request::builder().method(method).uri(path).header("host", "lro.test");
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        self.send(request.body(body.into()).expect("a request")).await
+        let (parts, body) = self.open(method, path, headers, body).await.into_parts();
+        let body = axum::body::to_bytes(body, usize::MAX).await.expect("a body");
+        Answer { status: parts.status, headers: parts.headers, body }
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {

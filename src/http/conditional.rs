@@ -1,0 +1,157 @@
+//! Conditional requests (RFC 9110, section 13): the entity tag of everything about an operation is its revision.
+//!
+//! With a wait, `If-None-Match` makes a long poll of it: answered once the operation is no longer as the client
+//! knows it. Progress is no new revision.
+
+use std::time::Duration;
+
+use axum::response::{IntoResponse, Response};
+use http::header::{IF_NONE_MATCH, IF_RANGE, VARY};
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+use super::call::Call;
+use super::documents::{about, preferences_applied};
+use super::problem::Problem;
+use super::submit::applied_wait;
+use crate::operation::{Operation, Revision};
+use crate::service::{Document, OperationName, View};
+
+/// The entity tag of a revision.
+pub(super) fn etag(revision: Revision) -> String {
+    format!("\"{}\"", revision.0)
+}
+
+/// An operation that was asked for.
+pub(super) struct Found {
+    pub(super) document: Document,
+    /// Whether the client has it at this revision.
+    pub(super) is_known: bool,
+}
+
+/// The operation: now; with a wait, once it is done; with a wait and a condition, once it is news.
+pub(super) async fn find(
+    call: &Call,
+    name: &OperationName,
+    wait: Option<Duration>,
+    view: View,
+) -> Result<Found, Problem> {
+    let (service, caller) = (call.service(), &call.caller);
+    let known = EntityTags::if_none_match(&call.parts.headers);
+    let document = match (wait, &known) {
+        (None, _) => service.get(caller, name, view).await?,
+        (Some(wait), None) => service.wait(caller, name, wait, view).await?,
+        (Some(wait), Some(known)) => {
+            let seen = |revision| known.contain(revision);
+            service.wait_for_change(caller, name, seen, wait, view).await?
+        }
+    };
+    let is_known = known.is_some_and(|known| known.contain(document.operation.life.revision));
+    Ok(Found { document, is_known })
+}
+
+/// 304: what the client has is current.
+pub(super) fn not_modified(call: &Call, operation: &Operation) -> Response {
+    let mut response = StatusCode::NOT_MODIFIED.into_response();
+    about(&mut response, call, operation);
+    of_request(&mut response, call);
+    response
+}
+
+/// What every answer has that a wait may have held back.
+pub(super) fn of_request(response: &mut Response, call: &Call) {
+    response.headers_mut().insert(VARY, HeaderValue::from_static("prefer"));
+    preferences_applied(response, call.preferences.wait.map(applied_wait));
+}
+
+/// Whether a range may be taken of that revision: there is no condition, or it holds. Dates never do, for
+/// nothing here has one.
+pub(super) fn range_applies(headers: &HeaderMap, revision: Revision) -> bool {
+    // A weak tag does not equal a strong one.
+    headers.get(IF_RANGE).is_none_or(|field| field.as_bytes() == etag(revision).as_bytes())
+}
+
+/// What a client knows.
+#[derive(Debug, PartialEq)]
+enum EntityTags {
+    Any,
+    /// What stands between the quotes.
+    Listed(Vec<String>),
+}
+
+impl EntityTags {
+    /// From `If-None-Match`; one that cannot be read is none.
+    fn if_none_match(headers: &HeaderMap) -> Option<Self> {
+        let mut tags = Vec::new();
+        let mut fields = headers.get_all(IF_NONE_MATCH).iter().peekable();
+        fields.peek()?;
+        for field in fields {
+            let mut rest = field.to_str().ok()?.trim();
+            if rest == "*" {
+                return Some(Self::Any);
+            }
+            while !rest.is_empty() {
+                // Whether it is weak makes no difference to a weak comparison.
+                let quoted = rest.strip_prefix("W/").unwrap_or(rest).strip_prefix('"')?;
+                let (tag, behind) = quoted.split_once('"')?;
+                tags.push(tag.to_owned());
+                let behind = behind.trim_start();
+                if !behind.is_empty() && !behind.starts_with(',') {
+                    return None;
+                }
+                rest = behind.trim_start_matches([',', ' ', '\t']);
+            }
+        }
+        Some(Self::Listed(tags))
+    }
+
+    fn contain(&self, revision: Revision) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Listed(tags) => tags.iter().any(|tag| *tag == revision.0.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tags(fields: &[&'static str]) -> Option<EntityTags> {
+        let fields = fields.iter().map(|field| HeaderValue::from_static(field));
+        EntityTags::if_none_match(&fields.map(|field| (IF_NONE_MATCH, field)).collect())
+    }
+
+    #[test]
+    fn tags_are_read_as_the_rfc_has_them() {
+        let listed = |tags: &[&str]| {
+            Some(EntityTags::Listed(tags.iter().map(|tag| (*tag).to_owned()).collect()))
+        };
+        assert_eq!(tags(&[]), None);
+        assert_eq!(tags(&[" * "]), Some(EntityTags::Any));
+        assert_eq!(tags(&["\"3\""]), listed(&["3"]));
+        assert_eq!(tags(&["W/\"3\", \"a,b\" ,, \"\""]), listed(&["3", "a,b", ""]));
+        assert_eq!(tags(&["\"1\"", "\"2\""]), listed(&["1", "2"]));
+        for malformed in ["3", "\"3", "w/\"3\"", "\"3\" \"4\"", "\"3\", *"] {
+            assert_eq!(tags(&[malformed]), None, "{malformed}");
+        }
+    }
+
+    #[test]
+    fn tags_contain_revisions_weakly() {
+        let contain = |field| tags(&[field]).is_some_and(|tags| tags.contain(Revision(3)));
+        assert!(contain("*") && contain("\"3\"") && contain("\"1\", W/\"3\""));
+        assert!(!contain("\"33\"") && !contain("\"03\"") && !contain("\"\""));
+    }
+
+    #[test]
+    fn a_range_applies_to_the_very_revision() {
+        let applies = |field| {
+            let headers = [(IF_RANGE, HeaderValue::from_static(field))].into_iter().collect();
+            range_applies(&headers, Revision(3))
+        };
+        assert!(range_applies(&HeaderMap::new(), Revision(3)) && applies("\"3\""));
+        assert!(
+            !applies("\"2\"") && !applies("W/\"3\"") && !applies("Sun, 22 Nov 2026 00:00:00 GMT")
+        );
+    }
+}

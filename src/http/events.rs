@@ -1,0 +1,175 @@
+//! What happens to operations: the history of one in pages, the life of one as a stream, and a stream of all
+//! that match a filter.
+//!
+//! Streams are `text/event-stream`, made for a browser's `EventSource`. The data of an event is the message that
+//! gRPC streams (`WatchOperationResponse`, `WatchOperationsResponse`) as JSON, the operation in it with its
+//! `location`: a page that shows an operation needs no state of its own, whichever event comes. An event is named
+//! for its type, so that a page listens to what it wants: `snapshot`, `transition` and `progress` of one operation;
+//! `current`, `synced`, `transition`, `left`, `deleted`, `progress` and `reset` of many. `problem` tells why a stream
+//! breaks off.
+//!
+//! The id of a snapshot or a transition is its revision, from which a reconnect resumes. Progress has none. After
+//! the terminal event the response ends; the browser comes back once, and is told by 204 to stay away. A stream
+//! over a filter resumes by snapshot: a browser that comes back is told `reset`, and then what there is.
+
+use axum::response::IntoResponse;
+use futures_util::stream;
+use http::header::VARY;
+use http::{HeaderValue, StatusCode};
+use serde_json::Value;
+use tokio_stream::StreamExt as _;
+
+use super::call::Call;
+use super::documents::{self, Answer, page_of};
+use super::event_stream;
+use super::links::Links;
+use super::problem::Problem;
+use crate::operation::Revision;
+use crate::service::{
+    FeedItem, FeedMessage, FeedStream, OperationName, ServiceError, View, WatchMessage,
+    WatchOptions, WatchStream,
+};
+use crate::wire::{encode, streams};
+
+/// The id of every event over a filter: it says that this is not the first connection.
+const SEEN: &str = "seen";
+
+/// `GET …/{id}/events`: a page of the history, or the life as a stream.
+pub(super) async fn of_operation(call: Call) -> Answer {
+    let name = call.name_of(call.segment("id"))?;
+    if event_stream::is_wanted(&call.parts.headers) {
+        watch(call, name).await
+    } else {
+        page(call, name).await
+    }
+}
+
+async fn page(mut call: Call, name: OperationName) -> Answer {
+    let page_size = call.query.take_number("page_size")?.unwrap_or_default();
+    let page_token = call.query.take("page_token")?.unwrap_or_default();
+    call.finish_query()?;
+    let page = call.service().events(&call.caller, &name, page_size, &page_token).await?;
+    let events = page.entries.into_iter().map(|entry| documents::object(&encode::event(entry)));
+    let events = events.map(|event| event.map(Value::Object)).collect::<Result<Vec<_>, _>>()?;
+    let page = page_of("events", events, page.next_page_token);
+    let mut response = documents::json(StatusCode::OK, &page);
+    response.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
+    Ok(response)
+}
+
+async fn watch(mut call: Call, name: OperationName) -> Answer {
+    let after = event_stream::last_event_id(&mut call)?.map(|id| revision(&id)).transpose()?;
+    let include_progress = call.query.take_flag("include_progress")?.unwrap_or(true);
+    let view = call.take_view(View::Result)?;
+    call.finish_query()?;
+    let options = WatchOptions { after, include_progress, view, timeout: None };
+    let watch = call.service().watch(&call.caller, &name, options).await?;
+    if watch.is_over() {
+        // The one answer after which an EventSource does not come back.
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let opening = event_stream::opening(call.service().reconnect_delay(), None);
+    let state = (watch, Writer::of(&call));
+    let events = stream::unfold(state, |(mut watch, writer)| async move {
+        let text = writer.next_of_one(&mut watch).await?;
+        Some((text, (watch, writer)))
+    });
+    Ok(event_stream::response(tokio_stream::once(opening).chain(events)))
+}
+
+/// `GET /v1/operations/events`: all operations that match, and what becomes of them.
+pub(super) async fn of_all(mut call: Call) -> Answer {
+    let again = event_stream::last_event_id(&mut call)?.is_some();
+    let filter = call.query.take("filter")?.unwrap_or_default();
+    let include_progress = call.query.take_flag("include_progress")?.unwrap_or(true);
+    let skip_current = call.query.take_flag("skip_current")?.unwrap_or(false);
+    call.finish_query()?;
+    let feed =
+        call.service().watch_all(&call.caller, &filter, include_progress, skip_current, None)?;
+    let mut opening = event_stream::opening(call.service().reconnect_delay(), Some(SEEN));
+    let writer = Writer::of(&call);
+    if again {
+        opening.push_str(&writer.feed_message(FeedMessage::Item(FeedItem::Reset))?);
+    }
+    let events = stream::unfold((feed, writer), |(mut feed, writer)| async move {
+        let text = writer.next_of_all(&mut feed).await?;
+        Some((text, (feed, writer)))
+    });
+    Ok(event_stream::response(tokio_stream::once(opening).chain(events)))
+}
+
+/// The revision that an id names.
+fn revision(id: &str) -> Result<Revision, ServiceError> {
+    let digits = id.bytes().all(|byte| byte.is_ascii_digit());
+    let number = id.parse().ok().filter(|_| digits);
+    let rule = "must be the id of an event of this stream, or 0 to begin with the first";
+    number.map(Revision).ok_or_else(|| ServiceError::invalid_field("Last-Event-ID", rule))
+}
+
+/// Writes messages as events.
+struct Writer {
+    links: Links,
+    path: String,
+}
+
+impl Writer {
+    fn of(call: &Call) -> Self {
+        Self { links: call.links(), path: call.parts.uri.path().to_owned() }
+    }
+
+    async fn next_of_one(&self, watch: &mut WatchStream) -> Option<String> {
+        let message = watch.next().await?;
+        let written = message
+            .map_err(Problem::from)
+            .and_then(|message| self.watch_message(message, watch.cursor()));
+        Some(written.unwrap_or_else(|problem| self.problem(problem)))
+    }
+
+    async fn next_of_all(&self, feed: &mut FeedStream) -> Option<String> {
+        let message = feed.next().await?;
+        let written = message.map_err(Problem::from).and_then(|it| self.feed_message(it));
+        Some(written.unwrap_or_else(|problem| self.problem(problem)))
+    }
+
+    fn watch_message(&self, message: WatchMessage, cursor: Revision) -> Result<String, Problem> {
+        let (name, id, operation) = match &message {
+            WatchMessage::Snapshot(document) => ("snapshot", Some(cursor.0), document),
+            WatchMessage::Transition(document, _) => ("transition", Some(cursor.0), document),
+            WatchMessage::Progress(document) => ("progress", None, document),
+            WatchMessage::Heartbeat(_) => return Ok(event_stream::HEARTBEAT.to_owned()),
+        };
+        let location = self.links.operation(operation.operation.id());
+        let data = documents::object(&streams::watch_message(message, cursor))?;
+        Ok(event_stream::event(name, id, &located(data.into(), Some(location))))
+    }
+
+    fn feed_message(&self, message: FeedMessage) -> Result<String, Problem> {
+        let FeedMessage::Item(item) = &message else {
+            return Ok(event_stream::HEARTBEAT.to_owned());
+        };
+        let (name, operation) = match item {
+            FeedItem::Current(operation) => ("current", Some(operation)),
+            FeedItem::Synced => ("synced", None),
+            FeedItem::Transition(change) => ("transition", Some(&change.operation)),
+            FeedItem::Left(change) => ("left", Some(&change.operation)),
+            FeedItem::Deleted(operation) => ("deleted", Some(operation)),
+            FeedItem::Progress(operation) => ("progress", Some(operation)),
+            FeedItem::Reset => ("reset", None),
+        };
+        let location = operation.map(|operation| self.links.operation(operation.id()));
+        let data = documents::object(&streams::feed_message(message))?;
+        Ok(event_stream::event(name, None, &located(data.into(), location)))
+    }
+
+    fn problem(&self, problem: Problem) -> String {
+        event_stream::event("problem", None, &problem.document(&self.path))
+    }
+}
+
+/// The message, its operation with the URL as `location`, as everywhere over HTTP.
+fn located(mut message: Value, location: Option<String>) -> Value {
+    if let Some((Value::Object(operation), location)) = message.get_mut("operation").zip(location) {
+        operation.insert("location".to_owned(), location.into());
+    }
+    message
+}

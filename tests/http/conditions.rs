@@ -1,0 +1,117 @@
+//! Conditional requests, and parts of results.
+
+use std::time::Duration;
+
+use crate::support::{JSON, Server, csv};
+
+#[tokio::test]
+async fn who_knows_the_revision_is_told_so() {
+    let server = Server::start().await;
+    let path = server.submit("c").await;
+    for url in [path.clone(), format!("{path}/status"), format!("{path}/result")] {
+        for known in ["\"1\"", "W/\"1\"", "\"7\", \"1\"", "*"] {
+            let headers = [("if-none-match", known)];
+            let same = server.ask("GET", &url, &headers, "").await.expect(304);
+            assert_eq!((same.header("etag"), same.header("vary")), ("\"1\"", "prefer"));
+            assert_eq!((same.header("retry-after"), same.body.len()), ("1", 0));
+            assert_eq!(same.header("cache-control"), "no-store");
+        }
+        for other in ["\"2\"", "1", ""] {
+            let headers = [("if-none-match", other)];
+            let answer = server.ask("GET", &url, &headers, "").await;
+            assert_ne!(answer.status, 304, "{url} {other}");
+        }
+    }
+    server.work("c").await.complete(Some(csv())).await;
+    let headers = [("if-none-match", "\"3\"")];
+    // A redirect is no answer that a condition could spare.
+    server.ask("GET", &path, &headers, "").await.expect(303);
+    let status = server.ask("GET", &format!("{path}/status?wait=9"), &headers, "").await;
+    assert_eq!(status.expect(304).header("retry-after"), "");
+    server.ask("GET", &format!("{path}/result"), &headers, "").await.expect(304);
+    server.ask("HEAD", &format!("{path}/result"), &headers, "").await.expect(304);
+
+    let failed = server.submit("f").await;
+    server.ask("POST", &format!("{failed}:cancel"), &[JSON], "").await.expect(200);
+    let headers = [("if-none-match", "*")];
+    server.ask("GET", &format!("{failed}/result"), &headers, "").await.problem(499, "CANCELLED");
+}
+
+#[tokio::test]
+async fn a_long_poll_ends_with_the_next_change_or_with_time() {
+    let server = Server::start().await;
+    let path = server.submit("p").await;
+    let known = [("prefer", "wait=30"), ("if-none-match", "\"1\"")];
+
+    let poll = server.ask("GET", &path, &known, "");
+    let (poll, mut worker) = tokio::join!(poll, server.work("p"));
+    let started = poll.expect(202);
+    assert_eq!(
+        (started.header("etag"), started.header("preference-applied")),
+        ("\"2\"", "wait=30")
+    );
+    assert_eq!(started.json()["state"], "STATE_RUNNING");
+    // What has changed already is not waited for.
+    server.ask("GET", &path, &known, "").await.expect(202);
+
+    let known = [("prefer", "wait=30"), ("if-none-match", "\"2\"")];
+    let status = format!("{path}/status");
+    let poll = server.ask("GET", &status, &known, "");
+    let (poll, ()) = tokio::join!(poll, worker.complete(Some(csv())));
+    assert_eq!(poll.expect(200).json()["status"], "Succeeded");
+
+    let path = server.submit("slow").await;
+    for (url, headers, applied) in [
+        (path.clone(), &[("prefer", "wait=20"), ("if-none-match", "*")][..], "wait=20"),
+        (format!("{path}?wait=20s"), &[("prefer", "wait=9"), ("if-none-match", "\"1\"")], ""),
+    ] {
+        let poll = server.ask("GET", &url, headers, "");
+        let time = async { server.clock.advance(Duration::from_secs(20)) };
+        let (poll, ()) = tokio::join!(poll, time);
+        assert_eq!(poll.expect(304).header("preference-applied"), applied);
+    }
+}
+
+#[tokio::test]
+async fn a_result_is_fetched_in_parts() {
+    let server = Server::start().await;
+    let path = server.submit("r").await;
+    server.work("r").await.complete(Some(csv())).await;
+    let url = format!("{path}/result");
+    let whole = server.get(&url).await.expect(200);
+    assert_eq!((whole.header("accept-ranges"), whole.header("etag")), ("bytes", "\"3\""));
+    assert_eq!((whole.header("content-length"), whole.header("vary")), ("5", "prefer"));
+
+    for (range, content_range, bytes) in [
+        ("bytes=0-1", "bytes 0-1/5", &b"a,"[..]),
+        ("bytes=3-", "bytes 3-4/5", b"\n\xff"),
+        ("bytes=-1", "bytes 4-4/5", b"\xff"),
+        ("bytes=1-99", "bytes 1-4/5", b",b\n\xff"),
+    ] {
+        for headers in [&[("range", range)][..], &[("range", range), ("if-range", "\"3\"")]] {
+            let part = server.ask("GET", &url, headers, "").await.expect(206);
+            assert_eq!(part.header("content-range"), content_range);
+            assert_eq!(part.header("content-type"), "text/csv; header=present");
+            assert_eq!((&part.body[..], part.header("etag")), (bytes, "\"3\""));
+        }
+    }
+    for headers in [
+        &[("range", "bytes=0-1,3-4")][..],
+        &[("range", "bytes=4-2")],
+        &[("range", "bytes=0-1"), ("if-range", "\"2\"")],
+        &[("range", "bytes=9-"), ("if-range", "W/\"3\"")],
+    ] {
+        let answer = server.ask("GET", &url, headers, "").await.expect(200);
+        assert_eq!((answer.body.len(), answer.header("content-range")), (5, ""), "{headers:?}");
+    }
+    let beyond = server.ask("GET", &url, &[("range", "bytes=5-")], "").await;
+    assert_eq!(beyond.header("content-range"), "bytes */5");
+    beyond.problem(416, "RANGE_NOT_SATISFIABLE");
+    // What the client has need not be sent, in parts or whole.
+    let headers = [("range", "bytes=0-1"), ("if-none-match", "\"3\"")];
+    server.ask("GET", &url, &headers, "").await.expect(304);
+
+    let head = server.ask("HEAD", &url, &[("range", "bytes=0-1")], "").await.expect(200);
+    assert_eq!((head.header("content-length"), head.body.len()), ("5", 0));
+    assert_eq!(head.header("accept-ranges"), "bytes");
+}
