@@ -90,7 +90,10 @@ impl Server {
         let (grpc, health) = crate::grpc::routes(service.clone()).await?;
         let options = HttpOptions { public_url: config.listen.public_url.clone() };
         // gRPC's routes are exact paths; everything else, the fallback included, is HTTP's.
-        let router = http::router(service, options).merge(grpc.into_axum_router().reset_fallback());
+        let router = http::router(service, options)
+            .merge(grpc.into_axum_router().reset_fallback())
+            .layer(axum::middleware::map_response(crate::grpc::explain))
+            .layer(axum::middleware::from_fn(crate::telemetry::log_request));
         Ok(Self {
             listener,
             local_addr,

@@ -1,8 +1,16 @@
-//! Logs: where they go and what they look like. Called once, by the program, never by the library.
+//! Logs: where they go, what they look like, and the line that each request leaves.
+//!
+//! The log is set up once, by the program, never by the library. Levels go by who must act: `error` an
+//! operator now, `warn` an operator some time, `info` what an operator wants to have seen, `debug` what helps
+//! to understand a case. A failure is logged where it is handled, once.
 
 use std::io::{IsTerminal as _, stderr};
 
+use axum::extract::Request;
+use axum::middleware::Next;
+use axum::response::Response;
 use clap::ValueEnum;
+use tracing::Instrument as _;
 use tracing_subscriber::EnvFilter;
 
 /// What a line of the log looks like.
@@ -41,6 +49,28 @@ pub fn init(filter: &str, format: LogFormat) -> Result<(), TelemetryError> {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     }
     .map_err(TelemetryError::Again)
+}
+
+/// Handles a request within a span of its own and logs what came of it. For gRPC that is the status in
+/// the headers, where there is one; other calls end in trailers, which are not read here.
+pub async fn log_request(request: Request, next: Next) -> Response {
+    let span = tracing::debug_span!(
+        "request",
+        http.method = %request.method(),
+        http.path = request.uri().path(),
+    );
+    async {
+        let response = next.run(request).await;
+        let rpc_status = response.headers().get("grpc-status").and_then(|code| code.to_str().ok());
+        tracing::debug!(
+            http.status = response.status().as_u16(),
+            rpc.status = rpc_status,
+            "answered"
+        );
+        response
+    }
+    .instrument(span)
+    .await
 }
 
 /// Whether stderr is a terminal whose user has nothing against colors (<https://no-color.org>).

@@ -16,7 +16,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("client", &["proto"]),
     ("worker", &["client", "proto"]),
     ("config", &["operation"]),
-    ("server", &["config", "grpc", "http", "service", "engine", "store", "client"]),
+    ("server", &["config", "grpc", "http", "service", "engine", "store", "client", "telemetry"]),
     ("telemetry", &[]),
     ("cli", &["config", "telemetry", "server", "client", "worker", "proto", "operation"]),
 ];

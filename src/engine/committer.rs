@@ -138,13 +138,18 @@ impl Committer {
             self.dirty.mark(key);
         }
         let mut outcome = Err(EngineError::Unavailable("the store is contended".to_owned()));
-        for _ in 0..MAX_RACES {
+        for race in 1..=MAX_RACES {
             match self.try_commit(&works, now).await {
                 Ok(answers) => {
                     outcome = Ok(answers);
                     break;
                 }
-                Err(StoreError::Conflict(id)) => self.cache.remove(id),
+                Err(StoreError::Conflict(id)) => {
+                    self.cache.remove(id);
+                    if race == MAX_RACES {
+                        tracing::error!(operation.id = %id, "a commit lost every race");
+                    }
+                }
                 Err(error) => {
                     outcome = Err(self.store_failed(&error, now));
                     break;

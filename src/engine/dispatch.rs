@@ -3,7 +3,7 @@
 //! An acquisition is a transition like any other: decided by the rules, and pushed to the worker only once
 //! it is durable.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -34,8 +34,9 @@ pub(super) struct Message {
 #[derive(Debug)]
 pub(super) struct Resumed {
     session: SessionId,
-    /// The attempts that the worker knows of.
-    running: HashMap<OperationId, Attempt>,
+    /// The attempts that the worker knows of: of one operation it may run the latest and still hold
+    /// a report of an earlier one.
+    running: HashSet<(OperationId, Attempt)>,
 }
 
 impl Committer {
@@ -104,7 +105,7 @@ impl Committer {
             let held: Vec<_> = held.map(|(id, attempt)| (*id, *attempt)).collect();
             for (id, attempt) in held {
                 self.know(id, draft, &mut lookups);
-                leases.push((*session, id, attempt, running.get(&id) == Some(&attempt)));
+                leases.push((*session, id, attempt, running.contains(&(id, attempt))));
             }
         }
         self.look_up(lookups, draft).await?;
@@ -210,6 +211,15 @@ impl Committer {
 
     fn settle_leases(&mut self, transition: &Transition) {
         let Transition { before, after, event_type, by_report } = transition;
+        tracing::debug!(
+            tenant.id = %after.submission.tenant,
+            operation.id = %after.id(),
+            operation.kind = %after.submission.kind,
+            revision = after.life.revision.0,
+            attempt = after.life.attempt.0,
+            state = %after.state_name(),
+            "transition"
+        );
         let held = before.as_ref().and_then(|before| before.life.state.lease());
         match (held, after.life.state.lease()) {
             (None, Some(lease)) => {
@@ -249,6 +259,11 @@ impl Committer {
         let session = resumed.unwrap_or_else(|| SessionId::from_uuid(self.shared.ids.uuid(now)));
         let expires_at = now.after(self.config.lease_duration);
         let stream = self.sessions.connect(session, &hello, sender, expires_at);
+        tracing::info!(
+            worker.id = %hello.worker,
+            resumed = resumed.is_some(),
+            "a worker has connected"
+        );
         for &(id, attempt) in &hello.running {
             if !self.sessions.holds(session, id, attempt) {
                 self.sessions.send(session, ToWorker::NotCurrent { id, attempt });

@@ -276,11 +276,14 @@ impl Draft {
         }
         // Ids rise with time: rows are appended in order, and operations of one commit keep theirs.
         batch.writes.sort_unstable_by_key(|write| write.operation.id());
-        batch.events.extend(self.transitions.iter().map(|transition| {
+        // What is removed in the same commit takes its history along.
+        let stays = |id| self.known.get(&id).is_none_or(|known| known.current.is_some());
+        let transitions = self.transitions.iter().filter(|transition| stays(transition.after.id()));
+        batch.events.extend(transitions.map(|transition| {
             let life = transition.after.life.clone();
             (transition.after.id(), Event { event_type: transition.event_type, life })
         }));
-        batch.logs.clone_from(&self.logs);
+        batch.logs.extend(self.logs.iter().filter(|append| stays(append.id)).cloned());
         batch
     }
 

@@ -68,6 +68,9 @@ impl Committer {
         if self.timers.check_sessions_at <= now || self.timers.check_sessions_at > next_check {
             self.timers.check_sessions_at = next_check;
             let lost = self.sessions.expired(now);
+            for (id, attempt) in &lost {
+                tracing::warn!(operation.id = %id, attempt = attempt.0, "a worker was lost");
+            }
             works.extend(
                 lost.into_iter().map(|(id, attempt)| Work::Own(id, Command::LoseLease { attempt })),
             );

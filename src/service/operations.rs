@@ -31,7 +31,8 @@ impl Service {
         caller: &Caller,
         new: NewOperation,
     ) -> Result<Submitted, ServiceError> {
-        let mut answers = self.submit_batch(caller, vec![Ok(new)]).await?;
+        let new = self.check_new(caller, new, "input")?;
+        let mut answers = self.store(vec![Ok(new)]).await?;
         answers.pop().unwrap_or_else(|| Err(EngineError::NotFound.into()))
     }
 
@@ -45,10 +46,21 @@ impl Service {
             let rule = format!("must have from 1 to {MAX_BATCH} entries");
             return Err(ServiceError::invalid_field("requests", rule));
         }
+        let items = items.into_iter().enumerate().map(|(at, item)| {
+            item.and_then(|new| self.check_new(caller, new, &format!("requests[{at}].input")))
+        });
+        self.store(items.collect()).await
+    }
+
+    /// Stores the checked submissions in one commit; answers the others with their errors.
+    async fn store(
+        &self,
+        items: Vec<Result<NewOperation, ServiceError>>,
+    ) -> Result<Vec<Result<Submitted, ServiceError>>, ServiceError> {
         let mut good = Vec::with_capacity(items.len());
         let mut bad: Vec<Option<ServiceError>> = Vec::with_capacity(items.len());
         for item in items {
-            match item.and_then(|new| self.check_new(caller, new)) {
+            match item {
                 Ok(new) => {
                     good.push(new);
                     bad.push(None);
@@ -72,9 +84,15 @@ impl Service {
         Ok(answers.collect())
     }
 
-    fn check_new(&self, caller: &Caller, new: NewOperation) -> Result<NewOperation, ServiceError> {
+    /// The submission as the caller's own. `field` is the path of its input in the request.
+    fn check_new(
+        &self,
+        caller: &Caller,
+        new: NewOperation,
+        field: &str,
+    ) -> Result<NewOperation, ServiceError> {
         if let Some(input) = &new.input {
-            self.check_payload("input", input)?;
+            self.check_payload(field, input)?;
         }
         Ok(NewOperation { tenant: caller.tenant.clone(), ..new })
     }

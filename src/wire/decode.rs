@@ -8,7 +8,6 @@ use bytes::Bytes;
 use super::{json_value, settings};
 use crate::operation::error::ErrorSource;
 use crate::operation::id::{InvalidName, valid_label_key, valid_label_value};
-use crate::operation::log::truncate;
 use crate::operation::{
     Attempt, IdempotencyKey, Kind, NewOperation, OperationError, OperationId, Payload, PayloadForm,
     Progress, TenantId, Timestamp,
@@ -20,8 +19,8 @@ use crate::service::{Limits, OperationName, ServiceError, View, Violation};
 const MAX_LABELS: usize = 64;
 /// Longest message of an error, in bytes.
 const MAX_ERROR_MESSAGE: usize = 64 << 10;
-/// Longest message of a progress report, in bytes.
-const MAX_PROGRESS_MESSAGE: usize = 4_000;
+/// Longest message of a progress report, in characters.
+const MAX_PROGRESS_MESSAGE: usize = 1_000;
 
 /// A submission. `path` stands before the names of fields: `requests[3].`, or nothing. The tenant is
 /// the service's to set.
@@ -202,7 +201,9 @@ pub fn attempt(
 /// A progress report received at `now`. What is out of range is brought into it: a report is no place to fail.
 pub fn progress(message: v1::Progress, now: Timestamp) -> Progress {
     let mut text = message.message;
-    truncate(&mut text, MAX_PROGRESS_MESSAGE);
+    if let Some((end, _)) = text.char_indices().nth(MAX_PROGRESS_MESSAGE) {
+        text.truncate(end);
+    }
     let units = |number: Option<i64>| number.map(|number| number.max(0));
     let (done_units, total_units) = (units(message.done_units), units(message.total_units));
     let counted = match (done_units, total_units) {

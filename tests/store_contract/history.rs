@@ -81,6 +81,17 @@ pub async fn transitions_and_lines_come_in_order_and_in_pages(store: &dyn Store)
     assert_eq!(positions(&entries), [(2, 1), (2, 2), (3, 0)]);
 }
 
+pub async fn lines_may_stand_behind_a_transition_that_their_batch_goes_beyond(store: &dyn Store) {
+    let queued = stored(store, submission(1)).await;
+    let running = changed(store, &queued, &acquire(1)).await;
+    let (done, mut batch) = changing(&running, &complete(&running), at(90));
+    batch.logs = lines(&running, 1..3, 1).logs;
+    store.commit(batch).await.unwrap();
+    assert_eq!(done.life.revision, Revision(3));
+    let entries = pages(store, true, 100).await;
+    assert_eq!(positions(&entries), [(1, 0), (2, 0), (2, 1), (2, 2), (3, 0)]);
+}
+
 pub async fn lines_are_trimmed_and_the_book_goes_on(store: &dyn Store) {
     let queued = stored(store, submission(1)).await;
     assert_eq!(store.log_book(id(1)).await.unwrap(), LogBook::new(0, []));

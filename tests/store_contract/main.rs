@@ -40,6 +40,7 @@ macro_rules! stores {
             commits::what_is_unfinished_is_told_in_pages,
             commits::a_closed_store_refuses_and_closing_twice_is_fine,
             history::transitions_and_lines_come_in_order_and_in_pages,
+            history::lines_may_stand_behind_a_transition_that_their_batch_goes_beyond,
             history::lines_are_trimmed_and_the_book_goes_on,
             history::lines_are_refused_under_another_revision,
             lists::pages_are_in_order_and_complete_in_every_order,

@@ -38,13 +38,15 @@ use threads::Threads;
 /// How an SQLite store works.
 #[derive(Clone, Debug)]
 pub struct SqliteOptions {
-    /// Threads that read, each with a connection of its own; at least 1.
-    pub readers: usize,
+    /// Threads for reads of a few rows, each with a connection of its own; at least 1.
+    pub lookup_threads: usize,
+    /// Threads for lists, likewise; at least 1. A list may scan an index where no better one helps.
+    pub list_threads: usize,
 }
 
 impl Default for SqliteOptions {
     fn default() -> Self {
-        Self { readers: 3 }
+        Self { lookup_threads: 2, list_threads: 2 }
     }
 }
 
@@ -56,7 +58,7 @@ pub struct SqliteStore {
 impl SqliteStore {
     /// Opens the store at `path`, which is made, with its directory, if it is not there. Blocks.
     pub fn open(path: &Path, options: &SqliteOptions) -> Result<Self, OpenError> {
-        let opened = open::open(path, options.readers.max(1))?;
+        let opened = open::open(path, options)?;
         let threads = Threads::start(opened).map_err(|error| OpenError::Failed {
             path: path.display().to_string(),
             reason: format!("a thread cannot be started: {error}"),
@@ -72,7 +74,7 @@ impl Store for SqliteStore {
     }
 
     async fn load(&self, lookups: Vec<Lookup>) -> Result<Vec<Option<Operation>>, StoreError> {
-        self.threads.read(move |connection| read::load(connection, &lookups)).await
+        self.threads.look_up(move |connection| read::load(connection, &lookups)).await
     }
 
     async fn payload(
@@ -80,19 +82,19 @@ impl Store for SqliteStore {
         id: OperationId,
         role: PayloadRole,
     ) -> Result<Option<Bytes>, StoreError> {
-        self.threads.read(move |connection| read::payload(connection, id, role)).await
+        self.threads.look_up(move |connection| read::payload(connection, id, role)).await
     }
 
     async fn list(&self, query: ListQuery) -> Result<Vec<Operation>, StoreError> {
-        self.threads.read(move |connection| list::list(connection, &query)).await
+        self.threads.list(move |connection| list::list(connection, &query)).await
     }
 
     async fn history(&self, query: HistoryQuery) -> Result<Vec<HistoryEntry>, StoreError> {
-        self.threads.read(move |connection| read::history(connection, &query)).await
+        self.threads.look_up(move |connection| read::history(connection, &query)).await
     }
 
     async fn log_book(&self, id: OperationId) -> Result<LogBook, StoreError> {
-        self.threads.read(move |connection| read::log_book(connection, id)).await
+        self.threads.look_up(move |connection| read::log_book(connection, id)).await
     }
 
     async fn unfinished(
@@ -100,15 +102,15 @@ impl Store for SqliteStore {
         after: Option<OperationId>,
         limit: usize,
     ) -> Result<Vec<Unfinished>, StoreError> {
-        self.threads.read(move |connection| read::unfinished(connection, after, limit)).await
+        self.threads.look_up(move |connection| read::unfinished(connection, after, limit)).await
     }
 
     async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<OperationId>, StoreError> {
-        self.threads.read(move |connection| read::due(connection, now, limit)).await
+        self.threads.look_up(move |connection| read::due(connection, now, limit)).await
     }
 
     async fn next_wake(&self) -> Result<Option<Timestamp>, StoreError> {
-        self.threads.read(read::next_wake).await
+        self.threads.look_up(read::next_wake).await
     }
 
     async fn close(&self) {

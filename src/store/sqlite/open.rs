@@ -10,7 +10,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::super::OpenError;
-use super::schema;
+use super::{SqliteOptions, schema};
 
 /// How long to wait for a program that reads or backs up the file beside us.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -26,10 +26,11 @@ const APPLICATION_ID_AT: usize = 68;
 pub(super) struct Opened {
     pub(super) lock: File,
     pub(super) writer: Connection,
-    pub(super) readers: Vec<Connection>,
+    pub(super) lookups: Vec<Connection>,
+    pub(super) lists: Vec<Connection>,
 }
 
-pub(super) fn open(path: &Path, readers: usize) -> Result<Opened, OpenError> {
+pub(super) fn open(path: &Path, options: &SqliteOptions) -> Result<Opened, OpenError> {
     let failed = |reason: String| OpenError::Failed { path: path.display().to_string(), reason };
     // Made absolute so that no name, like ":memory:" or "file:x", means something else to SQLite.
     let absolute = std::path::absolute(path).map_err(|error| failed(error.to_string()))?;
@@ -47,8 +48,12 @@ pub(super) fn open(path: &Path, readers: usize) -> Result<Opened, OpenError> {
     let mut writer = Connection::open_with_flags(&absolute, flags).map_err(sqlite_failed)?;
     check_version(path, &writer)?;
     prepare_writer(&mut writer, is_new).map_err(sqlite_failed)?;
-    let readers = (0..readers).map(|_| open_reader(&absolute)).collect::<rusqlite::Result<_>>();
-    Ok(Opened { lock, writer, readers: readers.map_err(sqlite_failed)? })
+    let readers = |count: usize| {
+        let readers = (0..count.max(1)).map(|_| open_reader(&absolute));
+        readers.collect::<rusqlite::Result<Vec<_>>>().map_err(sqlite_failed)
+    };
+    let (lookups, lists) = (readers(options.lookup_threads)?, readers(options.list_threads)?);
+    Ok(Opened { lock, writer, lookups, lists })
 }
 
 /// Takes `PATH.lock` for as long as the file is held. It stays when the lock is gone: removing it

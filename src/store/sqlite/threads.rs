@@ -30,11 +30,19 @@ pub(super) struct Threads {
 
 struct Running {
     commits: mpsc::Sender<Commit>,
-    reads: mpsc::Sender<Read>,
     writer: Worker,
-    readers: Vec<Worker>,
+    /// For reads of a few rows by key. Commits wait for some of these.
+    lookups: Pool,
+    /// For reads that may take long, so that they keep nobody but each other waiting.
+    lists: Pool,
     /// Given back last of all, when no thread has the file any more.
     lock: File,
+}
+
+/// Threads that take reads from one queue.
+struct Pool {
+    reads: mpsc::Sender<Read>,
+    readers: Vec<Worker>,
 }
 
 /// A thread and the news of its end.
@@ -45,17 +53,12 @@ struct Worker {
 
 impl Threads {
     pub(super) fn start(opened: Opened) -> io::Result<Self> {
-        let Opened { lock, writer, readers } = opened;
-        let (reads, queue) = mpsc::channel::<Read>(QUEUE);
-        let queue = Arc::new(Mutex::new(queue));
-        let readers = readers.into_iter().enumerate().map(|(number, connection)| {
-            let queue = Arc::clone(&queue);
-            Worker::start(format!("sqlite-read-{number}"), move || serve(&connection, &queue))
-        });
-        let readers = readers.collect::<io::Result<_>>()?;
+        let Opened { lock, writer, lookups, lists } = opened;
+        let lookups = Pool::start("sqlite-lookup", lookups)?;
+        let lists = Pool::start("sqlite-list", lists)?;
         let (commits, queue) = mpsc::channel(QUEUE);
         let writer = Worker::start("sqlite-write".to_owned(), move || write_all(writer, queue))?;
-        let running = Running { commits, reads, writer, readers, lock };
+        let running = Running { commits, writer, lookups, lists, lock };
         Ok(Self { state: Mutex::new(Some(running)), closing: tokio::sync::Mutex::default() })
     }
 
@@ -68,11 +71,28 @@ impl Threads {
         answered.await.unwrap_or_else(|_| Err(StoreError::Unknown("the writer ended".to_owned())))
     }
 
-    pub(super) async fn read<T: Send + 'static>(
+    /// A read of a few rows by key.
+    pub(super) async fn look_up<T: Send + 'static>(
         &self,
         job: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let reads = self.with(|running| running.reads.clone())?;
+        let reads = self.with(|running| running.lookups.reads.clone())?;
+        Self::read(reads, job).await
+    }
+
+    /// A read that may take long.
+    pub(super) async fn list<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let reads = self.with(|running| running.lists.reads.clone())?;
+        Self::read(reads, job).await
+    }
+
+    async fn read<T: Send + 'static>(
+        reads: mpsc::Sender<Read>,
+        job: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
         let job: Read = Box::new(move |connection| {
             // Nobody is waiting any more when the caller gave up: then the work is spared.
@@ -90,8 +110,9 @@ impl Threads {
     pub(super) async fn close(&self) {
         let _closing = self.closing.lock().await;
         let Some(running) = self.take() else { return };
-        let Running { commits, reads, mut writer, mut readers, lock } = running;
-        drop(reads);
+        let Running { commits, mut writer, lookups, lists, lock } = running;
+        let mut readers = lookups.close();
+        readers.extend(lists.close());
         for reader in &mut readers {
             let _ = (&mut reader.ended).await;
         }
@@ -113,13 +134,29 @@ impl Threads {
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        if let Some(Running { commits, reads, writer, readers, lock }) = self.take() {
-            drop(reads);
-            join(readers);
+        if let Some(Running { commits, writer, lookups, lists, lock }) = self.take() {
+            join(lookups.close().into_iter().chain(lists.close()));
             drop(commits);
             join([writer]);
             drop(lock);
         }
+    }
+}
+
+impl Pool {
+    fn start(name: &str, connections: Vec<Connection>) -> io::Result<Self> {
+        let (reads, queue) = mpsc::channel::<Read>(QUEUE);
+        let queue = Arc::new(Mutex::new(queue));
+        let readers = connections.into_iter().enumerate().map(|(number, connection)| {
+            let queue = Arc::clone(&queue);
+            Worker::start(format!("{name}-{number}"), move || serve(&connection, &queue))
+        });
+        Ok(Self { reads, readers: readers.collect::<io::Result<_>>()? })
+    }
+
+    /// Takes no more reads; the threads end when those that wait are done.
+    fn close(self) -> Vec<Worker> {
+        self.readers
     }
 }
 

@@ -3,6 +3,8 @@
 //! Every statement names the revision that it replaces and expects exactly one row. What is in
 //! doubt is rolled back, and the caller decides again.
 
+use std::collections::HashSet;
+
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, ffi, params};
 
 use super::super::{Batch, LogAppend, PayloadRole, Removal, StoreError, Write, codec};
@@ -49,8 +51,16 @@ fn apply(transaction: &Transaction<'_>, batch: &Batch) -> Result<(), StoreError>
     for (id, event) in &batch.events {
         insert_event(transaction, *id, event)?;
     }
+    let written: HashSet<OperationId> = match batch.logs.as_slice() {
+        [] => HashSet::new(),
+        _ => batch.writes.iter().map(|write| write.operation.id()).collect(),
+    };
     for append in &batch.logs {
-        append_log(transaction, append)?;
+        // A write has checked the revision; its operation may have moved on behind the lines.
+        if !written.contains(&append.id) {
+            check_current(transaction, append)?;
+        }
+        insert_lines(transaction, append).map_err(store_error)?;
     }
     for removal in &batch.removals {
         remove(transaction, removal)?;
@@ -182,18 +192,14 @@ fn insert_event(
     }
 }
 
-fn append_log(transaction: &Transaction<'_>, append: &LogAppend) -> Result<(), StoreError> {
-    // Writes come first, so that the stored revision is the one that they gave.
+fn check_current(transaction: &Transaction<'_>, append: &LogAppend) -> Result<(), StoreError> {
     let is_current = transaction
         .prepare_cached("SELECT 1 FROM operations WHERE id = ?1 AND revision = ?2")
         .and_then(|mut statement| {
             statement.exists(params![append.id.as_bytes(), number(append.revision.0)])
         })
         .map_err(store_error)?;
-    if !is_current {
-        return Err(StoreError::Conflict(append.id));
-    }
-    insert_lines(transaction, append).map_err(store_error)
+    if is_current { Ok(()) } else { Err(StoreError::Conflict(append.id)) }
 }
 
 fn insert_lines(transaction: &Transaction<'_>, append: &LogAppend) -> rusqlite::Result<()> {
