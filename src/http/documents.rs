@@ -67,7 +67,9 @@ pub(super) fn answer(
 pub(super) fn about(response: &mut Response, call: &Call, operation: &Operation) {
     let headers = response.headers_mut();
     let etag = format!("\"{}\"", operation.life.revision.0);
-    headers.extend(HeaderValue::try_from(etag).ok().map(|etag| (ETAG, etag)));
+    if let Ok(etag) = HeaderValue::try_from(etag) {
+        headers.insert(ETAG, etag);
+    }
     if !operation.is_done() {
         let age = call.service().now().since(operation.submission.created_at);
         headers.insert(RETRY_AFTER, retry_after(age).into());
