@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use longrun::store::sqlite::{SqliteOptions, SqliteStore};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -321,6 +322,22 @@ fn interrupted_waits_say_that_the_operation_goes_on() {
         waiting.stderr.take().unwrap().read_to_string(&mut said).unwrap();
         assert!(said.contains(&format!("{name} goes on")), "{said}");
     }
+}
+
+#[test]
+fn a_server_that_is_not_ready_yet_can_be_stopped() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("test.db");
+    drop(SqliteStore::open(&path, &SqliteOptions::default()).unwrap());
+    // Somebody has the file: the server waits for some seconds before it gives up.
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE").unwrap();
+    let store = format!("sqlite:{}", path.display());
+    let mut command = longrun(&["serve", "--listen", "127.0.0.1:0", "--store", &store]);
+    let mut server = command.stderr(Stdio::null()).spawn().unwrap();
+    until_caught(&server);
+    signal(&server, Signal::TERM);
+    assert_eq!(exit_code(&mut server), Some(143));
 }
 
 #[test]

@@ -88,7 +88,11 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
     let shares = Shares::of(config.stop.drain_timeout, !handlers.is_empty());
     config.stop.drain_timeout = shares.server;
     let max_result_bytes = config.limits.max_payload_bytes;
-    let server = Server::bind(config).await.context("failed to start the server")?;
+    let server = tokio::select! {
+        bound = Server::bind(config) => bound.context("failed to start the server")?,
+        // Whoever no longer wants it does not wait until it is ready, which a large store may delay.
+        signal = signals.next() => return Ok(signal),
+    };
     let worker = worker(server.local_client(), &handlers, handler_concurrency, max_result_bytes);
     let worker = worker.map(|worker| worker.drain_timeout(shares.handlers));
     announce(&server, &handlers, out)?;
