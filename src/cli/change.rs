@@ -16,8 +16,7 @@ nothing.";
 const DELETE_EXAMPLES: &str = "\
 Examples:
   longrun delete 01980a3e-7f2b-7c11-9d5e-3b1f6a2c4d5e
-  longrun list --filter state=FAILED --all --json | jq -r '.operations[].name' | \
-xargs longrun delete
+  longrun delete $(longrun list --filter state=FAILED --all --json | jq -r '.operations[].name')
 
 Only done operations can be deleted: deleting does not cancel.";
 
