@@ -158,7 +158,7 @@ fn help_teaches_by_examples() {
 
 #[test]
 fn a_wrong_command_line_is_a_usage_error() {
-    let lines: [&[&str]; 12] = [
+    let lines: [&[&str]; 17] = [
         &[],
         &["submt"],
         &["watch"],
@@ -171,6 +171,11 @@ fn a_wrong_command_line_is_a_usage_error() {
         &["serve", "--handler", "k=true", "--handler", "k=false"],
         &["get", "x", "--log", "longrun=loud"],
         &["get", "x", "--server", "http://"],
+        &["get", "x", "--server", "https://127.0.0.1:9"],
+        &["get", "x", "--server", "http://127.0.0.1:9/path"],
+        &["submit", "k", "--idempotency-key", ""],
+        &["retry", "x", "--idempotency-key", ""],
+        &["worker", "7", "--", "true"],
     ];
     for line in lines {
         let output = run(line);
@@ -304,8 +309,15 @@ fn done_operations_can_be_retried_and_deleted() {
     let again = server.json(&["retry", &first]);
     assert_eq!(again["retryOf"], first.as_str());
     server.expect(3, &["wait", again["name"].as_str().unwrap()]);
-    server.expect(0, &["delete", &first]);
+    let gone = server.submit(&["fail"]);
+    server.expect(3, &["wait", &gone]);
+    server.expect(0, &["delete", &gone]);
+    let deleted = server.expect(1, &["delete", &gone, &first]);
+    assert_eq!(deleted, format!("{first} deleted\n"), "one that is refused stops no other");
     server.expect(1, &["get", &first]);
+    let queued = server.submit(&["nobody"]);
+    let cancelled = server.expect(1, &["cancel", &first, &queued]);
+    assert!(cancelled.starts_with(&queued), "{cancelled}");
 }
 
 #[test]
