@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use longrun::store::sqlite::{SqliteOptions, SqliteStore};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -157,7 +158,7 @@ fn help_teaches_by_examples() {
 
 #[test]
 fn a_wrong_command_line_is_a_usage_error() {
-    let lines: [&[&str]; 12] = [
+    let lines: [&[&str]; 17] = [
         &[],
         &["submt"],
         &["watch"],
@@ -170,6 +171,11 @@ fn a_wrong_command_line_is_a_usage_error() {
         &["serve", "--handler", "k=true", "--handler", "k=false"],
         &["get", "x", "--log", "longrun=loud"],
         &["get", "x", "--server", "http://"],
+        &["get", "x", "--server", "https://127.0.0.1:9"],
+        &["get", "x", "--server", "http://127.0.0.1:9/path"],
+        &["submit", "k", "--idempotency-key", ""],
+        &["retry", "x", "--idempotency-key", ""],
+        &["worker", "7", "--", "true"],
     ];
     for line in lines {
         let output = run(line);
@@ -303,8 +309,15 @@ fn done_operations_can_be_retried_and_deleted() {
     let again = server.json(&["retry", &first]);
     assert_eq!(again["retryOf"], first.as_str());
     server.expect(3, &["wait", again["name"].as_str().unwrap()]);
-    server.expect(0, &["delete", &first]);
+    let gone = server.submit(&["fail"]);
+    server.expect(3, &["wait", &gone]);
+    server.expect(0, &["delete", &gone]);
+    let deleted = server.expect(1, &["delete", &gone, &first]);
+    assert_eq!(deleted, format!("{first} deleted\n"), "one that is refused stops no other");
     server.expect(1, &["get", &first]);
+    let queued = server.submit(&["nobody"]);
+    let cancelled = server.expect(1, &["cancel", &first, &queued]);
+    assert!(cancelled.starts_with(&queued), "{cancelled}");
 }
 
 #[test]
@@ -321,6 +334,22 @@ fn interrupted_waits_say_that_the_operation_goes_on() {
         waiting.stderr.take().unwrap().read_to_string(&mut said).unwrap();
         assert!(said.contains(&format!("{name} goes on")), "{said}");
     }
+}
+
+#[test]
+fn a_server_that_is_not_ready_yet_can_be_stopped() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("test.db");
+    drop(SqliteStore::open(&path, &SqliteOptions::default()).unwrap());
+    // Somebody has the file: the server waits for some seconds before it gives up.
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE").unwrap();
+    let store = format!("sqlite:{}", path.display());
+    let mut command = longrun(&["serve", "--listen", "127.0.0.1:0", "--store", &store]);
+    let mut server = command.stderr(Stdio::null()).spawn().unwrap();
+    until_caught(&server);
+    signal(&server, Signal::TERM);
+    assert_eq!(exit_code(&mut server), Some(143));
 }
 
 #[test]

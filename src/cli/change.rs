@@ -1,8 +1,11 @@
 //! `longrun cancel`, `delete` and `retry`: what changes an operation that exists.
 
-use super::output::Output;
+use clap::builder::NonEmptyStringValueParser;
+
+use super::output::{self, Output};
 use super::remote::Remote;
 use super::{Exit, describe, get};
+use crate::client::ClientError;
 use crate::proto::v1::{Operation, RetryOperationRequest};
 
 const CANCEL_EXAMPLES: &str = "\
@@ -16,8 +19,7 @@ nothing.";
 const DELETE_EXAMPLES: &str = "\
 Examples:
   longrun delete 01980a3e-7f2b-7c11-9d5e-3b1f6a2c4d5e
-  longrun list --filter state=FAILED --all --json | jq -r '.operations[].name' | \
-xargs longrun delete
+  longrun delete $(longrun list --filter state=FAILED --all --json | jq -r '.operations[].name')
 
 Only done operations can be deleted: deleting does not cancel.";
 
@@ -55,8 +57,8 @@ pub(super) struct RetryArgs {
     /// The done operation: operations/ID or ID
     name: String,
     /// Name for this retry: repeating the command with the same key gives the same new operation
-    #[arg(long, value_name = "KEY", default_value = "", hide_default_value = true)]
-    idempotency_key: String,
+    #[arg(long, value_name = "KEY", value_parser = NonEmptyStringValueParser::new())]
+    idempotency_key: Option<String>,
     /// Print the new operation's name and nothing else
     #[arg(long, short)]
     quiet: bool,
@@ -67,13 +69,14 @@ pub(super) async fn cancel(
     remote: &Remote,
     out: &Output,
 ) -> anyhow::Result<Exit> {
+    let mut exit = Exit::Ok;
     for name in &args.names {
-        let cancelled = remote.client.cancel(name, &args.reason).await;
-        let operation =
-            cancelled.map_err(|error| remote.failed(&error, &format!("cancel {name}")))?;
-        state_line(&operation, out)?;
+        match remote.client.cancel(name, &args.reason).await {
+            Ok(operation) => state_line(&operation, out)?,
+            Err(error) => exit = refused(&error, &format!("cancel {name}"), remote)?,
+        }
     }
-    Ok(Exit::Ok)
+    Ok(exit)
 }
 
 pub(super) async fn delete(
@@ -81,18 +84,27 @@ pub(super) async fn delete(
     remote: &Remote,
     out: &Output,
 ) -> anyhow::Result<Exit> {
+    let mut exit = Exit::Ok;
     for name in &args.names {
-        let deleted = remote.client.delete(name).await;
-        deleted.map_err(|error| remote.failed(&error, &format!("delete {name}")))?;
-        if !out.is_json() {
-            out.line(&format!("{name} deleted"))?;
+        match remote.client.delete(name).await {
+            Ok(()) if out.is_json() => {}
+            Ok(()) => out.line(&format!("{name} deleted"))?,
+            Err(error) => exit = refused(&error, &format!("delete {name}"), remote)?,
         }
     }
-    Ok(Exit::Ok)
+    Ok(exit)
+}
+
+/// Says that one of several was refused; the others are still to be done, unless no server is there.
+fn refused(error: &ClientError, to: &str, remote: &Remote) -> anyhow::Result<Exit> {
+    let is_transient = error.is_transient();
+    let error = remote.failed(error, to);
+    if is_transient { Err(error) } else { Ok(output::report(&error)) }
 }
 
 pub(super) async fn retry(args: RetryArgs, remote: &Remote, out: &Output) -> anyhow::Result<Exit> {
     let RetryArgs { name, idempotency_key, quiet } = args;
+    let idempotency_key = idempotency_key.unwrap_or_default();
     let request = RetryOperationRequest { name: name.clone(), idempotency_key };
     let retried = remote.client.retry(request).await;
     let operation = retried.map_err(|error| remote.failed(&error, &format!("retry {name}")))?;

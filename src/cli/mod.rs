@@ -202,6 +202,17 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// Wider lines are broken where they should not be, examples above all.
+    #[test]
+    fn help_keeps_within_its_lines() {
+        for command in Cli::command().get_subcommands() {
+            let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            for line in after.lines() {
+                assert!(line.chars().count() <= 100, "{}: {line}", command.get_name());
+            }
+        }
+    }
+
     #[test]
     fn every_flag_and_every_command_says_what_it_is_for() {
         let mut command = Cli::command();

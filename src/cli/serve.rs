@@ -24,14 +24,15 @@ Examples:
   longrun serve --listen 0.0.0.0:7420 --insecure --store sqlite:/var/lib/longrun/longrun.db
   LONGRUN_LISTEN=127.0.0.1:0 longrun serve          the first line of output names the port
 
-gRPC, gRPC-Web and HTTP share the one port. The first line on stdout is
+gRPC and HTTP share the one port. The first line on stdout is
 `longrun listening on http://HOST:PORT`; the log is on stderr.
 
 A handler is a command line for /bin/sh; see `longrun worker --help` for what commands get and give.
 
 SIGTERM and SIGINT stop it gracefully: handlers may finish, what they do not finish goes back to the
-queue, watches end to be resumed. Exit codes: 0 stopped so, 1 cut off by the drain timeout or failed,
-130 or 143 ended at once by a second signal. Nothing acknowledged is lost in any case.";
+queue, watches end to be resumed. Exit codes: 0 stopped so, 1 cut off by the drain timeout or
+failed, 130 or 143 ended at once by a second signal, or before it was ready. Nothing acknowledged is
+lost in any case.";
 
 /// Room for the fields around a result, within a report.
 const REPORT_SLACK: usize = 1 << 20;
@@ -88,7 +89,11 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
     let shares = Shares::of(config.stop.drain_timeout, !handlers.is_empty());
     config.stop.drain_timeout = shares.server;
     let max_result_bytes = config.limits.max_payload_bytes;
-    let server = Server::bind(config).await.context("failed to start the server")?;
+    let server = tokio::select! {
+        bound = Server::bind(config) => bound.context("failed to start the server")?,
+        // Whoever no longer wants it does not wait until it is ready, which a large store may delay.
+        signal = signals.next() => return Ok(signal),
+    };
     let worker = worker(server.local_client(), &handlers, handler_concurrency, max_result_bytes);
     let worker = worker.map(|worker| worker.drain_timeout(shares.handlers));
     announce(&server, &handlers, out)?;

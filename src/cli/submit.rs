@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
+use clap::builder::NonEmptyStringValueParser;
 
 use super::output::Output;
 use super::remote::Remote;
@@ -40,8 +41,8 @@ pub(super) struct Args {
     labels: Vec<(String, String)>,
     /// Name for this submission: repeating it with the same key gives the same operation [default:
     /// random]
-    #[arg(long, short = 'k', value_name = "KEY", default_value = "", hide_default_value = true)]
-    idempotency_key: String,
+    #[arg(long, short = 'k', value_name = "KEY", value_parser = NonEmptyStringValueParser::new())]
+    idempotency_key: Option<String>,
     #[command(flatten)]
     settings: SettingsArgs,
     #[command(flatten)]
@@ -104,7 +105,8 @@ pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Re
         labels: labels.into_iter().collect::<HashMap<_, _>>(),
         start_time: settings.start_time()?.map(prost_types::Timestamp::from),
         settings: Some(settings.settings()?),
-        idempotency_key,
+        // None given: the client makes one.
+        idempotency_key: idempotency_key.unwrap_or_default(),
         kind,
     };
     let to = format!("submit {}", request.kind);

@@ -10,6 +10,7 @@ use super::Exit;
 use super::output::Output;
 use super::remote::Remote;
 use super::signals::Signals;
+use crate::operation::Kind;
 use crate::worker::Worker;
 use crate::worker::command::Command;
 
@@ -33,6 +34,7 @@ timeout; what is left goes back to the queue. A second one ends at once.";
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// The kind to serve
+    #[arg(value_parser = kind)]
     kind: String,
     /// The command and its arguments, run as they are, without a shell
     #[arg(last = true, required = true, value_name = "COMMAND")]
@@ -46,6 +48,10 @@ pub(super) struct Args {
     /// How long commands may go on after SIGTERM or SIGINT
     #[arg(long, value_name = "DURATION", env = "LONGRUN_DRAIN_TIMEOUT", default_value = "8s", value_parser = humantime::parse_duration)]
     drain_timeout: Duration,
+}
+
+fn kind(text: &str) -> Result<String, String> {
+    Kind::parse(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
 pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Result<Exit> {

@@ -20,7 +20,8 @@ const STREAM_WINDOW: u32 = 1 << 20;
 /// Generous, so that one slow watch does not hold up the other calls of the connection.
 const CONNECTION_WINDOW: u32 = 8 << 20;
 
-/// The endpoint behind `url`; `host:port` is taken as `http://host:port`.
+/// The endpoint behind `url`; `host:port` is taken as `http://host:port`. What would be ignored is
+/// refused: above all `https`, which would not be TLS.
 pub(super) fn endpoint(url: &str) -> Result<Endpoint, ClientError> {
     let url = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
     let uri: Uri = url
@@ -28,6 +29,14 @@ pub(super) fn endpoint(url: &str) -> Result<Endpoint, ClientError> {
         .map_err(|error| ClientError::local(Code::InvalidArgument, format!("{url}: {error}")))?;
     if uri.host().is_none_or(str::is_empty) {
         return Err(ClientError::local(Code::InvalidArgument, format!("{url}: no host")));
+    }
+    if uri.scheme_str() != Some("http") {
+        let rule = format!("{url}: only http:// is spoken, without TLS");
+        return Err(ClientError::local(Code::InvalidArgument, rule));
+    }
+    if uri.path_and_query().is_some_and(|rest| rest != "/") {
+        let rule = format!("{url}: must end behind the host and the port");
+        return Err(ClientError::local(Code::InvalidArgument, rule));
     }
     let endpoint = Endpoint::from(uri)
         .connect_timeout(CONNECT_TIMEOUT)

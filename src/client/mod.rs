@@ -379,9 +379,13 @@ mod tests {
     }
 
     #[test]
-    fn urls_without_a_host_are_refused() {
-        let error = channel::endpoint("http://").unwrap_err();
-        assert_eq!(error.code(), Code::InvalidArgument);
-        assert!(channel::endpoint("localhost:7000").is_ok());
+    fn urls_that_would_not_be_followed_are_refused() {
+        for wrong in ["http://", "https://localhost:7000", "ftp://x", "http://x/y", "http://x/?y"] {
+            let error = channel::endpoint(wrong).unwrap_err();
+            assert_eq!(error.code(), Code::InvalidArgument, "{wrong}");
+        }
+        for right in ["localhost:7000", "http://localhost:7000", "http://localhost:7000/"] {
+            assert!(channel::endpoint(right).is_ok(), "{right}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status};
 
 use super::status::status;
-use super::{caller, timeout, timeout_to_answer};
+use super::{caller, timeout_to_answer};
 use crate::operation::Revision;
 use crate::proto::v1;
 use crate::proto::v1::operations_server::Operations;
@@ -152,7 +152,7 @@ impl Operations for OperationsRpc {
         request: Request<v1::WatchOperationsRequest>,
     ) -> Result<Response<Self::WatchOperationsStream>, Status> {
         let caller = caller(request.metadata());
-        let timeout = timeout(request.metadata());
+        let timeout = timeout_to_answer(request.metadata());
         let v1::WatchOperationsRequest { filter, include_progress, skip_current } =
             request.into_inner();
         let feed = self

@@ -76,8 +76,9 @@ pub(super) fn answer(
 /// `ETag`, and `Retry-After` while it is not done.
 pub(super) fn about(response: &mut Response, call: &Call, operation: &Operation) {
     let headers = response.headers_mut();
-    let etag = etag(operation.life.revision);
-    headers.extend(HeaderValue::try_from(etag).ok().map(|etag| (ETAG, etag)));
+    if let Ok(etag) = HeaderValue::try_from(etag(operation.life.revision)) {
+        headers.insert(ETAG, etag);
+    }
     if !operation.is_done() {
         let age = call.service().now().since(operation.submission.created_at);
         headers.insert(RETRY_AFTER, retry_after(age).into());

@@ -31,6 +31,8 @@ async fn a_submission_is_polled_to_its_result() {
     }
     let pending = server.get(&format!("{path}/result")).await.expect(202);
     assert_eq!(pending.location(), format!("{path}/result"));
+    let tags: Vec<_> = pending.headers.get_all("etag").into_iter().collect();
+    assert_eq!(tags, ["\"1\""], "once");
 
     server.work("report").await.complete(Some(csv())).await;
     let done = server.get(&path).await.expect(303);

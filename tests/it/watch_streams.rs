@@ -96,6 +96,22 @@ async fn the_calls_own_deadline_ends_a_watch_over_a_filter_with_ok() {
     assert_eq!(synced.r#type(), watch_operations_response::Type::Synced);
 }
 
+/// At the deadline itself the client would have given up already.
+#[tokio::test]
+async fn watches_end_somewhat_before_the_calls_own_deadline() {
+    let server = ClockedServer::with(Tuning::default()).await;
+    let name = server.submit(submission("demo")).await.name;
+    let mut request = Request::new(watch_now(&name));
+    request.set_timeout(MINUTE);
+    let one = soon(server.operations().watch_operation(request)).await.unwrap().into_inner();
+    let mut request = Request::new(WatchOperationsRequest::default());
+    request.set_timeout(MINUTE);
+    let all = soon(server.operations().watch_operations(request)).await.unwrap().into_inner();
+    server.advance(MINUTE - Duration::from_millis(200));
+    Watching(one).rest().await;
+    Watching(all).rest().await;
+}
+
 #[tokio::test]
 async fn a_reader_that_is_behind_when_the_operation_is_deleted_is_told() {
     let server = TestServer::start().await;

@@ -1,6 +1,7 @@
 //! What only the SQLite store does: the file it lives in.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use longrun::store::sqlite::{SqliteOptions, SqliteStore};
@@ -53,6 +54,29 @@ async fn one_file_has_one_server() {
     assert!(matches!(refusal(&path), OpenError::InUse { .. }));
     store.close().await;
     open(&path).unwrap();
+}
+
+#[test]
+fn one_file_has_one_server_under_all_its_names() {
+    let (_directory, path) = directory();
+    let _store = open(&path).unwrap();
+    let (other, _) = directory();
+    let (file, folder) = (other.path().join("file.db"), other.path().join("folder"));
+    symlink(&path, &file).unwrap();
+    symlink(path.parent().unwrap(), &folder).unwrap();
+    for name in [file, folder.join("longrun.db")] {
+        assert!(matches!(refusal(&name), OpenError::InUse { .. }), "{}", name.display());
+    }
+}
+
+/// A pipe would keep its reader waiting for ever.
+#[test]
+fn what_is_no_file_is_refused_and_gets_no_company() {
+    let (directory, path) = directory();
+    let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+    assert!(made.success());
+    assert!(refusal(&path).to_string().ends_with("it is not a regular file"));
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
 }
 
 #[test]

@@ -39,6 +39,7 @@ pub(super) fn open(path: &Path, options: &SqliteOptions) -> Result<Opened, OpenE
             failed(format!("its directory {} cannot be made: {error}", directory.display()))
         })?;
     }
+    let absolute = resolve(&absolute).map_err(|error| failed(error.to_string()))?;
     let lock = lock(path, &absolute)?;
     let is_new = check_header(path, &absolute)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
@@ -54,6 +55,22 @@ pub(super) fn open(path: &Path, options: &SqliteOptions) -> Result<Opened, OpenE
     };
     let (lookups, lists) = (readers(options.lookup_threads)?, readers(options.list_threads)?);
     Ok(Opened { lock, writer, lookups, lists })
+}
+
+/// The file itself, whatever links lead to it, so that under all its names it has one lock. A pipe or
+/// a device is refused before anything is made beside it, or waits in it.
+fn resolve(absolute: &Path) -> std::io::Result<PathBuf> {
+    match std::fs::canonicalize(absolute) {
+        Ok(file) if std::fs::metadata(&file)?.is_file() => Ok(file),
+        Ok(_) => Err(std::io::Error::new(ErrorKind::InvalidInput, "it is not a regular file")),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            match (absolute.parent(), absolute.file_name()) {
+                (Some(directory), Some(name)) => Ok(std::fs::canonicalize(directory)?.join(name)),
+                _ => Err(error),
+            }
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Takes `PATH.lock` for as long as the file is held. It stays when the lock is gone: removing it
