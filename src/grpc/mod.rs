@@ -14,6 +14,7 @@ mod operations;
 mod status;
 mod workers;
 
+pub use status::explain;
 /// What the routes offer beside the service itself.
 pub use tonic_health::server::HealthReporter;
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use axum::response::Response;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
@@ -25,4 +26,44 @@ pub(super) fn status(error: ServiceError) -> Status {
         details.add_quota_failure_violation("server", error.message.clone());
     }
     Status::with_error_details(Code::from(error.reason.grpc_code()), error.message, details)
+}
+
+/// Gives the refusals that were made below this module (messages that are too large or cannot be decoded,
+/// unknown methods) the details that every refusal has.
+pub async fn explain(response: Response) -> Response {
+    match Status::from_header_map(response.headers()) {
+        Some(bare) if bare.code() != Code::Ok && bare.details().is_empty() => {
+            explained(&bare).into_http()
+        }
+        _ => response,
+    }
+}
+
+fn explained(bare: &Status) -> Status {
+    let reason = match bare.code() {
+        // The sizes of messages and the bytes that they consist of are the caller's.
+        Code::OutOfRange => Reason::PayloadTooLarge,
+        Code::Internal => Reason::InvalidArgument,
+        Code::Unimplemented => Reason::RouteNotFound,
+        code => {
+            let mut details = ErrorDetails::new();
+            let name = format!("{code:?}").chars().fold(String::new(), upper_snake);
+            details.set_error_info(name, DOMAIN, HashMap::new());
+            return Status::with_error_details(code, bare.message(), details);
+        }
+    };
+    let message = match bare.message() {
+        "" => "there is no such method",
+        message => message,
+    };
+    status(ServiceError::new(reason, message))
+}
+
+/// Adds a letter of a name in camel case.
+fn upper_snake(mut name: String, letter: char) -> String {
+    if letter.is_ascii_uppercase() && !name.is_empty() {
+        name.push('_');
+    }
+    name.push(letter.to_ascii_uppercase());
+    name
 }

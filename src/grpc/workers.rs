@@ -23,7 +23,7 @@ use crate::proto::v1::work_response::Message as Down;
 use crate::proto::v1::workers_server::Workers;
 use crate::proto::v1::{self, cancel_attempt::Cause};
 use crate::service::{
-    Document, Lifetime, Pause, Report, Service, ServiceError, Violation, WorkerSession,
+    Document, Lifetime, Pause, Reason, Report, Service, ServiceError, Violation, WorkerSession,
 };
 use crate::wire::{decode, encode};
 
@@ -159,8 +159,14 @@ impl Conversation {
                         return Some(Err(status(error)));
                     }
                 }
-                // Gone, or no more to say.
-                Some(Step::Request(Some(Err(_)) | None)) => self.half_closed = true,
+                // Gone, or not speaking the protocol.
+                Some(Step::Request(Some(Err(error)))) => {
+                    self.ended = true;
+                    let message = format!("a message cannot be read: {}", error.message());
+                    return Some(Err(status(ServiceError::new(Reason::InvalidArgument, message))));
+                }
+                // No more to say.
+                Some(Step::Request(None)) => self.half_closed = true,
                 None => self.ended = true,
             }
         }

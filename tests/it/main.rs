@@ -1,0 +1,34 @@
+//! The service as its clients and workers meet it: every rpc, through real sockets, on a database
+//! in a file. One module per behaviour.
+
+#![allow(missing_docs, unreachable_pub, reason = "a test binary has no callers")]
+
+mod support;
+
+mod batch;
+mod cancel;
+mod delete;
+mod dispatch;
+mod events;
+mod get;
+mod idempotency;
+mod list;
+mod outstanding;
+mod read_result;
+mod reflection;
+mod reports;
+mod resume;
+mod retention;
+mod retry;
+mod sessions;
+mod shutdown;
+mod submit;
+mod submit_rules;
+mod tenants;
+mod time_limits;
+mod wait;
+mod watch;
+mod watch_all;
+mod watch_progress;
+mod watch_streams;
+mod wire_errors;

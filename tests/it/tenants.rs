@@ -1,0 +1,190 @@
+//! Tenants are walls: through the use cases, as two callers, since all gRPC callers are one for now.
+
+use std::time::Duration;
+
+use longrun::engine::{FeedItem, ToWorker, WorkerHello};
+use longrun::operation::{IdempotencyKey, Kind, NewOperation, TenantId, WorkerId};
+use longrun::proto::v1::SubmitRequest;
+use longrun::service::{
+    Caller, FeedMessage, ListParameters, OperationName, Reason, Report, ServiceError, View,
+    WatchOptions, WorkerSession,
+};
+use longrun::wire::decode;
+use tokio::sync::mpsc;
+
+use crate::support::*;
+
+fn tenant(name: &str) -> Caller {
+    Caller { tenant: TenantId::parse(name).unwrap() }
+}
+
+fn new(server: &ClockedServer, kind: &str) -> NewOperation {
+    let request = SubmitRequest { input: Some(text("secret")), ..submission(kind) };
+    decode::new_operation(request, "", server.service.limits()).unwrap()
+}
+
+async fn submit(server: &ClockedServer, caller: &Caller) -> OperationName {
+    let submitted = soon(server.service.submit(caller, new(server, "demo"))).await.unwrap();
+    OperationName { tenant: None, id: submitted.document.operation.id() }
+}
+
+async fn connect(
+    server: &ClockedServer,
+    caller: &Caller,
+) -> (WorkerSession, mpsc::Receiver<ToWorker>) {
+    let hello = WorkerHello {
+        tenant: TenantId::parse("whoever").unwrap(),
+        worker: WorkerId::parse("worker").unwrap(),
+        kinds: vec![Kind::parse("demo").unwrap()],
+        max_in_flight: 10,
+        resume: None,
+        running: Vec::new(),
+    };
+    soon(server.service.connect_worker(caller, hello)).await.unwrap()
+}
+
+fn not_found<T: std::fmt::Debug>(answer: Result<T, ServiceError>) {
+    assert_eq!(answer.unwrap_err().reason, Reason::OperationNotFound);
+}
+
+async fn listed(server: &ClockedServer, caller: &Caller) -> Vec<OperationName> {
+    let list = server.service.list(caller, ListParameters::default(), View::Full);
+    let entries = soon(list).await.unwrap().entries.into_iter();
+    entries.map(|found| OperationName { tenant: None, id: found.operation.id() }).collect()
+}
+
+#[tokio::test]
+async fn another_tenants_operation_is_not_found_in_any_use_case() {
+    let server = ClockedServer::start().await;
+    let (ours, theirs) = (tenant("ours"), tenant("theirs"));
+    let (session, mut assignments) = connect(&server, &ours).await;
+    let done = submit(&server, &ours).await;
+    let Some(ToWorker::Assignment { operation, .. }) = soon(assignments.recv()).await else {
+        panic!("expected an assignment")
+    };
+    let (id, attempt) = (operation.id(), operation.life.attempt);
+    let report = Report::Complete { result: None, warnings: Vec::new(), errors: Vec::new() };
+    soon(session.report(id, attempt, report)).await.unwrap();
+    soon(session.drain()).await.unwrap();
+    let queued = submit(&server, &ours).await;
+
+    let spelled =
+        |name: &OperationName| OperationName { tenant: Some(ours.tenant.clone()), ..name.clone() };
+    let service = &server.service;
+    let options =
+        WatchOptions { after: None, include_progress: true, view: View::Full, timeout: None };
+    for name in [done.clone(), queued.clone(), spelled(&done), spelled(&queued)] {
+        not_found(soon(service.get(&theirs, &name, View::Full)).await);
+        not_found(soon(service.wait(&theirs, &name, Duration::ZERO, View::Full)).await);
+        not_found(soon(service.watch(&theirs, &name, options)).await);
+        not_found(soon(service.events(&theirs, &name, 0, "")).await);
+        not_found(soon(service.result(&theirs, &name)).await);
+        not_found(soon(service.cancel(&theirs, &name, String::new())).await);
+        not_found(soon(service.delete(&theirs, &name)).await);
+        not_found(soon(service.retry(&theirs, &name, None)).await);
+        soon(service.get(&ours, &name, View::Full)).await.unwrap();
+    }
+    assert_eq!(listed(&server, &theirs).await, []);
+    assert_eq!(listed(&server, &ours).await, [queued, done], "nothing has changed");
+}
+
+#[tokio::test]
+async fn watches_over_a_filter_do_not_leak() {
+    let server = ClockedServer::start().await;
+    let (ours, theirs) = (tenant("ours"), tenant("theirs"));
+    submit(&server, &ours).await;
+    let mut feed = server.service.watch_all(&theirs, "", true, false, None).unwrap();
+    let mut next = async || match soon(feed.next()).await.unwrap().unwrap() {
+        FeedMessage::Item(item) => item,
+        FeedMessage::Heartbeat => panic!("time stands still"),
+    };
+    assert!(matches!(next().await, FeedItem::Synced));
+    let name = submit(&server, &ours).await;
+    soon(server.service.cancel(&ours, &name, String::new())).await.unwrap();
+    soon(server.service.delete(&ours, &name)).await.unwrap();
+    let own = submit(&server, &theirs).await;
+    match next().await {
+        FeedItem::Transition(change) => assert_eq!(change.operation.id(), own.id),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn one_idempotency_key_in_two_tenants_is_two_operations() {
+    let server = ClockedServer::start().await;
+    let keyed = || NewOperation {
+        idempotency_key: Some(IdempotencyKey::parse("same").unwrap()),
+        ..new(&server, "demo")
+    };
+    let mut ids = Vec::new();
+    for caller in [tenant("ours"), tenant("theirs")] {
+        let first = soon(server.service.submit(&caller, keyed())).await.unwrap();
+        let again = soon(server.service.submit(&caller, keyed())).await.unwrap();
+        assert!(!first.existing && again.existing);
+        assert_eq!(first.document.operation.id(), again.document.operation.id());
+        assert_eq!(first.document.operation.submission.tenant, caller.tenant);
+        ids.push(first.document.operation.id());
+    }
+    assert_ne!(ids[0], ids[1]);
+    // The same at once, in one commit.
+    let at_once = || NewOperation {
+        idempotency_key: Some(IdempotencyKey::parse("at once").unwrap()),
+        ..new(&server, "demo")
+    };
+    let (ours, theirs) = (tenant("ours"), tenant("theirs"));
+    let (a, b) = soon(async {
+        tokio::join!(
+            server.service.submit(&ours, at_once()),
+            server.service.submit(&theirs, at_once()),
+        )
+    })
+    .await;
+    assert_ne!(a.unwrap().document.operation.id(), b.unwrap().document.operation.id());
+}
+
+#[tokio::test]
+async fn workers_get_and_report_their_own_tenants_work_only() {
+    let server = ClockedServer::start().await;
+    let (ours, theirs) = (tenant("ours"), tenant("theirs"));
+    let (our_session, mut our_work) = connect(&server, &ours).await;
+    let (their_session, mut their_work) = connect(&server, &theirs).await;
+    let name = submit(&server, &ours).await;
+    let Some(ToWorker::Assignment { operation, .. }) = soon(our_work.recv()).await else {
+        panic!("expected an assignment")
+    };
+    assert_eq!(operation.id(), name.id);
+    let attempt = operation.life.attempt;
+    let complete = || Report::Complete { result: None, warnings: Vec::new(), errors: Vec::new() };
+    not_found(soon(their_session.report(name.id, attempt, complete())).await);
+    let own = submit(&server, &theirs).await;
+    let Some(ToWorker::Assignment { operation, .. }) = soon(their_work.recv()).await else {
+        panic!("expected an assignment")
+    };
+    assert_eq!(operation.id(), own.id, "the first thing that they hear of");
+    soon(our_session.report(name.id, attempt, complete())).await.unwrap();
+}
+
+#[tokio::test]
+async fn another_tenants_session_cannot_be_resumed() {
+    let server = ClockedServer::start().await;
+    let (ours, theirs) = (tenant("ours"), tenant("theirs"));
+    let (session, mut work) = connect(&server, &ours).await;
+    submit(&server, &ours).await;
+    soon(work.recv()).await.unwrap();
+    let hello = WorkerHello {
+        tenant: ours.tenant.clone(),
+        worker: WorkerId::parse("thief").unwrap(),
+        kinds: vec![Kind::parse("demo").unwrap()],
+        max_in_flight: 1,
+        resume: Some(session.id()),
+        running: Vec::new(),
+    };
+    let (stolen, mut told) = soon(server.service.connect_worker(&theirs, hello)).await.unwrap();
+    assert!(!stolen.resumed());
+    assert_ne!(stolen.id(), session.id());
+    let own = submit(&server, &theirs).await;
+    match soon(told.recv()).await.unwrap() {
+        ToWorker::Assignment { operation, .. } => assert_eq!(operation.id(), own.id),
+        other => panic!("{other:?}"),
+    }
+}
