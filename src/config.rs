@@ -76,7 +76,7 @@ pub struct Listen {
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 #[command(next_help_heading = "Browsers")]
 pub struct Browsers {
-    /// Site whose pages may use the HTTP interface, e.g. https://app.example.com, or * for all; may be
+    /// Site whose pages may use the HTTP interface, e.g. `https://app.example.com`, or * for all; may be
     /// repeated (the variable: separated by commas)
     #[arg(long = "cors-origin", value_name = "ORIGIN", env = "LONGRUN_CORS_ORIGINS", value_delimiter = ',', value_parser = origin)]
     pub cors_origins: Vec<String>,

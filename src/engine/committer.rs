@@ -181,7 +181,7 @@ impl Committer {
         works: &[Work],
         now: Timestamp,
     ) -> Result<Vec<Answer>, StoreError> {
-        let mut draft = Draft::new(now);
+        let mut draft = Draft::new(now, &self.config);
         let decided = self.decide_all(works, &mut draft).await;
         let (answers, messages) = match decided {
             Ok(decided) => decided,
@@ -222,6 +222,10 @@ impl Committer {
                     }
                     Answer::Own
                 }
+                Work::Forget => {
+                    draft.forget();
+                    Answer::Own
+                }
             });
         }
         self.mark_queued(draft);
@@ -241,6 +245,7 @@ impl Committer {
                 })),
                 Work::Apply(apply) => self.know(apply.id, draft, &mut lookups),
                 Work::Own(id, _) => self.know(*id, draft, &mut lookups),
+                Work::Forget => {}
             }
         }
         self.look_up(lookups, draft).await

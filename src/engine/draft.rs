@@ -5,9 +5,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::EngineConfig;
 use super::progress::ProgressBoard;
 use super::queue::{Queue, QueueKey, Rank};
 use super::request::EngineError;
@@ -16,7 +18,7 @@ use crate::operation::{
     Command, Decision, Event, EventType, IdempotencyKey, NewOperation, Operation, OperationId,
     SessionId, State, TenantId, Timestamp, decide, transition,
 };
-use crate::store::{Batch, LogAppend, Removal, Write};
+use crate::store::{Batch, Forget, LogAppend, Removal, Tombstone, Write};
 
 /// An operation of the draft.
 #[derive(Debug, Default)]
@@ -27,6 +29,15 @@ struct Known {
     current: Option<Arc<Operation>>,
     input: Option<Bytes>,
     result: Option<Bytes>,
+    /// Removed by its retention, not by somebody who wanted it forgotten.
+    expired: bool,
+}
+
+/// What is remembered of operations that their retention removes.
+#[derive(Clone, Copy, Debug)]
+struct Memory {
+    retention: Duration,
+    most: u64,
 }
 
 /// A transition of the draft.
@@ -54,6 +65,8 @@ enum QueueChange {
 #[derive(Debug)]
 pub(super) struct Draft {
     pub(super) now: Timestamp,
+    memory: Memory,
+    forgets: bool,
     known: HashMap<OperationId, Known>,
     keys: HashMap<(TenantId, IdempotencyKey), OperationId>,
     pub(super) transitions: Vec<Transition>,
@@ -71,9 +84,12 @@ pub(super) struct Outcome {
 }
 
 impl Draft {
-    pub(super) fn new(now: Timestamp) -> Self {
+    pub(super) fn new(now: Timestamp, config: &EngineConfig) -> Self {
+        let EngineConfig { tombstone_retention, max_tombstones, .. } = *config;
         Self {
             now,
+            memory: Memory { retention: tombstone_retention, most: max_tombstones },
+            forgets: false,
             known: HashMap::new(),
             keys: HashMap::new(),
             transitions: Vec::new(),
@@ -196,11 +212,17 @@ impl Draft {
             Decision::Remove => {
                 if let Some(known) = self.known.get_mut(&operation.id()) {
                     known.current = None;
+                    known.expired = matches!(command, Command::Tick { .. });
                 }
                 self.removed.push(Arc::clone(operation));
                 Ok(Outcome { operation: Arc::clone(operation), changed: true })
             }
         }
+    }
+
+    /// Tombstones whose time has come are to go.
+    pub(super) fn forget(&mut self) {
+        self.forgets = true;
     }
 
     /// Log lines to be written.
@@ -248,7 +270,8 @@ impl Draft {
 
     /// Whether there is nothing to commit.
     pub(super) fn is_empty(&self) -> bool {
-        self.transitions.is_empty() && self.removed.is_empty() && self.logs.is_empty()
+        let nothing_written = self.transitions.is_empty() && self.logs.is_empty();
+        nothing_written && self.removed.is_empty() && !self.forgets
     }
 
     /// The rows to write.
@@ -269,10 +292,20 @@ impl Draft {
                     });
                 }
                 (Some(stored), None) => {
-                    batch.removals.push(Removal { id: *id, expected: stored.life.revision });
+                    let tombstone = known.expired.then(|| Tombstone {
+                        tenant: stored.submission.tenant.clone(),
+                        purged_at: self.now,
+                        forget_at: self.now.after(self.memory.retention),
+                    });
+                    let expected = stored.life.revision;
+                    batch.removals.push(Removal { id: *id, expected, tombstone });
                 }
                 (None, None) => {}
             }
+        }
+        // Each that comes may take two with it that are out of date, or too many.
+        if self.forgets || batch.removals.iter().any(|removal| removal.tombstone.is_some()) {
+            batch.forget = Some(Forget { until: self.now, keep: self.memory.most });
         }
         // Ids rise with time: rows are appended in order, and operations of one commit keep theirs.
         batch.writes.sort_unstable_by_key(|write| write.operation.id());

@@ -63,6 +63,10 @@ pub struct EngineConfig {
     pub queued_bytes: usize,
     /// Most operations kept in memory for their next transition.
     pub cached_operations: usize,
+    /// How long it is remembered that an operation was there, after its retention has removed it.
+    pub tombstone_retention: Duration,
+    /// Of how many operations this is remembered at most; the oldest go first.
+    pub max_tombstones: u64,
     /// Seeds the jitter of retries.
     pub seed: u64,
 }
@@ -76,6 +80,8 @@ impl Default for EngineConfig {
             queued_requests: 4_096,
             queued_bytes: 256 << 20,
             cached_operations: 16_384,
+            tombstone_retention: Duration::from_secs(7 * 24 * 3600),
+            max_tombstones: 1_000_000,
             seed: 0,
         }
     }
@@ -186,9 +192,14 @@ impl Engine {
 
     /// Applies a command; answers once its outcome is durable.
     pub async fn apply(&self, work: Apply) -> Result<Applied, EngineError> {
+        let (tenant, id, by_worker) = (work.tenant.clone(), work.id, work.session.is_some());
         let (reply, answer) = oneshot::channel();
         self.send(Request::Apply { work, reply }).await?;
-        answer.await.map_err(|_| closed())?
+        match answer.await.map_err(|_| closed())? {
+            // To a worker it makes no difference why.
+            Err(EngineError::NotFound) if !by_worker => Err(self.absent(&tenant, id).await),
+            answer => answer,
+        }
     }
 
     /// Connects a worker, whose messages go to `sender`.
@@ -239,11 +250,25 @@ impl Engine {
     /// A tenant's operation as it is now.
     pub async fn get(&self, tenant: &TenantId, id: OperationId) -> Result<Operation, EngineError> {
         let found = self.shared.store.load(vec![Lookup::Id(id)]).await?;
-        let operation = found.into_iter().flatten().next();
-        operation
-            .filter(|operation| operation.submission.tenant == *tenant)
-            .map(|operation| self.shared.progress.refresh(operation))
-            .ok_or(EngineError::NotFound)
+        match found.into_iter().flatten().next() {
+            Some(operation) if operation.submission.tenant == *tenant => {
+                Ok(self.shared.progress.refresh(operation))
+            }
+            Some(_) => Err(EngineError::NotFound),
+            None => Err(self.absent(tenant, id).await),
+        }
+    }
+
+    /// Why a tenant's operation is not there: its retention has removed it, or there was none.
+    async fn absent(&self, tenant: &TenantId, id: OperationId) -> EngineError {
+        let now = self.shared.clock.now();
+        match self.shared.store.tombstone(id).await {
+            Ok(Some(stone)) if stone.tenant == *tenant && stone.forget_at > now => {
+                EngineError::Expired { purged_at: stone.purged_at }
+            }
+            Ok(_) => EngineError::NotFound,
+            Err(error) => error.into(),
+        }
     }
 
     /// The contents of a payload of an operation that the caller may see.

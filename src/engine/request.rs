@@ -8,7 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use super::sessions::{StreamNumber, ToWorker, WorkerHello};
 use crate::operation::{
     Attempt, Command, NewOperation, Operation, OperationId, Progress, Rejection, SessionId,
-    TenantId,
+    TenantId, Timestamp,
 };
 
 /// A request to the committer.
@@ -93,6 +93,12 @@ pub enum EngineError {
     /// There is no such operation for that tenant.
     #[error("there is no such operation")]
     NotFound,
+    /// There was one, and its retention has removed it.
+    #[error("the operation was deleted when its retention was up")]
+    Expired {
+        /// When.
+        purged_at: Timestamp,
+    },
     /// The rules say no.
     #[error(transparent)]
     Rejected(#[from] Rejection),

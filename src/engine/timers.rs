@@ -90,8 +90,11 @@ impl Committer {
     ) -> Result<(), crate::store::StoreError> {
         let due = self.shared.store.due(now, MAX_DUE).await?;
         if due.is_empty() {
-            // The timer was early: what it was set for has changed since.
+            // The timer was early, what it was set for has changed since; or it was for tombstones.
             self.timers.wake_at = self.shared.store.next_wake().await?;
+            if self.timers.wake_at.is_some_and(|at| at <= now) {
+                works.push(Work::Forget);
+            }
         }
         for id in due {
             let chance = self.chance();

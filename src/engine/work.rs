@@ -18,6 +18,8 @@ pub(super) enum Work {
     Apply(Box<Apply>),
     /// The engine's own: a limit or a lost lease.
     Own(OperationId, Command),
+    /// The engine's own: tombstones are out of date.
+    Forget,
 }
 
 /// What became of it.

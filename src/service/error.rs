@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::engine::EngineError;
-use crate::operation::Rejection;
+use crate::operation::{Rejection, Timestamp};
 
 /// A field that breaks a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub enum Reason {
     PayloadTooLarge,
     /// No such operation for this caller.
     OperationNotFound,
+    /// The operation was this caller's, and its retention has removed it.
+    OperationExpired,
     /// The operation has no result.
     ResultNotFound,
     /// The idempotency key was used with different content.
@@ -67,6 +69,7 @@ impl Reason {
             Self::InvalidArgument => ("INVALID_ARGUMENT", 3, 400, "Invalid argument"),
             Self::PayloadTooLarge => ("PAYLOAD_TOO_LARGE", 3, 413, "Payload too large"),
             Self::OperationNotFound => ("OPERATION_NOT_FOUND", 5, 404, "No such operation"),
+            Self::OperationExpired => ("OPERATION_EXPIRED", 5, 410, "Operation expired"),
             Self::ResultNotFound => ("RESULT_NOT_FOUND", 5, 404, "No result"),
             Self::IdempotencyKeyReused => {
                 ("IDEMPOTENCY_KEY_REUSED", 6, 422, "Idempotency key reused")
@@ -171,6 +174,9 @@ impl From<EngineError> for ServiceError {
         let again = Some(Duration::from_secs(1));
         match error {
             EngineError::NotFound => Self::new(Reason::OperationNotFound, message),
+            EngineError::Expired { purged_at } => {
+                Self::new(Reason::OperationExpired, message).with("purgeTime", rfc3339(purged_at))
+            }
             EngineError::Rejected(rejection) => match rejection {
                 Rejection::StaleAttempt { .. } => Self::new(Reason::StaleAttempt, message),
                 Rejection::NotDone => Self::new(Reason::OperationNotDone, message),
@@ -191,4 +197,10 @@ impl From<EngineError> for ServiceError {
             EngineError::Internal(_) => Self::new(Reason::Internal, message),
         }
     }
+}
+
+fn rfc3339(at: Timestamp) -> String {
+    let (seconds, micros) = (at.micros().div_euclid(1_000_000), at.micros().rem_euclid(1_000_000));
+    let nanos = i32::try_from(micros * 1_000).unwrap_or(0);
+    prost_types::Timestamp { seconds, nanos }.to_string()
 }

@@ -263,6 +263,9 @@ pub(super) fn named(error: EngineError, id: OperationId) -> ServiceError {
     let name = id.name();
     let text = match &error {
         EngineError::NotFound => Some(format!("there is no operation {name}")),
+        EngineError::Expired { .. } => {
+            Some(format!("{name} was deleted when its retention was up"))
+        }
         EngineError::Rejected(rejection) => Some(format!("{name}: {rejection}")),
         _ => None,
     };

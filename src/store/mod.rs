@@ -40,6 +40,9 @@ pub trait Store: Send + Sync + 'static {
         role: PayloadRole,
     ) -> Result<Option<Bytes>, StoreError>;
 
+    /// What is remembered of an operation that was removed; whether it is out of date is the caller's to see.
+    async fn tombstone(&self, id: OperationId) -> Result<Option<Tombstone>, StoreError>;
+
     /// A page of a tenant's operations.
     async fn list(&self, query: ListQuery) -> Result<Vec<Operation>, StoreError>;
 
@@ -59,7 +62,8 @@ pub trait Store: Send + Sync + 'static {
     /// Operations whose `wake_at` is not after `now`, earliest first, at most `limit`.
     async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<OperationId>, StoreError>;
 
-    /// The earliest `wake_at` of all operations.
+    /// The earliest time at which time alone changes something: the least `wake_at` of all operations, or the
+    /// `forget_at` of the oldest tombstone.
     async fn next_wake(&self) -> Result<Option<Timestamp>, StoreError>;
 
     /// Finishes what is under way and lets go of the storage. Calls after it fail.
@@ -79,6 +83,8 @@ pub struct Batch {
     pub logs: Vec<LogAppend>,
     /// Operations to forget, with their history and payloads.
     pub removals: Vec<Removal>,
+    /// Tombstones to forget, after those of this batch are written.
+    pub forget: Option<Forget>,
 }
 
 /// One operation to write.
@@ -116,12 +122,37 @@ pub struct LogAppend {
 }
 
 /// One operation to forget.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Removal {
     /// Which.
     pub id: OperationId,
     /// The revision that it has.
     pub expected: Revision,
+    /// What is to be remembered of it.
+    pub tombstone: Option<Tombstone>,
+}
+
+/// What is remembered of an operation that was removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tombstone {
+    /// Whose it was.
+    pub tenant: TenantId,
+    /// When it was removed.
+    pub purged_at: Timestamp,
+    /// Until when this is remembered.
+    pub forget_at: Timestamp,
+}
+
+/// How many tombstones one batch forgets at most.
+pub const FORGET_BATCH: usize = 256;
+
+/// Which of the oldest [`FORGET_BATCH`] tombstones to forget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forget {
+    /// Those that are remembered until this time or less.
+    pub until: Timestamp,
+    /// And those that are more than this many behind the latest.
+    pub keep: u64,
 }
 
 /// How to find an operation.

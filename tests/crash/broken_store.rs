@@ -15,7 +15,7 @@ use longrun::proto::v1::SubmitRequest;
 use longrun::store::sqlite::{SqliteOptions, SqliteStore};
 use longrun::store::{
     Batch, HistoryEntry, HistoryPosition, HistoryQuery, ListQuery, Lookup, PayloadRole, Store,
-    StoreError, Unfinished,
+    StoreError, Tombstone, Unfinished,
 };
 use tokio::time::Instant;
 
@@ -152,6 +152,10 @@ impl Store for BrokenStore {
 
     async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<OperationId>, StoreError> {
         self.honest.due(now, limit).await
+    }
+
+    async fn tombstone(&self, id: OperationId) -> Result<Option<Tombstone>, StoreError> {
+        self.honest.tombstone(id).await
     }
 
     async fn next_wake(&self) -> Result<Option<Timestamp>, StoreError> {

@@ -61,12 +61,17 @@ impl Listener {
         Some(parsed)
     }
 
-    /// The next event, of that name.
+    /// The next event, of that name; signs of life are passed over.
     #[track_caller]
     pub(crate) fn event(&mut self, name: &str) -> impl Future<Output = Block> {
         let caller = std::panic::Location::caller();
         async move {
-            let block = self.block().await.unwrap_or_else(|| panic!("no {name} at {caller}"));
+            let block = loop {
+                let block = self.block().await.unwrap_or_else(|| panic!("no {name} at {caller}"));
+                if block.comment.is_none() {
+                    break block;
+                }
+            };
             assert_eq!(block.event, name, "{block:?} at {caller}");
             block
         }

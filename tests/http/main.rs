@@ -5,6 +5,7 @@ mod conditions;
 mod listening;
 mod lives;
 mod refusals;
+mod retention;
 mod sockets;
 mod streams;
 mod support;

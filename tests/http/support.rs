@@ -13,6 +13,7 @@ use longrun::operation::{
     Timestamp, WorkerId,
 };
 use longrun::service::{Caller, Limits, Report, Service, WorkerSession};
+use longrun::store::Store;
 use longrun::store::sqlite::{SqliteOptions, SqliteStore};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -23,6 +24,7 @@ use tonic::codegen::Service as _;
 pub(crate) struct Server {
     pub(crate) router: Router,
     pub(crate) service: Service,
+    pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Arc<ManualClock>,
     _directory: TempDir,
 }
@@ -79,8 +81,9 @@ impl Server {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("longrun.db");
         let store = SqliteStore::open(&path, &SqliteOptions::default()).expect("a store");
+        let store: Arc<dyn Store> = Arc::new(store);
         let clock = Arc::new(ManualClock::new(Timestamp::from_micros(1_767_225_600_000_000)));
-        let engine = Engine::open(Arc::new(store), clock.clone(), EngineConfig::default());
+        let engine = Engine::open(Arc::clone(&store), clock.clone(), EngineConfig::default());
         let (engine, task) = engine.await.expect("an engine");
         tokio::spawn(task.run(CancellationToken::new()));
         let limits = Limits { max_payload_bytes: 1_000, ..Limits::default() };
@@ -88,7 +91,7 @@ impl Server {
         let cors_origins = origins.iter().map(|origin| (*origin).to_owned()).collect();
         let options = HttpOptions { cors_origins, ..HttpOptions::default() };
         let router = router(service.clone(), options);
-        Self { router, service, clock, _directory: directory }
+        Self { router, service, store, clock, _directory: directory }
     }
 
     /// The answer with its body yet to be read.

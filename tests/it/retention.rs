@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use longrun::proto::v1::watch_operations_response::Type;
 use longrun::proto::v1::*;
+use tonic::Code;
 
 use crate::support::*;
 
@@ -43,12 +44,20 @@ async fn each_operation_is_kept_for_its_own_retention() {
     assert_eq!(server.get(&short.name).await, short, "not a moment too early");
     server.advance(Duration::from_secs(1));
     assert_eq!(deletions(&mut watch, 1).await, std::slice::from_ref(&short.name));
-    let request = GetOperationRequest { name: short.name, view: 0 };
-    soon(server.operations().get_operation(request)).await.refused().is_not_found();
+    let get = async || {
+        let request = GetOperationRequest { name: short.name.clone(), view: 0 };
+        soon(server.operations().get_operation(request)).await.refused()
+    };
+    let refused = get().await;
+    refused.is(Code::NotFound, "OPERATION_EXPIRED");
+    assert_eq!(refused.metadata["purgeTime"], "2026-01-02T00:00:00Z");
     server.advance(6 * DAY);
     assert_eq!(deletions(&mut watch, 1).await, [default.name]);
     assert_eq!(server.get(&long.name).await, long);
     assert_eq!(server.get(&queued.name).await.revision, 1, "waiting is not forgotten");
+    get().await.is(Code::NotFound, "OPERATION_EXPIRED");
+    server.advance(DAY);
+    get().await.is_not_found();
 }
 
 #[tokio::test]

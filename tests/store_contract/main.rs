@@ -10,6 +10,7 @@ mod lists;
 mod measure;
 mod sqlite;
 mod support;
+mod tombstones;
 
 use support::open_sqlite;
 
@@ -36,6 +37,9 @@ macro_rules! stores {
             commits::a_batch_is_written_whole_or_not_at_all,
             commits::payloads_small_and_large_come_back,
             commits::a_removal_leaves_nothing_and_frees_the_key,
+            tombstones::a_removal_may_leave_a_tombstone,
+            tombstones::tombstones_go_when_their_time_has_come,
+            tombstones::no_more_are_kept_than_are_to_be,
             commits::wake_times_come_earliest_first,
             commits::what_is_unfinished_is_told_in_pages,
             commits::a_closed_store_refuses_and_closing_twice_is_fine,

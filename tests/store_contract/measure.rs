@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use longrun::operation::Kind;
 use longrun::store::sqlite::{SqliteOptions, SqliteStore};
-use longrun::store::{Batch, Lookup, Store};
+use longrun::store::{Batch, Forget, Lookup, Store, Tombstone};
 
 use crate::lists::{ORDERS, query};
 use crate::support::*;
@@ -136,4 +136,34 @@ async fn measure_unfinished() {
         told += page.len();
     }
     println!("{told} unfinished operations told in {:?}", start.elapsed());
+}
+
+#[tokio::test]
+#[ignore = "figures"]
+async fn measure_removals() {
+    for buried in [false, true, false, true] {
+        let (_directory, path) = directory();
+        let store = SqliteStore::open(&path, &SqliteOptions::default()).unwrap();
+        let count = operations() / BATCH * BATCH;
+        lives(&store, 1, count).await;
+        let (wall, before) = (Instant::now(), cpu());
+        for first in (1..=count).step_by(BATCH as usize) {
+            let mut batch = Batch::default();
+            for number in first..first + BATCH {
+                let operation = load(&store, id(number)).await.unwrap();
+                let mut removal = removing(&operation).removals.remove(0);
+                removal.tombstone = buried.then(|| Tombstone {
+                    tenant: operation.submission.tenant.clone(),
+                    purged_at: at(1),
+                    forget_at: at(2),
+                });
+                batch.removals.push(removal);
+            }
+            batch.forget = buried.then(|| Forget { until: at(1), keep: count / 2 });
+            store.commit(batch).await.unwrap();
+        }
+        let per = |spent: Duration| spent.as_secs_f64() * 1e6 / count as f64;
+        let (cpu, wall) = (per(cpu() - before), per(wall.elapsed()));
+        println!("tombstones {buried}: {cpu:.1} us CPU, {wall:.1} us wall per removal");
+    }
 }

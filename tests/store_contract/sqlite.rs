@@ -4,8 +4,9 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use longrun::operation::{StateName, TenantId};
 use longrun::store::sqlite::{SqliteOptions, SqliteStore};
-use longrun::store::{OpenError, Store as _};
+use longrun::store::{Lookup, OpenError, PayloadRole, Store as _, Tombstone};
 
 use crate::support::*;
 
@@ -124,7 +125,7 @@ async fn a_newer_schema_is_refused_and_untouched() {
     newer.pragma_update(None, "user_version", 99).unwrap();
     drop(newer);
     let before = fs::read(&path).unwrap();
-    assert!(matches!(refusal(&path), OpenError::NewerSchema { found: 99, known: 1, .. }));
+    assert!(matches!(refusal(&path), OpenError::NewerSchema { found: 99, known: 2, .. }));
     assert_eq!(fs::read(&path).unwrap(), before);
 }
 
@@ -141,7 +142,7 @@ async fn a_newer_schema_in_the_log_is_refused_and_untouched() {
     }
     let files = ["longrun.db", "longrun.db-wal"].map(|name| copy.with_file_name(name));
     let before = files.clone().map(|file| fs::read(file).unwrap());
-    assert!(matches!(refusal(&copy), OpenError::NewerSchema { found: 99, known: 1, .. }));
+    assert!(matches!(refusal(&copy), OpenError::NewerSchema { found: 99, known: 2, .. }));
     assert_eq!(files.map(|file| fs::read(file).unwrap()), before);
 }
 
@@ -154,4 +155,35 @@ fn names_are_the_names_of_files() {
         drop(open(&path).unwrap());
         assert!(path.exists(), "{name}");
     }
+}
+
+/// A file that an older longrun wrote is brought up to date as it is opened, and nothing in it is lost.
+#[tokio::test]
+async fn an_older_schema_is_brought_up_to_date() {
+    let (_directory, path) = directory();
+    let older = rusqlite::Connection::open(&path).unwrap();
+    older.execute_batch(include_str!("schema_1.sql")).unwrap();
+    drop(older);
+
+    let store = open(&path).unwrap();
+    let key = Lookup::Key(TenantId::default_tenant(), key("monday"));
+    let done = store.load(vec![key]).await.unwrap().remove(0).unwrap();
+    assert_eq!((done.state_name(), done.life.revision.0), (StateName::Succeeded, 3));
+    assert_eq!(done.submission.labels["team"], "maps");
+    let result = store.payload(done.id(), PayloadRole::Result).await.unwrap();
+    assert_eq!(result.as_deref(), Some(&b"HI"[..]));
+    let unfinished = store.unfinished(None, 10).await.unwrap();
+    assert_eq!(unfinished.len(), 1);
+
+    // What is new works on what is old.
+    let tenant = done.submission.tenant.clone();
+    let tombstone = Tombstone { tenant, purged_at: at(1), forget_at: at(2) };
+    let mut batch = removing(&done);
+    batch.removals[0].tombstone = Some(tombstone.clone());
+    store.commit(batch).await.unwrap();
+    store.close().await;
+    let store = open(&path).unwrap();
+    assert_eq!(store.tombstone(done.id()).await.unwrap(), Some(tombstone));
+    assert_eq!(load(&store, done.id()).await, None);
+    assert!(load(&store, unfinished[0].id).await.is_some());
 }

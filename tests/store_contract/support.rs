@@ -134,7 +134,8 @@ pub fn complete(operation: &Operation) -> Command {
 }
 
 pub fn removing(operation: &Operation) -> Batch {
-    let removal = Removal { id: operation.id(), expected: operation.life.revision };
+    let removal =
+        Removal { id: operation.id(), expected: operation.life.revision, tombstone: None };
     Batch { removals: vec![removal], ..Batch::default() }
 }
 

@@ -20,7 +20,7 @@ use bytes::Bytes;
 
 use super::{
     Batch, HistoryEntry, HistoryQuery, ListQuery, Lookup, OpenError, PayloadRole, Store,
-    StoreError, Unfinished,
+    StoreError, Tombstone, Unfinished,
 };
 use crate::operation::log::LogBook;
 use crate::operation::{Operation, OperationId, Timestamp};
@@ -31,6 +31,7 @@ mod open;
 mod read;
 mod schema;
 mod threads;
+mod tombstones;
 mod write;
 
 use threads::Threads;
@@ -83,6 +84,10 @@ impl Store for SqliteStore {
         role: PayloadRole,
     ) -> Result<Option<Bytes>, StoreError> {
         self.threads.look_up(move |connection| read::payload(connection, id, role)).await
+    }
+
+    async fn tombstone(&self, id: OperationId) -> Result<Option<Tombstone>, StoreError> {
+        self.threads.look_up(move |connection| tombstones::tombstone(connection, id)).await
     }
 
     async fn list(&self, query: ListQuery) -> Result<Vec<Operation>, StoreError> {

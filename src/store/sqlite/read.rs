@@ -7,8 +7,8 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use super::super::{
     HistoryEntry, HistoryQuery, LogEntry, Lookup, PayloadRole, Place, StoreError, Unfinished, codec,
 };
-use super::store_error;
 use super::write::{number, role_number};
+use super::{store_error, tombstones};
 use crate::operation::id::InvalidName;
 use crate::operation::log::LogBook;
 use crate::operation::{
@@ -144,7 +144,8 @@ pub(super) fn next_wake(connection: &Connection) -> Result<Option<Timestamp>, St
         .prepare_cached("SELECT min(wake_at) FROM operations WHERE wake_at IS NOT NULL")
         .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
         .map_err(store_error)?;
-    Ok(earliest.map(Timestamp::from_micros))
+    let earliest = earliest.map(Timestamp::from_micros);
+    Ok([earliest, tombstones::oldest(connection)?].into_iter().flatten().min())
 }
 
 /// All rows of a statement, each made into something.

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, ffi, params};
 
 use super::super::{Batch, LogAppend, PayloadRole, Removal, StoreError, Write, codec};
-use super::{schema, store_error};
+use super::{schema, store_error, tombstones};
 use crate::operation::{Event, Operation, OperationId, State, Timestamp};
 
 /// Payloads up to this size are in the operation's own row; larger ones would be copied by every
@@ -64,6 +64,12 @@ fn apply(transaction: &Transaction<'_>, batch: &Batch) -> Result<(), StoreError>
     }
     for removal in &batch.removals {
         remove(transaction, removal)?;
+        if let Some(tombstone) = &removal.tombstone {
+            tombstones::put(transaction, removal.id, tombstone).map_err(store_error)?;
+        }
+    }
+    if let Some(forget) = batch.forget {
+        tombstones::forget(transaction, forget).map_err(store_error)?;
     }
     Ok(())
 }
