@@ -94,7 +94,11 @@ impl Server {
         };
         // gRPC's routes are exact paths; everything else, the fallback included, is HTTP's.
         let router = http::router(service, options)
-            .merge(grpc.into_axum_router().reset_fallback())
+            .merge(
+                grpc.into_axum_router()
+                    .reset_fallback()
+                    .layer(axum::middleware::from_fn(http::require_grpc)),
+            )
             .layer(axum::middleware::map_response(crate::grpc::explain))
             .layer(axum::middleware::from_fn(crate::telemetry::log_request));
         Ok(Self {

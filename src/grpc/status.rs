@@ -52,9 +52,14 @@ fn explained(bare: &Status) -> Status {
             return Status::with_error_details(code, bare.message(), details);
         }
     };
-    let message = match bare.message() {
-        "" => "there is no such method",
-        message => message,
+    let message = match reason {
+        Reason::RouteNotFound => "there is no such method",
+        // What the decoder says names its own parts, not the caller's fields.
+        Reason::InvalidArgument => {
+            "the message cannot be decoded: it is not what the method takes, or is nested too deep \
+             (keep a payload's `json` within 32 levels, and send deeper JSON as `data`)"
+        }
+        _ => bare.message(),
     };
     status(ServiceError::new(reason, message))
 }

@@ -22,6 +22,9 @@ use crate::wire::decode;
 /// Room for what stands around a payload in a JSON body, beyond twice the payload: base64 and escapes.
 const JSON_SLACK: usize = 64 << 10;
 
+/// How long a body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// A request but for its body.
 #[derive(Debug)]
 pub(super) struct Call {
@@ -138,7 +141,7 @@ impl Call {
     /// The whole body, which is a payload.
     pub(super) async fn payload(&self, body: Body) -> Result<Bytes, Problem> {
         let limit = self.service().limits().max_payload_bytes;
-        read(body, limit).await
+        read(self.service(), body, limit).await
     }
 
     /// The body, which is a message as JSON. An empty one is the empty message.
@@ -147,7 +150,7 @@ impl Call {
         M: prost::Message + prost::Name + Default,
     {
         let limit = self.service().limits().max_payload_bytes;
-        let body = read(body, 2 * limit + JSON_SLACK).await?;
+        let body = read(self.service(), body, 2 * limit + JSON_SLACK).await?;
         if body.is_empty() { Ok(M::default()) } else { self.decode(&body) }
     }
 
@@ -157,7 +160,7 @@ impl Call {
         M: prost::Message + prost::Name + Default,
     {
         let limit = self.service().limits().max_payload_bytes;
-        let body = read(body, 2 * limit + JSON_SLACK).await?;
+        let body = read(self.service(), body, 2 * limit + JSON_SLACK).await?;
         self.decode(&body)
     }
 
@@ -173,8 +176,8 @@ impl Call {
     }
 }
 
-/// The whole body, at most `limit` bytes.
-async fn read(body: Body, limit: usize) -> Result<Bytes, Problem> {
+/// The whole body, at most `limit` bytes, unless it is too slow or the server stops meanwhile.
+async fn read(service: &Service, body: Body, limit: usize) -> Result<Bytes, Problem> {
     let too_large = || {
         let message = format!("the body must be at most {limit} bytes");
         ServiceError::new(Reason::PayloadTooLarge, message)
@@ -183,7 +186,15 @@ async fn read(body: Body, limit: usize) -> Result<Bytes, Problem> {
     if body.size_hint().lower() > limit as u64 {
         return Err(too_large().into());
     }
-    match Limited::new(body, limit).collect().await {
+    let read = tokio::select! {
+        read = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, limit).collect()) => read,
+        () = service.closing() => return Err(ServiceError::stopping().into()),
+    };
+    let Ok(read) = read else {
+        let message = format!("the body must arrive within {} s", BODY_TIMEOUT.as_secs());
+        return Err(ServiceError::new(Reason::RequestTimeout, message).into());
+    };
+    match read {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(too_large().into()),
         Err(_) => Err(ServiceError::invalid_field("body", "must arrive whole").into()),

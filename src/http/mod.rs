@@ -15,7 +15,7 @@ use axum::routing::{MethodRouter, get, post};
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, StatusCode, Uri};
 
-use crate::service::Service;
+use crate::service::{Reason, Service, ServiceError};
 
 mod call;
 mod conditional;
@@ -102,6 +102,18 @@ async fn finish(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     problem::render(&mut response, &method, uri.path());
     response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Around the routes of gRPC: a request that does not speak it gets an answer that it can read.
+pub async fn require_grpc(request: Request, next: Next) -> Response {
+    if request.headers().get(CONTENT_TYPE).is_some_and(is_grpc) {
+        return next.run(request).await;
+    }
+    let message = "this is a method of gRPC: the content type must be application/grpc";
+    let problem = Problem::from(ServiceError::new(Reason::UnsupportedMediaType, message));
+    let mut response = problem.into_response();
+    problem::render(&mut response, request.method(), request.uri().path());
     response
 }
 

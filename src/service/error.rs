@@ -52,6 +52,8 @@ pub enum Reason {
     Unavailable,
     /// A defect of the server or of its store.
     Internal,
+    /// The request did not arrive in time (HTTP only).
+    RequestTimeout,
     /// There is no such route (HTTP only).
     RouteNotFound,
     /// The route exists, for other methods (HTTP only).
@@ -80,6 +82,7 @@ impl Reason {
             Self::ResourceExhausted => ("RESOURCE_EXHAUSTED", 8, 429, "Limit reached"),
             Self::Unavailable => ("UNAVAILABLE", 14, 503, "Try again"),
             Self::Internal => ("INTERNAL", 13, 500, "Internal error"),
+            Self::RequestTimeout => ("REQUEST_TIMEOUT", 4, 408, "Request timeout"),
             Self::RouteNotFound => ("ROUTE_NOT_FOUND", 12, 404, "No such route"),
             Self::MethodNotAllowed => ("METHOD_NOT_ALLOWED", 12, 405, "Method not allowed"),
             Self::UnsupportedMediaType => {

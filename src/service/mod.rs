@@ -143,6 +143,11 @@ impl Service {
         &self.limits
     }
 
+    /// Returns when the server begins to stop: what is not under way by then is not begun.
+    pub async fn closing(&self) {
+        self.closing.cancelled().await;
+    }
+
     /// The time now, by the engine's clock.
     pub fn now(&self) -> crate::operation::Timestamp {
         self.engine.clock().now()

@@ -205,3 +205,28 @@ async fn many_streams_share_one_connection_of_http2() {
     }
     server.stop().await;
 }
+
+#[tokio::test]
+async fn a_method_of_grpc_called_otherwise_is_told_so() {
+    let directory = directory();
+    let server = Running::start(&directory).await;
+    let head = "POST /longrun.v1.Operations/Submit HTTP/1.1; Content-Type: application/json; \
+                Content-Length: 0";
+    let (status, fields, _) = server.send(head).await;
+    assert_eq!(status, "HTTP/1.1 415 Unsupported Media Type");
+    assert!(fields.contains(&"content-type: application/problem+json".to_owned()), "{fields:?}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_that_never_ends_does_not_hold_up_the_end() {
+    let directory = directory();
+    let server = Running::start(&directory).await;
+    // The server says "continue" when it begins to read.
+    let head = "POST /v1/kinds/work/operations HTTP/1.1; Content-Length: 100; Expect: 100-continue";
+    let (status, _, mut socket) = server.send(head).await;
+    assert_eq!(status, "HTTP/1.1 100 Continue");
+    socket.get_mut().write_all(b"half").await.expect("half a body");
+    server.stop().await;
+    assert_eq!(line(&mut socket).await, "HTTP/1.1 503 Service Unavailable");
+}
