@@ -24,6 +24,7 @@ mod links;
 mod operations;
 mod problem;
 mod query;
+mod replay;
 mod result;
 mod submit;
 

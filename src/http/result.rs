@@ -2,15 +2,16 @@
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, StatusCode};
 
 use super::call::Call;
 use super::documents::{self, Answer};
 use super::headers::{ERRORS, TYPE_URL, WARNINGS};
 use super::problem::Problem;
+use super::replay;
 use crate::operation::{Operation, Outcome, PayloadForm, State};
-use crate::service::{OperationName, View};
+use crate::service::{Document, OperationName, View};
 use crate::wire::encode;
 
 /// `GET …/{id}/result`: 202 until it is done; then the result itself (204 where there is none), or the problem
@@ -24,25 +25,34 @@ pub(super) async fn get(mut call: Call) -> Answer {
         Some(wait) => call.service().wait(&call.caller, &name, wait, View::Basic).await?,
         None => call.service().get(&call.caller, &name, View::Basic).await?,
     };
+    of(&call, &name, &document).await
+}
+
+/// The outcome of an operation that is done; 202 and where to ask if it is not.
+pub(super) async fn of(call: &Call, name: &OperationName, document: &Document) -> Answer {
     let operation = &document.operation;
     let mut response = match &operation.life.state {
         State::Done { outcome, .. } => match outcome {
             Outcome::Succeeded { warnings, .. } => {
-                success(&call, &name, operation, 0, warnings.len()).await?
+                success(call, name, operation, 0, warnings.len()).await?
             }
             Outcome::PartiallySucceeded { errors, warnings, .. } => {
-                success(&call, &name, operation, errors.len(), warnings.len()).await?
+                success(call, name, operation, errors.len(), warnings.len()).await?
             }
             Outcome::Failed { .. } | Outcome::Cancelled { .. } => {
-                Problem::of_operation(&encode::operation(&document)).into_response()
+                Problem::of_operation(&encode::operation(document)).into_response()
             }
         },
         _ => {
             let location = call.links().result(operation.id());
-            documents::answer(&call, StatusCode::ACCEPTED, Some(location), &document)?
+            documents::answer(call, StatusCode::ACCEPTED, Some(location), document)?
         }
     };
-    documents::about(&mut response, &call, operation);
+    documents::about(&mut response, call, operation);
+    let envelope = operation.result().and_then(|result| result.http.as_deref());
+    if let Some(etag) = envelope.and_then(replay::etag) {
+        response.headers_mut().insert(ETAG, etag);
+    }
     Ok(response)
 }
 
@@ -67,6 +77,9 @@ async fn success(
         // A worker's bytes are served from this origin: a browser is neither to guess nor to run them.
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
+        if let Some(envelope) = &info.http {
+            replay::apply(envelope, &mut response);
+        }
         response
     };
     for (name, count) in [(&ERRORS, errors), (&WARNINGS, warnings)] {
