@@ -26,6 +26,7 @@ use crate::config::{ServeConfig, StoreUrl};
 use crate::engine::{Engine, EngineConfig, EngineTask, SystemClock};
 use crate::grpc::HealthReporter;
 use crate::http::{self, HttpOptions};
+use crate::relay::Relay;
 use crate::service::{Limits, Service};
 use crate::store::Store;
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
@@ -88,7 +89,10 @@ impl Server {
         let closing = CancellationToken::new();
         let service = Service::new(engine.clone(), limits(&config), closing.clone());
         let (grpc, health) = crate::grpc::routes(service.clone()).await?;
-        let options = HttpOptions { public_url: config.listen.public_url.clone() };
+        let options = HttpOptions {
+            public_url: config.listen.public_url.clone(),
+            relay: Relay::new(&config.relay),
+        };
         // gRPC's routes are exact paths; everything else, the fallback included, is HTTP's.
         let router = http::router(service, options)
             .merge(grpc.into_axum_router().reset_fallback())

@@ -169,7 +169,7 @@ impl Call {
 }
 
 /// The whole body, at most `limit` bytes.
-async fn read(body: Body, limit: usize) -> Result<Bytes, Problem> {
+pub(super) async fn read(body: Body, limit: usize) -> Result<Bytes, Problem> {
     let too_large = || {
         let message = format!("the body must be at most {limit} bytes");
         ServiceError::new(Reason::PayloadTooLarge, message)

@@ -56,6 +56,12 @@ pub enum Reason {
     MethodNotAllowed,
     /// The body is of a media type that the route does not take (HTTP only).
     UnsupportedMediaType,
+    /// The connection was to become another protocol (HTTP only).
+    UpgradeRefused,
+    /// An upstream cannot be reached, or broke the connection (HTTP only).
+    UpstreamUnreachable,
+    /// An upstream did not answer in time (HTTP only).
+    UpstreamTimeout,
 }
 
 impl Reason {
@@ -80,6 +86,9 @@ impl Reason {
             Self::UnsupportedMediaType => {
                 ("UNSUPPORTED_MEDIA_TYPE", 3, 415, "Unsupported media type")
             }
+            Self::UpgradeRefused => ("UPGRADE_REFUSED", 12, 501, "Upgrade refused"),
+            Self::UpstreamUnreachable => ("UPSTREAM_UNREACHABLE", 14, 502, "Upstream unreachable"),
+            Self::UpstreamTimeout => ("UPSTREAM_TIMEOUT", 4, 504, "Upstream timed out"),
         }
     }
 
