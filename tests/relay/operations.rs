@@ -144,3 +144,19 @@ async fn a_crash_repeats_what_may_be_repeated_and_fails_the_rest() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_stop_gives_back_what_may_be_repeated_and_fails_the_rest() {
+    for (method, reason) in [("GET", None), ("POST", Some("UPSTREAM_INTERRUPTED"))] {
+        let mut setup = Setup::new("").await;
+        let accepted = setup.ask(method, "/api/stuck", &[ASYNC], "").await.expect(202);
+        let location = accepted.header("location").to_owned();
+        setup.asked().await;
+        setup.stop_worker.cancel();
+        let result = setup.ask("GET", &format!("{location}/result?wait=3"), &[], "").await;
+        match reason {
+            Some(reason) => assert_eq!(result.expect(503).json()["reason"], reason),
+            None => assert_eq!(result.expect(202).json()["state"], "STATE_QUEUED"),
+        }
+    }
+}

@@ -76,6 +76,8 @@ pub struct Setup {
     pub addr: SocketAddr,
     pub asked: mpsc::UnboundedReceiver<Asked>,
     pub api: Api,
+    /// Stops the relay's worker, as a server that stops does first.
+    pub stop_worker: CancellationToken,
     config: ServeConfig,
     running: tokio::task::JoinSet<()>,
     _directory: tempfile::TempDir,
@@ -143,7 +145,15 @@ impl Setup {
         config.liveness.lease_duration = Duration::from_secs(1);
         config.relay = relay::parse(&text).expect("a configuration");
         let addr = config.listen.addr;
-        let mut setup = Self { addr, asked, api, config, running, _directory: directory };
+        let mut setup = Self {
+            addr,
+            asked,
+            api,
+            stop_worker: CancellationToken::new(),
+            config,
+            running,
+            _directory: directory,
+        };
         setup.start().await;
         setup
     }
@@ -153,10 +163,11 @@ impl Setup {
         self.addr = server.local_addr();
         let mount = self.config.relay[0].clone();
         let worker = longrun::relay::execute::worker(server.local_client(), mount, 1 << 20);
+        let worker = worker.drain_timeout(Duration::from_millis(100));
+        let stop_worker = self.stop_worker.clone();
         self.running.spawn(async move {
-            let stop = CancellationToken::new();
-            let worked = worker.run(stop.clone());
-            let _ = tokio::join!(server.run(stop), worked);
+            let worked = worker.run(stop_worker);
+            let _ = tokio::join!(server.run(CancellationToken::new()), worked);
         });
     }
 
