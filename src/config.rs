@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use clap::Args;
 
+pub mod relay;
+
 /// The port that servers listen on and clients look at unless told otherwise.
 pub const DEFAULT_PORT: u16 = 7420;
 
@@ -54,6 +56,9 @@ pub struct ServeConfig {
     /// How to stop.
     #[command(flatten)]
     pub stop: Stop,
+    /// HTTP APIs to stand in front of, from the configuration file.
+    #[arg(skip)]
+    pub relay: Vec<relay::Mount>,
 }
 
 /// Where to listen, and what the address looks like from outside.

@@ -30,6 +30,7 @@ pub mod grpc;
 pub mod http;
 pub mod operation;
 pub mod proto;
+pub mod relay;
 pub mod server;
 pub mod service;
 pub mod store;

@@ -26,6 +26,7 @@ use crate::config::{ServeConfig, StoreUrl};
 use crate::engine::{Engine, EngineConfig, EngineTask, SystemClock};
 use crate::grpc::HealthReporter;
 use crate::http::{self, HttpOptions};
+use crate::relay::Relay;
 use crate::service::{Limits, Service};
 use crate::store::Store;
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
@@ -91,6 +92,7 @@ impl Server {
         let options = HttpOptions {
             public_url: config.listen.public_url.clone(),
             cors_origins: config.browsers.cors_origins.clone(),
+            relay: Relay::new(&config.relay),
         };
         // gRPC's routes are exact paths; everything else, the fallback included, is HTTP's.
         let router = http::router(service, options)

@@ -12,13 +12,17 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("proto", &[]),
     ("wire", &["proto", "service", "store", "operation"]),
     ("grpc", &["wire", "proto", "service", "engine", "operation"]),
-    ("http", &["wire", "proto", "service", "store", "operation"]),
+    ("http", &["relay", "config", "wire", "proto", "service", "store", "operation"]),
     ("client", &["proto"]),
     ("worker", &["client", "proto"]),
     ("config", &["operation"]),
-    ("server", &["config", "grpc", "http", "service", "engine", "store", "client", "telemetry"]),
+    ("relay", &["config", "worker", "client", "operation"]),
+    (
+        "server",
+        &["config", "relay", "grpc", "http", "service", "engine", "store", "client", "telemetry"],
+    ),
     ("telemetry", &[]),
-    ("cli", &["config", "telemetry", "server", "client", "worker", "proto", "operation"]),
+    ("cli", &["config", "telemetry", "server", "client", "worker", "relay", "proto", "operation"]),
 ];
 
 fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {

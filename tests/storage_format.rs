@@ -20,6 +20,7 @@ fn finished() -> Life {
                     form: PayloadForm::Json,
                     type_url: String::new(),
                     size_bytes: 300,
+                    http: None,
                 }),
                 warnings: Vec::new(),
             },

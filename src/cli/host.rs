@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
+use futures_util::future::try_join_all;
 use tokio_util::sync::CancellationToken;
 
 use crate::server::{Server, Stopped};
@@ -36,13 +37,16 @@ impl Shares {
     }
 }
 
-/// Runs both until `stop`, or until one of them ends by itself.
+/// Runs them until `stop`, or until one of them ends by itself.
 pub(super) async fn host(
     server: Server,
-    worker: Option<Worker>,
+    workers: Vec<Worker>,
     stop: CancellationToken,
 ) -> anyhow::Result<Stopped> {
-    let Some(worker) = worker else { return server.run(stop).await };
+    if workers.is_empty() {
+        return server.run(stop).await;
+    }
+    let working = try_join_all(workers.into_iter().map(|worker| worker.run(stop.clone())));
     let server_stop = CancellationToken::new();
     let mut serving = std::pin::pin!(server.run(server_stop.clone()));
     let worked = tokio::select! {
@@ -50,7 +54,7 @@ pub(super) async fn host(
             served?;
             anyhow::bail!("the server ended by itself");
         }
-        worked = worker.run(stop) => worked,
+        worked = working => worked,
     };
     server_stop.cancel();
     let stopped = serving.await?;

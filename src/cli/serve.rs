@@ -1,6 +1,7 @@
 //! `longrun serve`: a server, with commands as handlers.
 
 use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::Context as _;
@@ -11,8 +12,10 @@ use super::host::{self, Shares};
 use super::output::{Output, Usage};
 use super::signals::Signals;
 use crate::client::Client;
-use crate::config::ServeConfig;
+use crate::config::relay::Mount;
+use crate::config::{self, ServeConfig};
 use crate::operation::Kind;
+use crate::relay;
 use crate::server::{Server, Stopped};
 use crate::worker::Worker;
 use crate::worker::command::Command;
@@ -45,6 +48,9 @@ pub(super) struct Args {
     config: ServeConfig,
     #[command(flatten)]
     handlers: HandlerArgs,
+    /// Configuration file (TOML): HTTP APIs to stand in front of, see docs/relay.md
+    #[arg(long = "config", value_name = "FILE", env = "LONGRUN_CONFIG")]
+    file: Option<PathBuf>,
 }
 
 /// What the server executes itself.
@@ -82,23 +88,33 @@ impl FromStr for Handler {
 }
 
 pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
-    let Args { mut config, handlers: HandlerArgs { handlers, handler_concurrency } } = args;
+    let Args { mut config, handlers: HandlerArgs { handlers, handler_concurrency }, file } = args;
+    if let Some(file) = file {
+        config.relay = read_mounts(&file)?;
+    }
     config.validate().map_err(|error| Usage(error.to_string()))?;
     one_command_per_kind(&handlers)?;
     let mut signals = Signals::catch()?;
-    let shares = Shares::of(config.stop.drain_timeout, !handlers.is_empty());
+    let shares =
+        Shares::of(config.stop.drain_timeout, !handlers.is_empty() || !config.relay.is_empty());
     config.stop.drain_timeout = shares.server;
     let max_result_bytes = config.limits.max_payload_bytes;
+    let mounts = config.relay.clone();
     let server = tokio::select! {
         bound = Server::bind(config) => bound.context("failed to start the server")?,
         // Whoever no longer wants it does not wait until it is ready, which a large store may delay.
         signal = signals.next() => return Ok(signal),
     };
     let worker = worker(server.local_client(), &handlers, handler_concurrency, max_result_bytes);
-    let worker = worker.map(|worker| worker.drain_timeout(shares.handlers));
+    let relaying = mounts.into_iter().map(|mount| {
+        tracing::info!(prefix = %mount.prefix, operation.kind = %mount.kind(), "relay");
+        relay::execute::worker(server.local_client(), mount, max_result_bytes)
+    });
+    let workers = worker.into_iter().chain(relaying);
+    let workers = workers.map(|worker| worker.drain_timeout(shares.handlers)).collect();
     announce(&server, &handlers, out)?;
     let stop = CancellationToken::new();
-    let mut hosting = std::pin::pin!(host::host(server, worker, stop.clone()));
+    let mut hosting = std::pin::pin!(host::host(server, workers, stop.clone()));
     loop {
         tokio::select! {
             stopped = &mut hosting => return stopped.map(exit),
@@ -112,6 +128,14 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
             }
         }
     }
+}
+
+/// The mounts of the configuration file.
+fn read_mounts(file: &Path) -> Result<Vec<Mount>, Usage> {
+    let name = file.display();
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Usage(format!("--config {name} cannot be read: {error}")))?;
+    config::relay::parse(&text).map_err(|error| Usage(format!("--config {name}, {error}")))
 }
 
 fn one_command_per_kind(handlers: &[Handler]) -> Result<(), Usage> {

@@ -177,7 +177,7 @@ impl Call {
 }
 
 /// The whole body, at most `limit` bytes, unless it is too slow or the server stops meanwhile.
-async fn read(service: &Service, body: Body, limit: usize) -> Result<Bytes, Problem> {
+pub(super) async fn read(service: &Service, body: Body, limit: usize) -> Result<Bytes, Problem> {
     let too_large = || {
         let message = format!("the body must be at most {limit} bytes");
         ServiceError::new(Reason::PayloadTooLarge, message)

@@ -79,6 +79,16 @@ impl Preferences {
     }
 }
 
+/// The preferences of a `Prefer` field that are not read here, each with its parameters.
+pub(super) fn others_preferred(field: &str) -> impl Iterator<Item = &str> {
+    split_unquoted(field, ',').filter(|preference| {
+        let name = preference.split(['=', ';']).next().unwrap_or_default().trim();
+        !name.is_empty()
+            && !name.eq_ignore_ascii_case("respond-async")
+            && !name.eq_ignore_ascii_case("wait")
+    })
+}
+
 fn digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
@@ -29,6 +29,8 @@ mod operations;
 mod problem;
 mod query;
 mod range;
+mod relay;
+mod replay;
 mod result;
 mod submit;
 
@@ -42,6 +44,8 @@ pub struct HttpOptions {
     pub public_url: Option<String>,
     /// Whose pages may call this interface from a browser, e.g. `https://app.example.com`; `*` for everybody's.
     pub cors_origins: Vec<String>,
+    /// HTTP APIs that this server stands in front of, wherever it has no routes of its own.
+    pub relay: crate::relay::Relay,
 }
 
 /// What handlers share.
@@ -100,6 +104,9 @@ fn options(allow: &'static str) -> Response {
 async fn finish(request: Request, next: Next) -> Response {
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let mut response = next.run(request).await;
+    if response.extensions_mut().remove::<relay::Verbatim>().is_some() {
+        return response;
+    }
     problem::render(&mut response, &method, uri.path());
     response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
@@ -117,11 +124,14 @@ pub async fn require_grpc(request: Request, next: Next) -> Response {
     response
 }
 
-async fn no_route(uri: Uri, headers: http::HeaderMap) -> Response {
-    let content_type = headers.get(CONTENT_TYPE).filter(|field| is_grpc(field));
-    match content_type {
-        Some(content_type) => unimplemented(content_type.clone(), &uri),
-        None => Problem::no_route(uri.path()).into_response(),
+async fn no_route(State(http): State<Http>, request: Request) -> Response {
+    let content_type = request.headers().get(CONTENT_TYPE).filter(|field| is_grpc(field));
+    if let Some(content_type) = content_type {
+        return unimplemented(content_type.clone(), request.uri());
+    }
+    match relay::answer(&http, request).await {
+        Ok(response) => response,
+        Err(request) => Problem::no_route(request.uri().path()).into_response(),
     }
 }
 

@@ -3,8 +3,8 @@
 use axum::body::Body;
 use axum::response::IntoResponse;
 use http::header::{
-    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, RANGE,
-    X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
+    RANGE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderValue, Method, StatusCode};
 
@@ -14,8 +14,9 @@ use super::documents::{self, Answer};
 use super::headers::{ERRORS, TYPE_URL, WARNINGS};
 use super::problem::Problem;
 use super::range::Extent;
+use super::replay;
 use crate::operation::{Operation, Outcome, PayloadForm, PayloadInfo, Revision, State};
-use crate::service::{OperationName, Reason, ServiceError, View};
+use crate::service::{Document, OperationName, Reason, ServiceError, View};
 use crate::wire::encode;
 
 /// `GET …/{id}/result`: 202 until it is done; then the result itself (204 where there is none), or the problem
@@ -26,20 +27,40 @@ pub(super) async fn get(mut call: Call) -> Answer {
     let wait = call.take_wait()?;
     call.finish_query()?;
     let Found { document, is_known } = conditional::find(&call, &name, wait, View::Basic).await?;
+    if is_known && !has_failed(&document.operation) {
+        return Ok(not_modified(&call, &document.operation));
+    }
+    let mut response = of(&call, &name, &document).await?;
+    conditional::of_request(&mut response, &call);
+    Ok(response)
+}
+
+/// Conditions are for answers that would be successes (RFC 9110, section 13.2.1).
+fn has_failed(operation: &Operation) -> bool {
+    matches!(
+        operation.life.state,
+        State::Done { outcome: Outcome::Failed { .. } | Outcome::Cancelled { .. }, .. }
+    )
+}
+
+/// The outcome of an operation that is done; 202 and where to ask if it is not.
+pub(super) async fn of(call: &Call, name: &OperationName, document: &Document) -> Answer {
     let operation = &document.operation;
     let mut response = match &operation.life.state {
         State::Done { outcome: Outcome::Failed { .. } | Outcome::Cancelled { .. }, .. } => {
-            Problem::of_operation(&encode::operation(&document)).into_response()
+            Problem::of_operation(&encode::operation(document)).into_response()
         }
-        _ if is_known => return Ok(not_modified(&call, operation)),
-        State::Done { outcome, .. } => success(&call, &name, operation, outcome).await?,
+        State::Done { outcome, .. } => success(call, name, operation, outcome).await?,
         _ => {
             let location = call.links().result(operation.id());
-            documents::answer(&call, StatusCode::ACCEPTED, Some(location), &document)?
+            documents::answer(call, StatusCode::ACCEPTED, Some(location), document)?
         }
     };
-    documents::about(&mut response, &call, operation);
-    conditional::of_request(&mut response, &call);
+    documents::about(&mut response, call, operation);
+    let envelope = operation.result().and_then(|result| result.http.as_deref());
+    if let Some(etag) = envelope.and_then(replay::etag) {
+        response.headers_mut().insert(ETAG, etag);
+    }
     Ok(response)
 }
 
@@ -78,7 +99,7 @@ async fn contents(
         ([(CONTENT_LENGTH, HeaderValue::from(info.size_bytes))], Body::empty()).into_response()
     } else {
         let (_, data) = call.service().result(&call.caller, name).await?;
-        match extent(call, revision, data.len()) {
+        match extent(call, revision, info, data.len()) {
             Extent::Whole => Body::from(data).into_response(),
             Extent::Part(part) => {
                 let range =
@@ -105,10 +126,21 @@ async fn contents(
     // A worker's bytes are served from this origin: a browser is neither to guess nor to run them.
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
+    if let Some(envelope) = &info.http {
+        let is_part = response.status() == StatusCode::PARTIAL_CONTENT;
+        replay::apply(envelope, &mut response);
+        if is_part {
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+        }
+    }
     Ok(response)
 }
 
-fn extent(call: &Call, revision: Revision, length: usize) -> Extent {
+/// What is asked for. Of a recorded response that was not a 200 there are no parts.
+fn extent(call: &Call, revision: Revision, info: &PayloadInfo, length: usize) -> Extent {
+    if info.http.as_ref().is_some_and(|envelope| !matches!(envelope.status, 0 | 200)) {
+        return Extent::Whole;
+    }
     let headers = &call.parts.headers;
     match headers.get(RANGE).and_then(|field| field.to_str().ok()) {
         Some(field) if conditional::range_applies(headers, revision) => Extent::of(field, length),

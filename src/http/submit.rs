@@ -116,7 +116,7 @@ pub(super) fn applied_wait(wait: Duration) -> String {
     format!("wait={}", wait.min(MAX_WAIT).as_secs())
 }
 
-fn operation_location(response: &mut Response, url: &str) -> Result<(), Problem> {
+pub(super) fn operation_location(response: &mut Response, url: &str) -> Result<(), Problem> {
     let url = documents::header_value(url)?;
     response.headers_mut().insert(OPERATION_LOCATION.clone(), url);
     Ok(())

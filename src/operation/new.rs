@@ -55,6 +55,16 @@ impl NewOperation {
             hash.bytes(input.info.content_type.as_bytes());
             hash.bytes(input.info.type_url.as_bytes());
             hash.bytes(&input.data);
+            // The last fields, so that fingerprints from before there were envelopes stay as they are.
+            if let Some(http) = &input.info.http {
+                hash.bytes(http.method.as_bytes());
+                hash.bytes(http.target.as_bytes());
+                hash.number(u64::from(http.status));
+                for header in http.telling_headers() {
+                    hash.bytes(header.name.as_bytes());
+                    hash.bytes(&header.value);
+                }
+            }
         }
         hash.0.finalize().into()
     }

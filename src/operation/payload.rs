@@ -1,6 +1,10 @@
 //! Bytes with a content type: what goes in and what comes out.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
+
+use super::HttpEnvelope;
 
 /// In which of the wire's forms a payload was given, and is answered again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -26,6 +30,8 @@ pub struct PayloadInfo {
     pub type_url: String,
     /// Size of the contents in bytes.
     pub size_bytes: u64,
+    /// The request or the response around it, where it has one.
+    pub http: Option<Arc<HttpEnvelope>>,
 }
 
 /// A payload with its contents.
@@ -79,7 +85,14 @@ impl Payload {
             form,
             type_url,
             size_bytes: data.len() as u64,
+            http: None,
         };
         Self { info, data }
+    }
+
+    /// The same as the body of a request or a response.
+    pub fn within(mut self, envelope: HttpEnvelope) -> Self {
+        self.info.http = Some(Arc::new(envelope));
+        self
     }
 }

@@ -187,11 +187,19 @@ impl Step<'_> {
             return self.finish_cancelled(None);
         }
         let worker = self.operation.life.worker.as_ref().map_or("?", WorkerId::as_str);
-        let error = OperationError::service(
-            OperationError::WORKER_LOST,
-            14,
-            format!("worker {worker} was lost during attempt {}", attempt.0),
-        );
+        let life = &self.operation.life;
+        let most = self.operation.submission.settings.retry_policy.max_attempts;
+        // Whoever reads it as the end of the operation must not take it for work undone.
+        let last = if life.attempts_used >= most {
+            format!(
+                "; what it did up to there may have taken effect, and there is no further attempt \
+                 because at most {most} may be made"
+            )
+        } else {
+            String::new()
+        };
+        let message = format!("worker {worker} was lost during attempt {}{last}", attempt.0);
+        let error = OperationError::service(OperationError::WORKER_LOST, 14, message);
         self.retry_or_fail(error, Duration::ZERO)
     }
 

@@ -62,6 +62,12 @@ pub enum Reason {
     UnsupportedMediaType,
     /// The result has no such range (HTTP only).
     RangeNotSatisfiable,
+    /// The connection was to become another protocol (HTTP only).
+    UpgradeRefused,
+    /// An upstream cannot be reached, or broke the connection (HTTP only).
+    UpstreamUnreachable,
+    /// An upstream did not answer in time (HTTP only).
+    UpstreamTimeout,
 }
 
 impl Reason {
@@ -89,6 +95,9 @@ impl Reason {
                 ("UNSUPPORTED_MEDIA_TYPE", 3, 415, "Unsupported media type")
             }
             Self::RangeNotSatisfiable => ("RANGE_NOT_SATISFIABLE", 11, 416, "No such range"),
+            Self::UpgradeRefused => ("UPGRADE_REFUSED", 12, 501, "Upgrade refused"),
+            Self::UpstreamUnreachable => ("UPSTREAM_UNREACHABLE", 14, 502, "Upstream unreachable"),
+            Self::UpstreamTimeout => ("UPSTREAM_TIMEOUT", 4, 504, "Upstream timed out"),
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::operations::named;
 use super::{Caller, Document, OperationName, Service, ServiceError, View, page};
 use crate::operation::filter::Filter;
-use crate::operation::{Operation, OperationId, Revision, Timestamp};
+use crate::operation::{HttpEnvelope, Operation, OperationId, Revision, Timestamp};
 use crate::store::{
     HistoryEntry, HistoryPosition, HistoryQuery, ListOrder, ListPosition, ListQuery, OrderBy,
 };
@@ -60,6 +60,9 @@ impl Service {
         let (mut entries, mut bytes) = (Vec::with_capacity(found.len()), 0);
         for operation in found {
             let document = self.document(Arc::new(operation), view).await?;
+            let infos = [document.operation.submission.input.as_ref(), document.operation.result()];
+            let envelopes = infos.into_iter().flatten().filter_map(|info| info.http.as_deref());
+            bytes += envelopes.map(HttpEnvelope::size_bytes).sum::<usize>();
             bytes += [&document.input, &document.result]
                 .into_iter()
                 .flatten()

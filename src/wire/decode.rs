@@ -9,8 +9,8 @@ use super::{json_value, settings};
 use crate::operation::error::ErrorSource;
 use crate::operation::id::{InvalidName, valid_label_key, valid_label_value};
 use crate::operation::{
-    Attempt, IdempotencyKey, Kind, NewOperation, OperationError, OperationId, Payload, PayloadForm,
-    Progress, TenantId, Timestamp,
+    Attempt, HttpEnvelope, HttpHeader, IdempotencyKey, InvalidEnvelope, Kind, NewOperation,
+    OperationError, OperationId, Payload, PayloadForm, Progress, TenantId, Timestamp,
 };
 use crate::proto::v1;
 use crate::service::{Limits, OperationName, ServiceError, View, Violation};
@@ -106,12 +106,13 @@ fn labels(
 pub fn payload(message: Option<v1::Payload>, field: &str) -> Result<Option<Payload>, Violation> {
     use v1::payload::Content;
     let Some(message) = message else { return Ok(None) };
+    let http = message.http.map(|http| envelope(http, field)).transpose()?;
     let content_type = message.content_type.as_str();
     if content_type.len() > 255 || content_type.bytes().any(|b| !matches!(b, b' '..=b'~')) {
         let rule = "must be at most 255 printable ASCII characters";
         return Err(Violation::new(format!("{field}.content_type"), rule));
     }
-    Ok(Some(match message.content {
+    let payload = match message.content {
         None => Payload::new(PayloadForm::Data, content_type, Bytes::new()),
         Some(Content::Data(data)) => Payload::new(PayloadForm::Data, content_type, data),
         Some(Content::Text(text)) => Payload::new(PayloadForm::Text, content_type, text.into()),
@@ -127,7 +128,37 @@ pub fn payload(message: Option<v1::Payload>, field: &str) -> Result<Option<Paylo
             }
             Payload::any(content_type, any.type_url, any.value.into())
         }
+    };
+    Ok(Some(match http {
+        Some(http) => payload.within(http),
+        None => payload,
     }))
+}
+
+/// The request or the response around the payload `field`.
+fn envelope(message: v1::HttpEnvelope, field: &str) -> Result<HttpEnvelope, Violation> {
+    let violation = |part: String, rule: &str| Violation::new(format!("{field}.http.{part}"), rule);
+    // A number of messages beyond the limit is not worth its conversion.
+    if message.headers.len() > HttpEnvelope::MAX_HEADERS {
+        return Err(violation("headers".to_owned(), "must be at most 100"));
+    }
+    let headers = message.headers.into_iter().enumerate().map(|(at, header)| {
+        let value = header.value.chars().map(u8::try_from).collect::<Result<Vec<u8>, _>>();
+        let rule = "must have characters up to U+00FF only";
+        let value = value.map_err(|_| violation(format!("headers[{at}].value"), rule))?;
+        Ok(HttpHeader { name: header.name.to_ascii_lowercase(), value })
+    });
+    let envelope = HttpEnvelope {
+        method: message.method,
+        target: message.target,
+        // A number that no status can be is refused with those out of range.
+        status: u16::try_from(message.status).unwrap_or(u16::MAX),
+        headers: headers.collect::<Result<_, _>>()?,
+    };
+    match envelope.check() {
+        Ok(()) => Ok(envelope),
+        Err(InvalidEnvelope { field, rule }) => Err(violation(field, &rule)),
+    }
 }
 
 /// `operations/{id}`, `tenants/{tenant}/operations/{id}`, or a bare id.

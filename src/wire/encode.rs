@@ -9,8 +9,8 @@ use super::{json_value, settings};
 use crate::operation::error::ErrorSource;
 use crate::operation::state::Limit;
 use crate::operation::{
-    EventType, Life, Operation, OperationError, Outcome, Payload, PayloadForm, PayloadInfo,
-    Progress, State, StateName, Timestamp, WorkerId,
+    EventType, HttpEnvelope, HttpHeader, Life, Operation, OperationError, Outcome, Payload,
+    PayloadForm, PayloadInfo, Progress, State, StateName, Timestamp, WorkerId,
 };
 use crate::proto::v1;
 use crate::service::{Document, ServiceError};
@@ -124,8 +124,24 @@ pub fn payload(info: &PayloadInfo, data: Option<Bytes>) -> v1::Payload {
     v1::Payload {
         content_type: info.content_type.clone(),
         omitted: content.is_none() && info.size_bytes > 0,
+        http: info.http.as_deref().map(|http| envelope(http, content.is_some())),
         content,
         size_bytes: info.size_bytes.cast_signed(),
+    }
+}
+
+/// The request or the response around a payload; its headers only where they are asked for.
+fn envelope(envelope: &HttpEnvelope, with_headers: bool) -> v1::HttpEnvelope {
+    let header = |header: &HttpHeader| v1::HttpHeader {
+        name: header.name.clone(),
+        value: header.value.iter().copied().map(char::from).collect(),
+    };
+    let headers = envelope.headers.iter().filter(|_| with_headers).map(header).collect();
+    v1::HttpEnvelope {
+        method: envelope.method.clone(),
+        target: envelope.target.clone(),
+        status: i32::from(envelope.status),
+        headers,
     }
 }
 
@@ -133,6 +149,7 @@ pub fn payload(info: &PayloadInfo, data: Option<Bytes>) -> v1::Payload {
 pub fn exact_payload(payload: Payload) -> v1::Payload {
     use v1::payload::Content;
     let Payload { info, data } = payload;
+    let http = info.http.as_deref().map(|http| envelope(http, true));
     let content = match info.form {
         PayloadForm::Any => Content::Any(Any { type_url: info.type_url, value: data.into() }),
         PayloadForm::Data | PayloadForm::Text | PayloadForm::Json => Content::Data(data),
@@ -142,6 +159,7 @@ pub fn exact_payload(payload: Payload) -> v1::Payload {
         content: Some(content),
         size_bytes: info.size_bytes.cast_signed(),
         omitted: false,
+        http,
     }
 }
 

@@ -68,7 +68,7 @@ pub(super) enum Happened {
 #[derive(Debug)]
 pub(super) enum Ending {
     /// The handler returned or panicked.
-    Returned(Result<Outcome, Failure>),
+    Returned(Result<Box<Outcome>, Failure>),
     /// There was no need to call the handler any more.
     NotStarted,
     /// The handler did not stop in time and was dropped.
@@ -241,7 +241,10 @@ async fn execute(
     // The call itself is within the future, so that its panic is caught as well.
     let run = AssertUnwindSafe(async move { handler(context).await }).catch_unwind();
     tokio::select! {
-        result = run => Ending::Returned(result.unwrap_or_else(|panic| Err(panicked(&*panic)))),
+        result = run => {
+            let result = result.unwrap_or_else(|panic| Err(panicked(&*panic)));
+            Ending::Returned(result.map(Box::new))
+        }
         () = overstayed(cancelled) => Ending::Dropped,
     }
 }

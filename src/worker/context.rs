@@ -38,6 +38,7 @@ pub struct Input {
     content_type: String,
     data: Bytes,
     type_url: String,
+    http: Option<v1::HttpEnvelope>,
 }
 
 /// Why an attempt is to stop.
@@ -203,7 +204,7 @@ impl Input {
             Some(Content::Json(value)) => (json_text(value).into(), String::new()),
             None => (Bytes::new(), String::new()),
         };
-        Self { content_type: payload.content_type, data, type_url }
+        Self { content_type: payload.content_type, data, type_url, http: payload.http }
     }
 
     /// The media type; empty if there is no input.
@@ -214,6 +215,11 @@ impl Input {
     /// The exact bytes.
     pub fn bytes(&self) -> &Bytes {
         &self.data
+    }
+
+    /// The HTTP request that the bytes are the body of, where the input is one.
+    pub fn http(&self) -> Option<&v1::HttpEnvelope> {
+        self.http.as_ref()
     }
 
     /// The bytes as UTF-8.

@@ -51,6 +51,31 @@ impl Outcome {
         Self::payload("", v1::payload::Content::Any(message))
     }
 
+    /// With an HTTP response as the result, which `GET …/result` answers with, whatever its status: it succeeds
+    /// also where the response tells of a failure. Values are bytes, each a character (ISO 8859-1). What frames
+    /// a message (`Content-Length` and the like) is left out of `headers`; an empty `content_type` is
+    /// `application/octet-stream`.
+    pub fn http_response<N: Into<String>, V: AsRef<[u8]>>(
+        status: u16,
+        headers: impl IntoIterator<Item = (N, V)>,
+        content_type: &str,
+        body: impl Into<Bytes>,
+    ) -> Self {
+        const FRAMING: [&str; 4] =
+            ["content-type", "content-length", "transfer-encoding", "connection"];
+        let headers = headers.into_iter().map(|(name, value)| v1::HttpHeader {
+            name: name.into().to_ascii_lowercase(),
+            value: value.as_ref().iter().copied().map(char::from).collect(),
+        });
+        let headers = headers.filter(|header| !FRAMING.contains(&header.name.as_str())).collect();
+        let mut outcome = Self::bytes(content_type, body);
+        if let Some(result) = &mut outcome.result {
+            let status = i32::from(status);
+            result.http = Some(v1::HttpEnvelope { status, headers, ..Default::default() });
+        }
+        outcome
+    }
+
     /// The same with a warning.
     pub fn with_warning(mut self, warning: Problem) -> Self {
         self.warnings.push(warning.0);
@@ -135,6 +160,8 @@ pub struct Failure {
     /// Boxed, so that a handler's `Result` stays small.
     pub(super) error: Box<v1::Error>,
     pub(super) permanent: bool,
+    /// Reported also where the worker stops, in place of giving the attempt back.
+    pub(super) stands: bool,
     pub(super) retry_delay: Option<Duration>,
 }
 
@@ -151,7 +178,7 @@ impl Failure {
 
     /// A retryable failure from a problem built in full.
     pub fn from_problem(problem: Problem) -> Self {
-        Self { error: Box::new(problem.0), permanent: false, retry_delay: None }
+        Self { error: Box::new(problem.0), permanent: false, stands: false, retry_delay: None }
     }
 
     /// A retryable failure from a boxed error, or from anything that becomes one, as `anyhow`
@@ -164,6 +191,13 @@ impl Failure {
     /// The same, final: trying again is of no use.
     pub fn into_permanent(mut self) -> Self {
         self.permanent = true;
+        self
+    }
+
+    /// The same, reported also where the worker is stopping. Otherwise a failure at that time gives the attempt
+    /// back to the queue, to be run again elsewhere: not for work that must not be done twice.
+    pub fn standing(mut self) -> Self {
+        self.stands = true;
         self
     }
 

@@ -252,7 +252,7 @@ fn message(report_id: i64, pending: &Pending) -> Message {
         Report::Complete(Outcome { result, warnings, errors }) => {
             Message::Complete(v1::Complete { attempt, report_id, result, warnings, errors })
         }
-        Report::Fail(Failure { error, permanent, retry_delay }) => Message::Fail(v1::Fail {
+        Report::Fail(Failure { error, permanent, retry_delay, .. }) => Message::Fail(v1::Fail {
             attempt,
             report_id,
             error: Some(*error),

@@ -216,9 +216,11 @@ impl Work {
         }
         let cause = self.attempts.remove(&key).and_then(|current| current.cancel_cause());
         let report = match ending {
-            Ending::Returned(Ok(outcome)) => Report::Complete(outcome),
+            Ending::Returned(Ok(outcome)) => Report::Complete(*outcome),
             // It failed because this worker stops: nobody's fault, and no attempt used up.
-            Ending::Returned(Err(_)) if cause == Some(CancelCause::WorkerStopping) => {
+            Ending::Returned(Err(failure))
+                if cause == Some(CancelCause::WorkerStopping) && !failure.stands =>
+            {
                 Report::Release
             }
             Ending::Returned(Err(failure)) => Report::Fail(failure),

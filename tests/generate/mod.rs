@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use longrun::operation::state::{CancelRequest, Idempotency, Report};
 use longrun::operation::{
-    Attempt, ErrorSource, IdempotencyKey, Kind, Lease, Life, Operation, OperationError,
-    OperationId, Outcome, PayloadForm, PayloadInfo, Progress, RetryPolicy, Revision, SessionId,
-    Settings, State, Submission, TenantId, Timestamp, WorkerId,
+    Attempt, ErrorSource, HttpEnvelope, HttpHeader, IdempotencyKey, Kind, Lease, Life, Operation,
+    OperationError, OperationId, Outcome, PayloadForm, PayloadInfo, Progress, RetryPolicy,
+    Revision, SessionId, Settings, State, Submission, TenantId, Timestamp, WorkerId,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -61,13 +61,22 @@ fn payload() -> impl Strategy<Value = PayloadInfo> {
         Just("application/protobuf"),
         Just("image/png")
     ];
-    (form, content_type, "[a-z/]{0,8}", any::<u64>()).prop_map(
-        |(form, content_type, type_url, size_bytes)| PayloadInfo {
+    (form, content_type, "[a-z/]{0,8}", any::<u64>(), option::of(envelope())).prop_map(
+        |(form, content_type, type_url, size_bytes, http)| PayloadInfo {
             content_type: content_type.to_owned(),
             form,
             type_url,
             size_bytes,
+            http: http.map(Arc::new),
         },
+    )
+}
+
+fn envelope() -> impl Strategy<Value = HttpEnvelope> {
+    let header = ("[a-z-]{1,8}", vec(any::<u8>(), 0..8))
+        .prop_map(|(name, value)| HttpHeader { name, value });
+    ("[A-Z]{0,4}", "[/a-z]{0,8}", any::<u16>(), vec(header, 0..3)).prop_map(
+        |(method, target, status, headers)| HttpEnvelope { method, target, status, headers },
     )
 }
 

@@ -2,6 +2,7 @@
 
 mod browsers;
 mod conditions;
+mod envelopes;
 mod listening;
 mod lives;
 mod refusals;

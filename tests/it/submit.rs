@@ -139,6 +139,7 @@ async fn payloads_keep_their_form_and_their_type() {
                 content: None,
                 size_bytes: size,
                 omitted: size > 0,
+                http: None,
             };
             assert_eq!(submitted.input, Some(basic.clone()), "BASIC is the default of Submit");
             let got = server.get(&submitted.name).await.input.unwrap();

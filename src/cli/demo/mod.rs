@@ -49,7 +49,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     let out = Output::new(false);
     let (stage, server, worker) = Stage::set_up(&args.files).await?;
     let stop = CancellationToken::new();
-    let mut hosting = std::pin::pin!(host::host(server, Some(worker), stop.clone()));
+    let mut hosting = std::pin::pin!(host::host(server, vec![worker], stop.clone()));
     let played = tokio::select! {
         stopped = &mut hosting => stopped.and_then(|_| anyhow::bail!("the server ended by itself")),
         played = signals::interruptible(play(&stage, &out)) => played,

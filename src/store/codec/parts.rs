@@ -1,10 +1,13 @@
 //! The parts that a submission and a life have in common: payloads, durations, times, errors.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Damage;
-use crate::operation::{ErrorSource, OperationError, PayloadForm, PayloadInfo, Timestamp};
+use crate::operation::{
+    ErrorSource, HttpEnvelope, HttpHeader, OperationError, PayloadForm, PayloadInfo, Timestamp,
+};
 
 /// A payload without its contents.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -19,6 +22,30 @@ pub(super) struct PayloadMessage {
     content_type: Option<String>,
     #[prost(string, tag = "4")]
     type_url: String,
+    #[prost(message, optional, tag = "5")]
+    http: Option<HttpMessage>,
+}
+
+/// The request or the response around a payload.
+#[derive(Clone, PartialEq, prost::Message)]
+struct HttpMessage {
+    #[prost(string, tag = "1")]
+    method: String,
+    #[prost(string, tag = "2")]
+    target: String,
+    #[prost(uint32, tag = "3")]
+    status: u32,
+    #[prost(message, repeated, tag = "4")]
+    headers: Vec<HeaderMessage>,
+}
+
+/// A header field.
+#[derive(Clone, PartialEq, prost::Message)]
+struct HeaderMessage {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(bytes = "vec", tag = "2")]
+    value: Vec<u8>,
 }
 
 /// A span of time, exact.
@@ -97,6 +124,7 @@ impl PayloadMessage {
             size_bytes: info.size_bytes,
             content_type: (!is_usual).then(|| info.content_type.clone()),
             type_url: info.type_url.clone(),
+            http: info.http.as_deref().map(HttpMessage::encode),
         }
     }
 
@@ -109,7 +137,32 @@ impl PayloadMessage {
             other => return Err(Damage(format!("there is no payload form {other}"))),
         };
         let content_type = self.content_type.unwrap_or_else(|| usual_content_type(form).to_owned());
-        Ok(PayloadInfo { content_type, form, type_url: self.type_url, size_bytes: self.size_bytes })
+        let http = self.http.map(HttpMessage::decode).transpose()?.map(Arc::new);
+        let (type_url, size_bytes) = (self.type_url, self.size_bytes);
+        Ok(PayloadInfo { content_type, form, type_url, size_bytes, http })
+    }
+}
+
+impl HttpMessage {
+    fn encode(envelope: &HttpEnvelope) -> Self {
+        let header = |header: &HttpHeader| HeaderMessage {
+            name: header.name.clone(),
+            value: header.value.clone(),
+        };
+        Self {
+            method: envelope.method.clone(),
+            target: envelope.target.clone(),
+            status: u32::from(envelope.status),
+            headers: envelope.headers.iter().map(header).collect(),
+        }
+    }
+
+    fn decode(self) -> Result<HttpEnvelope, Damage> {
+        let status = u16::try_from(self.status)
+            .map_err(|_| Damage(format!("there is no HTTP status {}", self.status)))?;
+        let header = |HeaderMessage { name, value }| HttpHeader { name, value };
+        let headers = self.headers.into_iter().map(header).collect();
+        Ok(HttpEnvelope { method: self.method, target: self.target, status, headers })
     }
 }
 

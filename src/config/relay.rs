@@ -1,0 +1,380 @@
+//! Relay mounts, as the configuration file has them: read and checked, one struct per concern.
+//!
+//! Takes the file's text; opening it is the caller's. What cannot be served is refused with its line.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use http::uri::{Authority, PathAndQuery};
+use http::{HeaderName, Uri};
+use serde::{Deserialize, Deserializer, de::Error as _};
+use toml::Spanned;
+
+use crate::operation::{Kind, RetryPolicy};
+
+/// A configuration file that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {reason}")]
+pub struct FileError {
+    /// The line, from 1.
+    pub line: usize,
+    /// What is wrong there.
+    pub reason: String,
+}
+
+/// The configuration file of `longrun serve`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    relay: Vec<Spanned<Mount>>,
+}
+
+/// An existing HTTP API under a prefix of this server.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mount {
+    /// The mount's name; its operations are of the kind `relay.NAME`.
+    #[serde(deserialize_with = "name")]
+    pub name: String,
+    /// The path under which it stands, e.g. `/exports`; without a slash at its end.
+    #[serde(deserialize_with = "prefix")]
+    pub prefix: String,
+    /// The API's base URL; what follows the prefix is appended.
+    #[serde(deserialize_with = "upstream")]
+    pub upstream: Upstream,
+    /// What makes a request an operation.
+    #[serde(default)]
+    pub trigger: Trigger,
+    /// The status of the answer to a request that became one: 202 by default, or 303.
+    #[serde(default = "accepted", deserialize_with = "answer")]
+    pub answer: u16,
+    /// Largest body of a request that becomes an operation; at most, and by default, what the server takes as
+    /// an input.
+    #[serde(default, deserialize_with = "optional_size")]
+    pub max_body: Option<usize>,
+    /// Most operations that are executed against the upstream at once; 16 by default.
+    #[serde(default = "sixteen", deserialize_with = "concurrency")]
+    pub concurrency: u16,
+    /// Time limits.
+    #[serde(default)]
+    pub limits: Limits,
+    /// How often requests are sent again.
+    #[serde(default)]
+    pub retries: Retries,
+    /// Which header fields are passed on.
+    #[serde(default)]
+    pub headers: Headers,
+}
+
+/// The base URL of an API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    /// Host and port.
+    pub authority: Authority,
+    /// The path that every path begins with; without a slash at its end, often empty.
+    pub path: String,
+}
+
+/// What makes a request an operation. Either is enough.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Trigger {
+    /// `Prefer: respond-async` (RFC 7240); on by default.
+    pub prefer: bool,
+    /// The name of a query parameter, e.g. `async` or `bgrs`; none by default.
+    pub query: Option<String>,
+    /// The parameter's values that count; `true`, `1` and `yes` by default.
+    pub values: Vec<String>,
+}
+
+/// Time limits of a mount.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// To connect to the upstream; 5 s by default.
+    #[serde(deserialize_with = "duration")]
+    pub connect_timeout: Duration,
+    /// For the upstream to begin its answer to a request that passes straight through; 60 s by default.
+    #[serde(deserialize_with = "duration")]
+    pub response_timeout: Duration,
+    /// From submission to the first attempt; none by default.
+    #[serde(deserialize_with = "optional_duration")]
+    pub queue_timeout: Option<Duration>,
+    /// For the upstream's whole answer to an operation's request; 10 min by default.
+    #[serde(deserialize_with = "duration")]
+    pub attempt_timeout: Duration,
+    /// From submission to the end; none by default.
+    #[serde(deserialize_with = "optional_duration")]
+    pub deadline: Option<Duration>,
+}
+
+/// How often the request of an operation is sent again.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retries {
+    /// Attempts in all, from 1 to 100; 3 by default. A request whose method is not idempotent is sent once at
+    /// most: for it these are attempts to connect.
+    #[serde(deserialize_with = "attempts")]
+    pub max_attempts: u16,
+}
+
+/// Which header fields are passed on, beyond what HTTP itself keeps to one connection.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Headers {
+    /// Only these; all by default.
+    #[serde(deserialize_with = "optional_names")]
+    pub allow: Option<BTreeSet<String>>,
+    /// Never these.
+    #[serde(deserialize_with = "names")]
+    pub deny: BTreeSet<String>,
+    /// Which of `authorization` and `cookie` an operation's request keeps. They are stored with it. None by
+    /// default: only requests that pass straight through have theirs.
+    #[serde(deserialize_with = "credentials")]
+    pub credentials: BTreeSet<String>,
+}
+
+impl Default for Trigger {
+    fn default() -> Self {
+        let values = ["true", "1", "yes"].map(str::to_owned).into();
+        Self { prefer: true, query: None, values }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(5),
+            response_timeout: Duration::from_secs(60),
+            queue_timeout: None,
+            attempt_timeout: Duration::from_secs(600),
+            deadline: None,
+        }
+    }
+}
+
+impl Default for Retries {
+    fn default() -> Self {
+        Self { max_attempts: 3 }
+    }
+}
+
+impl Mount {
+    /// The kind of its operations.
+    pub fn kind(&self) -> String {
+        format!("relay.{}", self.name)
+    }
+
+    /// How its operations are tried again.
+    pub fn retry_policy(&self, is_idempotent: bool) -> RetryPolicy {
+        let max_attempts = if is_idempotent { u32::from(self.retries.max_attempts) } else { 1 };
+        RetryPolicy { max_attempts, ..RetryPolicy::default() }
+    }
+}
+
+/// The mounts of a configuration file.
+pub fn parse(text: &str) -> Result<Vec<Mount>, FileError> {
+    let line = |at: usize| text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1;
+    let file: File = toml::from_str(text).map_err(|error| FileError {
+        line: line(error.span().map_or(0, |span| span.start)),
+        reason: error.message().to_owned(),
+    })?;
+    for (at, mount) in file.relay.iter().enumerate() {
+        let (name, prefix) = (&mount.as_ref().name, &mount.as_ref().prefix);
+        for earlier in file.relay.iter().take(at).map(Spanned::as_ref) {
+            let reason = match () {
+                () if earlier.name == *name => format!("the name {name} is given twice"),
+                () if earlier.prefix == *prefix => format!("the prefix {prefix} is given twice"),
+                () => continue,
+            };
+            return Err(FileError { line: line(mount.span().start), reason });
+        }
+    }
+    Ok(file.relay.into_iter().map(Spanned::into_inner).collect())
+}
+
+const fn accepted() -> u16 {
+    202
+}
+
+const fn sixteen() -> u16 {
+    16
+}
+
+fn name<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let name = String::deserialize(from)?;
+    let kind = Kind::parse(&format!("relay.{name}"));
+    match kind {
+        Ok(_) if !name.is_empty() => Ok(name),
+        _ => Err(D::Error::custom("name must be letters, digits, '-', '_' or '.', at most 122")),
+    }
+}
+
+/// Paths that are this server's own, gRPC's included.
+const OWN: [&str; 4] = ["/v1", "/longrun.", "/grpc.", "/google."];
+
+fn prefix<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let given = String::deserialize(from)?;
+    let prefix = given.strip_suffix('/').unwrap_or(&given);
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let is_segment =
+        |part: &str| !part.is_empty() && !matches!(part, "." | "..") && part.bytes().all(plain);
+    if !given.starts_with('/') || !prefix.split('/').skip(1).all(is_segment) {
+        let rule = "prefix must be a path such as /exports, of letters, digits, '-', '.', '_', '~'";
+        return Err(D::Error::custom(rule));
+    }
+    let own = |own: &&str| {
+        prefix
+            .strip_prefix(*own)
+            .is_some_and(|rest| own.ends_with('.') || rest.is_empty() || rest.starts_with('/'))
+    };
+    if OWN.iter().any(own) {
+        let rule = format!("prefix must not be {prefix}, which is this server's own");
+        return Err(D::Error::custom(rule));
+    }
+    Ok(prefix.to_owned())
+}
+
+fn upstream<'de, D: Deserializer<'de>>(from: D) -> Result<Upstream, D::Error> {
+    let text = String::deserialize(from)?;
+    let wrong = || D::Error::custom("upstream must be a URL such as http://127.0.0.1:9000/api");
+    let uri: Uri = text.parse().map_err(|_| wrong())?;
+    if uri.scheme_str() == Some("https") {
+        let rule = "upstream must be an http:// URL: this version does not speak TLS to upstreams";
+        return Err(D::Error::custom(rule));
+    }
+    let path = uri.path().trim_end_matches('/').to_owned();
+    let authority = uri.authority().filter(|authority| !authority.as_str().contains('@'));
+    let joined = format!("{path}/").parse::<PathAndQuery>();
+    match (uri.scheme_str(), authority, joined) {
+        (Some("http"), Some(authority), Ok(_)) if uri.query().is_none() => {
+            Ok(Upstream { authority: authority.clone(), path })
+        }
+        _ => Err(wrong()),
+    }
+}
+
+fn answer<'de, D: Deserializer<'de>>(from: D) -> Result<u16, D::Error> {
+    match u16::deserialize(from)? {
+        status @ (202 | 303) => Ok(status),
+        _ => Err(D::Error::custom("answer must be 202 or 303")),
+    }
+}
+
+fn concurrency<'de, D: Deserializer<'de>>(from: D) -> Result<u16, D::Error> {
+    match u16::deserialize(from)? {
+        number @ 1..=10_000 => Ok(number),
+        _ => Err(D::Error::custom("concurrency must be from 1 to 10,000")),
+    }
+}
+
+fn attempts<'de, D: Deserializer<'de>>(from: D) -> Result<u16, D::Error> {
+    match u16::deserialize(from)? {
+        number @ 1..=100 => Ok(number),
+        _ => Err(D::Error::custom("max_attempts must be from 1 to 100")),
+    }
+}
+
+fn optional_size<'de, D: Deserializer<'de>>(from: D) -> Result<Option<usize>, D::Error> {
+    super::size(&String::deserialize(from)?).map(Some).map_err(D::Error::custom)
+}
+
+fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(from)?;
+    let duration = humantime::parse_duration(&text)
+        .map_err(|error| D::Error::custom(format!("must be a duration such as 30s: {error}")))?;
+    let in_range = (Duration::from_millis(1)..=super::MAX_DURATION).contains(&duration);
+    if in_range { Ok(duration) } else { Err(D::Error::custom("must be from 1ms to ten years")) }
+}
+
+fn optional_duration<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    duration(from).map(Some)
+}
+
+fn names<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeSet<String>, D::Error> {
+    let names = Vec::<String>::deserialize(from)?.into_iter().map(|name| {
+        let valid = HeaderName::try_from(name.as_str());
+        valid.map(|valid| valid.as_str().to_owned()).map_err(|_| name)
+    });
+    let names: Result<_, String> = names.collect();
+    names.map_err(|name| D::Error::custom(format!("{name:?} is not a header field's name")))
+}
+
+fn optional_names<'de, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Option<BTreeSet<String>>, D::Error> {
+    names(from).map(Some)
+}
+
+fn credentials<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeSet<String>, D::Error> {
+    let names = names(from)?;
+    match names.iter().find(|name| !matches!(name.as_str(), "authorization" | "cookie")) {
+        Some(name) => {
+            let rule = format!("credentials may name authorization and cookie, and not {name}");
+            Err(D::Error::custom(rule))
+        }
+        None => Ok(names),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEAST: &str = "[[relay]]\nname = \"a\"\nprefix = \"/a\"\nupstream = \"http://h:1/b/\"\n";
+
+    #[test]
+    fn the_least_mount_has_the_defaults() {
+        let mounts = parse(LEAST).unwrap();
+        let mount = &mounts[0];
+        assert_eq!(mount.upstream.authority, "h:1");
+        assert_eq!(mount.upstream.path, "/b");
+        assert_eq!((mount.answer, mount.concurrency, mount.max_body), (202, 16, None));
+        assert_eq!(mount.trigger, Trigger::default());
+        assert_eq!(mount.limits, Limits::default());
+        assert_eq!(mount.kind(), "relay.a");
+        assert_eq!(parse("").unwrap(), []);
+    }
+
+    #[test]
+    fn everything_can_be_said() {
+        let more = "answer = 303\nmax_body = \"64KiB\"\n[relay.trigger]\nprefer = false\nquery = \"bgrs\"\n\
+            [relay.limits]\nqueue_timeout = \"30s\"\n[relay.retries]\nmax_attempts = 7\n\
+            [relay.headers]\nallow = [\"Accept\"]\ncredentials = [\"Cookie\"]\n";
+        let mount = &parse(&format!("{LEAST}{more}")).unwrap()[0];
+        assert_eq!(mount.max_body, Some(64 << 10));
+        assert_eq!(mount.limits.queue_timeout, Some(Duration::from_secs(30)));
+        assert_eq!(mount.retry_policy(true).max_attempts, 7);
+        assert_eq!(mount.retry_policy(false).max_attempts, 1);
+        assert_eq!(mount.headers.credentials, ["cookie".to_owned()].into());
+    }
+
+    #[test]
+    fn what_cannot_be_served_is_refused_by_line_and_reason() {
+        let second = |prefix: &str, name: &str| {
+            format!("{LEAST}\n{}", LEAST.replace("/a", prefix).replace("\"a\"", name))
+        };
+        let cases = [
+            (LEAST.replace("/a", "/v1/x"), 3, "this server's own"),
+            (LEAST.replace("/a", "/longrun.v1"), 3, "this server's own"),
+            (LEAST.replace("/a", "/a/../b"), 3, "prefix must be"),
+            (LEAST.replace("/a", "a"), 3, "prefix must be"),
+            (LEAST.replace("http://", "https://"), 4, "TLS"),
+            (LEAST.replace("h:1", "u:p@h:1"), 4, "upstream must be"),
+            (LEAST.replace("name", "nam"), 2, "unknown field"),
+            (format!("{LEAST}answer = 200\n"), 5, "202 or 303"),
+            (format!("{LEAST}[relay.limits]\ndeadline = \"soon\"\n"), 6, "duration"),
+            (format!("{LEAST}[relay.headers]\ncredentials = [\"x-key\"]\n"), 6, "credentials may"),
+            (format!("{LEAST}[relay.headers]\ndeny = [\"a b\"]\n"), 6, "not a header"),
+            (second("/b", "\"a\""), 6, "given twice"),
+            (second("/a", "\"b\""), 6, "given twice"),
+            ("relay = 7".to_owned(), 1, "invalid type"),
+            ("[[relay]".to_owned(), 1, ""),
+        ];
+        for (text, line, reason) in cases {
+            let error = parse(&text).unwrap_err();
+            assert!(error.line == line && error.reason.contains(reason), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Requests under a mount: those that ask for it become operations, all others pass straight through.
+//!
+//! Decodes and answers; what goes on to the upstream, and how, is decided in [`crate::relay`].
+
+use axum::body::Body;
+use axum::extract::{FromRequestParts as _, Request};
+use axum::response::{IntoResponse as _, Response};
+use http::header::{HOST, UPGRADE};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Method};
+use tonic::transport::server::TcpConnectInfo;
+
+use super::Http;
+use super::call::Call;
+use super::documents::Answer;
+use super::headers::PREFER;
+use super::problem::Problem;
+use crate::relay::{Mounted, UpstreamError, fields, target, upstream_target};
+use crate::service::{Reason, ServiceError};
+
+mod submit;
+
+/// A mark on responses that are the upstream's own: nothing is added to them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Verbatim;
+
+/// A request under a mount, read.
+struct Relayed<'a> {
+    mounted: &'a Mounted,
+    /// Path and query without the trigger, as they follow the prefix.
+    target: String,
+    is_asynchronous: bool,
+}
+
+/// Answers a request that no route of this server takes: `None` where it is under no mount either.
+pub(super) async fn answer(http: &Http, request: Request) -> Result<Response, Request> {
+    let path = request.uri().path().to_owned();
+    let Some((mounted, rest)) = http.options.relay.find(&path) else { return Err(request) };
+    let (parts, body) = request.into_parts();
+    let answer = match read(mounted, rest, &parts) {
+        Ok(relayed) if relayed.is_asynchronous => {
+            become_operation(http, &relayed, parts, body).await
+        }
+        Ok(relayed) => pass(http, &relayed, parts, body).await,
+        Err(problem) => Err(problem),
+    };
+    Ok(answer.unwrap_or_else(Problem::into_response))
+}
+
+fn read<'a>(mounted: &'a Mounted, rest: &str, parts: &Parts) -> Result<Relayed<'a>, Problem> {
+    target::check(rest).map_err(|rule| ServiceError::invalid_field("path", rule.to_string()))?;
+    refuse_upgrades(parts)?;
+    let trigger = &mounted.mount.trigger;
+    let query = parts.uri.query();
+    let (query, by_query) = match (query, &trigger.query) {
+        (Some(query), Some(name)) => {
+            let (kept, triggered) = target::without_trigger(query, name, &trigger.values);
+            (Some(kept).filter(|kept| !triggered || !kept.is_empty()), triggered)
+        }
+        (query, _) => (query.map(str::to_owned), false),
+    };
+    let preferences = super::headers::Preferences::parse(&parts.headers);
+    let by_preference = trigger.prefer && preferences.respond_async;
+    let target = match query {
+        Some(query) => format!("{rest}?{query}"),
+        None => rest.to_owned(),
+    };
+    Ok(Relayed { mounted, target, is_asynchronous: by_query || by_preference })
+}
+
+/// A connection that becomes another protocol cannot be relayed. A mere offer of HTTP/2 is ignored, as HTTP has
+/// it.
+fn refuse_upgrades(parts: &Parts) -> Result<(), Problem> {
+    let offers = parts.headers.get_all(UPGRADE).iter();
+    let other = offers.into_iter().any(|offer| !offer.as_bytes().eq_ignore_ascii_case(b"h2c"));
+    if other || parts.method == Method::CONNECT {
+        let message = "upgrades, WebSockets and tunnels are not relayed";
+        return Err(ServiceError::new(Reason::UpgradeRefused, message).into());
+    }
+    Ok(())
+}
+
+async fn become_operation(
+    http: &Http,
+    relayed: &Relayed<'_>,
+    mut parts: Parts,
+    body: Body,
+) -> Answer {
+    let call = Call::from_request_parts(&mut parts, http).await?;
+    let mut headers = forwarded(http, &parts);
+    fields::strip_credentials(&mut headers, &relayed.mounted.mount.headers);
+    fields::apply_policy(&mut headers, &relayed.mounted.mount.headers);
+    strip_preferences(&mut headers);
+    submit::submit(call, relayed, headers, body).await
+}
+
+async fn pass(http: &Http, relayed: &Relayed<'_>, parts: Parts, body: Body) -> Answer {
+    let mount = &relayed.mounted.mount;
+    let mut headers = forwarded(http, &parts);
+    fields::apply_policy(&mut headers, &mount.headers);
+    let target = upstream_target(mount, &relayed.target);
+    let target: PathAndQuery =
+        target.map_err(|_| ServiceError::invalid_field("path", "must be a path and query"))?;
+    let mut request = Request::new(body);
+    *request.method_mut() = parts.method;
+    *request.headers_mut() = headers;
+    let upstream = &relayed.mounted.upstream;
+    let mut response =
+        upstream.send(request, target, mount.limits.response_timeout).await.map_err(unanswered)?;
+    let version = std::mem::replace(response.version_mut(), http::Version::HTTP_11);
+    fields::strip_hop_by_hop(response.headers_mut());
+    fields::add_via(response.headers_mut(), version);
+    response.extensions_mut().insert(Verbatim);
+    Ok(response)
+}
+
+fn unanswered(error: UpstreamError) -> Problem {
+    let reason = match error {
+        UpstreamError::Unreachable(_) | UpstreamError::Broken(_) => Reason::UpstreamUnreachable,
+        UpstreamError::Timeout(_) => Reason::UpstreamTimeout,
+    };
+    tracing::warn!(error = %error, "a request could not be relayed");
+    ServiceError::new(reason, error.to_string()).into()
+}
+
+/// The header fields that may go on, with what a gateway adds.
+fn forwarded(http: &Http, parts: &Parts) -> HeaderMap {
+    let mut headers = parts.headers.clone();
+    fields::strip_hop_by_hop(&mut headers);
+    // What is sent is framed anew, by what the body turns out to be.
+    headers.remove(http::header::CONTENT_LENGTH);
+    let peer = parts.extensions.get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
+    let authority = parts.uri.authority().map(|authority| authority.as_str().to_owned());
+    let field = parts.headers.get(HOST).and_then(|host| host.to_str().ok()).map(str::to_owned);
+    let host = authority.or(field).unwrap_or_default();
+    let https = http.options.public_url.as_deref().is_some_and(|url| url.starts_with("https:"));
+    let scheme = if https { "https" } else { "http" };
+    fields::add_forwarded(&mut headers, peer.map(|peer| peer.ip()), &host, scheme);
+    fields::add_via(&mut headers, parts.version);
+    headers
+}
+
+/// Takes out the preferences that this server has granted itself; others are the upstream's to read.
+fn strip_preferences(headers: &mut HeaderMap) {
+    let fields: Vec<HeaderValue> = headers.get_all(&PREFER).iter().cloned().collect();
+    headers.remove(&PREFER);
+    for field in fields {
+        let Ok(text) = field.to_str() else { continue };
+        let kept: Vec<&str> = super::headers::others_preferred(text).map(str::trim).collect();
+        let value = HeaderValue::try_from(kept.join(", ")).ok();
+        headers.extend(value.filter(|it| !it.is_empty()).map(|it| (PREFER.clone(), it)));
+    }
+}

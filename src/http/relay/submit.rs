@@ -1,0 +1,109 @@
+//! A request that becomes an operation: stored, and answered like any submission, or with its result.
+
+use axum::body::Body;
+use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderMap};
+
+use super::super::call::{Call, read};
+use super::super::documents::{self, Answer, preferences_applied};
+use super::super::result;
+use super::super::submit::{applied_wait, operation_location};
+use super::Relayed;
+use crate::operation::{
+    HttpEnvelope, HttpHeader, InvalidEnvelope, Kind, NewOperation, Payload, Settings, TenantId,
+};
+use crate::relay::is_idempotent;
+use crate::service::{OperationName, Reason, ServiceError, View};
+use crate::wire::decode;
+
+/// Backstop behind the relay's own timeout for an attempt, whose failure says more.
+const ATTEMPT_MARGIN: std::time::Duration = std::time::Duration::from_secs(5);
+
+pub(super) async fn submit(
+    call: Call,
+    relayed: &Relayed<'_>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
+    let mount = &relayed.mounted.mount;
+    let limit = call.service().limits().max_payload_bytes;
+    let key = decode::idempotency_key("Idempotency-Key", &call.idempotency_key("")?)?;
+    let content_type = call.content_type()?.to_owned();
+    let envelope = envelope(&call, relayed, headers)?;
+    let body =
+        read(call.service(), body, mount.max_body.map_or(limit, |most| most.min(limit))).await?;
+    let kind = Kind::parse(&mount.kind())
+        .map_err(|error| ServiceError::new(Reason::Internal, error.to_string()))?;
+    let new = NewOperation {
+        tenant: TenantId::default_tenant(),
+        kind,
+        labels: Default::default(),
+        settings: Settings {
+            queue_timeout: mount.limits.queue_timeout,
+            attempt_timeout: Some(mount.limits.attempt_timeout + ATTEMPT_MARGIN),
+            deadline: mount.limits.deadline,
+            retry_policy: mount.retry_policy(is_idempotent(&call.parts.method)),
+            retention: call.service().limits().default_retention,
+            ..Settings::default()
+        },
+        start_at: None,
+        idempotency_key: key,
+        retry_of: None,
+        input: Some(Payload::sniffed(&content_type, body).within(envelope)),
+    };
+    let submitted = call.service().submit(&call.caller, new).await?;
+    answer(&call, mount.answer, submitted.document).await
+}
+
+/// The request without its body. What is too large or cannot be stored is refused.
+fn envelope(
+    call: &Call,
+    relayed: &Relayed<'_>,
+    mut headers: HeaderMap,
+) -> Result<HttpEnvelope, ServiceError> {
+    headers.remove(CONTENT_TYPE);
+    let header = |(name, value): (&http::HeaderName, &http::HeaderValue)| HttpHeader {
+        name: name.as_str().to_owned(),
+        value: value.as_bytes().to_vec(),
+    };
+    let envelope = HttpEnvelope {
+        method: call.parts.method.as_str().to_owned(),
+        target: relayed.target.clone(),
+        status: 0,
+        headers: headers.iter().map(header).collect(),
+    };
+    match envelope.check() {
+        Ok(()) => Ok(envelope),
+        Err(InvalidEnvelope { field, rule }) => Err(ServiceError::invalid_field(field, rule)),
+    }
+}
+
+/// As a submission is answered: where to ask. A client that preferred to wait, and whose operation was done in
+/// time, gets what the upstream answered.
+async fn answer(call: &Call, accepted: u16, mut document: crate::service::Document) -> Answer {
+    let id = document.operation.id();
+    let name = OperationName { tenant: None, id };
+    let mut applied = Vec::new();
+    if let Some(wait) = call.preferences.wait {
+        if !document.operation.is_done() && !wait.is_zero() {
+            document = call.service().wait(&call.caller, &name, wait, View::Basic).await?;
+        }
+        applied.push(applied_wait(wait));
+        if document.operation.is_done() {
+            let mut response = result::of(call, &name, &document).await?;
+            preferences_applied(&mut response, applied);
+            operation_location(&mut response, &call.links().status(id))?;
+            return Ok(response);
+        }
+    }
+    if call.preferences.respond_async {
+        applied.insert(0, "respond-async".to_owned());
+    }
+    let done = document.operation.is_done();
+    let status = if done || accepted == 303 { StatusCode::SEE_OTHER } else { StatusCode::ACCEPTED };
+    let location = call.links().operation(id);
+    let mut response = documents::answer(call, status, Some(location), &document)?;
+    preferences_applied(&mut response, applied);
+    operation_location(&mut response, &call.links().status(id))?;
+    Ok(response)
+}

@@ -1,0 +1,72 @@
+//! What stands between a mount and its upstream: which requests go there, with which header fields, over which
+//! connections; and the execution of those that became operations.
+//!
+//! Upstream hosts come from the configuration only, never from a request. It submits nothing and answers
+//! nobody: `http` does, and workers execute.
+//!
+//! Read next: `target` for where a request goes, `fields` for what it carries, `execute` for operations.
+
+use http::Method;
+use http::uri::{InvalidUri, PathAndQuery};
+
+use crate::config::relay::Mount;
+
+pub mod execute;
+pub mod fields;
+pub mod target;
+pub mod upstream;
+
+pub use upstream::{Upstream, UpstreamError};
+
+/// The mounts of a server with the connections to their upstreams. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Relay {
+    mounts: std::sync::Arc<[Mounted]>,
+}
+
+/// A mount that is ready to serve.
+#[derive(Clone, Debug)]
+pub struct Mounted {
+    /// As it is configured.
+    pub mount: Mount,
+    /// The connections to its upstream.
+    pub upstream: Upstream,
+}
+
+impl Relay {
+    /// Relays to the upstreams of `mounts`. Nothing is connected yet.
+    pub fn new(mounts: &[Mount]) -> Self {
+        let mounts = mounts.iter().cloned().map(Mounted::new);
+        Self { mounts: mounts.collect() }
+    }
+
+    /// The mount with the longest prefix that `path` is under, and what is left of the path.
+    pub fn find<'a, 'p>(&'a self, path: &'p str) -> Option<(&'a Mounted, &'p str)> {
+        let under = |mounted: &'a Mounted| {
+            target::below(&mounted.mount.prefix, path).map(|rest| (mounted, rest))
+        };
+        let found = self.mounts.iter().filter_map(under);
+        found.max_by_key(|(mounted, _)| mounted.mount.prefix.len())
+    }
+}
+
+impl Mounted {
+    /// Ready to serve `mount`. Nothing is connected yet.
+    pub fn new(mount: Mount) -> Self {
+        let upstream = Upstream::new(&mount);
+        Self { mount, upstream }
+    }
+}
+
+/// The path and query for the upstream: `target` is what is left of the path, with a query or without.
+pub fn upstream_target(mount: &Mount, target: &str) -> Result<PathAndQuery, InvalidUri> {
+    format!("{}{target}", mount.upstream.path).parse()
+}
+
+/// Whether a request of this method may be sent twice (RFC 9110, section 9.2.2).
+pub fn is_idempotent(method: &Method) -> bool {
+    matches!(
+        *method,
+        Method::GET | Method::HEAD | Method::PUT | Method::DELETE | Method::OPTIONS | Method::TRACE
+    )
+}

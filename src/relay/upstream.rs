@@ -1,0 +1,87 @@
+//! Connections to an upstream, pooled, and what can go wrong on them.
+
+use std::error::Error;
+use std::time::Duration;
+
+use axum::body::Body;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{Request, Response, Uri};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+use crate::config::relay::Mount;
+
+/// Idle connections are closed before the 60 s at which servers usually close theirs.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
+
+/// The connections to one upstream. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    client: Client<HttpConnector, Body>,
+    authority: Authority,
+}
+
+/// Why there is no answer from an upstream.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamError {
+    /// No connection: nothing was sent.
+    #[error("the upstream cannot be reached: {0}")]
+    Unreachable(String),
+    /// The connection broke: it is not known whether the request was received.
+    #[error("the upstream did not answer: {0}")]
+    Broken(String),
+    /// The time was up: it is not known whether the request was received.
+    #[error("the upstream did not answer within {}", humantime::format_duration(*.0))]
+    Timeout(Duration),
+}
+
+impl Upstream {
+    /// The upstream of `mount`, over plain HTTP/1.1.
+    pub fn new(mount: &Mount) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(mount.limits.connect_timeout));
+        connector.set_nodelay(true);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .build(connector);
+        Self { client, authority: mount.upstream.authority.clone() }
+    }
+
+    /// Sends a request to `target` there; answers when the header of the response is in.
+    pub async fn send(
+        &self,
+        mut request: Request<Body>,
+        target: PathAndQuery,
+        timeout: Duration,
+    ) -> Result<Response<Body>, UpstreamError> {
+        let uri = Uri::builder()
+            .scheme(Scheme::HTTP)
+            .authority(self.authority.clone())
+            .path_and_query(target)
+            .build();
+        *request.uri_mut() = uri.map_err(|error| UpstreamError::Unreachable(error.to_string()))?;
+        *request.version_mut() = http::Version::HTTP_11;
+        match tokio::time::timeout(timeout, self.client.request(request)).await {
+            Ok(Ok(response)) => Ok(response.map(Body::new)),
+            Ok(Err(error)) if error.is_connect() => Err(UpstreamError::Unreachable(whole(&error))),
+            Ok(Err(error)) => Err(UpstreamError::Broken(whole(&error))),
+            Err(_elapsed) => Err(UpstreamError::Timeout(timeout)),
+        }
+    }
+}
+
+/// An error with its sources, each said once.
+fn whole(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        let said = inner.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        source = inner.source();
+    }
+    text
+}
