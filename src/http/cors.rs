@@ -1,6 +1,6 @@
 //! Which pages of other sites may call this interface from a browser (the CORS protocol of the Fetch standard).
 //!
-//! Nobody is let in by default. Credentials are never asked for: a page sends what it was given, in a header.
+//! Nobody is let in by default, neither to read nor to change. Credentials are never asked for: a page sends what it was given, in a header.
 //! tower-http's layer takes every OPTIONS request for a preflight; here OPTIONS keeps its own meaning.
 
 use axum::extract::{Request, State};
@@ -9,11 +9,14 @@ use axum::response::{IntoResponse, Response};
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
-    ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
+    ACCESS_CONTROL_REQUEST_METHOD, HOST, ORIGIN, VARY,
 };
-use http::{HeaderValue, Method, StatusCode};
+use http::uri::Authority;
+use http::{HeaderValue, Method, StatusCode, Uri};
 
 use super::Http;
+use super::problem::Problem;
+use crate::service::{Reason, ServiceError};
 
 /// What a page may read besides the fields that every page may.
 const EXPOSED: &str = "location, operation-location, retry-after, etag, preference-applied, \
@@ -22,6 +25,36 @@ const EXPOSED: &str = "location, operation-location, retry-after, etag, preferen
 const METHODS: &str = "GET, HEAD, POST, DELETE";
 /// How long a browser may remember a preflight, in seconds; browsers cut it down to their own maximum.
 const MAX_AGE: &str = "7200";
+
+/// Refuses changes that pages of other sites ask for. A browser sends a form or plain text for any page,
+/// also to this machine's own addresses, before it asks who may read the answer; it always says for which page.
+/// Clients that are no browsers say nothing of the kind.
+pub(super) async fn protect(State(http): State<Http>, request: Request, next: Next) -> Response {
+    let is_change = !request.method().is_safe() && request.uri().path().starts_with("/v1/");
+    match request.headers().get(ORIGIN) {
+        Some(origin) if is_change && !is_trusted(&http, &request, origin) => {
+            let message =
+                "pages of this origin may not make changes here (--cors-origin lets them)";
+            Problem::from(ServiceError::new(Reason::OriginRefused, message)).into_response()
+        }
+        _ => next.run(request).await,
+    }
+}
+
+/// Whether the origin is a named one, or this server's own as the request or the configuration has it.
+fn is_trusted(http: &Http, request: &Request, origin: &HeaderValue) -> bool {
+    let Ok(origin) = origin.to_str() else { return false };
+    if http.options.cors_origins.iter().any(|allowed| allowed == "*" || allowed == origin) {
+        return true;
+    }
+    let Ok(origin) = origin.parse::<Uri>() else { return false };
+    let host = || request.headers().get(HOST)?.to_str().ok()?.parse::<Authority>().ok();
+    let asked = request.uri().authority().cloned().or_else(host);
+    let public = http.options.public_url.as_deref().and_then(|url| url.parse::<Uri>().ok());
+    let public = public.and_then(|url| url.authority().cloned());
+    let is_own = |own: Authority| origin.authority() == Some(&own);
+    asked.is_some_and(is_own) || public.is_some_and(is_own)
+}
 
 /// Answers preflights, and tells browsers whose pages may read an answer.
 pub(super) async fn cors(State(http): State<Http>, request: Request, next: Next) -> Response {

@@ -80,6 +80,7 @@ pub fn router(service: Service, options: HttpOptions) -> Router {
     }
     router
         .fallback(no_route)
+        .layer(middleware::from_fn_with_state(http.clone(), cors::protect))
         .layer(middleware::from_fn(finish))
         .layer(middleware::from_fn_with_state(http.clone(), cors::cors))
         .with_state(http)

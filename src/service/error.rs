@@ -52,6 +52,8 @@ pub enum Reason {
     Unavailable,
     /// A defect of the server or of its store.
     Internal,
+    /// A page of another site asked for a change (HTTP only).
+    OriginRefused,
     /// The request did not arrive in time (HTTP only).
     RequestTimeout,
     /// There is no such route (HTTP only).
@@ -88,6 +90,7 @@ impl Reason {
             Self::ResourceExhausted => ("RESOURCE_EXHAUSTED", 8, 429, "Limit reached"),
             Self::Unavailable => ("UNAVAILABLE", 14, 503, "Try again"),
             Self::Internal => ("INTERNAL", 13, 500, "Internal error"),
+            Self::OriginRefused => ("ORIGIN_REFUSED", 7, 403, "Origin refused"),
             Self::RequestTimeout => ("REQUEST_TIMEOUT", 4, 408, "Request timeout"),
             Self::RouteNotFound => ("ROUTE_NOT_FOUND", 12, 404, "No such route"),
             Self::MethodNotAllowed => ("METHOD_NOT_ALLOWED", 12, 405, "Method not allowed"),

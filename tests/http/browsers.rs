@@ -66,3 +66,19 @@ async fn all_sites_or_none() {
         assert!(answer.headers.keys().all(|name| !name.as_str().starts_with("access-control")));
     }
 }
+
+#[tokio::test]
+async fn pages_of_other_sites_change_nothing_unasked() {
+    let server = Server::start().await;
+    for stranger in ["https://evil.example.com", "null", "http://lro.test.evil.com", "not a url"] {
+        let headers = [("origin", stranger), ("content-type", "text/plain")];
+        let refused = server.ask("POST", "/v1/kinds/a/operations", &headers, "x").await;
+        refused.problem(403, "ORIGIN_REFUSED");
+    }
+    let list = server.get("/v1/operations").await.expect(200).json();
+    assert_eq!(list["operations"], serde_json::json!([]));
+    // Pages of this very server may, and so may whoever is no browser.
+    let own = [("origin", "http://lro.test"), ("host", "lro.test")];
+    server.ask("POST", "/v1/kinds/a/operations", &own, "x").await.expect(202);
+    server.ask("POST", "/v1/kinds/a/operations", &[], "x").await.expect(202);
+}
