@@ -88,12 +88,20 @@ pub struct Browsers {
 }
 
 /// Where operations are kept.
-#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
 #[command(next_help_heading = "Storage")]
 pub struct Store {
     /// Store of operations, created if it is not there
     #[arg(long = "store", value_name = "sqlite:PATH", env = "LONGRUN_STORE", default_value_t)]
     pub url: StoreUrl,
+    /// Where large inputs and results are kept: a directory, or the URL of an object store (s3://BUCKET/PREFIX,
+    /// gs://…, az://…) whose credentials are in the vendor's variables; by default a directory beside the
+    /// store, its name with .objects behind it
+    #[arg(long, value_name = "DIR|URL", env = "LONGRUN_OBJECTS")]
+    pub objects: Option<String>,
+    /// Inputs and results larger than this are kept there
+    #[arg(long, value_name = "SIZE", env = "LONGRUN_OBJECT_THRESHOLD_BYTES", default_value = "256KiB", value_parser = size)]
+    pub object_threshold_bytes: usize,
 }
 
 /// How much is taken before more is refused.
@@ -101,8 +109,12 @@ pub struct Store {
 #[command(next_help_heading = "Limits")]
 pub struct Limits {
     /// Largest input or result; in bytes, or with KiB, MiB or GiB
-    #[arg(long, value_name = "SIZE", env = "LONGRUN_MAX_PAYLOAD_BYTES", default_value = "1MiB", value_parser = size)]
+    #[arg(long, value_name = "SIZE", env = "LONGRUN_MAX_PAYLOAD_BYTES", default_value = "5GiB", value_parser = size)]
     pub max_payload_bytes: usize,
+    /// Largest message over gRPC or document over HTTP, and so the largest input or result within one; larger
+    /// ones come as streams
+    #[arg(long, value_name = "SIZE", env = "LONGRUN_MAX_MESSAGE_BYTES", default_value = "4MiB", value_parser = size)]
+    pub max_message_bytes: usize,
     /// Largest input or result that answers carry within an operation; others are streamed by
     /// `longrun result`
     #[arg(long, value_name = "SIZE", env = "LONGRUN_INLINE_PAYLOAD_BYTES", default_value = "64KiB", value_parser = size)]
@@ -148,10 +160,25 @@ impl Default for Listen {
     }
 }
 
+impl Default for Store {
+    fn default() -> Self {
+        Self { url: StoreUrl::default(), objects: None, object_threshold_bytes: 256 << 10 }
+    }
+}
+
+impl Store {
+    /// Where large inputs and results are kept.
+    pub fn objects(&self) -> String {
+        let StoreUrl::Sqlite(path) = &self.url;
+        self.objects.clone().unwrap_or_else(|| format!("{}.objects", path.display()))
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            max_payload_bytes: 1 << 20,
+            max_payload_bytes: 5 << 30,
+            max_message_bytes: 4 << 20,
             inline_payload_bytes: 64 << 10,
             max_outstanding: 1_000_000,
             retention: Duration::from_secs(7 * 24 * 3600),
@@ -187,6 +214,21 @@ impl ServeConfig {
                 self.limits.inline_payload_bytes <= self.limits.max_payload_bytes,
                 "--inline-payload-bytes",
                 "at most --max-payload-bytes",
+            ),
+            (
+                (1 << 10..=1 << 30).contains(&self.limits.max_message_bytes),
+                "--max-message-bytes",
+                "from 1KiB to 1GiB",
+            ),
+            (
+                self.limits.inline_payload_bytes <= self.store.object_threshold_bytes,
+                "--inline-payload-bytes",
+                "at most --object-threshold-bytes",
+            ),
+            (
+                self.store.object_threshold_bytes <= 64 << 20,
+                "--object-threshold-bytes",
+                "at most 64MiB",
             ),
             (self.limits.max_outstanding >= 1, "--max-outstanding", "at least 1"),
             (self.limits.retention <= MAX_DURATION, "--retention", "at most ten years"),
@@ -338,7 +380,7 @@ mod tests {
             (["--lease-duration", "10ms"], "--lease-duration must be from 1s to 1h"),
             (
                 ["--inline-payload-bytes", "2MiB"],
-                "--inline-payload-bytes must be at most --max-payload-bytes",
+                "--inline-payload-bytes must be at most --object-threshold-bytes",
             ),
             (["--max-outstanding", "0"], "--max-outstanding must be at least 1"),
         ] {

@@ -28,6 +28,7 @@ pub mod config;
 pub mod engine;
 pub mod grpc;
 pub mod http;
+pub mod objects;
 pub mod operation;
 pub mod proto;
 pub mod relay;

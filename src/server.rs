@@ -6,6 +6,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,10 +27,15 @@ use crate::config::{ServeConfig, StoreUrl};
 use crate::engine::{Engine, EngineConfig, EngineTask, SystemClock};
 use crate::grpc::HealthReporter;
 use crate::http::{self, HttpOptions};
+use crate::objects::Objects;
 use crate::relay::Relay;
 use crate::service::{Limits, Service};
 use crate::store::Store;
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
+
+mod collector;
+
+use collector::Collector;
 
 // Why these values: long streams must outlive proxies and notice dead peers, see ARCHITECTURE.md.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(25);
@@ -42,6 +48,8 @@ const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
 const LOCAL_PIPE_BYTES: usize = 1 << 20;
 /// Connections within the process that wait to be accepted.
 const LOCAL_BACKLOG: usize = 16;
+/// Objects of removed operations that wait to be deleted; the others are left to the next sweep.
+const DISCARDED_OBJECTS: usize = 1_024;
 /// Of the drain timeout, what is kept for the engine and the store.
 const CLOSING_TIME: Duration = Duration::from_secs(1);
 
@@ -54,6 +62,7 @@ pub struct Server {
     health: HealthReporter,
     engine: Engine,
     engine_task: EngineTask,
+    collector: Collector,
     store: Arc<dyn Store>,
     closing: CancellationToken,
     drain_timeout: Duration,
@@ -77,7 +86,10 @@ impl Server {
             .with_context(|| format!("cannot listen on {}", config.listen.addr))?;
         let local_addr = listener.local_addr().context("the listener has no address")?;
         let store = open_store(config.store.url.clone()).await?;
+        let objects = open_objects(&config.store.objects())?;
+        let (discarded_objects, discarded) = mpsc::channel(DISCARDED_OBJECTS);
         let engine_config = EngineConfig {
+            discarded_objects: Some(discarded_objects),
             lease_duration: config.liveness.lease_duration,
             max_outstanding: config.limits.max_outstanding,
             seed: fastrand::u64(..),
@@ -87,7 +99,8 @@ impl Server {
         let opened = Engine::open(Arc::clone(&store), clock, engine_config).await;
         let (engine, engine_task) = opened.context("cannot recover from the store")?;
         let closing = CancellationToken::new();
-        let service = Service::new(engine.clone(), limits(&config), closing.clone());
+        let service =
+            Service::new(engine.clone(), objects.clone(), limits(&config), closing.clone());
         let (grpc, health) = crate::grpc::routes(service.clone()).await?;
         let options = HttpOptions {
             public_url: config.listen.public_url.clone(),
@@ -109,8 +122,9 @@ impl Server {
             local: mpsc::channel(LOCAL_BACKLOG),
             routes: Routes::from(router),
             health,
-            engine,
+            engine: engine.clone(),
             engine_task,
+            collector: Collector { engine, objects, discarded },
             store,
             closing,
             drain_timeout: config.stop.drain_timeout,
@@ -142,10 +156,12 @@ impl Server {
 
     /// Serves until `stop`, then drains. An error means that a part ended by itself.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<Stopped> {
-        let Self { engine, engine_task, store, closing, health, drain_timeout, .. } = self;
+        let Self { engine, engine_task, collector, store, closing, health, drain_timeout, .. } =
+            self;
         let engine_stop = CancellationToken::new();
         let mut tasks = Tasks::default();
         tasks.spawn("engine", engine_task.run(engine_stop.clone()));
+        tasks.spawn("collector of objects", collector.run(engine_stop.clone()));
         let incoming = TcpIncoming::from(self.listener)
             .with_nodelay(Some(true))
             .with_keepalive(Some(TCP_KEEPALIVE));
@@ -258,9 +274,20 @@ async fn open_store(url: StoreUrl) -> anyhow::Result<Arc<dyn Store>> {
     }
 }
 
+/// A directory, or a URL.
+fn open_objects(place: &str) -> anyhow::Result<Objects> {
+    Ok(match place.split_once("://") {
+        None => Objects::in_directory(Path::new(place))?,
+        Some(("file", path)) => Objects::in_directory(Path::new(path))?,
+        Some(_) => Objects::at_url(place, std::env::vars())?,
+    })
+}
+
 fn limits(config: &ServeConfig) -> Limits {
     Limits {
         max_payload_bytes: config.limits.max_payload_bytes,
+        max_message_bytes: config.limits.max_message_bytes,
+        object_threshold_bytes: config.store.object_threshold_bytes,
         inline_payload_bytes: config.limits.inline_payload_bytes,
         default_retention: config.limits.retention,
         heartbeat_interval: config.liveness.heartbeat_interval,

@@ -53,6 +53,7 @@ impl Operations for Handle {
     type WatchOperationStream = Messages<WatchOperationResponse>;
     type WatchOperationsStream = Messages<WatchOperationsResponse>;
     type ReadResultStream = Messages<ReadResultResponse>;
+    type ReadInputStream = Messages<ReadInputResponse>;
 
     async fn submit(&self, request: Request<SubmitRequest>) -> Result<Response<Operation>, Status> {
         answer(&self.0.submit, request)?.map(Response::new)
@@ -133,6 +134,13 @@ impl Operations for Handle {
         request: Request<ReadResultRequest>,
     ) -> Result<Response<Self::ReadResultStream>, Status> {
         answer(&self.0.read, request).map(messages)
+    }
+
+    async fn read_input(
+        &self,
+        _request: Request<ReadInputRequest>,
+    ) -> Result<Response<Self::ReadInputStream>, Status> {
+        Err(Status::unimplemented(""))
     }
 }
 

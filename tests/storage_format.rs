@@ -21,6 +21,7 @@ fn finished() -> Life {
                     type_url: String::new(),
                     size_bytes: 300,
                     http: None,
+                    object: None,
                 }),
                 warnings: Vec::new(),
             },

@@ -37,9 +37,6 @@ queue, watches end to be resumed. Exit codes: 0 stopped so, 1 cut off by the dra
 failed, 130 or 143 ended at once by a second signal, or before it was ready. Nothing acknowledged is
 lost in any case.";
 
-/// Room for the fields around a result, within a report.
-const REPORT_SLACK: usize = 1 << 20;
-
 /// Arguments of `serve`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -98,7 +95,7 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
     let shares =
         Shares::of(config.stop.drain_timeout, !handlers.is_empty() || !config.relay.is_empty());
     config.stop.drain_timeout = shares.server;
-    let max_result_bytes = config.limits.max_payload_bytes;
+    let max_result_bytes = config.limits.max_payload_bytes as u64;
     let mounts = config.relay.clone();
     let server = tokio::select! {
         bound = Server::bind(config) => bound.context("failed to start the server")?,
@@ -151,14 +148,12 @@ pub(super) fn worker(
     client: Client,
     handlers: &[Handler],
     concurrency: u16,
-    max_result_bytes: usize,
+    max_result_bytes: u64,
 ) -> Option<Worker> {
     if handlers.is_empty() {
         return None;
     }
-    let worker = Worker::new(client)
-        .concurrency(concurrency.into())
-        .max_report_bytes(max_result_bytes.saturating_add(REPORT_SLACK));
+    let worker = Worker::new(client).concurrency(concurrency.into());
     Some(handlers.iter().fold(worker, |worker, Handler { kind, line }| {
         worker.command(kind, Command::shell(line).with_max_result_bytes(max_result_bytes))
     }))

@@ -22,8 +22,8 @@ use crate::proto::v1::workers_client::WorkersClient;
 use crate::proto::v1::{
     CancelOperationRequest, DeleteOperationRequest, Event, GetOperationRequest, ListEventsRequest,
     ListEventsResponse, ListOperationsRequest, ListOperationsResponse, Operation, OperationView,
-    ReadResultRequest, RetryOperationRequest, SubmitBatchRequest, SubmitRequest,
-    WaitOperationRequest, WatchOperationRequest, WatchOperationsRequest, submit_batch_result,
+    RetryOperationRequest, SubmitBatchRequest, SubmitRequest, WaitOperationRequest,
+    WatchOperationRequest, WatchOperationsRequest, submit_batch_result,
 };
 
 pub(crate) mod backoff;
@@ -35,7 +35,7 @@ mod watch_all;
 
 pub(crate) use self::backoff::Backoff;
 pub use self::error::ClientError;
-pub use self::result::{ResultStream, StoredResult};
+pub use self::result::{InputStream, ResultStream, StoredResult};
 pub use self::watch::Watch;
 pub use self::watch_all::WatchAll;
 
@@ -281,8 +281,16 @@ impl Client {
         name: &str,
         offset_bytes: i64,
     ) -> Result<ResultStream, ClientError> {
-        let request = ReadResultRequest { name: name.to_owned(), offset_bytes };
-        ResultStream::open(self.clone(), request).await
+        ResultStream::open(self.clone(), name.to_owned(), offset_bytes).await
+    }
+
+    /// Streams an operation's input from `offset_bytes` on; see [`InputStream`].
+    pub async fn input_stream(
+        &self,
+        name: &str,
+        offset_bytes: i64,
+    ) -> Result<InputStream, ClientError> {
+        InputStream::open(self.clone(), name.to_owned(), offset_bytes).await
     }
 
     /// The generated client of the worker API, with this client's connection and headers.

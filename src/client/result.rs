@@ -1,14 +1,16 @@
-//! An operation's result as a stream of chunks that goes on where it broke off.
+//! An operation's result or input as a stream of chunks that goes on where it broke off.
 
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, stream};
-use tonic::Code;
+use tonic::{Code, Response, Status, Streaming};
 
 use super::watch::{Link, Received};
 use super::{Client, ClientError};
-use crate::proto::v1::{ReadResultRequest, ReadResultResponse};
+use crate::proto::v1::{
+    ReadInputRequest, ReadInputResponse, ReadResultRequest, ReadResultResponse,
+};
 
 /// Broken reads are resumed, but no result is worth minutes without a byte.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -24,28 +26,77 @@ pub struct StoredResult {
     pub data: Bytes,
 }
 
-/// A result's bytes, chunk by chunk, resumed by offset when the connection breaks.
+/// A result's bytes.
+pub type ResultStream = ContentStream<ReadResultResponse>;
+/// An input's bytes.
+pub type InputStream = ContentStream<ReadInputResponse>;
+
+/// Bytes, chunk by chunk, resumed by offset when the connection breaks.
 #[derive(Debug)]
-pub struct ResultStream {
+pub struct ContentStream<M> {
     client: Client,
-    /// `offset_bytes` moves on with what was delivered.
-    request: ReadResultRequest,
-    link: Link<ReadResultResponse>,
+    name: String,
+    /// Moves on with what was delivered.
+    offset_bytes: i64,
+    link: Link<M>,
     content_type: String,
     size_bytes: i64,
     first: Option<Bytes>,
     ended: bool,
 }
 
-impl ResultStream {
+/// A message that carries a chunk.
+pub trait Chunk: Sized + Send {
+    /// Asks for a stream of them.
+    fn ask(
+        client: &Client,
+        name: String,
+        offset_bytes: i64,
+    ) -> impl Future<Output = Result<Response<Streaming<Self>>, Status>> + Send;
+
+    /// Its media type, the whole size in bytes, and its bytes.
+    fn into_parts(self) -> (String, i64, Bytes);
+}
+
+impl Chunk for ReadResultResponse {
+    async fn ask(
+        client: &Client,
+        name: String,
+        offset_bytes: i64,
+    ) -> Result<Response<Streaming<Self>>, Status> {
+        client.operations().read_result(ReadResultRequest { name, offset_bytes }).await
+    }
+
+    fn into_parts(self) -> (String, i64, Bytes) {
+        (self.content_type, self.size_bytes, self.data)
+    }
+}
+
+impl Chunk for ReadInputResponse {
+    async fn ask(
+        client: &Client,
+        name: String,
+        offset_bytes: i64,
+    ) -> Result<Response<Streaming<Self>>, Status> {
+        client.operations().read_input(ReadInputRequest { name, offset_bytes }).await
+    }
+
+    fn into_parts(self) -> (String, i64, Bytes) {
+        (self.content_type, self.size_bytes, self.data)
+    }
+}
+
+impl<M: Chunk> ContentStream<M> {
     pub(super) async fn open(
         client: Client,
-        request: ReadResultRequest,
+        name: String,
+        offset_bytes: i64,
     ) -> Result<Self, ClientError> {
         let link = Link::new(client.patience.min(PATIENCE));
         let mut result = Self {
             client,
-            request,
+            name,
+            offset_bytes,
             link,
             content_type: String::new(),
             size_bytes: 0,
@@ -53,9 +104,10 @@ impl ResultStream {
             ended: false,
         };
         let first = result.receive().await?.ok_or_else(truncated)?;
-        result.content_type = first.content_type;
-        result.size_bytes = first.size_bytes;
-        result.first = Some(first.data);
+        let (content_type, size_bytes, data) = first.into_parts();
+        result.content_type = content_type;
+        result.size_bytes = size_bytes;
+        result.first = Some(data);
         Ok(result)
     }
 
@@ -64,7 +116,7 @@ impl ResultStream {
         &self.content_type
     }
 
-    /// The whole result's size, whatever the offset.
+    /// The whole size, whatever the offset.
     pub fn size_bytes(&self) -> i64 {
         self.size_bytes
     }
@@ -74,16 +126,16 @@ impl ResultStream {
         while !self.ended {
             let chunk = match self.first.take() {
                 Some(first) => Ok(first),
-                None if self.request.offset_bytes >= self.size_bytes => break,
+                None if self.offset_bytes >= self.size_bytes => break,
                 None => self
                     .receive()
                     .await
-                    .and_then(|message| message.map(|message| message.data).ok_or_else(truncated)),
+                    .and_then(|message| message.map(|it| it.into_parts().2).ok_or_else(truncated)),
             };
             match chunk {
                 Ok(data) if data.is_empty() => {}
                 Ok(data) => {
-                    self.request.offset_bytes += i64::try_from(data.len()).unwrap_or(i64::MAX);
+                    self.offset_bytes += i64::try_from(data.len()).unwrap_or(i64::MAX);
                     return Some(Ok(data));
                 }
                 Err(error) => {
@@ -112,11 +164,11 @@ impl ResultStream {
     }
 
     /// The next message, over another stream if the last one broke; `None` if a stream had none.
-    async fn receive(&mut self) -> Result<Option<ReadResultResponse>, ClientError> {
+    async fn receive(&mut self) -> Result<Option<M>, ClientError> {
         loop {
             if self.link.stream.is_none() {
                 self.link.pause().await;
-                let opened = self.client.operations().read_result(self.request.clone()).await;
+                let opened = M::ask(&self.client, self.name.clone(), self.offset_bytes).await;
                 if !self.link.opened(opened)? {
                     continue;
                 }
@@ -131,5 +183,5 @@ impl ResultStream {
 }
 
 fn truncated() -> ClientError {
-    ClientError::local(Code::DataLoss, "the service ended the result before its end")
+    ClientError::local(Code::DataLoss, "the service ended the contents before their end")
 }

@@ -16,7 +16,8 @@ use super::queue::QueueKey;
 use super::request::{Connected, EngineError};
 use super::sessions::{ToWorker, WorkerHello};
 use crate::operation::{
-    Attempt, Command, EventType, Operation, OperationId, Payload, SessionId, State, Timestamp,
+    Attempt, Command, EventType, Operation, OperationId, Payload, PayloadInfo, SessionId, State,
+    Timestamp,
 };
 use crate::store::{PayloadRole, StoreError};
 
@@ -148,11 +149,13 @@ impl Committer {
         let store = &self.shared.store;
         let loaded =
             started.into_iter().zip(at_hand).map(|((session, operation), data)| async move {
-                let data = match (&operation.submission.input, data) {
+                let info = operation.submission.input.clone();
+                let data = match (&info, data) {
+                    // What an object holds the worker reads itself.
+                    (Some(PayloadInfo { object: Some(_), .. }), _) => Some(Bytes::new()),
                     (Some(_), None) => store.payload(operation.id(), PayloadRole::Input).await?,
                     (_, data) => data,
                 };
-                let info = operation.submission.input.clone();
                 let input = info.zip(data).map(|(info, data)| Payload { info, data });
                 Ok(Message { session, content: ToWorker::Assignment { operation, input } })
             });
@@ -205,7 +208,18 @@ impl Committer {
         }
         for operation in draft.removed {
             self.cache.remove(operation.id());
+            self.discard_objects(&operation);
             self.shared.hub.removed(operation);
+        }
+    }
+
+    /// Tells that an operation's objects are to go.
+    fn discard_objects(&self, operation: &Operation) {
+        let payloads = [operation.submission.input.as_ref(), operation.result()];
+        for object in payloads.into_iter().flatten().filter_map(|info| info.object) {
+            if let Some(discarded) = &self.config.discarded_objects {
+                let _ = discarded.try_send(object.id);
+            }
         }
     }
 

@@ -174,7 +174,8 @@ impl Draft {
             let key = (new.tenant.clone(), idempotency.key.clone());
             self.keys.insert(key, operation.id());
         }
-        let input = new.input.as_ref().map(|input| input.data.clone());
+        let in_row = new.input.as_ref().filter(|input| input.info.object.is_none());
+        let input = in_row.map(|input| input.data.clone());
         self.known.insert(operation.id(), Known { input, ..Known::default() });
         self.record(None, Arc::clone(&operation), event_type, false, queue);
         operation

@@ -17,7 +17,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::operation::filter::Filter;
 use crate::operation::{
-    Attempt, NewOperation, Operation, OperationId, Progress, Revision, SessionId, TenantId,
+    Attempt, NewOperation, ObjectId, Operation, OperationId, Progress, Revision, SessionId,
+    TenantId,
 };
 use crate::store::{HistoryEntry, HistoryQuery, ListQuery, Lookup, PayloadRole, Store, StoreError};
 
@@ -67,6 +68,9 @@ pub struct EngineConfig {
     pub tombstone_retention: Duration,
     /// Of how many operations this is remembered at most; the oldest go first.
     pub max_tombstones: u64,
+    /// Who is told of objects whose operations are gone. Where there is no room, or nobody, they are left to
+    /// whoever looks for objects that nothing refers to.
+    pub discarded_objects: Option<mpsc::Sender<ObjectId>>,
     /// Seeds the jitter of retries.
     pub seed: u64,
 }
@@ -82,6 +86,7 @@ impl Default for EngineConfig {
             cached_operations: 16_384,
             tombstone_retention: Duration::from_secs(7 * 24 * 3600),
             max_tombstones: 1_000_000,
+            discarded_objects: None,
             seed: 0,
         }
     }
@@ -278,6 +283,11 @@ impl Engine {
         role: PayloadRole,
     ) -> Result<Option<Bytes>, EngineError> {
         Ok(self.shared.store.payload(id, role).await?)
+    }
+
+    /// Of each object, whether a payload of a stored operation is in it.
+    pub async fn known_objects(&self, ids: Vec<ObjectId>) -> Result<Vec<bool>, EngineError> {
+        Ok(self.shared.store.known_objects(ids).await?)
     }
 
     /// A page of operations.

@@ -20,13 +20,13 @@ pub use tonic_health::server::HealthReporter;
 
 /// Room for the fields around a payload, within the limit of a message.
 const MESSAGE_SLACK: usize = 1 << 20;
-/// A batch may be this many times as large as a payload.
-const BATCH_FACTOR: usize = 8;
+/// A batch may be this many times as large as a message of one payload.
+const BATCH_FACTOR: usize = 2;
 
 /// All gRPC services, and the switch of the health service.
 pub async fn routes(service: Service) -> anyhow::Result<(Routes, HealthReporter)> {
-    let max_payload = service.limits().max_payload_bytes;
-    let max_message = max_payload.saturating_mul(BATCH_FACTOR).saturating_add(MESSAGE_SLACK);
+    let max_message = service.limits().max_message_bytes;
+    let max_message = max_message.saturating_mul(BATCH_FACTOR).saturating_add(MESSAGE_SLACK);
     let operations = OperationsServer::new(operations::OperationsRpc::new(service.clone()))
         .max_decoding_message_size(max_message)
         .max_encoding_message_size(usize::MAX);

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 
+use bytes::Bytes;
 use futures_util::stream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status};
@@ -12,11 +13,11 @@ use crate::operation::Revision;
 use crate::proto::v1;
 use crate::proto::v1::operations_server::Operations;
 use crate::service::{
-    DEFAULT_WAIT, Document, ListParameters, Service, ServiceError, View, WatchOptions,
+    Contents, DEFAULT_WAIT, Document, ListParameters, Service, ServiceError, View, WatchOptions,
 };
 use crate::wire::{decode, encode, streams};
 
-/// Bytes per message of a streamed result.
+/// Most bytes per message of streamed contents.
 const CHUNK_BYTES: usize = 128 << 10;
 
 type MessageStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -38,6 +39,7 @@ impl Operations for OperationsRpc {
     type WatchOperationStream = MessageStream<v1::WatchOperationResponse>;
     type WatchOperationsStream = MessageStream<v1::WatchOperationsResponse>;
     type ReadResultStream = MessageStream<v1::ReadResultResponse>;
+    type ReadInputStream = MessageStream<v1::ReadInputResponse>;
 
     async fn submit(
         &self,
@@ -220,26 +222,55 @@ impl Operations for OperationsRpc {
         let caller = caller(request.metadata());
         let request = request.into_inner();
         let name = decode::operation_name("name", &request.name).map_err(status)?;
-        let (info, data) = self.service.result(&caller, &name).await.map_err(status)?;
-        let offset = usize::try_from(request.offset_bytes).ok().filter(|at| *at <= data.len());
-        let offset = offset.ok_or_else(|| {
-            let rule = format!("must be from 0 to {}, the result's size", data.len());
-            status(ServiceError::invalid_field("offset_bytes", rule))
-        })?;
-        let mut rest = data.slice(offset..);
-        let first = v1::ReadResultResponse {
-            content_type: info.content_type,
-            size_bytes: info.size_bytes.cast_signed(),
-            data: rest.split_to(rest.len().min(CHUNK_BYTES)),
-        };
-        let chunks = stream::unfold(rest, |mut rest| async move {
-            let data = rest.split_to(rest.len().min(CHUNK_BYTES));
-            let more = !data.is_empty();
-            more.then(|| (v1::ReadResultResponse { data, ..Default::default() }, rest))
-        });
-        let messages = tokio_stream::once(first).chain(chunks).map(Ok);
-        Ok(Response::new(Box::pin(messages)))
+        let result = self.service.result(&caller, &name).await.map_err(status)?;
+        let (size_bytes, content_type) = described(&result);
+        let chunks = chunks(&result, request.offset_bytes).await?;
+        let first = v1::ReadResultResponse { content_type, size_bytes, ..Default::default() };
+        let message = |data| v1::ReadResultResponse { data, ..Default::default() };
+        let rest = chunks.map(move |data| data.map(message));
+        Ok(Response::new(Box::pin(tokio_stream::once(Ok(first)).chain(rest))))
     }
+
+    async fn read_input(
+        &self,
+        request: Request<v1::ReadInputRequest>,
+    ) -> Result<Response<Self::ReadInputStream>, Status> {
+        let caller = caller(request.metadata());
+        let request = request.into_inner();
+        let name = decode::operation_name("name", &request.name).map_err(status)?;
+        let input = self.service.input(&caller, &name).await.map_err(status)?;
+        let (size_bytes, content_type) = described(&input);
+        let chunks = chunks(&input, request.offset_bytes).await?;
+        let first = v1::ReadInputResponse { content_type, size_bytes, ..Default::default() };
+        let message = |data| v1::ReadInputResponse { data, ..Default::default() };
+        let rest = chunks.map(move |data| data.map(message));
+        Ok(Response::new(Box::pin(tokio_stream::once(Ok(first)).chain(rest))))
+    }
+}
+
+fn described(contents: &Contents) -> (i64, String) {
+    (contents.size_bytes().cast_signed(), contents.info.content_type.clone())
+}
+
+/// Contents from an offset on, in pieces that fit a message.
+async fn chunks(contents: &Contents, offset: i64) -> Result<MessageStream<Bytes>, Status> {
+    let size = contents.size_bytes();
+    let offset = u64::try_from(offset).ok().filter(|at| *at <= size).ok_or_else(|| {
+        let rule = format!("must be from 0 to {size}, the size of the whole");
+        status(ServiceError::invalid_field("offset_bytes", rule))
+    })?;
+    let pieces = contents.read(offset..size).await.map_err(status)?;
+    let chunks = stream::unfold((pieces, Bytes::new()), |(mut pieces, mut rest)| async move {
+        while rest.is_empty() {
+            match pieces.next().await? {
+                Ok(piece) => rest = piece,
+                Err(error) => return Some((Err(status(error)), (pieces, rest))),
+            }
+        }
+        let chunk = rest.split_to(rest.len().min(CHUNK_BYTES));
+        Some((Ok(chunk), (pieces, rest)))
+    });
+    Ok(Box::pin(chunks))
 }
 
 fn answer(document: Result<Document, ServiceError>) -> Result<Response<v1::Operation>, Status> {

@@ -23,7 +23,8 @@ use crate::proto::v1::work_response::Message as Down;
 use crate::proto::v1::workers_server::Workers;
 use crate::proto::v1::{self, cancel_attempt::Cause};
 use crate::service::{
-    Document, Lifetime, Pause, Reason, Report, Service, ServiceError, Violation, WorkerSession,
+    Document, Intake, Lifetime, Pause, Reason, Report, ResultUploads, Service, ServiceError,
+    Violation, WorkerSession,
 };
 use crate::wire::{decode, encode};
 
@@ -77,6 +78,7 @@ struct Conversation {
     /// `None` once the engine, or age, has ended the stream.
     from_engine: Option<mpsc::Receiver<ToWorker>>,
     pending: FuturesUnordered<BoxFuture<'static, v1::Ack>>,
+    uploads: ResultUploads,
     lifetime: Lifetime,
     /// Said first.
     greeting: Option<v1::SessionStarted>,
@@ -116,6 +118,7 @@ impl Conversation {
         };
         Ok(Self {
             lifetime: service.worker_lifetime(),
+            uploads: ResultUploads::new(service.clone(), session.clone()),
             service,
             session,
             requests,
@@ -144,7 +147,12 @@ impl Conversation {
         while !self.ended {
             match self.step().await {
                 Some(Step::Ack(ack)) => return Some(Ok(Down::Ack(ack))),
-                Some(Step::FromEngine(Some(message))) => return Some(Ok(down(message))),
+                Some(Step::FromEngine(Some(message))) => {
+                    if let ToWorker::NotCurrent { id, attempt } = message {
+                        self.uploads.forget(id, attempt).await;
+                    }
+                    return Some(Ok(down(message)));
+                }
                 Some(Step::Pause(Pause::Heartbeat)) => {
                     return Some(Ok(Down::Heartbeat(v1::ServerHeartbeat {})));
                 }
@@ -214,14 +222,26 @@ impl Conversation {
                 self.report(report_id, "log", attempt, || decode_log(lines));
                 Ok(())
             }
+            Some(Up::ResultChunk(chunk)) => {
+                let v1::ResultChunk { attempt, offset_bytes, data } = chunk;
+                let (id, attempt) = decode::attempt("result_chunk.attempt", attempt.as_ref())?;
+                let offset = u64::try_from(offset_bytes).map_err(|_| {
+                    ServiceError::invalid_field("result_chunk.offset_bytes", "must not be negative")
+                })?;
+                self.uploads.chunk(id, attempt, offset, data).await;
+                Ok(())
+            }
             Some(Up::Complete(report)) => {
-                let v1::Complete { attempt, report_id, result, warnings, errors } = report;
+                let v1::Complete { attempt, report_id, result, warnings, errors, chunked_bytes } =
+                    report;
+                let contents = self.take_chunks(attempt.as_ref(), chunked_bytes);
                 self.report(report_id, "complete", attempt, || {
+                    let contents = contents?;
                     let result = decode::payload(result, "complete.result")
                         .map_err(|violation| ServiceError::invalid(vec![violation]))?;
                     let warnings = decode::operation_errors("complete.warnings", warnings)?;
                     let errors = decode::operation_errors("complete.errors", errors)?;
-                    Ok(Report::Complete { result, warnings, errors })
+                    Ok(Report::Complete { result, contents, warnings, errors })
                 });
                 Ok(())
             }
@@ -237,6 +257,19 @@ impl Conversation {
                 Ok(())
             }
         }
+    }
+
+    /// The contents of a result that came in chunks.
+    fn take_chunks(
+        &mut self,
+        attempt: Option<&v1::AttemptRef>,
+        size: i64,
+    ) -> Result<Option<Box<Intake>>, ServiceError> {
+        if size == 0 {
+            return Ok(None);
+        }
+        let (id, attempt) = decode::attempt("complete.attempt", attempt)?;
+        self.uploads.take(id, attempt, size).map(|contents| Some(Box::new(contents)))
     }
 
     /// Sends a report on its way to the store. One that cannot be decoded is refused by itself; the

@@ -1,29 +1,25 @@
-//! A request as handlers see it: who asks, about which operation, with what wishes; and how bodies are read.
+//! A request as handlers see it: who asks, about which operation, with what wishes.
 
 use std::time::Duration;
 
-use axum::body::{Body, HttpBody as _};
+use axum::body::Body;
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{FromRequestParts, RawPathParams};
-use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 
-use super::Http;
 use super::headers::{Preferences, idempotency_key, is_json};
 use super::links::Links;
 use super::problem::Problem;
 use super::query::Parameters;
+use super::{Http, body};
+use crate::operation::Payload;
 use crate::proto::{json, v1};
 use crate::service::{Caller, OperationName, Reason, Service, ServiceError, View};
 use crate::wire::decode;
 
 /// Room for what stands around a payload in a JSON body, beyond twice the payload: base64 and escapes.
 const JSON_SLACK: usize = 64 << 10;
-
-/// How long a body may take to arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A request but for its body.
 #[derive(Debug)]
@@ -138,10 +134,17 @@ impl Call {
         text.ok_or_else(|| ServiceError::invalid_field("Content-Type", rule))
     }
 
-    /// The whole body, which is a payload.
-    pub(super) async fn payload(&self, body: Body) -> Result<Bytes, Problem> {
-        let limit = self.service().limits().max_payload_bytes;
-        read(self.service(), body, limit).await
+    /// The whole body as a payload of the media type that the request says, at most `limit` bytes; none
+    /// where the body is empty and of no type.
+    pub(super) async fn payload(
+        &self,
+        body: Body,
+        limit: usize,
+    ) -> Result<Option<Payload>, Problem> {
+        let content_type = self.content_type()?;
+        let payload = body::take_in(self.service(), body, limit, content_type).await?;
+        let is_sent = payload.info.size_bytes > 0 || !content_type.is_empty();
+        Ok(is_sent.then_some(payload))
     }
 
     /// The body, which is a message as JSON. An empty one is the empty message.
@@ -149,8 +152,8 @@ impl Call {
     where
         M: prost::Message + prost::Name + Default,
     {
-        let limit = self.service().limits().max_payload_bytes;
-        let body = read(self.service(), body, 2 * limit + JSON_SLACK).await?;
+        let limit = self.service().limits().max_message_payload_bytes();
+        let body = body::read(self.service(), body, 2 * limit + JSON_SLACK).await?;
         if body.is_empty() { Ok(M::default()) } else { self.decode(&body) }
     }
 
@@ -159,8 +162,8 @@ impl Call {
     where
         M: prost::Message + prost::Name + Default,
     {
-        let limit = self.service().limits().max_payload_bytes;
-        let body = read(self.service(), body, 2 * limit + JSON_SLACK).await?;
+        let limit = self.service().limits().max_message_payload_bytes();
+        let body = body::read(self.service(), body, 2 * limit + JSON_SLACK).await?;
         self.decode(&body)
     }
 
@@ -173,30 +176,5 @@ impl Call {
             return Err(ServiceError::new(Reason::UnsupportedMediaType, message).into());
         }
         Ok(json::from_slice(body)?)
-    }
-}
-
-/// The whole body, at most `limit` bytes, unless it is too slow or the server stops meanwhile.
-pub(super) async fn read(service: &Service, body: Body, limit: usize) -> Result<Bytes, Problem> {
-    let too_large = || {
-        let message = format!("the body must be at most {limit} bytes");
-        ServiceError::new(Reason::PayloadTooLarge, message)
-    };
-    // Where the length is known beforehand nothing is read.
-    if body.size_hint().lower() > limit as u64 {
-        return Err(too_large().into());
-    }
-    let read = tokio::select! {
-        read = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, limit).collect()) => read,
-        () = service.closing() => return Err(ServiceError::stopping().into()),
-    };
-    let Ok(read) = read else {
-        let message = format!("the body must arrive within {} s", BODY_TIMEOUT.as_secs());
-        return Err(ServiceError::new(Reason::RequestTimeout, message).into());
-    };
-    match read {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(too_large().into()),
-        Err(_) => Err(ServiceError::invalid_field("body", "must arrive whole").into()),
     }
 }

@@ -17,13 +17,16 @@ use http::{HeaderValue, Method, StatusCode, Uri};
 
 use crate::service::{Reason, Service, ServiceError};
 
+mod body;
 mod call;
 mod conditional;
+mod contents;
 mod cors;
 mod documents;
 mod event_stream;
 mod events;
 mod headers;
+mod input;
 mod links;
 mod operations;
 mod problem;
@@ -76,6 +79,7 @@ pub fn router(service: Service, options: HttpOptions) -> Router {
             .route(&format!("{parent}/operations/{{target}}"), target)
             .route(&format!("{operation}/status"), resource(READ_ONLY, get(operations::status)))
             .route(&format!("{operation}/result"), resource(READ_ONLY, get(result::get)))
+            .route(&format!("{operation}/input"), resource(READ_ONLY, get(input::get)))
             .route(&format!("{operation}/events"), resource(READ_ONLY, get(events::of_operation)));
     }
     router

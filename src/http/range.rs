@@ -7,14 +7,14 @@ use std::ops::Range;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Extent {
     Whole,
-    Part(Range<usize>),
+    Part(Range<u64>),
     /// There is nothing there.
     Unsatisfiable,
 }
 
 impl Extent {
     /// What `field` asks for of `length` bytes. What cannot be read asks for nothing.
-    pub(super) fn of(field: &str, length: usize) -> Self {
+    pub(super) fn of(field: &str, length: u64) -> Self {
         let Some((unit, ranges)) = field.split_once('=') else { return Self::Whole };
         let mut ranges = ranges.split(',').map(str::trim).filter(|range| !range.is_empty());
         match (ranges.next(), ranges.next()) {
@@ -27,7 +27,7 @@ impl Extent {
     }
 
     /// `None` if it cannot be read.
-    fn one(range: &str, length: usize) -> Option<Self> {
+    fn one(range: &str, length: u64) -> Option<Self> {
         let (first, last) = range.split_once('-')?;
         if first.is_empty() {
             let from_end = position(last)?.min(length);
@@ -38,7 +38,7 @@ impl Extent {
             });
         }
         let first = position(first)?;
-        let last = if last.is_empty() { usize::MAX } else { position(last)? };
+        let last = if last.is_empty() { u64::MAX } else { position(last)? };
         if last < first {
             None
         } else if first >= length {
@@ -50,9 +50,9 @@ impl Extent {
 }
 
 /// A number of digits only; what is too large for a number is past every end.
-fn position(digits: &str) -> Option<usize> {
+fn position(digits: &str) -> Option<u64> {
     let valid = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-    valid.then(|| digits.parse().unwrap_or(usize::MAX))
+    valid.then(|| digits.parse().unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

@@ -76,6 +76,7 @@ pub(super) fn apply(envelope: &HttpEnvelope, response: &mut Response) {
     }
     if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
         headers.remove(CONTENT_TYPE);
+        headers.remove(http::header::CONTENT_LENGTH);
         headers.remove(CONTENT_SECURITY_POLICY);
         headers.remove(X_CONTENT_TYPE_OPTIONS);
         *response.body_mut() = axum::body::Body::empty();

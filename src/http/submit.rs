@@ -10,7 +10,7 @@ use super::call::Call;
 use super::documents::{self, Answer, preferences_applied};
 use super::headers::OPERATION_LOCATION;
 use super::problem::Problem;
-use crate::operation::{NewOperation, Payload};
+use crate::operation::NewOperation;
 use crate::proto::v1;
 use crate::service::{MAX_WAIT, OperationName, ServiceError, Submitted, View};
 use crate::wire::decode;
@@ -36,12 +36,7 @@ pub(super) async fn of_kind(mut call: Call, body: Body) -> Answer {
     take_settings(&mut call, &mut request)?;
     call.finish_query()?;
     let mut new = decode::new_operation(request, "", call.service().limits())?;
-    let data = call.payload(body).await?;
-    let content_type = call.content_type()?;
-    // Nothing sent is no input; a content type makes it an empty one.
-    if !data.is_empty() || !content_type.is_empty() {
-        new.input = Some(Payload::sniffed(content_type, data));
-    }
+    new.input = call.payload(body, usize::MAX).await?;
     store(call, new).await
 }
 

@@ -94,6 +94,38 @@ impl fmt::Display for SessionId {
     }
 }
 
+/// The id of an object in the object store, a UUIDv7.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectId(Uuid);
+
+impl ObjectId {
+    /// From a UUID that was made for this purpose.
+    pub const fn from_uuid(uuid: Uuid) -> Self {
+        Self(uuid)
+    }
+
+    /// From the name of an object.
+    pub fn parse(text: &str) -> Option<Self> {
+        OperationId::parse(text).ok().map(|OperationId(uuid)| Self(uuid))
+    }
+
+    /// The 16 bytes, as stored.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+
+    /// From 16 bytes, as stored.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes))
+    }
+}
+
+impl fmt::Display for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_hyphenated().fmt(f)
+    }
+}
+
 /// A validated text that is cheap to clone.
 macro_rules! name {
     ($(#[$doc:meta])* $type:ident, $rule:literal, $valid:expr) => {

@@ -44,9 +44,11 @@ pub use command::{Command, Decision, Rejection};
 pub use error::{ErrorSource, OperationError};
 pub use event::{Event, EventType};
 pub use http::{HttpEnvelope, HttpHeader, InvalidEnvelope};
-pub use id::{Attempt, IdempotencyKey, Kind, OperationId, Revision, SessionId, TenantId, WorkerId};
+pub use id::{
+    Attempt, IdempotencyKey, Kind, ObjectId, OperationId, Revision, SessionId, TenantId, WorkerId,
+};
 pub use new::NewOperation;
-pub use payload::{Payload, PayloadForm, PayloadInfo};
+pub use payload::{Payload, PayloadForm, PayloadInfo, StoredObject};
 pub use retry::RetryPolicy;
 pub use settings::Settings;
 pub use state::{Lease, Life, Operation, Outcome, Progress, State, StateName, Submission};

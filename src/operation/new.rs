@@ -54,7 +54,11 @@ impl NewOperation {
             });
             hash.bytes(input.info.content_type.as_bytes());
             hash.bytes(input.info.type_url.as_bytes());
-            hash.bytes(&input.data);
+            match &input.info.object {
+                // The same contents are in an object each time, unless the threshold was changed meanwhile.
+                Some(object) => hash.bytes(&object.sha256),
+                None => hash.bytes(&input.data),
+            }
             // The last fields, so that fingerprints from before there were envelopes stay as they are.
             if let Some(http) = &input.info.http {
                 hash.bytes(http.method.as_bytes());

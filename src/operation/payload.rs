@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::HttpEnvelope;
+use super::{HttpEnvelope, ObjectId};
 
 /// In which of the wire's forms a payload was given, and is answered again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,6 +32,17 @@ pub struct PayloadInfo {
     pub size_bytes: u64,
     /// The request or the response around it, where it has one.
     pub http: Option<Arc<HttpEnvelope>>,
+    /// The object that holds the contents, where they are too large for a row.
+    pub object: Option<StoredObject>,
+}
+
+/// Contents in the object store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct StoredObject {
+    /// The object. It belongs to this payload alone.
+    pub id: ObjectId,
+    /// The SHA-256 of the contents.
+    pub sha256: [u8; 32],
 }
 
 /// A payload with its contents.
@@ -39,7 +50,7 @@ pub struct PayloadInfo {
 pub struct Payload {
     /// All but the contents.
     pub info: PayloadInfo,
-    /// The contents, exactly as given.
+    /// The contents, exactly as given; empty where an object holds them.
     pub data: Bytes,
 }
 
@@ -72,6 +83,13 @@ impl Payload {
         Self::new(form, content_type, data)
     }
 
+    /// Bytes that an object holds. What they are is not looked at: their form is data.
+    pub fn in_object(content_type: &str, object: StoredObject, size_bytes: u64) -> Self {
+        let mut payload = Self::new(PayloadForm::Data, content_type, Bytes::new());
+        (payload.info.object, payload.info.size_bytes) = (Some(object), size_bytes);
+        payload
+    }
+
     fn with_type_url(form: PayloadForm, content_type: &str, type_url: String, data: Bytes) -> Self {
         let content_type = match (content_type, form) {
             ("", PayloadForm::Data) => "application/octet-stream",
@@ -86,6 +104,7 @@ impl Payload {
             type_url,
             size_bytes: data.len() as u64,
             http: None,
+            object: None,
         };
         Self { info, data }
     }

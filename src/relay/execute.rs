@@ -7,36 +7,32 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
+use futures_util::stream;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::BodyExt as _;
 use tonic::Code;
 
 use super::{Mounted, UpstreamError, fields, is_idempotent, target, upstream_target};
 use crate::client::Client;
 use crate::config::relay::Mount;
-use crate::worker::{CancelCause, Context, Failure, Outcome, Worker};
+use crate::worker::{CancelCause, Context, Failure, Input, Outcome, Spool, Worker};
 
-/// Room for the envelope and the fields around a result, within a report.
-const REPORT_SLACK: usize = 1 << 20;
 /// The first wait before connecting again; each further one is twice as long.
 const FIRST_BACKOFF: Duration = Duration::from_millis(250);
 const MAX_BACKOFF: Duration = Duration::from_secs(10);
 
 /// A worker that executes the operations of `mount`.
-pub fn worker(client: Client, mount: Mount, max_result_bytes: usize) -> Worker {
+pub fn worker(client: Client, mount: Mount, max_result_bytes: u64) -> Worker {
     let (kind, concurrency) = (mount.kind(), mount.concurrency);
     let mounted = Arc::new(Mounted::new(mount));
-    Worker::new(client)
-        .concurrency(concurrency.into())
-        .max_report_bytes(max_result_bytes.saturating_add(REPORT_SLACK))
-        .handler(kind, move |context| {
-            let mounted = Arc::clone(&mounted);
-            async move { run(&mounted, &context, max_result_bytes).await }
-        })
+    Worker::new(client).concurrency(concurrency.into()).streaming_handler(kind, move |context| {
+        let mounted = Arc::clone(&mounted);
+        async move { run(&mounted, &context, max_result_bytes).await }
+    })
 }
 
-async fn run(mounted: &Mounted, context: &Context, most: usize) -> Result<Outcome, Failure> {
+async fn run(mounted: &Mounted, context: &Context, most: u64) -> Result<Outcome, Failure> {
     let call = Call::read(&mounted.mount, context)?;
     let is_idempotent = is_idempotent(&call.method);
     tokio::select! {
@@ -63,7 +59,7 @@ struct Call {
     method: Method,
     target: http::uri::PathAndQuery,
     headers: HeaderMap,
-    body: bytes::Bytes,
+    input: Input,
 }
 
 impl Call {
@@ -99,17 +95,17 @@ impl Call {
         headers.remove(http::header::CONTENT_LENGTH);
         let content_type = HeaderValue::try_from(input.content_type()).ok();
         // An input without a body and without a media type of its own has the form's default: not to be sent.
-        let said = !input.bytes().is_empty() || input.content_type() != "application/octet-stream";
+        let said = input.size_bytes() > 0 || input.content_type() != "application/octet-stream";
         headers
             .extend(content_type.filter(|it| said && !it.is_empty()).map(|it| (CONTENT_TYPE, it)));
-        Ok(Self { method, target, headers, body: input.bytes().clone() })
+        Ok(Self { method, target, headers, input: input.clone() })
     }
 
     async fn execute(
         &self,
         mounted: &Mounted,
         is_idempotent: bool,
-        most: usize,
+        most: u64,
     ) -> Result<Outcome, Failure> {
         let timeout = mounted.mount.limits.attempt_timeout;
         let exchange = async {
@@ -120,6 +116,23 @@ impl Call {
             Ok(outcome) => outcome,
             Err(_elapsed) => Err(failure(&UpstreamError::Timeout(timeout), is_idempotent)),
         }
+    }
+
+    /// The body from its beginning: at hand, or read as it is sent.
+    async fn body(&self) -> Result<Body, Failure> {
+        if self.input.size_bytes() == self.input.bytes().len() as u64 {
+            return Ok(Body::from(self.input.bytes().clone()));
+        }
+        let reader = self.input.open().await.map_err(|error| {
+            let message = format!("the request's body could not be read: {error}");
+            Failure::retryable("INPUT_UNREADABLE", message).with_status_code(error.code())
+        })?;
+        let pieces =
+            stream::unfold(
+                reader,
+                |mut reader| async move { Some((reader.next().await?, reader)) },
+            );
+        Ok(Body::from_stream(pieces))
     }
 
     /// The response. A method that is not idempotent connects as often as others are attempted.
@@ -133,7 +146,7 @@ impl Call {
         let mut backoff = FIRST_BACKOFF;
         loop {
             left -= 1;
-            let mut request = Request::new(Body::from(self.body.clone()));
+            let mut request = Request::new(self.body().await?);
             request.method_mut().clone_from(&self.method);
             request.headers_mut().clone_from(&self.headers);
             let target = self.target.clone();
@@ -172,24 +185,33 @@ fn failure(error: &UpstreamError, is_idempotent: bool) -> Failure {
 async fn outcome(
     response: Response<Body>,
     is_idempotent: bool,
-    most: usize,
+    most: u64,
 ) -> Result<Outcome, Failure> {
-    let (mut parts, body) = response.into_parts();
-    let body = match Limited::new(body, most).collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(error) if error.is::<LengthLimitError>() => {
+    let (mut parts, mut body) = response.into_parts();
+    let unkept = |error: std::io::Error| {
+        let why = format!("the upstream's response could not be kept: {error}");
+        match is_idempotent {
+            true => Failure::retryable("RESULT_NOT_KEPT", why),
+            false => Failure::permanent("RESULT_NOT_KEPT", why),
+        }
+    };
+    let mut spool = Spool::new();
+    while let Some(frame) = body.frame().await {
+        let broken = |error: axum::Error| UpstreamError::Broken(error.to_string());
+        let frame = frame.map_err(|error| failure(&broken(error), is_idempotent))?;
+        let Ok(piece) = frame.into_data() else { continue };
+        if spool.size_bytes() + piece.len() as u64 > most {
             let message = format!("the upstream's response has more than {most} bytes");
             return Err(Failure::permanent("RESULT_TOO_LARGE", message)
                 .with_status_code(Code::OutOfRange)
                 .with_metadata("upstream_status", parts.status.as_u16().to_string()));
         }
-        Err(error) => {
-            return Err(failure(&UpstreamError::Broken(error.to_string()), is_idempotent));
-        }
-    };
+        spool.write(&piece).await.map_err(unkept)?;
+    }
+    let body = spool.finish().await.map_err(unkept)?;
     fields::strip_hop_by_hop(&mut parts.headers);
     let content_type = parts.headers.remove(CONTENT_TYPE);
     let content_type = content_type.as_ref().and_then(|it| it.to_str().ok()).unwrap_or_default();
     let headers = parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
-    Ok(Outcome::http_response(parts.status.as_u16(), headers, content_type, body))
+    Ok(Outcome::spooled(content_type, body).as_http_response(parts.status.as_u16(), headers))
 }

@@ -36,6 +36,8 @@ pub enum Reason {
     OperationNotFound,
     /// The operation was this caller's, and its retention has removed it.
     OperationExpired,
+    /// The operation was submitted without an input.
+    InputNotFound,
     /// The operation has no result.
     ResultNotFound,
     /// The idempotency key was used with different content.
@@ -80,6 +82,7 @@ impl Reason {
             Self::PayloadTooLarge => ("PAYLOAD_TOO_LARGE", 3, 413, "Payload too large"),
             Self::OperationNotFound => ("OPERATION_NOT_FOUND", 5, 404, "No such operation"),
             Self::OperationExpired => ("OPERATION_EXPIRED", 5, 410, "Operation expired"),
+            Self::InputNotFound => ("INPUT_NOT_FOUND", 5, 404, "No input"),
             Self::ResultNotFound => ("RESULT_NOT_FOUND", 5, 404, "No result"),
             Self::IdempotencyKeyReused => {
                 ("IDEMPOTENCY_KEY_REUSED", 6, 422, "Idempotency key reused")

@@ -10,22 +10,27 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
+use crate::objects::Objects;
 use crate::operation::{Operation, OperationId, TenantId};
 
 pub mod error;
 mod list;
 mod operations;
 pub mod page;
+mod payloads;
 mod streams;
+mod uploads;
 mod wait;
 mod workers;
 
 pub use error::{Reason, ServiceError, Violation};
 pub use list::{ListParameters, Page};
 pub use operations::Submitted;
+pub use payloads::{ContentStream, Contents, Intake};
 pub use streams::{
     FeedItem, FeedMessage, FeedStream, Lifetime, Pause, WatchMessage, WatchOptions, WatchStream,
 };
+pub use uploads::ResultUploads;
 pub use workers::{Report, WorkerSession};
 
 /// Who asks.
@@ -78,6 +83,11 @@ pub struct Document {
 pub struct Limits {
     /// Largest payload, in bytes.
     pub max_payload_bytes: usize,
+    /// Largest payload that a message may carry, in bytes; larger ones come as streams.
+    pub max_message_bytes: usize,
+    /// Payloads with more bytes than this are kept in the object store; at least
+    /// `inline_payload_bytes`.
+    pub object_threshold_bytes: usize,
     /// Largest payload that an operation carries within itself, in bytes.
     pub inline_payload_bytes: usize,
     /// Most contents on one page of a list, in bytes.
@@ -97,7 +107,9 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            max_payload_bytes: 1 << 20,
+            max_payload_bytes: 5 << 30,
+            max_message_bytes: 4 << 20,
+            object_threshold_bytes: 256 << 10,
             inline_payload_bytes: 64 << 10,
             page_bytes: 3 << 20,
             default_retention: Duration::from_secs(7 * 24 * 3600),
@@ -114,6 +126,11 @@ impl Limits {
     pub fn worker_heartbeat_interval(&self) -> Duration {
         self.lease_duration / 3
     }
+
+    /// Largest payload within a message, in bytes.
+    pub fn max_message_payload_bytes(&self) -> usize {
+        self.max_message_bytes.min(self.max_payload_bytes)
+    }
 }
 
 /// Most submissions in one batch.
@@ -127,15 +144,21 @@ pub const MAX_WAIT: Duration = Duration::from_secs(300);
 #[derive(Clone, Debug)]
 pub struct Service {
     engine: Engine,
+    objects: Objects,
     limits: Arc<Limits>,
     /// Cancelled when the server begins to stop: long calls end, to be resumed elsewhere.
     closing: CancellationToken,
 }
 
 impl Service {
-    /// The use cases over `engine`. Long calls end when `closing` is cancelled.
-    pub fn new(engine: Engine, limits: Limits, closing: CancellationToken) -> Self {
-        Self { engine, limits: Arc::new(limits), closing }
+    /// The use cases over `engine`, large payloads in `objects`. Long calls end when `closing` is cancelled.
+    pub fn new(
+        engine: Engine,
+        objects: Objects,
+        limits: Limits,
+        closing: CancellationToken,
+    ) -> Self {
+        Self { engine, objects, limits: Arc::new(limits), closing }
     }
 
     /// The limits and defaults.

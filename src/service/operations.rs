@@ -1,15 +1,11 @@
-//! Submitting, getting, cancelling, deleting, trying again, and reading results.
+//! Submitting, getting, cancelling, deleting, and trying again.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
-use super::{
-    Caller, Document, MAX_BATCH, OperationName, Reason, Service, ServiceError, View, Violation,
-};
+use super::{Caller, Document, MAX_BATCH, OperationName, Reason, Service, ServiceError, View};
 use crate::engine::{Apply, EngineError};
 use crate::operation::{
-    Command, IdempotencyKey, NewOperation, Operation, OperationId, Payload, PayloadInfo,
+    Command, IdempotencyKey, NewOperation, Operation, OperationId, PayloadInfo,
 };
 use crate::store::PayloadRole;
 
@@ -29,7 +25,7 @@ impl Service {
         caller: &Caller,
         new: NewOperation,
     ) -> Result<Submitted, ServiceError> {
-        let new = self.check_new(caller, new, "input")?;
+        let new = self.prepare(caller, new, "input").await?;
         let mut answers = self.store(vec![Ok(new)]).await?;
         answers.pop().unwrap_or_else(|| Err(EngineError::NotFound.into()))
     }
@@ -44,10 +40,14 @@ impl Service {
             let rule = format!("must have from 1 to {MAX_BATCH} entries");
             return Err(ServiceError::invalid_field("requests", rule));
         }
-        let items = items.into_iter().enumerate().map(|(at, item)| {
-            item.and_then(|new| self.check_new(caller, new, &format!("requests[{at}].input")))
-        });
-        self.store(items.collect()).await
+        let mut prepared = Vec::with_capacity(items.len());
+        for (at, item) in items.into_iter().enumerate() {
+            prepared.push(match item {
+                Ok(new) => self.prepare(caller, new, &format!("requests[{at}].input")).await,
+                Err(error) => Err(error),
+            });
+        }
+        self.store(prepared).await
     }
 
     /// Stores the checked submissions in one commit; answers the others with their errors.
@@ -66,7 +66,18 @@ impl Service {
                 Err(error) => bad.push(Some(error)),
             }
         }
-        let stored = if good.is_empty() { Vec::new() } else { self.engine.submit(good).await? };
+        let inputs = good.iter().map(|new| new.input.as_ref().map(|input| input.info.clone()));
+        let inputs: Vec<_> = inputs.collect();
+        let stored = match good.len() {
+            0 => Vec::new(),
+            count => self.engine.submit(good).await.unwrap_or_else(|error| vec![Err(error); count]),
+        };
+        for (input, stored) in inputs.iter().zip(&stored) {
+            let is_new = matches!(stored, Ok(stored) if !stored.existing);
+            if let Some(input) = input.as_ref().filter(|_| !is_new && is_decided(stored)) {
+                self.discard(input).await;
+            }
+        }
         let mut stored = stored.into_iter();
         let answers = bad.into_iter().map(|error| match error {
             Some(error) => Err(error),
@@ -82,30 +93,18 @@ impl Service {
         Ok(answers.collect())
     }
 
-    /// The submission as the caller's own. `field` is the path of its input in the request.
-    fn check_new(
+    /// The submission as the caller's own, its input put away. `field` is the input's path in the request.
+    async fn prepare(
         &self,
         caller: &Caller,
         new: NewOperation,
         field: &str,
     ) -> Result<NewOperation, ServiceError> {
-        if let Some(input) = &new.input {
-            self.check_payload(field, input)?;
-        }
-        Ok(NewOperation { tenant: caller.tenant.clone(), ..new })
-    }
-
-    /// Refuses a payload over the limit.
-    pub(super) fn check_payload(&self, field: &str, payload: &Payload) -> Result<(), ServiceError> {
-        let (size, limit) = (payload.data.len(), self.limits.max_payload_bytes);
-        if size <= limit {
-            return Ok(());
-        }
-        let rule = format!("must be at most {limit} bytes, and is {size}");
-        Err(ServiceError {
-            reason: Reason::PayloadTooLarge,
-            ..ServiceError::invalid(vec![Violation::new(field, rule)])
-        })
+        let input = match new.input {
+            Some(input) => Some(self.put_away(field, input).await?),
+            None => None,
+        };
+        Ok(NewOperation { tenant: caller.tenant.clone(), input, ..new })
     }
 
     /// The operation as it is now.
@@ -180,10 +179,7 @@ impl Service {
         }
         let submission = &old.submission;
         let input = match &submission.input {
-            Some(info) => {
-                let data = self.engine.payload(old.id(), PayloadRole::Input).await?;
-                data.map(|data| Payload { info: info.clone(), data })
-            }
+            Some(info) => self.copy(old.id(), PayloadRole::Input, info).await?,
             None => None,
         };
         let new = NewOperation {
@@ -199,27 +195,6 @@ impl Service {
         self.submit(caller, new).await
     }
 
-    /// A done operation with its result, whatever its size.
-    pub async fn result(
-        &self,
-        caller: &Caller,
-        name: &OperationName,
-    ) -> Result<(PayloadInfo, Bytes), ServiceError> {
-        let operation = self.find(caller, name).await?;
-        if !operation.is_done() {
-            return Err(not_done(operation.id()));
-        }
-        let missing = || {
-            let name = operation.id().name();
-            let state = operation.state_name();
-            let message = format!("{name} is {state} and has no result");
-            ServiceError::new(Reason::ResultNotFound, message).with("operation", name)
-        };
-        let info = operation.result().ok_or_else(missing)?.clone();
-        let data = self.engine.payload(operation.id(), PayloadRole::Result).await?;
-        Ok((info, data.ok_or_else(missing)?))
-    }
-
     /// The operation with the contents that `view` asks for.
     pub(super) async fn document(
         &self,
@@ -227,7 +202,9 @@ impl Service {
         view: View,
     ) -> Result<Document, ServiceError> {
         let limit = self.limits.inline_payload_bytes as u64;
-        let wanted = |info: Option<&PayloadInfo>| info.is_some_and(|i| i.size_bytes <= limit);
+        let wanted = |info: Option<&PayloadInfo>| {
+            info.is_some_and(|info| info.size_bytes <= limit && info.object.is_none())
+        };
         let id = operation.id();
         let input = if view == View::Full && wanted(operation.submission.input.as_ref()) {
             self.engine.payload(id, PayloadRole::Input).await?
@@ -248,6 +225,11 @@ impl Document {
     pub fn basic(operation: Arc<Operation>) -> Self {
         Self { operation, input: None, result: None }
     }
+}
+
+/// Whether it is known that nothing was written but what the answer says.
+pub(super) fn is_decided<T>(answer: &Result<T, EngineError>) -> bool {
+    !matches!(answer, Err(EngineError::Unavailable(_) | EngineError::Internal(_)))
 }
 
 /// The id, unless the name is another tenant's: then there is no such operation.
@@ -277,7 +259,7 @@ pub(super) fn named(error: EngineError, id: OperationId) -> ServiceError {
     error
 }
 
-fn not_done(id: OperationId) -> ServiceError {
+pub(super) fn not_done(id: OperationId) -> ServiceError {
     let name = id.name();
     ServiceError::new(Reason::OperationNotDone, format!("{name} is not done"))
         .with("operation", name)

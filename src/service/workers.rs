@@ -2,18 +2,17 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::operations::named;
-use super::{Caller, Service, ServiceError, Violation};
-use crate::engine::{Apply, Connected, ToWorker, WorkerHello};
+use super::operations::{is_decided, named};
+use super::{Caller, Intake, Service, ServiceError, Violation};
+use crate::engine::{Apply, Connected, EngineError, ToWorker, WorkerHello};
 use crate::operation::{
-    Attempt, Command, OperationError, OperationId, Payload, Progress, SessionId,
+    Attempt, Command, OperationError, OperationId, Payload, Progress, Rejection, SessionId,
 };
 
 /// A report that is acknowledged once it is durable.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Report {
     /// Log lines.
     Log(Vec<String>),
@@ -21,6 +20,8 @@ pub enum Report {
     Complete {
         /// The result.
         result: Option<Payload>,
+        /// The result's contents, where they came in chunks; then `result` has none.
+        contents: Option<Box<Intake>>,
         /// What was noticed on the way.
         warnings: Vec<OperationError>,
         /// What went wrong.
@@ -113,6 +114,7 @@ impl WorkerSession {
         attempt: Attempt,
         report: Report,
     ) -> Result<(), ServiceError> {
+        let mut stored = None;
         let mut work = Apply {
             tenant: self.caller.tenant.clone(),
             id,
@@ -126,16 +128,15 @@ impl WorkerSession {
                 work.command = Command::AddLog { attempt };
                 work.lines = lines;
             }
-            Report::Complete { result, warnings, errors } => {
-                if let Some(result) = &result {
-                    self.service.check_payload("complete.result", result)?;
-                }
+            Report::Complete { result, contents, warnings, errors } => {
                 check_errors("complete.warnings", &warnings)?;
                 check_errors("complete.errors", &errors)?;
-                let (info, data): (_, Option<Bytes>) =
-                    result.map(|result| (result.info, result.data)).unzip();
-                work.result = data;
-                work.command = Command::Complete { attempt, result: info, warnings, errors };
+                let result = self.put_result_away(result, contents).await?;
+                let in_row = result.as_ref().filter(|result| result.info.object.is_none());
+                work.result = in_row.map(|result| result.data.clone());
+                let result = result.map(|result| result.info);
+                stored = result.clone();
+                work.command = Command::Complete { attempt, result, warnings, errors };
             }
             Report::Fail { error, is_final, retry_delay } => {
                 check_errors("fail.error", std::slice::from_ref(&error))?;
@@ -145,7 +146,50 @@ impl WorkerSession {
             Report::Release => {}
         }
         let applied = self.service.engine.apply(work).await;
+        if let Some(stored) = stored.filter(|_| is_decided(&applied)) {
+            let result = applied.as_ref().ok().and_then(|applied| applied.operation.result());
+            if result.is_none_or(|result| result.object != stored.object) {
+                self.service.discard(&stored).await;
+            }
+        }
         applied.map(drop).map_err(|error| named(error, id))
+    }
+
+    /// The result as it is to be kept: within the message, or come in chunks.
+    async fn put_result_away(
+        &self,
+        result: Option<Payload>,
+        contents: Option<Box<Intake>>,
+    ) -> Result<Option<Payload>, ServiceError> {
+        match (result, contents) {
+            (Some(result), None) => {
+                self.service.put_away("complete.result", result).await.map(Some)
+            }
+            (None, None) => Ok(None),
+            (given, Some(contents)) => {
+                let given = given.map(|given| given.info);
+                let content_type = given.as_ref().map_or("", |given| given.content_type.as_str());
+                let mut result = contents.finish(content_type).await?;
+                result.info.http = given.and_then(|given| given.http);
+                Ok(Some(result))
+            }
+        }
+    }
+
+    /// Refuses what is not an attempt of this session's.
+    pub(super) async fn check_lease(
+        &self,
+        id: OperationId,
+        attempt: Attempt,
+    ) -> Result<(), ServiceError> {
+        let operation = self.service.engine.get(&self.caller.tenant, id).await;
+        let operation = operation.map_err(|error| named(error, id))?;
+        let lease = operation.life.state.lease();
+        if operation.life.attempt == attempt && lease.is_some_and(|it| it.session == self.id()) {
+            return Ok(());
+        }
+        let stale = Rejection::StaleAttempt { reported: attempt.0 };
+        Err(named(EngineError::Rejected(stale), id))
     }
 }
 

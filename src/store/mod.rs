@@ -17,8 +17,8 @@ use bytes::Bytes;
 use crate::operation::filter::Filter;
 use crate::operation::log::LogBook;
 use crate::operation::{
-    Attempt, Event, IdempotencyKey, Kind, Operation, OperationId, Revision, SessionId, TenantId,
-    Timestamp, WorkerId,
+    Attempt, Event, IdempotencyKey, Kind, ObjectId, Operation, OperationId, Revision, SessionId,
+    TenantId, Timestamp, WorkerId,
 };
 
 pub mod codec;
@@ -42,6 +42,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// What is remembered of an operation that was removed; whether it is out of date is the caller's to see.
     async fn tombstone(&self, id: OperationId) -> Result<Option<Tombstone>, StoreError>;
+
+    /// Of each object, whether a payload of a stored operation is in it.
+    async fn known_objects(&self, ids: Vec<ObjectId>) -> Result<Vec<bool>, StoreError>;
 
     /// A page of a tenant's operations.
     async fn list(&self, query: ListQuery) -> Result<Vec<Operation>, StoreError>;
@@ -95,9 +98,9 @@ pub struct Write {
     /// The revision that it replaces; `None` for a new operation, whose id and idempotency key
     /// must be unknown (else [`StoreError::Conflict`]).
     pub expected: Option<Revision>,
-    /// The input's contents, for a new operation that has an input.
+    /// The input's contents, for a new operation that has an input which is in no object.
     pub input: Option<Bytes>,
-    /// The result's contents, for an operation that ends with a result.
+    /// The result's contents, for an operation that ends with a result which is in no object.
     pub result: Option<Bytes>,
 }
 

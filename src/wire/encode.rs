@@ -145,20 +145,23 @@ fn envelope(envelope: &HttpEnvelope, with_headers: bool) -> v1::HttpEnvelope {
     }
 }
 
-/// An input as exact bytes, for a worker: only an `Any` keeps its form.
+/// An input as exact bytes, for a worker: only an `Any` keeps its form. What an object holds is left out.
 pub fn exact_payload(payload: Payload) -> v1::Payload {
     use v1::payload::Content;
     let Payload { info, data } = payload;
     let http = info.http.as_deref().map(|http| envelope(http, true));
+    let omitted = info.object.is_some();
     let content = match info.form {
-        PayloadForm::Any => Content::Any(Any { type_url: info.type_url, value: data.into() }),
-        PayloadForm::Data | PayloadForm::Text | PayloadForm::Json => Content::Data(data),
+        // The type is told even so.
+        PayloadForm::Any => Some(Content::Any(Any { type_url: info.type_url, value: data.into() })),
+        _ if omitted => None,
+        PayloadForm::Data | PayloadForm::Text | PayloadForm::Json => Some(Content::Data(data)),
     };
     v1::Payload {
         content_type: info.content_type,
-        content: Some(content),
+        content,
         size_bytes: info.size_bytes.cast_signed(),
-        omitted: false,
+        omitted,
         http,
     }
 }

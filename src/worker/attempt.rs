@@ -15,6 +15,7 @@ use tokio::time::sleep;
 use tracing::Instrument as _;
 
 use super::context::{CancelCause, Cancellation, Context};
+use super::input::Inputs;
 use super::outcome::{Failure, Outcome};
 use super::progress::ProgressBoard;
 use crate::proto::v1;
@@ -23,8 +24,16 @@ use crate::proto::v1;
 const ABANDON_GRACE: Duration = Duration::from_secs(10);
 
 /// Runs one attempt.
-pub(super) type Handler =
+pub(super) type Run =
     Arc<dyn Fn(Context) -> BoxFuture<'static, Result<Outcome, Failure>> + Send + Sync>;
+
+/// How a kind is served.
+#[derive(Clone)]
+pub(super) struct Handler {
+    pub(super) run: Run,
+    /// It reads its input itself; to others it is read before.
+    pub(super) streams_input: bool,
+}
 
 /// Which attempt of which operation.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -93,6 +102,7 @@ impl Current {
 /// The attempts that this worker runs.
 pub(super) struct Attempts {
     handlers: HashMap<String, Handler>,
+    inputs: Inputs,
     current: HashMap<AttemptKey, Current>,
     tasks: JoinSet<()>,
     slots: Arc<Semaphore>,
@@ -104,12 +114,14 @@ pub(super) struct Attempts {
 impl Attempts {
     pub(super) fn new(
         handlers: HashMap<String, Handler>,
+        inputs: Inputs,
         concurrency: usize,
         board: Arc<ProgressBoard>,
         events: mpsc::Sender<AttemptEvent>,
     ) -> Self {
         Self {
             handlers,
+            inputs,
             current: HashMap::new(),
             tasks: JoinSet::new(),
             slots: Arc::new(Semaphore::new(concurrency)),
@@ -155,8 +167,10 @@ impl Attempts {
         );
         let (cancel, cancelled) = watch::channel(None);
         let (board, events) = (Arc::clone(&self.board), self.events.clone());
+        let mut assignment = assignment;
+        let input = self.inputs.of(&mut assignment);
         let context =
-            Context::new(key.clone(), assignment, cancelled.clone(), board, events.clone());
+            Context::new(key.clone(), assignment, input, cancelled.clone(), board, events.clone());
         self.current.insert(key.clone(), Current { cancel, sent_progress: None });
         let slots = Arc::clone(&self.slots);
         let task = async move {
@@ -239,7 +253,13 @@ async fn execute(
         },
     };
     // The call itself is within the future, so that its panic is caught as well.
-    let run = AssertUnwindSafe(async move { handler(context).await }).catch_unwind();
+    let run = async move {
+        if !handler.streams_input {
+            context.input().load().await?;
+        }
+        (handler.run)(context).await
+    };
+    let run = AssertUnwindSafe(run).catch_unwind();
     tokio::select! {
         result = run => {
             let result = result.unwrap_or_else(|panic| Err(panicked(&*panic)));

@@ -4,15 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
-use prost_types::Any;
 use tokio::sync::{mpsc, watch};
 
 use super::attempt::{AttemptEvent, AttemptKey, Happened};
+use super::input::Input;
 use super::outcome::cut;
 use super::progress::{Progress, ProgressBoard};
 use crate::proto::v1;
-use crate::proto::v1::payload::Content;
 
 /// Longest log line; the rest of a longer one is cut off.
 const MAX_LINE_BYTES: usize = 8 * 1024;
@@ -30,15 +28,6 @@ struct Inner {
     cancellation: watch::Receiver<Option<Cancellation>>,
     board: Arc<ProgressBoard>,
     events: mpsc::Sender<AttemptEvent>,
-}
-
-/// What to work on, as exact bytes.
-#[derive(Clone, Debug, Default)]
-pub struct Input {
-    content_type: String,
-    data: Bytes,
-    type_url: String,
-    http: Option<v1::HttpEnvelope>,
 }
 
 /// Why an attempt is to stop.
@@ -87,13 +76,13 @@ impl Context {
     pub(super) fn new(
         key: AttemptKey,
         assignment: v1::Assignment,
+        input: Input,
         cancellation: watch::Receiver<Option<Cancellation>>,
         board: Arc<ProgressBoard>,
         events: mpsc::Sender<AttemptEvent>,
     ) -> Self {
         let deadline = assignment.deadline_time.and_then(|at| SystemTime::try_from(at).ok());
         let operation = assignment.operation.unwrap_or_default();
-        let input = assignment.input.map(Input::from_payload).unwrap_or_default();
         Self(Arc::new(Inner { key, operation, input, deadline, cancellation, board, events }))
     }
 
@@ -192,66 +181,4 @@ impl Context {
     pub fn cancellation(&self) -> Option<Cancellation> {
         self.0.cancellation.borrow().clone()
     }
-}
-
-impl Input {
-    fn from_payload(payload: v1::Payload) -> Self {
-        let (data, type_url) = match payload.content {
-            Some(Content::Data(data)) => (data, String::new()),
-            Some(Content::Text(text)) => (text.into(), String::new()),
-            Some(Content::Any(any)) => (any.value.into(), any.type_url),
-            // The service sends JSON as bytes; this is for one that does not.
-            Some(Content::Json(value)) => (json_text(value).into(), String::new()),
-            None => (Bytes::new(), String::new()),
-        };
-        Self { content_type: payload.content_type, data, type_url, http: payload.http }
-    }
-
-    /// The media type; empty if there is no input.
-    pub fn content_type(&self) -> &str {
-        &self.content_type
-    }
-
-    /// The exact bytes.
-    pub fn bytes(&self) -> &Bytes {
-        &self.data
-    }
-
-    /// The HTTP request that the bytes are the body of, where the input is one.
-    pub fn http(&self) -> Option<&v1::HttpEnvelope> {
-        self.http.as_ref()
-    }
-
-    /// The bytes as UTF-8.
-    pub fn text(&self) -> Result<&str, std::str::Utf8Error> {
-        std::str::from_utf8(&self.data)
-    }
-
-    /// The bytes as JSON.
-    pub fn json<'a, T: serde::Deserialize<'a>>(&'a self) -> Result<T, serde_json::Error> {
-        serde_json::from_slice(&self.data)
-    }
-
-    /// The protobuf message with its type, where the input is one.
-    pub fn any(&self) -> Option<Any> {
-        let typed = !self.type_url.is_empty();
-        typed.then(|| Any { type_url: self.type_url.clone(), value: self.data.to_vec() })
-    }
-}
-
-fn json_text(value: prost_types::Value) -> String {
-    fn convert(value: prost_types::Value) -> serde_json::Value {
-        use prost_types::value::Kind;
-        match value.kind {
-            None | Some(Kind::NullValue(_)) => serde_json::Value::Null,
-            Some(Kind::NumberValue(number)) => number.into(),
-            Some(Kind::StringValue(text)) => text.into(),
-            Some(Kind::BoolValue(flag)) => flag.into(),
-            Some(Kind::ListValue(list)) => list.values.into_iter().map(convert).collect(),
-            Some(Kind::StructValue(object)) => {
-                object.fields.into_iter().map(|(key, value)| (key, convert(value))).collect()
-            }
-        }
-    }
-    convert(value).to_string()
 }

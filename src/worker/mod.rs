@@ -36,8 +36,9 @@ use futures_util::FutureExt as _;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use self::attempt::{Attempts, Handler};
+use self::attempt::{Attempts, Handler, Run};
 use self::drain::Drain;
+use self::input::Inputs;
 use self::progress::ProgressBoard;
 use self::report::Reports;
 use self::run::Runner;
@@ -48,21 +49,27 @@ mod attempt;
 pub mod command;
 mod context;
 mod drain;
+mod input;
 mod outcome;
 mod progress;
 mod report;
 mod run;
 mod session;
+mod spool;
 mod work;
 
-pub use self::context::{CancelCause, Cancellation, Context, Input};
+pub use self::context::{CancelCause, Cancellation, Context};
+pub use self::input::{Input, InputReader};
 pub use self::outcome::{Failure, Outcome, Problem};
 pub use self::progress::Progress;
+pub use self::spool::{Spool, Spooled};
 
 /// With what follows it, within the 10 s that service managers give a process to stop.
 const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
 /// Below the 4 MiB that gRPC servers take by default.
 const DEFAULT_MAX_REPORT_BYTES: usize = (4 << 20) - (64 << 10);
+/// What a handler may well hold in memory.
+const DEFAULT_MAX_INPUT_BYTES: u64 = 64 << 20;
 /// Most attempts at once that the service takes.
 const MAX_CONCURRENCY: usize = 10_000;
 /// Log lines and endings between handlers and the stream. Few: each line may have 8 KiB.
@@ -77,6 +84,7 @@ pub struct Worker {
     concurrency: usize,
     drain_timeout: Duration,
     max_report_bytes: usize,
+    max_input_bytes: u64,
 }
 
 /// Why a worker ended otherwise than by a clean stop.
@@ -104,6 +112,7 @@ impl Worker {
             concurrency: 1,
             drain_timeout: DEFAULT_DRAIN_TIMEOUT,
             max_report_bytes: DEFAULT_MAX_REPORT_BYTES,
+            max_input_bytes: DEFAULT_MAX_INPUT_BYTES,
         }
     }
 
@@ -119,8 +128,20 @@ impl Worker {
         F: Fn(Context) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Outcome, Failure>> + Send + 'static,
     {
-        let handler: Handler = Arc::new(move |context| handler(context).boxed());
-        self.handlers.insert(kind.into(), handler);
+        let run: Run = Arc::new(move |context| handler(context).boxed());
+        self.handlers.insert(kind.into(), Handler { run, streams_input: false });
+        self
+    }
+
+    /// The same for a handler that reads its input by [`Input::open`], of whatever size it is. To others large
+    /// inputs are read before they are called; see [`Worker::max_input_bytes`].
+    pub fn streaming_handler<F, Fut>(mut self, kind: impl Into<String>, handler: F) -> Self
+    where
+        F: Fn(Context) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Outcome, Failure>> + Send + 'static,
+    {
+        let run: Run = Arc::new(move |context| handler(context).boxed());
+        self.handlers.insert(kind.into(), Handler { run, streams_input: true });
         self
     }
 
@@ -137,8 +158,15 @@ impl Worker {
         self
     }
 
-    /// The largest report to send, by default a little below the 4 MiB of servers' default. An
-    /// outcome that is larger becomes a final failure, RESULT_TOO_LARGE.
+    /// The largest input that is read into memory for a handler, 64 MiB by default. A larger one is a final
+    /// failure, INPUT_TOO_LARGE.
+    pub fn max_input_bytes(mut self, max_input_bytes: u64) -> Self {
+        self.max_input_bytes = max_input_bytes;
+        self
+    }
+
+    /// The largest report to send, by default a little below the 4 MiB of servers' default. Results that do not
+    /// fit are sent in chunks before; what else is larger becomes a final failure, RESULT_TOO_LARGE.
     pub fn max_report_bytes(mut self, max_report_bytes: usize) -> Self {
         self.max_report_bytes = max_report_bytes;
         self
@@ -154,7 +182,9 @@ impl Worker {
         kinds.sort_unstable();
         let (events, happened) = mpsc::channel(EVENTS);
         let board = Arc::new(ProgressBoard::default());
-        let attempts = Attempts::new(self.handlers, self.concurrency, Arc::clone(&board), events);
+        let inputs = Inputs { client: self.client.clone(), max_bytes: self.max_input_bytes };
+        let attempts =
+            Attempts::new(self.handlers, inputs, self.concurrency, Arc::clone(&board), events);
         let reports = Reports::new(self.max_report_bytes);
         let drain = Drain::new(stop, self.drain_timeout);
         let runner = Runner {

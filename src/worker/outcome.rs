@@ -8,6 +8,7 @@ use bytes::Bytes;
 use prost_types::Any;
 use tonic::Code;
 
+use super::spool::{Contents, MEMORY_BYTES, Spooled};
 use crate::proto::v1;
 
 /// Longest code that the service takes.
@@ -21,6 +22,8 @@ const MAX_SOURCES: usize = 7;
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
     pub(super) result: Option<v1::Payload>,
+    /// The result's contents, where they are to be sent in chunks.
+    pub(super) contents: Option<Contents>,
     pub(super) warnings: Vec<v1::Error>,
     pub(super) errors: Vec<v1::Error>,
 }
@@ -51,6 +54,18 @@ impl Outcome {
         Self::payload("", v1::payload::Content::Any(message))
     }
 
+    /// With contents of any size and of some media type as the result.
+    pub fn spooled(content_type: &str, contents: Spooled) -> Self {
+        match contents.0 {
+            Contents::Memory(data) => Self::bytes(content_type, data),
+            file @ Contents::File(..) => {
+                let content_type = content_type.to_owned();
+                let result = v1::Payload { content_type, ..v1::Payload::default() };
+                Self { result: Some(result), contents: Some(file), ..Self::default() }
+            }
+        }
+    }
+
     /// With an HTTP response as the result, which `GET …/result` answers with, whatever its status: it succeeds
     /// also where the response tells of a failure. Values are bytes, each a character (ISO 8859-1). What frames
     /// a message (`Content-Length` and the like) is left out of `headers`; an empty `content_type` is
@@ -61,6 +76,15 @@ impl Outcome {
         content_type: &str,
         body: impl Into<Bytes>,
     ) -> Self {
+        Self::bytes(content_type, body).as_http_response(status, headers)
+    }
+
+    /// The same as the body of an HTTP response; see [`Outcome::http_response`].
+    pub fn as_http_response<N: Into<String>, V: AsRef<[u8]>>(
+        mut self,
+        status: u16,
+        headers: impl IntoIterator<Item = (N, V)>,
+    ) -> Self {
         const FRAMING: [&str; 4] =
             ["content-type", "content-length", "transfer-encoding", "connection"];
         let headers = headers.into_iter().map(|(name, value)| v1::HttpHeader {
@@ -68,12 +92,37 @@ impl Outcome {
             value: value.as_ref().iter().copied().map(char::from).collect(),
         });
         let headers = headers.filter(|header| !FRAMING.contains(&header.name.as_str())).collect();
-        let mut outcome = Self::bytes(content_type, body);
-        if let Some(result) = &mut outcome.result {
-            let status = i32::from(status);
-            result.http = Some(v1::HttpEnvelope { status, headers, ..Default::default() });
+        let status = i32::from(status);
+        let envelope = v1::HttpEnvelope { status, headers, ..Default::default() };
+        self.result.get_or_insert_default().http = Some(envelope);
+        self
+    }
+
+    /// Has contents that are too large for a report of `most` bytes sent in chunks before it. A protobuf
+    /// message keeps its type only within the report.
+    pub(super) fn split(&mut self, most: usize) {
+        use v1::payload::Content;
+        let Some(result) = &mut self.result else { return };
+        let (size, content_type) = match &result.content {
+            Some(Content::Data(data)) => (data.len(), "application/octet-stream"),
+            Some(Content::Text(text)) => (text.len(), "text/plain; charset=utf-8"),
+            _ => return,
+        };
+        if size <= most.min(MEMORY_BYTES) {
+            return;
         }
-        outcome
+        let data = match result.content.take() {
+            Some(Content::Data(data)) => data,
+            Some(Content::Text(text)) => text.into(),
+            other => {
+                result.content = other;
+                return;
+            }
+        };
+        if result.content_type.is_empty() {
+            content_type.clone_into(&mut result.content_type);
+        }
+        self.contents = Some(Contents::Memory(data));
     }
 
     /// The same with a warning.

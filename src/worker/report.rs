@@ -10,11 +10,16 @@ use tonic::Code;
 
 use super::attempt::AttemptKey;
 use super::outcome::{Failure, Outcome};
+use super::spool::Contents;
 use crate::proto::v1;
 use crate::proto::v1::work_request::Message;
 
 /// How long to wait before a report that the server could not take is sent again.
 const RESEND_DELAY: Duration = Duration::from_millis(500);
+/// Bytes of contents in one message.
+const CHUNK_BYTES: usize = 256 << 10;
+/// Room for what stands around a result, within a report.
+const REPORT_SLACK: usize = 4 << 10;
 /// What a log line costs beyond its text, so that empty lines are bounded as well.
 const LINE_COST: usize = 32;
 /// Most log lines on their way, in bytes; past it handlers that log wait.
@@ -29,11 +34,21 @@ pub(super) enum Report {
     /// Lines for the history.
     Log(Vec<String>),
     /// It succeeded.
-    Complete(Outcome),
+    Complete(Box<Outcome>),
     /// It failed.
     Fail(Failure),
     /// It is given back.
     Release,
+}
+
+impl Report {
+    /// What is to be sent in chunks before it.
+    fn contents(&self) -> Option<&Contents> {
+        match self {
+            Self::Complete(outcome) => outcome.contents.as_ref(),
+            Self::Log(_) | Self::Fail(_) | Self::Release => None,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -42,6 +57,13 @@ struct Pending {
     report: Report,
     /// Stands for a report that was refused or too large: if this is refused too, so be it.
     stand_in: bool,
+}
+
+/// How much of a report's contents has been sent.
+#[derive(Clone, Copy, Debug)]
+struct Sending {
+    id: i64,
+    offset: u64,
 }
 
 /// The lines of one attempt that wait to be reported together.
@@ -58,6 +80,10 @@ pub(super) struct Reports {
     max_bytes: usize,
     unacked: BTreeMap<i64, Pending>,
     unsent: VecDeque<i64>,
+    /// The report whose contents are being sent.
+    sending: Option<Sending>,
+    /// Reports without chunks and chunks go by turns.
+    chunk_was_last: bool,
     later: BTreeSet<(Instant, i64)>,
     batches: BTreeMap<AttemptKey, Batch>,
     log_bytes: usize,
@@ -71,6 +97,8 @@ impl Reports {
             max_bytes,
             unacked: BTreeMap::new(),
             unsent: VecDeque::new(),
+            sending: None,
+            chunk_was_last: false,
             later: BTreeSet::new(),
             batches: BTreeMap::new(),
             log_bytes: 0,
@@ -118,24 +146,77 @@ impl Reports {
         self.add(key, report, false);
     }
 
-    /// The next report to send.
-    pub(super) fn next(&mut self) -> Option<Message> {
-        while let Some(id) = self.unsent.pop_front() {
-            if let Some(pending) = self.unacked.get(&id) {
+    /// The next report to send, or the next chunk of one's contents.
+    pub(super) async fn next(&mut self) -> Option<Message> {
+        self.chunk_was_last = !self.chunk_was_last;
+        if !self.chunk_was_last
+            && let Some(message) = self.next_report()
+        {
+            return Some(message);
+        }
+        match self.next_chunk().await {
+            Some(message) => Some(message),
+            None => self.next_report(),
+        }
+    }
+
+    /// The next report, but for those whose contents have to be sent first. Of these one is begun with.
+    fn next_report(&mut self) -> Option<Message> {
+        for _ in 0..self.unsent.len() {
+            let id = self.unsent.pop_front()?;
+            let Some(pending) = self.unacked.get(&id) else { continue };
+            if pending.report.contents().is_none() {
                 return Some(message(id, pending));
+            }
+            match self.sending {
+                None => self.sending = Some(Sending { id, offset: 0 }),
+                Some(_) => self.unsent.push_back(id),
             }
         }
         None
     }
 
-    /// Whether there is a report to send.
+    /// The next chunk of the contents that are being sent; behind the last one the report itself.
+    async fn next_chunk(&mut self) -> Option<Message> {
+        loop {
+            let Sending { id, offset } = self.sending?;
+            let Some(pending) = self.unacked.get(&id) else {
+                self.sending = None;
+                continue;
+            };
+            let contents = pending.report.contents().filter(|all| offset < all.size_bytes());
+            let Some(contents) = contents.cloned() else {
+                self.sending = None;
+                return Some(message(id, pending));
+            };
+            let attempt = Some(v1::AttemptRef::from(&pending.key));
+            match contents.piece(offset, CHUNK_BYTES).await {
+                Ok(data) => {
+                    self.sending = Some(Sending { id, offset: offset + data.len() as u64 });
+                    let offset_bytes = offset.cast_signed();
+                    let chunk = v1::ResultChunk { attempt, offset_bytes, data };
+                    return Some(Message::ResultChunk(chunk));
+                }
+                Err(error) => {
+                    self.sending = None;
+                    let why = format!("the result's temporary file cannot be read: {error}");
+                    if let Some(pending) = self.take(id) {
+                        self.stand_in(&pending, "RESULT_LOST", &why);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether there is something to send.
     pub(super) fn has_unsent(&self) -> bool {
-        !self.unsent.is_empty()
+        !self.unsent.is_empty() || self.sending.is_some()
     }
 
     /// On a new stream everything that was not acknowledged is sent again.
     pub(super) fn resend_all(&mut self) {
         self.later.clear();
+        self.sending = None;
         self.unsent = self.unacked.keys().copied().collect();
     }
 
@@ -200,8 +281,11 @@ impl Reports {
         }
     }
 
-    fn add(&mut self, key: AttemptKey, report: Report, stand_in: bool) {
+    fn add(&mut self, key: AttemptKey, mut report: Report, stand_in: bool) {
         self.last_id += 1;
+        if let Report::Complete(outcome) = &mut report {
+            outcome.split(self.max_bytes.saturating_sub(REPORT_SLACK));
+        }
         let pending = Pending { key, report, stand_in };
         let bounded = stand_in || matches!(pending.report, Report::Log(_));
         let size = if bounded { 0 } else { encoded_len(message(self.last_id, &pending)) };
@@ -249,8 +333,17 @@ fn message(report_id: i64, pending: &Pending) -> Message {
     let attempt = Some(v1::AttemptRef::from(&pending.key));
     match pending.report.clone() {
         Report::Log(lines) => Message::Log(v1::ReportLog { attempt, report_id, lines }),
-        Report::Complete(Outcome { result, warnings, errors }) => {
-            Message::Complete(v1::Complete { attempt, report_id, result, warnings, errors })
+        Report::Complete(outcome) => {
+            let Outcome { result, contents, warnings, errors } = *outcome;
+            let chunked_bytes = contents.map_or(0, |it| it.size_bytes().cast_signed());
+            Message::Complete(v1::Complete {
+                attempt,
+                report_id,
+                result,
+                warnings,
+                errors,
+                chunked_bytes,
+            })
         }
         Report::Fail(Failure { error, permanent, retry_delay, .. }) => Message::Fail(v1::Fail {
             attempt,

@@ -103,7 +103,7 @@ impl Link {
                         drain_sent = true;
                         Some(Up::Drain(v1::WorkerDrain {}))
                     } else {
-                        work.next_message()
+                        work.next_message().await
                     };
                     if message.is_some() {
                         permit.send(v1::WorkRequest { message });

@@ -154,7 +154,7 @@ impl Work {
     }
 
     /// The next message to send. Progress goes first: behind its attempt's end it would be stale.
-    pub(super) fn next_message(&mut self) -> Option<Message> {
+    pub(super) async fn next_message(&mut self) -> Option<Message> {
         if let Some((key, progress)) = self.progress.pop_first() {
             let attempt = Some(v1::AttemptRef::from(&key));
             return Some(Message::Progress(v1::ReportProgress {
@@ -162,7 +162,7 @@ impl Work {
                 progress: Some(progress),
             }));
         }
-        self.reports.next()
+        self.reports.next().await
     }
 
     /// When [`Self::on_time`] is to be called next.
@@ -216,7 +216,7 @@ impl Work {
         }
         let cause = self.attempts.remove(&key).and_then(|current| current.cancel_cause());
         let report = match ending {
-            Ending::Returned(Ok(outcome)) => Report::Complete(*outcome),
+            Ending::Returned(Ok(outcome)) => Report::Complete(outcome),
             // It failed because this worker stops: nobody's fault, and no attempt used up.
             Ending::Returned(Err(failure))
                 if cause == Some(CancelCause::WorkerStopping) && !failure.stands =>

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use longrun::client::Client;
 use longrun::operation::log::LogBook;
-use longrun::operation::{Operation, OperationId, Timestamp};
+use longrun::operation::{ObjectId, Operation, OperationId, Timestamp};
 use longrun::proto::v1::SubmitRequest;
 use longrun::store::sqlite::{SqliteOptions, SqliteStore};
 use longrun::store::{
@@ -128,6 +128,10 @@ impl Store for BrokenStore {
         role: PayloadRole,
     ) -> Result<Option<Bytes>, StoreError> {
         self.honest.payload(id, role).await
+    }
+
+    async fn known_objects(&self, ids: Vec<ObjectId>) -> Result<Vec<bool>, StoreError> {
+        self.honest.known_objects(ids).await
     }
 
     async fn list(&self, query: ListQuery) -> Result<Vec<Operation>, StoreError> {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use longrun::engine::{Engine, EngineConfig, SystemClock};
+use longrun::objects::Objects;
 use longrun::service::{Limits, Service};
 use longrun::store::Store;
 use tokio::net::TcpListener;
@@ -103,7 +104,9 @@ async fn serve(store: Arc<dyn Store>, port: u16) -> anyhow::Result<()> {
     let (engine, task) = Engine::open(store, Arc::new(SystemClock), config).await?;
     let never = CancellationToken::new();
     let limits = Limits { lease_duration: LEASE_DURATION, ..Limits::default() };
-    let service = Service::new(engine, limits, never.clone());
+    // Nothing there is large.
+    let objects = Objects::in_directory(&std::env::temp_dir())?;
+    let service = Service::new(engine, objects, limits, never.clone());
     let (routes, _) = longrun::grpc::routes(service).await?;
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     let server = tonic::transport::Server::builder().tcp_nodelay(true).add_routes(routes);

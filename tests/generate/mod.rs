@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use longrun::operation::state::{CancelRequest, Idempotency, Report};
 use longrun::operation::{
-    Attempt, ErrorSource, HttpEnvelope, HttpHeader, IdempotencyKey, Kind, Lease, Life, Operation,
-    OperationError, OperationId, Outcome, PayloadForm, PayloadInfo, Progress, RetryPolicy,
-    Revision, SessionId, Settings, State, Submission, TenantId, Timestamp, WorkerId,
+    Attempt, ErrorSource, HttpEnvelope, HttpHeader, IdempotencyKey, Kind, Lease, Life, ObjectId,
+    Operation, OperationError, OperationId, Outcome, PayloadForm, PayloadInfo, Progress,
+    RetryPolicy, Revision, SessionId, Settings, State, StoredObject, Submission, TenantId,
+    Timestamp, WorkerId,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -61,13 +62,17 @@ fn payload() -> impl Strategy<Value = PayloadInfo> {
         Just("application/protobuf"),
         Just("image/png")
     ];
-    (form, content_type, "[a-z/]{0,8}", any::<u64>(), option::of(envelope())).prop_map(
-        |(form, content_type, type_url, size_bytes, http)| PayloadInfo {
+    let object = any::<([u8; 16], [u8; 32])>()
+        .prop_map(|(id, sha256)| StoredObject { id: ObjectId::from_bytes(id), sha256 });
+    let size = any::<u64>();
+    (form, content_type, "[a-z/]{0,8}", size, option::of(envelope()), option::of(object)).prop_map(
+        |(form, content_type, type_url, size_bytes, http, object)| PayloadInfo {
             content_type: content_type.to_owned(),
             form,
             type_url,
             size_bytes,
             http: http.map(Arc::new),
+            object,
         },
     )
 }

@@ -197,7 +197,8 @@ async fn the_status_document_is_always_there() {
     let (id, attempt, _) = worker.next().await;
     assert_eq!(server.get(&url).await.json()["status"], "Running");
     let errors = vec![failure("Half")];
-    let report = Report::Complete { result: Some(csv()), warnings: Vec::new(), errors };
+    let report =
+        Report::Complete { result: Some(csv()), contents: None, warnings: Vec::new(), errors };
     worker.session.report(id, attempt, report).await.expect("an acknowledgement");
     let status = server.get(&url).await.expect(200).json();
     assert_eq!(status["status"], "Succeeded");

@@ -29,7 +29,10 @@ impl Running {
     async fn start(directory: &TempDir) -> Self {
         let listen =
             Listen { addr: "127.0.0.1:0".parse().expect("an address"), ..Listen::default() };
-        let store = Store { url: StoreUrl::Sqlite(directory.path().join("longrun.db")) };
+        let store = Store {
+            url: StoreUrl::Sqlite(directory.path().join("longrun.db")),
+            ..Store::default()
+        };
         let config = ServeConfig { listen, store, ..ServeConfig::default() };
         let server = Server::bind(config).await.expect("a server");
         let (addr, stop) = (server.local_addr(), CancellationToken::new());

@@ -67,7 +67,12 @@ async fn an_operation_is_followed_to_its_end() {
         worker.session.renew().await.expect("a reception");
     }
 
-    let done = Report::Complete { result: Some(csv()), warnings: Vec::new(), errors: Vec::new() };
+    let done = Report::Complete {
+        result: Some(csv()),
+        contents: None,
+        warnings: Vec::new(),
+        errors: Vec::new(),
+    };
     worker.session.report(id, attempt, done).await.expect("an acknowledgement");
     let finished = events.event("transition").await;
     assert_eq!(finished.id.as_deref(), Some("3"));

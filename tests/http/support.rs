@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
 use longrun::engine::{Engine, EngineConfig, ManualClock, ToWorker, WorkerHello};
 use longrun::http::{HttpOptions, router};
+use longrun::objects::Objects;
 use longrun::operation::{
     Attempt, ErrorSource, Kind, OperationError, OperationId, Payload, PayloadForm, TenantId,
     Timestamp, WorkerId,
@@ -86,8 +87,9 @@ impl Server {
         let engine = Engine::open(Arc::clone(&store), clock.clone(), EngineConfig::default());
         let (engine, task) = engine.await.expect("an engine");
         tokio::spawn(task.run(CancellationToken::new()));
+        let objects = Objects::in_directory(&directory.path().join("objects")).expect("objects");
         let limits = Limits { max_payload_bytes: 1_000, ..Limits::default() };
-        let service = Service::new(engine, limits, CancellationToken::new());
+        let service = Service::new(engine, objects, limits, CancellationToken::new());
         let cors_origins = origins.iter().map(|origin| (*origin).to_owned()).collect();
         let options = HttpOptions { cors_origins, ..HttpOptions::default() };
         let router = router(service.clone(), options);
@@ -169,7 +171,13 @@ impl Worker {
     }
 
     pub(crate) async fn complete(&mut self, result: Option<Payload>) {
-        self.report(Report::Complete { result, warnings: Vec::new(), errors: Vec::new() }).await;
+        self.report(Report::Complete {
+            result,
+            contents: None,
+            warnings: Vec::new(),
+            errors: Vec::new(),
+        })
+        .await;
     }
 }
 

@@ -12,6 +12,7 @@ mod dispatch;
 mod events;
 mod get;
 mod idempotency;
+mod large;
 mod list;
 mod outstanding;
 mod read_result;

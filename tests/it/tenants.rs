@@ -63,7 +63,8 @@ async fn another_tenants_operation_is_not_found_in_any_use_case() {
         panic!("expected an assignment")
     };
     let (id, attempt) = (operation.id(), operation.life.attempt);
-    let report = Report::Complete { result: None, warnings: Vec::new(), errors: Vec::new() };
+    let report =
+        Report::Complete { result: None, contents: None, warnings: Vec::new(), errors: Vec::new() };
     soon(session.report(id, attempt, report)).await.unwrap();
     soon(session.drain()).await.unwrap();
     let queued = submit(&server, &ours).await;
@@ -154,7 +155,12 @@ async fn workers_get_and_report_their_own_tenants_work_only() {
     };
     assert_eq!(operation.id(), name.id);
     let attempt = operation.life.attempt;
-    let complete = || Report::Complete { result: None, warnings: Vec::new(), errors: Vec::new() };
+    let complete = || Report::Complete {
+        result: None,
+        contents: None,
+        warnings: Vec::new(),
+        errors: Vec::new(),
+    };
     not_found(soon(their_session.report(name.id, attempt, complete())).await);
     let own = submit(&server, &theirs).await;
     let Some(ToWorker::Assignment { operation, .. }) = soon(their_work.recv()).await else {

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use longrun::operation::log::LogBook;
-use longrun::operation::{Attempt, Command, Operation, Revision, TenantId, Timestamp};
+use longrun::operation::{
+    Attempt, Command, ObjectId, Operation, Payload, Revision, StoredObject, TenantId, Timestamp,
+};
 use longrun::store::{
     HistoryPosition, HistoryQuery, LogAppend, Lookup, PayloadRole, Place, Store, StoreError,
     Unfinished,
@@ -105,6 +107,25 @@ pub async fn payloads_small_and_large_come_back(store: &dyn Store) {
     stored(store, submission(9)).await;
     assert_eq!(store.payload(id(9), PayloadRole::Input).await.unwrap(), None);
     assert_eq!(store.payload(id(10), PayloadRole::Input).await.unwrap(), None);
+}
+
+pub async fn objects_are_known_while_their_operation_is_there(store: &dyn Store) {
+    let object = |n| StoredObject { id: ObjectId::from_bytes([n; 16]), sha256: [n; 32] };
+    let known = async || store.known_objects([1, 2, 3].map(|n| object(n).id).to_vec()).await;
+    let mut submission = submission(1);
+    submission.input = Some(Payload::in_object("image/png", object(1), 9_000_000).info);
+    let queued = stored(store, submission).await;
+    assert_eq!(known().await.unwrap(), [true, false, false]);
+    let running = changed(store, &queued, &acquire(1)).await;
+    let Command::Complete { attempt, warnings, errors, .. } = complete(&running) else { panic!() };
+    let result = Some(Payload::in_object("", object(2), 8_000_000).info);
+    let end = Command::Complete { attempt, result, warnings, errors };
+    let done = changed(store, &running, &end).await;
+    assert_eq!(known().await.unwrap(), [true, true, false]);
+    assert_eq!(load(store, id(1)).await, Some(done.clone()));
+    assert_eq!(store.payload(id(1), PayloadRole::Result).await.unwrap(), None);
+    store.commit(removing(&done)).await.unwrap();
+    assert_eq!(known().await.unwrap(), [false; 3]);
 }
 
 pub async fn a_removal_leaves_nothing_and_frees_the_key(store: &dyn Store) {

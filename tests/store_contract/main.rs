@@ -40,6 +40,7 @@ macro_rules! stores {
             tombstones::a_removal_may_leave_a_tombstone,
             tombstones::tombstones_go_when_their_time_has_come,
             tombstones::no_more_are_kept_than_are_to_be,
+            commits::objects_are_known_while_their_operation_is_there,
             commits::wake_times_come_earliest_first,
             commits::what_is_unfinished_is_told_in_pages,
             commits::a_closed_store_refuses_and_closing_twice_is_fine,

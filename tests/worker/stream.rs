@@ -298,7 +298,8 @@ async fn refused_reports_do_not_leave_the_operation_running() {
     let mut fake = Fake::start().await;
     let worker = fake.worker().max_report_bytes(10_000).handler("test", async |context| {
         let size = context.input().text()?.parse()?;
-        Ok(Outcome::text("x".repeat(size)))
+        let value = "x".repeat(size).into();
+        Ok(Outcome::any(prost_types::Any { type_url: "type/x".to_owned(), value }))
     });
     let _worker = Running::start(worker);
     let mut stream = fake.session("s1").await;
@@ -326,6 +327,49 @@ async fn refused_reports_do_not_leave_the_operation_running() {
     let fail = stream.failure().await;
     assert_eq!(fail.attempt, attempt("operations/4"));
     assert_eq!(fail.error.unwrap().code, "RESULT_TOO_LARGE");
+}
+
+#[tokio::test]
+async fn a_result_that_is_too_large_for_a_report_is_sent_in_chunks_as_often_as_it_takes() {
+    let mut fake = Fake::start().await;
+    let worker = fake.worker().max_report_bytes(10_000).handler("test", async |context| {
+        let size: usize = context.input().text()?.parse()?;
+        Ok(Outcome::text("x".repeat(size)))
+    });
+    let _worker = Running::start(worker);
+    let mut stream = fake.session("s1").await;
+    stream.assign("operations/1", "600000").await;
+    let chunked = async |stream: &mut crate::fake::Stream| {
+        let mut size = 0;
+        loop {
+            match stream.next().await {
+                Up::ResultChunk(chunk) => {
+                    assert_eq!(chunk.attempt, attempt("operations/1"));
+                    assert_eq!(chunk.offset_bytes, size);
+                    assert!(chunk.data.len() <= 256 << 10 && chunk.data.iter().all(|b| *b == b'x'));
+                    size += chunk.data.len() as i64;
+                }
+                Up::Complete(complete) => {
+                    assert_eq!((complete.chunked_bytes, size), (600_000, 600_000));
+                    let result = complete.result.unwrap();
+                    assert_eq!(result.content, None);
+                    assert_eq!(result.content_type, "text/plain; charset=utf-8");
+                    return complete.report_id;
+                }
+                other => panic!("neither a chunk nor a complete: {other:?}"),
+            }
+        }
+    };
+    let report = chunked(&mut stream).await;
+    stream.refuse(report, Code::Unavailable).await;
+    assert_eq!(chunked(&mut stream).await, report);
+    // Not acknowledged when the stream breaks: all of it again on the next one.
+    drop(stream);
+    let (mut stream, hello) = fake.accept().await;
+    assert_eq!(hello.running.len(), 1);
+    stream.started("s1", true, Duration::from_secs(600)).await;
+    assert_eq!(chunked(&mut stream).await, report);
+    stream.ack(report).await;
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ const CONCURRENCY: u16 = 4;
 /// The server's share of stopping; handlers that still run are stopped at once.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 /// What the handler gives back stays far below.
-const MAX_RESULT_BYTES: usize = 1 << 20;
+const MAX_RESULT_BYTES: u64 = 1 << 20;
 
 /// What the demo plays on.
 #[derive(Debug)]

@@ -4,13 +4,14 @@ use axum::body::Body;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderMap};
 
-use super::super::call::{Call, read};
+use super::super::body::take_in;
+use super::super::call::Call;
 use super::super::documents::{self, Answer, preferences_applied};
 use super::super::result;
 use super::super::submit::{applied_wait, operation_location};
 use super::Relayed;
 use crate::operation::{
-    HttpEnvelope, HttpHeader, InvalidEnvelope, Kind, NewOperation, Payload, Settings, TenantId,
+    HttpEnvelope, HttpHeader, InvalidEnvelope, Kind, NewOperation, Settings, TenantId,
 };
 use crate::relay::is_idempotent;
 use crate::service::{OperationName, Reason, ServiceError, View};
@@ -26,12 +27,10 @@ pub(super) async fn submit(
     body: Body,
 ) -> Answer {
     let mount = &relayed.mounted.mount;
-    let limit = call.service().limits().max_payload_bytes;
     let key = decode::idempotency_key("Idempotency-Key", &call.idempotency_key("")?)?;
-    let content_type = call.content_type()?.to_owned();
     let envelope = envelope(&call, relayed, headers)?;
-    let body =
-        read(call.service(), body, mount.max_body.map_or(limit, |most| most.min(limit))).await?;
+    let limit = mount.max_body.unwrap_or(usize::MAX);
+    let input = take_in(call.service(), body, limit, call.content_type()?).await?;
     let kind = Kind::parse(&mount.kind())
         .map_err(|error| ServiceError::new(Reason::Internal, error.to_string()))?;
     let new = NewOperation {
@@ -49,7 +48,7 @@ pub(super) async fn submit(
         start_at: None,
         idempotency_key: key,
         retry_of: None,
-        input: Some(Payload::sniffed(&content_type, body).within(envelope)),
+        input: Some(input.within(envelope)),
     };
     let submitted = call.service().submit(&call.caller, new).await?;
     answer(&call, mount.answer, submitted.document).await

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::Damage;
 use crate::operation::{
-    ErrorSource, HttpEnvelope, HttpHeader, OperationError, PayloadForm, PayloadInfo, Timestamp,
+    ErrorSource, HttpEnvelope, HttpHeader, ObjectId, OperationError, PayloadForm, PayloadInfo,
+    StoredObject, Timestamp,
 };
 
 /// A payload without its contents.
@@ -24,6 +25,17 @@ pub(super) struct PayloadMessage {
     type_url: String,
     #[prost(message, optional, tag = "5")]
     http: Option<HttpMessage>,
+    #[prost(message, optional, tag = "6")]
+    object: Option<ObjectMessage>,
+}
+
+/// The object that holds a payload's contents.
+#[derive(Clone, PartialEq, prost::Message)]
+struct ObjectMessage {
+    #[prost(bytes = "vec", tag = "1")]
+    id: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    sha256: Vec<u8>,
 }
 
 /// The request or the response around a payload.
@@ -125,6 +137,7 @@ impl PayloadMessage {
             content_type: (!is_usual).then(|| info.content_type.clone()),
             type_url: info.type_url.clone(),
             http: info.http.as_deref().map(HttpMessage::encode),
+            object: info.object.as_ref().map(ObjectMessage::encode),
         }
     }
 
@@ -139,7 +152,21 @@ impl PayloadMessage {
         let content_type = self.content_type.unwrap_or_else(|| usual_content_type(form).to_owned());
         let http = self.http.map(HttpMessage::decode).transpose()?.map(Arc::new);
         let (type_url, size_bytes) = (self.type_url, self.size_bytes);
-        Ok(PayloadInfo { content_type, form, type_url, size_bytes, http })
+        let object = self.object.map(ObjectMessage::decode).transpose()?;
+        Ok(PayloadInfo { content_type, form, type_url, size_bytes, http, object })
+    }
+}
+
+impl ObjectMessage {
+    fn encode(object: &StoredObject) -> Self {
+        Self { id: object.id.as_bytes().to_vec(), sha256: object.sha256.to_vec() }
+    }
+
+    fn decode(self) -> Result<StoredObject, Damage> {
+        match (self.id.try_into(), self.sha256.try_into()) {
+            (Ok(id), Ok(sha256)) => Ok(StoredObject { id: ObjectId::from_bytes(id), sha256 }),
+            _ => Err(Damage("an object's id or digest has another length".to_owned())),
+        }
     }
 }
 

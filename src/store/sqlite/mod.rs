@@ -23,10 +23,11 @@ use super::{
     StoreError, Tombstone, Unfinished,
 };
 use crate::operation::log::LogBook;
-use crate::operation::{Operation, OperationId, Timestamp};
+use crate::operation::{ObjectId, Operation, OperationId, Timestamp};
 
 mod filter_sql;
 mod list;
+mod objects;
 mod open;
 mod read;
 mod schema;
@@ -88,6 +89,10 @@ impl Store for SqliteStore {
 
     async fn tombstone(&self, id: OperationId) -> Result<Option<Tombstone>, StoreError> {
         self.threads.look_up(move |connection| tombstones::tombstone(connection, id)).await
+    }
+
+    async fn known_objects(&self, ids: Vec<ObjectId>) -> Result<Vec<bool>, StoreError> {
+        self.threads.look_up(move |connection| objects::known(connection, &ids)).await
     }
 
     async fn list(&self, query: ListQuery) -> Result<Vec<Operation>, StoreError> {

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, ffi, params};
 
 use super::super::{Batch, LogAppend, PayloadRole, Removal, StoreError, Write, codec};
-use super::{schema, store_error, tombstones};
+use super::{objects, schema, store_error, tombstones};
 use crate::operation::{Event, Operation, OperationId, State, Timestamp};
 
 /// Payloads up to this size are in the operation's own row; larger ones would be copied by every
@@ -47,6 +47,7 @@ fn apply(transaction: &Transaction<'_>, batch: &Batch) -> Result<(), StoreError>
             Some(_) => update(transaction, write)?,
         }
         put_payloads(transaction, write).map_err(store_error)?;
+        objects::put(transaction, write).map_err(store_error)?;
     }
     for (id, event) in &batch.events {
         insert_event(transaction, *id, event)?;
@@ -242,6 +243,7 @@ fn remove(transaction: &Transaction<'_>, removal: &Removal) -> Result<(), StoreE
         "DELETE FROM events WHERE id = ?1",
         "DELETE FROM log_lines WHERE id = ?1",
         "DELETE FROM payloads WHERE id = ?1",
+        "DELETE FROM objects WHERE operation = ?1",
     ] {
         transaction
             .prepare_cached(statement)

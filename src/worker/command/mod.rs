@@ -24,7 +24,7 @@ mod progress_line;
 pub use self::progress_line::ProgressLine;
 
 /// What the service takes as a result by default.
-const DEFAULT_MAX_RESULT_BYTES: usize = 1 << 20;
+const DEFAULT_MAX_RESULT_BYTES: u64 = 5 << 30;
 /// Between SIGTERM and SIGKILL where no grace period is given.
 const DEFAULT_STOP_GRACE: Duration = Duration::from_secs(5);
 
@@ -33,7 +33,7 @@ const DEFAULT_STOP_GRACE: Duration = Duration::from_secs(5);
 pub struct Command {
     program: OsString,
     args: Vec<OsString>,
-    max_result_bytes: usize,
+    max_result_bytes: u64,
     stop_grace: Duration,
 }
 
@@ -56,9 +56,9 @@ impl Command {
         Self::new("/bin/sh", [OsStr::new("-c"), line.as_ref()])
     }
 
-    /// The same with another limit for results, 1 MiB by default. What is larger is a final
+    /// The same with another limit for results, 5 GiB by default. What is larger is a final
     /// failure, RESULT_TOO_LARGE.
-    pub fn with_max_result_bytes(mut self, max_result_bytes: usize) -> Self {
+    pub fn with_max_result_bytes(mut self, max_result_bytes: u64) -> Self {
         self.max_result_bytes = max_result_bytes;
         self
     }
@@ -79,7 +79,7 @@ impl Command {
 impl Worker {
     /// Serves a kind by running a command for each attempt.
     pub fn command(self, kind: impl Into<String>, command: Command) -> Self {
-        self.handler(kind, move |context| {
+        self.streaming_handler(kind, move |context| {
             let command = command.clone();
             async move { command.run(context).await }
         })

@@ -3,9 +3,9 @@
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 
-use bytes::Bytes;
 use serde::de::IgnoredAny;
 
+use crate::worker::spool::{Contents, Spooled};
 use crate::worker::{Failure, Outcome};
 
 /// EX_TEMPFAIL of sysexits.h: try again later.
@@ -40,19 +40,22 @@ impl Tail {
 
 /// The outcome of a command that succeeded. The bytes are kept exactly; nothing written is no
 /// result, unless a media type was named for it.
-pub(super) fn outcome(data: Vec<u8>, content_type: Option<String>) -> Outcome {
-    if let Some(content_type) = content_type {
-        return Outcome::bytes(&content_type, data);
-    }
+/// What is too large for memory is not looked at: without a name it is just bytes.
+pub(super) fn outcome(contents: Spooled, content_type: Option<String>) -> Outcome {
+    let data = match (contents.0, content_type) {
+        (contents, Some(named)) => return Outcome::spooled(&named, Spooled(contents)),
+        (Contents::Memory(data), None) => data,
+        (large, None) => return Outcome::spooled("application/octet-stream", Spooled(large)),
+    };
     if data.is_empty() {
         return Outcome::empty();
     }
     if is_json(&data) {
         return Outcome::bytes("application/json", data);
     }
-    match String::from_utf8(data) {
+    match std::str::from_utf8(&data) {
         Ok(text) => Outcome::text(text),
-        Err(binary) => Outcome::bytes("application/octet-stream", Bytes::from(binary.into_bytes())),
+        Err(_) => Outcome::bytes("application/octet-stream", data),
     }
 }
 
@@ -84,11 +87,14 @@ fn is_json(data: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
     use crate::proto::v1::payload::Content;
 
     fn result(data: &[u8], content_type: Option<&str>) -> Option<(String, Content)> {
-        let outcome = outcome(data.to_vec(), content_type.map(str::to_owned));
+        let contents = Spooled(Contents::Memory(Bytes::copy_from_slice(data)));
+        let outcome = outcome(contents, content_type.map(str::to_owned));
         outcome.result.and_then(|payload| Some((payload.content_type, payload.content?)))
     }
 

@@ -18,7 +18,8 @@ use super::group::Group;
 use super::lines::Lines;
 use super::output::{Tail, failure, outcome};
 use super::progress_line::ProgressLine;
-use crate::worker::{Context, Failure, Outcome};
+use crate::client::ClientError;
+use crate::worker::{Context, Failure, Outcome, Spool};
 
 /// The descriptor on which a command reports progress.
 const PROGRESS_FD: i32 = 3;
@@ -26,14 +27,20 @@ const PROGRESS_FD: i32 = 3;
 const PIPE_GRACE: Duration = Duration::from_secs(1);
 /// How long to read on once whoever held the pipes has been killed.
 const LAST_READ: Duration = Duration::from_millis(200);
+/// How much of what it writes is read at once.
+const PIECE_BYTES: usize = 64 << 10;
 /// How often to look whether a process group is gone: nothing tells.
 const GROUP_POLL: Duration = Duration::from_millis(20);
 
 /// What a command has written so far.
 #[derive(Debug, Default)]
 struct Written {
-    stdout: Vec<u8>,
+    stdout: Spool,
     too_large: bool,
+    /// Why what it wrote could not be kept.
+    unkept: Option<io::Error>,
+    /// Why it did not get all of its input.
+    unfed: Option<ClientError>,
     stderr: Tail,
     content_type: Option<String>,
 }
@@ -51,8 +58,16 @@ pub(super) async fn run(command: &Command, context: &Context) -> Result<Outcome,
         let message = format!("the command wrote more than {limit} bytes on stdout");
         return Err(Failure::permanent("RESULT_TOO_LARGE", message));
     }
+    if let Some(error) = written.unfed {
+        let message = format!("the input could not be read to its end: {error}");
+        return Err(Failure::retryable("INPUT_UNREADABLE", message));
+    }
+    if let Some(error) = written.unkept {
+        let message = format!("what the command wrote could not be kept: {error}");
+        return Err(Failure::retryable("RESULT_NOT_KEPT", message));
+    }
     if status.success() {
-        return Ok(outcome(written.stdout, written.content_type));
+        return Ok(outcome(written.stdout.finish().await?, written.content_type));
     }
     match context.cancellation() {
         Some(_) => Err(Failure::retryable("CANCELLED", "the command was stopped")),
@@ -128,14 +143,22 @@ async fn attend(
     group: &Group,
     written: &mut Written,
 ) -> io::Result<ExitStatus> {
-    let Written { stdout, too_large, stderr, content_type } = written;
+    let Written { stdout, too_large, unkept, unfed, stderr, content_type } = written;
     let (stdin, out, err) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let streams = async {
         tokio::join!(
-            feed(stdin, context),
             async {
-                *too_large = !read_up_to(out, stdout, command.max_result_bytes).await;
-                if *too_large {
+                *unfed = feed(stdin, context).await.err();
+                if unfed.is_some() {
+                    group.kill();
+                }
+            },
+            async {
+                match read_up_to(out, stdout, command.max_result_bytes).await {
+                    Ok(all) => *too_large = !all,
+                    Err(error) => *unkept = Some(error),
+                }
+                if *too_large || unkept.is_some() {
                     group.kill();
                 }
             },
@@ -191,25 +214,39 @@ async fn gone(group: &Group) {
     }
 }
 
-/// Writes the input. A command need not read it: what it does not want is no failure.
-async fn feed(stdin: Option<ChildStdin>, context: &Context) {
-    if let Some(mut stdin) = stdin {
-        let _ = stdin.write_all(context.input().bytes()).await;
-        let _ = stdin.shutdown().await;
+/// Writes the input. A command need not read it: what it does not want is no failure. An input that cannot be
+/// read to its end is one.
+async fn feed(stdin: Option<ChildStdin>, context: &Context) -> Result<(), ClientError> {
+    let Some(mut stdin) = stdin else { return Ok(()) };
+    let mut input = context.input().open().await?;
+    while let Some(piece) = input.next().await {
+        if stdin.write_all(&piece?).await.is_err() {
+            break;
+        }
     }
+    let _ = stdin.shutdown().await;
+    Ok(())
 }
 
-/// Reads into `data`; false if there was more than `limit`.
+/// Reads into `kept`; false if there was more than `limit`.
 async fn read_up_to(
     source: Option<impl AsyncRead + Unpin>,
-    data: &mut Vec<u8>,
-    limit: usize,
-) -> bool {
-    let Some(source) = source else { return true };
-    let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
-    // A pipe that cannot be read any more has ended, whatever the reason.
-    let _ = source.take(most).read_to_end(data).await;
-    data.len() <= limit
+    kept: &mut Spool,
+    limit: u64,
+) -> io::Result<bool> {
+    let Some(mut source) = source else { return Ok(true) };
+    let mut piece = vec![0; PIECE_BYTES];
+    loop {
+        // A pipe that cannot be read any more has ended, whatever the reason.
+        let length = source.read(&mut piece).await.unwrap_or(0);
+        if length == 0 {
+            return Ok(true);
+        }
+        if kept.size_bytes() + length as u64 > limit {
+            return Ok(false);
+        }
+        kept.write(&piece[..length]).await?;
+    }
 }
 
 /// Hands the lines of stderr on to the operation's history, and keeps their end.

@@ -15,6 +15,7 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
 use longrun::engine::{Engine, EngineConfig};
+use longrun::objects::Objects;
 use longrun::service::{Limits, Service};
 use longrun::store::Store;
 use longrun::store::sqlite::{SqliteOptions, SqliteStore};
@@ -110,8 +111,9 @@ impl ClockedServer {
         };
         let now: Arc<TestClock> = Arc::clone(&clock);
         let (engine, task) = soon(Engine::open(Arc::clone(&store), now, config)).await.unwrap();
+        let objects = Objects::in_directory(&dir.path().join("objects")).unwrap();
         let (closing, stop) = (CancellationToken::new(), CancellationToken::new());
-        let service = Service::new(engine, limits, closing.clone());
+        let service = Service::new(engine, objects, limits, closing.clone());
         let (routes, _health) = longrun::grpc::routes(service.clone()).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let api = Api::new(listener.local_addr().unwrap());

@@ -1,0 +1,111 @@
+//! How bodies of requests are read: whole and small, or piece by piece into a payload of any size.
+
+use std::time::Duration;
+
+use axum::body::{Body, HttpBody as _};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt as _;
+use tokio::time::Instant;
+
+use super::problem::Problem;
+use crate::operation::Payload;
+use crate::service::{Reason, Service, ServiceError};
+
+/// How long a body may take to arrive, but for the time that its size earns it.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// What a body of any size must keep up on average, in bytes per second.
+const LEAST_RATE: u64 = 16 << 10;
+
+/// A body, and how long it may take.
+struct Arriving<'a> {
+    service: &'a Service,
+    body: Body,
+    limit: usize,
+    came: u64,
+    deadline: Instant,
+}
+
+impl<'a> Arriving<'a> {
+    fn begin(service: &'a Service, body: Body, limit: usize) -> Result<Self, Problem> {
+        let arriving = Self { service, body, limit, came: 0, deadline: Instant::now() + TIMEOUT };
+        // Where the length is known beforehand nothing is read.
+        if arriving.body.size_hint().lower() > limit as u64 {
+            return Err(arriving.too_large());
+        }
+        Ok(arriving)
+    }
+
+    fn too_large(&self) -> Problem {
+        let message = format!("the body must be at most {} bytes", self.limit);
+        ServiceError::new(Reason::PayloadTooLarge, message).into()
+    }
+
+    /// The next piece, unless it is one too many, too slow, or the server stops meanwhile.
+    async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+        loop {
+            let frame = tokio::select! {
+                frame = tokio::time::timeout_at(self.deadline, self.body.frame()) => frame,
+                () = self.service.closing() => return Err(ServiceError::stopping().into()),
+            };
+            let piece = match frame {
+                Ok(None) => return Ok(None),
+                // Trailers say nothing here.
+                Ok(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(piece) => piece,
+                    Err(_) => continue,
+                },
+                Ok(Some(Err(_))) => {
+                    return Err(ServiceError::invalid_field("body", "must arrive whole").into());
+                }
+                Err(_elapsed) => {
+                    let (seconds, rate) = (TIMEOUT.as_secs(), LEAST_RATE >> 10);
+                    let message =
+                        format!("the body must arrive within {seconds} s, or at {rate} KiB/s");
+                    return Err(ServiceError::new(Reason::RequestTimeout, message).into());
+                }
+            };
+            self.came += piece.len() as u64;
+            if self.came > self.limit as u64 {
+                return Err(self.too_large());
+            }
+            self.deadline += Duration::from_secs_f64(piece.len() as f64 / LEAST_RATE as f64);
+            return Ok(Some(piece));
+        }
+    }
+}
+
+/// The whole body, at most `limit` bytes, in memory.
+pub(super) async fn read(service: &Service, body: Body, limit: usize) -> Result<Bytes, Problem> {
+    let mut arriving = Arriving::begin(service, body, limit)?;
+    let Some(first) = arriving.next().await? else { return Ok(Bytes::new()) };
+    let Some(second) = arriving.next().await? else { return Ok(first) };
+    let mut whole = BytesMut::from(first);
+    whole.extend_from_slice(&second);
+    while let Some(piece) = arriving.next().await? {
+        whole.extend_from_slice(&piece);
+    }
+    Ok(whole.freeze())
+}
+
+/// The whole body as a payload of at most `limit` bytes, which is never whole in memory where it is large.
+pub(super) async fn take_in(
+    service: &Service,
+    body: Body,
+    limit: usize,
+    content_type: &str,
+) -> Result<Payload, Problem> {
+    let limit = limit.min(service.limits().max_payload_bytes);
+    let mut arriving = Arriving::begin(service, body, limit)?;
+    let mut intake = service.intake(limit);
+    loop {
+        let taken = match arriving.next().await {
+            Ok(None) => return Ok(intake.finish(content_type).await?),
+            Ok(Some(piece)) => intake.write(piece).await.map_err(Problem::from),
+            Err(problem) => Err(problem),
+        };
+        if let Err(problem) = taken {
+            intake.abort().await;
+            return Err(problem);
+        }
+    }
+}

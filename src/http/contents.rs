@@ -1,0 +1,113 @@
+//! The bytes of a payload as a response, or the part of them that is asked for.
+
+use std::future::Future;
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::header::{
+    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, RANGE,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderValue, Method, StatusCode};
+
+use super::call::Call;
+use super::conditional;
+use super::documents::{self, Answer};
+use super::headers::TYPE_URL;
+use super::problem::Problem;
+use super::range::Extent;
+use super::replay;
+use crate::operation::{PayloadForm, PayloadInfo, Revision};
+use crate::service::{Contents, Reason, ServiceError};
+
+/// The payload that `info` tells of, read from `contents` unless only its length is asked for. `revision` is
+/// what its entity tag says.
+pub(super) async fn answer(
+    call: &Call,
+    revision: Revision,
+    info: &PayloadInfo,
+    contents: impl Future<Output = Result<Contents, ServiceError>> + Send,
+) -> Answer {
+    let mut response = if call.parts.method == Method::HEAD {
+        of_length(Body::empty(), info.size_bytes)
+    } else {
+        part_or_whole(call, revision, contents.await?).await?
+    };
+    let headers = response.headers_mut();
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    headers.insert(CONTENT_TYPE, content_type(&info.content_type));
+    if info.form == PayloadForm::Any {
+        let type_url = HeaderValue::try_from(&info.type_url).ok();
+        headers.extend(type_url.map(|url| (TYPE_URL.clone(), url)));
+    }
+    // A worker's bytes are served from this origin: a browser is neither to guess nor to run them.
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
+    if let Some(envelope) = &info.http {
+        let is_part = response.status() == StatusCode::PARTIAL_CONTENT;
+        replay::apply(envelope, &mut response);
+        if is_part {
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+        }
+    }
+    Ok(response)
+}
+
+async fn part_or_whole(call: &Call, revision: Revision, contents: Contents) -> Answer {
+    let size = contents.size_bytes();
+    match extent(call, revision, &contents.info, size) {
+        Extent::Whole => {
+            let body = Body::from_stream(contents.read(0..size).await?);
+            Ok(of_length(body, size))
+        }
+        Extent::Part(part) => {
+            let range = format!("bytes {}-{}/{size}", part.start, part.end.saturating_sub(1));
+            let length = part.end.saturating_sub(part.start);
+            let body = Body::from_stream(contents.read(part).await?);
+            let mut response = of_length(body, length);
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+            response.headers_mut().insert(CONTENT_RANGE, documents::header_value(&range)?);
+            Ok(response)
+        }
+        Extent::Unsatisfiable => {
+            let message = format!("there are {size} bytes");
+            let error = ServiceError::new(Reason::RangeNotSatisfiable, message);
+            let range = documents::header_value(&format!("bytes */{size}"))?;
+            Err(Problem::from(error).with_header(CONTENT_RANGE, range))
+        }
+    }
+}
+
+/// A stream does not say how long it is.
+fn of_length(body: Body, length: u64) -> Response {
+    ([(CONTENT_LENGTH, HeaderValue::from(length))], body).into_response()
+}
+
+/// What is asked for. Of a recorded response that was not a 200 there are no parts.
+fn extent(call: &Call, revision: Revision, info: &PayloadInfo, length: u64) -> Extent {
+    if info.http.as_ref().is_some_and(|envelope| !matches!(envelope.status, 0 | 200)) {
+        return Extent::Whole;
+    }
+    let headers = &call.parts.headers;
+    match headers.get(RANGE).and_then(|field| field.to_str().ok()) {
+        Some(field) if conditional::range_applies(headers, revision) => Extent::of(field, length),
+        _ => Extent::Whole,
+    }
+}
+
+/// What whoever gave the payload says it is, unless that is not fit for a header.
+fn content_type(text: &str) -> HeaderValue {
+    let fallback = HeaderValue::from_static("application/octet-stream");
+    HeaderValue::try_from(text).unwrap_or(fallback)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_content_type_cannot_break_the_header() {
+        assert_eq!(content_type("text/csv; header=present"), "text/csv; header=present");
+        assert_eq!(content_type("text/csv\r\nSet-Cookie: a=b"), "application/octet-stream");
+    }
+}

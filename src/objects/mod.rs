@@ -1,0 +1,164 @@
+//! Contents that are too large for rows: objects of an object store, each written once, read in parts, and gone
+//! with its operation.
+//!
+//! An object is durable before the commit that refers to it, so a crash can leave objects that nothing refers to
+//! but never the other way round; [`sweep`] finds them. Nothing here knows of operations beyond that.
+//!
+//! Read next: `upload` for how contents come in, `sweep` for how they go.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt as _};
+use tokio_stream::StreamExt as _;
+use uuid::Uuid;
+
+use crate::operation::ObjectId;
+
+pub mod sweep;
+mod upload;
+
+pub use upload::Upload;
+
+/// Parts of an upload to a remote store: S3 takes none below 5 MiB, and at most 10,000.
+const REMOTE_PART_BYTES: usize = 8 << 20;
+/// Parts of an upload to a directory.
+const LOCAL_PART_BYTES: usize = 1 << 20;
+
+/// The objects of one service. Cheap to clone.
+#[derive(Clone)]
+pub struct Objects {
+    store: Arc<dyn ObjectStore>,
+    prefix: Path,
+    /// The directory, where the store is one of this machine.
+    directory: Option<PathBuf>,
+    part_bytes: usize,
+    location: Arc<str>,
+}
+
+/// Why the object store could not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ObjectError {
+    /// The object is not there.
+    #[error("object {0} is missing")]
+    Missing(ObjectId),
+    /// The object store does not answer, or refuses.
+    #[error("the object store is unavailable: {0}")]
+    Unavailable(String),
+}
+
+/// A place that cannot be used as an object store.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{location} cannot be used for objects: {reason}")]
+pub struct OpenError {
+    /// The place.
+    pub location: String,
+    /// Why not.
+    pub reason: String,
+}
+
+/// An object's bytes as they come.
+pub type ObjectStream = BoxStream<'static, Result<Bytes, ObjectError>>;
+
+impl Objects {
+    /// Objects as files of a directory, which is made when the first one is written. Files and directory
+    /// entries are synced before an upload counts as finished.
+    pub fn in_directory(directory: &FilePath) -> Result<Self, OpenError> {
+        let failed =
+            |reason: String| OpenError { location: directory.display().to_string(), reason };
+        let absolute = std::path::absolute(directory).map_err(|error| failed(error.to_string()))?;
+        let prefix = Path::from_absolute_path(&absolute).map_err(|it| failed(it.to_string()))?;
+        Ok(Self {
+            store: Arc::new(LocalFileSystem::new().with_fsync(true)),
+            prefix,
+            part_bytes: LOCAL_PART_BYTES,
+            location: absolute.display().to_string().into(),
+            directory: Some(absolute),
+        })
+    }
+
+    /// Objects at a URL: `s3://BUCKET/PREFIX`, `gs://…`, `az://…` and what else the `object_store` crate
+    /// knows. Credentials and options come from `variables`, by the names that the vendors use.
+    pub fn at_url(
+        url: &str,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, OpenError> {
+        let failed = |reason: String| OpenError { location: url.to_owned(), reason };
+        // For the HTTP client beneath, which brings none; should there be one already, it serves as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let parsed = url.parse().map_err(|error| failed(format!("{error}")))?;
+        let options = variables.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value));
+        let (store, prefix) = object_store::parse_url_opts(&parsed, options)
+            .map_err(|error| failed(error.to_string()))?;
+        Ok(Self {
+            store: Arc::from(store),
+            prefix,
+            directory: None,
+            part_bytes: REMOTE_PART_BYTES,
+            location: url.into(),
+        })
+    }
+
+    /// Begins an upload. Nothing can be read of it before it is finished, and nothing is left of one that is not.
+    pub fn upload(&self) -> Upload {
+        let id = ObjectId::from_uuid(Uuid::now_v7());
+        Upload::new(Arc::clone(&self.store), self.path(id), id, self.part_bytes)
+    }
+
+    /// Reads part of an object.
+    pub async fn read(&self, id: ObjectId, range: Range<u64>) -> Result<ObjectStream, ObjectError> {
+        if range.is_empty() {
+            return Ok(Box::pin(tokio_stream::empty()));
+        }
+        let options = GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
+        let found = self.store.get_opts(&self.path(id), options).await;
+        let found = found.map_err(|error| failed(id, &error))?;
+        let chunks = found.into_stream();
+        Ok(Box::pin(chunks.map(move |chunk| chunk.map_err(|error| failed(id, &error)))))
+    }
+
+    /// Another object of the same contents, durable when this returns.
+    pub async fn copy(&self, id: ObjectId) -> Result<ObjectId, ObjectError> {
+        let copy = ObjectId::from_uuid(Uuid::now_v7());
+        let copied = self.store.copy(&self.path(id), &self.path(copy)).await;
+        copied.map(|()| copy).map_err(|error| failed(id, &error))
+    }
+
+    /// Deletes an object; one that is not there is fine.
+    pub async fn delete(&self, id: ObjectId) -> Result<(), ObjectError> {
+        match self.store.delete(&self.path(id)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(failed(id, &error)),
+        }
+    }
+
+    fn path(&self, id: ObjectId) -> Path {
+        self.prefix.clone().join(id.to_string())
+    }
+}
+
+impl fmt::Debug for Objects {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Objects").field(&self.location).finish()
+    }
+}
+
+/// Where the objects are, for people.
+impl fmt::Display for Objects {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.location)
+    }
+}
+
+fn failed(id: ObjectId, error: &object_store::Error) -> ObjectError {
+    match error {
+        object_store::Error::NotFound { .. } => ObjectError::Missing(id),
+        _ => ObjectError::Unavailable(error.to_string()),
+    }
+}

@@ -1,0 +1,82 @@
+//! How objects go: those of operations that were removed at once, those that nothing refers to after a while.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio_stream::StreamExt as _;
+
+use super::{ObjectError, Objects};
+use crate::operation::{ObjectId, Timestamp};
+
+/// An object that nothing refers to is older than this before it goes: its commit may be on its way.
+pub const GRACE: Duration = Duration::from_secs(3600);
+/// Files that an upload has left unfinished are older than this before they go.
+const UNFINISHED_GRACE: Duration = Duration::from_secs(24 * 3600);
+/// How many objects are asked about at once.
+const PAGE: usize = 500;
+
+/// Deletes objects that nothing refers to and that are older than [`GRACE`] at `now`; answers how many. `known`
+/// tells of objects whether something refers to them; where it cannot say, nothing is deleted.
+pub async fn orphans<K, F, E>(
+    objects: &Objects,
+    now: Timestamp,
+    known: K,
+) -> Result<u64, ObjectError>
+where
+    K: Fn(Vec<ObjectId>) -> F,
+    F: Future<Output = Result<Vec<bool>, E>>,
+    E: std::fmt::Display,
+{
+    unfinished_files(objects, now).await;
+    let mut listed = objects.store.list(Some(&objects.prefix));
+    let (mut page, mut deleted) = (Vec::with_capacity(PAGE), 0);
+    loop {
+        let next = listed.next().await;
+        let is_last = next.is_none();
+        match next {
+            Some(Ok(meta)) => {
+                let id = meta.location.filename().and_then(ObjectId::parse);
+                let modified = Timestamp::from_micros(meta.last_modified.timestamp_micros());
+                page.extend(id.filter(|_| modified.after(GRACE) <= now));
+            }
+            // A directory that is not there yet.
+            Some(Err(object_store::Error::NotFound { .. })) | None => {}
+            Some(Err(error)) => return Err(ObjectError::Unavailable(error.to_string())),
+        }
+        if page.len() >= PAGE || is_last && !page.is_empty() {
+            let asked = std::mem::take(&mut page);
+            let known = known(asked.clone()).await;
+            let known = known.map_err(|error| ObjectError::Unavailable(error.to_string()))?;
+            for (id, _) in asked.into_iter().zip(known).filter(|(_, known)| !known) {
+                objects.delete(id).await?;
+                deleted += 1;
+            }
+        }
+        if is_last {
+            return Ok(deleted);
+        }
+    }
+}
+
+/// In a directory an upload that a crash has ended leaves its file, which no list shows.
+async fn unfinished_files(objects: &Objects, now: Timestamp) {
+    let Some(directory) = &objects.directory else { return };
+    let Ok(mut entries) = tokio::fs::read_dir(directory).await else { return };
+    while let Ok(Some(entry)) = entries.next_entry().await {
+        let name = entry.file_name();
+        let Some((id, number)) = name.to_str().and_then(|name| name.split_once('#')) else {
+            continue;
+        };
+        if ObjectId::parse(id).is_none() || number.parse::<u64>().is_err() {
+            continue;
+        }
+        let modified = entry.metadata().await.ok().and_then(|meta| meta.modified().ok());
+        let age = modified.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+        let modified = age.and_then(|age| i64::try_from(age.as_micros()).ok());
+        let modified = modified.map(Timestamp::from_micros);
+        if modified.is_some_and(|at| at.after(UNFINISHED_GRACE) <= now) {
+            let removed = tokio::fs::remove_file(entry.path()).await;
+            tracing::info!(file = ?name, removed = removed.is_ok(), "an unfinished upload");
+        }
+    }
+}

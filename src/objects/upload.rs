@@ -1,0 +1,67 @@
+//! Contents on their way in: in parts, with their digest, a bounded number of bytes in memory.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use object_store::ObjectStore;
+use object_store::buffered::BufWriter;
+use object_store::path::Path;
+use sha2::{Digest as _, Sha256};
+use tokio::io::AsyncWriteExt as _;
+
+use super::ObjectError;
+use crate::operation::{ObjectId, StoredObject};
+
+/// An object in the making. Dropped before it is finished, it was never there; at a remote store what was sent
+/// of it waits for the bucket's rule for incomplete uploads, unless it is aborted.
+pub struct Upload {
+    writer: BufWriter,
+    id: ObjectId,
+    digest: Sha256,
+    size_bytes: u64,
+}
+
+impl Upload {
+    pub(super) fn new(
+        store: Arc<dyn ObjectStore>,
+        path: Path,
+        id: ObjectId,
+        part_bytes: usize,
+    ) -> Self {
+        // One part on its way while the next one fills.
+        let writer = BufWriter::with_capacity(store, path, part_bytes).with_max_concurrency(1);
+        Self { writer, id, digest: Sha256::new(), size_bytes: 0 }
+    }
+
+    /// How many bytes have been written.
+    pub fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    /// Adds bytes. Waits while the store is slower than they come.
+    pub async fn write(&mut self, bytes: Bytes) -> Result<(), ObjectError> {
+        self.digest.update(&bytes);
+        self.size_bytes += bytes.len() as u64;
+        self.writer.put(bytes).await.map_err(|it| ObjectError::Unavailable(it.to_string()))
+    }
+
+    /// Makes the object durable.
+    pub async fn finish(mut self) -> Result<StoredObject, ObjectError> {
+        let finished = self.writer.shutdown().await;
+        finished.map_err(|error| ObjectError::Unavailable(error.to_string()))?;
+        Ok(StoredObject { id: self.id, sha256: self.digest.finalize().into() })
+    }
+
+    /// Gives up what was written.
+    pub async fn abort(mut self) {
+        if let Err(error) = self.writer.abort().await {
+            tracing::debug!(error = %error, "an upload could not be aborted");
+        }
+    }
+}
+
+impl std::fmt::Debug for Upload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Upload").field("size_bytes", &self.size_bytes).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,54 @@
+//! Deletes objects that are no longer needed: those of removed operations as they go, those that a crash has
+//! left behind at start and every hour.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::Engine;
+use crate::objects::{Objects, sweep};
+use crate::operation::ObjectId;
+
+const SWEEP_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// The task's state.
+pub(super) struct Collector {
+    pub(super) engine: Engine,
+    pub(super) objects: Objects,
+    /// Objects of operations that are gone.
+    pub(super) discarded: mpsc::Receiver<ObjectId>,
+}
+
+impl Collector {
+    /// Works until `stop`.
+    pub(super) async fn run(self, stop: CancellationToken) {
+        stop.run_until_cancelled_owned(self.collect()).await;
+    }
+
+    async fn collect(mut self) {
+        let mut sweeps = interval(SWEEP_INTERVAL);
+        sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                Some(id) = self.discarded.recv() => {
+                    if let Err(error) = self.objects.delete(id).await {
+                        tracing::warn!(error = %error, "an object stays for the next sweep");
+                    }
+                }
+                _tick = sweeps.tick() => self.sweep().await,
+            }
+        }
+    }
+
+    async fn sweep(&self) {
+        let now = self.engine.clock().now();
+        let known = |ids| self.engine.known_objects(ids);
+        match sweep::orphans(&self.objects, now, known).await {
+            Ok(0) => {}
+            Ok(deleted) => tracing::info!(deleted, "objects that nothing referred to"),
+            Err(error) => tracing::warn!(error = %error, "the sweep of objects was broken off"),
+        }
+    }
+}

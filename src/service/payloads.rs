@@ -1,0 +1,243 @@
+//! Payloads on their way in and out: small ones in rows, large ones in objects, and nobody else needs to know.
+
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::stream::{self, BoxStream};
+use tokio_stream::StreamExt as _;
+
+use super::{Caller, OperationName, Reason, Service, ServiceError, Violation};
+use crate::objects::{ObjectError, Objects, Upload};
+use crate::operation::{ObjectId, OperationId, Payload, PayloadInfo};
+use crate::store::PayloadRole;
+
+/// Contents that come in piece by piece: kept in memory up to the threshold, from there on in an object.
+#[derive(Debug)]
+pub struct Intake {
+    objects: Objects,
+    threshold: usize,
+    limit: usize,
+    buffered: BytesMut,
+    upload: Option<Upload>,
+}
+
+impl Intake {
+    /// How many bytes have come in.
+    pub fn size_bytes(&self) -> u64 {
+        self.upload.as_ref().map_or(self.buffered.len() as u64, Upload::size_bytes)
+    }
+
+    /// Takes the next piece. Waits while the object store is slower than they come.
+    pub async fn write(&mut self, piece: Bytes) -> Result<(), ServiceError> {
+        if self.size_bytes() + piece.len() as u64 > self.limit as u64 {
+            let limit = self.limit;
+            let message = format!("the contents must be at most {limit} bytes");
+            return Err(ServiceError::new(Reason::PayloadTooLarge, message));
+        }
+        if let Some(upload) = &mut self.upload {
+            return Ok(upload.write(piece).await?);
+        }
+        if self.buffered.len() + piece.len() <= self.threshold {
+            self.buffered.extend_from_slice(&piece);
+            return Ok(());
+        }
+        let mut upload = self.objects.upload();
+        upload.write(std::mem::take(&mut self.buffered).freeze()).await?;
+        upload.write(piece).await?;
+        self.upload = Some(upload);
+        Ok(())
+    }
+
+    /// The payload, durable where it is in an object.
+    pub async fn finish(self, content_type: &str) -> Result<Payload, ServiceError> {
+        match self.upload {
+            None => Ok(Payload::sniffed(content_type, self.buffered.freeze())),
+            Some(upload) => {
+                let size = upload.size_bytes();
+                Ok(Payload::in_object(content_type, upload.finish().await?, size))
+            }
+        }
+    }
+
+    /// Gives up what has come in.
+    pub async fn abort(self) {
+        if let Some(upload) = self.upload {
+            upload.abort().await;
+        }
+    }
+}
+
+/// Contents of a payload, to be read.
+#[derive(Clone, Debug)]
+pub struct Contents {
+    /// What is known of them.
+    pub info: PayloadInfo,
+    source: Source,
+}
+
+#[derive(Clone, Debug)]
+enum Source {
+    Row(Bytes),
+    Object(Objects, ObjectId),
+}
+
+/// Contents as they come.
+pub type ContentStream = BoxStream<'static, Result<Bytes, ServiceError>>;
+
+impl Contents {
+    /// How many bytes there are.
+    pub fn size_bytes(&self) -> u64 {
+        match &self.source {
+            Source::Row(data) => data.len() as u64,
+            Source::Object(..) => self.info.size_bytes,
+        }
+    }
+
+    /// Part of them; what is beyond their end is left out.
+    pub async fn read(&self, part: Range<u64>) -> Result<ContentStream, ServiceError> {
+        let end = part.end.min(self.size_bytes());
+        let part = part.start.min(end)..end;
+        match &self.source {
+            Source::Row(data) => {
+                let at = |position| usize::try_from(position).unwrap_or(data.len());
+                let part = data.slice(at(part.start)..at(part.end));
+                Ok(Box::pin(stream::once(async move { Ok(part) })))
+            }
+            Source::Object(objects, id) => {
+                let chunks = objects.read(*id, part).await?;
+                Ok(Box::pin(chunks.map(|chunk| chunk.map_err(ServiceError::from))))
+            }
+        }
+    }
+}
+
+impl Service {
+    /// Takes in contents of at most `limit` bytes, and no more than the service's own limit.
+    pub fn intake(&self, limit: usize) -> Intake {
+        Intake {
+            objects: self.objects.clone(),
+            threshold: self.limits.object_threshold_bytes,
+            limit: limit.min(self.limits.max_payload_bytes),
+            buffered: BytesMut::new(),
+            upload: None,
+        }
+    }
+
+    /// Refuses a payload that is too large for a message; puts a large one into an object. `field` is its path
+    /// in the request.
+    pub(super) async fn put_away(
+        &self,
+        field: &str,
+        payload: Payload,
+    ) -> Result<Payload, ServiceError> {
+        if payload.info.object.is_some() {
+            return Ok(payload);
+        }
+        let (size, limit) = (payload.data.len(), self.limits.max_message_payload_bytes());
+        if size > limit {
+            let rule = format!("must be at most {limit} bytes, and is {size}");
+            return Err(ServiceError {
+                reason: Reason::PayloadTooLarge,
+                ..ServiceError::invalid(vec![Violation::new(field, rule)])
+            });
+        }
+        if size <= self.limits.object_threshold_bytes {
+            return Ok(payload);
+        }
+        let Payload { mut info, data } = payload;
+        let mut upload = self.objects.upload();
+        upload.write(data).await?;
+        info.object = Some(upload.finish().await?);
+        Ok(Payload { info, data: Bytes::new() })
+    }
+
+    /// The same contents as a payload of its own.
+    pub(super) async fn copy(
+        &self,
+        id: OperationId,
+        role: PayloadRole,
+        info: &PayloadInfo,
+    ) -> Result<Option<Payload>, ServiceError> {
+        let mut info = info.clone();
+        if let Some(object) = &mut info.object {
+            object.id = self.objects.copy(object.id).await?;
+            return Ok(Some(Payload { info, data: Bytes::new() }));
+        }
+        let data = self.engine.payload(id, role).await?;
+        Ok(data.map(|data| Payload { info, data }))
+    }
+
+    /// Deletes an object that no commit refers to. Should it not work, the next sweep finds it.
+    pub(super) async fn discard(&self, payload: &PayloadInfo) {
+        if let Some(object) = payload.object
+            && let Err(error) = self.objects.delete(object.id).await
+        {
+            tracing::warn!(error = %error, "an object that is not needed stays for the sweep");
+        }
+    }
+
+    /// The input of an operation.
+    pub async fn input(
+        &self,
+        caller: &Caller,
+        name: &OperationName,
+    ) -> Result<Contents, ServiceError> {
+        let operation = self.find(caller, name).await?;
+        let info = operation.submission.input.clone();
+        let missing = || {
+            let name = operation.id().name();
+            let message = format!("{name} was submitted without an input");
+            ServiceError::new(Reason::InputNotFound, message).with("operation", name)
+        };
+        let info = info.ok_or_else(missing)?;
+        self.contents(operation.id(), PayloadRole::Input, info).await?.ok_or_else(missing)
+    }
+
+    /// The result of a done operation.
+    pub async fn result(
+        &self,
+        caller: &Caller,
+        name: &OperationName,
+    ) -> Result<Contents, ServiceError> {
+        let operation = self.find(caller, name).await?;
+        if !operation.is_done() {
+            return Err(super::operations::not_done(operation.id()));
+        }
+        let missing = || {
+            let name = operation.id().name();
+            let state = operation.state_name();
+            let message = format!("{name} is {state} and has no result");
+            ServiceError::new(Reason::ResultNotFound, message).with("operation", name)
+        };
+        let info = operation.result().ok_or_else(missing)?.clone();
+        self.contents(operation.id(), PayloadRole::Result, info).await?.ok_or_else(missing)
+    }
+
+    async fn contents(
+        &self,
+        id: OperationId,
+        role: PayloadRole,
+        info: PayloadInfo,
+    ) -> Result<Option<Contents>, ServiceError> {
+        let source = match info.object {
+            Some(object) => Some(Source::Object(self.objects.clone(), object.id)),
+            None => self.engine.payload(id, role).await?.map(Source::Row),
+        };
+        Ok(source.map(|source| Contents { info, source }))
+    }
+}
+
+impl From<ObjectError> for ServiceError {
+    fn from(error: ObjectError) -> Self {
+        match error {
+            ObjectError::Missing(_) => {
+                tracing::error!(error = %error, "contents are missing");
+                Self::new(Reason::Internal, "the contents are missing from the object store")
+            }
+            ObjectError::Unavailable(_) => {
+                tracing::warn!(error = %error, "the object store did not answer");
+                Self::new(Reason::Unavailable, "the object store is not available")
+            }
+        }
+    }
+}

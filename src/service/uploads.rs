@@ -1,0 +1,120 @@
+//! Results that a worker sends in chunks before it completes an attempt.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+
+use super::{Intake, Reason, Service, ServiceError, WorkerSession};
+use crate::operation::{Attempt, OperationId};
+
+/// Most results on their way over one stream.
+const MAX_UPLOADS: usize = 16;
+
+/// The results that are on their way over one worker's stream; gone with it.
+#[derive(Debug)]
+pub struct ResultUploads {
+    service: Service,
+    session: WorkerSession,
+    /// What has come in, or why it was refused: chunks are not answered, so the completion tells.
+    uploads: HashMap<(OperationId, Attempt), Result<Intake, ServiceError>>,
+}
+
+impl ResultUploads {
+    /// None yet, on a stream of `session`.
+    pub fn new(service: Service, session: WorkerSession) -> Self {
+        Self { service, session, uploads: HashMap::new() }
+    }
+
+    /// Takes the next bytes of a result. Those at offset 0 begin it, anew if need be.
+    pub async fn chunk(&mut self, id: OperationId, attempt: Attempt, offset: u64, data: Bytes) {
+        let before = self.uploads.remove(&(id, attempt));
+        let upload = match before {
+            Some(Err(error)) if offset > 0 => Err(error),
+            Some(Ok(upload)) if offset > 0 => add(&self.service, upload, offset, data).await,
+            before => {
+                if let Some(Ok(upload)) = before {
+                    upload.abort().await;
+                }
+                let open = self.uploads.values().filter(|upload| upload.is_ok()).count();
+                let (service, session) = (&self.service, &self.session);
+                match begin(service, session, open, (id, attempt)).await {
+                    Ok(upload) => add(service, upload, offset, data).await,
+                    Err(error) => Err(error),
+                }
+            }
+        };
+        // Refusals take a place as well, so that the completion is told which it was.
+        if self.uploads.len() < 2 * MAX_UPLOADS {
+            self.uploads.insert((id, attempt), upload);
+        }
+    }
+
+    /// The result of an attempt that is complete, which must be `size` bytes.
+    pub fn take(
+        &mut self,
+        id: OperationId,
+        attempt: Attempt,
+        size: i64,
+    ) -> Result<Intake, ServiceError> {
+        let upload = self.uploads.remove(&(id, attempt)).unwrap_or_else(|| {
+            // Another stream may have had them.
+            Err(ServiceError::new(
+                Reason::Unavailable,
+                "the result's chunks are not here: send them again",
+            ))
+        })?;
+        let came = upload.size_bytes();
+        if u64::try_from(size) != Ok(came) {
+            let rule = format!("must be {came}, the size of the chunks that were sent");
+            return Err(ServiceError::invalid_field("complete.chunked_bytes", rule));
+        }
+        Ok(upload)
+    }
+
+    /// Gives up what has come of an attempt that is over.
+    pub async fn forget(&mut self, id: OperationId, attempt: Attempt) {
+        if let Some(Ok(upload)) = self.uploads.remove(&(id, attempt)) {
+            upload.abort().await;
+        }
+    }
+}
+
+async fn begin(
+    service: &Service,
+    session: &WorkerSession,
+    open: usize,
+    (id, attempt): (OperationId, Attempt),
+) -> Result<Intake, ServiceError> {
+    if open >= MAX_UPLOADS {
+        let message = format!("at most {MAX_UPLOADS} results may be on their way at once");
+        return Err(ServiceError::new(Reason::ResourceExhausted, message));
+    }
+    session.check_lease(id, attempt).await?;
+    Ok(service.intake(usize::MAX))
+}
+
+async fn add(
+    service: &Service,
+    mut upload: Intake,
+    offset: u64,
+    data: Bytes,
+) -> Result<Intake, ServiceError> {
+    let expected = upload.size_bytes();
+    if offset != expected {
+        upload.abort().await;
+        let rule = format!("must be {expected}, the end of what was sent before, or 0");
+        return Err(ServiceError::invalid_field("result_chunk.offset_bytes", rule));
+    }
+    // A store that hangs must not keep the worker's signs of life from being heard.
+    let patience = service.limits().worker_heartbeat_interval();
+    match tokio::time::timeout(patience, upload.write(data)).await {
+        Ok(Ok(())) => Ok(upload),
+        Ok(Err(error)) => {
+            upload.abort().await;
+            Err(error)
+        }
+        Err(_elapsed) => {
+            Err(ServiceError::new(Reason::Unavailable, "the object store is too slow"))
+        }
+    }
+}
