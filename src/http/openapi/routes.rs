@@ -1,0 +1,346 @@
+//! What can be asked: one entry for each method of each resource.
+
+use serde_json::{Value, json};
+
+use super::answers::{Answers, JSON, refer};
+use super::parameters;
+use crate::service::Reason::{self, *};
+
+/// One method of one resource.
+pub(super) struct Route {
+    pub(super) path: String,
+    pub(super) method: &'static str,
+    /// The name of the method for generated clients.
+    id: String,
+    summary: &'static str,
+    parameters: Vec<&'static str>,
+    body: Option<Value>,
+    answers: Answers,
+}
+
+/// What any answer may be instead.
+const ANY: [Reason; 3] = [InvalidArgument, Unavailable, Internal];
+/// Why there may be no such operation.
+const NOT_THERE: [Reason; 2] = [OperationNotFound, OperationExpired];
+/// What a submission may come to.
+const SUBMISSION: [Reason; 5] =
+    [OriginRefused, RequestTimeout, PayloadTooLarge, IdempotencyKeyReused, ResourceExhausted];
+
+/// The settings of a submission that stand in the query.
+const SETTINGS: [&str; 9] = [
+    "label",
+    "priority",
+    "queue_timeout",
+    "attempt_timeout",
+    "deadline",
+    "cancel_grace",
+    "retention",
+    "max_attempts",
+    "start_time",
+];
+
+/// The paths of one operation, which are there under its tenant as well.
+const OPERATION: &str = "/v1/operations/{id}";
+
+/// Every method of every resource, but for `HEAD`, which is as `GET`, and `OPTIONS`, which is alike everywhere.
+pub(super) fn all() -> Vec<Route> {
+    let mut all = vec![description(), list(), submit(), submit_of_kind(), watch_all()];
+    let of_one = || [get(), delete(), cancel(), retry(), status(), result(), events()];
+    all.extend(of_one());
+    all.extend(of_one().map(Route::under_tenant));
+    all
+}
+
+/// `OPTIONS` of the resource.
+pub(super) fn options(route: &Route) -> Value {
+    let answers = Answers::default()
+        .empty(
+            "204",
+            "The methods that there are. A browser's preflight is told what its page may do.",
+            &["Allow?"],
+        )
+        .refused(&[InvalidArgument]);
+    let parameters =
+        route.parameters.iter().copied().filter(|name| route.path.contains(&format!("{{{name}}}")));
+    json!({
+        "operationId": format!("optionsOf{}", capitalised(&route.id)),
+        "summary": "Which methods there are",
+        "parameters": parameters::refer(parameters),
+        "responses": answers.all(),
+    })
+}
+
+impl Route {
+    fn new(method: &'static str, path: &str, id: &str, summary: &'static str) -> Self {
+        Self {
+            path: path.to_owned(),
+            method,
+            id: id.to_owned(),
+            summary,
+            parameters: Vec::new(),
+            body: None,
+            answers: Answers::default(),
+        }
+    }
+
+    fn takes(mut self, parameters: &[&'static str]) -> Self {
+        self.parameters.extend(parameters);
+        self
+    }
+
+    fn body(mut self, media_type: &str, schema: &Value, required: bool) -> Self {
+        self.body =
+            Some(json!({"required": required, "content": {media_type: {"schema": schema}}}));
+        self
+    }
+
+    fn answers(mut self, answers: Answers) -> Self {
+        self.answers = answers;
+        self
+    }
+
+    fn under_tenant(mut self) -> Self {
+        self.path = self.path.replacen("/v1", "/v1/tenants/{tenant}", 1);
+        self.id += "OfTenant";
+        self.parameters.insert(0, "tenant");
+        self
+    }
+
+    /// The entry of the document.
+    pub(super) fn operation(&self) -> Value {
+        let mut operation = json!({
+            "operationId": self.id,
+            "summary": self.summary,
+            "parameters": parameters::refer(self.parameters.iter().copied()),
+        });
+        if let Some(body) = &self.body {
+            operation["requestBody"] = body.clone();
+        }
+        operation["responses"] = self.answers.all();
+        operation
+    }
+
+    /// The entry for `HEAD`.
+    pub(super) fn without_contents(&self) -> Value {
+        let mut operation = self.operation();
+        operation["operationId"] = format!("headOf{}", capitalised(&self.id)).into();
+        operation["summary"] = "As GET, without a body".into();
+        operation["responses"] = self.answers.without_contents();
+        operation
+    }
+}
+
+fn capitalised(id: &str) -> String {
+    let (first, rest) = id.split_at(1);
+    first.to_ascii_uppercase() + rest
+}
+
+fn description() -> Route {
+    let answers = Answers::default().empty("200", "The document.", &[]).also(
+        "200",
+        JSON,
+        &json!({"type": "object", "required": ["openapi"]}),
+    );
+    Route::new("get", "/openapi.json", "getDescription", "This document")
+        .answers(answers.refused(&[InvalidArgument, Internal]))
+}
+
+fn list() -> Route {
+    let answers = Answers::default().json("200", "A page.", &[], "ListOperationsResponse");
+    Route::new(
+        "get",
+        "/v1/operations",
+        "listOperations",
+        "Lists operations, newest first by default",
+    )
+    .takes(&["filter", "order_by", "page_size", "page_token", "view"])
+    .answers(answers.refused(&ANY))
+}
+
+/// What a submission is answered with.
+fn submitted() -> Answers {
+    let both = ["Location", "Operation-Location", "ETag", "Preference-Applied?", "Vary"];
+    let accepted = [&both[..], &["Retry-After"]].concat();
+    Answers::default()
+        .json("202", "Stored. `Location` is where to ask.", &accepted, "Operation")
+        .json(
+            "303",
+            "It is done already: a known key, or the wait was long enough.",
+            &both,
+            "Operation",
+        )
+        .refused(&[&ANY[..], &SUBMISSION].concat())
+}
+
+fn submit() -> Route {
+    let unsupported = [&ANY[..], &SUBMISSION, &[UnsupportedMediaType]].concat();
+    Route::new("post", "/v1/operations", "submit", "Submits an operation")
+        .takes(&["Prefer", "Idempotency-Key"])
+        .body(JSON, &refer("SubmitRequest"), true)
+        .answers(submitted().refused(&unsupported))
+}
+
+fn submit_of_kind() -> Route {
+    let path = "/v1/kinds/{kind}/operations";
+    Route::new(
+        "post",
+        path,
+        "submitOfKind",
+        "Submits an operation whose input is the body, whatever it is",
+    )
+    .takes(&["kind"])
+    .takes(&SETTINGS)
+    .takes(&["Prefer", "Idempotency-Key"])
+    .body("*/*", &json!({}), false)
+    .answers(submitted())
+}
+
+fn watch_all() -> Route {
+    let answers = Answers::default()
+        .empty(
+            "200",
+            "A stream of events: what matches, and what becomes of it.",
+            &["Vary", "X-Accel-Buffering"],
+        )
+        .events("200", "WatchOperationsResponse");
+    Route::new(
+        "get",
+        "/v1/operations/events",
+        "watchOperations",
+        "Streams the operations that match a filter",
+    )
+    .takes(&["filter", "include_progress", "skip_current", "seen", "Last-Event-ID-seen"])
+    .answers(answers.refused(&ANY))
+}
+
+/// What an operation that is not there, or any other, may answer.
+fn of_one(more: &[Reason]) -> Vec<Reason> {
+    [&ANY[..], &NOT_THERE, more].concat()
+}
+
+fn get() -> Route {
+    let both = ["Location", "ETag", "Vary", "Preference-Applied?"];
+    let accepted = [&both[..], &["Retry-After"]].concat();
+    let answers = Answers::default()
+        .json("202", "It is not done. `Location` is the operation itself.", &accepted, "Operation")
+        .json("303", "It is done. `Location` is its result.", &both, "Operation");
+    Route::new(
+        "get",
+        OPERATION,
+        "getOperation",
+        "Answers the operation as it is, and where its result is",
+    )
+    .takes(&["id", "wait", "view", "Prefer", "If-None-Match"])
+    .answers(not_modified(answers).refused(&of_one(&[])))
+}
+
+fn not_modified(answers: Answers) -> Answers {
+    let names = ["ETag", "Vary", "Retry-After?", "Preference-Applied?"];
+    answers.empty("304", "The client has the current revision.", &names)
+}
+
+fn delete() -> Route {
+    let answers = Answers::default().empty("204", "It is forgotten.", &[]);
+    Route::new("delete", OPERATION, "deleteOperation", "Forgets an operation that is done")
+        .takes(&["id"])
+        .answers(answers.refused(&of_one(&[OperationNotDone, OriginRefused])))
+}
+
+fn cancel() -> Route {
+    let accepted = ["Location", "ETag", "Retry-After", "Vary"];
+    let answers = Answers::default()
+        .json("200", "It is done, by this or before.", &["ETag", "Vary"], "Operation")
+        .json("202", "Its worker has been told.", &accepted, "Operation");
+    let refusals = [OriginRefused, RequestTimeout, PayloadTooLarge, UnsupportedMediaType];
+    Route::new(
+        "post",
+        "/v1/operations/{id}:cancel",
+        "cancelOperation",
+        "Asks for the operation to be cancelled",
+    )
+    .takes(&["id"])
+    .body(JSON, &refer("CancelOperationRequest"), false)
+    .answers(answers.refused(&of_one(&refusals)))
+}
+
+fn retry() -> Route {
+    let more = [&SUBMISSION[..], &[OperationNotDone, UnsupportedMediaType]].concat();
+    Route::new(
+        "post",
+        "/v1/operations/{id}:retry",
+        "retryOperation",
+        "Submits the input of an operation that is done again",
+    )
+    .takes(&["id", "Prefer", "Idempotency-Key"])
+    .body(JSON, &refer("RetryOperationRequest"), false)
+    .answers(submitted().refused(&of_one(&more)))
+}
+
+fn status() -> Route {
+    let names = ["ETag", "Vary", "Retry-After?", "Preference-Applied?"];
+    let answers = Answers::default().json("200", "The status document.", &names, "Status");
+    Route::new(
+        "get",
+        "/v1/operations/{id}/status",
+        "getStatus",
+        "Answers the status document, whatever the state",
+    )
+    .takes(&["id", "wait", "Prefer", "If-None-Match"])
+    .answers(not_modified(answers).refused(&of_one(&[])))
+}
+
+fn result() -> Route {
+    let about = ["ETag", "Vary", "Preference-Applied?", "Longrun-Errors?", "Longrun-Warnings?"];
+    let contents =
+        ["Accept-Ranges", "X-Content-Type-Options", "Content-Security-Policy", "Longrun-Type-Url?"];
+    let whole = [&about[..], &contents].concat();
+    let part = [&whole[..], &["Content-Range"]].concat();
+    let pending = ["Location", "ETag", "Retry-After", "Vary", "Preference-Applied?"];
+    let any = json!({});
+    let answers = Answers::default()
+        .empty("200", "The result, as its worker gave it.", &whole)
+        .also("200", "*/*", &any)
+        .json("202", "It is not done. `Location` is the result itself.", &pending, "Operation")
+        .empty("204", "It is done and has no result.", &about)
+        .empty("206", "The part that was asked for.", &part)
+        .also("206", "*/*", &any)
+        .empty(
+            "default",
+            "What it ended with: the problem of an operation that failed, under the status that its code stands for; \
+             or the recorded HTTP response that is its result.",
+            &["ETag?", "Vary?", "Longrun-Error-Source?", "Preference-Applied?"],
+        )
+        .also("default", "application/problem+json", &refer("Problem"))
+        .also("default", "*/*", &any);
+    Route::new(
+        "get",
+        "/v1/operations/{id}/result",
+        "getResult",
+        "Answers the outcome, as a synchronous call would have",
+    )
+    .takes(&["id", "wait", "Prefer", "If-None-Match", "Range", "If-Range"])
+    .answers(not_modified(answers).refused(&[RangeNotSatisfiable]))
+}
+
+fn events() -> Route {
+    let answers = Answers::default()
+        .json("200", "A page of the history, oldest first; or, to who accepts `text/event-stream`, a stream.", &["Vary", "X-Accel-Buffering?"], "ListEventsResponse")
+        .events("200", "WatchOperationResponse")
+        .empty("204", "The stream is over for good: the client has seen the end.", &[]);
+    Route::new(
+        "get",
+        "/v1/operations/{id}/events",
+        "listEvents",
+        "Answers the history in pages, or the life as a stream",
+    )
+    .takes(&[
+        "id",
+        "page_size",
+        "page_token",
+        "include_progress",
+        "view",
+        "last_event_id",
+        "Last-Event-ID",
+    ])
+    .answers(answers.refused(&of_one(&[RevisionAhead])))
+}
