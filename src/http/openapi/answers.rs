@@ -40,14 +40,23 @@ impl Answers {
         self
     }
 
-    /// The answer of that status may also be a stream of events whose data are these messages.
-    pub(super) fn events(mut self, status: &str, message: &str) -> Self {
-        let schema =
-            json!({"type": "string", "description": format!("Events; their data are {message}.")});
-        // The dialect of schemas has no word for it yet.
-        self.0[status]["content"][EVENT_STREAM] =
-            json!({"schema": schema, "x-event-data": refer(message)});
-        self
+    /// The answer of that status may also be a stream of events of these names. The schema is that of one event.
+    pub(super) fn events(self, status: &str, names: &[&str], message: &str) -> Self {
+        let event = json!({
+            "type": "object",
+            "description": "One event.",
+            "properties": {
+                "event": {"enum": names},
+                "id": {"type": "string"},
+                "retry": {"type": "integer"},
+                "data": {
+                    "type": "string",
+                    "contentMediaType": JSON,
+                    "contentSchema": {"anyOf": [refer(message), refer("Problem")]},
+                },
+            },
+        });
+        self.also(status, EVENT_STREAM, &event)
     }
 
     /// With refusals, whose statuses the table of reasons knows.

@@ -24,7 +24,7 @@ fn header(name: &str, description: &str, schema: &Value) -> Value {
 /// All, by the names that [`refer`] takes.
 pub(super) fn all() -> Map<String, Value> {
     let text = json!({"type": "string"});
-    let field = json!({"type": "string", "pattern": "^[!-~]([ -~]*[!-~])?$"});
+    let segment = json!({"type": "string", "minLength": 1});
     let flag = |default: bool| json!({"type": "boolean", "default": default});
     let duration = json!({"type": "string", "pattern": DURATION, "examples": ["30s", "1.5h"]});
     let number =
@@ -47,6 +47,9 @@ pub(super) fn all() -> Map<String, Value> {
             "kind",
             path("kind", "What sort of work it is.", &json!({"type": "string", "pattern": KIND})),
         ),
+        ("id.any", path("id", "An operation's id.", &segment)),
+        ("tenant.any", path("tenant", "A tenant.", &segment)),
+        ("kind.any", path("kind", "A kind.", &segment)),
         ("wait", query("wait", &wait, &duration)),
         ("view", query("view", "How much of its payloads an operation carries.", &view)),
         (
@@ -134,7 +137,7 @@ pub(super) fn all() -> Map<String, Value> {
             header(
                 "Prefer",
                 "`wait=N` holds the request for up to N seconds; `respond-async` is granted to submissions (RFC 7240). What cannot be read is ignored.",
-                &field,
+                &text,
             ),
         ),
         (
@@ -150,13 +153,13 @@ pub(super) fn all() -> Map<String, Value> {
             header(
                 "If-None-Match",
                 "304 for who has this revision; with a wait, a long poll for the next one.",
-                &field,
+                &text,
             ),
         ),
-        ("Range", header("Range", "One range of bytes. What cannot be read is ignored.", &field)),
+        ("Range", header("Range", "One range of bytes. What cannot be read is ignored.", &text)),
         (
             "If-Range",
-            header("If-Range", "The range only if this is the ETag, else the whole.", &field),
+            header("If-Range", "The range only if this is the ETag, else the whole.", &text),
         ),
         (
             "Last-Event-ID",
@@ -168,7 +171,7 @@ pub(super) fn all() -> Map<String, Value> {
         ),
         (
             "Last-Event-ID-seen",
-            header("Last-Event-ID", "Anything: the stream begins with `reset`.", &field),
+            header("Last-Event-ID", "Anything: the stream begins with `reset`.", &text),
         ),
     ];
     parameters.into_iter().map(|(name, it)| (name.to_owned(), it)).collect()

@@ -39,6 +39,11 @@ const SETTINGS: [&str; 9] = [
     "start_time",
 ];
 
+/// The names of events.
+const OF_ONE: [&str; 4] = ["snapshot", "transition", "progress", "problem"];
+const OF_ALL: [&str; 8] =
+    ["current", "synced", "transition", "left", "deleted", "progress", "reset", "problem"];
+
 /// The paths of one operation, which are there under its tenant as well.
 const OPERATION: &str = "/v1/operations/{id}";
 
@@ -51,21 +56,18 @@ pub(super) fn all() -> Vec<Route> {
     all
 }
 
-/// `OPTIONS` of the resource.
+/// `OPTIONS` of the resource, which it answers whether it is there or not.
 pub(super) fn options(route: &Route) -> Value {
+    let about = "The methods that there are; to a browser's preflight, what its page may do.";
     let answers = Answers::default()
-        .empty(
-            "204",
-            "The methods that there are. A browser's preflight is told what its page may do.",
-            &["Allow?"],
-        )
-        .refused(&[InvalidArgument]);
-    let parameters =
-        route.parameters.iter().copied().filter(|name| route.path.contains(&format!("{{{name}}}")));
+        .empty("204", about, &["Allow?"])
+        .refused(&[InvalidArgument, RouteNotFound]);
+    let segments = route.path.split(['{', '}']).skip(1).step_by(2);
+    let segments: Vec<String> = segments.map(|name| format!("{name}.any")).collect();
     json!({
         "operationId": format!("optionsOf{}", capitalised(&route.id)),
         "summary": "Which methods there are",
-        "parameters": parameters::refer(parameters),
+        "parameters": parameters::refer(segments.iter().map(String::as_str)),
         "responses": answers.all(),
     })
 }
@@ -202,7 +204,7 @@ fn watch_all() -> Route {
             "A stream of events: what matches, and what becomes of it.",
             &["Vary", "X-Accel-Buffering"],
         )
-        .events("200", "WatchOperationsResponse");
+        .events("200", &OF_ALL, "WatchOperationsResponse");
     Route::new(
         "get",
         "/v1/operations/events",
@@ -325,7 +327,7 @@ fn result() -> Route {
 fn events() -> Route {
     let answers = Answers::default()
         .json("200", "A page of the history, oldest first; or, to who accepts `text/event-stream`, a stream.", &["Vary", "X-Accel-Buffering?"], "ListEventsResponse")
-        .events("200", "WatchOperationResponse")
+        .events("200", &OF_ONE, "WatchOperationResponse")
         .empty("204", "The stream is over for good: the client has seen the end.", &[]);
     Route::new(
         "get",
