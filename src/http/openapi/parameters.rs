@@ -8,6 +8,8 @@ use crate::service::MAX_WAIT;
 
 /// A number of seconds, or a number with a unit.
 const DURATION: &str = r"^[0-9]+(\.[0-9]+)?(ms|s|m|h|d)?$";
+/// A time, ascending unless it says otherwise.
+const ORDER: &str = r"^\s*((create|end)_time(\s+(asc|desc))?)?\s*$";
 
 fn path(name: &str, description: &str, schema: &Value) -> Value {
     json!({"name": name, "in": "path", "required": true, "description": description, "schema": schema})
@@ -65,10 +67,7 @@ pub(super) fn all() -> Map<String, Value> {
             query(
                 "order_by",
                 "The order of the list.",
-                &json!({
-                    "type": "string",
-                    "enum": ["create_time desc", "create_time", "end_time desc", "end_time"],
-                }),
+                &json!({"type": "string", "pattern": ORDER, "default": "create_time desc"}),
             ),
         ),
         (

@@ -176,7 +176,7 @@ fn status() -> Value {
             "error": refer("StatusError"),
             "errors": errors("The errors of a partial success."),
             "warnings": errors("The warnings that came with the result."),
-            "resourceLocation": url("Where the result is, if there is one."),
+            "resourceLocation": url("Where the result is, once it has succeeded."),
             "links": {
                 "type": "object",
                 "description": "The operation's resources.",
