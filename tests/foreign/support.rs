@@ -85,7 +85,8 @@ impl Site {
                 let (socket, _) = listener.accept().await.unwrap();
                 let service = TowerToHyperService::new(router.clone());
                 connections.spawn(async move {
-                    let builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+                    let builder =
+                        hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
                     let _ = builder.serve_connection(TokioIo::new(socket), service).await;
                 });
             }
@@ -106,7 +107,8 @@ pub(crate) async fn python(script: &str, arguments: &[&str]) -> Value {
 /// The interpreter with the modules of `requirements.txt`.
 pub(crate) fn interpreter() -> PathBuf {
     let named = std::env::var_os("LONGRUN_PYTHON");
-    let named = named.expect("LONGRUN_PYTHON is not set: run tests/run, which installs the clients");
+    let named =
+        named.expect("LONGRUN_PYTHON is not set: run tests/run, which installs the clients");
     // A link into the environment must stay one: it is how Python finds the modules.
     std::path::absolute(named).unwrap()
 }
