@@ -3,5 +3,6 @@
 
 mod api;
 mod azure;
+mod description;
 mod relay;
 mod support;

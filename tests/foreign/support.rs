@@ -119,9 +119,10 @@ pub(crate) fn folder() -> PathBuf {
 
 /// Runs to the end, which is to be soon and a good one.
 pub(crate) async fn succeed(mut command: tokio::process::Command) -> Output {
-    command.stdin(Stdio::null()).kill_on_drop(true);
+    // No caches among the sources.
+    command.env("PYTHONDONTWRITEBYTECODE", "1").stdin(Stdio::null()).kill_on_drop(true);
     let shown = format!("{command:?}");
-    let output = tokio::time::timeout(Duration::from_secs(120), command.output()).await;
+    let output = tokio::time::timeout(Duration::from_secs(600), command.output()).await;
     let output = output.unwrap_or_else(|_| panic!("{shown} did not end")).unwrap();
     if !output.status.success() {
         let (stdout, stderr) = (&output.stdout, &output.stderr);

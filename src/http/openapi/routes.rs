@@ -211,7 +211,13 @@ fn watch_all() -> Route {
         "watchOperations",
         "Streams the operations that match a filter",
     )
-    .takes(&["filter", "include_progress", "skip_current", "seen", "Last-Event-ID-seen"])
+    .takes(&[
+        "filter",
+        "include_progress",
+        "skip_current",
+        "last_event_id.seen",
+        "Last-Event-ID.seen",
+    ])
     .answers(answers.refused(&ANY))
 }
 
