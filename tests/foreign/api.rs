@@ -45,6 +45,7 @@ pub(crate) fn exchanges() -> Vec<Exchange> {
         ),
         get("/binary", 200, "application/octet-stream", &binary),
         Exchange { method: "POST", request: "name=seven", location: "/things/7", ..made },
+        Exchange { method: "POST", request: "all", ..get("/export", 200, "image/x-raw", &binary) },
         get("/none", 204, "", b""),
         get("/missing", 404, "text/html", b"<h1>no</h1>"),
         get("/broken", 503, "text/plain", b"sorry"),

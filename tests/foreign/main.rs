@@ -3,6 +3,7 @@
 
 mod api;
 mod azure;
+mod browser;
 mod description;
 mod relay;
 mod support;

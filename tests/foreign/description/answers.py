@@ -22,6 +22,7 @@ def close(schema):
     """Lets an object have no properties but those that are listed."""
     if isinstance(schema, dict):
         if "properties" in schema and "@type" not in schema["properties"]:
+            assert set(schema.get("required", [])) <= set(schema["properties"]), schema
             schema.setdefault("additionalProperties", False)
         for part in schema.values():
             close(part)
