@@ -33,7 +33,7 @@ pub(crate) fn exchanges() -> Vec<Exchange> {
         body: body.to_vec(),
     };
     // Every byte there is, more of them than fit into an operation's JSON.
-    let binary: Vec<u8> = (0..200_000_u32).map(|at| (at * 31 >> 3) as u8).collect();
+    let binary: Vec<u8> = (0..200_000_u32).map(|at| ((at * 31) >> 3) as u8).collect();
     let made = get("/made", 201, "application/json", br#"{"thing": 7}"#);
     vec![
         get("/report.json", 200, "application/json; charset=utf-8", b"{\"n\": 1.00}\n"),

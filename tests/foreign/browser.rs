@@ -1,6 +1,7 @@
 //! A page in a browser: it has work done, shows its progress, and fetches the result.
 
 use std::fs::File;
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -12,7 +13,6 @@ use bytes::Bytes;
 use http::HeaderValue;
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
-use std::os::unix::process::CommandExt as _;
 use tempfile::TempDir;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
@@ -30,7 +30,7 @@ struct Browser {
 impl Browser {
     fn open(url: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let chromium = std::env::var_os("CHROMIUM").unwrap_or("chromium".into());
+        let chromium = std::env::var_os("CHROMIUM").unwrap_or_else(|| "chromium".into());
         let log = File::create(directory.path().join("log")).unwrap();
         let mut command = Command::new(chromium);
         // Its sandbox needs rights that containers do not give; it opens nothing but the pages here.

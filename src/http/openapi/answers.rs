@@ -16,9 +16,13 @@ pub(super) struct Answers(Map<String, Value>);
 
 impl Answers {
     /// With an answer that has no body.
-    pub(super) fn empty(mut self, status: &str, description: &str, names: &[&str]) -> Self {
-        let names = [names, &["Cache-Control"]].concat();
-        let answer = json!({"description": description, "headers": fields::of(&names)});
+    pub(super) fn empty(self, status: &str, description: &str, names: &[&str]) -> Self {
+        self.cacheable(status, description, &[names, &["Cache-Control"]].concat())
+    }
+
+    /// With one that may come without a word about caches.
+    pub(super) fn cacheable(mut self, status: &str, description: &str, names: &[&str]) -> Self {
+        let answer = json!({"description": description, "headers": fields::of(names)});
         self.0.insert(status.to_owned(), answer);
         self
     }
@@ -36,7 +40,8 @@ impl Answers {
 
     /// The answer of that status may also have a body of this media type.
     pub(super) fn also(mut self, status: &str, media_type: &str, schema: &Value) -> Self {
-        self.0[status]["content"][media_type] = json!({"schema": schema});
+        let answer = self.0.entry(status).or_insert_with(|| json!({}));
+        answer["content"][media_type] = json!({"schema": schema});
         self
     }
 

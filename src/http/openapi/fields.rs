@@ -18,6 +18,7 @@ fn table() -> Vec<(&'static str, &'static str, Value)> {
         ("Accept-Ranges", "Ranges of bytes may be asked for.", json!({"const": "bytes"})),
         ("Allow?", "The methods that there are.", text()),
         ("Cache-Control", "No answer may be cached, unless a recorded one says otherwise.", text()),
+        ("Cache-Control?", "Not to be cached.", text()),
         ("Content-Range", "Which part of the result this is, of how much.", text()),
         ("Content-Security-Policy", "Nothing in a result runs in a browser.", text()),
         ("ETag", "The operation's revision; of a recorded response, its own.", quoted.clone()),

@@ -18,6 +18,7 @@ use crate::service::{Reason, ServiceError};
 mod answers;
 mod fields;
 mod parameters;
+mod route;
 mod routes;
 mod schemas;
 #[cfg(test)]
@@ -52,7 +53,7 @@ fn document(url: &str) -> Result<Value, JsonError> {
             path["head"] = route.without_contents();
         }
         path[route.method] = route.operation();
-        path["options"] = routes::options(&route);
+        path["options"] = route.options();
     }
     Ok(json!({
         "openapi": "3.1.0",

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::answers::refer;
-use crate::operation::Settings;
+use crate::operation::{HttpEnvelope, Settings, StateName};
 use crate::proto::json::JsonError;
 use crate::proto::schema::{Side, schemas};
 
@@ -25,19 +25,25 @@ const READ: [&str; 3] = ["SubmitRequest", "CancelOperationRequest", "RetryOperat
 
 pub(super) fn all() -> Result<Map<String, Value>, JsonError> {
     let mut all = schemas(&WRITTEN, Side::Written)?;
-    all["Operation"]["properties"]["location"] = json!({"type": "string", "format": "uri-reference", "description": "The operation's own URL."});
-    for (name, always) in ALWAYS {
-        all[*name]["required"] = (*always).into();
+    all.extend(schemas(&READ, Side::Read)?);
+    if let Some(operation) = all.get_mut("Operation") {
+        operation["properties"]["location"] = json!({
+            "type": "string",
+            "format": "uri-reference",
+            "description": "The operation's own URL.",
+        });
     }
-    let mut read = schemas(&READ, Side::Read)?;
-    for (name, property, rules) in rules() {
-        let schema = &mut read[name]["properties"][property];
-        for (rule, value) in rules.as_object().into_iter().flatten() {
-            schema[rule] = value.clone();
+    for (name, required) in REQUIRED {
+        if let Some(schema) = all.get_mut(*name) {
+            schema["required"] = (*required).into();
         }
     }
-    read["SubmitRequest"]["required"] = json!(["kind"]);
-    all.extend(read);
+    for (name, property, rules) in rules() {
+        let schema = all.get_mut(name).and_then(|it| it["properties"].get_mut(property));
+        if let Some(schema) = schema.and_then(Value::as_object_mut) {
+            schema.extend(rules);
+        }
+    }
     all.insert("Problem".to_owned(), problem());
     all.insert("Status".to_owned(), status());
     all.insert("StatusError".to_owned(), status_error());
@@ -45,8 +51,8 @@ pub(super) fn all() -> Result<Map<String, Value>, JsonError> {
     Ok(all)
 }
 
-/// What is always there, although it might be zero.
-const ALWAYS: &[(&str, &[&str])] = &[
+/// What is always there, or must be.
+const REQUIRED: &[(&str, &[&str])] = &[
     (
         "Operation",
         &[
@@ -61,6 +67,7 @@ const ALWAYS: &[(&str, &[&str])] = &[
             "location",
         ],
     ),
+    ("SubmitRequest", &["kind"]),
     ("ListOperationsResponse", &["operations"]),
     ("ListEventsResponse", &["events"]),
     ("WatchOperationResponse", &["type", "operation", "revision"]),
@@ -69,48 +76,44 @@ const ALWAYS: &[(&str, &[&str])] = &[
 ];
 
 /// Rules that the descriptors do not know: a schema, a property, and what to say of it.
-fn rules() -> Vec<(&'static str, &'static str, Value)> {
+fn rules() -> Vec<(&'static str, &'static str, Map<String, Value>)> {
     let duration = json!({"pattern": r"^[0-9]+(\.[0-9]{1,9})?s$"});
-    let text = |most: u32| json!({"maxLength": most});
-    let backoff = |name| ("RetryPolicyInput", name, duration.clone());
-    let setting = |name| ("SettingsInput", name, duration.clone());
-    vec![
+    let up_to = |most: Value| json!({"minimum": 0, "maximum": most});
+    let value = json!({"type": "string", "pattern": r"^[^\x00-\x1f\x7f-\x9f]{0,255}$"});
+    let labels = json!({
+        "maxProperties": 64,
+        "propertyNames": {"pattern": LABEL_KEY},
+        "additionalProperties": value,
+    });
+    let mut multiplier = up_to(Settings::MAX_MULTIPLIER.into());
+    // Zero stands for the default.
+    multiplier["not"] = json!({"exclusiveMinimum": 0, "exclusiveMaximum": 1});
+    let rules = [
         ("SubmitRequest", "kind", json!({"type": "string", "pattern": KIND})),
         ("SubmitRequest", "idempotencyKey", json!({"pattern": ASCII})),
-        (
-            "SubmitRequest",
-            "labels",
-            json!({
-                "maxProperties": 64,
-                "propertyNames": {"pattern": LABEL_KEY},
-                "additionalProperties": {"type": "string", "pattern": "^[^\\x00-\\x1f\\x7f-\\x9f]{0,255}$"},
-            }),
-        ),
-        ("SettingsInput", "priority", json!({"minimum": 0, "maximum": Settings::MAX_PRIORITY})),
-        setting("queueTimeout"),
-        setting("attemptTimeout"),
-        setting("deadline"),
-        setting("cancelGrace"),
-        setting("retention"),
-        (
-            "RetryPolicyInput",
-            "maxAttempts",
-            json!({"minimum": 0, "maximum": Settings::MAX_ATTEMPTS}),
-        ),
-        (
-            "RetryPolicyInput",
-            "multiplier",
-            json!({"minimum": 0, "maximum": Settings::MAX_MULTIPLIER}),
-        ),
-        ("RetryPolicyInput", "jitter", json!({"minimum": 0, "maximum": 1})),
-        backoff("initialBackoff"),
-        backoff("maxBackoff"),
+        ("SubmitRequest", "labels", labels),
+        ("SettingsInput", "priority", up_to(Settings::MAX_PRIORITY.into())),
+        ("SettingsInput", "queueTimeout", duration.clone()),
+        ("SettingsInput", "attemptTimeout", duration.clone()),
+        ("SettingsInput", "deadline", duration.clone()),
+        ("SettingsInput", "cancelGrace", duration.clone()),
+        ("SettingsInput", "retention", duration.clone()),
+        ("RetryPolicyInput", "maxAttempts", up_to(Settings::MAX_ATTEMPTS.into())),
+        ("RetryPolicyInput", "multiplier", multiplier),
+        ("RetryPolicyInput", "jitter", up_to(1.into())),
+        ("RetryPolicyInput", "initialBackoff", duration.clone()),
+        ("RetryPolicyInput", "maxBackoff", duration),
         ("PayloadInput", "contentType", json!({"pattern": ASCII})),
-        ("HttpEnvelopeInput", "method", text(32)),
-        ("HttpEnvelopeInput", "headers", json!({"maxItems": 100})),
-        ("CancelOperationRequest", "reason", text(1_000)),
+        ("HttpEnvelopeInput", "method", json!({"maxLength": 32})),
+        ("HttpEnvelopeInput", "headers", json!({"maxItems": HttpEnvelope::MAX_HEADERS})),
+        ("CancelOperationRequest", "reason", json!({"maxLength": 1_000})),
         ("RetryOperationRequest", "idempotencyKey", json!({"pattern": ASCII})),
-    ]
+    ];
+    let rules = rules.into_iter().filter_map(|(name, property, rules)| match rules {
+        Value::Object(rules) => Some((name, property, rules)),
+        _ => None,
+    });
+    rules.collect()
 }
 
 /// As `problem` makes it.
@@ -165,7 +168,7 @@ fn status() -> Value {
             "state": {
                 "type": "string",
                 "description": "The state.",
-                "enum": crate::operation::StateName::ALL.map(|state| state.as_str()),
+                "enum": StateName::ALL.map(|state| state.as_str()),
             },
             "done": {"type": "boolean", "description": "Whether the state is final."},
             "revision": {"type": "integer", "minimum": 1, "description": "The operation's revision."},
@@ -206,4 +209,24 @@ fn status_error() -> Value {
         },
         "required": ["code", "message"],
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_are_about_what_there_is() {
+        let all = all().unwrap();
+        for (name, required) in REQUIRED {
+            for property in *required {
+                assert!(all[*name]["properties"].get(property).is_some(), "{name}.{property}");
+            }
+        }
+        for (name, property, rules) in rules() {
+            for (rule, value) in rules {
+                assert_eq!(all[name]["properties"][property][&rule], value, "{name}.{property}");
+            }
+        }
+    }
 }
