@@ -129,8 +129,10 @@ pub(super) fn status(links: &Links, document: &Document) -> Result<Value, Proble
     }
     put("errors", take("errors"));
     put("warnings", take("warnings"));
-    // Where their pollers fetch the final result.
-    put("resourceLocation", operation.result().map(|_| links.result(id).into()));
+    // Where their pollers fetch the final result, which may turn out to be none; without it they would take
+    // the Location of the submission for it.
+    let has_succeeded = matches!(state, StateName::Succeeded | StateName::PartiallySucceeded);
+    put("resourceLocation", has_succeeded.then(|| links.result(id).into()));
     let links = json!({
         "self": links.status(id),
         "operation": links.operation(id),

@@ -28,6 +28,7 @@ mod events;
 mod headers;
 mod input;
 mod links;
+mod openapi;
 mod operations;
 mod problem;
 mod query;
@@ -61,12 +62,28 @@ struct Http {
 /// The routes, with a fallback that answers whatever there is no route for: gRPC in its own way.
 pub fn router(service: Service, options: HttpOptions) -> Router {
     let http = Http { service, options: Arc::new(options) };
+    let mut router = Router::new();
+    for (path, methods) in resources() {
+        router = router.route(&path, methods);
+    }
+    router
+        .fallback(no_route)
+        .layer(middleware::from_fn_with_state(http.clone(), cors::protect))
+        .layer(middleware::from_fn(finish))
+        .layer(middleware::from_fn_with_state(http.clone(), cors::cors))
+        .with_state(http)
+}
+
+/// The resources, by their paths; each is described in [`openapi`].
+fn resources() -> Vec<(String, MethodRouter<Http>)> {
     let list = get(operations::list).post(submit::operation);
-    let mut router = Router::new()
-        .route("/v1/operations", resource("GET,HEAD,POST,OPTIONS", list))
+    let mut all = vec![
+        ("/openapi.json".to_owned(), resource(READ_ONLY, get(openapi::get))),
+        ("/v1/operations".to_owned(), resource("GET,HEAD,POST,OPTIONS", list)),
         // No id is `events`.
-        .route("/v1/operations/events", resource(READ_ONLY, get(events::of_all)))
-        .route("/v1/kinds/{kind}/operations", resource("POST,OPTIONS", post(submit::of_kind)));
+        ("/v1/operations/events".to_owned(), resource(READ_ONLY, get(events::of_all))),
+        ("/v1/kinds/{kind}/operations".to_owned(), resource("POST,OPTIONS", post(submit::of_kind))),
+    ];
     for parent in ["/v1", "/v1/tenants/{tenant}"] {
         // A verb stands behind a colon within the last segment, which a route cannot say.
         let target = get(operations::get)
@@ -75,19 +92,15 @@ pub fn router(service: Service, options: HttpOptions) -> Router {
             .options(operations::options)
             .fallback(operations::method_not_allowed);
         let operation = format!("{parent}/operations/{{id}}");
-        router = router
-            .route(&format!("{parent}/operations/{{target}}"), target)
-            .route(&format!("{operation}/status"), resource(READ_ONLY, get(operations::status)))
-            .route(&format!("{operation}/result"), resource(READ_ONLY, get(result::get)))
-            .route(&format!("{operation}/input"), resource(READ_ONLY, get(input::get)))
-            .route(&format!("{operation}/events"), resource(READ_ONLY, get(events::of_operation)));
+        all.extend([
+            (format!("{parent}/operations/{{target}}"), target),
+            (format!("{operation}/status"), resource(READ_ONLY, get(operations::status))),
+            (format!("{operation}/result"), resource(READ_ONLY, get(result::get))),
+            (format!("{operation}/input"), resource(READ_ONLY, get(input::get))),
+            (format!("{operation}/events"), resource(READ_ONLY, get(events::of_operation))),
+        ]);
     }
-    router
-        .fallback(no_route)
-        .layer(middleware::from_fn_with_state(http.clone(), cors::protect))
-        .layer(middleware::from_fn(finish))
-        .layer(middleware::from_fn_with_state(http.clone(), cors::cors))
-        .with_state(http)
+    all
 }
 
 /// What can be read, and no more.

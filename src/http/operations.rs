@@ -90,12 +90,13 @@ impl Verb {
 
 /// `POST …/{id}:cancel` and `POST …/{id}:retry`.
 pub(super) async fn act(mut call: Call, body: Body) -> Answer {
-    call.finish_query()?;
     let Some((id, verb)) = call.segment("target").split_once(':') else {
         return Err(not_here(&call));
     };
     let verb = Verb::parse(verb).ok_or_else(|| Problem::no_route(call.parts.uri.path()))?;
-    let name = call.name_of(id)?;
+    let id = id.to_owned();
+    call.finish_query()?;
+    let name = call.name_of(&id)?;
     match verb {
         Verb::Cancel => cancel(&call, &name, body).await,
         Verb::Retry => retry(&call, &name, body).await,

@@ -54,7 +54,7 @@ pub struct JsonError {
 }
 
 impl JsonError {
-    fn new(message: impl Into<String>) -> Self {
+    pub(super) fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), field: String::new(), position: None }
     }
 
@@ -110,7 +110,7 @@ pub fn from_slice<M: Message + Name + Default>(text: &[u8]) -> Result<M, JsonErr
     dynamic.transcode_to().map_err(|error| JsonError::new(error.to_string()))
 }
 
-fn pool() -> Result<&'static DescriptorPool, JsonError> {
+pub(super) fn pool() -> Result<&'static DescriptorPool, JsonError> {
     POOL.as_ref().map_err(|error| JsonError::new(format!("the descriptors are broken: {error}")))
 }
 

@@ -1,7 +1,8 @@
-//! The generated code of `proto/`, its descriptors, and the JSON form of its messages ([`json`]). Nothing else:
-//! what the messages mean is said elsewhere.
+//! The generated code of `proto/`, its descriptors, and the JSON form of its messages ([`json`], [`schema`]). Nothing
+//! else: what the messages mean is said elsewhere.
 
 pub mod json;
+pub mod schema;
 
 /// Package `longrun.v1`.
 #[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all, clippy::use_self)]

@@ -1,0 +1,67 @@
+//! Header fields of answers.
+
+use serde_json::{Map, Value, json};
+
+/// What marks a field that an answer may come without, in a table of answers and in the document.
+const OPTIONAL: [&str; 2] = ["?", ".optional"];
+
+/// Each with what it says and its schema: those that some answers have and some
+/// may have stand here twice.
+fn table() -> Vec<(&'static str, &'static str, Value)> {
+    let text = || json!({"type": "string"});
+    let url = || json!({"type": "string", "format": "uri-reference"});
+    let count = || json!({"type": "integer", "minimum": 1});
+    let source = || json!({"enum": ["gateway", "operation"]});
+    let no = || json!({"const": "no"});
+    let quoted = json!({"type": "string", "pattern": "^(W/)?\".*\"$"});
+    vec![
+        ("Accept-Ranges", "Ranges of bytes may be asked for.", json!({"const": "bytes"})),
+        ("Allow?", "The methods that there are.", text()),
+        ("Cache-Control", "No answer may be cached, unless a recorded one says otherwise.", text()),
+        ("Cache-Control?", "Not to be cached.", text()),
+        ("Content-Range", "Which part of the result this is, of how much.", text()),
+        ("Content-Security-Policy", "Nothing in a result runs in a browser.", text()),
+        ("ETag", "The operation's revision; of a recorded response, its own.", quoted.clone()),
+        ("ETag?", "The operation's revision; of a recorded response, its own.", quoted),
+        ("Location", "Where to ask next, or where the result is.", url()),
+        ("Longrun-Error-Source", "Who failed: the service, or the work itself.", source()),
+        ("Longrun-Error-Source?", "Who failed: the service, or the work itself.", source()),
+        ("Longrun-Errors?", "How many errors a partial success came with.", count()),
+        ("Longrun-Type-Url?", "The type of a result that is a protobuf message.", text()),
+        ("Longrun-Warnings?", "How many warnings the result came with.", count()),
+        ("Operation-Location", "Where the status document is.", url()),
+        ("Preference-Applied?", "The preferences that were granted.", text()),
+        ("Retry-After", "In how many seconds to ask again.", count()),
+        ("Retry-After?", "In how many seconds to ask again.", count()),
+        ("Vary", "The fields of the request that the answer depends on.", text()),
+        ("Vary?", "The fields of the request that the answer depends on.", text()),
+        ("X-Accel-Buffering", "Proxies are to pass events on at once.", no()),
+        ("X-Accel-Buffering?", "Proxies are to pass events on at once.", no()),
+        ("X-Content-Type-Options", "Browsers are not to guess.", json!({"const": "nosniff"})),
+    ]
+}
+
+/// All, by the names that [`of`] refers to.
+pub(super) fn all() -> Map<String, Value> {
+    let components = table().into_iter().map(|(name, description, schema)| {
+        let mut field = json!({"description": description, "schema": schema});
+        if !name.ends_with(OPTIONAL[0]) {
+            field["required"] = true.into();
+        }
+        (component(name), field)
+    });
+    components.collect()
+}
+
+fn component(name: &str) -> String {
+    name.replace(OPTIONAL[0], OPTIONAL[1])
+}
+
+/// The fields of an answer; a question mark behind a name says that it may come without.
+pub(super) fn of(names: &[&str]) -> Value {
+    let fields = names.iter().map(|name| {
+        let reference = format!("#/components/headers/{}", component(name));
+        (name.replace(OPTIONAL[0], ""), json!({"$ref": reference}))
+    });
+    Value::Object(fields.collect())
+}

@@ -1,0 +1,75 @@
+//! The interface as an OpenAPI 3.1 document, at `GET /openapi.json`.
+//!
+//! It says what the code says: schemas of messages come from the descriptors that the JSON goes by, limits from the
+//! rules' own constants, statuses of refusals from the one table of reasons. What remains to be written is one
+//! entry for each method in `routes`; the tests hold them against the router, and against the answers of a running server.
+//!
+//! Only the canonical interface is described: what a relay's upstream answers, its own documents say.
+
+use http::StatusCode;
+use serde_json::{Map, Value, json};
+
+use super::call::Call;
+use super::documents::{self, Answer};
+use super::problem::Problem;
+use crate::proto::json::JsonError;
+use crate::service::{Reason, ServiceError};
+
+mod answers;
+mod fields;
+mod parameters;
+mod route;
+mod routes;
+mod schemas;
+#[cfg(test)]
+mod tests;
+
+const ABOUT: &str = "\
+Operations: pieces of work that outlive a request. Messages have the proto3 JSON form of those in \
+`proto/longrun/v1/operations.proto`. Refusals are problem documents (RFC 9457); `Longrun-Error-Source` says whether the \
+`gateway` refused the call or the `operation` failed.
+
+Query parameters are known in `snake_case` and `camelCase`; an unknown one is refused. In bodies, fields are known by \
+their names in the protos as well, and whole numbers may be given as text. `docs/http.md` of the project tells the \
+rest with examples.";
+
+/// `GET /openapi.json`.
+pub(super) async fn get(mut call: Call) -> Answer {
+    call.finish_query()?;
+    let url = call.http.options.public_url.as_deref().unwrap_or("/");
+    let document = document(url).map_err(|error| {
+        tracing::error!(%error, "the OpenAPI document cannot be made");
+        Problem::from(ServiceError::new(Reason::Internal, "the document cannot be made"))
+    })?;
+    Ok(documents::json(StatusCode::OK, &document))
+}
+
+/// The document of a server at `url`.
+fn document(url: &str) -> Result<Value, JsonError> {
+    let mut paths: Map<String, Value> = Map::new();
+    for route in routes::all() {
+        let path = paths.entry(route.path.clone()).or_insert_with(|| json!({}));
+        if route.method == "get" {
+            path["head"] = route.without_contents();
+        }
+        path[route.method] = route.operation();
+        path["options"] = route.options();
+    }
+    Ok(json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "longrun",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": ABOUT,
+            "license": {"name": "Apache License 2.0", "identifier": env!("CARGO_PKG_LICENSE")},
+        },
+        "servers": [{"url": url}],
+        "paths": paths,
+        "components": {
+            "schemas": schemas::all()?,
+            "parameters": parameters::all(),
+            "headers": fields::all(),
+            "responses": {"Problem": answers::problem()},
+        },
+    }))
+}

@@ -1,0 +1,130 @@
+//! Parameters of paths, queries and header fields. What an unreadable header field is ignored for has no rules here.
+
+use serde_json::{Map, Value, json};
+
+use super::schemas::{KIND, TENANT};
+use crate::operation::Settings;
+use crate::service::MAX_WAIT;
+
+/// A canonical UUID.
+const ID: &str = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$";
+/// A number of seconds, or a number with a unit.
+const DURATION: &str = r"^[0-9]+(\.[0-9]+)?(ms|s|m|h|d)?$";
+/// A time, ascending unless it says otherwise.
+const ORDER: &str = r"^\s*((create|end)_time(\s+(asc|desc))?)?\s*$";
+/// A revision, or none.
+const REVISION: &str = "^[0-9]{0,18}$";
+/// Bare, or quoted.
+const KEY: &str = "^[!#-~]([ -~]{0,253}[!-~])?$";
+const LABEL: &str = r"^[A-Za-z][A-Za-z0-9_./-]{0,62}=[^\x00-\x1f\x7f-\x9f]{0,255}$";
+
+/// All, by the names that [`refer`] takes.
+pub(super) fn all() -> Map<String, Value> {
+    [in_path(), in_query(), in_header()].into_iter().flatten().collect()
+}
+
+/// The parameters of these names.
+pub(super) fn refer<'a>(names: impl IntoIterator<Item = &'a str>) -> Value {
+    let refer = |name| json!({"$ref": format!("#/components/parameters/{name}")});
+    names.into_iter().map(refer).collect()
+}
+
+type Parameters = Vec<(String, Value)>;
+
+fn in_path() -> Parameters {
+    let anything = || json!({"type": "string", "minLength": 1});
+    let table = [
+        ("id", "The operation's id, a UUID.", pattern(ID)),
+        ("tenant", "Whose operation it is.", pattern(TENANT)),
+        ("kind", "What sort of work it is.", pattern(KIND)),
+        ("id.any", "An operation's id.", anything()),
+        ("tenant.any", "A tenant.", anything()),
+        ("kind.any", "A kind.", anything()),
+    ];
+    let mut all = parameters("path", &table);
+    all.iter_mut().for_each(|(_, parameter)| parameter["required"] = true.into());
+    all
+}
+
+fn in_query() -> Parameters {
+    let wait = format!(
+        "How long to hold the request until it is done; more than {} s is taken as that.",
+        MAX_WAIT.as_secs()
+    );
+    let most_attempts = Settings::MAX_ATTEMPTS.cast_signed();
+    let mut order = pattern(ORDER);
+    order["default"] = "create_time desc".into();
+    let labels = json!({"type": "array", "items": pattern(LABEL), "maxItems": 64});
+    let view = json!({"type": "string", "enum": ["BASIC", "RESULT", "FULL"]});
+    let filter = json!({"type": "string", "maxLength": 4096});
+    let time = json!({"type": "string", "format": "date-time"});
+    let table = [
+        ("wait", wait.as_str(), pattern(DURATION)),
+        ("view", "How much of its payloads an operation carries.", view),
+        ("filter", "AIP-160, as in `ListOperationsRequest.filter`.", filter),
+        ("order_by", "The order of the list.", order),
+        ("page_size", "Of a page: at most this many; 0 for the default.", number(i32::MAX)),
+        ("page_token", "Of a page: `nextPageToken` of the one before.", text()),
+        ("include_progress", "Of a stream: whether progress is sent, too.", flag(true)),
+        ("skip_current", "Leaves out what matches already.", flag(false)),
+        ("last_event_id", "Of a stream: as the header field, which wins.", pattern(REVISION)),
+        ("last_event_id.seen", "Anything: the stream begins with `reset`.", text()),
+        ("label", "A label, `KEY=VALUE`.", labels),
+        ("priority", "The higher goes first.", number(Settings::MAX_PRIORITY.into())),
+        ("queue_timeout", "The longest time until the first attempt.", pattern(DURATION)),
+        ("attempt_timeout", "The longest time for one attempt.", pattern(DURATION)),
+        ("deadline", "The longest time from submission to the end.", pattern(DURATION)),
+        ("cancel_grace", "How long a worker has to stop after a cancel.", pattern(DURATION)),
+        ("retention", "How long the record is kept once it is done.", pattern(DURATION)),
+        ("max_attempts", "Attempts in all; 0 for the default.", number(most_attempts)),
+        ("start_time", "Not to be started before.", time),
+    ];
+    parameters("query", &table)
+}
+
+fn in_header() -> Parameters {
+    let prefer = "`wait=N` holds the request for up to N seconds; `respond-async` is granted to submissions \
+                  (RFC 7240).";
+    let key = "The client's own name for this submission: sent again, it gives the same operation.";
+    let last = "Of a stream: the revision to resume behind; 0 begins with the first transition.";
+    let table = [
+        ("Prefer", prefer, text()),
+        ("Idempotency-Key", key, pattern(KEY)),
+        (
+            "If-None-Match",
+            "304 for who has this revision; with a wait, until the next one.",
+            text(),
+        ),
+        ("Range", "One range of bytes.", text()),
+        ("If-Range", "The range only if this is the ETag, else the whole.", text()),
+        ("Last-Event-ID", last, text()),
+        ("Last-Event-ID.seen", "Anything: the stream begins with `reset`.", text()),
+    ];
+    parameters("header", &table)
+}
+
+/// What stands behind a dot tells apart parameters of one name.
+fn parameters(place: &str, table: &[(&str, &str, Value)]) -> Parameters {
+    let parameters = table.iter().map(|(key, description, schema)| {
+        let name = key.split('.').next();
+        let it = json!({"name": name, "in": place, "description": description, "schema": schema});
+        ((*key).to_owned(), it)
+    });
+    parameters.collect()
+}
+
+fn text() -> Value {
+    json!({"type": "string"})
+}
+
+fn pattern(pattern: &str) -> Value {
+    json!({"type": "string", "pattern": pattern})
+}
+
+fn number(most: i32) -> Value {
+    json!({"type": "integer", "minimum": 0, "maximum": most})
+}
+
+fn flag(default: bool) -> Value {
+    json!({"type": "boolean", "default": default})
+}

@@ -1,0 +1,282 @@
+//! What can be asked: one entry for each method of each resource.
+
+use serde_json::json;
+
+use super::answers::{Answers, JSON, refer};
+use super::route::Route;
+use crate::service::Reason::{self, *};
+
+/// What any answer may be instead.
+const ANY: [Reason; 3] = [InvalidArgument, Unavailable, Internal];
+/// Why there may be no such operation.
+const NOT_THERE: [Reason; 2] = [OperationNotFound, OperationExpired];
+/// What a submission may come to.
+const SUBMISSION: [Reason; 5] =
+    [OriginRefused, RequestTimeout, PayloadTooLarge, IdempotencyKeyReused, ResourceExhausted];
+
+/// The settings of a submission that stand in the query.
+const SETTINGS: [&str; 9] = [
+    "label",
+    "priority",
+    "queue_timeout",
+    "attempt_timeout",
+    "deadline",
+    "cancel_grace",
+    "retention",
+    "max_attempts",
+    "start_time",
+];
+
+/// The names of events.
+const OF_ONE: [&str; 4] = ["snapshot", "transition", "progress", "problem"];
+const OF_ALL: [&str; 8] =
+    ["current", "synced", "transition", "left", "deleted", "progress", "reset", "problem"];
+
+/// The paths of one operation, which are there under its tenant as well.
+const OPERATION: &str = "/v1/operations/{id}";
+
+/// Every method of every resource, but for `HEAD`, which is as `GET`, and `OPTIONS`, which is alike everywhere.
+pub(super) fn all() -> Vec<Route> {
+    let mut all = vec![description(), list(), submit(), submit_of_kind(), watch_all()];
+    let of_one = || [get(), delete(), cancel(), retry(), status(), result(), input(), events()];
+    all.extend(of_one());
+    all.extend(of_one().map(Route::under_tenant));
+    all
+}
+
+fn description() -> Route {
+    let answers = Answers::default().empty("200", "The document.", &[]).also(
+        "200",
+        JSON,
+        &json!({"type": "object", "required": ["openapi"]}),
+    );
+    Route::new("get", "/openapi.json", "getDescription", "This document")
+        .answers(answers.refused(&[InvalidArgument, Internal]))
+}
+
+fn list() -> Route {
+    let answers = Answers::default().json("200", "A page.", &[], "ListOperationsResponse");
+    Route::new(
+        "get",
+        "/v1/operations",
+        "listOperations",
+        "Lists operations, newest first by default",
+    )
+    .takes(&["filter", "order_by", "page_size", "page_token", "view"])
+    .answers(answers.refused(&ANY))
+}
+
+/// What a submission is answered with.
+fn submitted() -> Answers {
+    let both = ["Location", "Operation-Location", "ETag", "Preference-Applied?", "Vary"];
+    let accepted = [&both[..], &["Retry-After"]].concat();
+    Answers::default()
+        .json("202", "Stored. `Location` is where to ask.", &accepted, "Operation")
+        .json(
+            "303",
+            "It is done already: a known key, or the wait was long enough.",
+            &both,
+            "Operation",
+        )
+        .refused(&[&ANY[..], &SUBMISSION].concat())
+}
+
+fn submit() -> Route {
+    let unsupported = [&ANY[..], &SUBMISSION, &[UnsupportedMediaType]].concat();
+    Route::new("post", "/v1/operations", "submit", "Submits an operation")
+        .takes(&["Prefer", "Idempotency-Key"])
+        .body(JSON, &refer("SubmitRequest"), true)
+        .answers(submitted().refused(&unsupported))
+}
+
+fn submit_of_kind() -> Route {
+    let path = "/v1/kinds/{kind}/operations";
+    Route::new(
+        "post",
+        path,
+        "submitOfKind",
+        "Submits an operation whose input is the body, whatever it is",
+    )
+    .takes(&["kind"])
+    .takes(&SETTINGS)
+    .takes(&["Prefer", "Idempotency-Key"])
+    .body("*/*", &json!({}), false)
+    .answers(submitted())
+}
+
+fn watch_all() -> Route {
+    let answers = Answers::default()
+        .empty(
+            "200",
+            "A stream of events: what matches, and what becomes of it.",
+            &["Vary", "X-Accel-Buffering"],
+        )
+        .events("200", &OF_ALL, "WatchOperationsResponse");
+    Route::new(
+        "get",
+        "/v1/operations/events",
+        "watchOperations",
+        "Streams the operations that match a filter",
+    )
+    .takes(&[
+        "filter",
+        "include_progress",
+        "skip_current",
+        "last_event_id.seen",
+        "Last-Event-ID.seen",
+    ])
+    .answers(answers.refused(&ANY))
+}
+
+/// What an operation that is not there, or any other, may answer.
+fn of_one(more: &[Reason]) -> Vec<Reason> {
+    [&ANY[..], &NOT_THERE, more].concat()
+}
+
+fn get() -> Route {
+    let both = ["Location", "ETag", "Vary", "Preference-Applied?"];
+    let accepted = [&both[..], &["Retry-After"]].concat();
+    let answers = Answers::default()
+        .json("202", "It is not done. `Location` is the operation itself.", &accepted, "Operation")
+        .json("303", "It is done. `Location` is its result.", &both, "Operation");
+    Route::new(
+        "get",
+        OPERATION,
+        "getOperation",
+        "Answers the operation as it is, and where its result is",
+    )
+    .takes(&["id", "wait", "view", "Prefer", "If-None-Match"])
+    .answers(not_modified(answers).refused(&of_one(&[])))
+}
+
+fn not_modified(answers: Answers) -> Answers {
+    let names = ["ETag", "Vary", "Retry-After?", "Preference-Applied?"];
+    answers.empty("304", "The client has the current revision.", &names)
+}
+
+fn delete() -> Route {
+    let answers = Answers::default().empty("204", "It is forgotten.", &[]);
+    Route::new("delete", OPERATION, "deleteOperation", "Forgets an operation that is done")
+        .takes(&["id"])
+        .answers(answers.refused(&of_one(&[OperationNotDone, OriginRefused])))
+}
+
+fn cancel() -> Route {
+    let accepted = ["Location", "ETag", "Retry-After", "Vary"];
+    let answers = Answers::default()
+        .json("200", "It is done, by this or before.", &["ETag", "Vary"], "Operation")
+        .json("202", "Its worker has been told.", &accepted, "Operation");
+    let refusals = [OriginRefused, RequestTimeout, PayloadTooLarge, UnsupportedMediaType];
+    Route::new(
+        "post",
+        "/v1/operations/{id}:cancel",
+        "cancelOperation",
+        "Asks for the operation to be cancelled",
+    )
+    .takes(&["id"])
+    .body(JSON, &refer("CancelOperationRequest"), false)
+    .answers(answers.refused(&of_one(&refusals)))
+}
+
+fn retry() -> Route {
+    let more = [&SUBMISSION[..], &[OperationNotDone, UnsupportedMediaType]].concat();
+    Route::new(
+        "post",
+        "/v1/operations/{id}:retry",
+        "retryOperation",
+        "Submits the input of an operation that is done again",
+    )
+    .takes(&["id", "Prefer", "Idempotency-Key"])
+    .body(JSON, &refer("RetryOperationRequest"), false)
+    .answers(submitted().refused(&of_one(&more)))
+}
+
+fn status() -> Route {
+    let names = ["ETag", "Vary", "Retry-After?", "Preference-Applied?"];
+    let answers = Answers::default().json("200", "The status document.", &names, "Status");
+    Route::new(
+        "get",
+        "/v1/operations/{id}/status",
+        "getStatus",
+        "Answers the status document, whatever the state",
+    )
+    .takes(&["id", "wait", "Prefer", "If-None-Match"])
+    .answers(not_modified(answers).refused(&of_one(&[])))
+}
+
+fn result() -> Route {
+    let about = ["ETag", "Vary", "Preference-Applied?", "Longrun-Errors?", "Longrun-Warnings?"];
+    let contents =
+        ["Accept-Ranges", "X-Content-Type-Options", "Content-Security-Policy", "Longrun-Type-Url?"];
+    let whole = [&about[..], &contents].concat();
+    let part = [&whole[..], &["Content-Range"]].concat();
+    let pending = ["Location", "ETag", "Retry-After", "Vary", "Preference-Applied?"];
+    let any = json!({});
+    let answers = Answers::default()
+        .empty("200", "The result, as its worker gave it.", &whole)
+        .also("200", "*/*", &any)
+        .json("202", "It is not done. `Location` is the result itself.", &pending, "Operation")
+        .empty("204", "It is done and has no result.", &about)
+        .empty("206", "The part that was asked for.", &part)
+        .also("206", "*/*", &any)
+        .empty(
+            "default",
+            "What it ended with: the problem of an operation that failed, under the status that its code stands for; \
+             or the recorded HTTP response that is its result.",
+            &["ETag?", "Vary?", "Longrun-Error-Source?", "Preference-Applied?"],
+        )
+        .also("default", "application/problem+json", &refer("Problem"))
+        .also("default", "*/*", &any);
+    Route::new(
+        "get",
+        "/v1/operations/{id}/result",
+        "getResult",
+        "Answers the outcome, as a synchronous call would have",
+    )
+    .takes(&["id", "wait", "Prefer", "If-None-Match", "Range", "If-Range"])
+    .answers(not_modified(answers).refused(&[RangeNotSatisfiable]))
+}
+
+fn input() -> Route {
+    let whole = [
+        "ETag",
+        "Accept-Ranges",
+        "X-Content-Type-Options",
+        "Content-Security-Policy",
+        "Longrun-Type-Url?",
+    ];
+    let part = [&whole[..], &["Content-Range"]].concat();
+    let any = json!({});
+    let answers = Answers::default()
+        .empty("200", "The input, as it came.", &whole)
+        .also("200", "*/*", &any)
+        .empty("204", "It was submitted without an input.", &["ETag"])
+        .empty("206", "The part that was asked for.", &part)
+        .also("206", "*/*", &any);
+    Route::new("get", "/v1/operations/{id}/input", "getInput", "Answers the input, as it came")
+        .takes(&["id", "Range", "If-Range"])
+        .answers(answers.refused(&of_one(&[RangeNotSatisfiable])))
+}
+
+fn events() -> Route {
+    let answers = Answers::default()
+        .json("200", "A page of the history, oldest first; or, to who accepts `text/event-stream`, a stream.", &["Vary", "X-Accel-Buffering?"], "ListEventsResponse")
+        .events("200", &OF_ONE, "WatchOperationResponse")
+        .empty("204", "The stream is over for good: the client has seen the end.", &[]);
+    Route::new(
+        "get",
+        "/v1/operations/{id}/events",
+        "listEvents",
+        "Answers the history in pages, or the life as a stream",
+    )
+    .takes(&[
+        "id",
+        "page_size",
+        "page_token",
+        "include_progress",
+        "view",
+        "last_event_id",
+        "Last-Event-ID",
+    ])
+    .answers(answers.refused(&of_one(&[RevisionAhead])))
+}

@@ -1,0 +1,232 @@
+//! Schemas of bodies: those of the messages, with what HTTP adds to them and what rules there are; the problem and the
+//! status document.
+
+use serde_json::{Map, Value, json};
+
+use super::answers::refer;
+use crate::operation::{HttpEnvelope, Settings, StateName};
+use crate::proto::json::JsonError;
+use crate::proto::schema::{Side, schemas};
+
+/// The rules of names, as [`crate::operation`] has them.
+pub(super) const KIND: &str = "^[A-Za-z][A-Za-z0-9_.-]{0,127}$";
+pub(super) const TENANT: &str = "^[a-z][a-z0-9-]{0,62}$";
+const LABEL_KEY: &str = "^[A-Za-z][A-Za-z0-9_./-]{0,62}$";
+const ASCII: &str = "^[ -~]{0,255}$";
+
+const WRITTEN: [&str; 5] = [
+    "Operation",
+    "ListOperationsResponse",
+    "ListEventsResponse",
+    "WatchOperationResponse",
+    "WatchOperationsResponse",
+];
+const READ: [&str; 3] = ["SubmitRequest", "CancelOperationRequest", "RetryOperationRequest"];
+
+pub(super) fn all() -> Result<Map<String, Value>, JsonError> {
+    let mut all = schemas(&WRITTEN, Side::Written)?;
+    all.extend(schemas(&READ, Side::Read)?);
+    if let Some(operation) = all.get_mut("Operation") {
+        operation["properties"]["location"] = json!({
+            "type": "string",
+            "format": "uri-reference",
+            "description": "The operation's own URL.",
+        });
+    }
+    for (name, required) in REQUIRED {
+        if let Some(schema) = all.get_mut(*name) {
+            schema["required"] = (*required).into();
+        }
+    }
+    for (name, property, rules) in rules() {
+        let schema = all.get_mut(name).and_then(|it| it["properties"].get_mut(property));
+        if let Some(schema) = schema.and_then(Value::as_object_mut) {
+            schema.extend(rules);
+        }
+    }
+    all.insert("Problem".to_owned(), problem());
+    all.insert("Status".to_owned(), status());
+    all.insert("StatusError".to_owned(), status_error());
+    all.sort_keys();
+    Ok(all)
+}
+
+/// What is always there, or must be.
+const REQUIRED: &[(&str, &[&str])] = &[
+    (
+        "Operation",
+        &[
+            "name",
+            "tenant",
+            "kind",
+            "state",
+            "revision",
+            "createTime",
+            "updateTime",
+            "settings",
+            "location",
+        ],
+    ),
+    ("SubmitRequest", &["kind"]),
+    ("ListOperationsResponse", &["operations"]),
+    ("ListEventsResponse", &["events"]),
+    ("WatchOperationResponse", &["type", "operation", "revision"]),
+    ("WatchOperationsResponse", &["type"]),
+    ("Event", &["type", "revision", "time"]),
+];
+
+/// Rules that the descriptors do not know: a schema, a property, and what to say of it.
+fn rules() -> Vec<(&'static str, &'static str, Map<String, Value>)> {
+    let duration = json!({"pattern": r"^[0-9]+(\.[0-9]{1,9})?s$"});
+    let up_to = |most: Value| json!({"minimum": 0, "maximum": most});
+    let value = json!({"type": "string", "pattern": r"^[^\x00-\x1f\x7f-\x9f]{0,255}$"});
+    let labels = json!({
+        "maxProperties": 64,
+        "propertyNames": {"pattern": LABEL_KEY},
+        "additionalProperties": value,
+    });
+    let mut multiplier = up_to(Settings::MAX_MULTIPLIER.into());
+    // Zero stands for the default.
+    multiplier["not"] = json!({"exclusiveMinimum": 0, "exclusiveMaximum": 1});
+    let rules = [
+        ("SubmitRequest", "kind", json!({"type": "string", "pattern": KIND})),
+        ("SubmitRequest", "idempotencyKey", json!({"pattern": ASCII})),
+        ("SubmitRequest", "labels", labels),
+        ("SettingsInput", "priority", up_to(Settings::MAX_PRIORITY.into())),
+        ("SettingsInput", "queueTimeout", duration.clone()),
+        ("SettingsInput", "attemptTimeout", duration.clone()),
+        ("SettingsInput", "deadline", duration.clone()),
+        ("SettingsInput", "cancelGrace", duration.clone()),
+        ("SettingsInput", "retention", duration.clone()),
+        ("RetryPolicyInput", "maxAttempts", up_to(Settings::MAX_ATTEMPTS.into())),
+        ("RetryPolicyInput", "multiplier", multiplier),
+        ("RetryPolicyInput", "jitter", up_to(1.into())),
+        ("RetryPolicyInput", "initialBackoff", duration.clone()),
+        ("RetryPolicyInput", "maxBackoff", duration),
+        ("PayloadInput", "contentType", json!({"pattern": ASCII})),
+        ("HttpEnvelopeInput", "method", json!({"maxLength": 32})),
+        ("HttpEnvelopeInput", "headers", json!({"maxItems": HttpEnvelope::MAX_HEADERS})),
+        ("CancelOperationRequest", "reason", json!({"maxLength": 1_000})),
+        ("RetryOperationRequest", "idempotencyKey", json!({"pattern": ASCII})),
+    ];
+    let rules = rules.into_iter().filter_map(|(name, property, rules)| match rules {
+        Value::Object(rules) => Some((name, property, rules)),
+        _ => None,
+    });
+    rules.collect()
+}
+
+/// As `problem` makes it.
+fn problem() -> Value {
+    let text = |description: &str| json!({"type": "string", "description": description});
+    json!({
+        "type": "object",
+        "description": "A problem document (RFC 9457). Members that are not listed are more facts by name.",
+        "properties": {
+            "type": text("Names the problem: `urn:longrun:problem:…`."),
+            "title": text("What sort of problem this is, for people."),
+            "status": {"type": "integer", "minimum": 100, "maximum": 599, "description": "The status of this answer."},
+            "detail": text("What is wrong, for people."),
+            "reason": text("Why, for programs: `ErrorInfo.reason` of gRPC, or the code of the operation's error."),
+            "instance": text("The path that was asked for."),
+            "violations": {
+                "type": "array",
+                "description": "The fields at fault.",
+                "items": {
+                    "type": "object",
+                    "properties": {
+                        "field": text("The field, parameter or header field."),
+                        "description": text("The rule that it breaks."),
+                    },
+                    "required": ["field", "description"],
+                },
+            },
+            "operation": text("The operation that it is about, `operations/{id}`."),
+        },
+        "required": ["type", "title", "status", "detail", "reason", "instance"],
+    })
+}
+
+/// As `documents::status` makes it.
+fn status() -> Value {
+    let text = |description: &str| json!({"type": "string", "description": description});
+    let url = |description: &str| json!({"type": "string", "format": "uri-reference", "description": description});
+    let time = |description: &str| json!({"type": "string", "format": "date-time", "description": description});
+    let errors = |description: &str| json!({"type": "array", "items": refer("Error"), "description": description});
+    json!({
+        "type": "object",
+        "description": "A status document in the shape of Microsoft's REST guidelines.",
+        "properties": {
+            "id": text("The operation's id."),
+            "name": text("Its resource name, `operations/{id}`."),
+            "kind": text("What sort of work it is."),
+            "status": {
+                "type": "string",
+                "description": "The state in Microsoft's words.",
+                "enum": ["NotStarted", "Running", "Succeeded", "Failed", "Canceled"],
+            },
+            "state": {
+                "type": "string",
+                "description": "The state.",
+                "enum": StateName::ALL.map(|state| state.as_str()),
+            },
+            "done": {"type": "boolean", "description": "Whether the state is final."},
+            "revision": {"type": "integer", "minimum": 1, "description": "The operation's revision."},
+            "createdDateTime": time("When it was submitted."),
+            "lastActionDateTime": time("When its latest transition was committed."),
+            "percentComplete": {"type": "number", "minimum": 0, "maximum": 100, "description": "The progress in percent."},
+            "progress": refer("Progress"),
+            "error": refer("StatusError"),
+            "errors": errors("The errors of a partial success."),
+            "warnings": errors("The warnings that came with the result."),
+            "resourceLocation": url("Where the result is, once it has succeeded."),
+            "links": {
+                "type": "object",
+                "description": "The operation's resources.",
+                "properties": {
+                    "self": url("This document."),
+                    "operation": url("The operation."),
+                    "result": url("Its result."),
+                    "events": url("Its history."),
+                },
+                "required": ["self", "operation", "result", "events"],
+            },
+        },
+        "required": [
+            "id", "name", "kind", "status", "state", "done", "revision", "createdDateTime", "lastActionDateTime", "links",
+        ],
+    })
+}
+
+fn status_error() -> Value {
+    json!({
+        "type": "object",
+        "description": "Why an operation failed or was cancelled, as Microsoft's pollers read it.",
+        "properties": {
+            "code": {"type": "string", "description": "The code of the error."},
+            "message": {"type": "string", "description": "What went wrong, for people."},
+            "details": {"type": "array", "items": refer("StatusError"), "description": "The errors behind it."},
+        },
+        "required": ["code", "message"],
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_are_about_what_there_is() {
+        let all = all().unwrap();
+        for (name, required) in REQUIRED {
+            for property in *required {
+                assert!(all[*name]["properties"].get(property).is_some(), "{name}.{property}");
+            }
+        }
+        for (name, property, rules) in rules() {
+            for (rule, value) in rules {
+                assert_eq!(all[name]["properties"][property][&rule], value, "{name}.{property}");
+            }
+        }
+    }
+}

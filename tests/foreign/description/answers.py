@@ -1,0 +1,212 @@
+"""Holds a server's answers against its own OpenAPI document, throughout the lives of some operations.
+
+The document is taken by its word: what it does not list must not come, and what it lists must."""
+
+import sys
+import time
+
+import requests
+import schemathesis
+from openapi_spec_validator import validate
+from schemathesis.checks import not_a_server_error
+
+SERVER = sys.argv[1]
+# What no client can bring about, or only by a long wait or a crowd.
+RARE = {"408", "429", "500", "503"}
+
+document = requests.get(f"{SERVER}/openapi.json", timeout=10).json()
+validate(document)
+
+
+def close(schema):
+    """Lets an object have no properties but those that are listed."""
+    if isinstance(schema, dict):
+        if "properties" in schema and "@type" not in schema["properties"]:
+            assert set(schema.get("required", [])) <= set(schema["properties"]), schema
+            schema.setdefault("additionalProperties", False)
+        for part in schema.values():
+            close(part)
+    elif isinstance(schema, list):
+        for part in schema:
+            close(part)
+
+
+for name, schema in document["components"]["schemas"].items():
+    # Problems have more facts by name.
+    if name != "Problem":
+        close(schema)
+description = schemathesis.openapi.from_dict(document)
+seen = set()
+
+
+def ask(method, template, status, headers=None, data=None, query="", **names):
+    """Asks, and checks the answer by the document."""
+    url = SERVER + template.format(**names) + query
+    answer = requests.request(method, url, headers=headers, data=data, allow_redirects=False, timeout=60)
+    allowed = status if isinstance(status, list) else [status]
+    assert answer.status_code in allowed, f"{method} {url}: {answer.status_code} {answer.text}"
+    case = description[template][method].Case(path_parameters=names)
+    # A failed operation may answer 500 in its own name.
+    case.validate_response(answer, excluded_checks=[not_a_server_error])
+    seen.add((method, template, str(answer.status_code)))
+    return answer
+
+
+TEXT = {"Content-Type": "text/plain"}
+JSON = {"Content-Type": "application/json"}
+EVENTS = {"Accept": "text/event-stream"}
+OF_KIND = "/v1/kinds/{kind}/operations"
+OPERATIONS = "/v1/operations"
+OF_ONE = [
+    ("GET", ""),
+    ("DELETE", ""),
+    ("POST", ":cancel"),
+    ("POST", ":retry"),
+    ("GET", "/status"),
+    ("GET", "/result"),
+    ("GET", "/events"),
+]
+PARENTS = ["/v1/operations/{id}", "/v1/tenants/{tenant}/operations/{id}"]
+NOBODY = "00000000-0000-7000-8000-000000000000"
+
+
+def submit(kind, data="", query="", headers=None):
+    headers = TEXT | (headers or {})
+    return ask("POST", OF_KIND, 202, headers, data, query, kind=kind).json()["name"].split("/")[1]
+
+
+def life_of(one):
+    """What there is to ask of an operation, by one of its two names."""
+
+    def about(method, part, status, headers=None, data=None, query="", **names):
+        return ask(method, one + part, status, headers, data, query, tenant="default", **names)
+
+    # While it waits for a worker that there is not.
+    waiting = submit("nobody", "hello", "?label=team=maps&priority=7&queue_timeout=1h&max_attempts=2")
+    known = {"If-None-Match": about("GET", "", 202, id=waiting).headers["ETag"]}
+    for part in ["", "/status", "/result"]:
+        about("GET", part, 304, known, id=waiting)
+    about("GET", "/status", 200, id=waiting)
+    about("GET", "/result", 202, {"Prefer": "wait=0"}, id=waiting)
+    about("GET", "", 202, {"Prefer": "wait=0"}, query="?view=BASIC", id=waiting)
+    about("DELETE", "", 409, id=waiting)
+    about("POST", ":retry", 409, id=waiting)
+    about("POST", ":cancel", 415, TEXT, "why", id=waiting)
+    about("POST", ":cancel", 413, JSON, " " * 3_000_000, id=waiting)
+    about("POST", ":cancel", 403, {"Origin": "http://elsewhere.example"}, id=waiting)
+    about("POST", ":cancel", 200, JSON, '{"reason": "enough"}', id=waiting)
+    about("GET", "/result", 499, id=waiting)
+    about("GET", "/status", 200, id=waiting)
+
+    # While its worker is at work.
+    stuck = submit("stuck")
+    about("GET", "/events", 200, EVENTS, id=stuck)
+    about("POST", ":cancel", 202, id=stuck)
+    about("GET", "/result", 499, query="?wait=30s", id=stuck)
+
+    # When it is done: with a result, without one, not at all.
+    done = submit("shout", "hello")
+    about("GET", "", 303, query="?wait=30s&view=FULL", id=done)
+    about("GET", "/status", 200, id=done)
+    assert about("GET", "/result", 200, id=done).text == "HELLO"
+    assert about("GET", "/result", 206, {"Range": "bytes=1-2"}, id=done).text == "EL"
+    about("GET", "/result", 416, {"Range": "bytes=9-"}, id=done)
+    for part in ["/status", "/result"]:
+        about("GET", part, 304, {"If-None-Match": "*"}, id=done)
+    about("GET", "/events", 200, id=done)
+    about("GET", "/events", 200, query="?page_size=1", id=done)
+    about("GET", "/events", 200, EVENTS | {"Last-Event-ID": "0"}, id=done)
+    about("GET", "/events", 204, EVENTS | {"Last-Event-ID": "3"}, id=done)
+    about("GET", "/events", 400, EVENTS | {"Last-Event-ID": "9"}, id=done)
+    about("GET", "/result", 204, query="?wait=30s", id=submit("nothing"))
+    failed = submit("fail")
+    about("GET", "/result", 500, query="?wait=30s", id=failed)
+    about("GET", "/status", 200, id=failed)
+    about("GET", "/events", 200, EVENTS, id=failed)
+
+    # Once more, and gone.
+    about("POST", ":retry", 202, id=done)
+    key = {"Idempotency-Key": f"again {one}"}
+    about("POST", ":retry", 303, key | {"Prefer": "wait=30"}, id=done)
+    about("POST", ":retry", 422, key, id=failed)
+    about("POST", ":retry", 413, JSON, " " * 3_000_000, id=done)
+    about("POST", ":retry", 415, TEXT, "why", id=done)
+    about("POST", ":retry", 403, {"Origin": "http://elsewhere.example"}, id=done)
+    about("DELETE", "", 403, {"Origin": "http://elsewhere.example"}, id=done)
+    about("DELETE", "", 204, id=done)
+    # Its retention is up as soon as it is done; nobody is told of that.
+    expired, began = submit("shout", query="?retention=0s"), time.monotonic()
+    while about("GET", "/status", [200, 410], id=expired).status_code != 410:
+        assert time.monotonic() - began < 20, "it was not removed"
+        time.sleep(0.02)
+    for method, part in OF_ONE:
+        about(method, part, 410, id=expired)
+        about(method, part, 404, id=NOBODY)
+        about(method, part, 400, id="no-id")
+
+
+def submissions():
+    """Both ways to submit, and how they are refused."""
+    elsewhere = {"Origin": "http://elsewhere.example"}
+    body = '{"kind": "shout", "input": {"json": {"a": [1, null]}}, "labels": {"team": "maps"}}'
+    for template, headers, data in [(OPERATIONS, JSON, body), (OF_KIND, TEXT, "hello")]:
+
+        def post(status, more=None, data=data, query=""):
+            return ask("POST", template, status, headers | (more or {}), data, query, kind="shout")
+
+        key = {"Idempotency-Key": f'"{template}"'}
+        post(202, {"Prefer": "respond-async"})
+        post(303, key | {"Prefer": "wait=30"})
+        post(303, key)
+        post(422, key, data.replace("maps", "mips").replace("hello", "hullo"))
+        post(400, query="?piority=3")
+        post(403, elsewhere)
+        post(413, data=" " * 3_000_000)
+    ask("POST", OPERATIONS, 415, TEXT, body)
+    ask("POST", OPERATIONS, 400, JSON, '{"kind": "1", "settings": {"priority": 101}}')
+
+
+def lists():
+    """Pages and streams of many."""
+    query = "?filter=kind%3Dshout&page_size=1"
+    token = ask("GET", OPERATIONS, 200, query=query).json()["nextPageToken"]
+    ask("GET", OPERATIONS, 200, query=f"{query}&pageToken={token}")
+    ask("GET", OPERATIONS, 200, query="?view=FULL&order_by=end_time")
+    ask("GET", OPERATIONS, 400, query="?filter=nonsense%3D1")
+    ask("GET", "/v1/operations/events", 200)
+    ask("GET", "/v1/operations/events", 200, {"Last-Event-ID": "seen"}, query="?filter=kind%3Dshout")
+    ask("GET", "/v1/operations/events", 400, query="?filter=%3D")
+    ask("GET", "/openapi.json", 200)
+    ask("GET", "/openapi.json", 400, query="?a=b")
+
+
+def methods():
+    """What every resource has in common."""
+    operation = submit("shout")
+    for template, methods in document["paths"].items():
+        names = {"id": operation, "tenant": "default", "kind": "shout"}
+        allow = ask("OPTIONS", template, 204, **names).headers["Allow"].split(",")
+        assert set(allow) == {method.upper() for method in methods}, f"{template}: {allow}"
+        if "get" in methods:
+            answer = requests.get(SERVER + template.format(**names), allow_redirects=False, timeout=30)
+            ask("HEAD", template, answer.status_code, **names)
+        url = SERVER + template.format(**names)
+        refused = requests.patch(url, timeout=10)
+        assert refused.status_code == 405 and refused.headers["Allow"].split(",") == allow, template
+
+
+submissions()
+for one in PARENTS:
+    life_of(one)
+lists()
+methods()
+listed = {
+    (method.upper(), template, status)
+    for template, methods in document["paths"].items()
+    for method, operation in methods.items()
+    for status in operation["responses"]
+    if method not in ("head", "options") and status not in RARE and status != "default"
+}
+missing = sorted(listed - seen)
+assert not missing, f"listed, but never answered: {missing}"
+print(len(seen))

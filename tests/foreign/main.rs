@@ -1,0 +1,9 @@
+//! Clients that know nothing of longrun: curl, Python's requests, Azure's pollers, a browser, and a tool that tests
+//! servers by their OpenAPI document. Each drives the program over real sockets.
+
+mod api;
+mod azure;
+mod browser;
+mod description;
+mod relay;
+mod support;
