@@ -11,7 +11,10 @@ use std::time::Duration;
 
 use clap::Args;
 
+mod connections;
 pub mod relay;
+
+pub use connections::Connections;
 
 /// The port that servers listen on and clients look at unless told otherwise.
 pub const DEFAULT_PORT: u16 = 7420;
@@ -50,6 +53,9 @@ pub struct ServeConfig {
     /// How much is taken.
     #[command(flatten)]
     pub limits: Limits,
+    /// How many may connect, and how long they may take.
+    #[command(flatten)]
+    pub connections: Connections,
     /// When silence is taken for death.
     #[command(flatten)]
     pub liveness: Liveness,
@@ -190,6 +196,9 @@ impl ServeConfig {
             ),
             (self.limits.max_outstanding >= 1, "--max-outstanding", "at least 1"),
             (self.limits.retention <= MAX_DURATION, "--retention", "at most ten years"),
+            (self.connections.max_connections >= 1, "--max-connections", "at least 1"),
+            (brief(self.connections.header_timeout), "--header-timeout", "from 100ms to 1h"),
+            (brief(self.connections.body_timeout), "--body-timeout", "from 100ms to 1h"),
             (within(self.liveness.lease_duration), "--lease-duration", "from 1s to 1h"),
             (within(self.liveness.heartbeat_interval), "--heartbeat-interval", "from 1s to 1h"),
             (within(self.liveness.max_stream_age), "--max-stream-age", "from 1s to 1h"),
@@ -208,6 +217,11 @@ const LONGEST: Duration = Duration::from_secs(3600);
 /// Whether an interval is neither a busy loop nor so long that the dead are never noticed.
 fn within(interval: Duration) -> bool {
     (Duration::from_secs(1)..=LONGEST).contains(&interval)
+}
+
+/// Whether a time limit leaves an honest peer time, and ends.
+fn brief(limit: Duration) -> bool {
+    (Duration::from_millis(100)..=LONGEST).contains(&limit)
 }
 
 /// Where operations are kept: `sqlite:PATH`.

@@ -22,9 +22,6 @@ use crate::wire::decode;
 /// Room for what stands around a payload in a JSON body, beyond twice the payload: base64 and escapes.
 const JSON_SLACK: usize = 64 << 10;
 
-/// How long a body may take to arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(60);
-
 /// A request but for its body.
 #[derive(Debug)]
 pub(super) struct Call {
@@ -186,12 +183,13 @@ pub(super) async fn read(service: &Service, body: Body, limit: usize) -> Result<
     if body.size_hint().lower() > limit as u64 {
         return Err(too_large().into());
     }
+    let most = service.limits().body_timeout;
     let read = tokio::select! {
-        read = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, limit).collect()) => read,
+        read = tokio::time::timeout(most, Limited::new(body, limit).collect()) => read,
         () = service.closing() => return Err(ServiceError::stopping().into()),
     };
     let Ok(read) = read else {
-        let message = format!("the body must arrive within {} s", BODY_TIMEOUT.as_secs());
+        let message = format!("the body must arrive within {}", humantime::format_duration(most));
         return Err(ServiceError::new(Reason::RequestTimeout, message).into());
     };
     match read {

@@ -80,6 +80,8 @@ pub struct Limits {
     pub max_payload_bytes: usize,
     /// Largest payload that an operation carries within itself, in bytes.
     pub inline_payload_bytes: usize,
+    /// How long a body may take to arrive (HTTP only).
+    pub body_timeout: Duration,
     /// Most contents on one page of a list, in bytes.
     pub page_bytes: usize,
     /// Retention of an operation that asks for none.
@@ -99,6 +101,7 @@ impl Default for Limits {
         Self {
             max_payload_bytes: 1 << 20,
             inline_payload_bytes: 64 << 10,
+            body_timeout: Duration::from_secs(60),
             page_bytes: 3 << 20,
             default_retention: Duration::from_secs(7 * 24 * 3600),
             heartbeat_interval: Duration::from_secs(15),
