@@ -34,6 +34,20 @@ pub struct Asked {
 pub struct Api {
     asked: mpsc::UnboundedSender<Asked>,
     pub count: Arc<AtomicUsize>,
+    /// What the path `held` waits for.
+    released: CancellationToken,
+}
+
+impl Api {
+    fn new() -> (Self, mpsc::UnboundedReceiver<Asked>) {
+        let (sender, asked) = mpsc::unbounded_channel();
+        (Self { asked: sender, count: Arc::default(), released: CancellationToken::new() }, asked)
+    }
+
+    /// Answers what is held, and holds nothing more.
+    pub fn release(&self) {
+        self.released.cancel();
+    }
 }
 
 async fn respond(State(api): State<Api>, request: Request) -> Response {
@@ -62,6 +76,10 @@ async fn respond(State(api): State<Api>, request: Request) -> Response {
             tokio::time::sleep(Duration::from_secs(60)).await;
             StatusCode::OK.into_response()
         }
+        "held" => {
+            api.released.cancelled().await;
+            StatusCode::OK.into_response()
+        }
         // The first call is never answered; later ones are.
         "stuck" if earlier == 0 => std::future::pending().await,
         _ => {
@@ -69,6 +87,35 @@ async fn respond(State(api): State<Api>, request: Request) -> Response {
             (json, json!({"target": target}).to_string()).into_response()
         }
     }
+}
+
+/// The API alone.
+pub struct Upstream {
+    pub addr: SocketAddr,
+    pub api: Api,
+    pub asked: mpsc::UnboundedReceiver<Asked>,
+    pub running: tokio::task::JoinSet<()>,
+}
+
+impl Upstream {
+    pub async fn start() -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let addr = listener.local_addr().expect("an address");
+        let (api, asked) = Api::new();
+        let router = Router::new().fallback(respond).with_state(api.clone());
+        let mut running = tokio::task::JoinSet::new();
+        running.spawn(async move { axum_serve(listener, router).await });
+        Self { addr, api, asked, running }
+    }
+
+    pub async fn asked(&mut self) -> Asked {
+        next(&mut self.asked).await
+    }
+}
+
+async fn next(asked: &mut mpsc::UnboundedReceiver<Asked>) -> Asked {
+    let asked = tokio::time::timeout(Duration::from_secs(10), asked.recv()).await;
+    asked.expect("a request in time").expect("a request")
 }
 
 /// A server with one mount, `/api`, and its API.
@@ -111,20 +158,13 @@ impl Answer {
 impl Setup {
     /// With more lines of configuration for the mount.
     pub async fn new(more: &str) -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let upstream = format!("http://{}/base", listener.local_addr().expect("an address"));
-        let (sender, asked) = mpsc::unbounded_channel();
-        let api = Api { asked: sender, count: Arc::default() };
-        let router = Router::new().fallback(respond).with_state(api.clone());
-        let mut running = tokio::task::JoinSet::new();
-        running.spawn(async move { axum_serve(listener, router).await });
-        Self::over(&upstream, more, asked, api, running).await
+        let Upstream { addr, api, asked, running } = Upstream::start().await;
+        Self::over(&format!("http://{addr}/base"), more, asked, api, running).await
     }
 
     /// In front of an address where nothing listens.
     pub async fn in_front_of_nothing(more: &str) -> Self {
-        let (sender, asked) = mpsc::unbounded_channel();
-        let api = Api { asked: sender, count: Arc::default() };
+        let (api, asked) = Api::new();
         Self::over("http://127.0.0.1:1", more, asked, api, tokio::task::JoinSet::new()).await
     }
 
@@ -188,23 +228,7 @@ impl Setup {
         headers: &[(&str, &str)],
         body: impl Into<Body>,
     ) -> Answer {
-        let uri = if path.starts_with("http") {
-            path.to_owned()
-        } else {
-            format!("http://{}{path}", self.addr)
-        };
-        let mut request = Request::builder().method(method).uri(uri);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let request = request.body(body.into()).expect("a request");
-        let client = Client::builder(TokioExecutor::new()).build_http::<Body>();
-        let call = async {
-            let (parts, body) = client.request(request).await.expect("an answer").into_parts();
-            let body = body.collect().await.expect("a body").to_bytes();
-            Answer { status: parts.status.as_u16(), headers: parts.headers, body }
-        };
-        tokio::time::timeout(Duration::from_secs(20), call).await.expect("an answer in time")
+        ask(self.addr, method, path, headers, body).await
     }
 
     /// Has the request become an operation, and gives its result.
@@ -219,9 +243,32 @@ impl Setup {
     }
 
     pub async fn asked(&mut self) -> Asked {
-        let asked = tokio::time::timeout(Duration::from_secs(10), self.asked.recv()).await;
-        asked.expect("a request in time").expect("a request")
+        next(&mut self.asked).await
     }
+}
+
+/// Asks the server at `addr`, or whoever a whole URL names.
+pub async fn ask(
+    addr: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<Body>,
+) -> Answer {
+    let uri =
+        if path.starts_with("http") { path.to_owned() } else { format!("http://{}{path}", addr) };
+    let mut request = Request::builder().method(method).uri(uri);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.body(body.into()).expect("a request");
+    let client = Client::builder(TokioExecutor::new()).build_http::<Body>();
+    let call = async {
+        let (parts, body) = client.request(request).await.expect("an answer").into_parts();
+        let body = body.collect().await.expect("a body").to_bytes();
+        Answer { status: parts.status.as_u16(), headers: parts.headers, body }
+    };
+    tokio::time::timeout(Duration::from_secs(20), call).await.expect("an answer in time")
 }
 
 async fn axum_serve(listener: tokio::net::TcpListener, router: Router) {
