@@ -51,6 +51,7 @@ pub struct Server {
     local_addr: SocketAddr,
     local: (mpsc::Sender<DuplexStream>, mpsc::Receiver<DuplexStream>),
     connections: Connections,
+    relay: Relay,
     max_connections: usize,
     health: HealthReporter,
     engine: Engine,
@@ -77,6 +78,7 @@ impl Server {
             .await
             .with_context(|| format!("cannot listen on {}", config.listen.addr))?;
         let local_addr = listener.local_addr().context("the listener has no address")?;
+        let relay = Relay::new(&config.relay)?;
         let store = open_store(config.store.url.clone()).await?;
         let engine_config = EngineConfig {
             lease_duration: config.liveness.lease_duration,
@@ -93,7 +95,7 @@ impl Server {
         let options = HttpOptions {
             public_url: config.listen.public_url.clone(),
             cors_origins: config.browsers.cors_origins.clone(),
-            relay: Relay::new(&config.relay),
+            relay: relay.clone(),
         };
         // gRPC's routes are exact paths; everything else, the fallback included, is HTTP's.
         let grpc = grpc
@@ -110,6 +112,7 @@ impl Server {
             local_addr,
             local: mpsc::channel(LOCAL_BACKLOG),
             connections: Connections::new(router, config.connections.header_timeout),
+            relay,
             max_connections: config.connections.max_connections,
             health,
             engine,
@@ -123,6 +126,11 @@ impl Server {
     /// The address that is listened on.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
+    }
+
+    /// The mounts that it serves, for their workers.
+    pub fn relay(&self) -> &Relay {
+        &self.relay
     }
 
     /// A client within this process, which needs no network.

@@ -23,10 +23,10 @@ const REPORT_SLACK: usize = 1 << 20;
 const FIRST_BACKOFF: Duration = Duration::from_millis(250);
 const MAX_BACKOFF: Duration = Duration::from_secs(10);
 
-/// A worker that executes the operations of `mount`.
-pub fn worker(client: Client, mount: Mount, max_result_bytes: usize) -> Worker {
-    let (kind, concurrency) = (mount.kind(), mount.concurrency);
-    let mounted = Arc::new(Mounted::new(mount));
+/// A worker that executes the operations of a mount.
+pub fn worker(client: Client, mounted: Mounted, max_result_bytes: usize) -> Worker {
+    let (kind, concurrency) = (mounted.mount.kind(), mounted.mount.concurrency);
+    let mounted = Arc::new(mounted);
     Worker::new(client)
         .concurrency(concurrency.into())
         .max_report_bytes(max_result_bytes.saturating_add(REPORT_SLACK))

@@ -11,11 +11,13 @@ use http::uri::{InvalidUri, PathAndQuery};
 
 use crate::config::relay::Mount;
 
+mod connect;
 pub mod execute;
 pub mod fields;
 pub mod target;
 pub mod upstream;
 
+pub use connect::TrustError;
 pub use upstream::{Upstream, UpstreamError};
 
 /// The mounts of a server with the connections to their upstreams. Cheap to clone.
@@ -35,9 +37,14 @@ pub struct Mounted {
 
 impl Relay {
     /// Relays to the upstreams of `mounts`. Nothing is connected yet.
-    pub fn new(mounts: &[Mount]) -> Self {
+    pub fn new(mounts: &[Mount]) -> Result<Self, TrustError> {
         let mounts = mounts.iter().cloned().map(Mounted::new);
-        Self { mounts: mounts.collect() }
+        Ok(Self { mounts: mounts.collect::<Result<_, _>>()? })
+    }
+
+    /// The mounts, ready to serve.
+    pub fn mounts(&self) -> &[Mounted] {
+        &self.mounts
     }
 
     /// The mount with the longest prefix that `path` is under, and what is left of the path.
@@ -52,9 +59,9 @@ impl Relay {
 
 impl Mounted {
     /// Ready to serve `mount`. Nothing is connected yet.
-    pub fn new(mount: Mount) -> Self {
-        let upstream = Upstream::new(&mount);
-        Self { mount, upstream }
+    pub fn new(mount: Mount) -> Result<Self, TrustError> {
+        let upstream = Upstream::new(&mount)?;
+        Ok(Self { mount, upstream })
     }
 }
 

@@ -5,3 +5,4 @@ mod operations;
 mod pass_through;
 mod refusals;
 mod support;
+mod tls;

@@ -39,9 +39,13 @@ pub struct Api {
 }
 
 impl Api {
-    fn new() -> (Self, mpsc::UnboundedReceiver<Asked>) {
+    pub fn new() -> (Self, mpsc::UnboundedReceiver<Asked>) {
         let (sender, asked) = mpsc::unbounded_channel();
         (Self { asked: sender, count: Arc::default(), released: CancellationToken::new() }, asked)
+    }
+
+    pub fn router(&self) -> Router {
+        Router::new().fallback(respond).with_state(self.clone())
     }
 
     /// Answers what is held, and holds nothing more.
@@ -102,7 +106,7 @@ impl Upstream {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let addr = listener.local_addr().expect("an address");
         let (api, asked) = Api::new();
-        let router = Router::new().fallback(respond).with_state(api.clone());
+        let router = api.router();
         let mut running = tokio::task::JoinSet::new();
         running.spawn(async move { axum_serve(listener, router).await });
         Self { addr, api, asked, running }
@@ -168,7 +172,7 @@ impl Setup {
         Self::over("http://127.0.0.1:1", more, asked, api, tokio::task::JoinSet::new()).await
     }
 
-    async fn over(
+    pub async fn over(
         upstream: &str,
         more: &str,
         asked: mpsc::UnboundedReceiver<Asked>,
@@ -201,8 +205,8 @@ impl Setup {
     async fn start(&mut self) {
         let server = Server::bind(self.config.clone()).await.expect("a server");
         self.addr = server.local_addr();
-        let mount = self.config.relay[0].clone();
-        let worker = longrun::relay::execute::worker(server.local_client(), mount, 1 << 20);
+        let mounted = server.relay().mounts()[0].clone();
+        let worker = longrun::relay::execute::worker(server.local_client(), mounted, 1 << 20);
         let worker = worker.drain_timeout(Duration::from_millis(100));
         let stop_worker = self.stop_worker.clone();
         self.running.spawn(async move {
@@ -215,7 +219,7 @@ impl Setup {
     pub async fn crash(&mut self) {
         let upstream = self.config.relay[0].upstream.authority.to_string();
         self.running.shutdown().await;
-        let router = Router::new().fallback(respond).with_state(self.api.clone());
+        let router = self.api.router();
         let listener = tokio::net::TcpListener::bind(upstream).await.expect("the same port");
         self.running.spawn(async move { axum_serve(listener, router).await });
         self.start().await;
@@ -275,11 +279,15 @@ async fn axum_serve(listener: tokio::net::TcpListener, router: Router) {
     let mut connections = tokio::task::JoinSet::new();
     loop {
         let (socket, _) = listener.accept().await.expect("a connection");
-        let service = hyper_util::service::TowerToHyperService::new(router.clone());
-        connections.spawn(async move {
-            let io = hyper_util::rt::TokioIo::new(socket);
-            let builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
-            let _ = builder.serve_connection(io, service).await;
-        });
+        connections.spawn(serve_connection(socket, router.clone()));
     }
+}
+
+pub async fn serve_connection(
+    io: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    router: Router,
+) {
+    let service = hyper_util::service::TowerToHyperService::new(router);
+    let builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+    let _ = builder.serve_connection(hyper_util::rt::TokioIo::new(io), service).await;
 }
