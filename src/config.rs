@@ -81,6 +81,10 @@ pub struct Listen {
     /// each request
     #[arg(long, value_name = "URL", env = "LONGRUN_PUBLIC_URL", value_parser = public_url)]
     pub public_url: Option<String>,
+    /// Name by which a server on a loopback address may be asked over HTTP/1, beside localhost, addresses and
+    /// the host of --public-url; or * for any; may be repeated (the variable: separated by commas)
+    #[arg(long = "allowed-host", value_name = "HOST", env = "LONGRUN_ALLOWED_HOSTS", value_delimiter = ',', value_parser = host)]
+    pub allowed_hosts: Vec<String>,
 }
 
 /// Who may call from a browser.
@@ -150,7 +154,7 @@ pub struct Stop {
 impl Default for Listen {
     fn default() -> Self {
         let addr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), DEFAULT_PORT);
-        Self { addr, insecure: false, public_url: None }
+        Self { addr, insecure: false, public_url: None, allowed_hosts: Vec::new() }
     }
 }
 
@@ -277,6 +281,16 @@ fn public_url(text: &str) -> Result<String, String> {
     }
 }
 
+/// A host without a port, or `*`.
+fn host(text: &str) -> Result<String, String> {
+    let authority = text.parse::<http::uri::Authority>().ok();
+    if text == "*" || authority.is_some_and(|authority| authority.host() == text) {
+        Ok(text.to_owned())
+    } else {
+        Err("must be a host such as jobs.example.com, without a port, or *".to_owned())
+    }
+}
+
 /// An origin as browsers write it, or `*`.
 fn origin(text: &str) -> Result<String, String> {
     let origin = text.trim().trim_end_matches('/').to_ascii_lowercase();
@@ -372,5 +386,7 @@ mod tests {
         assert!("mysql://x".parse::<StoreUrl>().is_err());
         assert!(public_url("https://jobs.example.com/").is_ok_and(|url| !url.ends_with('/')));
         assert!(public_url("jobs.example.com").is_err());
+        assert!(host("jobs.example.com").is_ok() && host("*").is_ok());
+        assert!(host("a:1").is_err() && host("u@a").is_err() && host("").is_err());
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
-use axum::middleware::{from_fn, map_response};
+use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use hyper_util::rt::TokioIo;
 use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
@@ -22,7 +22,7 @@ use crate::client::Client;
 use crate::config::{ServeConfig, StoreUrl};
 use crate::engine::{Engine, EngineConfig, EngineTask, SystemClock};
 use crate::grpc::HealthReporter;
-use crate::http::{self, HttpOptions};
+use crate::http::{self, Hosts, HttpOptions};
 use crate::relay::Relay;
 use crate::service::{Limits, Service};
 use crate::store::Store;
@@ -106,6 +106,7 @@ impl Server {
         let router: Router = http::router(service, options)
             .merge(grpc)
             .layer(map_response(crate::grpc::explain))
+            .layer(from_fn_with_state(hosts(&config), http::screen))
             .layer(from_fn(crate::telemetry::log_request));
         Ok(Self {
             listener,
@@ -209,6 +210,15 @@ async fn open_store(url: StoreUrl) -> anyhow::Result<Arc<dyn Store>> {
             let store = tokio::task::spawn_blocking(open).await.context("opening was cut off")?;
             Ok(Arc::new(store?))
         }
+    }
+}
+
+/// Behind a proxy on another machine, or in a network of its own, names are the network's affair.
+fn hosts(config: &ServeConfig) -> Hosts {
+    let listen = &config.listen;
+    match listen.addr.ip().is_loopback() {
+        true => Hosts::local(listen.public_url.as_deref(), &listen.allowed_hosts),
+        false => Hosts::Any,
     }
 }
 

@@ -49,12 +49,22 @@ impl Upstream {
         Ok(Self { client, scheme, authority })
     }
 
-    /// Sends a request to `target` there; answers when the header of the response is in.
+    /// Sends a request to `target` there, within `timeout`; answers when the header of the response is in.
     pub async fn send(
+        &self,
+        request: Request<Body>,
+        target: PathAndQuery,
+        timeout: Duration,
+    ) -> Result<Response<Body>, UpstreamError> {
+        let exchange = tokio::time::timeout(timeout, self.exchange(request, target));
+        exchange.await.unwrap_or(Err(UpstreamError::Timeout(timeout)))
+    }
+
+    /// The same for as long as it takes.
+    pub async fn exchange(
         &self,
         mut request: Request<Body>,
         target: PathAndQuery,
-        timeout: Duration,
     ) -> Result<Response<Body>, UpstreamError> {
         let uri = Uri::builder()
             .scheme(self.scheme.clone())
@@ -63,11 +73,10 @@ impl Upstream {
             .build();
         *request.uri_mut() = uri.map_err(|error| UpstreamError::Unreachable(error.to_string()))?;
         *request.version_mut() = http::Version::HTTP_11;
-        match tokio::time::timeout(timeout, self.client.request(request)).await {
-            Ok(Ok(response)) => Ok(response.map(Body::new)),
-            Ok(Err(error)) if error.is_connect() => Err(UpstreamError::Unreachable(whole(&error))),
-            Ok(Err(error)) => Err(UpstreamError::Broken(whole(&error))),
-            Err(_elapsed) => Err(UpstreamError::Timeout(timeout)),
+        match self.client.request(request).await {
+            Ok(response) => Ok(response.map(Body::new)),
+            Err(error) if error.is_connect() => Err(UpstreamError::Unreachable(whole(&error))),
+            Err(error) => Err(UpstreamError::Broken(whole(&error))),
         }
     }
 }

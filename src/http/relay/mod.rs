@@ -20,6 +20,7 @@ use crate::relay::{Mounted, UpstreamError, fields, target, upstream_target};
 use crate::service::{Reason, ServiceError};
 
 mod submit;
+mod upload;
 
 /// A mark on responses that are the upstream's own: nothing is added to them.
 #[derive(Clone, Copy, Debug)]
@@ -102,12 +103,24 @@ async fn pass(http: &Http, relayed: &Relayed<'_>, parts: Parts, body: Body) -> A
     let target = upstream_target(mount, &relayed.target);
     let target: PathAndQuery =
         target.map_err(|_| ServiceError::invalid_field("path", "must be a path and query"))?;
+    let (body, watched) = upload::watch(body, http.service.limits().body_timeout);
     let mut request = Request::new(body);
     *request.method_mut() = parts.method;
     *request.headers_mut() = headers;
     let upstream = &relayed.mounted.upstream;
-    let mut response =
-        upstream.send(request, target, mount.limits.response_timeout).await.map_err(unanswered)?;
+    let limit = mount.limits.response_timeout;
+    let answer = tokio::select! {
+        answer = upstream.exchange(request, target) => answer,
+        // Not before the upstream has what it is to answer.
+        () = async { watched.ended().await; tokio::time::sleep(limit).await } => {
+            Err(UpstreamError::Timeout(limit))
+        }
+    };
+    let mut response = match (answer, watched.refusal()) {
+        (Ok(response), _) => response,
+        (Err(_), Some(refusal)) => return Err(refusal.into()),
+        (Err(error), None) => return Err(unanswered(error)),
+    };
     let version = std::mem::replace(response.version_mut(), http::Version::HTTP_11);
     fields::strip_hop_by_hop(response.headers_mut());
     fields::add_via(response.headers_mut(), version);
