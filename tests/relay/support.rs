@@ -68,6 +68,7 @@ async fn respond(State(api): State<Api>, request: Request) -> Response {
     let csv = [("content-type", "text/csv"), ("content-disposition", "attachment")];
     match path.rsplit('/').next().unwrap_or_default() {
         "csv" => (csv, "a,b\n1,2\n").into_response(),
+        "varied" => ([("vary", "accept, Origin")], "x").into_response(),
         "made" => (StatusCode::CREATED, [("location", "/things/7")], "{}").into_response(),
         "none" => StatusCode::NO_CONTENT.into_response(),
         "missing" => (StatusCode::NOT_FOUND, [("set-cookie", "a=b")], "no").into_response(),

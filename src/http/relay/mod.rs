@@ -14,7 +14,7 @@ use tonic::transport::server::TcpConnectInfo;
 use super::Http;
 use super::call::Call;
 use super::documents::Answer;
-use super::headers::PREFER;
+use super::headers::{PREFER, vary_by};
 use super::problem::Problem;
 use crate::relay::{Mounted, UpstreamError, fields, target, upstream_target};
 use crate::service::{Reason, ServiceError};
@@ -124,6 +124,10 @@ async fn pass(http: &Http, relayed: &Relayed<'_>, parts: Parts, body: Body) -> A
     let version = std::mem::replace(response.version_mut(), http::Version::HTTP_11);
     fields::strip_hop_by_hop(response.headers_mut());
     fields::add_via(response.headers_mut(), version);
+    if mount.trigger.prefer {
+        // Who prefers it gets an operation instead.
+        vary_by(response.headers_mut(), "prefer");
+    }
     response.extensions_mut().insert(Verbatim);
     Ok(response)
 }
