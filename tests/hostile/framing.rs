@@ -55,7 +55,7 @@ async fn lengths_that_can_be_read_in_two_ways_are_refused() {
         }
     }
     assert_eq!(stage.asked(), 0);
-    stage.is_whole().await;
+    stage.ends_whole().await;
 }
 
 #[tokio::test]
@@ -75,7 +75,7 @@ async fn with_chunks_and_a_length_the_chunks_count_and_the_connection_ends() {
         }
         assert_eq!(stage.asked(), before + 1, "{fields:?}");
     }
-    stage.is_whole().await;
+    stage.ends_whole().await;
 }
 
 #[tokio::test]
@@ -111,7 +111,7 @@ async fn chunks_that_are_none_are_refused() {
             }
         }
     }
-    stage.is_whole().await;
+    stage.ends_whole().await;
 }
 
 #[tokio::test]
@@ -123,7 +123,7 @@ async fn a_length_beyond_the_limit_is_refused_before_anything_is_read() {
         assert_eq!(statuses, [413], "{path}");
     }
     assert_eq!(stage.asked(), 0);
-    stage.is_whole().await;
+    stage.ends_whole().await;
 }
 
 #[tokio::test]
@@ -145,5 +145,5 @@ async fn a_body_that_breaks_off_is_no_body() {
             assert!(matches!(statuses[..], [] | [400]), "{path} {fields}: {statuses:?}");
         }
     }
-    stage.is_whole().await;
+    stage.ends_whole().await;
 }

@@ -17,7 +17,7 @@ async fn all_refused(requests: &[(String, &[u16])]) {
         }
     }
     assert_eq!(stage.asked(), 0);
-    stage.is_whole().await;
+    stage.ends_whole().await;
 }
 
 #[tokio::test]
@@ -134,5 +134,5 @@ async fn values_that_are_no_text_are_refused_where_they_are_read() {
     request.extend_from_slice(body);
     assert_eq!(stage.say(request).await.statuses(), [400]);
     assert_eq!(stage.asked(), 0);
-    stage.is_whole().await;
+    stage.ends_whole().await;
 }

@@ -81,7 +81,7 @@ async fn a_header_without_end_is_cut_off() {
     // Empty ones cost the sender least.
     is_cut_off(&stage, &begun, || frame(CONTINUATION, 0, 1, &[])).await;
     assert_eq!(stage.asked(), 0);
-    stage.is_whole().await;
+    stage.ends_whole().await;
 }
 
 #[tokio::test]
@@ -99,7 +99,7 @@ async fn streams_that_are_opened_only_to_be_reset_are_cut_off() {
         frames
     };
     is_cut_off(&stage, &[], flood).await;
-    stage.is_whole().await;
+    stage.ends_whole().await;
 }
 
 #[tokio::test]
@@ -118,7 +118,7 @@ async fn frames_out_of_place_are_cut_off() {
         is_cut_off(&stage, &frames, || vec![0]).await;
     }
     assert_eq!(stage.asked(), 0);
-    stage.is_whole().await;
+    stage.ends_whole().await;
 }
 
 /// What a request of HTTP/2 is answered, or the error of its stream.
@@ -155,5 +155,5 @@ async fn requests_that_are_refused_over_http1_are_refused_here() {
     assert_eq!(ask(&stage, tunnel.body(()).expect("a request")).await.expect("an answer"), 405);
     assert_eq!(ask(&stage, with("x-large", &"y".repeat(70 << 10))).await.expect("an answer"), 431);
     assert_eq!(stage.asked(), 0);
-    stage.is_whole().await;
+    stage.ends_whole().await;
 }

@@ -31,5 +31,5 @@ async fn connections_beyond_the_limit_are_refused_and_those_within_it_served() {
         assert!(stage.rest(socket).await.text.contains("HTTP/1.1 404"));
     }
     drop(held);
-    stage.is_whole().await;
+    stage.ends_whole().await;
 }

@@ -42,7 +42,7 @@ async fn who_does_not_finish_a_header_is_cut_off() {
         assert!(cut_off > 0, "{beginning:?}");
     }
     assert_eq!(stage.asked(), 0);
-    stage.is_whole().await;
+    stage.ends_whole().await;
 }
 
 #[tokio::test]
@@ -52,7 +52,7 @@ async fn who_says_nothing_after_an_answer_is_cut_off() {
         let answers = stage.say(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")).await;
         assert_eq!(answers.statuses(), [200]);
     }
-    stage.is_whole().await;
+    stage.ends_whole().await;
 }
 
 #[tokio::test]
@@ -67,7 +67,7 @@ async fn who_does_not_finish_a_body_is_told_so() {
             assert_eq!(answers.statuses(), [408], "{path} {more}: {answers:?}");
         }
     }
-    stage.is_whole().await;
+    stage.ends_whole().await;
 }
 
 #[tokio::test]
@@ -84,5 +84,5 @@ async fn a_body_that_goes_on_arriving_may_take_longer_through_the_relay() {
         socket.write_all(b"x").await.expect("a reader");
     }
     assert_eq!(stage.rest(&mut socket).await.statuses(), [200]);
-    stage.is_whole().await;
+    stage.ends_whole().await;
 }

@@ -135,7 +135,7 @@ impl Stage {
     }
 
     /// What was there is there, every place is free, both ways lead where they led, and nobody else was reached.
-    pub async fn is_whole(self) {
+    pub async fn ends_whole(self) {
         assert_eq!(self.forbidden_count.load(Ordering::SeqCst), 0, "somebody else was reached");
         let now = self.get(&format!("{}?view=FULL", self.kept.0)).await;
         assert_eq!(now, self.kept.1);

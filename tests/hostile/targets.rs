@@ -37,7 +37,7 @@ async fn targets_of_other_servers_are_refused_and_nobody_is_asked() {
         assert!(refused, "{line} {host}: {answers:?}");
     }
     assert_eq!(stage.asked(), 0);
-    stage.is_whole().await;
+    stage.ends_whole().await;
 }
 
 #[tokio::test]
@@ -56,7 +56,7 @@ async fn targets_that_name_this_server_are_its_own() {
         let answers = stage.say(text).await;
         assert_eq!(answers.statuses(), [status], "{line}: {answers:?}");
     }
-    stage.is_whole().await;
+    stage.ends_whole().await;
 }
 
 #[tokio::test]
@@ -121,5 +121,5 @@ async fn paths_that_try_to_be_others_are_refused() {
         assert_eq!(stage.say(request).await.statuses(), [400]);
     }
     assert_eq!(stage.asked(), 0);
-    stage.is_whole().await;
+    stage.ends_whole().await;
 }

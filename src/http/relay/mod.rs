@@ -16,7 +16,7 @@ use super::call::Call;
 use super::documents::Answer;
 use super::headers::{PREFER, vary_by};
 use super::problem::Problem;
-use crate::relay::{Mounted, UpstreamError, fields, target, upstream_target};
+use crate::relay::{Mounted, Onward, UpstreamError, fields, upstream_target};
 use crate::service::{Reason, ServiceError};
 
 mod submit;
@@ -50,24 +50,13 @@ pub(super) async fn answer(http: &Http, request: Request) -> Result<Response, Re
 }
 
 fn read<'a>(mounted: &'a Mounted, rest: &str, parts: &Parts) -> Result<Relayed<'a>, Problem> {
-    target::check(rest).map_err(|rule| ServiceError::invalid_field("path", rule.to_string()))?;
+    let onward = mounted.onward(rest, parts.uri.query());
+    let Onward { target, is_triggered } =
+        onward.map_err(|rule| ServiceError::invalid_field("path", rule.to_string()))?;
     refuse_upgrades(parts)?;
-    let trigger = &mounted.mount.trigger;
-    let query = parts.uri.query();
-    let (query, by_query) = match (query, &trigger.query) {
-        (Some(query), Some(name)) => {
-            let (kept, triggered) = target::without_trigger(query, name, &trigger.values);
-            (Some(kept).filter(|kept| !triggered || !kept.is_empty()), triggered)
-        }
-        (query, _) => (query.map(str::to_owned), false),
-    };
     let preferences = super::headers::Preferences::parse(&parts.headers);
-    let by_preference = trigger.prefer && preferences.respond_async;
-    let target = match query {
-        Some(query) => format!("{rest}?{query}"),
-        None => rest.to_owned(),
-    };
-    Ok(Relayed { mounted, target, is_asynchronous: by_query || by_preference })
+    let by_preference = mounted.mount.trigger.prefer && preferences.respond_async;
+    Ok(Relayed { mounted, target, is_asynchronous: is_triggered || by_preference })
 }
 
 /// A connection that becomes another protocol cannot be relayed. A mere offer of HTTP/2 is ignored, as HTTP has
