@@ -114,7 +114,11 @@ impl Server {
             local: mpsc::channel(LOCAL_BACKLOG),
             connections: Connections::new(router, config.connections.header_timeout),
             relay,
-            max_connections: config.connections.max_connections,
+            // A request that passes straight through has a connection to the upstream as well.
+            max_connections: listen::places(
+                config.connections.max_connections,
+                if config.relay.is_empty() { 1 } else { 2 },
+            ),
             health,
             engine,
             engine_task,

@@ -8,7 +8,7 @@ use clap::Args;
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 #[command(next_help_heading = "Connections")]
 pub struct Connections {
-    /// Most connections at once; others are answered 503 and closed
+    /// Most connections at once, as far as open files (`ulimit -n`) leave room; others are answered 503 and closed
     #[arg(long, value_name = "N", env = "LONGRUN_MAX_CONNECTIONS", default_value_t = Connections::default().max_connections)]
     pub max_connections: usize,
     /// How long the header of a request may take to arrive; between requests, HTTP/1 connections may be

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use rustix::net::sockopt;
+use rustix::process::{Resource, getrlimit};
 use tokio::io::DuplexStream;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -23,6 +24,21 @@ const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(500);
 const REFUSALS_PER_LINE: u64 = 1_000;
 const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n\
                          content-length: 0\r\nconnection: close\r\n\r\n";
+
+/// Files that a server needs besides its connections: the store's, the log's, those of commands that it runs.
+const OTHER_FILES: u64 = 128;
+
+/// How many connections there may be: as many as are asked for, if the system lets this process open so many
+/// files, of which a connection may take `files_each`. Running out of them would hit more than connections.
+pub(super) fn places(asked: usize, files_each: u64) -> usize {
+    let Some(files) = getrlimit(Resource::Nofile).current else { return asked };
+    let room = files.saturating_sub(OTHER_FILES) / files_each;
+    let places = asked.min(usize::try_from(room).unwrap_or(usize::MAX)).max(1);
+    if places < asked {
+        tracing::info!(files, "open files leave room for {places} connections (ulimit -n)");
+    }
+    places
+}
 
 /// Serves what connects over TCP, `max` at once. Ends after `closing`, when the last connection has.
 pub(super) async fn over_tcp(
@@ -98,7 +114,7 @@ fn set_options(stream: &TcpStream) {
 fn refuse(stream: TcpStream, peer: SocketAddr, max: usize, earlier: u64) {
     if earlier.is_multiple_of(REFUSALS_PER_LINE) {
         tracing::warn!(
-            %peer, earlier, "refused a connection: there are {max} already (--max-connections)"
+            %peer, earlier, "refused a connection: there are {max} already (--max-connections, ulimit -n)"
         );
     }
     // The buffer of a new connection has room; a client that does not read it sees the end all the same.
