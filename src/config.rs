@@ -11,7 +11,10 @@ use std::time::Duration;
 
 use clap::Args;
 
+mod connections;
 pub mod relay;
+
+pub use connections::Connections;
 
 /// The port that servers listen on and clients look at unless told otherwise.
 pub const DEFAULT_PORT: u16 = 7420;
@@ -50,6 +53,9 @@ pub struct ServeConfig {
     /// How much is taken.
     #[command(flatten)]
     pub limits: Limits,
+    /// How many may connect, and how long they may take.
+    #[command(flatten)]
+    pub connections: Connections,
     /// When silence is taken for death.
     #[command(flatten)]
     pub liveness: Liveness,
@@ -75,6 +81,10 @@ pub struct Listen {
     /// each request
     #[arg(long, value_name = "URL", env = "LONGRUN_PUBLIC_URL", value_parser = public_url)]
     pub public_url: Option<String>,
+    /// Name by which a server on a loopback address may be asked over HTTP/1, beside localhost, addresses and
+    /// the host of --public-url; or * for any; may be repeated (the variable: separated by commas)
+    #[arg(long = "allowed-host", value_name = "HOST", env = "LONGRUN_ALLOWED_HOSTS", value_delimiter = ',', value_parser = host)]
+    pub allowed_hosts: Vec<String>,
 }
 
 /// Who may call from a browser.
@@ -156,7 +166,7 @@ pub struct Stop {
 impl Default for Listen {
     fn default() -> Self {
         let addr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), DEFAULT_PORT);
-        Self { addr, insecure: false, public_url: None }
+        Self { addr, insecure: false, public_url: None, allowed_hosts: Vec::new() }
     }
 }
 
@@ -232,6 +242,9 @@ impl ServeConfig {
             ),
             (self.limits.max_outstanding >= 1, "--max-outstanding", "at least 1"),
             (self.limits.retention <= MAX_DURATION, "--retention", "at most ten years"),
+            (self.connections.max_connections >= 1, "--max-connections", "at least 1"),
+            (brief(self.connections.header_timeout), "--header-timeout", "from 100ms to 1h"),
+            (brief(self.connections.body_timeout), "--body-timeout", "from 100ms to 1h"),
             (within(self.liveness.lease_duration), "--lease-duration", "from 1s to 1h"),
             (within(self.liveness.heartbeat_interval), "--heartbeat-interval", "from 1s to 1h"),
             (within(self.liveness.max_stream_age), "--max-stream-age", "from 1s to 1h"),
@@ -250,6 +263,11 @@ const LONGEST: Duration = Duration::from_secs(3600);
 /// Whether an interval is neither a busy loop nor so long that the dead are never noticed.
 fn within(interval: Duration) -> bool {
     (Duration::from_secs(1)..=LONGEST).contains(&interval)
+}
+
+/// Whether a time limit leaves an honest peer time, and ends.
+fn brief(limit: Duration) -> bool {
+    (Duration::from_millis(100)..=LONGEST).contains(&limit)
 }
 
 /// Where operations are kept: `sqlite:PATH`.
@@ -302,6 +320,16 @@ fn public_url(text: &str) -> Result<String, String> {
         Ok(text.trim_end_matches('/').to_owned())
     } else {
         Err("must be a URL such as https://jobs.example.com".to_owned())
+    }
+}
+
+/// A host without a port, or `*`.
+fn host(text: &str) -> Result<String, String> {
+    let authority = text.parse::<http::uri::Authority>().ok();
+    if text == "*" || authority.is_some_and(|authority| authority.host() == text) {
+        Ok(text.to_owned())
+    } else {
+        Err("must be a host such as jobs.example.com, without a port, or *".to_owned())
     }
 }
 
@@ -400,5 +428,7 @@ mod tests {
         assert!("mysql://x".parse::<StoreUrl>().is_err());
         assert!(public_url("https://jobs.example.com/").is_ok_and(|url| !url.ends_with('/')));
         assert!(public_url("jobs.example.com").is_err());
+        assert!(host("jobs.example.com").is_ok() && host("*").is_ok());
+        assert!(host("a:1").is_err() && host("u@a").is_err() && host("").is_err());
     }
 }

@@ -4,29 +4,26 @@
 //! listener closes; calls in flight finish; the engine finishes its last commit; the store closes. All
 //! of it within the drain timeout, after which what is left is cut off.
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use futures_util::stream;
+use axum::Router;
+use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use hyper_util::rt::TokioIo;
 use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tonic::service::Routes;
-use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Endpoint, Uri};
 
 use crate::client::Client;
 use crate::config::{ServeConfig, StoreUrl};
 use crate::engine::{Engine, EngineConfig, EngineTask, SystemClock};
 use crate::grpc::HealthReporter;
-use crate::http::{self, HttpOptions};
+use crate::http::{self, Hosts, HttpOptions};
 use crate::objects::Objects;
 use crate::relay::Relay;
 use crate::service::{Limits, Service};
@@ -34,14 +31,15 @@ use crate::store::Store;
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
 
 mod collector;
+mod connection;
+mod listen;
+mod opening;
+mod tasks;
 
 use collector::Collector;
+use connection::Connections;
+use tasks::Tasks;
 
-// Why these values: long streams must outlive proxies and notice dead peers, see ARCHITECTURE.md.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(25);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(15);
-const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
-const MAX_CONCURRENT_STREAMS: u32 = 1_024;
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
 /// Bytes in flight on a connection within the process.
@@ -58,7 +56,9 @@ pub struct Server {
     listener: TcpListener,
     local_addr: SocketAddr,
     local: (mpsc::Sender<DuplexStream>, mpsc::Receiver<DuplexStream>),
-    routes: Routes,
+    connections: Connections,
+    relay: Relay,
+    max_connections: usize,
     health: HealthReporter,
     engine: Engine,
     engine_task: EngineTask,
@@ -85,6 +85,7 @@ impl Server {
             .await
             .with_context(|| format!("cannot listen on {}", config.listen.addr))?;
         let local_addr = listener.local_addr().context("the listener has no address")?;
+        let relay = Relay::new(&config.relay)?;
         let store = open_store(config.store.url.clone()).await?;
         let objects = open_objects(&config.store.objects())?;
         let (discarded_objects, discarded) = mpsc::channel(DISCARDED_OBJECTS);
@@ -105,22 +106,30 @@ impl Server {
         let options = HttpOptions {
             public_url: config.listen.public_url.clone(),
             cors_origins: config.browsers.cors_origins.clone(),
-            relay: Relay::new(&config.relay),
+            relay: relay.clone(),
         };
         // gRPC's routes are exact paths; everything else, the fallback included, is HTTP's.
-        let router = http::router(service, options)
-            .merge(
-                grpc.into_axum_router()
-                    .reset_fallback()
-                    .layer(axum::middleware::from_fn(http::require_grpc)),
-            )
-            .layer(axum::middleware::map_response(crate::grpc::explain))
-            .layer(axum::middleware::from_fn(crate::telemetry::log_request));
+        let grpc = grpc
+            .into_axum_router()
+            .reset_fallback()
+            .layer(from_fn(crate::grpc::time_limit))
+            .layer(from_fn(http::require_grpc));
+        let router: Router = http::router(service, options)
+            .merge(grpc)
+            .layer(map_response(crate::grpc::explain))
+            .layer(from_fn_with_state(hosts(&config), http::screen))
+            .layer(from_fn(crate::telemetry::log_request));
         Ok(Self {
             listener,
             local_addr,
             local: mpsc::channel(LOCAL_BACKLOG),
-            routes: Routes::from(router),
+            connections: Connections::new(router, config.connections.header_timeout),
+            relay,
+            // A request that passes straight through has a connection to the upstream as well.
+            max_connections: listen::places(
+                config.connections.max_connections,
+                if config.relay.is_empty() { 1 } else { 2 },
+            ),
             health,
             engine: engine.clone(),
             engine_task,
@@ -134,6 +143,11 @@ impl Server {
     /// The address that is listened on.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
+    }
+
+    /// The mounts that it serves, for their workers.
+    pub fn relay(&self) -> &Relay {
+        &self.relay
     }
 
     /// A client within this process, which needs no network.
@@ -156,37 +170,25 @@ impl Server {
 
     /// Serves until `stop`, then drains. An error means that a part ended by itself.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<Stopped> {
+        let Self { listener, local, connections, max_connections, .. } = self;
         let Self { engine, engine_task, collector, store, closing, health, drain_timeout, .. } =
             self;
         let engine_stop = CancellationToken::new();
         let mut tasks = Tasks::default();
         tasks.spawn("engine", engine_task.run(engine_stop.clone()));
         tasks.spawn("collector of objects", collector.run(engine_stop.clone()));
-        let incoming = TcpIncoming::from(self.listener)
-            .with_nodelay(Some(true))
-            .with_keepalive(Some(TCP_KEEPALIVE));
         let listeners_closed = CancellationToken::new();
         let mut serving = Tasks::default();
-        let closed = listeners_closed.clone().cancelled_owned();
-        let over_tcp = builder().add_routes(self.routes.clone());
-        let over_tcp = over_tcp.serve_with_incoming_shutdown(incoming, closed);
-        serving.spawn("listener", log_failure(over_tcp));
-        let (local_sender, local_receiver) = self.local;
-        // Clients within the process hold senders of their own; this one would keep the listener up.
-        drop(local_sender);
-        let local = stream::unfold(local_receiver, |mut receiver| async move {
-            let connection = receiver.recv().await?;
-            Some((Ok::<_, std::io::Error>(connection), receiver))
-        });
-        // Without clients within the process the local listener ends at once, which is no failure.
-        let closed = listeners_closed.clone().cancelled_owned();
-        let locally = builder().add_routes(self.routes);
-        let locally = locally.serve_with_incoming_shutdown(local, closed);
-        let wait_for_stop = listeners_closed.clone();
-        serving.spawn("local listener", async move {
-            log_failure(locally).await;
-            wait_for_stop.cancelled().await;
-        });
+        let over_tcp = listen::over_tcp(
+            listener,
+            max_connections,
+            connections.clone(),
+            listeners_closed.clone(),
+        );
+        serving.spawn("listener", over_tcp);
+        let (_, local) = local;
+        let locally = listen::locally(local, connections.clone(), listeners_closed.clone());
+        serving.spawn("local listener", locally);
 
         let failed = tokio::select! {
             () = stop.cancelled() => None,
@@ -201,11 +203,13 @@ impl Server {
             let _ = engine.disconnect_all().await;
             listeners_closed.cancel();
             serving.join_all().await;
+            connections.ended().await;
         })
         .await;
         serving.abort_all().await;
         engine_stop.cancel();
         let closed = tokio::time::timeout(CLOSING_TIME, async {
+            connections.ended().await;
             tasks.join_all().await;
             store.close().await;
         })
@@ -215,53 +219,6 @@ impl Server {
         }
         Ok(if drained.is_ok() && closed.is_ok() { Stopped::Drained } else { Stopped::CutOff })
     }
-}
-
-/// Tasks with their names. Dropping them ends them.
-#[derive(Default)]
-struct Tasks(JoinSet<&'static str>);
-
-impl Tasks {
-    fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        self.0.spawn(async move {
-            task.await;
-            name
-        });
-    }
-
-    /// The name of the first task that ends; never, when there is none.
-    async fn first_to_end(&mut self) -> &'static str {
-        match self.0.join_next().await {
-            Some(Ok(name)) => name,
-            Some(Err(_)) => "task that panicked",
-            None => std::future::pending().await,
-        }
-    }
-
-    async fn join_all(&mut self) {
-        while self.0.join_next().await.is_some() {}
-    }
-
-    async fn abort_all(&mut self) {
-        self.0.shutdown().await;
-    }
-}
-
-async fn log_failure(serving: impl Future<Output = Result<(), tonic::transport::Error>>) {
-    if let Err(error) = serving.await {
-        tracing::error!(error = %error, "serving failed");
-    }
-}
-
-fn builder() -> tonic::transport::Server {
-    tonic::transport::Server::builder()
-        .accept_http1(true)
-        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .tcp_nodelay(true)
 }
 
 async fn open_store(url: StoreUrl) -> anyhow::Result<Arc<dyn Store>> {
@@ -283,12 +240,22 @@ fn open_objects(place: &str) -> anyhow::Result<Objects> {
     })
 }
 
+/// Behind a proxy on another machine, or in a network of its own, names are the network's affair.
+fn hosts(config: &ServeConfig) -> Hosts {
+    let listen = &config.listen;
+    match listen.addr.ip().is_loopback() {
+        true => Hosts::local(listen.public_url.as_deref(), &listen.allowed_hosts),
+        false => Hosts::Any,
+    }
+}
+
 fn limits(config: &ServeConfig) -> Limits {
     Limits {
         max_payload_bytes: config.limits.max_payload_bytes,
         max_message_bytes: config.limits.max_message_bytes,
         object_threshold_bytes: config.store.object_threshold_bytes,
         inline_payload_bytes: config.limits.inline_payload_bytes,
+        body_timeout: config.connections.body_timeout,
         default_retention: config.limits.retention,
         heartbeat_interval: config.liveness.heartbeat_interval,
         max_stream_age: config.liveness.max_stream_age,

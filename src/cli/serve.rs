@@ -96,16 +96,16 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
         Shares::of(config.stop.drain_timeout, !handlers.is_empty() || !config.relay.is_empty());
     config.stop.drain_timeout = shares.server;
     let max_result_bytes = config.limits.max_payload_bytes as u64;
-    let mounts = config.relay.clone();
     let server = tokio::select! {
         bound = Server::bind(config) => bound.context("failed to start the server")?,
         // Whoever no longer wants it does not wait until it is ready, which a large store may delay.
         signal = signals.next() => return Ok(signal),
     };
     let worker = worker(server.local_client(), &handlers, handler_concurrency, max_result_bytes);
-    let relaying = mounts.into_iter().map(|mount| {
+    let relaying = server.relay().mounts().iter().map(|mounted| {
+        let mount = &mounted.mount;
         tracing::info!(prefix = %mount.prefix, operation.kind = %mount.kind(), "relay");
-        relay::execute::worker(server.local_client(), mount, max_result_bytes)
+        relay::execute::worker(server.local_client(), mounted.clone(), max_result_bytes)
     });
     let workers = worker.into_iter().chain(relaying);
     let workers = workers.map(|worker| worker.drain_timeout(shares.handlers)).collect();

@@ -3,9 +3,10 @@
 //! Takes the file's text; opening it is the caller's. What cannot be served is refused with its line.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use http::uri::{Authority, PathAndQuery};
+use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderName, Uri};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use toml::Spanned;
@@ -43,6 +44,10 @@ pub struct Mount {
     /// The API's base URL; what follows the prefix is appended.
     #[serde(deserialize_with = "upstream")]
     pub upstream: Upstream,
+    /// A file of certificates (PEM) that alone are trusted to vouch for an `https` upstream; by default the
+    /// system's are.
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
     /// What makes a request an operation.
     #[serde(default)]
     pub trigger: Trigger,
@@ -70,6 +75,8 @@ pub struct Mount {
 /// The base URL of an API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {
+    /// `http` or `https`.
+    pub scheme: Scheme,
     /// Host and port.
     pub authority: Authority,
     /// The path that every path begins with; without a slash at its end, often empty.
@@ -182,6 +189,10 @@ pub fn parse(text: &str) -> Result<Vec<Mount>, FileError> {
     })?;
     for (at, mount) in file.relay.iter().enumerate() {
         let (name, prefix) = (&mount.as_ref().name, &mount.as_ref().prefix);
+        if mount.as_ref().ca_file.is_some() && mount.as_ref().upstream.scheme != Scheme::HTTPS {
+            let reason = "ca_file is for an upstream that is an https:// URL".to_owned();
+            return Err(FileError { line: line(mount.span().start), reason });
+        }
         for earlier in file.relay.iter().take(at).map(Spanned::as_ref) {
             let reason = match () {
                 () if earlier.name == *name => format!("the name {name} is given twice"),
@@ -240,16 +251,13 @@ fn upstream<'de, D: Deserializer<'de>>(from: D) -> Result<Upstream, D::Error> {
     let text = String::deserialize(from)?;
     let wrong = || D::Error::custom("upstream must be a URL such as http://127.0.0.1:9000/api");
     let uri: Uri = text.parse().map_err(|_| wrong())?;
-    if uri.scheme_str() == Some("https") {
-        let rule = "upstream must be an http:// URL: this version does not speak TLS to upstreams";
-        return Err(D::Error::custom(rule));
-    }
     let path = uri.path().trim_end_matches('/').to_owned();
     let authority = uri.authority().filter(|authority| !authority.as_str().contains('@'));
     let joined = format!("{path}/").parse::<PathAndQuery>();
-    match (uri.scheme_str(), authority, joined) {
-        (Some("http"), Some(authority), Ok(_)) if uri.query().is_none() => {
-            Ok(Upstream { authority: authority.clone(), path })
+    let scheme = uri.scheme().filter(|scheme| [Scheme::HTTP, Scheme::HTTPS].contains(*scheme));
+    match (scheme, authority, joined) {
+        (Some(scheme), Some(authority), Ok(_)) if uri.query().is_none() => {
+            Ok(Upstream { scheme: scheme.clone(), authority: authority.clone(), path })
         }
         _ => Err(wrong()),
     }
@@ -360,7 +368,8 @@ mod tests {
             (LEAST.replace("/a", "/longrun.v1"), 3, "this server's own"),
             (LEAST.replace("/a", "/a/../b"), 3, "prefix must be"),
             (LEAST.replace("/a", "a"), 3, "prefix must be"),
-            (LEAST.replace("http://", "https://"), 4, "TLS"),
+            (LEAST.replace("http://", "ftp://"), 4, "upstream must be"),
+            (format!("{LEAST}ca_file = \"ca.pem\"\n"), 1, "https:// URL"),
             (LEAST.replace("h:1", "u:p@h:1"), 4, "upstream must be"),
             (LEAST.replace("name", "nam"), 2, "unknown field"),
             (format!("{LEAST}answer = 200\n"), 5, "202 or 303"),

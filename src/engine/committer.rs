@@ -82,7 +82,14 @@ impl Committer {
                         self.queue.add(key, operation.priority, id, not_before, now);
                     }
                     Place::Leased { session, worker, attempt } => {
-                        let expires_at = now.after(self.config.lease_duration);
+                        // The store is one process's: a worker within an earlier one is gone and
+                        // cannot come back. Where servers share a store, only those of this
+                        // server's own past are known to be gone.
+                        let grace = match session.is_in_process() {
+                            true => Duration::ZERO,
+                            false => self.config.lease_duration,
+                        };
+                        let expires_at = now.after(grace);
                         self.sessions.restore(session, tenant, worker, (id, attempt), expires_at);
                     }
                 }

@@ -270,7 +270,10 @@ impl Committer {
                 limit: self.config.max_sessions as u64,
             });
         }
-        let session = resumed.unwrap_or_else(|| SessionId::from_uuid(self.shared.ids.uuid(now)));
+        let session = resumed.unwrap_or_else(|| {
+            let uuid = self.shared.ids.uuid(now);
+            if hello.in_process { SessionId::in_process(uuid) } else { SessionId::from_uuid(uuid) }
+        });
         let expires_at = now.after(self.config.lease_duration);
         let stream = self.sessions.connect(session, &hello, sender, expires_at);
         tracing::info!(

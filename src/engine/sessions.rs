@@ -26,6 +26,8 @@ pub struct WorkerHello {
     pub max_in_flight: usize,
     /// The session to resume.
     pub resume: Option<SessionId>,
+    /// Whether it is in this process, and so ends with it.
+    pub in_process: bool,
     /// The attempts that it still knows of.
     pub running: Vec<(OperationId, Attempt)>,
 }

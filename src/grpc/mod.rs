@@ -12,11 +12,17 @@ use crate::service::{Caller, Service};
 
 mod operations;
 mod status;
+mod time_limit;
 mod workers;
 
 pub use status::explain;
+pub use time_limit::time_limit;
 /// What the routes offer beside the service itself.
 pub use tonic_health::server::HealthReporter;
+
+/// A mark on requests that come from within this process; the server's listener sets it.
+#[derive(Clone, Copy, Debug)]
+pub struct InProcess;
 
 /// Room for the fields around a payload, within the limit of a message.
 const MESSAGE_SLACK: usize = 1 << 20;

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
+use super::InProcess;
 use super::caller;
 use super::status::status;
 use crate::engine::{ToWorker, WorkerHello};
@@ -58,10 +59,11 @@ impl Workers for WorkersRpc {
     ) -> Result<Response<Self::WorkStream>, Status> {
         let caller = caller(request.metadata());
         let service = self.service.clone();
+        let in_process = request.extensions().get::<InProcess>().is_some();
         let requests = request.into_inner();
         // The headers go out before the hello comes in: some clients wait for them.
         let conversation = stream::once(async move {
-            match Conversation::open(service, &caller, requests).await {
+            match Conversation::open(service, &caller, in_process, requests).await {
                 Ok(conversation) => conversation.into_stream(),
                 Err(error) => Box::pin(tokio_stream::once(Err(error))),
             }
@@ -98,6 +100,7 @@ impl Conversation {
     async fn open(
         service: Service,
         caller: &crate::service::Caller,
+        in_process: bool,
         mut requests: Streaming<v1::WorkRequest>,
     ) -> Result<Self, Status> {
         let first = tokio::time::timeout(HELLO_TIMEOUT, requests.message());
@@ -107,7 +110,7 @@ impl Conversation {
             let rule = "must be the first message of the stream";
             return Err(status(ServiceError::invalid_field("hello", rule)));
         };
-        let hello = decode_hello(hello).map_err(status)?;
+        let hello = WorkerHello { in_process, ..decode_hello(hello).map_err(status)? };
         let (session, from_engine) = service.connect_worker(caller, hello).await.map_err(status)?;
         let limits = service.limits();
         let greeting = v1::SessionStarted {
@@ -331,6 +334,7 @@ fn decode_hello(hello: v1::Hello) -> Result<WorkerHello, ServiceError> {
             // Out of range is refused by the service, which knows the limit.
             max_in_flight: usize::try_from(hello.max_in_flight).unwrap_or(0),
             resume: SessionId::parse(&hello.session_id),
+            in_process: false,
             running,
         }),
         _ => Err(ServiceError::invalid(violations)),

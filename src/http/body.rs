@@ -11,9 +11,8 @@ use super::problem::Problem;
 use crate::operation::Payload;
 use crate::service::{Reason, Service, ServiceError};
 
-/// How long a body may take to arrive, but for the time that its size earns it.
-const TIMEOUT: Duration = Duration::from_secs(60);
-/// What a body of any size must keep up on average, in bytes per second.
+/// What a body of any size must keep up on average, in bytes per second; below it, the time that bodies have
+/// is over.
 const LEAST_RATE: u64 = 16 << 10;
 
 /// A body, and how long it may take.
@@ -27,7 +26,13 @@ struct Arriving<'a> {
 
 impl<'a> Arriving<'a> {
     fn begin(service: &'a Service, body: Body, limit: usize) -> Result<Self, Problem> {
-        let arriving = Self { service, body, limit, came: 0, deadline: Instant::now() + TIMEOUT };
+        let arriving = Self {
+            service,
+            body,
+            limit,
+            came: 0,
+            deadline: Instant::now() + service.limits().body_timeout,
+        };
         // Where the length is known beforehand nothing is read.
         if arriving.body.size_hint().lower() > limit as u64 {
             return Err(arriving.too_large());
@@ -58,9 +63,9 @@ impl<'a> Arriving<'a> {
                     return Err(ServiceError::invalid_field("body", "must arrive whole").into());
                 }
                 Err(_elapsed) => {
-                    let (seconds, rate) = (TIMEOUT.as_secs(), LEAST_RATE >> 10);
-                    let message =
-                        format!("the body must arrive within {seconds} s, or at {rate} KiB/s");
+                    let most = humantime::format_duration(self.service.limits().body_timeout);
+                    let rate = LEAST_RATE >> 10;
+                    let message = format!("the body must arrive within {most}, or at {rate} KiB/s");
                     return Err(ServiceError::new(Reason::RequestTimeout, message).into());
                 }
             };

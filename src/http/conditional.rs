@@ -6,15 +6,16 @@
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
-use http::header::{IF_NONE_MATCH, IF_RANGE, VARY};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::header::{IF_MATCH, IF_NONE_MATCH, IF_RANGE};
+use http::{HeaderMap, HeaderName, StatusCode};
 
 use super::call::Call;
 use super::documents::{about, preferences_applied};
+use super::headers::vary_by;
 use super::problem::Problem;
 use super::submit::applied_wait;
 use crate::operation::{Operation, Revision};
-use crate::service::{Document, OperationName, View};
+use crate::service::{Document, OperationName, Reason, ServiceError, View};
 
 /// The entity tag of a revision.
 pub(super) fn etag(revision: Revision) -> String {
@@ -49,6 +50,24 @@ pub(super) async fn find(
     Ok(Found { document, is_known })
 }
 
+/// Refuses a change of an operation that is not at the revision that `If-Match` names. Deleting and retrying
+/// are for operations that are done, whose revision is their last: nothing can come in between.
+pub(super) async fn require_match(call: &Call, name: &OperationName) -> Result<(), Problem> {
+    if !call.parts.headers.contains_key(IF_MATCH) {
+        return Ok(());
+    }
+    let rule = "must be entity tags such as \"3\", or *";
+    let tags = EntityTags::if_match(&call.parts.headers)
+        .ok_or_else(|| ServiceError::invalid_field("If-Match", rule))?;
+    let document = call.service().get(&call.caller, name, View::Basic).await?;
+    let revision = document.operation.life.revision;
+    if tags.contain(revision) {
+        return Ok(());
+    }
+    let message = format!("{} is at revision {}", document.operation.id().name(), revision.0);
+    Err(ServiceError::new(Reason::PreconditionFailed, message).into())
+}
+
 /// 304: what the client has is current.
 pub(super) fn not_modified(call: &Call, operation: &Operation) -> Response {
     let mut response = StatusCode::NOT_MODIFIED.into_response();
@@ -59,7 +78,7 @@ pub(super) fn not_modified(call: &Call, operation: &Operation) -> Response {
 
 /// What every answer has that a wait may have held back.
 pub(super) fn of_request(response: &mut Response, call: &Call) {
-    response.headers_mut().insert(VARY, HeaderValue::from_static("prefer"));
+    vary_by(response.headers_mut(), "prefer");
     preferences_applied(response, call.preferences.wait.map(applied_wait));
 }
 
@@ -79,10 +98,19 @@ enum EntityTags {
 }
 
 impl EntityTags {
-    /// From `If-None-Match`; one that cannot be read is none.
+    /// From `If-None-Match`; one that cannot be read is none. Whether a tag is weak makes no difference to it.
     fn if_none_match(headers: &HeaderMap) -> Option<Self> {
+        Self::read(headers, IF_NONE_MATCH, |_weak| true)
+    }
+
+    /// From `If-Match`, for which a weak tag equals none.
+    fn if_match(headers: &HeaderMap) -> Option<Self> {
+        Self::read(headers, IF_MATCH, |weak| !weak)
+    }
+
+    fn read(headers: &HeaderMap, name: HeaderName, counts: fn(bool) -> bool) -> Option<Self> {
         let mut tags = Vec::new();
-        let mut fields = headers.get_all(IF_NONE_MATCH).iter().peekable();
+        let mut fields = headers.get_all(name).iter().peekable();
         fields.peek()?;
         for field in fields {
             let mut rest = field.to_str().ok()?.trim();
@@ -90,10 +118,10 @@ impl EntityTags {
                 return Some(Self::Any);
             }
             while !rest.is_empty() {
-                // Whether it is weak makes no difference to a weak comparison.
-                let quoted = rest.strip_prefix("W/").unwrap_or(rest).strip_prefix('"')?;
+                let opaque = rest.strip_prefix("W/");
+                let quoted = opaque.unwrap_or(rest).strip_prefix('"')?;
                 let (tag, behind) = quoted.split_once('"')?;
-                tags.push(tag.to_owned());
+                tags.extend(counts(opaque.is_some()).then(|| tag.to_owned()));
                 let behind = behind.trim_start();
                 if !behind.is_empty() && !behind.starts_with(',') {
                     return None;
@@ -114,6 +142,8 @@ impl EntityTags {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     fn tags(fields: &[&'static str]) -> Option<EntityTags> {
@@ -141,6 +171,17 @@ mod tests {
         let contain = |field| tags(&[field]).is_some_and(|tags| tags.contain(Revision(3)));
         assert!(contain("*") && contain("\"3\"") && contain("\"1\", W/\"3\""));
         assert!(!contain("\"33\"") && !contain("\"03\"") && !contain("\"\""));
+    }
+
+    #[test]
+    fn changes_are_for_strong_tags() {
+        let tags = |field| {
+            let headers = [(IF_MATCH, HeaderValue::from_static(field))].into_iter().collect();
+            EntityTags::if_match(&headers)
+        };
+        assert_eq!(tags("W/\"3\", \"4\""), Some(EntityTags::Listed(vec!["4".to_owned()])));
+        assert_eq!(tags("*"), Some(EntityTags::Any));
+        assert_eq!(tags("3"), None);
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! What is answered: the operation as its JSON with a location, and the status document.
 
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, ETAG, LOCATION, RETRY_AFTER, VARY};
+use http::header::{CONTENT_TYPE, ETAG, LOCATION, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::call::Call;
 use super::conditional::etag;
-use super::headers::{PREFERENCE_APPLIED, retry_after};
+use super::headers::{PREFERENCE_APPLIED, retry_after, vary_by};
 use super::links::Links;
 use super::problem::Problem;
 use crate::operation::{Operation, StateName};
@@ -65,7 +65,7 @@ pub(super) fn answer(
     document: &Document,
 ) -> Answer {
     let mut response = json(status, &operation(&call.links(), document)?);
-    response.headers_mut().insert(VARY, HeaderValue::from_static("prefer"));
+    vary_by(response.headers_mut(), "prefer");
     if let Some(location) = location {
         response.headers_mut().insert(LOCATION, header_value(&location)?);
     }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use http::HeaderMap;
-use http::header::HeaderName;
+use http::header::{HeaderName, VARY};
+use http::{HeaderMap, HeaderValue};
 
 use crate::service::ServiceError;
 
@@ -26,6 +26,15 @@ pub(super) static TYPE_URL: HeaderName = HeaderName::from_static("longrun-type-u
 
 /// Retry-After never asks for more than this.
 const LONGEST_RETRY_AFTER: u64 = 30;
+
+/// Notes that the answer depends on the request's field `name`, beside what it is said to depend on already.
+pub(super) fn vary_by(headers: &mut HeaderMap, name: &'static str) {
+    let said = headers.get_all(VARY).iter().filter_map(|field| field.to_str().ok());
+    let mut known = said.flat_map(|field| field.split(',')).map(str::trim);
+    if !known.any(|known| known == "*" || known.eq_ignore_ascii_case(name)) {
+        headers.append(VARY, HeaderValue::from_static(name));
+    }
+}
 
 /// Seconds until it makes sense to ask for an operation of this age again: 1, 2, 4, … up to 30. A client that
 /// obeys asks a number of times that grows with the logarithm of a short life and linearly with a long one,

@@ -36,9 +36,11 @@ mod range;
 mod relay;
 mod replay;
 mod result;
+mod screen;
 mod submit;
 
 use problem::Problem;
+pub use screen::{Hosts, screen};
 
 /// How the interface is set up.
 #[derive(Clone, Debug, Default)]

@@ -107,6 +107,7 @@ pub(super) async fn act(mut call: Call, body: Body) -> Answer {
 async fn cancel(call: &Call, name: &OperationName, body: Body) -> Answer {
     let request: v1::CancelOperationRequest = call.optional_message(body).await?;
     same_name(name, &request.name)?;
+    conditional::require_match(call, name).await?;
     let document = call.service().cancel(&call.caller, name, request.reason).await?;
     let location = call.links().operation(document.operation.id());
     if document.operation.is_done() {
@@ -121,6 +122,7 @@ async fn retry(call: &Call, name: &OperationName, body: Body) -> Answer {
     same_name(name, &request.name)?;
     let key = call.idempotency_key(&request.idempotency_key)?;
     let key = decode::idempotency_key("idempotency_key", &key)?;
+    conditional::require_match(call, name).await?;
     let submitted = call.service().retry(&call.caller, name, key).await?;
     accepted(call, submitted).await
 }
@@ -141,6 +143,7 @@ pub(super) async fn delete(mut call: Call) -> Answer {
         return Err(not_here(&call));
     }
     let name = call.name_of(target)?;
+    conditional::require_match(&call, &name).await?;
     call.service().delete(&call.caller, &name).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

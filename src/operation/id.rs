@@ -62,7 +62,8 @@ impl fmt::Debug for OperationId {
     }
 }
 
-/// The id of a worker's session: a UUIDv7, known to the server and to that worker only.
+/// The id of a worker's session: a UUID that begins with its time, known to the server and to that worker only.
+/// Its version says whether the worker is in a process of its own (7) or in the server's (8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(Uuid);
 
@@ -70,6 +71,16 @@ impl SessionId {
     /// From a UUID that was made for this purpose.
     pub const fn from_uuid(uuid: Uuid) -> Self {
         Self(uuid)
+    }
+
+    /// The same for a worker in the server's own process.
+    pub fn in_process(uuid: Uuid) -> Self {
+        Self(uuid::Builder::from_custom_bytes(uuid.into_bytes()).into_uuid())
+    }
+
+    /// Whether the worker is in the server's own process, and so ends with it.
+    pub fn is_in_process(&self) -> bool {
+        self.0.get_version_num() == 8
     }
 
     /// From the text that the worker was given.

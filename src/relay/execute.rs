@@ -22,10 +22,10 @@ use crate::worker::{CancelCause, Context, Failure, Input, Outcome, Spool, Worker
 const FIRST_BACKOFF: Duration = Duration::from_millis(250);
 const MAX_BACKOFF: Duration = Duration::from_secs(10);
 
-/// A worker that executes the operations of `mount`.
-pub fn worker(client: Client, mount: Mount, max_result_bytes: u64) -> Worker {
-    let (kind, concurrency) = (mount.kind(), mount.concurrency);
-    let mounted = Arc::new(Mounted::new(mount));
+/// A worker that executes the operations of a mount.
+pub fn worker(client: Client, mounted: Mounted, max_result_bytes: u64) -> Worker {
+    let (kind, concurrency) = (mounted.mount.kind(), mounted.mount.concurrency);
+    let mounted = Arc::new(mounted);
     Worker::new(client).concurrency(concurrency.into()).streaming_handler(kind, move |context| {
         let mounted = Arc::clone(&mounted);
         async move { run(&mounted, &context, max_result_bytes).await }

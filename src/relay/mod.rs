@@ -11,11 +11,14 @@ use http::uri::{InvalidUri, PathAndQuery};
 
 use crate::config::relay::Mount;
 
+mod connect;
 pub mod execute;
 pub mod fields;
 pub mod target;
 pub mod upstream;
 
+pub use connect::TrustError;
+pub use target::Devious;
 pub use upstream::{Upstream, UpstreamError};
 
 /// The mounts of a server with the connections to their upstreams. Cheap to clone.
@@ -35,9 +38,14 @@ pub struct Mounted {
 
 impl Relay {
     /// Relays to the upstreams of `mounts`. Nothing is connected yet.
-    pub fn new(mounts: &[Mount]) -> Self {
+    pub fn new(mounts: &[Mount]) -> Result<Self, TrustError> {
         let mounts = mounts.iter().cloned().map(Mounted::new);
-        Self { mounts: mounts.collect() }
+        Ok(Self { mounts: mounts.collect::<Result<_, _>>()? })
+    }
+
+    /// The mounts, ready to serve.
+    pub fn mounts(&self) -> &[Mounted] {
+        &self.mounts
     }
 
     /// The mount with the longest prefix that `path` is under, and what is left of the path.
@@ -52,10 +60,37 @@ impl Relay {
 
 impl Mounted {
     /// Ready to serve `mount`. Nothing is connected yet.
-    pub fn new(mount: Mount) -> Self {
-        let upstream = Upstream::new(&mount);
-        Self { mount, upstream }
+    pub fn new(mount: Mount) -> Result<Self, TrustError> {
+        let upstream = Upstream::new(&mount)?;
+        Ok(Self { mount, upstream })
     }
+
+    /// What is asked of the upstream by a request for what is left of the path, and for `query`.
+    pub fn onward(&self, rest: &str, query: Option<&str>) -> Result<Onward, Devious> {
+        target::check(rest)?;
+        let trigger = &self.mount.trigger;
+        let (query, is_triggered) = match (query, &trigger.query) {
+            (Some(query), Some(name)) => {
+                let (kept, triggered) = target::without_trigger(query, name, &trigger.values);
+                (Some(kept).filter(|kept| !triggered || !kept.is_empty()), triggered)
+            }
+            (query, _) => (query.map(str::to_owned), false),
+        };
+        let target = match query {
+            Some(query) => format!("{rest}?{query}"),
+            None => rest.to_owned(),
+        };
+        Ok(Onward { target, is_triggered })
+    }
+}
+
+/// A request's path and query on their way to an upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Onward {
+    /// Path and query without the trigger, as they follow the prefix.
+    pub target: String,
+    /// Whether the query has the trigger.
+    pub is_triggered: bool,
 }
 
 /// The path and query for the upstream: `target` is what is left of the path, with a query or without.

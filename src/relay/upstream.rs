@@ -1,4 +1,4 @@
-//! Connections to an upstream, pooled, and what can go wrong on them.
+//! Requests to an upstream over pooled connections, and what can go wrong with them.
 
 use std::error::Error;
 use std::time::Duration;
@@ -7,9 +7,9 @@ use axum::body::Body;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Request, Response, Uri};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
+use super::connect::{Connector, TrustError};
 use crate::config::relay::Mount;
 
 /// Idle connections are closed before the 60 s at which servers usually close theirs.
@@ -18,7 +18,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 /// The connections to one upstream. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Upstream {
-    client: Client<HttpConnector, Body>,
+    client: Client<Connector, Body>,
+    scheme: Scheme,
     authority: Authority,
 }
 
@@ -37,37 +38,45 @@ pub enum UpstreamError {
 }
 
 impl Upstream {
-    /// The upstream of `mount`, over plain HTTP/1.1.
-    pub fn new(mount: &Mount) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(mount.limits.connect_timeout));
-        connector.set_nodelay(true);
+    /// The upstream of `mount`, over HTTP/1.1, within TLS where its URL says so.
+    pub fn new(mount: &Mount) -> Result<Self, TrustError> {
+        let connector = Connector::new(mount)?;
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .build(connector);
-        Self { client, authority: mount.upstream.authority.clone() }
+        let (scheme, authority) = (mount.upstream.scheme.clone(), mount.upstream.authority.clone());
+        Ok(Self { client, scheme, authority })
     }
 
-    /// Sends a request to `target` there; answers when the header of the response is in.
+    /// Sends a request to `target` there, within `timeout`; answers when the header of the response is in.
     pub async fn send(
         &self,
-        mut request: Request<Body>,
+        request: Request<Body>,
         target: PathAndQuery,
         timeout: Duration,
     ) -> Result<Response<Body>, UpstreamError> {
+        let exchange = tokio::time::timeout(timeout, self.exchange(request, target));
+        exchange.await.unwrap_or(Err(UpstreamError::Timeout(timeout)))
+    }
+
+    /// The same for as long as it takes.
+    pub async fn exchange(
+        &self,
+        mut request: Request<Body>,
+        target: PathAndQuery,
+    ) -> Result<Response<Body>, UpstreamError> {
         let uri = Uri::builder()
-            .scheme(Scheme::HTTP)
+            .scheme(self.scheme.clone())
             .authority(self.authority.clone())
             .path_and_query(target)
             .build();
         *request.uri_mut() = uri.map_err(|error| UpstreamError::Unreachable(error.to_string()))?;
         *request.version_mut() = http::Version::HTTP_11;
-        match tokio::time::timeout(timeout, self.client.request(request)).await {
-            Ok(Ok(response)) => Ok(response.map(Body::new)),
-            Ok(Err(error)) if error.is_connect() => Err(UpstreamError::Unreachable(whole(&error))),
-            Ok(Err(error)) => Err(UpstreamError::Broken(whole(&error))),
-            Err(_elapsed) => Err(UpstreamError::Timeout(timeout)),
+        match self.client.request(request).await {
+            Ok(response) => Ok(response.map(Body::new)),
+            Err(error) if error.is_connect() => Err(UpstreamError::Unreachable(whole(&error))),
+            Err(error) => Err(UpstreamError::Broken(whole(&error))),
         }
     }
 }

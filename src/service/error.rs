@@ -56,6 +56,12 @@ pub enum Reason {
     Internal,
     /// A page of another site asked for a change (HTTP only).
     OriginRefused,
+    /// The operation is not at the revision that the request is for (HTTP only).
+    PreconditionFailed,
+    /// The request names a host that this server does not go by (HTTP only).
+    HostRefused,
+    /// The request's target is too long (HTTP only).
+    UriTooLong,
     /// The request did not arrive in time (HTTP only).
     RequestTimeout,
     /// There is no such route (HTTP only).
@@ -94,6 +100,9 @@ impl Reason {
             Self::Unavailable => ("UNAVAILABLE", 14, 503, "Try again"),
             Self::Internal => ("INTERNAL", 13, 500, "Internal error"),
             Self::OriginRefused => ("ORIGIN_REFUSED", 7, 403, "Origin refused"),
+            Self::PreconditionFailed => ("PRECONDITION_FAILED", 9, 412, "Precondition failed"),
+            Self::HostRefused => ("HOST_REFUSED", 7, 421, "Host refused"),
+            Self::UriTooLong => ("URI_TOO_LONG", 3, 414, "URI too long"),
             Self::RequestTimeout => ("REQUEST_TIMEOUT", 4, 408, "Request timeout"),
             Self::RouteNotFound => ("ROUTE_NOT_FOUND", 12, 404, "No such route"),
             Self::MethodNotAllowed => ("METHOD_NOT_ALLOWED", 12, 405, "Method not allowed"),

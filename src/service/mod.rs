@@ -90,6 +90,8 @@ pub struct Limits {
     pub object_threshold_bytes: usize,
     /// Largest payload that an operation carries within itself, in bytes.
     pub inline_payload_bytes: usize,
+    /// How long a body may take to arrive (HTTP only).
+    pub body_timeout: Duration,
     /// Most contents on one page of a list, in bytes.
     pub page_bytes: usize,
     /// Retention of an operation that asks for none.
@@ -111,6 +113,7 @@ impl Default for Limits {
             max_message_bytes: 4 << 20,
             object_threshold_bytes: 256 << 10,
             inline_payload_bytes: 64 << 10,
+            body_timeout: Duration::from_secs(60),
             page_bytes: 3 << 20,
             default_retention: Duration::from_secs(7 * 24 * 3600),
             heartbeat_interval: Duration::from_secs(15),

@@ -38,6 +38,28 @@ async fn who_knows_the_revision_is_told_so() {
 }
 
 #[tokio::test]
+async fn changes_are_for_the_revision_that_they_name() {
+    let server = Server::start().await;
+    let path = server.submit("c").await;
+    let change = async |method: &str, url: &str, tag: &str| {
+        server.ask(method, url, &[("if-match", tag), JSON], "").await
+    };
+    let (cancel, retry) = (format!("{path}:cancel"), format!("{path}:retry"));
+    change("POST", &cancel, "\"2\"").await.problem(412, "PRECONDITION_FAILED");
+    change("POST", &cancel, "W/\"1\"").await.problem(412, "PRECONDITION_FAILED");
+    change("POST", &cancel, "1").await.problem(400, "INVALID_ARGUMENT");
+    let same = server.get(&format!("{path}/status")).await.expect(200);
+    assert_eq!(same.header("etag"), "\"1\"");
+    change("POST", &cancel, "\"7\", \"1\"").await.expect(200);
+    for (method, url) in [("POST", &retry), ("DELETE", &path)] {
+        change(method, url, "\"1\"").await.problem(412, "PRECONDITION_FAILED");
+    }
+    change("POST", &retry, "\"2\"").await.expect(202);
+    change("DELETE", &path, "*").await.expect(204);
+    change("DELETE", &path, "*").await.problem(404, "OPERATION_NOT_FOUND");
+}
+
+#[tokio::test]
 async fn a_long_poll_ends_with_the_next_change_or_with_time() {
     let server = Server::start().await;
     let path = server.submit("p").await;

@@ -27,8 +27,11 @@ struct Running {
 
 impl Running {
     async fn start(directory: &TempDir) -> Self {
-        let listen =
-            Listen { addr: "127.0.0.1:0".parse().expect("an address"), ..Listen::default() };
+        let listen = Listen {
+            addr: "127.0.0.1:0".parse().expect("an address"),
+            allowed_hosts: vec!["lro.test".to_owned()],
+            ..Listen::default()
+        };
         let store = Store {
             url: StoreUrl::Sqlite(directory.path().join("longrun.db")),
             ..Store::default()

@@ -143,6 +143,7 @@ impl Server {
             kinds: vec![Kind::parse(kind).expect("a kind")],
             max_in_flight: 4,
             resume: None,
+            in_process: false,
             running: Vec::new(),
         };
         let connected = self.service.connect_worker(&Caller::anonymous(), hello).await;

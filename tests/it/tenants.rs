@@ -38,6 +38,7 @@ async fn connect(
         kinds: vec![Kind::parse("demo").unwrap()],
         max_in_flight: 10,
         resume: None,
+        in_process: false,
         running: Vec::new(),
     };
     soon(server.service.connect_worker(caller, hello)).await.unwrap()
@@ -183,6 +184,7 @@ async fn another_tenants_session_cannot_be_resumed() {
         kinds: vec![Kind::parse("demo").unwrap()],
         max_in_flight: 1,
         resume: Some(session.id()),
+        in_process: false,
         running: Vec::new(),
     };
     let (stolen, mut told) = soon(server.service.connect_worker(&theirs, hello)).await.unwrap();

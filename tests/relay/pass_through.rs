@@ -17,6 +17,8 @@ async fn what_asks_for_nothing_goes_straight_through() {
     let answer = setup.ask("PUT", "/api/echo?a=b&a=%2F", &headers, "body").await.expect(200);
     assert_eq!(answer.header("via"), "1.1 longrun");
     assert_eq!(answer.header("cache-control"), "", "nothing is added to the upstream's answer");
+    // But what they depend on: who prefers so gets an operation.
+    assert_eq!(answer.header("vary"), "prefer");
     let asked = setup.asked().await;
     assert_eq!((asked.method.as_str(), asked.target.as_str()), ("PUT", "/base/echo?a=b&a=%2F"));
     assert_eq!(asked.headers["authorization"], "Bearer t");
@@ -59,6 +61,29 @@ async fn bodies_stream_both_ways() {
         }
     };
     tokio::time::timeout(Duration::from_secs(10), exchange).await.expect("both in time");
+}
+
+#[tokio::test]
+async fn answers_tell_what_they_depend_on() {
+    let setup = Setup::new("").await;
+    let vary = |answer: &crate::support::Answer| -> Vec<String> {
+        let fields = answer.headers.get_all("vary").iter();
+        fields.map(|field| field.to_str().expect("a text").to_owned()).collect()
+    };
+    let held = [("prefer", "respond-async, wait=10")];
+    for (path, expected) in
+        [("/api/csv", &["prefer"][..]), ("/api/varied", &["accept, Origin", "prefer"])]
+    {
+        let passed = setup.ask("GET", path, &[], "").await.expect(200);
+        assert_eq!(vary(&passed), expected);
+        let waited = setup.ask("GET", path, &held, "").await.expect(200);
+        assert_eq!(vary(&waited), expected);
+    }
+    let accepted = setup.ask("GET", "/api/csv", &[("prefer", "respond-async")], "").await;
+    assert_eq!(vary(&accepted.expect(202)), ["prefer"]);
+    // Where Prefer is no trigger nothing depends on it.
+    let setup = Setup::new("[relay.trigger]\nprefer = false\n").await;
+    assert_eq!(vary(&setup.ask("GET", "/api/csv", &[], "").await), [""; 0]);
 }
 
 #[tokio::test]

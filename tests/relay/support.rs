@@ -34,6 +34,24 @@ pub struct Asked {
 pub struct Api {
     asked: mpsc::UnboundedSender<Asked>,
     pub count: Arc<AtomicUsize>,
+    /// What the path `held` waits for.
+    released: CancellationToken,
+}
+
+impl Api {
+    pub fn new() -> (Self, mpsc::UnboundedReceiver<Asked>) {
+        let (sender, asked) = mpsc::unbounded_channel();
+        (Self { asked: sender, count: Arc::default(), released: CancellationToken::new() }, asked)
+    }
+
+    pub fn router(&self) -> Router {
+        Router::new().fallback(respond).with_state(self.clone())
+    }
+
+    /// Answers what is held, and holds nothing more.
+    pub fn release(&self) {
+        self.released.cancel();
+    }
 }
 
 async fn respond(State(api): State<Api>, request: Request) -> Response {
@@ -50,6 +68,7 @@ async fn respond(State(api): State<Api>, request: Request) -> Response {
     let csv = [("content-type", "text/csv"), ("content-disposition", "attachment")];
     match path.rsplit('/').next().unwrap_or_default() {
         "csv" => (csv, "a,b\n1,2\n").into_response(),
+        "varied" => ([("vary", "accept, Origin")], "x").into_response(),
         "made" => (StatusCode::CREATED, [("location", "/things/7")], "{}").into_response(),
         "none" => StatusCode::NO_CONTENT.into_response(),
         "missing" => (StatusCode::NOT_FOUND, [("set-cookie", "a=b")], "no").into_response(),
@@ -62,6 +81,10 @@ async fn respond(State(api): State<Api>, request: Request) -> Response {
             tokio::time::sleep(Duration::from_secs(60)).await;
             StatusCode::OK.into_response()
         }
+        "held" => {
+            api.released.cancelled().await;
+            StatusCode::OK.into_response()
+        }
         // The first call is never answered; later ones are.
         "stuck" if earlier == 0 => std::future::pending().await,
         _ => {
@@ -69,6 +92,35 @@ async fn respond(State(api): State<Api>, request: Request) -> Response {
             (json, json!({"target": target}).to_string()).into_response()
         }
     }
+}
+
+/// The API alone.
+pub struct Upstream {
+    pub addr: SocketAddr,
+    pub api: Api,
+    pub asked: mpsc::UnboundedReceiver<Asked>,
+    pub running: tokio::task::JoinSet<()>,
+}
+
+impl Upstream {
+    pub async fn start() -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let addr = listener.local_addr().expect("an address");
+        let (api, asked) = Api::new();
+        let router = api.router();
+        let mut running = tokio::task::JoinSet::new();
+        running.spawn(async move { axum_serve(listener, router).await });
+        Self { addr, api, asked, running }
+    }
+
+    pub async fn asked(&mut self) -> Asked {
+        next(&mut self.asked).await
+    }
+}
+
+async fn next(asked: &mut mpsc::UnboundedReceiver<Asked>) -> Asked {
+    let asked = tokio::time::timeout(Duration::from_secs(10), asked.recv()).await;
+    asked.expect("a request in time").expect("a request")
 }
 
 /// A server with one mount, `/api`, and its API.
@@ -111,24 +163,17 @@ impl Answer {
 impl Setup {
     /// With more lines of configuration for the mount.
     pub async fn new(more: &str) -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let upstream = format!("http://{}/base", listener.local_addr().expect("an address"));
-        let (sender, asked) = mpsc::unbounded_channel();
-        let api = Api { asked: sender, count: Arc::default() };
-        let router = Router::new().fallback(respond).with_state(api.clone());
-        let mut running = tokio::task::JoinSet::new();
-        running.spawn(async move { axum_serve(listener, router).await });
-        Self::over(&upstream, more, asked, api, running).await
+        let Upstream { addr, api, asked, running } = Upstream::start().await;
+        Self::over(&format!("http://{addr}/base"), more, asked, api, running).await
     }
 
     /// In front of an address where nothing listens.
     pub async fn in_front_of_nothing(more: &str) -> Self {
-        let (sender, asked) = mpsc::unbounded_channel();
-        let api = Api { asked: sender, count: Arc::default() };
+        let (api, asked) = Api::new();
         Self::over("http://127.0.0.1:1", more, asked, api, tokio::task::JoinSet::new()).await
     }
 
-    async fn over(
+    pub async fn over(
         upstream: &str,
         more: &str,
         asked: mpsc::UnboundedReceiver<Asked>,
@@ -161,8 +206,8 @@ impl Setup {
     async fn start(&mut self) {
         let server = Server::bind(self.config.clone()).await.expect("a server");
         self.addr = server.local_addr();
-        let mount = self.config.relay[0].clone();
-        let worker = longrun::relay::execute::worker(server.local_client(), mount, 1 << 20);
+        let mounted = server.relay().mounts()[0].clone();
+        let worker = longrun::relay::execute::worker(server.local_client(), mounted, 1 << 20);
         let worker = worker.drain_timeout(Duration::from_millis(100));
         let stop_worker = self.stop_worker.clone();
         self.running.spawn(async move {
@@ -175,7 +220,7 @@ impl Setup {
     pub async fn crash(&mut self) {
         let upstream = self.config.relay[0].upstream.authority.to_string();
         self.running.shutdown().await;
-        let router = Router::new().fallback(respond).with_state(self.api.clone());
+        let router = self.api.router();
         let listener = tokio::net::TcpListener::bind(upstream).await.expect("the same port");
         self.running.spawn(async move { axum_serve(listener, router).await });
         self.start().await;
@@ -188,23 +233,7 @@ impl Setup {
         headers: &[(&str, &str)],
         body: impl Into<Body>,
     ) -> Answer {
-        let uri = if path.starts_with("http") {
-            path.to_owned()
-        } else {
-            format!("http://{}{path}", self.addr)
-        };
-        let mut request = Request::builder().method(method).uri(uri);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let request = request.body(body.into()).expect("a request");
-        let client = Client::builder(TokioExecutor::new()).build_http::<Body>();
-        let call = async {
-            let (parts, body) = client.request(request).await.expect("an answer").into_parts();
-            let body = body.collect().await.expect("a body").to_bytes();
-            Answer { status: parts.status.as_u16(), headers: parts.headers, body }
-        };
-        tokio::time::timeout(Duration::from_secs(20), call).await.expect("an answer in time")
+        ask(self.addr, method, path, headers, body).await
     }
 
     /// Has the request become an operation, and gives its result.
@@ -219,20 +248,47 @@ impl Setup {
     }
 
     pub async fn asked(&mut self) -> Asked {
-        let asked = tokio::time::timeout(Duration::from_secs(10), self.asked.recv()).await;
-        asked.expect("a request in time").expect("a request")
+        next(&mut self.asked).await
     }
+}
+
+/// Asks the server at `addr`, or whoever a whole URL names.
+pub async fn ask(
+    addr: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<Body>,
+) -> Answer {
+    let uri =
+        if path.starts_with("http") { path.to_owned() } else { format!("http://{}{path}", addr) };
+    let mut request = Request::builder().method(method).uri(uri);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.body(body.into()).expect("a request");
+    let client = Client::builder(TokioExecutor::new()).build_http::<Body>();
+    let call = async {
+        let (parts, body) = client.request(request).await.expect("an answer").into_parts();
+        let body = body.collect().await.expect("a body").to_bytes();
+        Answer { status: parts.status.as_u16(), headers: parts.headers, body }
+    };
+    tokio::time::timeout(Duration::from_secs(20), call).await.expect("an answer in time")
 }
 
 async fn axum_serve(listener: tokio::net::TcpListener, router: Router) {
     let mut connections = tokio::task::JoinSet::new();
     loop {
         let (socket, _) = listener.accept().await.expect("a connection");
-        let service = hyper_util::service::TowerToHyperService::new(router.clone());
-        connections.spawn(async move {
-            let io = hyper_util::rt::TokioIo::new(socket);
-            let builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
-            let _ = builder.serve_connection(io, service).await;
-        });
+        connections.spawn(serve_connection(socket, router.clone()));
     }
+}
+
+pub async fn serve_connection(
+    io: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    router: Router,
+) {
+    let service = hyper_util::service::TowerToHyperService::new(router);
+    let builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+    let _ = builder.serve_connection(hyper_util::rt::TokioIo::new(io), service).await;
 }

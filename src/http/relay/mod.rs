@@ -14,12 +14,13 @@ use tonic::transport::server::TcpConnectInfo;
 use super::Http;
 use super::call::Call;
 use super::documents::Answer;
-use super::headers::PREFER;
+use super::headers::{PREFER, vary_by};
 use super::problem::Problem;
-use crate::relay::{Mounted, UpstreamError, fields, target, upstream_target};
+use crate::relay::{Mounted, Onward, UpstreamError, fields, upstream_target};
 use crate::service::{Reason, ServiceError};
 
 mod submit;
+mod upload;
 
 /// A mark on responses that are the upstream's own: nothing is added to them.
 #[derive(Clone, Copy, Debug)]
@@ -49,24 +50,13 @@ pub(super) async fn answer(http: &Http, request: Request) -> Result<Response, Re
 }
 
 fn read<'a>(mounted: &'a Mounted, rest: &str, parts: &Parts) -> Result<Relayed<'a>, Problem> {
-    target::check(rest).map_err(|rule| ServiceError::invalid_field("path", rule.to_string()))?;
+    let onward = mounted.onward(rest, parts.uri.query());
+    let Onward { target, is_triggered } =
+        onward.map_err(|rule| ServiceError::invalid_field("path", rule.to_string()))?;
     refuse_upgrades(parts)?;
-    let trigger = &mounted.mount.trigger;
-    let query = parts.uri.query();
-    let (query, by_query) = match (query, &trigger.query) {
-        (Some(query), Some(name)) => {
-            let (kept, triggered) = target::without_trigger(query, name, &trigger.values);
-            (Some(kept).filter(|kept| !triggered || !kept.is_empty()), triggered)
-        }
-        (query, _) => (query.map(str::to_owned), false),
-    };
     let preferences = super::headers::Preferences::parse(&parts.headers);
-    let by_preference = trigger.prefer && preferences.respond_async;
-    let target = match query {
-        Some(query) => format!("{rest}?{query}"),
-        None => rest.to_owned(),
-    };
-    Ok(Relayed { mounted, target, is_asynchronous: by_query || by_preference })
+    let by_preference = mounted.mount.trigger.prefer && preferences.respond_async;
+    Ok(Relayed { mounted, target, is_asynchronous: is_triggered || by_preference })
 }
 
 /// A connection that becomes another protocol cannot be relayed. A mere offer of HTTP/2 is ignored, as HTTP has
@@ -102,15 +92,31 @@ async fn pass(http: &Http, relayed: &Relayed<'_>, parts: Parts, body: Body) -> A
     let target = upstream_target(mount, &relayed.target);
     let target: PathAndQuery =
         target.map_err(|_| ServiceError::invalid_field("path", "must be a path and query"))?;
+    let (body, watched) = upload::watch(body, http.service.limits().body_timeout);
     let mut request = Request::new(body);
     *request.method_mut() = parts.method;
     *request.headers_mut() = headers;
     let upstream = &relayed.mounted.upstream;
-    let mut response =
-        upstream.send(request, target, mount.limits.response_timeout).await.map_err(unanswered)?;
+    let limit = mount.limits.response_timeout;
+    let answer = tokio::select! {
+        answer = upstream.exchange(request, target) => answer,
+        // Not before the upstream has what it is to answer.
+        () = async { watched.ended().await; tokio::time::sleep(limit).await } => {
+            Err(UpstreamError::Timeout(limit))
+        }
+    };
+    let mut response = match (answer, watched.refusal()) {
+        (Ok(response), _) => response,
+        (Err(_), Some(refusal)) => return Err(refusal.into()),
+        (Err(error), None) => return Err(unanswered(error)),
+    };
     let version = std::mem::replace(response.version_mut(), http::Version::HTTP_11);
     fields::strip_hop_by_hop(response.headers_mut());
     fields::add_via(response.headers_mut(), version);
+    if mount.trigger.prefer {
+        // Who prefers it gets an operation instead.
+        vary_by(response.headers_mut(), "prefer");
+    }
     response.extensions_mut().insert(Verbatim);
     Ok(response)
 }

@@ -7,6 +7,7 @@ use http::header::{CONTENT_TYPE, HeaderMap};
 use super::super::body::take_in;
 use super::super::call::Call;
 use super::super::documents::{self, Answer, preferences_applied};
+use super::super::headers::vary_by;
 use super::super::result;
 use super::super::submit::{applied_wait, operation_location};
 use super::Relayed;
@@ -90,6 +91,7 @@ async fn answer(call: &Call, accepted: u16, mut document: crate::service::Docume
         applied.push(applied_wait(wait));
         if document.operation.is_done() {
             let mut response = result::of(call, &name, &document).await?;
+            vary_by(response.headers_mut(), "prefer");
             preferences_applied(&mut response, applied);
             operation_location(&mut response, &call.links().status(id))?;
             return Ok(response);

@@ -1,0 +1,31 @@
+//! How many may connect, and how long they may take over what they send.
+
+use std::time::Duration;
+
+use clap::Args;
+
+/// How many may connect, and how long they may take.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+#[command(next_help_heading = "Connections")]
+pub struct Connections {
+    /// Most connections at once, as far as open files (`ulimit -n`) leave room; others are answered 503 and closed
+    #[arg(long, value_name = "N", env = "LONGRUN_MAX_CONNECTIONS", default_value_t = Connections::default().max_connections)]
+    pub max_connections: usize,
+    /// How long the header of a request may take to arrive; between requests, HTTP/1 connections may be
+    /// idle for as long
+    #[arg(long, value_name = "DURATION", env = "LONGRUN_HEADER_TIMEOUT", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub header_timeout: Duration,
+    /// How long the body of a request may take to arrive
+    #[arg(long, value_name = "DURATION", env = "LONGRUN_BODY_TIMEOUT", default_value = "60s", value_parser = humantime::parse_duration)]
+    pub body_timeout: Duration,
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self {
+            max_connections: 10_000,
+            header_timeout: Duration::from_secs(30),
+            body_timeout: Duration::from_secs(60),
+        }
+    }
+}

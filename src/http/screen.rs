@@ -1,0 +1,159 @@
+//! What is refused before any route is looked for: requests that are no plain request to this server.
+//!
+//! HTTP's own rules about targets and hosts, which the libraries below leave to whoever uses them; and names
+//! that a server for its own machine does not go by.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use http::header::{CONNECTION, HOST, TRANSFER_ENCODING};
+use http::uri::{Authority, Scheme};
+use http::{HeaderValue, Method, Version};
+
+use super::problem::{self, Problem};
+use crate::service::{Reason, ServiceError};
+
+/// The longest path and query. A list's filter has room, and so do signed URLs behind relays.
+const MAX_TARGET_BYTES: usize = 16 << 10;
+/// What can be done here at all.
+const METHODS: &str = "GET, HEAD, POST, DELETE, OPTIONS";
+
+/// Which hosts a request may name.
+#[derive(Clone, Debug)]
+pub enum Hosts {
+    /// Any: the network decides who reaches this server.
+    Any,
+    /// Addresses, `localhost` and these. A page in a browser on this machine can be made to ask this server by a
+    /// name that its own site has turned to 127.0.0.1 (DNS rebinding), and would be let in as this server's own.
+    Local(Arc<[String]>),
+}
+
+impl Hosts {
+    /// For a server that listens on a loopback address: also the host of `public_url` and those `allowed`, among
+    /// which `*` stands for any.
+    pub fn local(public_url: Option<&str>, allowed: &[String]) -> Self {
+        if allowed.iter().any(|host| host == "*") {
+            return Self::Any;
+        }
+        let public = public_url.and_then(|url| url.parse::<http::Uri>().ok());
+        let public = public.and_then(|url| url.host().map(str::to_ascii_lowercase));
+        Self::Local(allowed.iter().map(|host| host.to_ascii_lowercase()).chain(public).collect())
+    }
+
+    fn have(&self, host: &str) -> bool {
+        let Self::Local(names) = self else { return true };
+        let host = host.trim_end_matches('.').to_ascii_lowercase();
+        let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+        let is_local = host == "localhost" || host.ends_with(".localhost");
+        // No name service stands between a page and an address.
+        address.is_ok() || is_local || names.contains(&host)
+    }
+}
+
+/// Refuses what is no plain request to this server.
+pub async fn screen(State(hosts): State<Hosts>, request: Request, next: Next) -> Response {
+    if request.method() == Method::OPTIONS && request.uri().path() == "*" {
+        return super::options(METHODS);
+    }
+    match check(&hosts, &request) {
+        Ok(()) => next.run(request).await,
+        Err(refused) => {
+            let mut response = refused.into_response();
+            problem::render(&mut response, request.method(), request.uri().path());
+            if request.version() < Version::HTTP_2 {
+                // Who gets this wrong is not heard any further.
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            response
+        }
+    }
+}
+
+fn check(hosts: &Hosts, request: &Request) -> Result<(), Problem> {
+    let uri = request.uri();
+    if request.method() == Method::CONNECT {
+        return Err(Problem::method_not_allowed(request.method(), METHODS));
+    }
+    if uri.path_and_query().is_some_and(|target| target.as_str().len() > MAX_TARGET_BYTES) {
+        let message = format!("path and query must be at most {MAX_TARGET_BYTES} bytes");
+        return Err(ServiceError::new(Reason::UriTooLong, message).into());
+    }
+    if !uri.path().starts_with('/') {
+        return Err(ServiceError::invalid_field("path", "must begin with a slash").into());
+    }
+    if uri.scheme().is_some_and(|scheme| ![Scheme::HTTP, Scheme::HTTPS].contains(scheme)) {
+        return Err(ServiceError::invalid_field("URL", "must be of http or https").into());
+    }
+    let is_chunked = |field: &HeaderValue| field.as_bytes().eq_ignore_ascii_case(b"chunked");
+    let mut codings = request.headers().get_all(TRANSFER_ENCODING).iter();
+    if codings.next().is_some_and(|field| !is_chunked(field)) || codings.next().is_some() {
+        return Err(ServiceError::invalid_field("Transfer-Encoding", "must be chunked").into());
+    }
+    let host = host(request)?;
+    // Browsers speak HTTP/2 within TLS only, and so not to this port.
+    let by_browser = request.version() < Version::HTTP_2;
+    match host.filter(|host| by_browser && !hosts.have(host.host())) {
+        Some(host) => {
+            let message = format!(
+                "this server is for its own machine and does not go by the name {} \
+                 (--allowed-host or --public-url lets it)",
+                host.host()
+            );
+            Err(ServiceError::new(Reason::HostRefused, message).into())
+        }
+        None => Ok(()),
+    }
+}
+
+/// The host that the request names: the same wherever it names one, and once (RFC 9112, section 3.2).
+fn host(request: &Request) -> Result<Option<Authority>, ServiceError> {
+    let invalid = |rule| Err(ServiceError::invalid_field("Host", rule));
+    let plain = |authority: &Authority| {
+        let port = authority.as_str().strip_prefix(authority.host());
+        match port.map(|port| port.strip_prefix(':').unwrap_or(port)) {
+            Some("") => !authority.host().is_empty(),
+            Some(_) => authority.port_u16().is_some(),
+            // A user stands in front.
+            None => false,
+        }
+    };
+    let mut fields = request.headers().get_all(HOST).iter();
+    let field = match (fields.next(), fields.next()) {
+        (Some(_), Some(_)) => return invalid("must be given once"),
+        (None, _) if request.version() == Version::HTTP_11 => return invalid("must be given"),
+        (None, _) => None,
+        (Some(field), None) => match Authority::try_from(field.as_bytes()) {
+            Ok(authority) if plain(&authority) => Some(authority),
+            _ => return invalid("must be a host, with a port or without"),
+        },
+    };
+    match (request.uri().authority(), field) {
+        (Some(target), _) if !plain(target) => invalid("must be a host, with a port or without"),
+        (Some(target), Some(field)) if field != *target => invalid("must be the target's"),
+        (Some(target), _) => Ok(Some(target.clone())),
+        (None, field) => Ok(field),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_for_its_own_machine_goes_by_addresses_and_known_names() {
+        let hosts = Hosts::local(Some("https://Jobs.example.com:8443/x"), &["Lro.Test".to_owned()]);
+        for known in
+            ["localhost", "LOCALHOST.", "a.localhost", "127.0.0.1", "[::1]", "10.0.0.7", "lro.test"]
+        {
+            assert!(hosts.have(known), "{known}");
+        }
+        assert!(hosts.have("jobs.example.com"));
+        for unknown in ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", ""] {
+            assert!(!hosts.have(unknown), "{unknown}");
+        }
+        assert!(Hosts::local(None, &["*".to_owned()]).have("evil.example"));
+    }
+}

@@ -1,0 +1,136 @@
+//! One connection: its limits, its requests, its end.
+//!
+//! Takes connections as they come, from whichever listener; it accepts none and knows no route.
+
+use std::future::Future;
+use std::pin::pin;
+use std::time::Duration;
+
+use axum::Router;
+use http::Request;
+use hyper::body::Incoming;
+use hyper::rt::Executor;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::Service as _;
+
+use super::opening::Opening;
+use super::{CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES};
+
+// Why these values: long streams must outlive proxies and notice dead peers, see ARCHITECTURE.md.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(25);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(15);
+const MAX_CONCURRENT_STREAMS: u32 = 1_024;
+/// The largest header, the request line included: room for what browsers send, large cookies included. HTTP/1
+/// takes 100 fields besides.
+const MAX_HEADER_BYTES: u32 = 64 << 10;
+/// Streams that a client opened and took back before they were looked at, and streams that broke a rule of the
+/// protocol, per connection, before it is closed (rapid reset and its kin).
+const MAX_PENDING_RESETS: usize = 20;
+const MAX_ERROR_RESETS: usize = 1_024;
+
+/// How connections are served. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Connections {
+    builder: auto::Builder<Tracked>,
+    router: Router,
+    header_timeout: Duration,
+    tasks: TaskTracker,
+}
+
+/// Runs what a connection has to run beside itself, which is its streams, as tasks that are waited for.
+#[derive(Clone, Debug)]
+struct Tracked(TaskTracker);
+
+impl<F> Executor<F> for Tracked
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    fn execute(&self, stream: F) {
+        self.0.spawn(stream);
+    }
+}
+
+impl Connections {
+    /// Connections to `router`, which have `header_timeout` for the header of each request, and may be idle for
+    /// as long between requests of HTTP/1.
+    pub(super) fn new(router: Router, header_timeout: Duration) -> Self {
+        let tasks = TaskTracker::new();
+        let mut builder = auto::Builder::new(Tracked(tasks.clone()));
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(header_timeout)
+            .max_buf_size(MAX_HEADER_BYTES as usize);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(KEEPALIVE_INTERVAL)
+            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+            .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
+            .max_header_list_size(MAX_HEADER_BYTES)
+            .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
+            .max_local_error_reset_streams(MAX_ERROR_RESETS)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
+        Self { builder, router, header_timeout, tasks }
+    }
+
+    /// Serves one connection to its end, or until `closing` and the end of the requests under way. Each
+    /// request carries `origin`.
+    pub(super) fn serve<I, O>(
+        &self,
+        io: I,
+        origin: O,
+        closing: CancellationToken,
+    ) -> impl Future<Output = ()> + Send + 'static
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        O: Clone + Send + Sync + 'static,
+    {
+        let Self { builder, router, header_timeout, tasks } = self.clone();
+        let answer = move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(origin.clone());
+            router.clone().call(request)
+        };
+        tasks.track_future(async move {
+            let (io, opened) = Opening::new(io);
+            let service = hyper::service::service_fn(answer);
+            let mut serving = pin!(builder.serve_connection(TokioIo::new(io), service));
+            let mut asked_to_close = pin!(closing.cancelled());
+            let mut opening_time = pin!(tokio::time::sleep(header_timeout));
+            let (mut is_closing, mut is_opening) = (false, true);
+            loop {
+                tokio::select! {
+                    served = &mut serving => {
+                        if let Err(error) = served {
+                            tracing::debug!(error = %error, "a connection failed");
+                        }
+                        break;
+                    }
+                    () = &mut asked_to_close, if !is_closing => {
+                        is_closing = true;
+                        serving.as_mut().graceful_shutdown();
+                    }
+                    () = &mut opening_time, if is_opening => {
+                        is_opening = false;
+                        if !opened.is_true() {
+                            tracing::debug!("a connection said nothing");
+                            break;
+                        }
+                    }
+                }
+            }
+        })
+    }
+
+    /// Waits until nothing of any connection runs any more.
+    pub(super) async fn ended(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}

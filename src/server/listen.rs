@@ -1,0 +1,128 @@
+//! Accepts connections, as many as there may be, until the server closes; then waits for them to end.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rustix::net::sockopt;
+use rustix::process::{Resource, getrlimit};
+use tokio::io::DuplexStream;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::server::TcpConnectInfo;
+
+use super::connection::Connections;
+use crate::grpc::InProcess;
+
+/// Idle time after which the system asks whether the other machine is still there.
+const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
+/// What an error that will not go away by itself at once is waited for, such as too many open files.
+const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(500);
+/// While connections are refused, this is how often it is said.
+const REFUSALS_PER_LINE: u64 = 1_000;
+const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n\
+                         content-length: 0\r\nconnection: close\r\n\r\n";
+
+/// Files that a server needs besides its connections: the store's, the log's, those of commands that it runs.
+const OTHER_FILES: u64 = 128;
+
+/// How many connections there may be: as many as are asked for, if the system lets this process open so many
+/// files, of which a connection may take `files_each`. Running out of them would hit more than connections.
+pub(super) fn places(asked: usize, files_each: u64) -> usize {
+    let Some(files) = getrlimit(Resource::Nofile).current else { return asked };
+    let room = files.saturating_sub(OTHER_FILES) / files_each;
+    let places = asked.min(usize::try_from(room).unwrap_or(usize::MAX)).max(1);
+    if places < asked {
+        tracing::info!(files, "open files leave room for {places} connections (ulimit -n)");
+    }
+    places
+}
+
+/// Serves what connects over TCP, `max` at once. Ends after `closing`, when the last connection has.
+pub(super) async fn over_tcp(
+    listener: TcpListener,
+    max: usize,
+    connections: Connections,
+    closing: CancellationToken,
+) {
+    let mut open = JoinSet::new();
+    let mut refused: u64 = 0;
+    loop {
+        tokio::select! {
+            () = closing.cancelled() => break,
+            Some(_ended) = open.join_next() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) if open.len() < max => {
+                    set_options(&stream);
+                    let origin = TcpConnectInfo {
+                        local_addr: stream.local_addr().ok(),
+                        remote_addr: Some(peer),
+                    };
+                    open.spawn(connections.serve(stream, origin, closing.clone()));
+                }
+                Ok((stream, peer)) => {
+                    refuse(stream, peer, max, refused);
+                    refused += 1;
+                }
+                Err(error) if concerns_one_connection(&error) => {}
+                Err(error) => {
+                    tracing::error!(error = %error, "no connection can be accepted for now");
+                    tokio::select! {
+                        () = closing.cancelled() => break,
+                        () = tokio::time::sleep(PAUSE_AFTER_ERROR) => {}
+                    }
+                }
+            },
+        }
+    }
+    // From here on others are refused by the system, rather than left waiting.
+    drop(listener);
+    while open.join_next().await.is_some() {}
+}
+
+/// Serves clients within this process. Ends after `closing`, when the last connection has.
+pub(super) async fn locally(
+    mut incoming: mpsc::Receiver<DuplexStream>,
+    connections: Connections,
+    closing: CancellationToken,
+) {
+    let mut open = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = closing.cancelled() => break,
+            Some(_ended) = open.join_next() => {}
+            Some(stream) = incoming.recv() => {
+                open.spawn(connections.serve(stream, InProcess, closing.clone()));
+            }
+        }
+    }
+    drop(incoming);
+    while open.join_next().await.is_some() {}
+}
+
+/// Small answers go out at once, and a peer that is gone is noticed. A connection that cannot have this is
+/// about to fail, and says so where it is read.
+fn set_options(stream: &TcpStream) {
+    let _ = stream.set_nodelay(true);
+    let _ = sockopt::set_socket_keepalive(stream, true);
+    let _ = sockopt::set_tcp_keepidle(stream, TCP_KEEPALIVE);
+}
+
+/// Says so and closes. Nothing is waited for: that is what a full server has no room for.
+fn refuse(stream: TcpStream, peer: SocketAddr, max: usize, earlier: u64) {
+    if earlier.is_multiple_of(REFUSALS_PER_LINE) {
+        tracing::warn!(
+            %peer, earlier, "refused a connection: there are {max} already (--max-connections, ulimit -n)"
+        );
+    }
+    // The buffer of a new connection has room; a client that does not read it sees the end all the same.
+    let _ = stream.try_write(REFUSAL);
+}
+
+/// Whether it is the peer's own affair: it was gone before it was accepted.
+fn concerns_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
