@@ -48,7 +48,7 @@ async fn schemathesis(filter: &[&str]) {
     let folder = folder().join("description");
     command.args(["-m", "schemathesis.cli", "--config-file"]).arg(folder.join("schemathesis.toml"));
     command.arg("run").arg(format!("{}/openapi.json", server.url)).args(filter);
-    command.args(["--max-examples", &setting("LONGRUN_SCHEMATHESIS_EXAMPLES", "8")]);
+    command.args(["--max-examples", &setting("LONGRUN_SCHEMATHESIS_EXAMPLES", "5")]);
     command.args(["--seed", &setting("LONGRUN_SCHEMATHESIS_SEED", "1")]);
     command.args(["--generation-database", "none", "--request-timeout", "20", "--no-color"]);
     command.env("LONGRUN_URL", &server.url).env("SCHEMATHESIS_HOOKS", "hooks");
