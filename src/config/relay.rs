@@ -102,7 +102,8 @@ pub struct Limits {
     /// To connect to the upstream; 5 s by default.
     #[serde(deserialize_with = "duration")]
     pub connect_timeout: Duration,
-    /// For the upstream to begin its answer to a request that passes straight through; 60 s by default.
+    /// For the upstream to take more of a request that passes straight through, or to begin its answer; 60 s by
+    /// default.
     #[serde(deserialize_with = "duration")]
     pub response_timeout: Duration,
     /// From submission to the first attempt; none by default.

@@ -109,3 +109,16 @@ pub async fn raw(setup: &Setup, text: &str) -> String {
     let _ = tokio::time::timeout(Duration::from_secs(10), read).await.expect("an end in time");
     String::from_utf8_lossy(&answer).into_owned()
 }
+
+#[tokio::test]
+async fn an_upstream_that_takes_no_more_of_a_body_is_late() {
+    // The system accepts connections and fills its buffers; nobody reads.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let (api, asked) = crate::support::Api::new();
+    let more = "[relay.limits]\nresponse_timeout = \"300ms\"\n";
+    let others = tokio::task::JoinSet::new();
+    let setup = Setup::over(&url, more, asked, api, others).await;
+    let late = setup.ask("POST", "/api/x", &[], vec![0; 32 << 20]).await.expect(504);
+    assert_eq!(late.json()["reason"], "UPSTREAM_TIMEOUT");
+}

@@ -100,10 +100,7 @@ async fn pass(http: &Http, relayed: &Relayed<'_>, parts: Parts, body: Body) -> A
     let limit = mount.limits.response_timeout;
     let answer = tokio::select! {
         answer = upstream.exchange(request, target) => answer,
-        // Not before the upstream has what it is to answer.
-        () = async { watched.ended().await; tokio::time::sleep(limit).await } => {
-            Err(UpstreamError::Timeout(limit))
-        }
+        () = watched.upstream_late(limit) => Err(UpstreamError::Timeout(limit)),
     };
     let mut response = match (answer, watched.refusal()) {
         (Ok(response), _) => response,

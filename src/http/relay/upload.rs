@@ -1,7 +1,8 @@
-//! The body of a request on its way to an upstream, watched: who broke it off, and when it was all there.
+//! The body of a request on its way to an upstream, watched: who broke it off, and who is waited for.
 
+use std::future::Future as _;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -9,7 +10,6 @@ use axum::body::{Body, HttpBody};
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
-use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::service::{Reason, ServiceError};
 
@@ -25,18 +25,20 @@ pub(super) enum Unsent {
 }
 
 /// What is known of a body that is under way.
+#[derive(Clone, Debug)]
+pub(super) struct Watched(Arc<Mutex<Known>>);
+
 #[derive(Debug)]
-pub(super) struct Watched {
-    failure: Arc<OnceLock<Unsent>>,
-    ended: CancellationToken,
+struct Known {
+    failure: Option<Unsent>,
+    /// Since when the upstream is waited for; `None` while the client is.
+    upstream_since: Option<Instant>,
 }
 
 /// The body itself.
 struct Upload {
     body: Body,
-    failure: Arc<OnceLock<Unsent>>,
-    /// Tells that nothing more will come, also when the upload is given up.
-    ending: Option<DropGuard>,
+    watched: Watched,
     limit: Duration,
     /// Runs while the client is waited for; not while the upstream is.
     timer: Pin<Box<Sleep>>,
@@ -45,34 +47,44 @@ struct Upload {
 
 /// The same body, which fails when nothing of it arrives within `limit`.
 pub(super) fn watch(body: Body, limit: Duration) -> (Body, Watched) {
-    let ended = CancellationToken::new();
-    let failure = Arc::default();
-    let watched = Watched { failure: Arc::clone(&failure), ended: ended.clone() };
-    let ending = Some(ended.drop_guard()).filter(|_| !body.is_end_stream());
+    let known = Known { failure: None, upstream_since: Some(Instant::now()) };
+    let watched = Watched(Arc::new(Mutex::new(known)));
     let timer = Box::pin(tokio::time::sleep(limit));
-    (Body::new(Upload { body, failure, ending, limit, timer, is_waiting: false }), watched)
+    let upload = Upload { body, watched: watched.clone(), limit, timer, is_waiting: false };
+    (Body::new(upload), watched)
 }
 
 impl Watched {
-    /// Returns when all of the body has been handed on, or none of it will be any more.
-    pub(super) async fn ended(&self) {
-        self.ended.cancelled().await;
+    /// Returns when the upstream has been waited for so long without a pause: to take more of the body, or to
+    /// answer all of it.
+    pub(super) async fn upstream_late(&self, limit: Duration) {
+        loop {
+            let now = Instant::now();
+            // A client that is waited for may be done at any time.
+            let late_at = self.with(|known| known.upstream_since).unwrap_or(now) + limit;
+            if late_at <= now {
+                return;
+            }
+            tokio::time::sleep_until(late_at).await;
+        }
     }
 
     /// What the client is told of a body that it did not send.
     pub(super) fn refusal(&self) -> Option<ServiceError> {
-        self.failure.get().map(|unsent| match unsent {
+        self.with(|known| known.failure).map(|unsent| match unsent {
             Unsent::Broken => ServiceError::invalid_field("body", "must arrive whole"),
             Unsent::Stalled(_) => ServiceError::new(Reason::RequestTimeout, unsent.to_string()),
         })
+    }
+
+    fn with<T>(&self, change: impl FnOnce(&mut Known) -> T) -> T {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl Upload {
     fn fail(&mut self, unsent: Unsent) -> axum::Error {
-        // The first failure is the one that counts.
-        let _ = self.failure.set(unsent);
-        self.ending = None;
+        self.watched.with(|known| known.failure = Some(unsent));
         axum::Error::new(unsent)
     }
 }
@@ -89,6 +101,7 @@ impl HttpBody for Upload {
         let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
             if !this.is_waiting {
                 this.is_waiting = true;
+                this.watched.with(|known| known.upstream_since = None);
                 this.timer.as_mut().reset(Instant::now() + this.limit);
             }
             ready!(this.timer.as_mut().poll(cx));
@@ -96,9 +109,7 @@ impl HttpBody for Upload {
             return Poll::Ready(Some(Err(this.fail(stalled))));
         };
         this.is_waiting = false;
-        if frame.is_none() || this.body.is_end_stream() {
-            this.ending = None;
-        }
+        this.watched.with(|known| known.upstream_since = Some(Instant::now()));
         Poll::Ready(match frame {
             Some(Err(_)) => Some(Err(this.fail(Unsent::Broken))),
             frame => frame,

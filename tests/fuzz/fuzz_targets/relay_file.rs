@@ -16,5 +16,6 @@ fuzz_target!(|text: &str| match parse(text) {
             assert_eq!(target.query(), Some("y"), "{mount:?}");
         }
     }
-    Err(error) => assert!(error.line >= 1 && error.line <= text.matches('\n').count() + 1, "{error}"),
+    Err(error) =>
+        assert!(error.line >= 1 && error.line <= text.matches('\n').count() + 1, "{error}"),
 });

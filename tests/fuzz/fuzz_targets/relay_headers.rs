@@ -26,7 +26,9 @@ fuzz_target!(|input: &[u8]| {
         .collect();
     let came = headers.clone();
     fields::strip_hop_by_hop(&mut headers);
-    for name in ["connection", "transfer-encoding", "te", "upgrade", "proxy-authorization", "trailer"] {
+    for name in
+        ["connection", "transfer-encoding", "te", "upgrade", "proxy-authorization", "trailer"]
+    {
         assert!(!headers.contains_key(name), "{name}");
     }
     assert!(headers.keys().all(|name| !named.iter().any(|named| named == name.as_str())));

@@ -53,7 +53,11 @@ fuzz_target!(|input: &[u8]| {
     assert_eq!(read.path(), target.path());
     assert!(!uri.to_string().contains(['\r', '\n', '\0', ' ']), "{uri}");
 
-    assert_eq!(target.path(), format!("{}{rest}", mount.upstream.path), "the path is passed as it is");
+    assert_eq!(
+        target.path(),
+        format!("{}{rest}", mount.upstream.path),
+        "the path is passed as it is"
+    );
     let mut seen = target.path().as_bytes().to_vec();
     for _ in 0..12 {
         assert!(is_under(&mount.upstream.path, &seen), "{target} leads elsewhere");
