@@ -50,6 +50,7 @@ pub(super) async fn submit(
         idempotency_key: key,
         retry_of: None,
         input: Some(Payload::sniffed(&content_type, body).within(envelope)),
+        capacity: None,
     };
     let submitted = call.service().submit(&call.caller, new).await?;
     answer(&call, mount.answer, submitted.document).await
