@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use clap::Args;
 
+pub mod dialect;
+pub mod file;
 pub mod relay;
 
 /// The port that servers listen on and clients look at unless told otherwise.
@@ -59,6 +61,9 @@ pub struct ServeConfig {
     /// HTTP APIs to stand in front of, from the configuration file.
     #[arg(skip)]
     pub relay: Vec<relay::Mount>,
+    /// Dialects to speak, from the configuration file.
+    #[arg(skip)]
+    pub dialects: Vec<dialect::Mount>,
 }
 
 /// Where to listen, and what the address looks like from outside.
