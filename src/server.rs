@@ -93,6 +93,7 @@ impl Server {
             public_url: config.listen.public_url.clone(),
             cors_origins: config.browsers.cors_origins.clone(),
             relay: Relay::new(&config.relay),
+            dialects: config.dialects.clone(),
         };
         // gRPC's routes are exact paths; everything else, the fallback included, is HTTP's.
         let router = http::router(service, options)

@@ -40,6 +40,11 @@ impl Relay {
         Self { mounts: mounts.collect() }
     }
 
+    /// The mount of that name.
+    pub fn named(&self, name: &str) -> Option<&Mounted> {
+        self.mounts.iter().find(|mounted| mounted.mount.name == name)
+    }
+
     /// The mount with the longest prefix that `path` is under, and what is left of the path.
     pub fn find<'a, 'p>(&'a self, path: &'p str) -> Option<(&'a Mounted, &'p str)> {
         let under = |mounted: &'a Mounted| {

@@ -52,6 +52,8 @@ pub enum Reason {
     Unavailable,
     /// A defect of the server or of its store.
     Internal,
+    /// There are no credentials where there must be some.
+    Unauthenticated,
     /// A page of another site asked for a change (HTTP only).
     OriginRefused,
     /// The request did not arrive in time (HTTP only).
@@ -90,6 +92,7 @@ impl Reason {
             Self::ResourceExhausted => ("RESOURCE_EXHAUSTED", 8, 429, "Limit reached"),
             Self::Unavailable => ("UNAVAILABLE", 14, 503, "Try again"),
             Self::Internal => ("INTERNAL", 13, 500, "Internal error"),
+            Self::Unauthenticated => ("UNAUTHENTICATED", 16, 401, "No credentials"),
             Self::OriginRefused => ("ORIGIN_REFUSED", 7, 403, "Origin refused"),
             Self::RequestTimeout => ("REQUEST_TIMEOUT", 4, 408, "Request timeout"),
             Self::RouteNotFound => ("ROUTE_NOT_FOUND", 12, 404, "No such route"),

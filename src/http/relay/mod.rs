@@ -16,6 +16,7 @@ use super::call::Call;
 use super::documents::Answer;
 use super::headers::PREFER;
 use super::problem::Problem;
+use crate::config::dialect::Mount as DialectMount;
 use crate::relay::{Mounted, UpstreamError, fields, target, upstream_target};
 use crate::service::{Reason, ServiceError};
 
@@ -28,6 +29,10 @@ pub(super) struct Verbatim;
 /// A request under a mount, read.
 struct Relayed<'a> {
     mounted: &'a Mounted,
+    /// The dialect that is spoken to its clients, if it is not this server's own.
+    dialect: Option<&'a DialectMount>,
+    /// The query parameter that asked for an operation, as it was given.
+    trigger: Option<String>,
     /// Path and query without the trigger, as they follow the prefix.
     target: String,
     is_asynchronous: bool,
@@ -38,35 +43,68 @@ pub(super) async fn answer(http: &Http, request: Request) -> Result<Response, Re
     let path = request.uri().path().to_owned();
     let Some((mounted, rest)) = http.options.relay.find(&path) else { return Err(request) };
     let (parts, body) = request.into_parts();
-    let answer = match read(mounted, rest, &parts) {
+    let mut dialects = http.options.dialects.iter();
+    let dialect = dialects.find(|it| it.relay.as_deref() == Some(&mounted.mount.name));
+    let answer = match read(mounted, dialect, rest, &parts) {
         Ok(relayed) if relayed.is_asynchronous => {
             become_operation(http, &relayed, parts, body).await
         }
         Ok(relayed) => pass(http, &relayed, parts, body).await,
         Err(problem) => Err(problem),
     };
-    Ok(answer.unwrap_or_else(Problem::into_response))
+    Ok(answer.unwrap_or_else(|problem| match dialect {
+        Some(dialect) => super::dialect::refused(http, dialect, problem),
+        None => problem.into_response(),
+    }))
 }
 
-fn read<'a>(mounted: &'a Mounted, rest: &str, parts: &Parts) -> Result<Relayed<'a>, Problem> {
+fn read<'a>(
+    mounted: &'a Mounted,
+    dialect: Option<&'a DialectMount>,
+    rest: &str,
+    parts: &Parts,
+) -> Result<Relayed<'a>, Problem> {
     target::check(rest).map_err(|rule| ServiceError::invalid_field("path", rule.to_string()))?;
     refuse_upgrades(parts)?;
-    let trigger = &mounted.mount.trigger;
+    let own = &mounted.mount.trigger;
+    let (prefer, name, values) = match dialect.map(|mount| &mount.dialect.trigger) {
+        Some(its) => (its.prefer, &its.query, &its.values),
+        None => (own.prefer, &own.query, &own.values),
+    };
     let query = parts.uri.query();
-    let (query, by_query) = match (query, &trigger.query) {
+    let (query, by_query) = match (query, name) {
         (Some(query), Some(name)) => {
-            let (kept, triggered) = target::without_trigger(query, name, &trigger.values);
+            let (kept, triggered) = target::without_trigger(query, name, values);
             (Some(kept).filter(|kept| !triggered || !kept.is_empty()), triggered)
         }
         (query, _) => (query.map(str::to_owned), false),
     };
+    let share = dialect.and_then(|mount| mount.dialect.trigger.share.as_deref());
+    let query = match (query, share.filter(|_| by_query)) {
+        (Some(query), Some(share)) => {
+            let is_share = |pair: &&str| pair.split('=').next() == Some(share);
+            let kept: Vec<&str> = query.split('&').filter(|pair| !is_share(pair)).collect();
+            Some(kept.join("&")).filter(|kept| !kept.is_empty())
+        }
+        (query, _) => query,
+    };
+    let asked = parts.uri.query().unwrap_or_default().split('&').find(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        name.as_deref() == Some(key) && values.iter().any(|known| known == value)
+    });
     let preferences = super::headers::Preferences::parse(&parts.headers);
-    let by_preference = trigger.prefer && preferences.respond_async;
+    let by_preference = prefer && preferences.respond_async;
     let target = match query {
         Some(query) => format!("{rest}?{query}"),
         None => rest.to_owned(),
     };
-    Ok(Relayed { mounted, target, is_asynchronous: by_query || by_preference })
+    Ok(Relayed {
+        mounted,
+        dialect,
+        trigger: asked.map(str::to_owned),
+        target,
+        is_asynchronous: by_query || by_preference,
+    })
 }
 
 /// A connection that becomes another protocol cannot be relayed. A mere offer of HTTP/2 is ignored, as HTTP has

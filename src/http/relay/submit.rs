@@ -5,6 +5,7 @@ use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderMap};
 
 use super::super::call::{Call, read};
+use super::super::dialect::{Admission, accepted};
 use super::super::documents::{self, Answer, preferences_applied};
 use super::super::result;
 use super::super::submit::{applied_wait, operation_location};
@@ -26,6 +27,10 @@ pub(super) async fn submit(
     body: Body,
 ) -> Answer {
     let mount = &relayed.mounted.mount;
+    let admission = match relayed.dialect {
+        Some(dialect) => Some((dialect, Admission::of(&call, dialect)?)),
+        None => None,
+    };
     let limit = call.service().limits().max_payload_bytes;
     let key = decode::idempotency_key("Idempotency-Key", &call.idempotency_key("")?)?;
     let content_type = call.content_type()?.to_owned();
@@ -52,6 +57,11 @@ pub(super) async fn submit(
         input: Some(Payload::sniffed(&content_type, body).within(envelope)),
         capacity: None,
     };
+    if let Some((dialect, admission)) = admission {
+        let new = admission.admit(new, relayed.trigger.as_deref());
+        let submitted = call.service().submit(&admission.caller, new).await?;
+        return accepted(&call, dialect, submitted);
+    }
     let submitted = call.service().submit(&call.caller, new).await?;
     answer(&call, mount.answer, submitted.document).await
 }
