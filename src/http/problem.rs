@@ -86,7 +86,8 @@ impl Problem {
 
     /// What a dialect's templates see of it.
     pub(super) fn refusal(&self) -> Refusal<'_> {
-        let text = |name: &str| self.0.members.get(name).and_then(Value::as_str).unwrap_or_default();
+        let text =
+            |name: &str| self.0.members.get(name).and_then(Value::as_str).unwrap_or_default();
         let retry_after = self.0.headers.get(RETRY_AFTER).and_then(|field| field.to_str().ok());
         Refusal {
             status: self.0.status.as_u16(),

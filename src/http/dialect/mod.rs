@@ -105,7 +105,8 @@ fn methods(allowed: &[&Method]) -> String {
 }
 
 fn allows(method: &Method, methods: &str) -> Response {
-    let allow = HeaderValue::try_from(methods).unwrap_or_else(|_| HeaderValue::from_static("OPTIONS"));
+    let allow =
+        HeaderValue::try_from(methods).unwrap_or_else(|_| HeaderValue::from_static("OPTIONS"));
     if method == Method::OPTIONS {
         return (StatusCode::NO_CONTENT, [(http::header::ALLOW, allow)]).into_response();
     }

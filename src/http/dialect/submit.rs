@@ -37,7 +37,8 @@ impl<'a> Admission<'a> {
     /// The submission as one of the mount. `trigger` is the parameter that made it one.
     pub(in crate::http) fn admit(&self, new: NewOperation, trigger: Option<&str>) -> NewOperation {
         let mut new = new;
-        let mut label = |key: &str, value: &str| new.labels.insert(key.to_owned(), value.to_owned());
+        let mut label =
+            |key: &str, value: &str| new.labels.insert(key.to_owned(), value.to_owned());
         label(mark::MOUNT, &self.mount.name);
         if let Some(trigger) = trigger {
             label(mark::TRIGGER, trigger);
@@ -50,7 +51,8 @@ impl<'a> Admission<'a> {
             // Keys are the tenant's: an owner's are told apart from everybody else's.
             let own = new.idempotency_key.take().map(|key| {
                 let digest = Sha256::new().chain_update(owner.as_str()).chain_update(key.as_str());
-                let hex = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+                let hex =
+                    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
                 IdempotencyKey::parse(&hex)
             });
             new.idempotency_key = own.and_then(Result::ok);
@@ -73,9 +75,9 @@ pub(super) async fn submit(call: Call, mount: &Mount, submit: &Submit, body: Bod
         target: target.to_owned(),
         ..HttpEnvelope::default()
     };
-    envelope.check().map_err(|InvalidEnvelope { field, rule }| {
-        ServiceError::invalid_field(field, rule)
-    })?;
+    envelope
+        .check()
+        .map_err(|InvalidEnvelope { field, rule }| ServiceError::invalid_field(field, rule))?;
     let data = call.payload(body).await?;
     let new = NewOperation {
         tenant: TenantId::default_tenant(),
