@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::io;
 
+use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value};
 
 use super::{scan, times};
@@ -93,6 +94,10 @@ impl Default for Templates {
         environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
         environment.set_fuel(Some(FUEL));
         environment.set_recursion_limit(MAX_DEPTH);
+        // What the author has written stands.
+        if let Ok(syntax) = SyntaxConfig::builder().keep_trailing_newline(true).build() {
+            environment.set_syntax(syntax);
+        }
         // Values are escaped, without exception.
         environment.remove_filter("safe");
         environment.remove_global("debug");

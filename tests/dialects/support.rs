@@ -69,7 +69,6 @@ relay = "provisioning"
 pub struct Call {
     pub target: String,
     pub headers: HeaderMap,
-    pub body: Bytes,
     pub answer: oneshot::Sender<Response>,
 }
 
@@ -108,19 +107,20 @@ pub struct Setup {
     pub addr: SocketAddr,
     calls: Mutex<mpsc::UnboundedReceiver<Call>>,
     works: Mutex<mpsc::UnboundedReceiver<Work>>,
-    works_sender: mpsc::UnboundedSender<Work>,
+    /// To whom workers show what they have; there are none without it.
+    works_sender: Option<mpsc::UnboundedSender<Work>>,
     config: ServeConfig,
     running: JoinSet<()>,
-    api: JoinSet<()>,
-    _directory: tempfile::TempDir,
+    _api: JoinSet<()>,
+    pub directory: tempfile::TempDir,
 }
 
 async fn respond(State(calls): State<mpsc::UnboundedSender<Call>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let body = body.collect().await.expect("a body").to_bytes();
+    body.collect().await.expect("a body");
     let (answer, answered) = oneshot::channel();
     let (target, headers) = (parts.uri.to_string(), parts.headers);
-    let _ = calls.send(Call { target, headers, body, answer });
+    let _ = calls.send(Call { target, headers, answer });
     answered.await.unwrap_or_else(|_| StatusCode::IM_A_TEAPOT.into_response())
 }
 
@@ -153,11 +153,11 @@ impl Setup {
             addr: config.listen.addr,
             calls: Mutex::new(calls),
             works: Mutex::new(works),
-            works_sender,
+            works_sender: Some(works_sender),
             config,
             running: JoinSet::new(),
-            api,
-            _directory: directory,
+            _api: api,
+            directory,
         };
         setup.start().await;
         setup
@@ -172,8 +172,8 @@ impl Setup {
             workers.spawn(async move { worker.run(CancellationToken::new()).await });
         }
         let kinds = self.config.dialects.iter().flat_map(|mount| &mount.submit);
-        for kind in kinds.map(|submit| submit.kind.to_string()) {
-            let works = self.works_sender.clone();
+        let kinds = kinds.map(|submit| submit.kind.to_string());
+        for (kind, works) in kinds.filter_map(|kind| Some((kind, self.works_sender.clone()?))) {
             let worker = Worker::new(server.local_client()).concurrency(8);
             let worker = worker.handler(kind, move |context| {
                 let works = works.clone();
@@ -189,6 +189,14 @@ impl Setup {
             let _workers = workers;
             let _ = server.run(CancellationToken::new()).await;
         });
+    }
+
+    /// Without workers of kinds: what is submitted stays in the queue.
+    pub async fn without_workers(config: &str) -> Self {
+        let mut setup = Self::new(config, &[]).await;
+        setup.works_sender = None;
+        setup.crash().await;
+        setup
     }
 
     /// Ends the server and its workers where they stand, and starts it anew.
