@@ -137,7 +137,7 @@ fn read_file(file: &Path) -> Result<file::Config, Usage> {
     let name = file.display();
     let text = std::fs::read_to_string(file)
         .map_err(|error| Usage(format!("--config {name} cannot be read: {error}")))?;
-    let folder = file.parent().unwrap_or(Path::new(""));
+    let folder = file.parent().unwrap_or_else(|| Path::new(""));
     let beside = |name: &str| std::fs::read_to_string(folder.join(name));
     file::parse(&text, &beside).map_err(|error| Usage(format!("--config {name}, {error}")))
 }

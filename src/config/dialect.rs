@@ -180,7 +180,7 @@ impl Mount {
             let is_name = |name: &&str| first.is_some_and(|first| first.starts_with(*name));
             if first.is_none()
                 || own.iter().any(|own| path.lies_under(own))
-                || OWN_NAMES.iter().any(|name| is_name(&name))
+                || OWN_NAMES.iter().any(is_name)
             {
                 return Err(format!("the path {path} is, or could be, this server's own"));
             }

@@ -40,7 +40,8 @@ struct Check<'a> {
 
 impl Check<'_> {
     fn operation(&self, operation: &Operation) -> Result<(), FileError> {
-        let subject = sample::subject(operation);
+        let history = sample::history(operation);
+        let subject = sample::subject(operation, &history);
         let mut view = subject.view(self.dialect, "/prefix/path");
         let state = operation.state_name();
         for (_, name) in self.dialect.states.iter().filter(|(known, _)| *known == state) {
@@ -66,6 +67,13 @@ impl Check<'_> {
                 );
                 return Err(FileError::at(self.text, at, reason));
             };
+            if matches!(answer.content, Content::Replay) && !operation.is_done() {
+                let reason = format!(
+                    "{name} has nothing to replay for an operation that is {state}: an answer before it must be for \
+                     operations that are not done"
+                );
+                return Err(FileError::at(self.text, at, reason));
+            }
             self.answer(answer, &view)?;
         }
         Ok(())

@@ -161,14 +161,15 @@ pub(super) fn parse(text: &str) -> Result<(Dialect, Places), FileError> {
             reader.places.submit = file.submit.first().map_or(0, |answer| answer.span().start);
             reader.answers(&file.submit, &known, Kind::Submission)?
         },
-        routes: reader.routes(&file.route, &known)?,
+        routes: Vec::new(),
         problems: reader.answers(&file.problem, &view::is_known_of_problems, Kind::Problem)?,
         templates: Templates::default(),
     };
-    if dialect.submit.is_empty() || dialect.routes.is_empty() {
+    let routes = reader.routes(&file.route, &dialect.states, &known)?;
+    if dialect.submit.is_empty() || routes.is_empty() {
         return Err(FileError::at(text, 0, "there must be a [[submit]] and a [[route]]"));
     }
-    Ok((Dialect { templates: reader.templates, ..dialect }, reader.places))
+    Ok((Dialect { routes, templates: reader.templates, ..dialect }, reader.places))
 }
 
 /// What answers are for.
@@ -263,6 +264,7 @@ impl Reader<'_> {
     fn routes(
         &mut self,
         tables: &[Spanned<RouteTable>],
+        states: &[(StateName, Template)],
         known: Known<'_>,
     ) -> Result<Vec<Route>, FileError> {
         let mut routes: Vec<Route> = Vec::new();
@@ -303,10 +305,11 @@ impl Reader<'_> {
                 return self.wrong(at, reason);
             }
             let answers = self.answers(&table.answer, known, Kind::Route(action))?;
+            // The name of a state may be made of anything as well.
             let uses = |variable: &str| {
-                answers
-                    .iter()
-                    .any(|answer| answer.templates().any(|it| self.templates.uses(it, variable)))
+                let own = answers.iter().flat_map(Answer::templates);
+                let mut all = own.chain(states.iter().map(|(_, name)| name));
+                all.any(|template| self.templates.uses(template, variable))
             };
             let (needs_result, needs_history) =
                 (uses("result.json") || uses("result.text"), uses("history"));

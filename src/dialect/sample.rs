@@ -63,24 +63,36 @@ pub(super) fn operations(kind: &Kind) -> Vec<Operation> {
     bare.chain(states().map(|state| operation(kind, state, true))).collect()
 }
 
+/// The history of an operation that has everything.
+pub(super) fn history(operation: &Operation) -> Vec<Record> {
+    if !is_rich(operation) {
+        return Vec::new();
+    }
+    let record = |number, state, text| Record { number, at: AT, state, text };
+    vec![
+        record(1, StateName::Queued, None),
+        record(1, StateName::Running, Some(HOSTILE.to_owned())),
+        record(3, operation.state_name(), None),
+    ]
+}
+
 /// An operation as it is asked for.
-pub(super) fn subject(operation: &Operation) -> Subject<'_> {
-    let is_rich = !operation.submission.labels.is_empty();
-    let records = [
-        Record { number: 1, at: AT, state: StateName::Queued, text: None },
-        Record { number: 1, at: AT, state: StateName::Running, text: Some(HOSTILE.to_owned()) },
-        Record { number: 3, at: AT, state: operation.state_name(), text: None },
-    ];
+pub(super) fn subject<'a>(operation: &'a Operation, history: &'a [Record]) -> Subject<'a> {
+    let is_rich = is_rich(operation);
     Subject {
         operation,
         result: is_rich.then_some(b"{\"a\": 1, \"failed\": [\"\\\"\"]}"),
-        history: if is_rich { records.into() } else { Vec::new() },
+        history,
         now: AT,
         base: "http://localhost",
         mount: "mount",
         prefix: "/prefix",
         relay_prefix: if is_rich { "/relay" } else { "" },
     }
+}
+
+fn is_rich(operation: &Operation) -> bool {
+    !operation.submission.labels.is_empty()
 }
 
 fn error(code: &str) -> OperationError {

@@ -22,7 +22,7 @@ pub struct Subject<'a> {
     /// The result's bytes, where they are at hand.
     pub result: Option<&'a [u8]>,
     /// Its history, where a template asks for it.
-    pub history: Vec<Record>,
+    pub history: &'a [Record],
     /// The time now.
     pub now: Timestamp,
     /// Where clients reach this server: scheme and host.

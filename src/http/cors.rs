@@ -22,7 +22,7 @@ use crate::service::{Reason, ServiceError};
 const EXPOSED: &str = "location, operation-location, retry-after, etag, preference-applied, \
                        longrun-error-source, longrun-errors, longrun-warnings, longrun-type-url, \
                        accept-ranges, content-range";
-const METHODS: &str = "GET, HEAD, POST, DELETE";
+const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE";
 /// How long a browser may remember a preflight, in seconds; browsers cut it down to their own maximum.
 const MAX_AGE: &str = "7200";
 

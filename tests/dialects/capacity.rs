@@ -121,5 +121,6 @@ capacity = 1
         assert_eq!(status, 504, "{body}");
         assert!(body.contains("in the queue for over 30 seconds and has been removed"), "{body}");
     }
-    ask("POST", "/a/b?async=true".to_owned()).await;
+    // And there is room again.
+    assert_eq!(ask("POST", "/a/b?async=true".to_owned()).await.0, 202);
 }

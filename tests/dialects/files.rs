@@ -94,6 +94,14 @@ fn a_bad_dialect_is_refused_with_line_and_reason() {
             12,
             "no answer for an operation that is QUEUED",
         ),
+        (
+            with(
+                "status = 200\nbody = '''\n{\n  \"status\": {{ status }}\n}\n'''",
+                "replay = true",
+            ),
+            12,
+            "nothing to replay",
+        ),
         (with("status = 200", "when = \"done and\"\nstatus = 200"), 16, "syntax error"),
         (more("[[problem]]\nbody = '{{ id }}'"), 23, "there is no variable id"),
         (more("[[problem]]\nbody = '\"{{ problem.message }}\"'"), 23, "not JSON"),

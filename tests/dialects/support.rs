@@ -140,7 +140,9 @@ impl Setup {
         let text = config.replace("UPSTREAM", &upstream);
         let beside = |name: &str| {
             let found = files.iter().find(|(file, _)| *file == name);
-            found.map(|(_, text)| (*text).to_owned()).ok_or(std::io::ErrorKind::NotFound.into())
+            found
+                .map(|(_, text)| (*text).to_owned())
+                .ok_or_else(|| std::io::ErrorKind::NotFound.into())
         };
         let file::Config { relay, dialects } =
             file::parse(&text, &beside).expect("a configuration");

@@ -17,7 +17,7 @@ pub(super) struct Asked<'a> {
     pub(super) call: &'a Call,
     pub(super) mount: &'a Mount,
     pub(super) document: &'a Document,
-    pub(super) history: Vec<Record>,
+    pub(super) history: &'a [Record],
 }
 
 impl Asked<'_> {
@@ -43,7 +43,7 @@ impl Asked<'_> {
         Subject {
             operation: &self.document.operation,
             result: self.document.result.as_deref(),
-            history: self.history.clone(),
+            history: self.history,
             now: self.call.service().now(),
             base,
             mount: &self.mount.name,

@@ -2,9 +2,10 @@
 //!
 //! Decodes and answers. What a dialect says stands in [`crate::dialect`]; what an operation is, below `service`.
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{FromRequestParts as _, Query, Request};
 use axum::response::{IntoResponse as _, Response};
+use http::header::CONTENT_LENGTH;
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
 
@@ -53,6 +54,11 @@ pub(super) async fn answer(http: &Http, request: Request) -> Result<Response, Re
     };
     let mut response = answer.unwrap_or_else(|problem| refused(http, mount, problem));
     if is_head {
+        let length = response.body().size_hint().exact();
+        let headers = response.headers_mut();
+        if let Some(length) = length.filter(|_| !headers.contains_key(CONTENT_LENGTH)) {
+            headers.insert(CONTENT_LENGTH, length.into());
+        }
         *response.body_mut() = Body::empty();
     }
     Ok(response)

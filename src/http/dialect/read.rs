@@ -87,13 +87,14 @@ async fn answer(
     let Found { document, is_known } = found;
     let history =
         if route.needs_history { history(call.service(), call, name).await? } else { Vec::new() };
-    let asked = Asked { call, mount, document: &document, history };
+    let asked = Asked { call, mount, document: &document, history: &history };
     let answered = asked.answer(route)?;
     let mut response = match answered {
         Answered::Replay => result::of(call, name, &document).await?,
         Answered::Document(rendered) => {
             let mut response = document::response(rendered, StatusCode::OK)?;
-            if is_known && response.status() == StatusCode::OK {
+            // Conditions are for answers that would be successes.
+            if is_known && response.status().is_success() {
                 return Ok(conditional::not_modified(call, &document.operation));
             }
             if route.action == Action::Read {

@@ -100,7 +100,7 @@ pub(super) async fn submit(call: Call, mount: &Mount, submit: &Submit, body: Bod
 /// The answer to a submission that is stored, in the dialect's words.
 pub(in crate::http) fn accepted(call: &Call, mount: &Mount, submitted: Submitted) -> Answer {
     let document = &submitted.document;
-    let asked = Asked { call, mount, document, history: Vec::new() };
+    let asked = Asked { call, mount, document, history: &[] };
     let mut response = document::response(asked.submitted()?, StatusCode::ACCEPTED)?;
     document::keep(&mut response, |response| {
         documents::about(response, call, &document.operation);
