@@ -3,110 +3,20 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use http::{HeaderName, Method};
-use serde::Deserialize;
+use http::Method;
 use toml::Spanned;
 
 use super::path::{self, Pattern};
-use super::template::{Form, Template, TemplateError, Templates};
+use super::template::{Form, Template, Templates};
 use super::{
-    Action, Answer, Content, Dialect, FileError, Limits, MAX_DURATION, Naming, Route, Trigger,
-    Wait, view,
+    Action, Answer, Dialect, FileError, Limits, MAX_DURATION, Naming, Route, Trigger, Wait, view,
 };
 use crate::operation::StateName;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    #[serde(default)]
-    id: Id,
-    #[serde(default)]
-    owner: Owner,
-    trigger: Option<Spanned<TriggerTable>>,
-    limits: Option<LimitsTable>,
-    wait: Option<WaitTable>,
-    states: Spanned<BTreeMap<Spanned<String>, Spanned<String>>>,
-    #[serde(default)]
-    codes: BTreeMap<String, String>,
-    submit: Vec<Spanned<AnswerTable>>,
-    route: Vec<Spanned<RouteTable>>,
-    #[serde(default)]
-    problem: Vec<Spanned<AnswerTable>>,
-}
+mod answers;
+mod tables;
 
-#[derive(Clone, Copy, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Id {
-    #[default]
-    Uuid,
-    Hex,
-}
-
-#[derive(Clone, Copy, Default, Deserialize, PartialEq)]
-#[serde(rename_all = "lowercase")]
-enum Owner {
-    #[default]
-    Nobody,
-    Credentials,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TriggerTable {
-    #[serde(default)]
-    prefer: bool,
-    query: Option<String>,
-    #[serde(default)]
-    values: Vec<String>,
-    share: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct LimitsTable {
-    capacity: Option<Spanned<u64>>,
-    queue_timeout: Option<Spanned<String>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WaitTable {
-    parameter: String,
-    default: Option<Spanned<String>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RouteTable {
-    name: Spanned<String>,
-    method: Option<Spanned<String>>,
-    path: Spanned<String>,
-    #[serde(default)]
-    action: ActionName,
-    answer: Vec<Spanned<AnswerTable>>,
-}
-
-#[derive(Clone, Copy, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum ActionName {
-    #[default]
-    Read,
-    Cancel,
-    Delete,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct AnswerTable {
-    when: Option<Spanned<String>>,
-    status: Option<Spanned<u16>>,
-    #[serde(default)]
-    headers: BTreeMap<Spanned<String>, Spanned<String>>,
-    content_type: Option<Spanned<String>>,
-    body: Option<Spanned<String>>,
-    #[serde(default)]
-    replay: bool,
-}
+use tables::{ActionName, File, Id, LimitsTable, Owner, RouteTable, TriggerTable, WaitTable};
 
 /// Where in the file templates begin, and answers stand: for refusals that come of rendering.
 #[derive(Default)]
@@ -328,141 +238,5 @@ impl Reader<'_> {
             ) => Ok(method),
             _ => self.wrong(given.span().start, "method must be GET, POST, PUT, PATCH or DELETE"),
         }
-    }
-
-    fn answers(
-        &mut self,
-        tables: &[Spanned<AnswerTable>],
-        known: Known<'_>,
-        kind: Kind,
-    ) -> Result<Vec<Answer>, FileError> {
-        tables.iter().map(|table| self.answer(table, known, kind)).collect()
-    }
-
-    fn answer(
-        &mut self,
-        table: &Spanned<AnswerTable>,
-        known: Known<'_>,
-        kind: Kind,
-    ) -> Result<Answer, FileError> {
-        let at = table.span().start;
-        let table = table.as_ref();
-        let when = match &table.when {
-            Some(source) => Some(self.condition(source, known)?),
-            None => None,
-        };
-        if table.replay {
-            let is_alone = table.status.is_none()
-                && table.headers.is_empty()
-                && table.content_type.is_none()
-                && table.body.is_none();
-            if !is_alone || kind != Kind::Route(Action::Read) {
-                let rule = "replay is for routes that read, and stands beside nothing but when";
-                return self.wrong(at, rule);
-            }
-            return Ok(Answer { when, content: Content::Replay });
-        }
-        if table.status.is_none() && kind != Kind::Problem {
-            return self.wrong(at, "an answer must have a status, or replay = true");
-        }
-        if let Some(status) = &table.status
-            && !(200..=599).contains(status.as_ref())
-        {
-            return self.wrong(status.span().start, "status must be from 200 to 599");
-        }
-        let mut headers = Vec::new();
-        for (name, value) in &table.headers {
-            headers.push((self.header(name)?, self.template(Form::Text, value, known)?));
-        }
-        let media_type = self.media_type(table.content_type.as_ref())?;
-        let body = match &table.body {
-            Some(body) => {
-                let template = self.template(Form::of(&media_type), body, known)?;
-                Some((media_type, template))
-            }
-            None => None,
-        };
-        let status = table.status.as_ref().map(|status| *status.as_ref());
-        Ok(Answer { when, content: Content::Document { status, headers, body } })
-    }
-
-    fn header(&self, name: &Spanned<String>) -> Result<HeaderName, FileError> {
-        // What frames a message is not a document's to say.
-        const OWN: [&str; 5] =
-            ["connection", "content-length", "content-type", "transfer-encoding", "date"];
-        match HeaderName::try_from(name.as_ref().as_str()) {
-            Ok(name) if !OWN.contains(&name.as_str()) => Ok(name),
-            _ => {
-                let rule = format!("headers must not have {}", name.as_ref());
-                self.wrong(name.span().start, rule)
-            }
-        }
-    }
-
-    fn media_type(&self, given: Option<&Spanned<String>>) -> Result<String, FileError> {
-        let Some(given) = given else { return Ok("application/json".to_owned()) };
-        let text = given.as_ref();
-        if text.contains('/') && text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
-            return Ok(text.clone());
-        }
-        self.wrong(given.span().start, "content_type must be a media type")
-    }
-
-    fn template(
-        &mut self,
-        form: Form,
-        source: &Spanned<String>,
-        known: Known<'_>,
-    ) -> Result<Template, FileError> {
-        let made = self.templates.add(form, source.as_ref(), known);
-        self.placed(source, made)
-    }
-
-    fn condition(
-        &mut self,
-        source: &Spanned<String>,
-        known: Known<'_>,
-    ) -> Result<Template, FileError> {
-        let made = self.templates.add_condition(source.as_ref(), known);
-        self.placed(source, made)
-    }
-
-    fn placed(
-        &mut self,
-        source: &Spanned<String>,
-        made: Result<Template, TemplateError>,
-    ) -> Result<Template, FileError> {
-        let first = self.first_line(source);
-        match made {
-            Ok(template) => {
-                self.places.templates.push((template.clone(), first));
-                Ok(template)
-            }
-            Err(TemplateError { line, reason }) => {
-                Err(FileError { line: first + line + 1, column: None, reason })
-            }
-        }
-    }
-
-    /// The line, from 0, on which a string's own first line stands.
-    fn first_line(&self, string: &Spanned<String>) -> usize {
-        let span = string.span();
-        let written = self.text.get(span.clone()).unwrap_or_default();
-        let begins_below = ["'''\n", "\"\"\"\n", "'''\r\n", "\"\"\"\r\n"]
-            .iter()
-            .any(|opening| written.starts_with(opening));
-        FileError::at(self.text, span.start, "").line - 1 + usize::from(begins_below)
-    }
-}
-
-impl Answer {
-    /// Its templates.
-    pub(super) fn templates(&self) -> impl Iterator<Item = &Template> {
-        let (headers, body) = match &self.content {
-            Content::Document { headers, body, .. } => (headers.as_slice(), body.as_ref()),
-            Content::Replay => (&[][..], None),
-        };
-        let headers = headers.iter().map(|(_, value)| value);
-        self.when.iter().chain(headers).chain(body.map(|(_, text)| text))
     }
 }

@@ -21,6 +21,9 @@ use crate::relay::{Mounted, UpstreamError, fields, target, upstream_target};
 use crate::service::{Reason, ServiceError};
 
 mod submit;
+mod trigger;
+
+use trigger::Asked;
 
 /// A mark on responses that are the upstream's own: nothing is added to them.
 #[derive(Clone, Copy, Debug)]
@@ -66,45 +69,12 @@ fn read<'a>(
 ) -> Result<Relayed<'a>, Problem> {
     target::check(rest).map_err(|rule| ServiceError::invalid_field("path", rule.to_string()))?;
     refuse_upgrades(parts)?;
-    let own = &mounted.mount.trigger;
-    let (prefer, name, values) = match dialect.map(|mount| &mount.dialect.trigger) {
-        Some(its) => (its.prefer, &its.query, &its.values),
-        None => (own.prefer, &own.query, &own.values),
-    };
-    let query = parts.uri.query();
-    let (query, by_query) = match (query, name) {
-        (Some(query), Some(name)) => {
-            let (kept, triggered) = target::without_trigger(query, name, values);
-            (Some(kept).filter(|kept| !triggered || !kept.is_empty()), triggered)
-        }
-        (query, _) => (query.map(str::to_owned), false),
-    };
-    let share = dialect.and_then(|mount| mount.dialect.trigger.share.as_deref());
-    let query = match (query, share.filter(|_| by_query)) {
-        (Some(query), Some(share)) => {
-            let is_share = |pair: &&str| pair.split('=').next() == Some(share);
-            let kept: Vec<&str> = query.split('&').filter(|pair| !is_share(pair)).collect();
-            Some(kept.join("&")).filter(|kept| !kept.is_empty())
-        }
-        (query, _) => query,
-    };
-    let asked = parts.uri.query().unwrap_or_default().split('&').find(|pair| {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        name.as_deref() == Some(key) && values.iter().any(|known| known == value)
-    });
-    let preferences = super::headers::Preferences::parse(&parts.headers);
-    let by_preference = prefer && preferences.respond_async;
+    let Asked { query, trigger, is_asynchronous } = Asked::read(parts, &mounted.mount, dialect);
     let target = match query {
         Some(query) => format!("{rest}?{query}"),
         None => rest.to_owned(),
     };
-    Ok(Relayed {
-        mounted,
-        dialect,
-        trigger: asked.map(str::to_owned),
-        target,
-        is_asynchronous: by_query || by_preference,
-    })
+    Ok(Relayed { mounted, dialect, trigger, target, is_asynchronous })
 }
 
 /// A connection that becomes another protocol cannot be relayed. A mere offer of HTTP/2 is ignored, as HTTP has
