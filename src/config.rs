@@ -12,6 +12,8 @@ use std::time::Duration;
 use clap::Args;
 
 mod connections;
+pub mod dialect;
+pub mod file;
 pub mod relay;
 
 pub use connections::Connections;
@@ -65,6 +67,9 @@ pub struct ServeConfig {
     /// HTTP APIs to stand in front of, from the configuration file.
     #[arg(skip)]
     pub relay: Vec<relay::Mount>,
+    /// Dialects to speak, from the configuration file.
+    #[arg(skip)]
+    pub dialects: Vec<dialect::Mount>,
 }
 
 /// Where to listen, and what the address looks like from outside.

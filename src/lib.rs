@@ -25,6 +25,7 @@
 pub mod cli;
 pub mod client;
 pub mod config;
+pub mod dialect;
 pub mod engine;
 pub mod grpc;
 pub mod http;

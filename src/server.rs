@@ -107,6 +107,7 @@ impl Server {
             public_url: config.listen.public_url.clone(),
             cors_origins: config.browsers.cors_origins.clone(),
             relay: relay.clone(),
+            dialects: config.dialects.clone(),
         };
         // gRPC's routes are exact paths; everything else, the fallback included, is HTTP's.
         let grpc = grpc

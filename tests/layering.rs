@@ -13,10 +13,11 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("proto", &[]),
     ("wire", &["proto", "service", "store", "operation"]),
     ("grpc", &["wire", "proto", "service", "engine", "operation"]),
-    ("http", &["relay", "config", "wire", "proto", "service", "store", "operation"]),
+    ("http", &["relay", "config", "dialect", "wire", "proto", "service", "store", "operation"]),
     ("client", &["proto"]),
     ("worker", &["client", "proto"]),
-    ("config", &["operation"]),
+    ("dialect", &["operation"]),
+    ("config", &["dialect", "operation"]),
     ("relay", &["config", "worker", "client", "operation"]),
     (
         "server",

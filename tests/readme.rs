@@ -1,4 +1,5 @@
-//! The README's tour, as a reader would take it: its commands are run, and print what it says.
+//! The tours of the README and of `docs/dialects.md`, as a reader would take them: their commands are run, and print
+//! what is said.
 //!
 //! What differs from run to run is left out of the comparison (ids are matched one to one, times and
 //! durations are blanked), everything else must be the same.
@@ -29,8 +30,8 @@ struct Step {
     expected: Vec<String>,
 }
 
-fn readme() -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+fn file(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
     std::fs::read_to_string(path).unwrap()
 }
 
@@ -221,18 +222,40 @@ fn compare(step: &Step, actual: &[String], names: &mut Names) {
 
 #[test]
 fn the_tour_is_true() {
-    let deadline = Instant::now() + LONGEST;
     let directory: TempDir = tempfile::tempdir().unwrap();
     provide_grpcurl(directory.path());
-    let steps = steps(&readme());
+    take(&file("README.md"), directory.path());
+}
+
+#[test]
+fn the_dialect_of_the_docs_is_written_as_it_is_shown() {
+    let docs = file("docs/dialects.md");
+    let directory: TempDir = tempfile::tempdir().unwrap();
+    let (_, writing) = docs.split_once("## Writing one").unwrap();
+    let blocks = writing.split("```toml\n").skip(1);
+    let blocks: Vec<_> = blocks.map(|rest| rest.split("```").next().unwrap()).collect();
+    let (mount, dialect) = blocks.split_last().unwrap();
+    for (name, text) in
+        [("tickets.toml", dialect.join("\n")), ("longrun.toml", (*mount).to_owned())]
+    {
+        assert_eq!(text, file(&format!("examples/dialects/{name}")), "{name}");
+        std::fs::write(directory.path().join(name), text).unwrap();
+    }
+    take(&docs, directory.path());
+}
+
+/// Runs the commands of a document in a place of its own: the first is the server, the others are its clients.
+fn take(document: &str, directory: &Path) {
+    let deadline = Instant::now() + LONGEST;
+    let steps = steps(document);
     let (serve, tour) = steps.split_first().unwrap();
     assert!(serve.command.starts_with("longrun serve "), "{}", serve.command);
 
-    let mut command = bash(directory.path());
+    let mut command = bash(directory);
     command.args(["-c", &format!("exec {}", serve.command)]).stdin(Stdio::null());
     command.env("LONGRUN_LISTEN", "127.0.0.1:0");
-    command.env("LONGRUN_STORE", format!("sqlite:{}", directory.path().join("tour.db").display()));
-    command.stderr(File::create(directory.path().join("log")).unwrap());
+    command.env("LONGRUN_STORE", format!("sqlite:{}", directory.join("tour.db").display()));
+    command.stderr(File::create(directory.join("log")).unwrap());
     let server = Process::start(command);
     let first = server.line(deadline, &serve.command);
     let url = first.strip_prefix("longrun listening on ").expect(&first);
@@ -240,7 +263,7 @@ fn the_tour_is_true() {
     names.0.insert(ADDRESS.to_owned(), url.trim_start_matches("http://").to_owned());
     compare(serve, std::slice::from_ref(&first), &mut names);
 
-    let mut command = bash(directory.path());
+    let mut command = bash(directory);
     command.stdin(Stdio::piped()).env("LONGRUN_SERVER", url);
     let mut shell = Process::start(command);
     let mut input = shell.child.stdin.take().unwrap();
@@ -261,7 +284,7 @@ fn the_tour_is_true() {
 
 #[test]
 fn the_first_commands_are_named() {
-    let readme = readme();
+    let readme = file("README.md");
     let blocks: Vec<&str> = readme.split("```sh\n").skip(1).collect();
     for command in ["cargo run --release -- demo", "tests/run"] {
         let is_named = blocks.iter().any(|block| block.lines().next() == Some(command));

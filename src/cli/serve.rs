@@ -12,8 +12,7 @@ use super::host::{self, Shares};
 use super::output::{Output, Usage};
 use super::signals::Signals;
 use crate::client::Client;
-use crate::config::relay::Mount;
-use crate::config::{self, ServeConfig};
+use crate::config::{ServeConfig, file};
 use crate::operation::Kind;
 use crate::relay;
 use crate::server::{Server, Stopped};
@@ -45,7 +44,8 @@ pub(super) struct Args {
     config: ServeConfig,
     #[command(flatten)]
     handlers: HandlerArgs,
-    /// Configuration file (TOML): HTTP APIs to stand in front of, see docs/relay.md
+    /// Configuration file (TOML): HTTP APIs to stand in front of, and dialects to speak, see docs/relay.md and
+    /// docs/dialects.md
     #[arg(long = "config", value_name = "FILE", env = "LONGRUN_CONFIG")]
     file: Option<PathBuf>,
 }
@@ -85,9 +85,11 @@ impl FromStr for Handler {
 }
 
 pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
-    let Args { mut config, handlers: HandlerArgs { handlers, handler_concurrency }, file } = args;
-    if let Some(file) = file {
-        config.relay = read_mounts(&file)?;
+    let Args { mut config, handlers: HandlerArgs { handlers, handler_concurrency }, file: path } =
+        args;
+    if let Some(file) = path {
+        let file::Config { relay, dialects } = read_file(&file)?;
+        (config.relay, config.dialects) = (relay, dialects);
     }
     config.validate().map_err(|error| Usage(error.to_string()))?;
     one_command_per_kind(&handlers)?;
@@ -127,12 +129,14 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
     }
 }
 
-/// The mounts of the configuration file.
-fn read_mounts(file: &Path) -> Result<Vec<Mount>, Usage> {
+/// The configuration file. The files that it names are looked for beside it.
+fn read_file(file: &Path) -> Result<file::Config, Usage> {
     let name = file.display();
     let text = std::fs::read_to_string(file)
         .map_err(|error| Usage(format!("--config {name} cannot be read: {error}")))?;
-    config::relay::parse(&text).map_err(|error| Usage(format!("--config {name}, {error}")))
+    let folder = file.parent().unwrap_or_else(|| Path::new(""));
+    let beside = |name: &str| std::fs::read_to_string(folder.join(name));
+    file::parse(&text, &beside).map_err(|error| Usage(format!("--config {name}, {error}")))
 }
 
 fn one_command_per_kind(handlers: &[Handler]) -> Result<(), Usage> {

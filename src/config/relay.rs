@@ -1,6 +1,4 @@
 //! Relay mounts, as the configuration file has them: read and checked, one struct per concern.
-//!
-//! Takes the file's text; opening it is the caller's. What cannot be served is refused with its line.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -11,25 +9,8 @@ use http::{HeaderName, Uri};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use toml::Spanned;
 
+use super::file::FileError;
 use crate::operation::{Kind, RetryPolicy};
-
-/// A configuration file that cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}: {reason}")]
-pub struct FileError {
-    /// The line, from 1.
-    pub line: usize,
-    /// What is wrong there.
-    pub reason: String,
-}
-
-/// The configuration file of `longrun serve`.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    #[serde(default)]
-    relay: Vec<Spanned<Mount>>,
-}
 
 /// An existing HTTP API under a prefix of this server.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -181,29 +162,24 @@ impl Mount {
     }
 }
 
-/// The mounts of a configuration file.
-pub fn parse(text: &str) -> Result<Vec<Mount>, FileError> {
-    let line = |at: usize| text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1;
-    let file: File = toml::from_str(text).map_err(|error| FileError {
-        line: line(error.span().map_or(0, |span| span.start)),
-        reason: error.message().to_owned(),
-    })?;
-    for (at, mount) in file.relay.iter().enumerate() {
+/// The mounts of a file, none of which takes another's name or place.
+pub(super) fn mounts(text: &str, tables: Vec<Spanned<Mount>>) -> Result<Vec<Mount>, FileError> {
+    for (at, mount) in tables.iter().enumerate() {
         let (name, prefix) = (&mount.as_ref().name, &mount.as_ref().prefix);
         if mount.as_ref().ca_file.is_some() && mount.as_ref().upstream.scheme != Scheme::HTTPS {
             let reason = "ca_file is for an upstream that is an https:// URL".to_owned();
-            return Err(FileError { line: line(mount.span().start), reason });
+            return Err(FileError::at(text, mount.span().start, reason));
         }
-        for earlier in file.relay.iter().take(at).map(Spanned::as_ref) {
+        for earlier in tables.iter().take(at).map(Spanned::as_ref) {
             let reason = match () {
                 () if earlier.name == *name => format!("the name {name} is given twice"),
                 () if earlier.prefix == *prefix => format!("the prefix {prefix} is given twice"),
                 () => continue,
             };
-            return Err(FileError { line: line(mount.span().start), reason });
+            return Err(FileError::at(text, mount.span().start, reason));
         }
     }
-    Ok(file.relay.into_iter().map(Spanned::into_inner).collect())
+    Ok(tables.into_iter().map(Spanned::into_inner).collect())
 }
 
 const fn accepted() -> u16 {
@@ -290,11 +266,15 @@ fn optional_size<'de, D: Deserializer<'de>>(from: D) -> Result<Option<usize>, D:
 }
 
 fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(from)?;
-    let duration = humantime::parse_duration(&text)
-        .map_err(|error| D::Error::custom(format!("must be a duration such as 30s: {error}")))?;
+    to_duration(&String::deserialize(from)?).map_err(D::Error::custom)
+}
+
+/// A time limit; an error reads behind the name of its key.
+pub(super) fn to_duration(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text)
+        .map_err(|error| format!("must be a duration such as 30s: {error}"))?;
     let in_range = (Duration::from_millis(1)..=super::MAX_DURATION).contains(&duration);
-    if in_range { Ok(duration) } else { Err(D::Error::custom("must be from 1ms to ten years")) }
+    if in_range { Ok(duration) } else { Err("must be from 1ms to ten years".to_owned()) }
 }
 
 fn optional_duration<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
@@ -330,6 +310,10 @@ fn credentials<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeSet<String>, D
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parse(text: &str) -> Result<Vec<Mount>, FileError> {
+        super::super::file::parse(text, &|_| Ok(String::new())).map(|config| config.relay)
+    }
 
     const LEAST: &str = "[[relay]]\nname = \"a\"\nprefix = \"/a\"\nupstream = \"http://h:1/b/\"\n";
 

@@ -4,7 +4,8 @@
 //! come in while the last commit was being synced forms the next one: no delay when idle, one sync
 //! for hundreds of changes under load. Nothing leaves this task before its commit is durable.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+use std::collections::hash_map::{Entry, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,6 +45,8 @@ pub(super) struct Committer {
     pub(super) resumed: Vec<Resumed>,
     log_books: HashMap<OperationId, LogBook>,
     outstanding: u64,
+    /// The same by tenant and kind.
+    outstanding_of: HashMap<QueueKey, u64>,
     chance: fastrand::Rng,
 }
 
@@ -58,6 +61,7 @@ impl Committer {
             resumed: Vec::new(),
             log_books: HashMap::new(),
             outstanding: 0,
+            outstanding_of: HashMap::new(),
             chance: fastrand::Rng::with_seed(config.seed),
             shared,
             config,
@@ -76,9 +80,10 @@ impl Committer {
             self.outstanding += page.len() as u64;
             for operation in page {
                 let (id, tenant) = (operation.id, operation.tenant);
+                let key = QueueKey { tenant: tenant.clone(), kind: operation.kind };
+                *self.outstanding_of.entry(key.clone()).or_default() += 1;
                 match operation.place {
                     Place::Queued { not_before } => {
-                        let key = QueueKey { tenant, kind: operation.kind };
                         self.queue.add(key, operation.priority, id, not_before, now);
                     }
                     Place::Leased { session, worker, attempt } => {
@@ -214,11 +219,11 @@ impl Committer {
     ) -> Result<(Vec<Answer>, Vec<Message>), StoreError> {
         self.load(works, draft).await?;
         let mut answers = Vec::with_capacity(works.len());
-        let mut room = self.config.max_outstanding.saturating_sub(self.outstanding);
+        let mut added = Added::default();
         for work in works {
             answers.push(match work {
                 Work::Submit(items) => Answer::Submit(
-                    items.iter().map(|new| self.submit(new, &mut room, draft)).collect(),
+                    items.iter().map(|new| self.submit(new, &mut added, draft)).collect(),
                 ),
                 Work::Apply(apply) => Answer::Apply(self.apply(apply, draft).await?),
                 Work::Own(id, command) => {
@@ -285,20 +290,28 @@ impl Committer {
     fn submit(
         &mut self,
         new: &NewOperation,
-        room: &mut u64,
+        added: &mut Added,
         draft: &mut Draft,
     ) -> Result<Submitted, EngineError> {
         // A known key is answered whatever the load: it is no new work.
         if let Some(existing) = draft.existing(new) {
             return existing.map(|operation| Submitted { operation, existing: true });
         }
-        if *room == 0 {
-            return Err(EngineError::Full {
-                what: "operations that are not done",
-                limit: self.config.max_outstanding,
-            });
+        let limit = self.config.max_outstanding;
+        if self.outstanding + added.all >= limit {
+            return Err(EngineError::Full { what: "operations that are not done", limit });
         }
-        *room -= 1;
+        let key = QueueKey { tenant: new.tenant.clone(), kind: new.kind.clone() };
+        let of_kind = self.outstanding_of.get(&key).copied().unwrap_or_default();
+        let added_of_kind = added.of.entry(key).or_default();
+        if let Some(limit) = new.capacity
+            && of_kind + *added_of_kind >= limit
+        {
+            let what = "operations of this kind that are not done";
+            return Err(EngineError::Full { what, limit });
+        }
+        added.all += 1;
+        *added_of_kind += 1;
         let id = self.shared.ids.operation(draft.now);
         let operation = draft.submit(new, id, &mut self.queue);
         Ok(Submitted { operation, existing: false })
@@ -369,14 +382,31 @@ impl Committer {
     }
 
     /// An operation has come to be, or to its end.
-    pub(super) fn count(&mut self, submitted: bool, done: Option<OperationId>) {
-        self.outstanding += u64::from(submitted);
-        if let Some(id) = done {
+    pub(super) fn count(&mut self, submitted: bool, operation: &Operation) {
+        let key = QueueKey::of(operation);
+        if submitted {
+            self.outstanding += 1;
+            *self.outstanding_of.entry(key.clone()).or_default() += 1;
+        }
+        if operation.is_done() {
             self.outstanding = self.outstanding.saturating_sub(1);
-            self.log_books.remove(&id);
+            if let Entry::Occupied(mut entry) = self.outstanding_of.entry(key) {
+                *entry.get_mut() = entry.get().saturating_sub(1);
+                if *entry.get() == 0 {
+                    entry.remove();
+                }
+            }
+            self.log_books.remove(&operation.id());
         }
         self.shared.set_outstanding(self.outstanding);
     }
+}
+
+/// The submissions that a draft has taken in.
+#[derive(Debug, Default)]
+struct Added {
+    all: u64,
+    of: HashMap<QueueKey, u64>,
 }
 
 /// A report must come from the session that holds the lease, while there is a lease.

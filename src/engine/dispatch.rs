@@ -188,8 +188,9 @@ impl Committer {
         self.sessions.settle(std::mem::take(&mut draft.reserved));
         for transition in &draft.transitions {
             self.settle_leases(transition);
-            let done = transition.after.is_done().then(|| transition.after.id());
-            self.count(transition.before.is_none(), done);
+            if transition.before.is_none() || transition.after.is_done() {
+                self.count(transition.before.is_none(), &transition.after);
+            }
             self.timers.wake_by(transition.after.wake_at());
             self.shared.progress.clear(transition.after.id());
         }

@@ -309,13 +309,13 @@ impl Engine {
         id: OperationId,
         after: Option<Revision>,
         include_progress: bool,
-    ) -> Result<(Watcher, Revision), EngineError> {
+    ) -> Result<(Watcher, Operation), EngineError> {
         // Interest first, then the question: nothing can fall in between.
         let subscription = self.shared.hub.subscribe(id);
         let operation = self.get(tenant, id).await?;
-        let revision = operation.life.revision;
+        let found = operation.clone();
         let shared = Arc::clone(&self.shared);
-        Ok((Watcher::new(shared, subscription, operation, after, include_progress), revision))
+        Ok((Watcher::new(shared, subscription, operation, after, include_progress), found))
     }
 
     /// Watches all operations of a tenant that match.

@@ -22,7 +22,7 @@ use crate::service::{Reason, ServiceError};
 const EXPOSED: &str = "location, operation-location, retry-after, etag, preference-applied, \
                        longrun-error-source, longrun-errors, longrun-warnings, longrun-type-url, \
                        accept-ranges, content-range";
-const METHODS: &str = "GET, HEAD, POST, DELETE";
+const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE";
 /// How long a browser may remember a preflight, in seconds; browsers cut it down to their own maximum.
 const MAX_AGE: &str = "7200";
 
@@ -31,14 +31,22 @@ const MAX_AGE: &str = "7200";
 /// Clients that are no browsers say nothing of the kind.
 pub(super) async fn protect(State(http): State<Http>, request: Request, next: Next) -> Response {
     let is_change = !request.method().is_safe() && request.uri().path().starts_with("/v1/");
-    match request.headers().get(ORIGIN) {
-        Some(origin) if is_change && !is_trusted(&http, &request, origin) => {
-            let message =
-                "pages of this origin may not make changes here (--cors-origin lets them)";
-            Problem::from(ServiceError::new(Reason::OriginRefused, message)).into_response()
-        }
-        _ => next.run(request).await,
+    if is_change && is_refused(&http, &request) {
+        return refusal().into_response();
     }
+    next.run(request).await
+}
+
+/// Whether a page of another site asks for a change.
+pub(super) fn is_refused(http: &Http, request: &Request) -> bool {
+    let origin = request.headers().get(ORIGIN).filter(|_| !request.method().is_safe());
+    origin.is_some_and(|origin| !is_trusted(http, request, origin))
+}
+
+/// What such a page is told.
+pub(super) fn refusal() -> Problem {
+    let message = "pages of this origin may not make changes here (--cors-origin lets them)";
+    ServiceError::new(Reason::OriginRefused, message).into()
 }
 
 /// Whether the origin is a named one, or this server's own as the request or the configuration has it.

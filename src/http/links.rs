@@ -28,6 +28,11 @@ impl Links {
         Self { base }
     }
 
+    /// Scheme and host, and where this server stands under them.
+    pub(super) fn base(&self) -> &str {
+        &self.base
+    }
+
     /// The operation.
     pub(super) fn operation(&self, id: OperationId) -> String {
         format!("{}/v1/operations/{id}", self.base)

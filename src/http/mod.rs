@@ -22,6 +22,7 @@ mod call;
 mod conditional;
 mod contents;
 mod cors;
+mod dialect;
 mod documents;
 mod event_stream;
 mod events;
@@ -52,6 +53,8 @@ pub struct HttpOptions {
     pub cors_origins: Vec<String>,
     /// HTTP APIs that this server stands in front of, wherever it has no routes of its own.
     pub relay: crate::relay::Relay,
+    /// Dialects that it speaks beside its own.
+    pub dialects: Vec<crate::config::dialect::Mount>,
 }
 
 /// What handlers share.
@@ -149,6 +152,10 @@ async fn no_route(State(http): State<Http>, request: Request) -> Response {
     if let Some(content_type) = content_type {
         return unimplemented(content_type.clone(), request.uri());
     }
+    let request = match dialect::answer(&http, request).await {
+        Ok(response) => return response,
+        Err(request) => request,
+    };
     match relay::answer(&http, request).await {
         Ok(response) => response,
         Err(request) => Problem::no_route(request.uri().path()).into_response(),

@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::headers::{ERROR_SOURCE, whole_seconds};
+use crate::dialect::Refusal;
 use crate::proto::json::{JsonError, to_value};
 use crate::proto::v1;
 use crate::service::{Reason, ServiceError};
@@ -64,9 +65,37 @@ impl Problem {
 
     /// The route exists, for the methods `allow` only.
     pub(super) fn method_not_allowed(method: &Method, allow: &'static str) -> Self {
+        Self::not_allowed(method, HeaderValue::from_static(allow))
+    }
+
+    /// The same, where the methods are not known beforehand.
+    pub(super) fn not_allowed(method: &Method, allow: HeaderValue) -> Self {
         let message = format!("{method} is not possible here");
-        Self::from(ServiceError::new(Reason::MethodNotAllowed, message))
-            .with_header(ALLOW, HeaderValue::from_static(allow))
+        Self::from(ServiceError::new(Reason::MethodNotAllowed, message)).with_header(ALLOW, allow)
+    }
+
+    /// The status.
+    pub(super) fn status(&self) -> StatusCode {
+        self.0.status
+    }
+
+    /// The header fields beside those of its document.
+    pub(super) fn headers(&self) -> &HeaderMap {
+        &self.0.headers
+    }
+
+    /// What a dialect's templates see of it.
+    pub(super) fn refusal(&self) -> Refusal<'_> {
+        let text =
+            |name: &str| self.0.members.get(name).and_then(Value::as_str).unwrap_or_default();
+        let retry_after = self.0.headers.get(RETRY_AFTER).and_then(|field| field.to_str().ok());
+        Refusal {
+            status: self.0.status.as_u16(),
+            reason: text("reason"),
+            title: text("title"),
+            message: text("detail"),
+            retry_after: retry_after.and_then(|seconds| seconds.parse().ok()),
+        }
     }
 
     /// How an operation failed, as a synchronous call would have said it.

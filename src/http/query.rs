@@ -77,7 +77,7 @@ fn snake_case(name: &str) -> String {
 }
 
 /// `30`, `30s`, `1.5s`, `250ms`, `2m`, `1h`, `7d`.
-fn duration(text: &str) -> Option<Duration> {
+pub(super) fn duration(text: &str) -> Option<Duration> {
     let unit_at = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(unit_at);
     let unit = match unit {

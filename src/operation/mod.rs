@@ -32,6 +32,7 @@ pub mod filter;
 pub mod http;
 pub mod id;
 pub mod log;
+pub mod mark;
 pub mod new;
 pub mod payload;
 pub mod retry;
@@ -47,6 +48,7 @@ pub use http::{HttpEnvelope, HttpHeader, InvalidEnvelope};
 pub use id::{
     Attempt, IdempotencyKey, Kind, ObjectId, OperationId, Revision, SessionId, TenantId, WorkerId,
 };
+pub use mark::Owner;
 pub use new::NewOperation;
 pub use payload::{Payload, PayloadForm, PayloadInfo, StoredObject};
 pub use retry::RetryPolicy;

@@ -28,6 +28,8 @@ pub struct NewOperation {
     pub retry_of: Option<OperationId>,
     /// What to work on.
     pub input: Option<Payload>,
+    /// Refused where so many operations of its kind are not done.
+    pub capacity: Option<u64>,
 }
 
 impl NewOperation {

@@ -18,7 +18,7 @@ pub mod target;
 pub mod upstream;
 
 pub use connect::TrustError;
-pub use target::Devious;
+pub use target::{Devious, Onward};
 pub use upstream::{Upstream, UpstreamError};
 
 /// The mounts of a server with the connections to their upstreams. Cheap to clone.
@@ -48,6 +48,11 @@ impl Relay {
         &self.mounts
     }
 
+    /// The mount of that name.
+    pub fn named(&self, name: &str) -> Option<&Mounted> {
+        self.mounts.iter().find(|mounted| mounted.mount.name == name)
+    }
+
     /// The mount with the longest prefix that `path` is under, and what is left of the path.
     pub fn find<'a, 'p>(&'a self, path: &'p str) -> Option<(&'a Mounted, &'p str)> {
         let under = |mounted: &'a Mounted| {
@@ -67,30 +72,9 @@ impl Mounted {
 
     /// What is asked of the upstream by a request for what is left of the path, and for `query`.
     pub fn onward(&self, rest: &str, query: Option<&str>) -> Result<Onward, Devious> {
-        target::check(rest)?;
         let trigger = &self.mount.trigger;
-        let (query, is_triggered) = match (query, &trigger.query) {
-            (Some(query), Some(name)) => {
-                let (kept, triggered) = target::without_trigger(query, name, &trigger.values);
-                (Some(kept).filter(|kept| !triggered || !kept.is_empty()), triggered)
-            }
-            (query, _) => (query.map(str::to_owned), false),
-        };
-        let target = match query {
-            Some(query) => format!("{rest}?{query}"),
-            None => rest.to_owned(),
-        };
-        Ok(Onward { target, is_triggered })
+        Onward::of(rest, query, trigger.query.as_deref(), &trigger.values, None)
     }
-}
-
-/// A request's path and query on their way to an upstream.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Onward {
-    /// Path and query without the trigger, as they follow the prefix.
-    pub target: String,
-    /// Whether the query has the trigger.
-    pub is_triggered: bool,
 }
 
 /// The path and query for the upstream: `target` is what is left of the path, with a query or without.

@@ -64,14 +64,47 @@ fn decoded(text: &[u8]) -> Vec<u8> {
     plain
 }
 
-/// The query without the parameters that name the trigger, byte for byte, and whether there was one.
-pub fn without_trigger(query: &str, name: &str, values: &[String]) -> (String, bool) {
-    let is_trigger = |pair: &&str| {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        key == name && values.iter().any(|known| known == value)
-    };
-    let (triggers, kept): (Vec<&str>, Vec<&str>) = query.split('&').partition(is_trigger);
-    (kept.join("&"), !triggers.is_empty())
+/// A request's path and query on their way to an upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Onward {
+    /// Path and query without the trigger, as they follow the prefix.
+    pub target: String,
+    /// The parameter that asks for an operation, as it was given, if it was.
+    pub trigger: Option<String>,
+}
+
+impl Onward {
+    /// Reads path and query: the parameter `name` with one of `values` asks for an operation, and then neither it
+    /// nor the parameter `own` is for the upstream. All else stays as it is, byte for byte.
+    pub fn of(
+        rest: &str,
+        query: Option<&str>,
+        name: Option<&str>,
+        values: &[String],
+        own: Option<&str>,
+    ) -> Result<Self, Devious> {
+        check(rest)?;
+        let is_trigger = |pair: &&str| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            name == Some(key) && values.iter().any(|known| known == value)
+        };
+        let is_own = |pair: &&str| own.is_some() && pair.split('=').next() == own;
+        let pairs = query.into_iter().flat_map(|query| query.split('&'));
+        let trigger = pairs.clone().find(is_trigger).map(str::to_owned);
+        let query = match trigger {
+            None => query.map(str::to_owned),
+            Some(_) => {
+                let kept: Vec<&str> =
+                    pairs.filter(|pair| !is_trigger(pair) && !is_own(pair)).collect();
+                Some(kept.join("&")).filter(|kept| !kept.is_empty())
+            }
+        };
+        let target = match query {
+            Some(query) => format!("{rest}?{query}"),
+            None => rest.to_owned(),
+        };
+        Ok(Self { target, trigger })
+    }
 }
 
 #[cfg(test)]
@@ -116,9 +149,15 @@ mod tests {
     #[test]
     fn only_the_trigger_is_taken_out_of_a_query() {
         let values = ["true".to_owned(), "1".to_owned()];
-        let cut = |query| without_trigger(query, "async", &values);
-        assert_eq!(cut("a=%20&async=true&b"), ("a=%20&b".to_owned(), true));
-        assert_eq!(cut("async=1"), (String::new(), true));
-        assert_eq!(cut("async=false&asyncx=1"), ("async=false&asyncx=1".to_owned(), false));
+        let cut = |query, own| {
+            let onward = Onward::of("/x", Some(query), Some("async"), &values, own).unwrap();
+            (onward.target, onward.trigger.unwrap_or_default())
+        };
+        let of = |target: &str, trigger: &str| (target.to_owned(), trigger.to_owned());
+        assert_eq!(cut("a=%20&async=true&b", None), of("/x?a=%20&b", "async=true"));
+        assert_eq!(cut("async=1&async=true", None), of("/x", "async=1"));
+        assert_eq!(cut("async=1&s=1&t=2", Some("s")), of("/x?t=2", "async=1"));
+        assert_eq!(cut("async=false&asyncx=1&s", Some("s")), of("/x?async=false&asyncx=1&s", ""));
+        assert_eq!(cut("", None), of("/x?", ""));
     }
 }

@@ -54,6 +54,8 @@ pub enum Reason {
     Unavailable,
     /// A defect of the server or of its store.
     Internal,
+    /// There are no credentials where there must be some.
+    Unauthenticated,
     /// A page of another site asked for a change (HTTP only).
     OriginRefused,
     /// The operation is not at the revision that the request is for (HTTP only).
@@ -99,6 +101,7 @@ impl Reason {
             Self::ResourceExhausted => ("RESOURCE_EXHAUSTED", 8, 429, "Limit reached"),
             Self::Unavailable => ("UNAVAILABLE", 14, 503, "Try again"),
             Self::Internal => ("INTERNAL", 13, 500, "Internal error"),
+            Self::Unauthenticated => ("UNAUTHENTICATED", 16, 401, "No credentials"),
             Self::OriginRefused => ("ORIGIN_REFUSED", 7, 403, "Origin refused"),
             Self::PreconditionFailed => ("PRECONDITION_FAILED", 9, 412, "Precondition failed"),
             Self::HostRefused => ("HOST_REFUSED", 7, 421, "Host refused"),

@@ -48,7 +48,7 @@ impl Service {
         let about = [caller.tenant.as_str(), filter, order_by];
         let query = ListQuery {
             tenant: caller.tenant.clone(),
-            filter: parse_filter(filter)?,
+            filter: parse_filter(filter)?.of(caller.owner.as_ref()),
             order: parse_order(order_by)?,
             after: page::position(&about, page_token)?.map(list_position),
             // One more tells whether there is a next page.

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
 use crate::objects::Objects;
-use crate::operation::{Operation, OperationId, TenantId};
+use crate::operation::{Operation, OperationId, Owner, TenantId};
 
 pub mod error;
 mod list;
@@ -38,12 +38,19 @@ pub use workers::{Report, WorkerSession};
 pub struct Caller {
     /// The tenant that the caller belongs to.
     pub tenant: TenantId,
+    /// Who the caller is within the tenant, where that is known: whose operations it sees beside nobody's.
+    pub owner: Option<Owner>,
 }
 
 impl Caller {
     /// The caller while there are no credentials: the default tenant.
     pub fn anonymous() -> Self {
-        Self { tenant: TenantId::default_tenant() }
+        Self::of(TenantId::default_tenant())
+    }
+
+    /// A caller of a tenant.
+    pub const fn of(tenant: TenantId) -> Self {
+        Self { tenant, owner: None }
     }
 }
 

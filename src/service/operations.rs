@@ -125,7 +125,9 @@ impl Service {
         name: &OperationName,
     ) -> Result<Operation, ServiceError> {
         let id = visible(caller, name)?;
-        self.engine.get(&caller.tenant, id).await.map_err(|error| named(error, id))
+        let found = self.engine.get(&caller.tenant, id).await.map_err(|error| named(error, id))?;
+        readable(caller, &found)?;
+        Ok(found)
     }
 
     /// Asks for an operation to stop.
@@ -153,7 +155,12 @@ impl Service {
         name: &OperationName,
         command: Command,
     ) -> Result<Arc<Operation>, ServiceError> {
-        let id = visible(caller, name)?;
+        let found = self.find(caller, name).await?;
+        let id = found.id();
+        // Whose it is never changes, so nothing can fall in between.
+        if !found.is_changeable_by(caller.owner.as_ref()) {
+            return Err(named(EngineError::NotFound, id));
+        }
         let work = Apply {
             tenant: caller.tenant.clone(),
             id,
@@ -191,6 +198,7 @@ impl Service {
             idempotency_key,
             retry_of: Some(old.id()),
             input,
+            capacity: None,
         };
         self.submit(caller, new).await
     }
@@ -237,6 +245,15 @@ pub(super) fn visible(caller: &Caller, name: &OperationName) -> Result<Operation
     match &name.tenant {
         Some(tenant) if *tenant != caller.tenant => Err(named(EngineError::NotFound, name.id)),
         _ => Ok(name.id),
+    }
+}
+
+/// An operation that is somebody else's within the tenant is not there.
+pub(super) fn readable(caller: &Caller, operation: &Operation) -> Result<(), ServiceError> {
+    if operation.is_readable_by(caller.owner.as_ref()) {
+        Ok(())
+    } else {
+        Err(named(EngineError::NotFound, operation.id()))
     }
 }
 

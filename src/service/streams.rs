@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::list::parse_filter;
-use super::operations::{named, visible};
+use super::operations::{named, readable, visible};
 use super::{Caller, Document, OperationName, Reason, Service, ServiceError, View};
 pub use crate::engine::FeedItem;
 use crate::engine::{Clock, Feed, WatchItem, Watcher};
@@ -224,7 +224,9 @@ impl Service {
         let WatchOptions { after, include_progress, view, timeout } = options;
         let id = visible(caller, name)?;
         let watch = self.engine.watch(&caller.tenant, id, after, include_progress).await;
-        let (watcher, revision) = watch.map_err(|error| named(error, id))?;
+        let (watcher, found) = watch.map_err(|error| named(error, id))?;
+        readable(caller, &found)?;
+        let revision = found.life.revision;
         if after.is_some_and(|after| after > revision) {
             let message = format!("{} is at revision {} only", id.name(), revision.0);
             return Err(ServiceError::new(Reason::RevisionAhead, message)
@@ -244,7 +246,7 @@ impl Service {
         skip_current: bool,
         timeout: Option<Duration>,
     ) -> Result<FeedStream, ServiceError> {
-        let filter = parse_filter(filter)?;
+        let filter = parse_filter(filter)?.of(caller.owner.as_ref());
         let tenant = caller.tenant.clone();
         let feed = self.engine.feed(tenant, filter, include_progress, skip_current);
         Ok(FeedStream { feed, lifetime: Lifetime::new(self, timeout), ended: false })

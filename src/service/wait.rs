@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::operations::{named, visible};
+use super::operations::{named, readable, visible};
 use super::{Caller, Document, MAX_WAIT, OperationName, Service, ServiceError, View};
 use crate::engine::WatchItem;
 use crate::operation::{Operation, Revision};
@@ -49,7 +49,8 @@ impl Service {
         let until = clock.now().after(timeout.min(MAX_WAIT));
         let id = visible(caller, name)?;
         let watch = self.engine.watch(&caller.tenant, id, None, false).await;
-        let (mut watcher, _) = watch.map_err(|error| named(error, id))?;
+        let (mut watcher, found) = watch.map_err(|error| named(error, id))?;
+        readable(caller, &found)?;
         let mut latest = None;
         loop {
             let operation = tokio::select! {

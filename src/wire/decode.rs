@@ -10,7 +10,7 @@ use crate::operation::error::ErrorSource;
 use crate::operation::id::{InvalidName, valid_label_key, valid_label_value};
 use crate::operation::{
     Attempt, HttpEnvelope, HttpHeader, IdempotencyKey, InvalidEnvelope, Kind, NewOperation,
-    OperationError, OperationId, Payload, PayloadForm, Progress, TenantId, Timestamp,
+    OperationError, OperationId, Payload, PayloadForm, Progress, TenantId, Timestamp, mark,
 };
 use crate::proto::v1;
 use crate::service::{Limits, OperationName, ServiceError, View, Violation};
@@ -62,6 +62,7 @@ pub fn new_operation(
             idempotency_key: key,
             retry_of: None,
             input,
+            capacity: None,
         }),
         _ => Err(ServiceError::invalid(violations)),
     }
@@ -91,9 +92,12 @@ fn labels(
         return labels;
     }
     for (key, value) in &labels {
-        if let Err(invalid) = valid_label_key(key) {
-            let shown: String = key.chars().take(64).collect();
-            let field = format!("{path}labels key {shown:?}");
+        let shown = || key.chars().take(64).collect::<String>();
+        if mark::is_reserved(key) {
+            let rule = "must not begin with longrun/, which is for this service's own";
+            violations.push(Violation::new(format!("{path}labels key {:?}", shown()), rule));
+        } else if let Err(invalid) = valid_label_key(key) {
+            let field = format!("{path}labels key {:?}", shown());
             violations.push(Violation::new(field, invalid.to_string()));
         } else if let Err(invalid) = valid_label_value(value) {
             violations.push(Violation::new(format!("{path}labels.{key}"), invalid.to_string()));

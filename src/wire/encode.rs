@@ -1,5 +1,6 @@
 //! Words of the domain into messages.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,7 +11,7 @@ use crate::operation::error::ErrorSource;
 use crate::operation::state::Limit;
 use crate::operation::{
     EventType, HttpEnvelope, HttpHeader, Life, Operation, OperationError, Outcome, Payload,
-    PayloadForm, PayloadInfo, Progress, State, StateName, Timestamp, WorkerId,
+    PayloadForm, PayloadInfo, Progress, State, StateName, Submission, Timestamp, WorkerId, mark,
 };
 use crate::proto::v1;
 use crate::service::{Document, ServiceError};
@@ -26,7 +27,7 @@ pub fn operation(document: &Document) -> v1::Operation {
         name: submission.id.name(),
         tenant: submission.tenant.to_string(),
         kind: submission.kind.to_string(),
-        labels: submission.labels.clone().into_iter().collect(),
+        labels: labels(submission),
         state: state(operation.state_name()).into(),
         done,
         revision: life.revision.0.cast_signed(),
@@ -55,6 +56,13 @@ pub fn operation(document: &Document) -> v1::Operation {
     }
     state_fields(operation, &mut message);
     message
+}
+
+/// The client's labels, without those that are the service's own.
+fn labels(submission: &Submission) -> HashMap<String, String> {
+    let own = |(key, _): &(&String, &String)| !mark::is_reserved(key);
+    let labels = submission.labels.iter().filter(own);
+    labels.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
 /// The fields that depend on the state.

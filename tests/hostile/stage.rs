@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use longrun::config::{ServeConfig, StoreUrl, relay};
+use longrun::config::{ServeConfig, StoreUrl, file};
 use longrun::server::{Server, Stopped};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -68,7 +68,8 @@ impl Stage {
         let mount = format!(
             "[[relay]]\nname = \"api\"\nprefix = \"/api\"\nupstream = \"http://{upstream}/base\"\n"
         );
-        config.relay = relay::parse(&mount).expect("a configuration");
+        let no_files = |_: &str| Err(std::io::ErrorKind::NotFound.into());
+        config.relay = file::parse(&mount, &no_files).expect("a configuration").relay;
         edit(&mut config);
         let server = Server::bind(config).await.expect("a server");
         let (addr, stop) = (server.local_addr(), CancellationToken::new());

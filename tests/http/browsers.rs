@@ -19,7 +19,10 @@ async fn pages_of_named_sites_may_call() {
         for path in ["/v1/operations", "/v1/kinds/a/operations", "/v1/operations/x:cancel"] {
             let answer = server.ask("OPTIONS", path, &preflight(origin), "").await.expect(204);
             assert_eq!(answer.header("access-control-allow-origin"), origin);
-            assert_eq!(answer.header("access-control-allow-methods"), "GET, HEAD, POST, DELETE");
+            assert_eq!(
+                answer.header("access-control-allow-methods"),
+                "GET, HEAD, POST, PUT, PATCH, DELETE"
+            );
             let headers = answer.header("access-control-allow-headers");
             assert_eq!(headers, "content-type,idempotency-key");
             assert_eq!(answer.header("access-control-max-age"), "7200");

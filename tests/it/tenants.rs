@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use crate::support::*;
 
 fn tenant(name: &str) -> Caller {
-    Caller { tenant: TenantId::parse(name).unwrap() }
+    Caller::of(TenantId::parse(name).unwrap())
 }
 
 fn new(server: &ClockedServer, kind: &str) -> NewOperation {

@@ -79,7 +79,11 @@ fn a_bad_file_is_refused_at_start_with_file_line_and_reason() {
         let said = String::from_utf8_lossy(&ended.stderr).into_owned();
         assert_eq!(ended.status.code(), Some(2), "{said}");
         assert!(said.contains(&path.display().to_string()), "{said}");
-        let why = if path == file { "line 3: prefix must not be /v1" } else { "cannot be read" };
+        let why = if path == file {
+            "line 3, column 10: prefix must not be /v1"
+        } else {
+            "cannot be read"
+        };
         assert!(said.contains(why), "{said}");
     }
 }

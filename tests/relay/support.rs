@@ -14,7 +14,7 @@ use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use longrun::config::{ServeConfig, StoreUrl, relay};
+use longrun::config::{ServeConfig, StoreUrl, file};
 use longrun::server::Server;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -183,12 +183,13 @@ impl Setup {
         let text = format!(
             "[[relay]]\nname = \"api\"\nprefix = \"/api\"\nupstream = \"{upstream}\"\n{more}"
         );
+        let no_files = |_: &str| Err(std::io::ErrorKind::NotFound.into());
         let directory = tempfile::tempdir().expect("a directory");
         let mut config = ServeConfig::default();
         config.listen.addr.set_port(0);
         config.store.url = StoreUrl::Sqlite(directory.path().join("longrun.db"));
         config.liveness.lease_duration = Duration::from_secs(1);
-        config.relay = relay::parse(&text).expect("a configuration");
+        config.relay = file::parse(&text, &no_files).expect("a configuration").relay;
         let addr = config.listen.addr;
         let mut setup = Self {
             addr,

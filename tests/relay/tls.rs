@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use longrun::config::{ServeConfig, relay};
+use longrun::config::{ServeConfig, file};
 use longrun::server::Server;
 use rcgen::{CertificateParams, CertifiedIssuer, KeyPair};
 use tempfile::TempDir;
@@ -152,7 +152,8 @@ async fn a_file_without_certificates_is_refused_at_start() {
         );
         let mut config = ServeConfig::default();
         config.listen.addr.set_port(0);
-        config.relay = relay::parse(&text).expect("a configuration");
+        let no_files = |_: &str| Err(std::io::ErrorKind::NotFound.into());
+        config.relay = file::parse(&text, &no_files).expect("a configuration").relay;
         let Err(error) = Server::bind(config).await else { panic!("{why}") };
         let error = format!("{error:#}");
         assert!(error.contains("ca_file") && error.contains(why), "{error}");

@@ -16,6 +16,7 @@ use super::call::Call;
 use super::documents::Answer;
 use super::headers::{PREFER, vary_by};
 use super::problem::Problem;
+use crate::config::dialect::Mount as DialectMount;
 use crate::relay::{Mounted, Onward, UpstreamError, fields, upstream_target};
 use crate::service::{Reason, ServiceError};
 
@@ -29,6 +30,10 @@ pub(super) struct Verbatim;
 /// A request under a mount, read.
 struct Relayed<'a> {
     mounted: &'a Mounted,
+    /// The dialect that is spoken to its clients, if it is not this server's own.
+    dialect: Option<&'a DialectMount>,
+    /// The query parameter that asked for an operation, as it was given.
+    trigger: Option<String>,
     /// Path and query without the trigger, as they follow the prefix.
     target: String,
     is_asynchronous: bool,
@@ -39,24 +44,42 @@ pub(super) async fn answer(http: &Http, request: Request) -> Result<Response, Re
     let path = request.uri().path().to_owned();
     let Some((mounted, rest)) = http.options.relay.find(&path) else { return Err(request) };
     let (parts, body) = request.into_parts();
-    let answer = match read(mounted, rest, &parts) {
+    let mut dialects = http.options.dialects.iter();
+    let dialect = dialects.find(|it| it.relay.as_deref() == Some(&mounted.mount.name));
+    let answer = match read(mounted, dialect, rest, &parts) {
         Ok(relayed) if relayed.is_asynchronous => {
             become_operation(http, &relayed, parts, body).await
         }
         Ok(relayed) => pass(http, &relayed, parts, body).await,
         Err(problem) => Err(problem),
     };
-    Ok(answer.unwrap_or_else(Problem::into_response))
+    Ok(answer.unwrap_or_else(|problem| match dialect {
+        Some(dialect) => super::dialect::refused(http, dialect, problem),
+        None => problem.into_response(),
+    }))
 }
 
-fn read<'a>(mounted: &'a Mounted, rest: &str, parts: &Parts) -> Result<Relayed<'a>, Problem> {
-    let onward = mounted.onward(rest, parts.uri.query());
-    let Onward { target, is_triggered } =
+fn read<'a>(
+    mounted: &'a Mounted,
+    dialect: Option<&'a DialectMount>,
+    rest: &str,
+    parts: &Parts,
+) -> Result<Relayed<'a>, Problem> {
+    let query = parts.uri.query();
+    // The dialect over a mount says what asks for an operation in its place.
+    let (prefer, onward) = match dialect.map(|mount| &mount.dialect.trigger) {
+        Some(its) => {
+            let (name, share) = (its.query.as_deref(), its.share.as_deref());
+            (its.prefer, Onward::of(rest, query, name, &its.values, share))
+        }
+        None => (mounted.mount.trigger.prefer, mounted.onward(rest, query)),
+    };
+    let Onward { target, trigger } =
         onward.map_err(|rule| ServiceError::invalid_field("path", rule.to_string()))?;
     refuse_upgrades(parts)?;
-    let preferences = super::headers::Preferences::parse(&parts.headers);
-    let by_preference = mounted.mount.trigger.prefer && preferences.respond_async;
-    Ok(Relayed { mounted, target, is_asynchronous: is_triggered || by_preference })
+    let preferred = prefer && super::headers::Preferences::parse(&parts.headers).respond_async;
+    let is_asynchronous = trigger.is_some() || preferred;
+    Ok(Relayed { mounted, dialect, trigger, target, is_asynchronous })
 }
 
 /// A connection that becomes another protocol cannot be relayed. A mere offer of HTTP/2 is ignored, as HTTP has

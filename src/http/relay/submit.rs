@@ -6,6 +6,7 @@ use http::header::{CONTENT_TYPE, HeaderMap};
 
 use super::super::body::take_in;
 use super::super::call::Call;
+use super::super::dialect::{Admission, accepted};
 use super::super::documents::{self, Answer, preferences_applied};
 use super::super::headers::vary_by;
 use super::super::result;
@@ -28,6 +29,10 @@ pub(super) async fn submit(
     body: Body,
 ) -> Answer {
     let mount = &relayed.mounted.mount;
+    let admission = match relayed.dialect {
+        Some(dialect) => Some((dialect, Admission::of(&call, dialect)?)),
+        None => None,
+    };
     let key = decode::idempotency_key("Idempotency-Key", &call.idempotency_key("")?)?;
     let envelope = envelope(&call, relayed, headers)?;
     let limit = mount.max_body.unwrap_or(usize::MAX);
@@ -50,7 +55,13 @@ pub(super) async fn submit(
         idempotency_key: key,
         retry_of: None,
         input: Some(input.within(envelope)),
+        capacity: None,
     };
+    if let Some((dialect, admission)) = admission {
+        let new = admission.admit(new, relayed.trigger.as_deref());
+        let submitted = call.service().submit(&admission.caller, new).await?;
+        return accepted(&call, dialect, submitted);
+    }
     let submitted = call.service().submit(&call.caller, new).await?;
     answer(&call, mount.answer, submitted.document).await
 }

@@ -8,7 +8,7 @@
 //!
 //! Read next: `parse` for the grammar.
 
-use super::{Operation, StateName, Timestamp};
+use super::{Operation, Owner, StateName, Timestamp, mark};
 
 mod lex;
 mod parse;
@@ -161,6 +161,20 @@ impl Filter {
     /// Reads a filter. A blank text matches everything.
     pub fn parse(text: &str) -> Result<Self, FilterError> {
         parse::parse(text).map(|root| Self { root })
+    }
+
+    /// The same, about operations only that are nobody's or this owner's.
+    pub fn of(self, owner: Option<&Owner>) -> Self {
+        let label = |value| Expr::Test(Test::Label { key: mark::OWNER.to_owned(), value });
+        let nobodys = Expr::Not(Box::new(label(LabelTest::Present)));
+        let whose = match owner {
+            None => nobodys,
+            Some(owner) => {
+                let pattern = Pattern::Exact(owner.as_str().to_owned());
+                Expr::Any(vec![nobodys, label(LabelTest::Fits { is: true, pattern })])
+            }
+        };
+        Self { root: Some(Expr::All(self.root.into_iter().chain([whose]).collect())) }
     }
 
     /// Whether the filter is about this operation.

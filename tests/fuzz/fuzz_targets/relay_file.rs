@@ -3,11 +3,11 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use longrun::config::relay::parse;
+use longrun::config::file;
 
-fuzz_target!(|text: &str| match parse(text) {
-    Ok(mounts) => {
-        for mount in mounts {
+fuzz_target!(|text: &str| match file::parse(text, &|_| Err(std::io::ErrorKind::NotFound.into())) {
+    Ok(config) => {
+        for mount in config.relay {
             assert!(!mount.upstream.authority.host().is_empty(), "{mount:?}");
             assert!(!mount.upstream.authority.as_str().contains('@'), "{mount:?}");
             assert!(mount.prefix.is_empty() || mount.prefix.starts_with('/'), "{mount:?}");

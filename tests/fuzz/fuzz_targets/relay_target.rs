@@ -8,11 +8,11 @@ use std::sync::LazyLock;
 use http::Uri;
 use http::uri::PathAndQuery;
 use libfuzzer_sys::fuzz_target;
-use longrun::config::relay::parse;
+use longrun::config::file;
 use longrun::relay::Relay;
 
 static RELAY: LazyLock<Relay> = LazyLock::new(|| {
-    let file = r#"
+    let text = r#"
         [[relay]]
         name = "plain"
         prefix = "/a"
@@ -25,7 +25,9 @@ static RELAY: LazyLock<Relay> = LazyLock::new(|| {
         prefix = "/a/b"
         upstream = "http://127.0.0.1"
     "#;
-    Relay::new(&parse(file).expect("a configuration")).expect("mounts")
+    let no_files = |_: &str| Err(std::io::ErrorKind::NotFound.into());
+    let config = file::parse(text, &no_files).expect("a configuration");
+    Relay::new(&config.relay).expect("mounts")
 });
 
 fuzz_target!(|input: &[u8]| {

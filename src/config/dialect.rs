@@ -1,0 +1,284 @@
+//! Mounts of dialects, as the configuration file has them: where they stand, and where the work goes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderName, Method};
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::file::{FileError, Files};
+use super::relay;
+use crate::dialect::{Dialect, Pattern, path};
+use crate::operation::Kind;
+
+/// A dialect under a prefix of this server.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mount {
+    /// The mount's name. What came in by it is found by it only, also after a restart.
+    pub name: String,
+    /// The path under which it stands; without a slash at its end, perhaps empty.
+    pub prefix: String,
+    /// How it speaks.
+    pub dialect: Arc<Dialect>,
+    /// The relay whose requests become operations of this mount.
+    pub relay: Option<String>,
+    /// The paths that take submissions for workers.
+    pub submit: Vec<Submit>,
+    /// The header field in which credentials come; `authorization` by default.
+    pub credentials: HeaderName,
+    /// Most operations of a kind that are not done.
+    pub capacity: Option<u64>,
+    /// How long an operation may wait for its first attempt.
+    pub queue_timeout: Option<Duration>,
+}
+
+/// A path that takes submissions.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Submit {
+    /// The method.
+    pub method: Method,
+    /// The path under the mount's prefix.
+    pub path: Pattern,
+    /// The kind of the operations.
+    pub kind: Kind,
+}
+
+/// A mount as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MountTable {
+    name: Option<Spanned<String>>,
+    #[serde(rename = "use")]
+    built_in: Option<Spanned<String>>,
+    file: Option<Spanned<String>>,
+    prefix: Spanned<String>,
+    relay: Option<Spanned<String>>,
+    credentials: Option<Spanned<String>>,
+    capacity: Option<Spanned<u64>>,
+    queue_timeout: Option<Spanned<String>>,
+    #[serde(default)]
+    submit: Vec<Spanned<SubmitTable>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SubmitTable {
+    method: Option<Spanned<String>>,
+    path: Spanned<String>,
+    kind: Spanned<String>,
+}
+
+/// What a part of the configuration file is refused for: the byte, and why.
+type Refused = (usize, String);
+
+/// What is this server's own, gRPC's names included.
+const OWN: [&str; 3] = ["/v1/operations", "/v1/kinds", "/v1/tenants"];
+const OWN_NAMES: [&str; 3] = ["longrun.", "grpc.", "google."];
+
+/// The mounts of a file, beside its relays.
+pub(super) fn mounts(
+    text: &str,
+    tables: Vec<Spanned<MountTable>>,
+    relays: &[relay::Mount],
+    files: Files<'_>,
+) -> Result<Vec<Mount>, FileError> {
+    let mut mounts: Vec<Mount> = Vec::new();
+    for table in tables {
+        let at = table.span().start;
+        let refused = |(at, reason): Refused| FileError::at(text, at, reason);
+        let mount = Mount::of(at, table.into_inner(), files).map_err(refused)?;
+        mount.beside(relays, &mounts).map_err(|reason| FileError::at(text, at, reason))?;
+        mounts.push(mount);
+    }
+    Ok(mounts)
+}
+
+impl Mount {
+    fn of(at: usize, table: MountTable, files: Files<'_>) -> Result<Self, Refused> {
+        let (default_name, dialect) = dialect(at, table.built_in, table.file, files)?;
+        let name = match table.name {
+            Some(name) => {
+                let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+                let text = name.as_ref();
+                if !(1..=100).contains(&text.len()) || !text.bytes().all(plain) {
+                    let rule = "name must be letters, digits, '-', '_' or '.', at most 100";
+                    return Err((name.span().start, rule.to_owned()));
+                }
+                name.into_inner()
+            }
+            None => default_name,
+        };
+        let prefix = prefix(&table.prefix)?;
+        let submit = table.submit.into_iter().map(Submit::of).collect::<Result<Vec<_>, _>>()?;
+        let relay = table.relay.map(Spanned::into_inner);
+        if relay.is_none() == submit.is_empty() {
+            let rule = "a dialect must have either a relay or [[dialect.submit]] paths";
+            return Err((at, rule.to_owned()));
+        }
+        let has_trigger = dialect.trigger.prefer || dialect.trigger.query.is_some();
+        if relay.is_some() && !has_trigger {
+            let rule = "relay is for dialects with a [trigger], and this one has none";
+            return Err((at, rule.to_owned()));
+        }
+        let credentials = match table.credentials {
+            Some(name) => HeaderName::try_from(name.as_ref().as_str()).map_err(|_| {
+                (name.span().start, "credentials must be a header field's name".to_owned())
+            })?,
+            None => http::header::AUTHORIZATION,
+        };
+        let capacity = match table.capacity {
+            Some(given) if *given.as_ref() == 0 => {
+                return Err((given.span().start, "capacity must be at least 1".to_owned()));
+            }
+            given => given.map(Spanned::into_inner).or(dialect.limits.capacity),
+        };
+        let queue_timeout = match table.queue_timeout {
+            Some(text) => {
+                let duration = relay::to_duration(text.as_ref());
+                Some(
+                    duration
+                        .map_err(|rule| (text.span().start, format!("queue_timeout {rule}")))?,
+                )
+            }
+            None => dialect.limits.queue_timeout,
+        };
+        let dialect = Arc::new(dialect);
+        Ok(Self { name, prefix, dialect, relay, submit, credentials, capacity, queue_timeout })
+    }
+
+    /// Every path of the mount, whole.
+    fn paths(&self) -> impl Iterator<Item = Pattern> + '_ {
+        let routes = self.dialect.routes.iter().map(|route| &route.path);
+        let submit = self.submit.iter().map(|submit| &submit.path);
+        routes.chain(submit).filter_map(|path| path.under(&self.prefix))
+    }
+
+    /// Refuses paths that lead elsewhere already.
+    fn beside(&self, relays: &[relay::Mount], earlier: &[Self]) -> Result<(), String> {
+        let own_relay = match &self.relay {
+            Some(name) => match relays.iter().find(|relay| relay.name == *name) {
+                Some(relay) => Some(relay),
+                None => return Err(format!("there is no [[relay]] with the name {name}")),
+            },
+            None => None,
+        };
+        for mount in earlier {
+            if mount.name == self.name {
+                return Err(format!("the name {} is given twice", self.name));
+            }
+            if mount.relay.is_some() && mount.relay == self.relay {
+                return Err(format!(
+                    "the relay of {} is that of {} already",
+                    self.name, mount.name
+                ));
+            }
+        }
+        let own = OWN.into_iter().filter_map(Pattern::parse).collect::<Vec<_>>();
+        for path in self.paths() {
+            let first = path.first();
+            let is_name = |name: &&str| first.is_some_and(|first| first.starts_with(*name));
+            if first.is_none()
+                || own.iter().any(|own| path.lies_under(own))
+                || OWN_NAMES.iter().any(is_name)
+            {
+                return Err(format!("the path {path} is, or could be, this server's own"));
+            }
+            for mount in earlier {
+                if let Some(other) = mount.paths().find(|other| other.meets(&path)) {
+                    return Err(format!("the path {path} could be {other} of {}", mount.name));
+                }
+            }
+            for relay in relays.iter().filter(|it| own_relay.is_none_or(|own| own.name != it.name))
+            {
+                let is_under = Pattern::parse(&relay.prefix).is_some_and(|it| path.lies_under(&it));
+                if is_under {
+                    let (prefix, name) = (&relay.prefix, &relay.name);
+                    return Err(format!("the path {path} is under {prefix}/ of the relay {name}"));
+                }
+            }
+        }
+        let submit = self.submit.iter();
+        for (at, submit) in submit.enumerate() {
+            let routes = self.dialect.routes.iter().map(|route| (&route.method, &route.path));
+            let others = self.submit.iter().take(at).map(|other| (&other.method, &other.path));
+            let meets = |(method, path): (&Method, &Pattern)| {
+                *method == submit.method && path.meets(&submit.path)
+            };
+            if routes.chain(others).any(meets) {
+                return Err(format!("{} {} is given twice", submit.method, submit.path));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Submit {
+    fn of(table: Spanned<SubmitTable>) -> Result<Self, Refused> {
+        let SubmitTable { method, path, kind } = table.into_inner();
+        let method = match method {
+            Some(given) => match given.as_ref().parse() {
+                Ok(method @ (Method::POST | Method::PUT | Method::PATCH | Method::DELETE)) => {
+                    method
+                }
+                _ => {
+                    let rule = "method must be POST, PUT, PATCH or DELETE";
+                    return Err((given.span().start, rule.to_owned()));
+                }
+            },
+            None => Method::POST,
+        };
+        let at = path.span().start;
+        let path = Pattern::parse(path.as_ref())
+            .ok_or_else(|| (at, format!("path must be {}", path::RULE)))?;
+        let at = kind.span().start;
+        let kind = Kind::parse(kind.as_ref()).map_err(|error| (at, format!("kind {error}")))?;
+        Ok(Self { method, path, kind })
+    }
+}
+
+/// The dialect, with a name for a mount that has none of its own.
+fn dialect(
+    at: usize,
+    built_in: Option<Spanned<String>>,
+    file: Option<Spanned<String>>,
+    files: Files<'_>,
+) -> Result<(String, Dialect), Refused> {
+    match (built_in, file) {
+        (Some(name), None) => {
+            let (at, name) = (name.span().start, name.into_inner());
+            match Dialect::built_in(&name) {
+                Some(Ok(dialect)) => Ok((name, dialect)),
+                Some(Err(error)) => Err((at, format!("{name}, {error}"))),
+                None => {
+                    let names = Dialect::built_in_names().collect::<Vec<_>>().join(", ");
+                    Err((at, format!("use must be one of {names}; file names a file")))
+                }
+            }
+        }
+        (None, Some(file)) => {
+            let (at, file) = (file.span().start, file.into_inner());
+            let text =
+                files(&file).map_err(|error| (at, format!("{file} cannot be read: {error}")))?;
+            let dialect =
+                Dialect::parse(&text).map_err(|error| (at, format!("{file}, {error}")))?;
+            let stem = std::path::Path::new(&file).file_stem().and_then(std::ffi::OsStr::to_str);
+            Ok((stem.unwrap_or(&file).to_owned(), dialect))
+        }
+        _ => Err((at, "a dialect must have either use or file".to_owned())),
+    }
+}
+
+fn prefix(given: &Spanned<String>) -> Result<String, Refused> {
+    let text = given.as_ref().strip_suffix('/').unwrap_or(given.as_ref());
+    match Pattern::parse(text) {
+        Some(pattern) if pattern.places() == 0 && given.as_ref().starts_with('/') => {
+            Ok(text.to_owned())
+        }
+        _ => {
+            let rule = "prefix must be a path such as /v1/accounts/acme, or /, of letters, digits, \
+                        '-', '.', '_', '~'";
+            Err((given.span().start, rule.to_owned()))
+        }
+    }
+}

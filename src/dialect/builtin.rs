@@ -1,0 +1,33 @@
+//! The dialects that are built in: files like any other, read by the same code.
+
+/// Name and file.
+const FILES: [(&str, &str); 5] = [
+    ("bulk-api", include_str!("builtin/bulk-api.toml")),
+    ("background-job", include_str!("builtin/background-job.toml")),
+    ("background-request", include_str!("builtin/background-request.toml")),
+    ("job-object", include_str!("builtin/job-object.toml")),
+    ("async-parameter", include_str!("builtin/async-parameter.toml")),
+];
+
+pub(super) fn find(name: &str) -> Option<&'static str> {
+    FILES.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
+}
+
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    FILES.iter().map(|(name, _)| *name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Dialect;
+    use super::*;
+
+    #[test]
+    fn every_built_in_dialect_can_be_served() {
+        for name in names() {
+            if let Err(error) = Dialect::parse(find(name).unwrap()) {
+                panic!("{name}, {error}");
+            }
+        }
+    }
+}

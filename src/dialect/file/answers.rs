@@ -1,0 +1,147 @@
+//! Answers and templates of a dialect's file, each placed in it.
+
+use http::HeaderName;
+use toml::Spanned;
+
+use super::super::template::{Form, Template, TemplateError};
+use super::super::{Action, Answer, Content, FileError};
+use super::tables::AnswerTable;
+use super::{Kind, Known, Reader};
+
+impl Reader<'_> {
+    pub(super) fn answers(
+        &mut self,
+        tables: &[Spanned<AnswerTable>],
+        known: Known<'_>,
+        kind: Kind,
+    ) -> Result<Vec<Answer>, FileError> {
+        tables.iter().map(|table| self.answer(table, known, kind)).collect()
+    }
+
+    fn answer(
+        &mut self,
+        table: &Spanned<AnswerTable>,
+        known: Known<'_>,
+        kind: Kind,
+    ) -> Result<Answer, FileError> {
+        let at = table.span().start;
+        let table = table.as_ref();
+        let when = match &table.when {
+            Some(source) => Some(self.condition(source, known)?),
+            None => None,
+        };
+        if table.replay {
+            let is_alone = table.status.is_none()
+                && table.headers.is_empty()
+                && table.content_type.is_none()
+                && table.body.is_none();
+            if !is_alone || kind != Kind::Route(Action::Read) {
+                let rule = "replay is for routes that read, and stands beside nothing but when";
+                return self.wrong(at, rule);
+            }
+            return Ok(Answer { when, content: Content::Replay });
+        }
+        if table.status.is_none() && kind != Kind::Problem {
+            return self.wrong(at, "an answer must have a status, or replay = true");
+        }
+        if let Some(status) = &table.status
+            && !(200..=599).contains(status.as_ref())
+        {
+            return self.wrong(status.span().start, "status must be from 200 to 599");
+        }
+        let mut headers = Vec::new();
+        for (name, value) in &table.headers {
+            headers.push((self.header(name)?, self.template(Form::Text, value, known)?));
+        }
+        let media_type = self.media_type(table.content_type.as_ref())?;
+        let body = match &table.body {
+            Some(body) => {
+                let template = self.template(Form::of(&media_type), body, known)?;
+                Some((media_type, template))
+            }
+            None => None,
+        };
+        let status = table.status.as_ref().map(|status| *status.as_ref());
+        Ok(Answer { when, content: Content::Document { status, headers, body } })
+    }
+
+    fn header(&self, name: &Spanned<String>) -> Result<HeaderName, FileError> {
+        // What frames a message is not a document's to say.
+        const OWN: [&str; 5] =
+            ["connection", "content-length", "content-type", "transfer-encoding", "date"];
+        match HeaderName::try_from(name.as_ref().as_str()) {
+            Ok(name) if !OWN.contains(&name.as_str()) => Ok(name),
+            _ => {
+                let rule = format!("headers must not have {}", name.as_ref());
+                self.wrong(name.span().start, rule)
+            }
+        }
+    }
+
+    fn media_type(&self, given: Option<&Spanned<String>>) -> Result<String, FileError> {
+        let Some(given) = given else { return Ok("application/json".to_owned()) };
+        let text = given.as_ref();
+        if text.contains('/') && text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+            return Ok(text.clone());
+        }
+        self.wrong(given.span().start, "content_type must be a media type")
+    }
+
+    pub(super) fn template(
+        &mut self,
+        form: Form,
+        source: &Spanned<String>,
+        known: Known<'_>,
+    ) -> Result<Template, FileError> {
+        let made = self.templates.add(form, source.as_ref(), known);
+        self.placed(source, made)
+    }
+
+    fn condition(
+        &mut self,
+        source: &Spanned<String>,
+        known: Known<'_>,
+    ) -> Result<Template, FileError> {
+        let made = self.templates.add_condition(source.as_ref(), known);
+        self.placed(source, made)
+    }
+
+    fn placed(
+        &mut self,
+        source: &Spanned<String>,
+        made: Result<Template, TemplateError>,
+    ) -> Result<Template, FileError> {
+        let first = self.first_line(source);
+        match made {
+            Ok(template) => {
+                self.places.templates.push((template.clone(), first));
+                Ok(template)
+            }
+            Err(TemplateError { line, reason }) => {
+                Err(FileError { line: first + line + 1, column: None, reason })
+            }
+        }
+    }
+
+    /// The line, from 0, on which a string's own first line stands.
+    fn first_line(&self, string: &Spanned<String>) -> usize {
+        let span = string.span();
+        let written = self.text.get(span.clone()).unwrap_or_default();
+        let begins_below = ["'''\n", "\"\"\"\n", "'''\r\n", "\"\"\"\r\n"]
+            .iter()
+            .any(|opening| written.starts_with(opening));
+        FileError::at(self.text, span.start, "").line - 1 + usize::from(begins_below)
+    }
+}
+
+impl Answer {
+    /// Its templates.
+    pub(in crate::dialect) fn templates(&self) -> impl Iterator<Item = &Template> {
+        let (headers, body) = match &self.content {
+            Content::Document { headers, body, .. } => (headers.as_slice(), body.as_ref()),
+            Content::Replay => (&[][..], None),
+        };
+        let headers = headers.iter().map(|(_, value)| value);
+        self.when.iter().chain(headers).chain(body.map(|(_, text)| text))
+    }
+}

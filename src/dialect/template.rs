@@ -1,0 +1,283 @@
+//! Templates: compiled once, checked, and rendered within limits.
+//!
+//! What is written into a JSON document is escaped as JSON by the library, wherever it comes from, and the whole must
+//! parse as JSON before it is answered.
+
+use std::collections::BTreeSet;
+use std::io;
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value};
+
+use super::{scan, times};
+
+/// Most steps that one template takes.
+const FUEL: u64 = 1_000_000;
+/// Most bytes that one template makes.
+const MAX_BYTES: usize = 4 << 20;
+/// Deepest nesting of macros and blocks.
+const MAX_DEPTH: usize = 64;
+
+/// What a template makes, and so how values are escaped in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// JSON: every value is written as JSON.
+    Json,
+    /// HTML and XML.
+    Markup,
+    /// Anything else: values stand as they are.
+    Text,
+}
+
+impl Form {
+    /// The form of a media type.
+    pub(super) fn of(media_type: &str) -> Self {
+        let essence = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        match essence.rsplit(['/', '+']).next() {
+            Some("json") => Self::Json,
+            Some("html" | "xml") => Self::Markup,
+            _ => Self::Text,
+        }
+    }
+}
+
+/// A template of a set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Template {
+    name: String,
+    form: Form,
+}
+
+/// What is wrong with a template.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct TemplateError {
+    /// The line within the template, from 0, where it is known.
+    pub line: usize,
+    /// What is wrong there.
+    pub reason: String,
+}
+
+impl TemplateError {
+    fn new(line: usize, reason: impl Into<String>) -> Self {
+        Self { line, reason: reason.into() }
+    }
+}
+
+impl From<minijinja::Error> for TemplateError {
+    fn from(error: minijinja::Error) -> Self {
+        let line = error.line().map_or(0, |line| line.saturating_sub(1));
+        let kind = error.kind().to_string();
+        let reason = match error.detail() {
+            Some(detail) => format!("{kind}: {detail}"),
+            None => kind,
+        };
+        Self::new(line, reason)
+    }
+}
+
+/// The templates of one dialect.
+#[derive(Debug)]
+pub(super) struct Templates {
+    environment: Environment<'static>,
+    count: usize,
+}
+
+impl Default for Templates {
+    fn default() -> Self {
+        let mut environment = Environment::new();
+        environment.set_auto_escape_callback(|name| match name.rsplit('.').next() {
+            Some("json") => AutoEscape::Json,
+            Some("html") => AutoEscape::Html,
+            _ => AutoEscape::None,
+        });
+        environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
+        environment.set_fuel(Some(FUEL));
+        environment.set_recursion_limit(MAX_DEPTH);
+        // What the author has written stands.
+        if let Ok(syntax) = SyntaxConfig::builder().keep_trailing_newline(true).build() {
+            environment.set_syntax(syntax);
+        }
+        // Values are escaped, without exception.
+        environment.remove_filter("safe");
+        environment.remove_global("debug");
+        environment
+            .add_filter("time", |value: &Value, pattern: &str| times::format(value, pattern));
+        Self { environment, count: 0 }
+    }
+}
+
+impl Templates {
+    /// Takes in a template that uses no other variables than `known`.
+    pub(super) fn add(
+        &mut self,
+        form: Form,
+        source: &str,
+        known: &dyn Fn(&str) -> bool,
+    ) -> Result<Template, TemplateError> {
+        let extension = match form {
+            Form::Json => "json",
+            Form::Markup => "html",
+            Form::Text => "txt",
+        };
+        let name = format!("{}.{extension}", self.count);
+        self.count += 1;
+        self.environment.add_template_owned(name.clone(), source.to_owned())?;
+        self.check_names(source)?;
+        let template = self.environment.get_template(&name)?;
+        let globals: BTreeSet<&str> = self.environment.globals().map(|(name, _)| name).collect();
+        let variables: BTreeSet<String> = template.undeclared_variables(true).into_iter().collect();
+        let unknown =
+            variables.iter().find(|name| !known(name) && !globals.contains(name.as_str()));
+        if let Some(name) = unknown {
+            let line = source.lines().position(|line| scan::mentions(line, name)).unwrap_or(0);
+            return Err(TemplateError::new(line, format!("there is no variable {name}")));
+        }
+        Ok(Template { name, form })
+    }
+
+    /// Takes in an expression, as a template that makes something where it holds.
+    pub(super) fn add_condition(
+        &mut self,
+        source: &str,
+        known: &dyn Fn(&str) -> bool,
+    ) -> Result<Template, TemplateError> {
+        self.environment.compile_expression(source)?;
+        self.add(Form::Text, &format!("{{% if ({source}) %}}1{{% endif %}}"), known)
+    }
+
+    /// The library looks for filters and tests only when it comes to them.
+    fn check_names(&self, source: &str) -> Result<(), TemplateError> {
+        for word in scan::words(source) {
+            let (probe, what) = match word.role {
+                scan::Role::Filter => (format!("none | {}", word.text), "filter"),
+                scan::Role::Test => (format!("none is {}", word.text), "test"),
+                scan::Role::Tag if word.text == "autoescape" => {
+                    let reason = "escaping cannot be turned off";
+                    return Err(TemplateError::new(word.line, reason));
+                }
+                scan::Role::Tag => continue,
+            };
+            let unknown = match self.environment.compile_expression_owned(probe) {
+                Ok(expression) => expression.eval(()).is_err_and(|error| {
+                    matches!(error.kind(), ErrorKind::UnknownFilter | ErrorKind::UnknownTest)
+                }),
+                Err(_) => true,
+            };
+            if unknown {
+                let reason = format!("there is no {what} {}", word.text);
+                return Err(TemplateError::new(word.line, reason));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the template uses a variable, or something within it.
+    pub(super) fn uses(&self, template: &Template, variable: &str) -> bool {
+        let is_within = |name: &String| {
+            name.strip_prefix(variable).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+                || variable.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with('.'))
+        };
+        let found = self.environment.get_template(&template.name);
+        found.is_ok_and(|found| found.undeclared_variables(true).iter().any(is_within))
+    }
+
+    /// The template over `view`. What is JSON is parsed, and written without the template's own spaces.
+    pub(super) fn render(
+        &self,
+        template: &Template,
+        view: &Value,
+    ) -> Result<String, TemplateError> {
+        let mut output = Bounded(Vec::new());
+        let compiled = self.environment.get_template(&template.name)?;
+        compiled.render_captured_to(view.clone(), &mut output)?;
+        let text = String::from_utf8(output.0)
+            .map_err(|_| TemplateError::new(0, "the template makes what is not UTF-8"))?;
+        if template.form != Form::Json {
+            return Ok(text);
+        }
+        let value: serde_json::Value = serde_json::from_str(&text).map_err(|error| {
+            let line = error.line().saturating_sub(1);
+            TemplateError::new(line, format!("the template makes what is not JSON: {error}"))
+        })?;
+        Ok(format!("{value}\n"))
+    }
+
+    /// Whether a condition holds.
+    pub(super) fn holds(&self, condition: &Template, view: &Value) -> Result<bool, TemplateError> {
+        self.render(condition, view).map(|text| !text.is_empty())
+    }
+}
+
+/// Takes so many bytes and no more.
+struct Bounded(Vec<u8>);
+
+impl io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() + bytes.len() > MAX_BYTES {
+            return Err(io::Error::other("the document is too large"));
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use minijinja::context;
+
+    use super::*;
+
+    fn made(form: Form, source: &str, view: Value) -> Result<String, TemplateError> {
+        let mut templates = Templates::default();
+        let template = templates.add(form, source, &|name| name == "a" || name == "b")?;
+        templates.render(&template, &view)
+    }
+
+    #[test]
+    fn values_cannot_break_a_json_document() {
+        let hostile = "\"}, \"admin\": true, \"x\": \"\u{2028}\\\n</script>";
+        let view = context! { a => hostile };
+        let text = made(Form::Json, "{\"a\": {{ a }}, \"b\": [{{ a ~ 'x' }}]}", view).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(json, serde_json::json!({"a": hostile, "b": [format!("{hostile}x")]}));
+        // Where the author has put it between quotes, it is refused rather than trusted.
+        assert!(made(Form::Json, "{\"a\": \"{{ a }}\"}", context! { a => "x" }).is_err());
+    }
+
+    #[test]
+    fn what_is_unknown_is_refused_with_its_line() {
+        for (source, line, reason) in [
+            ("1\n{{ c }}", 1, "there is no variable c"),
+            (
+                "{{ a }}\n\n{% if b %}{{ a | nofilter }}{% endif %}",
+                2,
+                "there is no filter nofilter",
+            ),
+            ("{{ a is odd and a is nice }}", 0, "there is no test nice"),
+            ("{{ a | safe }}", 0, "there is no filter safe"),
+            ("1\n{% autoescape false %}{{ a }}{% endautoescape %}", 1, "escaping cannot be"),
+            ("1\n{{ a", 1, "syntax error"),
+            ("{{ a | time('%q') }}", 0, "may have"),
+        ] {
+            let view = context! { a => "2026-01-01T00:00:00Z", b => false };
+            let error = made(Form::Text, source, view).unwrap_err();
+            assert!(error.line == line && error.reason.contains(reason), "{source}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn work_and_size_are_bounded() {
+        let endless =
+            "{% for x in range(90000) %}{% for y in range(90000) %}{{ y }}{% endfor %}{% endfor %}";
+        assert!(made(Form::Text, endless, context! {}).is_err());
+        let view = context! { a => "x".repeat(1 << 20) };
+        assert!(made(Form::Text, "{% for x in range(9) %}{{ a }}{% endfor %}", view).is_err());
+        let deep = "{% macro b() %}{{ b() }}{% endmacro %}{{ b() }}";
+        assert!(made(Form::Text, deep, context! {}).is_err());
+    }
+}

@@ -1,0 +1,9 @@
+//! Dialects over real sockets: the documents of five APIs, followed literally, and what must not get through.
+
+mod capacity;
+mod files;
+mod owners;
+mod paths;
+mod support;
+mod transcript;
+mod waiting;
