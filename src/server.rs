@@ -52,6 +52,7 @@ pub struct Server {
     local: (mpsc::Sender<DuplexStream>, mpsc::Receiver<DuplexStream>),
     routes: Routes,
     health: HealthReporter,
+    service: Service,
     engine: Engine,
     engine_task: EngineTask,
     store: Arc<dyn Store>,
@@ -95,7 +96,7 @@ impl Server {
             relay: Relay::new(&config.relay),
         };
         // gRPC's routes are exact paths; everything else, the fallback included, is HTTP's.
-        let router = http::router(service, options)
+        let router = http::router(service.clone(), options)
             .merge(
                 grpc.into_axum_router()
                     .reset_fallback()
@@ -109,6 +110,7 @@ impl Server {
             local: mpsc::channel(LOCAL_BACKLOG),
             routes: Routes::from(router),
             health,
+            service,
             engine,
             engine_task,
             store,
@@ -142,10 +144,11 @@ impl Server {
 
     /// Serves until `stop`, then drains. An error means that a part ended by itself.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<Stopped> {
-        let Self { engine, engine_task, store, closing, health, drain_timeout, .. } = self;
+        let Self { service, engine, engine_task, store, closing, health, drain_timeout, .. } = self;
         let engine_stop = CancellationToken::new();
         let mut tasks = Tasks::default();
         tasks.spawn("engine", engine_task.run(engine_stop.clone()));
+        tasks.spawn("health", crate::grpc::follow_store(health.clone(), service));
         let incoming = TcpIncoming::from(self.listener)
             .with_nodelay(Some(true))
             .with_keepalive(Some(TCP_KEEPALIVE));

@@ -6,7 +6,6 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -14,6 +13,8 @@ use tokio_util::sync::CancellationToken;
 use super::cache::Cache;
 use super::dispatch::{Message, Resumed};
 use super::draft::{Draft, Outcome};
+use super::outage::{Doubt, Outage, STALLED};
+use super::health::not_writable;
 use super::queue::{DirtyQueues, Queue, QueueKey};
 use super::request::{Applied, Apply, EngineError, Request, Submitted};
 use super::sessions::Sessions;
@@ -22,7 +23,7 @@ use super::work::{Answer, Reply, Work, one_commit};
 use super::{EngineConfig, Shared};
 use crate::operation::log::LogBook;
 use crate::operation::{NewOperation, Operation, OperationId, Rejection, Timestamp};
-use crate::store::{LogAppend, Lookup, Place, StoreError};
+use crate::store::{Batch, LogAppend, Lookup, Place, StoreError};
 
 /// Most requests of one commit.
 const MAX_BATCH: usize = 1_024;
@@ -30,6 +31,13 @@ const MAX_BATCH: usize = 1_024;
 const MAX_RACES: usize = 16;
 /// How many unfinished operations are read at a time at start.
 const RECOVERY_PAGE: usize = 10_000;
+
+/// A commit that did not succeed.
+struct Failed {
+    error: StoreError,
+    /// If it may have happened all the same.
+    doubt: Option<Doubt>,
+}
 
 /// The task's state.
 pub(super) struct Committer {
@@ -42,6 +50,10 @@ pub(super) struct Committer {
     pub(super) dirty: DirtyQueues,
     /// Sessions that were resumed and are to be told what they missed.
     pub(super) resumed: Vec<Resumed>,
+    /// While the store takes no writes.
+    pub(super) outage: Option<Outage>,
+    /// Failed commits since the last that succeeded.
+    pub(super) failures: u32,
     log_books: HashMap<OperationId, LogBook>,
     outstanding: u64,
     chance: fastrand::Rng,
@@ -56,6 +68,8 @@ impl Committer {
             timers: Timers::new(shared.clock.now()),
             dirty: DirtyQueues::default(),
             resumed: Vec::new(),
+            outage: None,
+            failures: 0,
             log_books: HashMap::new(),
             outstanding: 0,
             chance: fastrand::Rng::with_seed(config.seed),
@@ -119,6 +133,9 @@ impl Committer {
     /// When there is something to do without a request.
     fn next_wake(&self) -> Timestamp {
         let now = self.shared.clock.now();
+        if let Some(outage) = &self.outage {
+            return outage.next_try(now);
+        }
         if !self.dirty.is_empty() && !self.timers.is_pausing(now) {
             return now;
         }
@@ -133,6 +150,10 @@ impl Committer {
         for request in requests {
             self.take(request, now, &mut works, &mut replies);
         }
+        if !self.is_up(now).await {
+            replies.into_iter().for_each(|reply| reply.send(Err(not_writable())));
+            return;
+        }
         self.add_timed_work(now, &mut works).await;
         for key in self.queue.release_due(now) {
             self.dirty.mark(key);
@@ -144,14 +165,14 @@ impl Committer {
                     outcome = Ok(answers);
                     break;
                 }
-                Err(StoreError::Conflict(id)) => {
+                Err(Failed { error: StoreError::Conflict(id), .. }) => {
                     self.cache.remove(id);
                     if race == MAX_RACES {
                         tracing::error!(operation.id = %id, "a commit lost every race");
                     }
                 }
-                Err(error) => {
-                    outcome = Err(self.store_failed(&error, now));
+                Err(Failed { error, doubt }) => {
+                    outcome = Err(self.begin_outage(&error, doubt, now));
                     break;
                 }
             }
@@ -166,38 +187,49 @@ impl Committer {
         }
     }
 
-    fn store_failed(&mut self, error: &StoreError, now: Timestamp) -> EngineError {
-        tracing::error!(error = %error, "a commit failed");
-        self.timers.pause_until(now.after(Duration::from_secs(1)));
-        match error {
-            StoreError::Corrupt(_) => EngineError::Internal("the store is damaged".to_owned()),
-            _ => EngineError::Unavailable("the store is not available".to_owned()),
-        }
-    }
-
-    /// Loads, decides, commits and settles. Nothing has happened when it fails.
-    async fn try_commit(
-        &mut self,
-        works: &[Work],
-        now: Timestamp,
-    ) -> Result<Vec<Answer>, StoreError> {
+    /// Loads, decides, commits and settles. Nothing has happened when it fails, unless there is doubt.
+    async fn try_commit(&mut self, works: &[Work], now: Timestamp) -> Result<Vec<Answer>, Failed> {
         let mut draft = Draft::new(now, &self.config);
         let decided = self.decide_all(works, &mut draft).await;
         let (answers, messages) = match decided {
             Ok(decided) => decided,
             Err(error) => {
                 self.abandon(draft);
-                return Err(error);
+                return Err(Failed { error, doubt: None });
             }
         };
-        if !draft.is_empty()
-            && let Err(error) = self.shared.store.commit(draft.batch()).await
-        {
-            self.abandon(draft);
-            return Err(error);
+        if !draft.is_empty() {
+            if let Err(error) = self.commit(draft.batch(), now).await {
+                let doubt = if matches!(error, StoreError::Unknown(_)) {
+                    Some(self.doubt(draft, messages))
+                } else {
+                    self.abandon(draft);
+                    None
+                };
+                return Err(Failed { error, doubt });
+            }
+            self.failures = 0;
         }
         self.settle(draft, messages);
         Ok(answers)
+    }
+
+    /// Waits for the store, and says so when that takes long.
+    async fn commit(&self, batch: Batch, now: Timestamp) -> Result<(), StoreError> {
+        let mut commit = self.shared.store.commit(batch);
+        let committed = tokio::select! {
+            biased;
+            committed = &mut commit => return committed,
+            () = self.shared.clock.sleep_until(now.after(STALLED)) => {
+                let reason = format!("a commit was not done within {} s", STALLED.as_secs());
+                self.shared.health.failing(reason, self.shared.clock.now());
+                commit.await
+            }
+        };
+        if committed.is_ok() {
+            self.shared.health.writable(self.shared.clock.now());
+        }
+        committed
     }
 
     async fn decide_all(
@@ -343,7 +375,7 @@ impl Committer {
     }
 
     /// Undoes a draft whose commit did not happen.
-    fn abandon(&mut self, mut draft: Draft) {
+    pub(super) fn abandon(&mut self, mut draft: Draft) {
         self.sessions.settle(std::mem::take(&mut draft.reserved));
         for id in draft.touched() {
             self.cache.remove(id);

@@ -136,7 +136,7 @@ impl Sessions {
         self.last_stream
     }
 
-    /// Knows of a lease from before a restart, whose session has until `expires_at` to resume.
+    /// Knows of a lease that is stored. If there is no such session it has until `expires_at` to resume.
     pub(super) fn restore(
         &mut self,
         id: SessionId,
@@ -231,13 +231,6 @@ impl Sessions {
             if let Some(session) = self.by_id.get_mut(&id) {
                 session.reserved = session.reserved.saturating_sub(1);
             }
-        }
-    }
-
-    /// A lease was committed.
-    pub(super) fn add_lease(&mut self, session: SessionId, id: OperationId, attempt: Attempt) {
-        if let Some(session) = self.by_id.get_mut(&session) {
-            session.leases.insert(id, attempt);
         }
     }
 

@@ -24,6 +24,7 @@ mod documents;
 mod event_stream;
 mod events;
 mod headers;
+mod health;
 mod links;
 mod operations;
 mod problem;
@@ -60,6 +61,8 @@ pub fn router(service: Service, options: HttpOptions) -> Router {
     let http = Http { service, options: Arc::new(options) };
     let list = get(operations::list).post(submit::operation);
     let mut router = Router::new()
+        .route("/livez", resource(READ_ONLY, get(health::live)))
+        .route("/readyz", resource(READ_ONLY, get(health::ready)))
         .route("/v1/operations", resource("GET,HEAD,POST,OPTIONS", list))
         // No id is `events`.
         .route("/v1/operations/events", resource(READ_ONLY, get(events::of_all)))

@@ -118,6 +118,10 @@ impl Store for SqliteStore {
         self.threads.look_up(read::next_wake).await
     }
 
+    async fn fence(&self) -> Result<(), StoreError> {
+        self.threads.fence().await
+    }
+
     async fn close(&self) {
         self.threads.close().await;
     }
