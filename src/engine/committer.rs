@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 use super::cache::Cache;
 use super::dispatch::{Message, Resumed};
 use super::draft::{Draft, Outcome};
-use super::outage::{Doubt, Outage, STALLED};
 use super::health::not_writable;
+use super::outage::{Doubt, Outage, STALLED};
 use super::queue::{DirtyQueues, Queue, QueueKey};
 use super::request::{Applied, Apply, EngineError, Request, Submitted};
 use super::sessions::Sessions;
@@ -247,7 +247,9 @@ impl Committer {
                 ),
                 Work::Apply(apply) => Answer::Apply(self.apply(apply, draft).await?),
                 Work::Own(id, command) => {
-                    if let Some(operation) = draft.current(*id) {
+                    if draft.damaged.contains(&Lookup::Id(*id)) {
+                        self.leave_alone(*id);
+                    } else if let Some(operation) = draft.current(*id) {
                         let board = &self.shared.progress;
                         // A rejection means that something else came first, which is fine.
                         let _ = draft.apply(&operation, command, None, board, &mut self.queue);
@@ -299,12 +301,44 @@ impl Committer {
         lookups: Vec<Lookup>,
         draft: &mut Draft,
     ) -> Result<(), StoreError> {
-        if !lookups.is_empty() {
-            for operation in self.shared.store.load(lookups).await?.into_iter().flatten() {
-                draft.learn(Arc::new(operation));
+        if lookups.is_empty() {
+            return Ok(());
+        }
+        match self.shared.store.load(lookups.clone()).await {
+            // Only those that are damaged are to suffer from it.
+            Err(StoreError::Corrupt(_)) => self.look_up_each(lookups, draft).await,
+            found => {
+                let found = found?.into_iter().flatten();
+                found.for_each(|operation| draft.learn(Arc::new(operation)));
+                Ok(())
+            }
+        }
+    }
+
+    async fn look_up_each(
+        &mut self,
+        lookups: Vec<Lookup>,
+        draft: &mut Draft,
+    ) -> Result<(), StoreError> {
+        for lookup in lookups {
+            match self.shared.store.load(vec![lookup.clone()]).await {
+                Err(StoreError::Corrupt(error)) => {
+                    tracing::error!(lookup = ?lookup, error, "what is stored is damaged");
+                    draft.damaged.insert(lookup);
+                }
+                found => {
+                    let found = found?.into_iter().flatten();
+                    found.for_each(|operation| draft.learn(Arc::new(operation)));
+                }
             }
         }
         Ok(())
+    }
+
+    /// An operation that is damaged is left alone: time changes it no more, and nobody holds it.
+    fn leave_alone(&mut self, id: OperationId) {
+        self.timers.ignored.insert(id);
+        self.sessions.forget(id);
     }
 
     fn submit(
@@ -316,6 +350,11 @@ impl Committer {
         // A known key is answered whatever the load: it is no new work.
         if let Some(existing) = draft.existing(new) {
             return existing.map(|operation| Submitted { operation, existing: true });
+        }
+        let key = new.idempotency_key.clone();
+        let lookup = key.map(|key| Lookup::Key(new.tenant.clone(), key));
+        if lookup.is_some_and(|lookup| draft.damaged.contains(&lookup)) {
+            return Err(EngineError::damaged());
         }
         if *room == 0 {
             return Err(EngineError::Full {
@@ -334,6 +373,9 @@ impl Committer {
         apply: &Apply,
         draft: &mut Draft,
     ) -> Result<Result<Applied, EngineError>, StoreError> {
+        if draft.damaged.contains(&Lookup::Id(apply.id)) {
+            return Ok(Err(EngineError::damaged()));
+        }
         let Some(operation) =
             draft.current(apply.id).filter(|found| found.submission.tenant == apply.tenant)
         else {

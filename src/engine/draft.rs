@@ -3,7 +3,7 @@
 //! Decides in memory, does no I/O. A draft that is not committed is dropped, and nothing has
 //! happened but what its journal tells to undo in the queue.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::operation::{
     Command, Decision, Event, EventType, IdempotencyKey, NewOperation, Operation, OperationId,
     Revision, SessionId, State, TenantId, Timestamp, decide, transition,
 };
-use crate::store::{Batch, Forget, LogAppend, Removal, Tombstone, Write};
+use crate::store::{Batch, Forget, LogAppend, Lookup, Removal, Tombstone, Write};
 
 /// An operation of the draft.
 #[derive(Debug, Default)]
@@ -73,6 +73,8 @@ pub(super) struct Draft {
     pub(super) removed: Vec<Arc<Operation>>,
     logs: Vec<LogAppend>,
     journal: Vec<QueueChange>,
+    /// What cannot be read.
+    pub(super) damaged: HashSet<Lookup>,
     /// Sessions for which a place is reserved, once per place.
     pub(super) reserved: Vec<SessionId>,
 }
@@ -107,6 +109,7 @@ impl Draft {
             removed: Vec::new(),
             logs: Vec::new(),
             journal: Vec::new(),
+            damaged: HashSet::new(),
             reserved: Vec::new(),
         }
     }

@@ -347,7 +347,7 @@ impl From<StoreError> for EngineError {
         match error {
             StoreError::Corrupt(_) => {
                 tracing::error!(error = %error, "reading the store failed");
-                Self::Internal("the store is damaged".to_owned())
+                Self::damaged()
             }
             _ => {
                 tracing::warn!(error = %error, "the store did not answer");

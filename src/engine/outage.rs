@@ -69,7 +69,7 @@ impl Committer {
         let try_at = if doubt.is_some() { now } else { now.after(pause) };
         self.outage = Some(Outage { doubt, try_at, pause });
         match error {
-            StoreError::Corrupt(_) => EngineError::Internal("the store is damaged".to_owned()),
+            StoreError::Corrupt(_) => EngineError::damaged(),
             _ => not_writable(),
         }
     }
@@ -154,7 +154,10 @@ impl Committer {
         let query = HistoryQuery { id, after, include_log, limit: 1 };
         let entry = store.history(query).await?.into_iter().next();
         Ok(match (trace, entry) {
-            (Trace::Event { life, .. }, Some(HistoryEntry::Transition(Event { life: found, .. }))) => {
+            (
+                Trace::Event { life, .. },
+                Some(HistoryEntry::Transition(Event { life: found, .. })),
+            ) => {
                 let same = found.revision == life.revision
                     && found.updated_at == life.updated_at
                     && found.state.name() == life.state.name()

@@ -245,6 +245,13 @@ impl Sessions {
         held.queues().collect()
     }
 
+    /// Nobody holds that operation any more.
+    pub(super) fn forget(&mut self, operation: OperationId) {
+        for session in self.by_id.values_mut() {
+            session.leases.remove(&operation);
+        }
+    }
+
     /// Hands a message to a worker. One that does not read is cut off; it may resume.
     pub(super) fn send(&mut self, id: SessionId, message: ToWorker) {
         if let Some(session) = self.by_id.get_mut(&id)

@@ -34,8 +34,7 @@ pub async fn follow_store(reporter: HealthReporter, service: Service) {
             changed = health.changed() => if changed.is_err() { break },
         }
         let writable = *health.borrow_and_update() == StoreHealth::Writable;
-        let status =
-            if writable { ServingStatus::Serving } else { ServingStatus::NotServing };
+        let status = if writable { ServingStatus::Serving } else { ServingStatus::NotServing };
         set(&reporter, status).await;
     }
     service.closing().await;
