@@ -282,6 +282,8 @@ impl Committer {
             self.dirty.mark(QueueKey { tenant, kind });
         }
         if resumed.is_some() {
+            // It may have come twice before it was told anything: what it knows now counts.
+            self.resumed.retain(|earlier| earlier.session != session);
             self.resumed.push(Resumed { session, running: hello.running.into_iter().collect() });
         }
         Ok(Connected { session, resumed: resumed.is_some(), stream })
