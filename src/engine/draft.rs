@@ -3,7 +3,7 @@
 //! Decides in memory, does no I/O. A draft that is not committed is dropped, and nothing has
 //! happened but what its journal tells to undo in the queue.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,7 +67,8 @@ pub(super) struct Draft {
     pub(super) now: Timestamp,
     memory: Memory,
     forgets: bool,
-    known: HashMap<OperationId, Known>,
+    /// Ids rise with time: rows are appended in order, and operations of one commit keep theirs.
+    known: BTreeMap<OperationId, Known>,
     keys: HashMap<(TenantId, IdempotencyKey), OperationId>,
     pub(super) transitions: Vec<Transition>,
     pub(super) removed: Vec<Arc<Operation>>,
@@ -103,7 +104,7 @@ impl Draft {
             now,
             memory: Memory { retention: tombstone_retention, most: max_tombstones },
             forgets: false,
-            known: HashMap::new(),
+            known: BTreeMap::new(),
             keys: HashMap::new(),
             transitions: Vec::new(),
             removed: Vec::new(),
@@ -321,8 +322,6 @@ impl Draft {
         if self.forgets || batch.removals.iter().any(|removal| removal.tombstone.is_some()) {
             batch.forget = Some(Forget { until: self.now, keep: self.memory.most });
         }
-        // Ids rise with time: rows are appended in order, and operations of one commit keep theirs.
-        batch.writes.sort_unstable_by_key(|write| write.operation.id());
         let stays = |id| self.stays(id);
         let transitions = self.transitions.iter().filter(|transition| stays(transition.after.id()));
         batch.events.extend(transitions.map(|transition| {

@@ -3,7 +3,7 @@
 //! A session outlives its stream by a lease duration. No I/O here: messages are handed to a bounded
 //! channel, and a worker that does not read its channel is disconnected, never waited for.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -63,7 +63,7 @@ pub(super) struct Session {
     pub(super) worker: WorkerId,
     kinds: Vec<Kind>,
     max_in_flight: usize,
-    pub(super) leases: HashMap<OperationId, Attempt>,
+    pub(super) leases: BTreeMap<OperationId, Attempt>,
     /// Acquired in the round under way, not yet committed.
     reserved: usize,
     stream: Option<(StreamNumber, mpsc::Sender<ToWorker>)>,
@@ -87,7 +87,8 @@ impl Session {
 /// All sessions.
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
-    by_id: HashMap<SessionId, Session>,
+    /// In order, as everything is whose order may show: one course of events has one outcome.
+    by_id: BTreeMap<SessionId, Session>,
     /// Who serves a queue, the next to be given work first.
     serving: HashMap<QueueKey, VecDeque<SessionId>>,
     last_stream: StreamNumber,
@@ -150,7 +151,7 @@ impl Sessions {
             worker,
             kinds: Vec::new(),
             max_in_flight: 0,
-            leases: HashMap::new(),
+            leases: BTreeMap::new(),
             reserved: 0,
             stream: None,
             expires_at,
