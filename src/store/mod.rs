@@ -369,6 +369,14 @@ pub enum OpenError {
         /// How that shows.
         reason: String,
     },
+    /// It, or its log, is not as it was written.
+    #[error("{path} is damaged, and was left as it is: {reason}")]
+    Damaged {
+        /// The file.
+        path: String,
+        /// How that shows.
+        reason: String,
+    },
     /// Anything else, in words that name the file.
     #[error("{path} cannot be opened: {reason}")]
     Failed {

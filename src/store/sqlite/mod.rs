@@ -25,6 +25,7 @@ use super::{
 use crate::operation::log::LogBook;
 use crate::operation::{Operation, OperationId, Timestamp};
 
+mod damage;
 mod filter_sql;
 mod list;
 mod open;
