@@ -14,7 +14,7 @@ use super::cache::Cache;
 use super::dispatch::{Message, Resumed};
 use super::draft::{Draft, Outcome};
 use super::health::not_writable;
-use super::outage::{Doubt, Outage, STALLED};
+use super::outage::{Doubt, Outage};
 use super::queue::{DirtyQueues, Queue, QueueKey};
 use super::request::{Applied, Apply, EngineError, Request, Submitted};
 use super::sessions::Sessions;
@@ -199,7 +199,7 @@ impl Committer {
             }
         };
         if !draft.is_empty() {
-            if let Err(error) = self.commit(draft.batch(), now).await {
+            if let Err(error) = self.commit(draft.batch()).await {
                 let doubt = if matches!(error, StoreError::Unknown(_)) {
                     Some(self.doubt(draft, messages))
                 } else {
@@ -215,16 +215,12 @@ impl Committer {
     }
 
     /// Waits for the store, and says so when that takes long.
-    async fn commit(&self, batch: Batch, now: Timestamp) -> Result<(), StoreError> {
+    async fn commit(&self, batch: Batch) -> Result<(), StoreError> {
         let mut commit = self.shared.store.commit(batch);
         let committed = tokio::select! {
             biased;
             committed = &mut commit => return committed,
-            () = self.shared.clock.sleep_until(now.after(STALLED)) => {
-                let reason = format!("a commit was not done within {} s", STALLED.as_secs());
-                self.shared.health.failing(reason, self.shared.clock.now());
-                commit.await
-            }
+            () = self.stalled() => commit.await,
         };
         if committed.is_ok() {
             self.shared.health.writable(self.shared.clock.now());

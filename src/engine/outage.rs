@@ -19,8 +19,10 @@ use crate::store::{HistoryEntry, HistoryPosition, HistoryQuery, Lookup, StoreErr
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest such pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// A commit that takes longer makes the store count as failing until it is over.
-pub(super) const STALLED: Duration = Duration::from_secs(10);
+/// A commit that takes longer than so many steps makes the store count as failing until it is over. In
+/// steps, because a clock that is set ahead is no slow store.
+const STALLED_STEPS: u32 = 10;
+const STALLED_STEP: Duration = Duration::from_secs(1);
 
 /// Such a time.
 #[derive(Debug)]
@@ -48,6 +50,16 @@ impl Outage {
 }
 
 impl Committer {
+    /// Returns when a commit that was begun before takes too long, which everybody may know by then.
+    pub(super) async fn stalled(&self) {
+        let clock = &self.shared.clock;
+        for _ in 0..STALLED_STEPS {
+            clock.sleep_until(clock.now().after(STALLED_STEP)).await;
+        }
+        let reason = format!("a commit takes longer than {:?}", STALLED_STEP * STALLED_STEPS);
+        self.shared.health.failing(reason, clock.now());
+    }
+
     /// The draft's commit may or may not have happened.
     pub(super) fn doubt(&mut self, draft: Draft, messages: Vec<Message>) -> Doubt {
         Doubt { draft, messages, resumed: std::mem::take(&mut self.resumed) }
