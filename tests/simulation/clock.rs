@@ -1,5 +1,5 @@
 //! The only clock of a schedule. It stands still until it is moved, in either direction, and wakes in an
-//! order that does not depend on chance.
+//! order that does not depend on chance. Within one instant, tasks take turns by [`hop`].
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -98,4 +98,18 @@ impl Clock for SimClock {
         })
         .await;
     }
+}
+
+/// Lets everybody else go first, once.
+pub async fn hop() {
+    let mut hopped = false;
+    poll_fn(|context| {
+        if hopped {
+            return Poll::Ready(());
+        }
+        hopped = true;
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }

@@ -18,11 +18,9 @@
 //! An hour: `LONGRUN_SIMULATION_SECONDS=3600 cargo test --release --test simulation`.
 
 use std::fmt::Debug;
-use std::future::poll_fn;
 use std::str::FromStr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 mod clock;
@@ -41,20 +39,6 @@ mod world;
 use schedule::Outcome;
 use store::Lie;
 
-/// Lets everybody else go first, once.
-async fn hop() {
-    let mut hopped = false;
-    poll_fn(|context| {
-        if hopped {
-            return Poll::Ready(());
-        }
-        hopped = true;
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
-}
-
 #[test]
 fn every_promise_is_kept_on_every_schedule() {
     if let Some(seed) = variable("LONGRUN_SIMULATION_SEED") {
@@ -67,7 +51,7 @@ fn every_promise_is_kept_on_every_schedule() {
     let from = variable("LONGRUN_SIMULATION_FROM").unwrap_or_else(|| fastrand::u64(..1 << 40));
     println!("LONGRUN_SIMULATION_FROM={from}");
     let (begun, next, failed) = (Instant::now(), AtomicU64::new(from), AtomicBool::new(false));
-    let (failures, totals) = (Mutex::new(Vec::new()), Mutex::new([0; 6]));
+    let (failures, totals) = (Mutex::new(Vec::new()), Mutex::new([0; 7]));
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
@@ -80,7 +64,7 @@ fn every_promise_is_kept_on_every_schedule() {
                     let outcome = schedule::run(seed, Lie::None, false);
                     drop(running);
                     let transitions = outcome.history.finals.values().map(|last| last.events.len());
-                    let [commits, unknowns, failures_of_store, starts] = outcome.counts;
+                    let [commits, unknowns, failures_of_store, starts, stalls] = outcome.counts;
                     let these = [
                         outcome.history.finals.len() as u64,
                         transitions.sum::<usize>() as u64,
@@ -88,6 +72,7 @@ fn every_promise_is_kept_on_every_schedule() {
                         unknowns,
                         failures_of_store,
                         starts,
+                        stalls,
                     ];
                     let mut totals = totals.lock().unwrap();
                     totals.iter_mut().zip(these).for_each(|(total, this)| *total += this);
@@ -100,7 +85,7 @@ fn every_promise_is_kept_on_every_schedule() {
         }
     });
     let schedules = next.load(Ordering::Relaxed) - from;
-    let [operations, transitions, commits, unknowns, failures_of_store, starts] =
+    let [operations, transitions, commits, unknowns, failures_of_store, starts, stalls] =
         totals.into_inner().unwrap();
     println!(
         "{schedules} schedules in {:.1?}: {operations} operations, {transitions} transitions, \
@@ -111,6 +96,7 @@ fn every_promise_is_kept_on_every_schedule() {
     let failures = failures.into_inner().unwrap();
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
     assert!(operations > 3 * schedules && unknowns > schedules, "there was next to no load");
+    assert!(stalls > 0 || schedules < 200, "a store that does not answer was never noticed");
 }
 
 #[test]

@@ -26,8 +26,9 @@ pub struct Outcome {
     pub violations: Vec<Violation>,
     pub history: History,
     pub trace: Vec<String>,
-    /// Commits, those of unknown outcome, failures of the store, and starts of the server.
-    pub counts: [u64; 4],
+    /// Commits, those of unknown outcome, failures of the store, starts of the server, and how often the
+    /// store was found not to answer.
+    pub counts: [u64; 5],
 }
 
 /// Runs the schedule of a seed, over a store with that lie.
@@ -47,8 +48,10 @@ async fn play(mut rng: fastrand::Rng, lie: Lie, traced: bool) -> Outcome {
     let submitters: Vec<_> = (0..rng.usize(1..4))
         .map(|number| tokio::task::spawn_local(Submitter::new(Rc::clone(&world), number).run()))
         .collect();
+    let mut stalls = 0;
     for _ in 0..rng.u32(60..240) {
         trouble(&world, &mut rng).await;
+        stalls += u64::from(world.is_stalled());
     }
     world.record.note(|| "enough".to_owned());
     world.enough.set(true);
@@ -85,7 +88,7 @@ async fn play(mut rng: fastrand::Rng, lie: Lie, traced: bool) -> Outcome {
         violations: history::check(&history),
         history,
         trace: world.record.trace(),
-        counts: [commits, unknowns, failures, world.starts.get()],
+        counts: [commits, unknowns, failures, world.starts.get(), stalls],
     }
 }
 

@@ -15,15 +15,16 @@ use longrun::store::{
     Tombstone, Unfinished,
 };
 
-use crate::clock::{SimClock, TICK};
+use crate::clock::{SimClock, TICK, hop};
 use crate::disk::Disk;
-use crate::hop;
 
 /// What the storage is like for a while.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Weather {
-    /// Nothing fails.
+    /// Nothing fails, nothing waits.
     #[default]
+    Still,
+    /// Nothing fails, but that others write as well.
     Calm,
     /// Now and then something does.
     Flaky,
@@ -70,6 +71,7 @@ struct State {
     before: Disk,
     pending: Option<Pending>,
     weather: Weather,
+    is_closed: bool,
     lie: Lie,
     rng: fastrand::Rng,
     /// For reports: how often what was done.
@@ -103,7 +105,8 @@ impl SimStore {
             disk: Disk::default(),
             before: Disk::default(),
             pending: None,
-            weather: Weather::Calm,
+            weather: Weather::Still,
+            is_closed: false,
             lie,
             rng,
             commits: 0,
@@ -145,6 +148,9 @@ impl SimStore {
     async fn pause(&self, writes: bool) {
         let (hops, ticks) = {
             let mut state = self.state();
+            if state.weather == Weather::Still {
+                return;
+            }
             let slow = writes && state.weather == Weather::Slow;
             let ticks = match slow {
                 true => state.rng.u32(0..200),
@@ -165,6 +171,7 @@ impl SimStore {
         self.pause(false).await;
         let answer = {
             let mut state = self.state();
+            state.check_open()?;
             let fails = match state.weather {
                 Weather::Down => true,
                 Weather::Flaky => state.rng.u32(..25) == 0,
@@ -182,9 +189,15 @@ impl SimStore {
 }
 
 impl State {
+    fn check_open(&self) -> Result<(), StoreError> {
+        let closed = || StoreError::Unavailable("the store is closed".to_owned());
+        if self.is_closed { Err(closed()) } else { Ok(()) }
+    }
+
     fn fate(&mut self, batch: &Batch) -> Fate {
         let is_race = !batch.writes.is_empty();
         match (self.weather, self.rng.u32(..100)) {
+            (Weather::Still, _) => Fate::Done,
             (Weather::Calm | Weather::Slow, 0..2) if is_race => Fate::Conflict,
             (Weather::Calm | Weather::Slow, _) => Fate::Done,
             (Weather::ReadOnly | Weather::Down, 0..80) => Fate::Refused,
@@ -260,7 +273,7 @@ impl State {
         let fails = match self.weather {
             Weather::Down | Weather::ReadOnly => true,
             Weather::Flaky => self.rng.u32(..3) == 0,
-            Weather::Calm | Weather::Slow => false,
+            Weather::Still | Weather::Calm | Weather::Slow => false,
         };
         if fails {
             self.failures += 1;
@@ -288,6 +301,7 @@ impl State {
 #[async_trait]
 impl Store for SimStore {
     async fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+        self.state().check_open()?;
         self.pause(true).await;
         let answer = self.state().commit(batch);
         self.pause(true).await;
@@ -295,6 +309,7 @@ impl Store for SimStore {
     }
 
     async fn fence(&self) -> Result<(), StoreError> {
+        self.state().check_open()?;
         self.pause(true).await;
         let answer = self.state().fence();
         self.pause(false).await;
@@ -345,5 +360,7 @@ impl Store for SimStore {
         self.read(Disk::next_wake).await
     }
 
-    async fn close(&self) {}
+    async fn close(&self) {
+        self.state().is_closed = true;
+    }
 }

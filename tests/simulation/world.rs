@@ -13,10 +13,9 @@ use longrun::service::{Caller, Limits, Reason, Service, ServiceError};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::{SimClock, TICK};
-use crate::hop;
+use crate::clock::{SimClock, TICK, hop};
 use crate::record::Record;
-use crate::store::{Lie, SimStore};
+use crate::store::{Lie, SimStore, Weather};
 
 pub const LEASE: Duration = Duration::from_secs(5);
 
@@ -90,6 +89,7 @@ impl World {
     pub fn new(lie: Lie, traced: bool, rng: &mut fastrand::Rng) -> Rc<Self> {
         let clock = Arc::new(SimClock::default());
         let store = SimStore::new(Arc::clone(&clock), lie, rng.fork());
+        store.set_weather(Weather::Calm);
         Rc::new(Self {
             clock,
             store,
@@ -173,6 +173,15 @@ impl World {
 
     pub fn is_starting_or_up(&self) -> bool {
         self.starting.borrow().is_some()
+    }
+
+    /// Whether the engine takes the store for one that does not answer.
+    pub fn is_stalled(&self) -> bool {
+        let server = self.server.borrow();
+        server.as_ref().is_some_and(|server| match &*server.engine.store_health().borrow() {
+            StoreHealth::Failing { reason, .. } => reason.contains("takes longer"),
+            StoreHealth::Writable => false,
+        })
     }
 
     /// How many operations the engine takes for not done; `None` while it is down or in doubt.
