@@ -60,6 +60,7 @@ pub struct Server {
     relay: Relay,
     max_connections: usize,
     health: HealthReporter,
+    service: Service,
     engine: Engine,
     engine_task: EngineTask,
     collector: Collector,
@@ -115,7 +116,7 @@ impl Server {
             .reset_fallback()
             .layer(from_fn(crate::grpc::time_limit))
             .layer(from_fn(http::require_grpc));
-        let router: Router = http::router(service, options)
+        let router: Router = http::router(service.clone(), options)
             .merge(grpc)
             .layer(map_response(crate::grpc::explain))
             .layer(from_fn_with_state(hosts(&config), http::screen))
@@ -132,6 +133,7 @@ impl Server {
                 if config.relay.is_empty() { 1 } else { 2 },
             ),
             health,
+            service,
             engine: engine.clone(),
             engine_task,
             collector: Collector { engine, objects, discarded },
@@ -172,12 +174,13 @@ impl Server {
     /// Serves until `stop`, then drains. An error means that a part ended by itself.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<Stopped> {
         let Self { listener, local, connections, max_connections, .. } = self;
-        let Self { engine, engine_task, collector, store, closing, health, drain_timeout, .. } =
-            self;
+        let Self { service, engine, engine_task, collector, store, .. } = self;
+        let Self { closing, health, drain_timeout, .. } = self;
         let engine_stop = CancellationToken::new();
         let mut tasks = Tasks::default();
         tasks.spawn("engine", engine_task.run(engine_stop.clone()));
         tasks.spawn("collector of objects", collector.run(engine_stop.clone()));
+        tasks.spawn("health", crate::grpc::follow_store(health.clone(), service));
         let listeners_closed = CancellationToken::new();
         let mut serving = Tasks::default();
         let over_tcp = listen::over_tcp(

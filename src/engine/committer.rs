@@ -15,6 +15,8 @@ use tokio_util::sync::CancellationToken;
 use super::cache::Cache;
 use super::dispatch::{Message, Resumed};
 use super::draft::{Draft, Outcome};
+use super::health::not_writable;
+use super::outage::{Doubt, Outage};
 use super::queue::{DirtyQueues, Queue, QueueKey};
 use super::request::{Applied, Apply, EngineError, Request, Submitted};
 use super::sessions::Sessions;
@@ -23,7 +25,7 @@ use super::work::{Answer, Reply, Work, one_commit};
 use super::{EngineConfig, Shared};
 use crate::operation::log::LogBook;
 use crate::operation::{NewOperation, Operation, OperationId, Rejection, Timestamp};
-use crate::store::{LogAppend, Lookup, Place, StoreError};
+use crate::store::{Batch, LogAppend, Lookup, Place, StoreError};
 
 /// Most requests of one commit.
 const MAX_BATCH: usize = 1_024;
@@ -31,6 +33,13 @@ const MAX_BATCH: usize = 1_024;
 const MAX_RACES: usize = 16;
 /// How many unfinished operations are read at a time at start.
 const RECOVERY_PAGE: usize = 10_000;
+
+/// A commit that did not succeed.
+struct Failed {
+    error: StoreError,
+    /// If it may have happened all the same.
+    doubt: Option<Doubt>,
+}
 
 /// The task's state.
 pub(super) struct Committer {
@@ -43,6 +52,10 @@ pub(super) struct Committer {
     pub(super) dirty: DirtyQueues,
     /// Sessions that were resumed and are to be told what they missed.
     pub(super) resumed: Vec<Resumed>,
+    /// While the store takes no writes.
+    pub(super) outage: Option<Outage>,
+    /// Failed commits since the last that succeeded.
+    pub(super) failures: u32,
     log_books: HashMap<OperationId, LogBook>,
     outstanding: u64,
     /// The same by tenant and kind.
@@ -59,6 +72,8 @@ impl Committer {
             timers: Timers::new(shared.clock.now()),
             dirty: DirtyQueues::default(),
             resumed: Vec::new(),
+            outage: None,
+            failures: 0,
             log_books: HashMap::new(),
             outstanding: 0,
             outstanding_of: HashMap::new(),
@@ -131,6 +146,9 @@ impl Committer {
     /// When there is something to do without a request.
     fn next_wake(&self) -> Timestamp {
         let now = self.shared.clock.now();
+        if let Some(outage) = &self.outage {
+            return outage.next_try(now);
+        }
         if !self.dirty.is_empty() && !self.timers.is_pausing(now) {
             return now;
         }
@@ -145,6 +163,10 @@ impl Committer {
         for request in requests {
             self.take(request, now, &mut works, &mut replies);
         }
+        if !self.is_up(now).await {
+            replies.into_iter().for_each(|reply| reply.send(Err(not_writable())));
+            return;
+        }
         self.add_timed_work(now, &mut works).await;
         for key in self.queue.release_due(now) {
             self.dirty.mark(key);
@@ -156,14 +178,14 @@ impl Committer {
                     outcome = Ok(answers);
                     break;
                 }
-                Err(StoreError::Conflict(id)) => {
+                Err(Failed { error: StoreError::Conflict(id), .. }) => {
                     self.cache.remove(id);
                     if race == MAX_RACES {
                         tracing::error!(operation.id = %id, "a commit lost every race");
                     }
                 }
-                Err(error) => {
-                    outcome = Err(self.store_failed(&error, now));
+                Err(Failed { error, doubt }) => {
+                    outcome = Err(self.begin_outage(&error, doubt, now));
                     break;
                 }
             }
@@ -178,38 +200,45 @@ impl Committer {
         }
     }
 
-    fn store_failed(&mut self, error: &StoreError, now: Timestamp) -> EngineError {
-        tracing::error!(error = %error, "a commit failed");
-        self.timers.pause_until(now.after(Duration::from_secs(1)));
-        match error {
-            StoreError::Corrupt(_) => EngineError::Internal("the store is damaged".to_owned()),
-            _ => EngineError::Unavailable("the store is not available".to_owned()),
-        }
-    }
-
-    /// Loads, decides, commits and settles. Nothing has happened when it fails.
-    async fn try_commit(
-        &mut self,
-        works: &[Work],
-        now: Timestamp,
-    ) -> Result<Vec<Answer>, StoreError> {
+    /// Loads, decides, commits and settles. Nothing has happened when it fails, unless there is doubt.
+    async fn try_commit(&mut self, works: &[Work], now: Timestamp) -> Result<Vec<Answer>, Failed> {
         let mut draft = Draft::new(now, &self.config);
         let decided = self.decide_all(works, &mut draft).await;
         let (answers, messages) = match decided {
             Ok(decided) => decided,
             Err(error) => {
                 self.abandon(draft);
-                return Err(error);
+                return Err(Failed { error, doubt: None });
             }
         };
-        if !draft.is_empty()
-            && let Err(error) = self.shared.store.commit(draft.batch()).await
-        {
-            self.abandon(draft);
-            return Err(error);
+        if !draft.is_empty() {
+            if let Err(error) = self.commit(draft.batch()).await {
+                let doubt = if matches!(error, StoreError::Unknown(_)) {
+                    Some(self.doubt(draft, messages))
+                } else {
+                    self.abandon(draft);
+                    None
+                };
+                return Err(Failed { error, doubt });
+            }
+            self.failures = 0;
         }
         self.settle(draft, messages);
         Ok(answers)
+    }
+
+    /// Waits for the store, and says so when that takes long.
+    async fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+        let mut commit = self.shared.store.commit(batch);
+        let committed = tokio::select! {
+            biased;
+            committed = &mut commit => return committed,
+            () = self.stalled() => commit.await,
+        };
+        if committed.is_ok() {
+            self.shared.health.writable(self.shared.clock.now());
+        }
+        committed
     }
 
     async fn decide_all(
@@ -227,7 +256,9 @@ impl Committer {
                 ),
                 Work::Apply(apply) => Answer::Apply(self.apply(apply, draft).await?),
                 Work::Own(id, command) => {
-                    if let Some(operation) = draft.current(*id) {
+                    if draft.damaged.contains(&Lookup::Id(*id)) {
+                        self.leave_alone(*id);
+                    } else if let Some(operation) = draft.current(*id) {
                         let board = &self.shared.progress;
                         // A rejection means that something else came first, which is fine.
                         let _ = draft.apply(&operation, command, None, board, &mut self.queue);
@@ -279,12 +310,44 @@ impl Committer {
         lookups: Vec<Lookup>,
         draft: &mut Draft,
     ) -> Result<(), StoreError> {
-        if !lookups.is_empty() {
-            for operation in self.shared.store.load(lookups).await?.into_iter().flatten() {
-                draft.learn(Arc::new(operation));
+        if lookups.is_empty() {
+            return Ok(());
+        }
+        match self.shared.store.load(lookups.clone()).await {
+            // Only those that are damaged are to suffer from it.
+            Err(StoreError::Corrupt(_)) => self.look_up_each(lookups, draft).await,
+            found => {
+                let found = found?.into_iter().flatten();
+                found.for_each(|operation| draft.learn(Arc::new(operation)));
+                Ok(())
+            }
+        }
+    }
+
+    async fn look_up_each(
+        &mut self,
+        lookups: Vec<Lookup>,
+        draft: &mut Draft,
+    ) -> Result<(), StoreError> {
+        for lookup in lookups {
+            match self.shared.store.load(vec![lookup.clone()]).await {
+                Err(StoreError::Corrupt(error)) => {
+                    tracing::error!(lookup = ?lookup, error, "what is stored is damaged");
+                    draft.damaged.insert(lookup);
+                }
+                found => {
+                    let found = found?.into_iter().flatten();
+                    found.for_each(|operation| draft.learn(Arc::new(operation)));
+                }
             }
         }
         Ok(())
+    }
+
+    /// An operation that is damaged is left alone: time changes it no more, and nobody holds it.
+    fn leave_alone(&mut self, id: OperationId) {
+        self.timers.ignored.insert(id);
+        self.sessions.forget(id);
     }
 
     fn submit(
@@ -296,6 +359,11 @@ impl Committer {
         // A known key is answered whatever the load: it is no new work.
         if let Some(existing) = draft.existing(new) {
             return existing.map(|operation| Submitted { operation, existing: true });
+        }
+        let key = new.idempotency_key.clone();
+        let lookup = key.map(|key| Lookup::Key(new.tenant.clone(), key));
+        if lookup.is_some_and(|lookup| draft.damaged.contains(&lookup)) {
+            return Err(EngineError::damaged());
         }
         let limit = self.config.max_outstanding;
         if self.outstanding + added.all >= limit {
@@ -322,6 +390,9 @@ impl Committer {
         apply: &Apply,
         draft: &mut Draft,
     ) -> Result<Result<Applied, EngineError>, StoreError> {
+        if draft.damaged.contains(&Lookup::Id(apply.id)) {
+            return Ok(Err(EngineError::damaged()));
+        }
         let Some(operation) =
             draft.current(apply.id).filter(|found| found.submission.tenant == apply.tenant)
         else {
@@ -363,7 +434,7 @@ impl Committer {
     }
 
     /// Undoes a draft whose commit did not happen.
-    fn abandon(&mut self, mut draft: Draft) {
+    pub(super) fn abandon(&mut self, mut draft: Draft) {
         self.sessions.settle(std::mem::take(&mut draft.reserved));
         for id in draft.touched() {
             self.cache.remove(id);

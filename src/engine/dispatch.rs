@@ -27,14 +27,14 @@ const MAX_STARTS: usize = 512;
 /// What is to be pushed to a worker after the commit.
 #[derive(Debug)]
 pub(super) struct Message {
-    session: SessionId,
+    pub(super) session: SessionId,
     content: ToWorker,
 }
 
 /// A session that was resumed.
 #[derive(Debug)]
 pub(super) struct Resumed {
-    session: SessionId,
+    pub(super) session: SessionId,
     /// The attempts that the worker knows of: of one operation it may run the latest and still hold
     /// a report of an earlier one.
     running: HashSet<(OperationId, Attempt)>,
@@ -237,9 +237,7 @@ impl Committer {
         );
         let held = before.as_ref().and_then(|before| before.life.state.lease());
         match (held, after.life.state.lease()) {
-            (None, Some(lease)) => {
-                self.sessions.add_lease(lease.session, after.id(), after.life.attempt);
-            }
+            (None, Some(lease)) => self.add_lease(lease.session, after),
             (Some(lease), Some(_)) if *event_type == EventType::CancelRequested => {
                 let operation = Arc::clone(after);
                 self.sessions.send(lease.session, ToWorker::CancelRequested { operation });
@@ -255,6 +253,16 @@ impl Committer {
             }
             _ => {}
         }
+    }
+
+    /// A lease was committed. Its session may be gone where the commit's outcome was unknown for a while:
+    /// then it has one lease duration to come back.
+    fn add_lease(&mut self, session: SessionId, operation: &Operation) {
+        let Some(worker) = operation.life.worker.clone() else { return };
+        let tenant = operation.submission.tenant.clone();
+        let lease = (operation.id(), operation.life.attempt);
+        let expires_at = self.shared.clock.now().after(self.config.lease_duration);
+        self.sessions.restore(session, tenant, worker, lease, expires_at);
     }
 
     /// Connects a worker, and tells it what it may have missed.
@@ -292,6 +300,8 @@ impl Committer {
             self.dirty.mark(QueueKey { tenant, kind });
         }
         if resumed.is_some() {
+            // It may have come twice before it was told anything: what it knows now counts.
+            self.resumed.retain(|earlier| earlier.session != session);
             self.resumed.push(Resumed { session, running: hello.running.into_iter().collect() });
         }
         Ok(Connected { session, resumed: resumed.is_some(), stream })

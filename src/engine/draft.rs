@@ -3,7 +3,7 @@
 //! Decides in memory, does no I/O. A draft that is not committed is dropped, and nothing has
 //! happened but what its journal tells to undo in the queue.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ use super::EngineConfig;
 use super::progress::ProgressBoard;
 use super::queue::{Queue, QueueKey, Rank};
 use super::request::EngineError;
-use crate::operation::state::{Idempotency, Submission};
+use crate::operation::state::{Idempotency, Life, Submission};
 use crate::operation::{
     Command, Decision, Event, EventType, IdempotencyKey, NewOperation, Operation, OperationId,
-    SessionId, State, TenantId, Timestamp, decide, transition,
+    Revision, SessionId, State, TenantId, Timestamp, decide, transition,
 };
-use crate::store::{Batch, Forget, LogAppend, Removal, Tombstone, Write};
+use crate::store::{Batch, Forget, LogAppend, Lookup, Removal, Tombstone, Write};
 
 /// An operation of the draft.
 #[derive(Debug, Default)]
@@ -67,14 +67,28 @@ pub(super) struct Draft {
     pub(super) now: Timestamp,
     memory: Memory,
     forgets: bool,
-    known: HashMap<OperationId, Known>,
+    /// Ids rise with time: rows are appended in order, and operations of one commit keep theirs.
+    known: BTreeMap<OperationId, Known>,
     keys: HashMap<(TenantId, IdempotencyKey), OperationId>,
     pub(super) transitions: Vec<Transition>,
     pub(super) removed: Vec<Arc<Operation>>,
     logs: Vec<LogAppend>,
     journal: Vec<QueueChange>,
+    /// What cannot be read.
+    pub(super) damaged: HashSet<Lookup>,
     /// Sessions for which a place is reserved, once per place.
     pub(super) reserved: Vec<SessionId>,
+}
+
+/// A part of a batch by which it is known again in the store.
+#[derive(Debug)]
+pub(super) enum Trace<'a> {
+    /// A transition; the operation's first, or a later one.
+    Event { id: OperationId, life: &'a Life, is_first: bool },
+    /// A log line.
+    Line { id: OperationId, revision: Revision, number: u64, at: Timestamp, text: &'a str },
+    /// An operation that is no longer there.
+    Removal(OperationId),
 }
 
 /// What a command came to.
@@ -90,12 +104,13 @@ impl Draft {
             now,
             memory: Memory { retention: tombstone_retention, most: max_tombstones },
             forgets: false,
-            known: HashMap::new(),
+            known: BTreeMap::new(),
             keys: HashMap::new(),
             transitions: Vec::new(),
             removed: Vec::new(),
             logs: Vec::new(),
             journal: Vec::new(),
+            damaged: HashSet::new(),
             reserved: Vec::new(),
         }
     }
@@ -308,10 +323,7 @@ impl Draft {
         if self.forgets || batch.removals.iter().any(|removal| removal.tombstone.is_some()) {
             batch.forget = Some(Forget { until: self.now, keep: self.memory.most });
         }
-        // Ids rise with time: rows are appended in order, and operations of one commit keep theirs.
-        batch.writes.sort_unstable_by_key(|write| write.operation.id());
-        // What is removed in the same commit takes its history along.
-        let stays = |id| self.known.get(&id).is_none_or(|known| known.current.is_some());
+        let stays = |id| self.stays(id);
         let transitions = self.transitions.iter().filter(|transition| stays(transition.after.id()));
         batch.events.extend(transitions.map(|transition| {
             let life = transition.after.life.clone();
@@ -319,6 +331,28 @@ impl Draft {
         }));
         batch.logs.extend(self.logs.iter().filter(|append| stays(append.id)).cloned());
         batch
+    }
+
+    /// Whether the operation is there after the commit. What is removed takes its history along.
+    fn stays(&self, id: OperationId) -> bool {
+        self.known.get(&id).is_none_or(|known| known.current.is_some())
+    }
+
+    /// What shows in the store whether the batch was written.
+    pub(super) fn traces(&self) -> impl Iterator<Item = Trace<'_>> {
+        let events = self.transitions.iter().filter(|transition| self.stays(transition.after.id()));
+        let events = events.map(|Transition { before, after, .. }| Trace::Event {
+            id: after.id(),
+            life: &after.life,
+            is_first: before.is_none(),
+        });
+        let logs = self.logs.iter().filter(|append| self.stays(append.id));
+        let lines = logs.filter_map(|LogAppend { id, revision, at, lines, .. }| {
+            let (number, text) = lines.last()?;
+            Some(Trace::Line { id: *id, revision: *revision, number: *number, at: *at, text })
+        });
+        let removals = self.removed.iter().map(|operation| Trace::Removal(operation.id()));
+        events.chain(lines).chain(removals)
     }
 
     /// The operations that were changed, as they are to be, with new inputs.

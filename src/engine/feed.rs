@@ -106,6 +106,7 @@ impl Feed {
 
     async fn follow(&mut self) {
         tokio::select! {
+            biased;
             change = self.receiver.recv() => match change {
                 Ok(change) => self.tell(change),
                 Err(RecvError::Lagged(_)) => self.reset(),

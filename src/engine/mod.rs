@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch as signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::operation::filter::Filter;
@@ -28,6 +28,8 @@ mod committer;
 mod dispatch;
 mod draft;
 mod feed;
+mod health;
+mod outage;
 mod progress;
 mod queue;
 mod request;
@@ -39,12 +41,14 @@ mod work;
 
 pub use clock::{Clock, Ids, ManualClock, SystemClock};
 pub use feed::{Feed, FeedItem};
+pub use health::StoreHealth;
 pub use request::{Applied, Apply, Connected, EngineError, Submitted};
 pub use sessions::{ToWorker, WorkerHello};
 pub use watch::Committed;
 pub use watcher::{WatchItem, Watcher};
 
 use committer::Committer;
+use health::HealthBoard;
 use progress::ProgressBoard;
 use request::Request;
 use watch::Hub;
@@ -99,6 +103,7 @@ struct Shared {
     ids: Ids,
     hub: Arc<Hub>,
     progress: ProgressBoard,
+    health: HealthBoard,
     outstanding: AtomicU64,
 }
 
@@ -150,6 +155,7 @@ impl Engine {
             ids: Ids::default(),
             hub: Arc::default(),
             progress: ProgressBoard::default(),
+            health: HealthBoard::default(),
             outstanding: AtomicU64::new(0),
         });
         let (sender, requests) = mpsc::channel(config.queued_requests);
@@ -174,12 +180,18 @@ impl Engine {
         self.shared.outstanding.load(Ordering::Relaxed)
     }
 
+    /// Whether the store takes writes, to be watched.
+    pub fn store_health(&self) -> signal::Receiver<StoreHealth> {
+        self.shared.health.subscribe()
+    }
+
     /// Stores submissions in one commit; answers each in its place. Refused at once where there is
-    /// no room for it.
+    /// no room for it, and while the store takes no writes.
     pub async fn submit(
         &self,
         items: Vec<NewOperation>,
     ) -> Result<Vec<Result<Submitted, EngineError>>, EngineError> {
+        self.shared.health.check()?;
         let bytes: usize =
             items.iter().map(|new| 1_024 + new.input.as_ref().map_or(0, |i| i.data.len())).sum();
         let kib = u32::try_from(bytes.div_ceil(1_024)).unwrap_or(u32::MAX);
@@ -195,8 +207,10 @@ impl Engine {
         }
     }
 
-    /// Applies a command; answers once its outcome is durable.
+    /// Applies a command; answers once its outcome is durable. Refused at once while the store takes no
+    /// writes.
     pub async fn apply(&self, work: Apply) -> Result<Applied, EngineError> {
+        self.shared.health.check()?;
         let (tenant, id, by_worker) = (work.tenant.clone(), work.id, work.session.is_some());
         let (reply, answer) = oneshot::channel();
         self.send(Request::Apply { work, reply }).await?;
@@ -343,7 +357,7 @@ impl From<StoreError> for EngineError {
         match error {
             StoreError::Corrupt(_) => {
                 tracing::error!(error = %error, "reading the store failed");
-                Self::Internal("the store is damaged".to_owned())
+                Self::damaged()
             }
             _ => {
                 tracing::warn!(error = %error, "the store did not answer");

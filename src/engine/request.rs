@@ -120,3 +120,10 @@ pub enum EngineError {
     #[error("{0}")]
     Internal(String),
 }
+
+impl EngineError {
+    /// What is stored cannot be understood.
+    pub(super) fn damaged() -> Self {
+        Self::Internal("the store is damaged".to_owned())
+    }
+}

@@ -3,7 +3,7 @@
 //! A session outlives its stream by a lease duration. No I/O here: messages are handed to a bounded
 //! channel, and a worker that does not read its channel is disconnected, never waited for.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -65,7 +65,7 @@ pub(super) struct Session {
     pub(super) worker: WorkerId,
     kinds: Vec<Kind>,
     max_in_flight: usize,
-    pub(super) leases: HashMap<OperationId, Attempt>,
+    pub(super) leases: BTreeMap<OperationId, Attempt>,
     /// Acquired in the round under way, not yet committed.
     reserved: usize,
     stream: Option<(StreamNumber, mpsc::Sender<ToWorker>)>,
@@ -89,7 +89,8 @@ impl Session {
 /// All sessions.
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
-    by_id: HashMap<SessionId, Session>,
+    /// In order, as everything is whose order may show: one course of events has one outcome.
+    by_id: BTreeMap<SessionId, Session>,
     /// Who serves a queue, the next to be given work first.
     serving: HashMap<QueueKey, VecDeque<SessionId>>,
     last_stream: StreamNumber,
@@ -138,7 +139,7 @@ impl Sessions {
         self.last_stream
     }
 
-    /// Knows of a lease from before a restart, whose session has until `expires_at` to resume.
+    /// Knows of a lease that is stored. If there is no such session it has until `expires_at` to resume.
     pub(super) fn restore(
         &mut self,
         id: SessionId,
@@ -152,7 +153,7 @@ impl Sessions {
             worker,
             kinds: Vec::new(),
             max_in_flight: 0,
-            leases: HashMap::new(),
+            leases: BTreeMap::new(),
             reserved: 0,
             stream: None,
             expires_at,
@@ -236,13 +237,6 @@ impl Sessions {
         }
     }
 
-    /// A lease was committed.
-    pub(super) fn add_lease(&mut self, session: SessionId, id: OperationId, attempt: Attempt) {
-        if let Some(session) = self.by_id.get_mut(&session) {
-            session.leases.insert(id, attempt);
-        }
-    }
-
     /// A lease has ended; answers the queues that the session can now take from.
     pub(super) fn end_lease(&mut self, session: SessionId, id: OperationId) -> Vec<QueueKey> {
         let Some(held) = self.by_id.get_mut(&session) else { return Vec::new() };
@@ -252,6 +246,13 @@ impl Sessions {
             return Vec::new();
         }
         held.queues().collect()
+    }
+
+    /// Nobody holds that operation any more.
+    pub(super) fn forget(&mut self, operation: OperationId) {
+        for session in self.by_id.values_mut() {
+            session.leases.remove(&operation);
+        }
     }
 
     /// Hands a message to a worker. One that does not read is cut off; it may resume.

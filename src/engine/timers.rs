@@ -1,11 +1,12 @@
 //! When the committer must act without being asked: limits and retention, queued work that becomes
 //! due, sessions that may have expired. One timer for all of them.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::committer::Committer;
 use super::work::Work;
-use crate::operation::{Command, Timestamp};
+use crate::operation::{Command, OperationId, Timestamp};
 
 /// Most operations that one commit changes because time has passed. Retention deletes in batches of
 /// this size, between which other work goes on.
@@ -19,13 +20,15 @@ pub(super) struct Timers {
     /// Not later than the earliest `wake_at` in the store.
     wake_at: Option<Timestamp>,
     check_sessions_at: Timestamp,
+    /// Operations that are damaged.
+    pub(super) ignored: HashSet<OperationId>,
     /// After a failure of the store nothing is tried before this time.
     paused_until: Timestamp,
 }
 
 impl Timers {
     pub(super) fn new(now: Timestamp) -> Self {
-        Self { wake_at: None, check_sessions_at: now, paused_until: now }
+        Self { wake_at: None, check_sessions_at: now, ignored: HashSet::new(), paused_until: now }
     }
 
     /// Something in the store changes by itself at `at`.
@@ -88,13 +91,19 @@ impl Committer {
         now: Timestamp,
         works: &mut Vec<Work>,
     ) -> Result<(), crate::store::StoreError> {
-        let due = self.shared.store.due(now, MAX_DUE).await?;
+        let mut due = self.shared.store.due(now, MAX_DUE).await?;
         if due.is_empty() {
             // The timer was early, what it was set for has changed since; or it was for tombstones.
             self.timers.wake_at = self.shared.store.next_wake().await?;
             if self.timers.wake_at.is_some_and(|at| at <= now) {
                 works.push(Work::Forget);
             }
+            return Ok(());
+        }
+        due.retain(|id| !self.timers.ignored.contains(id));
+        if due.is_empty() {
+            // They stay due; what is behind them is looked for now and then.
+            self.timers.wake_at = Some(now.after(SESSION_CHECK));
         }
         for id in due {
             let chance = self.chance();

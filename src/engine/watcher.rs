@@ -165,6 +165,7 @@ impl Watcher {
     async fn sleep(&mut self) {
         let waiting = self.unsent_is_waiting();
         tokio::select! {
+            biased;
             () = self.subscription.changed() => {}
             () = self.shared.clock.sleep_until(waiting) => {}
         }

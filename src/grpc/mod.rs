@@ -10,15 +10,15 @@ use crate::proto::v1::operations_server::OperationsServer;
 use crate::proto::v1::workers_server::WorkersServer;
 use crate::service::{Caller, Service};
 
+mod health;
 mod operations;
 mod status;
 mod time_limit;
 mod workers;
 
+pub use health::{HealthReporter, follow_store, set_not_serving};
 pub use status::explain;
 pub use time_limit::time_limit;
-/// What the routes offer beside the service itself.
-pub use tonic_health::server::HealthReporter;
 
 /// A mark on requests that come from within this process; the server's listener sets it.
 #[derive(Clone, Copy, Debug)]
@@ -39,9 +39,8 @@ pub async fn routes(service: Service) -> anyhow::Result<(Routes, HealthReporter)
     let workers = WorkersServer::new(workers::WorkersRpc::new(service))
         .max_decoding_message_size(max_message)
         .max_encoding_message_size(usize::MAX);
-    let (reporter, health) = tonic_health::server::health_reporter();
-    reporter.set_serving::<OperationsServer<operations::OperationsRpc>>().await;
-    reporter.set_serving::<WorkersServer<workers::WorkersRpc>>().await;
+    let (reporter, health_server) = tonic_health::server::health_reporter();
+    health::start(&reporter).await;
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
@@ -50,18 +49,10 @@ pub async fn routes(service: Service) -> anyhow::Result<(Routes, HealthReporter)
     };
     let routes = Routes::new(operations)
         .add_service(workers)
-        .add_service(health)
+        .add_service(health_server)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?);
     Ok((routes, reporter))
-}
-
-/// Tells that this server takes no more work.
-pub async fn set_not_serving(reporter: &HealthReporter) {
-    use tonic_health::ServingStatus::NotServing;
-    for service in ["", "longrun.v1.Operations", "longrun.v1.Workers"] {
-        reporter.set_service_status(service, NotServing).await;
-    }
 }
 
 /// Who calls. The only place where a gRPC call's caller is made.

@@ -27,6 +27,7 @@ mod documents;
 mod event_stream;
 mod events;
 mod headers;
+mod health;
 mod input;
 mod links;
 mod openapi;
@@ -83,6 +84,8 @@ pub fn router(service: Service, options: HttpOptions) -> Router {
 fn resources() -> Vec<(String, MethodRouter<Http>)> {
     let list = get(operations::list).post(submit::operation);
     let mut all = vec![
+        ("/livez".to_owned(), resource(READ_ONLY, get(health::live))),
+        ("/readyz".to_owned(), resource(READ_ONLY, get(health::ready))),
         ("/openapi.json".to_owned(), resource(READ_ONLY, get(openapi::get))),
         ("/v1/operations".to_owned(), resource("GET,HEAD,POST,OPTIONS", list)),
         // No id is `events`.

@@ -229,7 +229,7 @@ impl From<EngineError> for ServiceError {
     }
 }
 
-fn rfc3339(at: Timestamp) -> String {
+pub(super) fn rfc3339(at: Timestamp) -> String {
     let (seconds, micros) = (at.micros().div_euclid(1_000_000), at.micros().rem_euclid(1_000_000));
     let nanos = i32::try_from(micros * 1_000).unwrap_or(0);
     prost_types::Timestamp { seconds, nanos }.to_string()

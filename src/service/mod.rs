@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::Engine;
+use crate::engine::{Engine, StoreHealth};
 use crate::objects::Objects;
 use crate::operation::{Operation, OperationId, Owner, TenantId};
 
@@ -179,6 +180,26 @@ impl Service {
     /// Returns when the server begins to stop: what is not under way by then is not begun.
     pub async fn closing(&self) {
         self.closing.cancelled().await;
+    }
+
+    /// Whether the store takes writes, to be watched.
+    pub fn store_health(&self) -> watch::Receiver<StoreHealth> {
+        self.engine.store_health()
+    }
+
+    /// Whether new work is taken; if not, why.
+    pub fn ready(&self) -> Result<(), ServiceError> {
+        if self.closing.is_cancelled() {
+            return Err(ServiceError::stopping());
+        }
+        match &*self.engine.store_health().borrow() {
+            StoreHealth::Writable => Ok(()),
+            StoreHealth::Failing { reason, since } => Err(ServiceError {
+                retry_after: Some(Duration::from_secs(1)),
+                ..ServiceError::new(Reason::Unavailable, reason)
+            }
+            .with("since", error::rfc3339(*since))),
+        }
     }
 
     /// The time now, by the engine's clock.

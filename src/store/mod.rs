@@ -7,6 +7,8 @@
 //!
 //! - When [`Store::commit`] answers `Ok`, the whole batch is durable and every later read sees it;
 //!   when it answers an error other than [`StoreError::Unknown`], nothing of the batch is there.
+//! - After [`StoreError::Unknown`] the batch may be there, may not be there, or may come to be there later, a
+//!   crash of this process included; [`Store::fence`] ends the doubt.
 //! - A write, a removal or a log append happens only if the stored revision is the expected one;
 //!   otherwise the whole batch is refused with [`StoreError::Conflict`].
 //! - Reads see committed data only.
@@ -68,6 +70,11 @@ pub trait Store: Send + Sync + 'static {
     /// The earliest time at which time alone changes something: the least `wake_at` of all operations, or the
     /// `forget_at` of the oldest tombstone.
     async fn next_wake(&self) -> Result<Option<Timestamp>, StoreError>;
+
+    /// Writes something of no meaning durably, behind everything before it. `Ok` says that the store can be
+    /// written to, and that no commit is in doubt any more: a batch that was answered with
+    /// [`StoreError::Unknown`] is seen by every later read, or will never be there.
+    async fn fence(&self) -> Result<(), StoreError>;
 
     /// Finishes what is under way and lets go of the storage. Calls after it fail.
     async fn close(&self);
@@ -328,7 +335,7 @@ pub enum StoreError {
     /// The storage cannot be used now; nothing was written.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
-    /// Whether the batch was written is not known.
+    /// Whether the batch was written is not known before [`Store::fence`] has answered.
     #[error("the outcome of a commit is unknown: {0}")]
     Unknown(String),
     /// What is stored cannot be understood.
@@ -360,6 +367,14 @@ pub enum OpenError {
     /// It is something else.
     #[error("{path} is not a longrun store: {reason}")]
     NotAStore {
+        /// The file.
+        path: String,
+        /// How that shows.
+        reason: String,
+    },
+    /// It, or its log, is not as it was written.
+    #[error("{path} is damaged, and was left as it is: {reason}")]
+    Damaged {
         /// The file.
         path: String,
         /// How that shows.

@@ -166,6 +166,10 @@ impl Store for BrokenStore {
         self.honest.next_wake().await
     }
 
+    async fn fence(&self) -> Result<(), StoreError> {
+        self.honest.fence().await
+    }
+
     async fn close(&self) {
         self.honest.close().await;
     }

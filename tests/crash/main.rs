@@ -33,6 +33,7 @@ use tokio::time::{Instant, sleep};
 mod broken_store;
 mod collect;
 mod forger;
+#[path = "../history/mod.rs"]
 mod history;
 mod host;
 mod in_process;

@@ -7,6 +7,8 @@ use crate::support::{Server, folder, interpreter, python, succeed};
 
 fn server() -> Server {
     Server::start(&[
+        "--max-payload-bytes",
+        "1MiB",
         // Streams end soon enough to be read to their ends.
         "--max-stream-age",
         "1s",

@@ -3,6 +3,7 @@
 mod browsers;
 mod conditions;
 mod envelopes;
+mod health;
 mod listening;
 mod lives;
 mod refusals;

@@ -27,6 +27,7 @@ pub(crate) struct Server {
     pub(crate) service: Service,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Arc<ManualClock>,
+    pub(crate) closing: CancellationToken,
     _directory: TempDir,
 }
 
@@ -89,11 +90,12 @@ impl Server {
         tokio::spawn(task.run(CancellationToken::new()));
         let objects = Objects::in_directory(&directory.path().join("objects")).expect("objects");
         let limits = Limits { max_payload_bytes: 1_000, ..Limits::default() };
-        let service = Service::new(engine, objects, limits, CancellationToken::new());
+        let closing = CancellationToken::new();
+        let service = Service::new(engine, objects, limits, closing.clone());
         let cors_origins = origins.iter().map(|origin| (*origin).to_owned()).collect();
         let options = HttpOptions { cors_origins, ..HttpOptions::default() };
         let router = router(service.clone(), options);
-        Self { router, service, store, clock, _directory: directory }
+        Self { router, service, store, clock, closing, _directory: directory }
     }
 
     /// The answer with its body yet to be read.

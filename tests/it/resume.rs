@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use longrun::engine::{ToWorker, WorkerHello};
+use longrun::operation::{Kind, SessionId, TenantId, WorkerId};
 use longrun::proto::v1::cancel_attempt::Cause;
 use longrun::proto::v1::event::Type as EventType;
 use longrun::proto::v1::operation::State;
 use longrun::proto::v1::work_request::Message as Up;
 use longrun::proto::v1::*;
 use longrun::server::Stopped;
+use longrun::service::Caller;
 
 use crate::support::*;
 
@@ -247,4 +250,36 @@ async fn after_a_restart_workers_have_a_lease_to_come_back() {
     assert_eq!(watch.next().await.event.unwrap().error.unwrap().code, "WORKER_LOST");
     let mut worker = server.worker("demo", 1).await;
     assert_eq!(worker.assignment().await.attempt, 2);
+}
+
+/// The second stream comes before the first has been told anything.
+#[tokio::test]
+async fn a_session_that_is_resumed_twice_at_once_is_told_once_what_it_missed() {
+    let server = ClockedServer::start().await;
+    let (caller, hello) = (Caller::anonymous(), worker_hello(None));
+    let (session, first) = soon(server.service.connect_worker(&caller, hello)).await.unwrap();
+    let name = server.submit(submission("demo")).await.name;
+    drop(first);
+    let again = || server.service.connect_worker(&caller, worker_hello(Some(session.id())));
+    let (one, other) = soon(async { tokio::join!(again(), again()) }).await;
+    let (_, mut missed) = other.unwrap();
+    drop(one.unwrap().1);
+    let assigned = soon(missed.recv()).await;
+    assert!(matches!(assigned, Some(ToWorker::Assignment { .. })), "{assigned:?}");
+    // Whatever is told from here on was caused from here on.
+    server.cancel(&name, "").await;
+    let cancelled = soon(missed.recv()).await;
+    assert!(matches!(cancelled, Some(ToWorker::CancelRequested { .. })), "{cancelled:?}");
+}
+
+fn worker_hello(resume: Option<SessionId>) -> WorkerHello {
+    WorkerHello {
+        in_process: false,
+        tenant: TenantId::default_tenant(),
+        worker: WorkerId::parse("worker").unwrap(),
+        kinds: vec![Kind::parse("demo").unwrap()],
+        max_in_flight: 1,
+        resume,
+        running: Vec::new(),
+    }
 }

@@ -4,6 +4,16 @@
 #[path = "../generate/mod.rs"]
 mod generate;
 
+/// The storage of the simulation, held to the same suite: what is found with it is true of real ones.
+#[path = "../simulation/clock.rs"]
+#[expect(dead_code, reason = "only the simulation moves its clock")]
+mod clock;
+#[path = "../simulation/disk.rs"]
+mod disk;
+#[path = "../simulation/store.rs"]
+#[expect(dead_code, reason = "only the simulation makes it fail")]
+mod store;
+
 mod commits;
 mod history;
 mod lists;
@@ -12,7 +22,7 @@ mod sqlite;
 mod support;
 mod tombstones;
 
-use support::open_sqlite;
+use support::{open_model, open_sqlite};
 
 /// Makes a test of every function of the suite for every store.
 macro_rules! suite {
@@ -43,6 +53,7 @@ macro_rules! stores {
             commits::objects_are_known_while_their_operation_is_there,
             commits::wake_times_come_earliest_first,
             commits::what_is_unfinished_is_told_in_pages,
+            commits::a_fence_changes_nothing,
             commits::a_closed_store_refuses_and_closing_twice_is_fine,
             history::transitions_and_lines_come_in_order_and_in_pages,
             history::lines_may_stand_behind_a_transition_that_their_batch_goes_beyond,
@@ -59,4 +70,5 @@ macro_rules! stores {
 
 stores! {
     on_sqlite: crate::open_sqlite();
+    on_the_model: crate::open_model();
 }

@@ -15,11 +15,12 @@ use longrun::store::sqlite::{SqliteOptions, SqliteStore};
 use longrun::store::{Batch, Lookup, Removal, Store, Write};
 
 use crate::generate::{self, EPOCH};
+use crate::store::{Lie, SimStore};
 
 /// A store and what it lives in.
 pub struct Opened {
     pub store: Box<dyn Store>,
-    _directory: tempfile::TempDir,
+    _directory: Option<tempfile::TempDir>,
 }
 
 pub fn directory() -> (tempfile::TempDir, PathBuf) {
@@ -31,7 +32,13 @@ pub fn directory() -> (tempfile::TempDir, PathBuf) {
 pub fn open_sqlite() -> Opened {
     let (directory, path) = directory();
     let store = SqliteStore::open(&path, &SqliteOptions::default()).unwrap();
-    Opened { store: Box::new(store), _directory: directory }
+    Opened { store: Box::new(store), _directory: Some(directory) }
+}
+
+pub fn open_model() -> Opened {
+    let rng = fastrand::Rng::with_seed(0);
+    let store = SimStore::new(Arc::default(), Lie::None, rng);
+    Opened { store: Box::new(store), _directory: None }
 }
 
 pub fn at(millis: i64) -> Timestamp {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::answers::Answers;
 use super::parameters;
-use crate::service::Reason::{InvalidArgument, RouteNotFound};
+use crate::service::Reason::{HostRefused, InvalidArgument, RouteNotFound, UriTooLong};
 
 /// One method of one resource.
 pub(super) struct Route {
@@ -82,7 +82,7 @@ impl Route {
         let about = "The methods that there are; to a browser's preflight, what its page may do.";
         let answers = Answers::default()
             .cacheable("204", about, &["Allow?", "Cache-Control?"])
-            .refused(&[InvalidArgument, RouteNotFound]);
+            .refused(&[InvalidArgument, UriTooLong, HostRefused, RouteNotFound]);
         let segments = self.path.split(['{', '}']).skip(1).step_by(2);
         let segments: Vec<String> = segments.map(|name| format!("{name}.any")).collect();
         json!({

@@ -6,8 +6,10 @@ use super::answers::{Answers, JSON, refer};
 use super::route::Route;
 use crate::service::Reason::{self, *};
 
+const TEXT: &str = "text/plain";
+
 /// What any answer may be instead.
-const ANY: [Reason; 3] = [InvalidArgument, Unavailable, Internal];
+const ANY: [Reason; 5] = [InvalidArgument, UriTooLong, HostRefused, Unavailable, Internal];
 /// Why there may be no such operation.
 const NOT_THERE: [Reason; 2] = [OperationNotFound, OperationExpired];
 /// What a submission may come to.
@@ -37,11 +39,25 @@ const OPERATION: &str = "/v1/operations/{id}";
 
 /// Every method of every resource, but for `HEAD`, which is as `GET`, and `OPTIONS`, which is alike everywhere.
 pub(super) fn all() -> Vec<Route> {
-    let mut all = vec![description(), list(), submit(), submit_of_kind(), watch_all()];
+    let mut all =
+        vec![live(), ready(), description(), list(), submit(), submit_of_kind(), watch_all()];
     let of_one = || [get(), delete(), cancel(), retry(), status(), result(), input(), events()];
     all.extend(of_one());
     all.extend(of_one().map(Route::under_tenant));
     all
+}
+
+fn live() -> Route {
+    let answers = Answers::default().empty("200", "The server is up.", &[]);
+    Route::new("get", "/livez", "getLiveness", "Whether the server is up")
+        .answers(answers.also("200", TEXT, &json!({"type": "string"})).refused(&ANY))
+}
+
+fn ready() -> Route {
+    let answers = Answers::default().empty("200", "New work is taken.", &[]);
+    let answers = answers.also("200", TEXT, &json!({"type": "string"}));
+    Route::new("get", "/readyz", "getReadiness", "Whether new work is taken, and if not, why")
+        .answers(answers.refused(&ANY))
 }
 
 fn description() -> Route {
@@ -51,7 +67,7 @@ fn description() -> Route {
         &json!({"type": "object", "required": ["openapi"]}),
     );
     Route::new("get", "/openapi.json", "getDescription", "This document")
-        .answers(answers.refused(&[InvalidArgument, Internal]))
+        .answers(answers.refused(&ANY))
 }
 
 fn list() -> Route {

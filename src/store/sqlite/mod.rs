@@ -25,6 +25,7 @@ use super::{
 use crate::operation::log::LogBook;
 use crate::operation::{ObjectId, Operation, OperationId, Timestamp};
 
+mod damage;
 mod filter_sql;
 mod list;
 mod objects;
@@ -121,6 +122,10 @@ impl Store for SqliteStore {
 
     async fn next_wake(&self) -> Result<Option<Timestamp>, StoreError> {
         self.threads.look_up(read::next_wake).await
+    }
+
+    async fn fence(&self) -> Result<(), StoreError> {
+        self.threads.fence().await
     }
 
     async fn close(&self) {

@@ -10,7 +10,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::super::OpenError;
-use super::{SqliteOptions, schema};
+use super::{SqliteOptions, damage, schema};
 
 /// How long to wait for a program that reads or backs up the file beside us.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -42,6 +42,11 @@ pub(super) fn open(path: &Path, options: &SqliteOptions) -> Result<Opened, OpenE
     let absolute = resolve(&absolute).map_err(|error| failed(error.to_string()))?;
     let lock = lock(path, &absolute)?;
     let is_new = check_header(path, &absolute)?;
+    if !is_new
+        && let Some(reason) = find_damage(&absolute).map_err(|error| failed(error.to_string()))?
+    {
+        return Err(OpenError::Damaged { path: path.display().to_string(), reason });
+    }
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -119,6 +124,12 @@ fn check_header(path: &Path, absolute: &Path) -> Result<bool, OpenError> {
     }
     refuse_newer(path, number(USER_VERSION_AT))?;
     Ok(false)
+}
+
+fn find_damage(absolute: &Path) -> std::io::Result<Option<String>> {
+    let mut log = OsString::from(absolute);
+    log.push("-wal");
+    damage::find(absolute, Path::new(&log))
 }
 
 /// Looks at the version again through SQLite, because a newer program may have died before its

@@ -19,7 +19,8 @@ use super::write;
 const QUEUE: usize = 64;
 
 type Read = Box<dyn FnOnce(&Connection) + Send>;
-type Commit = (Batch, oneshot::Sender<Result<(), StoreError>>);
+/// A batch to write, or nothing but a fence.
+type Commit = (Option<Batch>, oneshot::Sender<Result<(), StoreError>>);
 
 /// The running threads.
 pub(super) struct Threads {
@@ -63,6 +64,14 @@ impl Threads {
     }
 
     pub(super) async fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+        self.write(Some(batch)).await
+    }
+
+    pub(super) async fn fence(&self) -> Result<(), StoreError> {
+        self.write(None).await
+    }
+
+    async fn write(&self, batch: Option<Batch>) -> Result<(), StoreError> {
         let commits = self.with(|running| running.commits.clone())?;
         let (answer, answered) = oneshot::channel();
         commits.send((batch, answer)).await.map_err(|_| closed())?;
@@ -191,7 +200,10 @@ fn serve(connection: &Connection, queue: &Mutex<mpsc::Receiver<Read>>) {
 
 fn write_all(mut connection: Connection, mut queue: mpsc::Receiver<Commit>) {
     while let Some((batch, answer)) = queue.blocking_recv() {
-        let _ = answer.send(write::commit(&mut connection, &batch));
+        let _ = answer.send(match batch {
+            Some(batch) => write::commit(&mut connection, &batch),
+            None => write::fence(&connection),
+        });
     }
 }
 

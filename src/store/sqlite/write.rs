@@ -34,10 +34,17 @@ fn after_failed_commit(
         connection.execute_batch("ROLLBACK").map_err(store_error)?;
     }
     let may_come_back = error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure);
-    if may_come_back && connection.pragma_update(None, "user_version", schema::VERSION).is_err() {
+    if may_come_back && fence(connection).is_err() {
         return Err(StoreError::Unknown(error.to_string()));
     }
     Err(store_error(error))
+}
+
+/// A commit of no meaning. In the log it takes the place of one that failed, which can then no longer
+/// come back.
+pub(super) fn fence(connection: &Connection) -> Result<(), StoreError> {
+    // Written whether or not it is another number.
+    connection.pragma_update(None, "user_version", schema::VERSION).map_err(store_error)
 }
 
 fn apply(transaction: &Transaction<'_>, batch: &Batch) -> Result<(), StoreError> {

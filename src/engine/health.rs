@@ -1,0 +1,75 @@
+//! Whether the store takes writes, as everybody may know it. Said once per change.
+
+use tokio::sync::watch;
+
+use super::request::EngineError;
+use crate::operation::Timestamp;
+
+/// Whether the store takes writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreHealth {
+    /// It does.
+    Writable,
+    /// It does not: new work is refused, what is stored can be read, and the store is tried again.
+    Failing {
+        /// Why, in the store's words.
+        reason: String,
+        /// Since when.
+        since: Timestamp,
+    },
+}
+
+/// What is known of the store.
+#[derive(Debug)]
+pub(super) struct HealthBoard(watch::Sender<StoreHealth>);
+
+impl Default for HealthBoard {
+    fn default() -> Self {
+        Self(watch::Sender::new(StoreHealth::Writable))
+    }
+}
+
+impl HealthBoard {
+    /// To be told of changes.
+    pub(super) fn subscribe(&self) -> watch::Receiver<StoreHealth> {
+        self.0.subscribe()
+    }
+
+    /// Refuses what would have to be written while nothing can be.
+    pub(super) fn check(&self) -> Result<(), EngineError> {
+        match *self.0.borrow() {
+            StoreHealth::Writable => Ok(()),
+            StoreHealth::Failing { .. } => Err(not_writable()),
+        }
+    }
+
+    /// A write failed, or takes too long.
+    pub(super) fn failing(&self, reason: String, now: Timestamp) {
+        self.0.send_if_modified(|health| {
+            let since = match health {
+                StoreHealth::Failing { reason: known, .. } if *known == reason => return false,
+                StoreHealth::Failing { since, .. } => *since,
+                StoreHealth::Writable => now,
+            };
+            tracing::error!(reason, "the store takes no writes: new work is refused");
+            *health = StoreHealth::Failing { reason, since };
+            true
+        });
+    }
+
+    /// A write succeeded.
+    pub(super) fn writable(&self, now: Timestamp) {
+        self.0.send_if_modified(|health| {
+            let StoreHealth::Failing { since, .. } = health else { return false };
+            tracing::warn!(after = ?now.since(*since), "the store takes writes again");
+            *health = StoreHealth::Writable;
+            true
+        });
+    }
+}
+
+/// What a caller is told whose call would have to be written.
+pub(super) fn not_writable() -> EngineError {
+    let message = "the store takes no writes now; what is stored can be read";
+    EngineError::Unavailable(message.to_owned())
+}

@@ -1,0 +1,191 @@
+//! The time from a failed commit until the store takes writes again: nothing is decided, the store is
+//! tried now and then, and a commit whose outcome is unknown is looked up before anything rests on it.
+//!
+//! While there is doubt the draft is neither settled nor undone: what it took from the queue stays
+//! taken, its leases are not given out, nobody is told of it. Sessions may come and go meanwhile.
+
+use std::time::Duration;
+
+use super::committer::Committer;
+use super::dispatch::{Message, Resumed};
+use super::draft::{Draft, Trace};
+use super::health::not_writable;
+use super::request::EngineError;
+use crate::operation::{Event, Revision, Timestamp};
+use crate::store::{HistoryEntry, HistoryPosition, HistoryQuery, Lookup, StoreError};
+
+/// How long after a failure the store is tried again; twice as long after each further failure
+/// without a commit in between.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest such pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// A commit that takes longer than so many steps makes the store count as failing until it is over. In
+/// steps, because a clock that is set ahead is no slow store.
+const STALLED_STEPS: u32 = 10;
+const STALLED_STEP: Duration = Duration::from_secs(1);
+
+/// Such a time.
+#[derive(Debug)]
+pub(super) struct Outage {
+    doubt: Option<Doubt>,
+    try_at: Timestamp,
+    pause: Duration,
+}
+
+/// A commit of which it is not known whether it happened.
+#[derive(Debug)]
+pub(super) struct Doubt {
+    draft: Draft,
+    messages: Vec<Message>,
+    /// Those whom the messages tell what they missed.
+    resumed: Vec<Resumed>,
+}
+
+impl Outage {
+    /// When to try the store again.
+    pub(super) fn next_try(&self, now: Timestamp) -> Timestamp {
+        // A clock that was set back must not make the pause longer.
+        if self.try_at.since(now) > self.pause { now } else { self.try_at.max(now) }
+    }
+}
+
+impl Committer {
+    /// Returns when a commit that was begun before takes too long, which everybody may know by then.
+    pub(super) async fn stalled(&self) {
+        let clock = &self.shared.clock;
+        for _ in 0..STALLED_STEPS {
+            clock.sleep_until(clock.now().after(STALLED_STEP)).await;
+        }
+        let reason = format!("a commit takes longer than {:?}", STALLED_STEP * STALLED_STEPS);
+        self.shared.health.failing(reason, clock.now());
+    }
+
+    /// The draft's commit may or may not have happened.
+    pub(super) fn doubt(&mut self, draft: Draft, messages: Vec<Message>) -> Doubt {
+        Doubt { draft, messages, resumed: std::mem::take(&mut self.resumed) }
+    }
+
+    /// A commit failed: nothing more is decided until the store takes writes again. Answers what the
+    /// callers are told.
+    pub(super) fn begin_outage(
+        &mut self,
+        error: &StoreError,
+        doubt: Option<Doubt>,
+        now: Timestamp,
+    ) -> EngineError {
+        self.shared.health.failing(error.to_string(), now);
+        let pause = FIRST_PAUSE * 2_u32.saturating_pow(self.failures.min(16));
+        let pause = pause.min(LONGEST_PAUSE);
+        self.failures = self.failures.saturating_add(1);
+        // What is in doubt is cleared up as soon as can be.
+        let try_at = if doubt.is_some() { now } else { now.after(pause) };
+        self.outage = Some(Outage { doubt, try_at, pause });
+        match error {
+            StoreError::Corrupt(_) => EngineError::damaged(),
+            _ => not_writable(),
+        }
+    }
+
+    /// Whether anything can be decided now. Tries the store when it is time to.
+    pub(super) async fn is_up(&mut self, now: Timestamp) -> bool {
+        let Some(outage) = &self.outage else { return true };
+        if outage.next_try(now) > now {
+            return false;
+        }
+        if let Err(error) = self.end_outage().await {
+            self.shared.health.failing(error.to_string(), now);
+            if let Some(outage) = &mut self.outage {
+                outage.pause = (2 * outage.pause).min(LONGEST_PAUSE);
+                outage.try_at = now.after(outage.pause);
+            }
+            return false;
+        }
+        self.shared.health.writable(now);
+        true
+    }
+
+    async fn end_outage(&mut self) -> Result<(), StoreError> {
+        self.shared.store.fence().await?;
+        if let Some(Outage { doubt: Some(doubt), .. }) = &self.outage {
+            let happened = self.happened(&doubt.draft).await?;
+            tracing::warn!(happened, "a commit of unknown outcome was looked up");
+            if let Some(Outage { doubt: Some(doubt), .. }) = self.outage.take() {
+                self.clear_up(doubt, happened);
+            }
+        }
+        self.outage = None;
+        Ok(())
+    }
+
+    /// Does what would have been done, had the outcome been known at once.
+    fn clear_up(&mut self, doubt: Doubt, happened: bool) {
+        let Doubt { draft, mut messages, mut resumed } = doubt;
+        let since = std::mem::take(&mut self.resumed);
+        if happened {
+            let touched: Vec<_> = draft.touched().collect();
+            // Who has been resumed since is told everything by that.
+            messages.retain(|message| since.iter().all(|other| other.session != message.session));
+            self.settle(draft, messages);
+            // Another replica may have gone on from there.
+            touched.into_iter().for_each(|id| self.cache.remove(id));
+            self.resumed = since;
+        } else {
+            self.abandon(draft);
+            resumed.retain(|earlier| since.iter().all(|other| other.session != earlier.session));
+            resumed.extend(since);
+            self.resumed = resumed;
+        }
+    }
+
+    /// Whether the draft's batch was written, of which every part shows or none.
+    async fn happened(&self, draft: &Draft) -> Result<bool, StoreError> {
+        for trace in draft.traces() {
+            if let Some(happened) = self.shows(&trace).await? {
+                return Ok(happened);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether one part was written; `None` if that cannot be told any more.
+    async fn shows(&self, trace: &Trace<'_>) -> Result<Option<bool>, StoreError> {
+        let store = &self.shared.store;
+        let (id, after, include_log) = match trace {
+            Trace::Event { id, life, .. } => {
+                let revision = Revision(life.revision.0 - 1);
+                (*id, HistoryPosition { revision, log_number: 0 }, false)
+            }
+            Trace::Line { id, revision, number, .. } => {
+                (*id, HistoryPosition { revision: *revision, log_number: number - 1 }, true)
+            }
+            Trace::Removal(id) => {
+                let found = store.load(vec![Lookup::Id(*id)]).await?;
+                return Ok(Some(found.iter().flatten().next().is_none()));
+            }
+        };
+        let query = HistoryQuery { id, after, include_log, limit: 1 };
+        let entry = store.history(query).await?.into_iter().next();
+        Ok(match (trace, entry) {
+            (
+                Trace::Event { life, .. },
+                Some(HistoryEntry::Transition(Event { life: found, .. })),
+            ) => {
+                let same = found.revision == life.revision
+                    && found.updated_at == life.updated_at
+                    && found.state.name() == life.state.name()
+                    && found.state.lease() == life.state.lease()
+                    && found.attempt == life.attempt;
+                Some(same)
+            }
+            (Trace::Line { number, at, text, .. }, Some(HistoryEntry::Log(line))) => {
+                Some(line.number == *number && line.at == *at && line.text == *text)
+            }
+            // It was to replace something. If that is gone too, somebody has removed it since.
+            (Trace::Event { is_first: false, .. } | Trace::Line { .. }, _) => {
+                let found = store.load(vec![Lookup::Id(id)]).await?;
+                found.iter().flatten().next().map(|_| false)
+            }
+            _ => None,
+        })
+    }
+}

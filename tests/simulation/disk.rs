@@ -1,0 +1,268 @@
+//! What is stored, as plain data: the contract of `Store` in as few words as can be, so that it can be
+//! copied, put back to an earlier state, and looked at.
+//!
+//! `tests/store_contract` holds it to the same suite as the real stores.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use longrun::operation::log::LogBook;
+use longrun::operation::{
+    Event, IdempotencyKey, Operation, OperationId, State, TenantId, Timestamp,
+};
+use longrun::store::{
+    Batch, FORGET_BATCH, Forget, HistoryEntry, HistoryPosition, HistoryQuery, ListOrder, ListQuery,
+    LogAppend, LogEntry, Lookup, OrderBy, PayloadRole, Place, StoreError, Tombstone, Unfinished,
+};
+
+/// One operation with all that belongs to it.
+#[derive(Clone)]
+struct Row {
+    operation: Operation,
+    input: Option<Bytes>,
+    result: Option<Bytes>,
+    events: Vec<Event>,
+    lines: Vec<LogEntry>,
+    /// The number of the last line that there ever was.
+    last_line: u64,
+}
+
+/// Everything.
+#[derive(Clone, Default)]
+pub struct Disk {
+    /// Shared with earlier states until one is changed.
+    rows: BTreeMap<OperationId, Arc<Row>>,
+    keys: BTreeMap<(TenantId, IdempotencyKey), OperationId>,
+    tombstones: Vec<(OperationId, Tombstone)>,
+    /// How many tombstones there ever were.
+    buried: u64,
+}
+
+impl Disk {
+    /// Writes all of the batch, or nothing of it.
+    pub fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        let mut next = self.clone();
+        next.apply(batch)?;
+        *self = next;
+        Ok(())
+    }
+
+    fn apply(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        let written: BTreeSet<OperationId> =
+            batch.writes.iter().map(|write| write.operation.id()).collect();
+        for write in &batch.writes {
+            let id = write.operation.id();
+            match write.expected {
+                None => self.insert(write.operation.clone(), write.input.clone())?,
+                Some(expected) => {
+                    let row = self.row(id)?;
+                    if row.operation.life.revision != expected {
+                        return Err(StoreError::Conflict(id));
+                    }
+                    row.operation = write.operation.clone();
+                }
+            }
+            if write.result.is_some() {
+                self.row(id)?.result = write.result.clone();
+            }
+        }
+        for (id, event) in &batch.events {
+            let row = self.row(*id)?;
+            if row.events.iter().any(|known| known.life.revision == event.life.revision) {
+                return Err(StoreError::Corrupt(format!("{id} has that event already")));
+            }
+            row.events.push(event.clone());
+            row.events.sort_by_key(|event| event.life.revision);
+        }
+        for append in &batch.logs {
+            let row = self.row(append.id)?;
+            if !written.contains(&append.id) && row.operation.life.revision != append.revision {
+                return Err(StoreError::Conflict(append.id));
+            }
+            row.append(append);
+        }
+        for removal in &batch.removals {
+            if self.row(removal.id)?.operation.life.revision != removal.expected {
+                return Err(StoreError::Conflict(removal.id));
+            }
+            self.rows.remove(&removal.id);
+            self.keys.retain(|_, id| *id != removal.id);
+            if let Some(tombstone) = &removal.tombstone {
+                self.buried += 1;
+                self.tombstones.push((removal.id, tombstone.clone()));
+            }
+        }
+        if let Some(Forget { until, keep }) = batch.forget {
+            let first = self.buried - self.tombstones.len() as u64;
+            let mut at = 0;
+            self.tombstones.retain(|(_, tombstone)| {
+                at += 1;
+                let looked_at = at <= FORGET_BATCH as u64;
+                let too_many = first + at + keep <= self.buried;
+                !(looked_at && (tombstone.forget_at <= until || too_many))
+            });
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self, operation: Operation, input: Option<Bytes>) -> Result<(), StoreError> {
+        let (id, submission) = (operation.id(), &operation.submission);
+        let key = submission.idempotency.as_ref();
+        let key = key.map(|known| (submission.tenant.clone(), known.key.clone()));
+        let is_taken = key.as_ref().is_some_and(|key| self.keys.contains_key(key));
+        if is_taken || self.rows.contains_key(&id) {
+            return Err(StoreError::Conflict(id));
+        }
+        self.keys.extend(key.map(|key| (key, id)));
+        let (events, lines) = (Vec::new(), Vec::new());
+        let row = Row { operation, input, result: None, events, lines, last_line: 0 };
+        self.rows.insert(id, Arc::new(row));
+        Ok(())
+    }
+
+    fn row(&mut self, id: OperationId) -> Result<&mut Row, StoreError> {
+        self.rows.get_mut(&id).map(Arc::make_mut).ok_or(StoreError::Conflict(id))
+    }
+
+    /// As in a lie of the simulation: an event that nobody has written.
+    pub fn drop_last_event(&mut self, id: OperationId) {
+        if let Ok(row) = self.row(id) {
+            row.events.pop();
+        }
+    }
+
+    pub fn load(&self, lookup: &Lookup) -> Option<Operation> {
+        let id = match lookup {
+            Lookup::Id(id) => *id,
+            Lookup::Key(tenant, key) => *self.keys.get(&(tenant.clone(), key.clone()))?,
+        };
+        self.rows.get(&id).map(|row| row.operation.clone())
+    }
+
+    pub fn payload(&self, id: OperationId, role: PayloadRole) -> Option<Bytes> {
+        let row = self.rows.get(&id)?;
+        match role {
+            PayloadRole::Input => row.input.clone(),
+            PayloadRole::Result => row.result.clone(),
+        }
+    }
+
+    pub fn tombstone(&self, id: OperationId) -> Option<Tombstone> {
+        let found = self.tombstones.iter().rev().find(|(of, _)| *of == id);
+        found.map(|(_, tombstone)| tombstone.clone())
+    }
+
+    pub fn list(&self, query: &ListQuery) -> Vec<Operation> {
+        let ListQuery { tenant, filter, order: ListOrder { by, descending }, after, limit } = query;
+        let place = |operation: &Operation| {
+            let end = operation.ended_at().unwrap_or(Timestamp::MAX);
+            (if *by == OrderBy::EndTime { end } else { Timestamp::MAX }, operation.id())
+        };
+        let end = |at: Timestamp| if *by == OrderBy::EndTime { at } else { Timestamp::MAX };
+        let after = after.map(|after| (end(after.end_time), after.id));
+        let operations = self.rows.values().map(|row| &row.operation);
+        let mut page: Vec<&Operation> = operations
+            .filter(|operation| operation.submission.tenant == *tenant && filter.matches(operation))
+            .filter(|operation| {
+                after.is_none_or(|after| match descending {
+                    true => place(operation) < after,
+                    false => place(operation) > after,
+                })
+            })
+            .collect();
+        page.sort_by_key(|operation| place(operation));
+        if *descending {
+            page.reverse();
+        }
+        page.into_iter().take(*limit).cloned().collect()
+    }
+
+    pub fn history(&self, query: &HistoryQuery) -> Vec<HistoryEntry> {
+        let Some(row) = self.rows.get(&query.id) else { return Vec::new() };
+        let transitions = row.events.iter().cloned().map(HistoryEntry::Transition);
+        let lines = row.lines.iter().enumerate().map(|(at, line)| {
+            let dropped_before = if at == 0 { line.number - 1 } else { 0 };
+            HistoryEntry::Log(LogEntry { dropped_before, ..line.clone() })
+        });
+        let lines = lines.filter(|_| query.include_log);
+        let HistoryPosition { revision, log_number } = query.after;
+        let mut entries: Vec<HistoryEntry> = transitions
+            .chain(lines)
+            .filter(|entry| match entry {
+                HistoryEntry::Transition(event) => event.life.revision > revision,
+                HistoryEntry::Log(line) => {
+                    line.number > log_number
+                        && (line.revision, line.number) > (revision, log_number)
+                }
+            })
+            .collect();
+        entries.sort_by_key(HistoryEntry::position);
+        entries.truncate(query.limit);
+        entries
+    }
+
+    pub fn log_book(&self, id: OperationId) -> LogBook {
+        self.rows.get(&id).map_or_else(LogBook::default, |row| {
+            LogBook::new(row.last_line, row.lines.iter().map(|line| line.text.len() as u32))
+        })
+    }
+
+    pub fn unfinished(&self, after: Option<OperationId>, limit: usize) -> Vec<Unfinished> {
+        let rows = self.rows.values().filter(|row| after.is_none_or(|id| row.operation.id() > id));
+        let unfinished = rows.filter_map(|row| {
+            let Operation { submission, life } = &row.operation;
+            let place = match &life.state {
+                State::Queued { not_before } => Place::Queued { not_before: *not_before },
+                State::Running { lease } | State::Cancelling { lease, .. } => Place::Leased {
+                    session: lease.session,
+                    worker: life.worker.clone()?,
+                    attempt: life.attempt,
+                },
+                State::Done { .. } => return None,
+            };
+            Some(Unfinished {
+                id: submission.id,
+                tenant: submission.tenant.clone(),
+                kind: submission.kind.clone(),
+                priority: submission.settings.priority,
+                place,
+            })
+        });
+        unfinished.take(limit).collect()
+    }
+
+    pub fn due(&self, now: Timestamp, limit: usize) -> Vec<OperationId> {
+        let mut due: Vec<(Timestamp, OperationId)> = self.wakes().collect();
+        due.retain(|(at, _)| *at <= now);
+        due.sort_unstable();
+        due.into_iter().take(limit).map(|(_, id)| id).collect()
+    }
+
+    pub fn next_wake(&self) -> Option<Timestamp> {
+        let oldest = self.tombstones.first().map(|(_, tombstone)| tombstone.forget_at);
+        self.wakes().map(|(at, _)| at).chain(oldest).min()
+    }
+
+    fn wakes(&self) -> impl Iterator<Item = (Timestamp, OperationId)> {
+        self.rows.values().filter_map(|row| Some((row.operation.wake_at()?, row.operation.id())))
+    }
+}
+
+impl Row {
+    fn append(&mut self, append: &LogAppend) {
+        for (number, text) in &append.lines {
+            self.last_line = *number;
+            self.lines.push(LogEntry {
+                number: *number,
+                revision: append.revision,
+                attempt: append.attempt,
+                worker: append.worker.clone(),
+                at: append.at,
+                text: text.clone(),
+                dropped_before: 0,
+            });
+        }
+        self.lines.retain(|line| line.number >= append.keep_from);
+    }
+}

@@ -1,0 +1,188 @@
+//! One schedule: a seed, everything that it makes happen, and what the checker says of it.
+
+use std::rc::Rc;
+
+use longrun::operation::filter::Filter;
+use longrun::operation::{Operation, OperationId, TenantId};
+use longrun::store::{
+    HistoryEntry, HistoryPosition, HistoryQuery, ListOrder, ListQuery, Lookup, OrderBy, PayloadRole,
+};
+use tokio::runtime::Builder;
+use tokio::task::{LocalSet, yield_now};
+
+use crate::disk::Disk;
+use crate::history::{self, Final, History, Violation};
+use crate::record::{self, Record};
+use crate::store::{Lie, Weather};
+use crate::submitter::{Submitter, read_text};
+use crate::worker::Worker;
+use crate::world::{World, hops};
+
+/// So many looks at whether all is done, each a few hundred milliseconds after the last.
+const PATIENCE: u32 = 6_000;
+
+/// What came of a schedule.
+pub struct Outcome {
+    pub violations: Vec<Violation>,
+    pub history: History,
+    pub trace: Vec<String>,
+    /// Commits, those of unknown outcome, failures of the store, starts of the server, and how often the
+    /// store was found not to answer.
+    pub counts: [u64; 5],
+}
+
+/// Runs the schedule of a seed, over a store with that lie.
+pub fn run(seed: u64, lie: Lie, traced: bool) -> Outcome {
+    // The service draws jitter from the thread's own source.
+    fastrand::seed(seed);
+    let runtime = Builder::new_current_thread().build().unwrap();
+    LocalSet::new().block_on(&runtime, play(fastrand::Rng::with_seed(seed), lie, traced))
+}
+
+async fn play(mut rng: fastrand::Rng, lie: Lie, traced: bool) -> Outcome {
+    let world = World::new(lie, traced, &mut rng);
+    world.begin_to_start();
+    let workers: Vec<_> = (0..rng.usize(1..4))
+        .map(|number| tokio::task::spawn_local(Worker::new(Rc::clone(&world), number).run()))
+        .collect();
+    let submitters: Vec<_> = (0..rng.usize(1..4))
+        .map(|number| tokio::task::spawn_local(Submitter::new(Rc::clone(&world), number).run()))
+        .collect();
+    let mut stalls = 0;
+    for _ in 0..rng.u32(60..240) {
+        trouble(&world, &mut rng).await;
+        stalls += u64::from(world.is_stalled());
+    }
+    world.record.note(|| "enough".to_owned());
+    world.enough.set(true);
+    world.store.set_weather(Weather::Calm);
+    if !world.is_starting_or_up() {
+        world.begin_to_start();
+    }
+    for _ in 0..PATIENCE {
+        world.clock.advance(rng.u32(1..8));
+        for _ in 0..8 {
+            yield_now().await;
+        }
+        let quiet = submitters.iter().all(|task| task.is_finished())
+            && world.outstanding() == Some(0)
+            && world.record.all_watches_ended();
+        if quiet {
+            break;
+        }
+    }
+    let outstanding = world.outstanding();
+    if outstanding != Some(0) {
+        let oddity = format!("the engine takes {outstanding:?} for not done");
+        world.record.odd("", oddity);
+    }
+    for task in submitters.into_iter().chain(workers) {
+        task.abort();
+        let ended = task.await;
+        assert!(!ended.is_err_and(|error| error.is_panic()), "an actor panicked");
+    }
+    world.crash().await;
+    let history = collect(&world.record, &world.store.disk());
+    let [commits, unknowns, failures] = world.store.counts();
+    Outcome {
+        violations: history::check(&history),
+        history,
+        trace: world.record.trace(),
+        counts: [commits, unknowns, failures, world.starts.get(), stalls],
+    }
+}
+
+/// The next thing that happens to everybody.
+async fn trouble(world: &Rc<World>, rng: &mut fastrand::Rng) {
+    match rng.u32(..100) {
+        0..66 => world.clock.advance(rng.u32(1..8)),
+        66..74 => {
+            let weathers = [
+                Weather::Calm,
+                Weather::Flaky,
+                Weather::Flaky,
+                Weather::ReadOnly,
+                Weather::Down,
+                Weather::Slow,
+            ];
+            let weather = rng.choice(weathers).unwrap_or_default();
+            world.record.note(|| format!("the weather is {weather:?}"));
+            world.store.set_weather(weather);
+        }
+        74..80 => {
+            world.crash().await;
+            // Not always at once.
+            if rng.bool() {
+                world.begin_to_start();
+            }
+        }
+        80..88 if !world.is_starting_or_up() => world.begin_to_start(),
+        88..90 => {
+            let ticks = rng.u32(10..1_000);
+            world.record.note(|| format!("the clock goes on by {ticks} ticks"));
+            world.clock.advance(ticks);
+        }
+        90..92 => {
+            let ticks = rng.u32(10..500);
+            world.record.note(|| format!("the clock is set back by {ticks} ticks"));
+            world.clock.set_back(ticks);
+        }
+        _ => {}
+    }
+    // A crash may come after a few steps of the others, or when nobody has anything to do.
+    if rng.bool() {
+        hops(rng, 30).await;
+    } else {
+        for _ in 0..4 {
+            yield_now().await;
+        }
+    }
+}
+
+/// Adds to what was recorded what is stored at the end.
+fn collect(record: &Record, disk: &Disk) -> History {
+    let query = ListQuery {
+        tenant: TenantId::default_tenant(),
+        filter: Filter::default(),
+        order: ListOrder { by: OrderBy::CreateTime, descending: false },
+        after: None,
+        limit: usize::MAX,
+    };
+    let listed = disk.list(&query);
+    let mut ids = record.seen();
+    ids.extend(listed.iter().map(Operation::id));
+    ids.sort_unstable();
+    ids.dedup();
+    let mut history = record.take();
+    for id in ids {
+        let Some(operation) = disk.load(&Lookup::Id(id)) else { continue };
+        let in_list = listed.iter().find(|listed| listed.id() == id);
+        let last = last(disk, id, &operation, in_list);
+        history.finals.insert(record.name(id), last);
+    }
+    history
+}
+
+fn last(disk: &Disk, id: OperationId, operation: &Operation, listed: Option<&Operation>) -> Final {
+    let after = HistoryPosition::default();
+    let entries = disk.history(&HistoryQuery { id, after, include_log: true, limit: usize::MAX });
+    let text = |role| disk.payload(id, role).map(|data| read_text(&data));
+    let mut tokens = record::outcome_tokens(operation);
+    tokens.extend(text(PayloadRole::Result));
+    let (mut events, mut log) = (Vec::new(), Vec::new());
+    for entry in entries {
+        match entry {
+            HistoryEntry::Transition(event) => events.push(record::event_fact(&event)),
+            HistoryEntry::Log(line) => log.push((line.attempt.0 as i32, line.text)),
+        }
+    }
+    Final {
+        mark: record::mark(&operation.life),
+        listed: listed.map(|listed| record::mark(&listed.life)),
+        key: operation.submission.idempotency.as_ref().map(|known| known.key.to_string()),
+        content: text(PayloadRole::Input).unwrap_or_default(),
+        tokens,
+        events,
+        log,
+    }
+}

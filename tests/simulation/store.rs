@@ -1,0 +1,370 @@
+//! A store that can fail at every step, over a [`Disk`] that keeps exactly what was made durable.
+//!
+//! A commit happens at one instant between its call and its answer. What fails it, where, and whether
+//! its caller can know, is drawn from the schedule's seed. A crash drops what waits here.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use longrun::engine::Clock as _;
+use longrun::operation::log::LogBook;
+use longrun::operation::{ObjectId, Operation, OperationId, Timestamp};
+use longrun::store::{
+    Batch, HistoryEntry, HistoryQuery, ListQuery, Lookup, PayloadRole, Store, StoreError,
+    Tombstone, Unfinished,
+};
+
+use crate::clock::{SimClock, TICK, hop};
+use crate::disk::Disk;
+
+/// What the storage is like for a while.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Weather {
+    /// Nothing fails, nothing waits.
+    #[default]
+    Still,
+    /// Nothing fails, but that others write as well.
+    Calm,
+    /// Now and then something does.
+    Flaky,
+    /// Nothing can be written.
+    ReadOnly,
+    /// Nothing works.
+    Down,
+    /// Every write takes long.
+    Slow,
+}
+
+/// What a store does wrong.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lie {
+    /// Nothing.
+    #[default]
+    None,
+    /// It answers before what it was given is durable.
+    AcknowledgesEarly,
+    /// Now and then it says that a batch is written, and does not write it.
+    Forgets,
+    /// Now and then it leaves out an event.
+    DropsEvents,
+    /// It does not keep idempotency keys.
+    LosesKeys,
+    /// What it answers to be settled may still come to be.
+    FencesNothing,
+    /// It says that nothing was written where something was.
+    DeniesWrites,
+}
+
+/// A commit whose outcome was not told.
+#[derive(Clone)]
+enum Pending {
+    /// In the log, behind its end: the next write takes its place, a crash may bring it back.
+    InLog(Batch),
+    /// Under way: it comes to be, or not, before a fence is answered.
+    UnderWay(Batch),
+}
+
+struct State {
+    disk: Disk,
+    /// As it was before the last commit.
+    before: Disk,
+    pending: Option<Pending>,
+    weather: Weather,
+    is_closed: bool,
+    lie: Lie,
+    rng: fastrand::Rng,
+    /// For reports: how often what was done.
+    commits: u64,
+    unknowns: u64,
+    failures: u64,
+}
+
+/// The store. Clones are the same store.
+#[derive(Clone)]
+pub struct SimStore {
+    clock: Arc<SimClock>,
+    state: Arc<Mutex<State>>,
+}
+
+/// What becomes of a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Done,
+    Refused,
+    Conflict,
+    UnknownDone,
+    UnknownLost,
+    UnknownInLog,
+    UnknownUnderWay,
+}
+
+impl SimStore {
+    pub fn new(clock: Arc<SimClock>, lie: Lie, rng: fastrand::Rng) -> Self {
+        let state = State {
+            disk: Disk::default(),
+            before: Disk::default(),
+            pending: None,
+            weather: Weather::Still,
+            is_closed: false,
+            lie,
+            rng,
+            commits: 0,
+            unknowns: 0,
+            failures: 0,
+        };
+        Self { clock, state: Arc::new(Mutex::new(state)) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    pub fn set_weather(&self, weather: Weather) {
+        self.state().weather = weather;
+    }
+
+    /// The process is gone: what was made durable remains, and maybe what was about to be.
+    pub fn crash(&self) {
+        let mut state = self.state();
+        if state.lie == Lie::AcknowledgesEarly && state.rng.bool() {
+            state.disk = state.before.clone();
+        }
+        state.end_pending();
+    }
+
+    /// What is stored now.
+    pub fn disk(&self) -> Disk {
+        self.state().disk.clone()
+    }
+
+    /// How many commits, how many of unknown outcome, how many failures.
+    pub fn counts(&self) -> [u64; 3] {
+        let state = self.state();
+        [state.commits, state.unknowns, state.failures]
+    }
+
+    /// A moment between steps, longer in some weathers.
+    async fn pause(&self, writes: bool) {
+        let (hops, ticks) = {
+            let mut state = self.state();
+            if state.weather == Weather::Still {
+                return;
+            }
+            let slow = writes && state.weather == Weather::Slow;
+            let ticks = match slow {
+                true => state.rng.u32(0..200),
+                false if state.rng.u32(..20) == 0 => state.rng.u32(1..4),
+                false => 0,
+            };
+            (state.rng.u32(..4), ticks)
+        };
+        for _ in 0..hops {
+            hop().await;
+        }
+        if ticks > 0 {
+            self.clock.sleep_until(self.clock.now().after(TICK * ticks)).await;
+        }
+    }
+
+    async fn read<T>(&self, look: impl FnOnce(&Disk) -> T) -> Result<T, StoreError> {
+        self.pause(false).await;
+        let answer = {
+            let mut state = self.state();
+            state.check_open()?;
+            let fails = match state.weather {
+                Weather::Down => true,
+                Weather::Flaky => state.rng.u32(..25) == 0,
+                _ => false,
+            };
+            if fails {
+                state.failures += 1;
+                return Err(StoreError::Unavailable("no reading in this weather".to_owned()));
+            }
+            look(&state.disk)
+        };
+        self.pause(false).await;
+        Ok(answer)
+    }
+}
+
+impl State {
+    fn check_open(&self) -> Result<(), StoreError> {
+        let closed = || StoreError::Unavailable("the store is closed".to_owned());
+        if self.is_closed { Err(closed()) } else { Ok(()) }
+    }
+
+    fn fate(&mut self, batch: &Batch) -> Fate {
+        let is_race = !batch.writes.is_empty();
+        match (self.weather, self.rng.u32(..100)) {
+            (Weather::Still, _) => Fate::Done,
+            (Weather::Calm | Weather::Slow, 0..2) if is_race => Fate::Conflict,
+            (Weather::Calm | Weather::Slow, _) => Fate::Done,
+            (Weather::ReadOnly | Weather::Down, 0..80) => Fate::Refused,
+            (Weather::ReadOnly | Weather::Down, 80..90) => Fate::UnknownLost,
+            (Weather::ReadOnly | Weather::Down, _) => Fate::UnknownInLog,
+            (Weather::Flaky, 0..10) => Fate::Refused,
+            (Weather::Flaky, 10..18) if is_race => Fate::Conflict,
+            (Weather::Flaky, 18..26) => Fate::UnknownDone,
+            (Weather::Flaky, 26..32) => Fate::UnknownLost,
+            (Weather::Flaky, 32..38) => Fate::UnknownInLog,
+            (Weather::Flaky, 38..46) => Fate::UnknownUnderWay,
+            (Weather::Flaky, _) => Fate::Done,
+        }
+    }
+
+    fn commit(&mut self, mut batch: Batch) -> Result<(), StoreError> {
+        let unknown = || StoreError::Unknown("the answer was lost".to_owned());
+        let fate = self.fate(&batch);
+        match fate {
+            Fate::Refused => {
+                self.failures += 1;
+                if self.lie == Lie::DeniesWrites {
+                    self.write(&batch)?;
+                }
+                return Err(StoreError::Unavailable("no room in this weather".to_owned()));
+            }
+            Fate::Conflict => {
+                let at = self.rng.usize(..batch.writes.len());
+                return Err(StoreError::Conflict(batch.writes[at].operation.id()));
+            }
+            Fate::Done | Fate::UnknownDone => {
+                let seldom = self.rng.u32(..15) == 0;
+                if self.lie == Lie::Forgets && seldom {
+                    return Ok(());
+                }
+                if self.lie == Lie::LosesKeys {
+                    for write in &mut batch.writes {
+                        Arc::make_mut(&mut write.operation.submission).idempotency = None;
+                    }
+                }
+                self.write(&batch)?;
+                if self.lie == Lie::DropsEvents
+                    && seldom
+                    && let Some((id, _)) = batch.events.last()
+                {
+                    self.disk.drop_last_event(*id);
+                }
+                if fate == Fate::Done {
+                    return Ok(());
+                }
+            }
+            Fate::UnknownLost => {}
+            Fate::UnknownInLog => self.pending = Some(Pending::InLog(batch)),
+            Fate::UnknownUnderWay => self.pending = Some(Pending::UnderWay(batch)),
+        }
+        self.unknowns += 1;
+        Err(unknown())
+    }
+
+    fn write(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        if let Some(Pending::UnderWay(_)) = &self.pending {
+            self.end_pending();
+        }
+        let before = self.disk.clone();
+        self.disk.commit(batch)?;
+        self.before = before;
+        self.pending = None;
+        self.commits += 1;
+        Ok(())
+    }
+
+    fn fence(&mut self) -> Result<(), StoreError> {
+        let fails = match self.weather {
+            Weather::Down | Weather::ReadOnly => true,
+            Weather::Flaky => self.rng.u32(..3) == 0,
+            Weather::Still | Weather::Calm | Weather::Slow => false,
+        };
+        if fails {
+            self.failures += 1;
+            return Err(StoreError::Unavailable("no fence in this weather".to_owned()));
+        }
+        match &self.pending {
+            _ if self.lie == Lie::FencesNothing => {}
+            Some(Pending::UnderWay(_)) => self.end_pending(),
+            _ => self.pending = None,
+        }
+        Ok(())
+    }
+
+    /// What was not told comes to be, or not.
+    fn end_pending(&mut self) {
+        if let Some(Pending::InLog(batch) | Pending::UnderWay(batch)) = self.pending.take()
+            && self.rng.bool()
+        {
+            // Nothing was written since, or it would not be pending.
+            let _ = self.disk.commit(&batch);
+        }
+    }
+}
+
+#[async_trait]
+impl Store for SimStore {
+    async fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+        self.state().check_open()?;
+        self.pause(true).await;
+        let answer = self.state().commit(batch);
+        self.pause(true).await;
+        answer
+    }
+
+    async fn fence(&self) -> Result<(), StoreError> {
+        self.state().check_open()?;
+        self.pause(true).await;
+        let answer = self.state().fence();
+        self.pause(false).await;
+        answer
+    }
+
+    async fn load(&self, lookups: Vec<Lookup>) -> Result<Vec<Option<Operation>>, StoreError> {
+        self.read(|disk| lookups.iter().map(|lookup| disk.load(lookup)).collect()).await
+    }
+
+    async fn payload(
+        &self,
+        id: OperationId,
+        role: PayloadRole,
+    ) -> Result<Option<Bytes>, StoreError> {
+        self.read(|disk| disk.payload(id, role)).await
+    }
+
+    async fn known_objects(&self, ids: Vec<ObjectId>) -> Result<Vec<bool>, StoreError> {
+        self.read(|_| vec![false; ids.len()]).await
+    }
+
+    async fn tombstone(&self, id: OperationId) -> Result<Option<Tombstone>, StoreError> {
+        self.read(|disk| disk.tombstone(id)).await
+    }
+
+    async fn list(&self, query: ListQuery) -> Result<Vec<Operation>, StoreError> {
+        self.read(|disk| disk.list(&query)).await
+    }
+
+    async fn history(&self, query: HistoryQuery) -> Result<Vec<HistoryEntry>, StoreError> {
+        self.read(|disk| disk.history(&query)).await
+    }
+
+    async fn log_book(&self, id: OperationId) -> Result<LogBook, StoreError> {
+        self.read(|disk| disk.log_book(id)).await
+    }
+
+    async fn unfinished(
+        &self,
+        after: Option<OperationId>,
+        limit: usize,
+    ) -> Result<Vec<Unfinished>, StoreError> {
+        self.read(|disk| disk.unfinished(after, limit)).await
+    }
+
+    async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<OperationId>, StoreError> {
+        self.read(|disk| disk.due(now, limit)).await
+    }
+
+    async fn next_wake(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.read(Disk::next_wake).await
+    }
+
+    async fn close(&self) {
+        self.state().is_closed = true;
+    }
+}
