@@ -73,3 +73,33 @@ pub(super) fn not_writable() -> EngineError {
     let message = "the store takes no writes now; what is stored can be read";
     EngineError::Unavailable(message.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_told_once_and_an_outage_keeps_its_beginning() {
+        let board = HealthBoard::default();
+        let mut health = board.subscribe();
+        let at = |seconds: i64| Timestamp::from_micros(seconds * 1_000_000);
+        let failing =
+            |reason: &str| StoreHealth::Failing { reason: reason.to_owned(), since: at(1) };
+        board.writable(at(0));
+        assert!(!health.has_changed().unwrap(), "it was writable before");
+        assert!(board.check().is_ok());
+
+        board.failing("full".to_owned(), at(1));
+        assert_eq!(*health.borrow_and_update(), failing("full"));
+        assert!(board.check().is_err());
+        board.failing("full".to_owned(), at(2));
+        assert!(!health.has_changed().unwrap(), "the same was told before");
+        board.failing("gone".to_owned(), at(3));
+        assert!(health.has_changed().unwrap());
+        assert_eq!(*health.borrow_and_update(), failing("gone"));
+
+        board.writable(at(4));
+        assert_eq!(*health.borrow_and_update(), StoreHealth::Writable);
+        assert!(board.check().is_ok());
+    }
+}

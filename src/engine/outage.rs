@@ -74,9 +74,7 @@ impl Committer {
         now: Timestamp,
     ) -> EngineError {
         self.shared.health.failing(error.to_string(), now);
-        let pause = FIRST_PAUSE * 2_u32.saturating_pow(self.failures.min(16));
-        let pause = pause.min(LONGEST_PAUSE);
-        self.failures = self.failures.saturating_add(1);
+        let pause = self.next_pause();
         // What is in doubt is cleared up as soon as can be.
         let try_at = if doubt.is_some() { now } else { now.after(pause) };
         self.outage = Some(Outage { doubt, try_at, pause });
@@ -94,14 +92,21 @@ impl Committer {
         }
         if let Err(error) = self.end_outage().await {
             self.shared.health.failing(error.to_string(), now);
+            let pause = self.next_pause();
             if let Some(outage) = &mut self.outage {
-                outage.pause = (2 * outage.pause).min(LONGEST_PAUSE);
-                outage.try_at = now.after(outage.pause);
+                (outage.pause, outage.try_at) = (pause, now.after(pause));
             }
             return false;
         }
         self.shared.health.writable(now);
         true
+    }
+
+    /// Until the next try: the longer, the more has failed.
+    fn next_pause(&mut self) -> Duration {
+        let pause = pause_after(self.failures);
+        self.failures = self.failures.saturating_add(1);
+        pause
     }
 
     async fn end_outage(&mut self) -> Result<(), StoreError> {
@@ -187,5 +192,33 @@ impl Committer {
             }
             _ => None,
         })
+    }
+}
+
+/// The pause after so many failures before.
+fn pause_after(failures: u32) -> Duration {
+    FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(failures)).min(LONGEST_PAUSE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_the_longest() {
+        let pauses: Vec<u64> = (0..7).map(|failures| pause_after(failures).as_secs()).collect();
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30]);
+        assert_eq!(pause_after(u32::MAX), LONGEST_PAUSE);
+    }
+
+    #[test]
+    fn the_next_try_comes_when_its_time_has_or_the_clock_was_set_back() {
+        let at = |seconds: i64| Timestamp::from_micros(seconds * 1_000_000);
+        let outage = Outage { doubt: None, try_at: at(100), pause: Duration::from_secs(8) };
+        assert_eq!(outage.next_try(at(92)), at(100));
+        assert_eq!(outage.next_try(at(99)), at(100));
+        assert_eq!(outage.next_try(at(100)), at(100));
+        assert_eq!(outage.next_try(at(101)), at(101));
+        assert_eq!(outage.next_try(at(50)), at(50), "set back by far more than the pause");
     }
 }

@@ -11,7 +11,7 @@
 //! handed to the system as committed. That a commit survives a power cut rests on SQLite's
 //! `synchronous=FULL`.
 //!
-//! That the check can fail is shown by `history/tests.rs`, on made-up records, and by `broken_store.rs`,
+//! That the check can fail is shown by `tests/history/tests.rs`, on made-up records, and by `broken_store.rs`,
 //! on stores that lie.
 //!
 //! | variable | means | default |

@@ -80,7 +80,7 @@ impl Disk {
             if !written.contains(&append.id) && row.operation.life.revision != append.revision {
                 return Err(StoreError::Conflict(append.id));
             }
-            row.append(append);
+            row.append(append)?;
         }
         for removal in &batch.removals {
             if self.row(removal.id)?.operation.life.revision != removal.expected {
@@ -203,9 +203,10 @@ impl Disk {
     }
 
     pub fn log_book(&self, id: OperationId) -> LogBook {
-        self.rows.get(&id).map_or_else(LogBook::default, |row| {
-            LogBook::new(row.last_line, row.lines.iter().map(|line| line.text.len() as u32))
-        })
+        self.rows.get(&id).map_or_else(
+            || LogBook::new(0, []),
+            |row| LogBook::new(row.last_line, row.lines.iter().map(|line| line.text.len() as u32)),
+        )
     }
 
     pub fn unfinished(&self, after: Option<OperationId>, limit: usize) -> Vec<Unfinished> {
@@ -250,8 +251,14 @@ impl Disk {
 }
 
 impl Row {
-    fn append(&mut self, append: &LogAppend) {
+    fn append(&mut self, append: &LogAppend) -> Result<(), StoreError> {
         for (number, text) in &append.lines {
+            if *number <= self.last_line {
+                return Err(StoreError::Corrupt(format!(
+                    "{} has line {number} already",
+                    append.id
+                )));
+            }
             self.last_line = *number;
             self.lines.push(LogEntry {
                 number: *number,
@@ -264,5 +271,6 @@ impl Row {
             });
         }
         self.lines.retain(|line| line.number >= append.keep_from);
+        Ok(())
     }
 }

@@ -1,9 +1,10 @@
 //! One schedule: a seed, everything that it makes happen, and what the checker says of it.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use longrun::operation::filter::Filter;
-use longrun::operation::{Operation, OperationId, TenantId};
+use longrun::operation::{Operation, TenantId};
 use longrun::store::{
     HistoryEntry, HistoryPosition, HistoryQuery, ListOrder, ListQuery, Lookup, OrderBy, PayloadRole,
 };
@@ -127,6 +128,13 @@ async fn trouble(world: &Rc<World>, rng: &mut fastrand::Rng) {
             world.record.note(|| format!("the clock is set back by {ticks} ticks"));
             world.clock.set_back(ticks);
         }
+        92..95 => {
+            // Long enough for everybody who waits to lose patience.
+            for _ in 0..rng.u32(10..60) {
+                world.clock.advance(8);
+                yield_now().await;
+            }
+        }
         _ => {}
     }
     // A crash may come after a few steps of the others, or when nobody has anything to do.
@@ -153,17 +161,18 @@ fn collect(record: &Record, disk: &Disk) -> History {
     ids.extend(listed.iter().map(Operation::id));
     ids.sort_unstable();
     ids.dedup();
-    let mut history = record.take();
+    let mut finals = BTreeMap::new();
     for id in ids {
         let Some(operation) = disk.load(&Lookup::Id(id)) else { continue };
         let in_list = listed.iter().find(|listed| listed.id() == id);
-        let last = last(disk, id, &operation, in_list);
-        history.finals.insert(record.name(id), last);
+        let last = last(record, disk, &operation, in_list);
+        finals.insert(record.name(id), last);
     }
-    history
+    History { finals, ..record.take() }
 }
 
-fn last(disk: &Disk, id: OperationId, operation: &Operation, listed: Option<&Operation>) -> Final {
+fn last(record: &Record, disk: &Disk, operation: &Operation, listed: Option<&Operation>) -> Final {
+    let id = operation.id();
     let after = HistoryPosition::default();
     let entries = disk.history(&HistoryQuery { id, after, include_log: true, limit: usize::MAX });
     let text = |role| disk.payload(id, role).map(|data| read_text(&data));
@@ -173,7 +182,14 @@ fn last(disk: &Disk, id: OperationId, operation: &Operation, listed: Option<&Ope
     for entry in entries {
         match entry {
             HistoryEntry::Transition(event) => events.push(record::event_fact(&event)),
-            HistoryEntry::Log(line) => log.push((line.attempt.0 as i32, line.text)),
+            HistoryEntry::Log(line) => {
+                let next = log.len() as u64 + 1;
+                if line.number != next {
+                    let oddity = format!("line {} stands where {next} belongs", line.number);
+                    record.odd(&record.name(id), oddity);
+                }
+                log.push((line.attempt.0 as i32, line.text));
+            }
         }
     }
     Final {

@@ -153,7 +153,8 @@ impl SimStore {
             }
             let slow = writes && state.weather == Weather::Slow;
             let ticks = match slow {
-                true => state.rng.u32(0..200),
+                true if state.rng.u32(..3) == 0 => state.rng.u32(0..600),
+                true => state.rng.u32(0..40),
                 false if state.rng.u32(..20) == 0 => state.rng.u32(1..4),
                 false => 0,
             };
