@@ -21,11 +21,14 @@ pub(crate) fn medians(rounds: &[Round]) -> Round {
     }
 }
 
-/// A line of a table of rounds. `goal` is said of the ratio, where there is one.
-pub(crate) fn round(name: &str, round: &Round, ratio: Option<f64>, note: &str) {
-    let ratio = ratio.map(|ratio| format!("{ratio:.2}")).unwrap_or_default();
+/// A line of a table of rounds, with what it is against those of `bare`: of the rates, and of the
+/// CPU time of both sides, which a busy machine disturbs less.
+pub(crate) fn round(name: &str, round: &Round, bare: Option<&Round>, note: &str) {
+    let ratios = bare.map_or_else(String::new, |bare| {
+        format!("{:>7.2} {:>7.2}", round.rate / bare.rate, bare.cpu() / round.cpu())
+    });
     println!(
-        "  {name:<38} {:>8.0} {:>9.2} {:>9.2} {:>8.0} {:>8.0} {ratio:>7}  {note}",
+        "  {name:<30} {:>8.0} {:>8.2} {:>8.2} {:>7.0} {:>7.0} {ratios:>15}  {note}",
         round.rate, round.p50, round.p99, round.server_cpu, round.client_cpu,
     );
 }
@@ -34,8 +37,8 @@ pub(crate) fn round(name: &str, round: &Round, ratio: Option<f64>, note: &str) {
 pub(crate) fn headings(title: &str, unit: &str) {
     println!("\n{title}");
     println!(
-        "  {:<38} {:>8} {:>9} {:>9} {:>8} {:>8} {:>7}",
-        "", unit, "p50 ms", "p99 ms", "srv µs", "cli µs", "ratio"
+        "  {:<30} {unit:>8} {:>8} {:>8} {:>7} {:>7} {:>7} {:>7}",
+        "", "p50 ms", "p99 ms", "srv µs", "cli µs", "ratio", "CPU"
     );
 }
 

@@ -103,6 +103,13 @@ pub(crate) struct Round {
     pub(crate) report: Value,
 }
 
+impl Round {
+    /// The CPU time of both sides.
+    pub(crate) fn cpu(&self) -> f64 {
+        self.server_cpu + self.client_cpu
+    }
+}
+
 /// The bare clients against the bare server.
 pub(crate) fn bare_round(
     server: &Server,

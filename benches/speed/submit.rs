@@ -30,8 +30,7 @@ pub(crate) async fn run() -> anyhow::Result<()> {
         }
         let (echo, submit) = (medians(&echoes), medians(&submits));
         round(&format!("echo, {clients} in flight"), &echo, None, "");
-        let ratio = Some(submit.rate / echo.rate);
-        round(&format!("submit, {clients} in flight"), &submit, ratio, "");
+        round(&format!("submit, {clients} in flight"), &submit, Some(&echo), "");
     }
     Ok(())
 }
