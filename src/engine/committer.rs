@@ -31,6 +31,8 @@ use crate::store::{Batch, LogAppend, Lookup, Place, StoreError};
 const MAX_BATCH: usize = 1_024;
 /// How often a batch that lost a race is decided again.
 const MAX_RACES: usize = 16;
+/// For so many commits after a known idempotency key has come, keys are looked up before they are used.
+const CAREFUL: u32 = 64;
 /// How many unfinished operations are read at a time at start.
 const RECOVERY_PAGE: usize = 10_000;
 
@@ -60,6 +62,8 @@ pub(super) struct Committer {
     outstanding: u64,
     /// The same by tenant and kind.
     outstanding_of: HashMap<QueueKey, u64>,
+    /// For how many more commits idempotency keys are looked up.
+    careful: u32,
     chance: fastrand::Rng,
 }
 
@@ -77,6 +81,7 @@ impl Committer {
             log_books: HashMap::new(),
             outstanding: 0,
             outstanding_of: HashMap::new(),
+            careful: 0,
             chance: fastrand::Rng::with_seed(config.seed),
             shared,
             config,
@@ -180,6 +185,7 @@ impl Committer {
                 }
                 Err(Failed { error: StoreError::Conflict(id), .. }) => {
                     self.cache.remove(id);
+                    self.careful = CAREFUL;
                     if race == MAX_RACES {
                         tracing::error!(operation.id = %id, "a commit lost every race");
                     }
@@ -277,15 +283,24 @@ impl Committer {
         Ok((answers, messages))
     }
 
-    /// Makes the draft know every operation that the works name.
+    /// Makes the draft know every operation that the works name. By an idempotency key hardly any
+    /// submission names one: keys are taken for new until the store says otherwise, by a conflict, or
+    /// until there is no room for what is new.
     async fn load(&mut self, works: &[Work], draft: &mut Draft) -> Result<(), StoreError> {
+        let room = self.config.max_outstanding.saturating_sub(self.outstanding);
+        let is_careful = self.careful > 0 || room < submissions(works);
+        self.careful = self.careful.saturating_sub(1);
         let mut lookups = Vec::new();
         for work in works {
             match work {
-                Work::Submit(items) => lookups.extend(items.iter().filter_map(|new| {
-                    let key = new.idempotency_key.clone()?;
-                    Some(Lookup::Key(new.tenant.clone(), key))
-                })),
+                Work::Submit(items) => {
+                    // Where a kind has its own limit, whether there is room is known too late.
+                    let asked = items.iter().filter(|new| is_careful || new.capacity.is_some());
+                    lookups.extend(asked.filter_map(|new| {
+                        let key = new.idempotency_key.clone()?;
+                        Some(Lookup::Key(new.tenant.clone(), key))
+                    }));
+                }
                 Work::Apply(apply) => self.know(apply.id, draft, &mut lookups),
                 Work::Own(id, _) => self.know(*id, draft, &mut lookups),
                 Work::Forget => {}
@@ -478,6 +493,15 @@ impl Committer {
 struct Added {
     all: u64,
     of: HashMap<QueueKey, u64>,
+}
+
+/// How many submissions there are.
+fn submissions(works: &[Work]) -> u64 {
+    let submissions = works.iter().map(|work| match work {
+        Work::Submit(items) => items.len() as u64,
+        _ => 0,
+    });
+    submissions.sum()
 }
 
 /// A report must come from the session that holds the lease, while there is a lease.

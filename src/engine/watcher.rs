@@ -167,7 +167,7 @@ impl Watcher {
         tokio::select! {
             biased;
             () = self.subscription.changed() => {}
-            () = self.shared.clock.sleep_until(waiting) => {}
+            () = self.shared.clock.sleep_until(waiting), if waiting < Timestamp::MAX => {}
         }
     }
 
