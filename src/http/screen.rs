@@ -9,7 +9,7 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use http::header::{CONNECTION, HOST, TRANSFER_ENCODING};
+use http::header::{CACHE_CONTROL, CONNECTION, HOST, TRANSFER_ENCODING};
 use http::uri::{Authority, Scheme};
 use http::{HeaderValue, Method, Version};
 
@@ -63,6 +63,7 @@ pub async fn screen(State(hosts): State<Hosts>, request: Request, next: Next) ->
         Err(refused) => {
             let mut response = refused.into_response();
             problem::render(&mut response, request.method(), request.uri().path());
+            response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
             if request.version() < Version::HTTP_2 {
                 // Who gets this wrong is not heard any further.
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

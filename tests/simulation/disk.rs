@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use longrun::operation::log::LogBook;
 use longrun::operation::{
-    Event, IdempotencyKey, Operation, OperationId, State, TenantId, Timestamp,
+    Event, IdempotencyKey, ObjectId, Operation, OperationId, State, TenantId, Timestamp,
 };
 use longrun::store::{
     Batch, FORGET_BATCH, Forget, HistoryEntry, HistoryPosition, HistoryQuery, ListOrder, ListQuery,
@@ -40,6 +40,14 @@ pub struct Disk {
 }
 
 impl Disk {
+    pub fn known_objects(&self, ids: &[ObjectId]) -> Vec<bool> {
+        let payloads = self.rows.values().flat_map(|row| {
+            [row.operation.submission.input.as_ref(), row.operation.result()].into_iter().flatten()
+        });
+        let known: Vec<_> = payloads.filter_map(|info| Some(info.object?.id)).collect();
+        ids.iter().map(|id| known.contains(id)).collect()
+    }
+
     /// Writes all of the batch, or nothing of it.
     pub fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
         let mut next = self.clone();

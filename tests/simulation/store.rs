@@ -330,7 +330,7 @@ impl Store for SimStore {
     }
 
     async fn known_objects(&self, ids: Vec<ObjectId>) -> Result<Vec<bool>, StoreError> {
-        self.read(|_| vec![false; ids.len()]).await
+        self.read(|disk| disk.known_objects(&ids)).await
     }
 
     async fn tombstone(&self, id: OperationId) -> Result<Option<Tombstone>, StoreError> {

@@ -50,14 +50,14 @@ pub(super) fn all() -> Vec<Route> {
 fn live() -> Route {
     let answers = Answers::default().empty("200", "The server is up.", &[]);
     Route::new("get", "/livez", "getLiveness", "Whether the server is up")
-        .answers(answers.also("200", TEXT, &json!({"type": "string"})).refused(&ANY))
+        .answers(answers.also("200", TEXT, &json!({"type": "string"})).refused(&[UriTooLong, HostRefused]))
 }
 
 fn ready() -> Route {
     let answers = Answers::default().empty("200", "New work is taken.", &[]);
     let answers = answers.also("200", TEXT, &json!({"type": "string"}));
     Route::new("get", "/readyz", "getReadiness", "Whether new work is taken, and if not, why")
-        .answers(answers.refused(&ANY))
+        .answers(answers.refused(&[UriTooLong, HostRefused, Unavailable]))
 }
 
 fn description() -> Route {

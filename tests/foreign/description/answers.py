@@ -111,6 +111,10 @@ def life_of(one):
     assert about("GET", "/result", 200, id=done).text == "HELLO"
     assert about("GET", "/result", 206, {"Range": "bytes=1-2"}, id=done).text == "EL"
     about("GET", "/result", 416, {"Range": "bytes=9-"}, id=done)
+    assert about("GET", "/input", 200, id=done).text == "hello"
+    assert about("GET", "/input", 206, {"Range": "bytes=-2"}, id=done).text == "lo"
+    about("GET", "/input", 416, {"Range": "bytes=9-"}, id=done)
+    about("GET", "/input", 204, id=submit("nothing"))
     for part in ["/status", "/result"]:
         about("GET", part, 304, {"If-None-Match": "*"}, id=done)
     about("GET", "/events", 200, id=done)
@@ -176,6 +180,8 @@ def lists():
     ask("GET", "/v1/operations/events", 200)
     ask("GET", "/v1/operations/events", 200, {"Last-Event-ID": "seen"}, query="?filter=kind%3Dshout")
     ask("GET", "/v1/operations/events", 400, query="?filter=%3D")
+    ask("GET", "/livez", 200)
+    ask("GET", "/readyz", 200)
     ask("GET", "/openapi.json", 200)
     ask("GET", "/openapi.json", 400, query="?a=b")
 
