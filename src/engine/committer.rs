@@ -168,11 +168,13 @@ impl Committer {
         for request in requests {
             self.take(request, now, &mut works, &mut replies);
         }
-        if !self.is_up(now).await {
+        if self.is_up(now).await {
+            self.add_timed_work(now, &mut works).await;
+        }
+        if self.outage.is_some() {
             replies.into_iter().for_each(|reply| reply.send(Err(not_writable())));
             return;
         }
-        self.add_timed_work(now, &mut works).await;
         for key in self.queue.release_due(now) {
             self.dirty.mark(key);
         }

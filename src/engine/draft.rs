@@ -16,7 +16,7 @@ use super::request::EngineError;
 use crate::operation::state::{Idempotency, Life, Submission};
 use crate::operation::{
     Command, Decision, Event, EventType, IdempotencyKey, NewOperation, Operation, OperationId,
-    Revision, SessionId, State, TenantId, Timestamp, decide, transition,
+    SessionId, State, TenantId, Timestamp, decide, transition,
 };
 use crate::store::{Batch, Forget, LogAppend, Lookup, Removal, Tombstone, Write};
 
@@ -85,8 +85,6 @@ pub(super) struct Draft {
 pub(super) enum Trace<'a> {
     /// A transition; the operation's first, or a later one.
     Event { id: OperationId, life: &'a Life, is_first: bool },
-    /// A log line.
-    Line { id: OperationId, revision: Revision, number: u64, at: Timestamp, text: &'a str },
     /// An operation that is no longer there.
     Removal(OperationId),
 }
@@ -346,13 +344,8 @@ impl Draft {
             life: &after.life,
             is_first: before.is_none(),
         });
-        let logs = self.logs.iter().filter(|append| self.stays(append.id));
-        let lines = logs.filter_map(|LogAppend { id, revision, at, lines, .. }| {
-            let (number, text) = lines.last()?;
-            Some(Trace::Line { id: *id, revision: *revision, number: *number, at: *at, text })
-        });
         let removals = self.removed.iter().map(|operation| Trace::Removal(operation.id()));
-        events.chain(lines).chain(removals)
+        events.chain(removals)
     }
 
     /// The operations that were changed, as they are to be, with new inputs.

@@ -11,7 +11,7 @@ use super::dispatch::{Message, Resumed};
 use super::draft::{Draft, Trace};
 use super::health::not_writable;
 use super::request::EngineError;
-use crate::operation::{Event, Revision, Timestamp};
+use crate::operation::{Attempt, Event, Lease, Life, Revision, StateName, Timestamp};
 use crate::store::{HistoryEntry, HistoryPosition, HistoryQuery, Lookup, StoreError};
 
 /// How long after a failure the store is tried again; twice as long after each further failure
@@ -142,7 +142,8 @@ impl Committer {
         }
     }
 
-    /// Whether the draft's batch was written, of which every part shows or none.
+    /// Whether the draft's batch was written, of which every part shows or none. Of log lines alone it makes
+    /// no difference: nothing in memory rests on them.
     async fn happened(&self, draft: &Draft) -> Result<bool, StoreError> {
         for trace in draft.traces() {
             if let Some(happened) = self.shows(&trace).await? {
@@ -155,44 +156,35 @@ impl Committer {
     /// Whether one part was written; `None` if that cannot be told any more.
     async fn shows(&self, trace: &Trace<'_>) -> Result<Option<bool>, StoreError> {
         let store = &self.shared.store;
-        let (id, after, include_log) = match trace {
-            Trace::Event { id, life, .. } => {
-                let revision = Revision(life.revision.0 - 1);
-                (*id, HistoryPosition { revision, log_number: 0 }, false)
-            }
-            Trace::Line { id, revision, number, .. } => {
-                (*id, HistoryPosition { revision: *revision, log_number: number - 1 }, true)
-            }
+        let (id, life) = match trace {
+            Trace::Event { id, life, .. } => (*id, *life),
             Trace::Removal(id) => {
                 let found = store.load(vec![Lookup::Id(*id)]).await?;
                 return Ok(Some(found.iter().flatten().next().is_none()));
             }
         };
-        let query = HistoryQuery { id, after, include_log, limit: 1 };
+        let after = HistoryPosition { revision: Revision(life.revision.0 - 1), log_number: 0 };
+        let query = HistoryQuery { id, after, include_log: false, limit: 1 };
         let entry = store.history(query).await?.into_iter().next();
         Ok(match (trace, entry) {
-            (
-                Trace::Event { life, .. },
-                Some(HistoryEntry::Transition(Event { life: found, .. })),
-            ) => {
-                let same = found.revision == life.revision
-                    && found.updated_at == life.updated_at
-                    && found.state.name() == life.state.name()
-                    && found.state.lease() == life.state.lease()
-                    && found.attempt == life.attempt;
-                Some(same)
-            }
-            (Trace::Line { number, at, text, .. }, Some(HistoryEntry::Log(line))) => {
-                Some(line.number == *number && line.at == *at && line.text == *text)
+            // Another replica's transition of that revision is not ours.
+            (_, Some(HistoryEntry::Transition(Event { life: found, .. }))) => {
+                Some(identity(&found) == identity(life))
             }
             // It was to replace something. If that is gone too, somebody has removed it since.
-            (Trace::Event { is_first: false, .. } | Trace::Line { .. }, _) => {
+            (Trace::Event { is_first: false, .. }, _) => {
                 let found = store.load(vec![Lookup::Id(id)]).await?;
                 found.iter().flatten().next().map(|_| false)
             }
             _ => None,
         })
     }
+}
+
+/// What two transitions have in common only if they are the same.
+fn identity(life: &Life) -> (Revision, Timestamp, StateName, Attempt, Option<&Lease>) {
+    let Life { state, revision, updated_at, attempt, .. } = life;
+    (*revision, *updated_at, state.name(), *attempt, state.lease())
 }
 
 /// The pause after so many failures before.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::committer::Committer;
 use super::work::Work;
 use crate::operation::{Command, OperationId, Timestamp};
+use crate::store::StoreError;
 
 /// Most operations that one commit changes because time has passed. Retention deletes in batches of
 /// this size, between which other work goes on.
@@ -81,16 +82,17 @@ impl Committer {
         if self.timers.wake_at.is_some_and(|at| at <= now)
             && let Err(error) = self.add_due(now, works).await
         {
-            self.timers.pause_until(now.after(SESSION_CHECK));
-            tracing::error!(error = %error, "reading what is due failed");
+            if matches!(error, StoreError::Corrupt(_)) {
+                // Whatever can be read goes on.
+                self.timers.pause_until(now.after(SESSION_CHECK));
+                tracing::error!(error = %error, "reading what is due failed");
+            } else {
+                self.begin_outage(&error, None, now);
+            }
         }
     }
 
-    async fn add_due(
-        &mut self,
-        now: Timestamp,
-        works: &mut Vec<Work>,
-    ) -> Result<(), crate::store::StoreError> {
+    async fn add_due(&mut self, now: Timestamp, works: &mut Vec<Work>) -> Result<(), StoreError> {
         let mut due = self.shared.store.due(now, MAX_DUE).await?;
         if due.is_empty() {
             // The timer was early, what it was set for has changed since; or it was for tombstones.

@@ -85,6 +85,15 @@ mod tests {
     }
 
     #[test]
+    fn a_text_is_cut_before_the_character_that_goes_beyond() {
+        for (limit, cut) in [(0, ""), (1, ""), (2, "é"), (3, "é"), (4, "éé"), (5, "éé")] {
+            let mut text = "éé".to_owned();
+            truncate(&mut text, limit);
+            assert_eq!(text, cut, "{limit}");
+        }
+    }
+
+    #[test]
     fn bytes_are_capped_and_long_lines_cut_between_characters() {
         let mut book = LogBook::new(7, [10]);
         let long = book.append(["é".repeat(MAX_LINE_BYTES)]);

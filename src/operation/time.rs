@@ -30,3 +30,16 @@ impl Timestamp {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_never_before_another_by_less_than_nothing() {
+        let (early, late) = (Timestamp::from_micros(3), Timestamp::from_micros(10));
+        assert_eq!(late.since(early), Duration::from_micros(7));
+        assert_eq!(early.since(late), Duration::ZERO);
+        assert_eq!(late.after(Duration::MAX), Timestamp::MAX);
+    }
+}

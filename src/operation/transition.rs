@@ -91,7 +91,6 @@ impl Step<'_> {
         life.attempt = life.attempt.next();
         life.attempts_used += 1;
         life.worker = Some(worker.clone());
-        life.closed_by = None;
         life.progress = None;
         life.started_at = life.started_at.or(Some(self.now));
         Ok(change(EventType::Started, life))

@@ -161,6 +161,10 @@ impl Disk {
         found.map(|(_, tombstone)| tombstone.clone())
     }
 
+    pub fn tombstones(&self) -> usize {
+        self.tombstones.len()
+    }
+
     pub fn list(&self, query: &ListQuery) -> Vec<Operation> {
         let ListQuery { tenant, filter, order: ListOrder { by, descending }, after, limit } = query;
         let place = |operation: &Operation| {

@@ -245,10 +245,10 @@ fn event_type(event: EventType) -> Type {
 /// A transition as a fact, with the tokens of the reports in its error.
 pub fn event_fact(event: &longrun::operation::Event) -> EventFact {
     let error = match &event.life.state {
-        longrun::operation::State::Done { outcome, .. } => match outcome {
-            Outcome::Failed { error } | Outcome::Cancelled { error } => Some(error),
-            _ => None,
-        },
+        longrun::operation::State::Done {
+            outcome: Outcome::Failed { error } | Outcome::Cancelled { error },
+            ..
+        } => Some(error),
         longrun::operation::State::Queued { .. } => event.life.last_error.as_ref(),
         _ => None,
     };

@@ -71,6 +71,10 @@ struct State {
     before: Disk,
     pending: Option<Pending>,
     weather: Weather,
+    /// So many fences fail before the doubt can be ended.
+    fences_to_fail: u32,
+    /// How many fences failed at this time.
+    failed_fences: (Timestamp, u32),
     is_closed: bool,
     lie: Lie,
     rng: fastrand::Rng,
@@ -106,6 +110,8 @@ impl SimStore {
             before: Disk::default(),
             pending: None,
             weather: Weather::Still,
+            fences_to_fail: 0,
+            failed_fences: (Timestamp::MAX, 0),
             is_closed: false,
             lie,
             rng,
@@ -255,6 +261,7 @@ impl State {
             Fate::UnknownUnderWay => self.pending = Some(Pending::UnderWay(batch)),
         }
         self.unknowns += 1;
+        self.fences_to_fail = self.rng.u32(..4);
         Err(unknown())
     }
 
@@ -270,14 +277,20 @@ impl State {
         Ok(())
     }
 
-    fn fence(&mut self) -> Result<(), StoreError> {
-        let fails = match self.weather {
-            Weather::Down | Weather::ReadOnly => true,
-            Weather::Flaky => self.rng.u32(..3) == 0,
-            Weather::Still | Weather::Calm | Weather::Slow => false,
-        };
+    fn fence(&mut self, now: Timestamp) -> Result<(), StoreError> {
+        let is_doubtful = self.fences_to_fail > 0;
+        self.fences_to_fail = self.fences_to_fail.saturating_sub(1);
+        let fails = is_doubtful
+            || match self.weather {
+                Weather::Down | Weather::ReadOnly => true,
+                Weather::Flaky => self.rng.u32(..3) == 0,
+                Weather::Still | Weather::Calm | Weather::Slow => false,
+            };
         if fails {
             self.failures += 1;
+            let before = if self.failed_fences.0 == now { self.failed_fences.1 } else { 0 };
+            self.failed_fences = (now, before + 1);
+            assert!(before < 20, "the store is tried again and again without a pause");
             return Err(StoreError::Unavailable("no fence in this weather".to_owned()));
         }
         match &self.pending {
@@ -312,7 +325,7 @@ impl Store for SimStore {
     async fn fence(&self) -> Result<(), StoreError> {
         self.state().check_open()?;
         self.pause(true).await;
-        let answer = self.state().fence();
+        let answer = self.state().fence(self.clock.now());
         self.pause(false).await;
         answer
     }

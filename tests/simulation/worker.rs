@@ -38,6 +38,9 @@ pub struct Worker {
     session: Option<SessionId>,
     /// Rises with every memory lost.
     life: u32,
+    /// The first serves all kinds, so that somebody does.
+    kinds: Vec<Kind>,
+    max_in_flight: usize,
     /// The attempts that it executes, and when the next thing happens to them.
     running: BTreeMap<Held, Timestamp>,
     unanswered: VecDeque<Sent>,
@@ -66,8 +69,14 @@ enum Step {
 
 impl Worker {
     pub fn new(world: Rc<World>, number: usize) -> Self {
-        let rng = world.fork();
+        let mut rng = world.fork();
+        let mut kinds: Vec<Kind> = KINDS.iter().map(|kind| Kind::parse(kind).unwrap()).collect();
+        if number > 0 && rng.bool() {
+            kinds.truncate(1);
+        }
         Self {
+            kinds,
+            max_in_flight: rng.usize(1..4),
             world,
             number,
             rng,
@@ -103,8 +112,8 @@ impl Worker {
             in_process: false,
             tenant: TenantId::default_tenant(),
             worker: WorkerId::parse(&format!("worker-{}", self.number)).unwrap(),
-            kinds: KINDS.iter().map(|kind| Kind::parse(kind).unwrap()).collect(),
-            max_in_flight: 3,
+            kinds: self.kinds.clone(),
+            max_in_flight: self.max_in_flight,
             resume: self.session,
             running: self.running.keys().copied().chain(reported).collect(),
         };

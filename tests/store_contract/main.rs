@@ -9,6 +9,7 @@ mod generate;
 #[expect(dead_code, reason = "only the simulation moves its clock")]
 mod clock;
 #[path = "../simulation/disk.rs"]
+#[expect(dead_code, reason = "only the simulation counts its tombstones")]
 mod disk;
 #[path = "../simulation/store.rs"]
 #[expect(dead_code, reason = "only the simulation makes it fail")]

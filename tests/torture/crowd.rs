@@ -54,9 +54,8 @@ async fn a_thousand_workers_join_and_leave_and_all_work_is_done() {
     }
     // What the vanished ones held comes back to those who stay.
     let mut steady = JoinSet::new();
-    for number in 0..4 {
-        let channel = channels[number].clone();
-        steady.spawn(work(channel, workers + number, true));
+    for (number, channel) in channels.iter().take(4).enumerate() {
+        steady.spawn(work(channel.clone(), workers + number, true));
     }
     let patient = Client::connect(&server.url).await.unwrap();
     for name in operations {

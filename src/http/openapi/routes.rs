@@ -49,8 +49,9 @@ pub(super) fn all() -> Vec<Route> {
 
 fn live() -> Route {
     let answers = Answers::default().empty("200", "The server is up.", &[]);
-    Route::new("get", "/livez", "getLiveness", "Whether the server is up")
-        .answers(answers.also("200", TEXT, &json!({"type": "string"})).refused(&[UriTooLong, HostRefused]))
+    Route::new("get", "/livez", "getLiveness", "Whether the server is up").answers(
+        answers.also("200", TEXT, &json!({"type": "string"})).refused(&[UriTooLong, HostRefused]),
+    )
 }
 
 fn ready() -> Route {

@@ -356,3 +356,36 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_start_is_that_of_the_first_attempt() {
+    let first = changed(&submitted(limited()), &acquire(1), after(1));
+    assert_eq!(first.life.started_at, Some(after(1)));
+    let failed = changed(&first, &fail(1, false), after(2));
+    let second = changed(&failed, &acquire(2), after(5));
+    assert_eq!(second.life.started_at, Some(after(1)));
+    assert_eq!(second.life.closed_by, None, "no report has ended the new attempt");
+}
+
+#[test]
+fn a_lost_worker_is_told_of_as_the_last_only_when_it_was() {
+    let lose = |attempt| Command::LoseLease { attempt: Attempt(attempt) };
+    let lost = changed(&sequence(&[acquire(1)]), &lose(1), after(2));
+    let message = |error: &OperationError| error.message.clone();
+    let first = lost.life.last_error.as_ref().map(message).unwrap_or_default();
+    assert_eq!(first, "worker w was lost during attempt 1");
+    let ended = changed(&changed(&lost, &acquire(2), after(2)), &lose(2), after(3));
+    let State::Done { outcome: Outcome::Failed { error }, .. } = &ended.life.state else {
+        panic!("{:?}", ended.life.state);
+    };
+    assert!(error.message.ends_with("because at most 2 may be made"), "{}", error.message);
+}
+
+#[test]
+fn a_cancel_is_kept_wherever_it_met_the_operation() {
+    let request = CancelRequest { at: after(7), reason: "enough".to_owned() };
+    for met in [&[][..], &[acquire(1)]] {
+        let cancelled = changed(&sequence(met), &cancel(), after(7));
+        assert_eq!(cancelled.life.cancel.as_ref(), Some(&request), "{met:?}");
+    }
+}

@@ -64,6 +64,7 @@ OF_ONE = [
     ("POST", ":retry"),
     ("GET", "/status"),
     ("GET", "/result"),
+    ("GET", "/input"),
     ("GET", "/events"),
 ]
 PARENTS = ["/v1/operations/{id}", "/v1/tenants/{tenant}/operations/{id}"]
