@@ -1,7 +1,7 @@
 //! The command line: what a person or a script types, and what they read back.
 //!
 //! Owns arguments, output and exit codes. A command speaks to the server as any other client
-//! does; only `serve` and `demo` start one. Nothing here exits the process or installs a panic
+//! does; only `serve`, `demo` and `bench` start one. Nothing here exits the process or installs a panic
 //! hook: commands return what `main` should do.
 //!
 //! Read next: `submit` for a command from flags to answer, `watch` for what is live, `host` for
@@ -14,6 +14,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::telemetry::{self, LogFormat};
 
+mod bench;
 mod change;
 mod completions;
 mod demo;
@@ -135,6 +136,8 @@ enum Command {
     Events(events::Args),
     /// Do work: run a command for each operation of a kind
     Worker(worker::Args),
+    /// Measure how much a server does, and how fast
+    Bench(bench::Args),
     /// Show all of it working: a server, real commands, gRPC and HTTP
     Demo(demo::Args),
     /// Write a completion script for a shell
@@ -186,6 +189,7 @@ async fn dispatch(command: Command, server: &str, out: &Output) -> anyhow::Resul
         Command::Result(args) => result::run(args, &remote()?, out).await,
         Command::Events(args) => events::run(args, &remote()?, out).await,
         Command::Worker(args) => worker::run(args, &remote()?, out).await,
+        Command::Bench(args) => bench::run(args, server, out).await,
         Command::Demo(args) => demo::run(args).await,
         Command::Completions(args) => completions::run(&args, out),
     }

@@ -1,0 +1,101 @@
+//! How clients learn that their operations are done: one stream for all of them, or a call each.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::bail;
+use tokio::sync::oneshot;
+
+use super::args::Watch;
+use crate::client::{Client, ClientError, WatchAll};
+use crate::proto::v1::watch_operations_response::Type;
+use crate::proto::v1::{Operation, OperationView, WatchOperationRequest, WatchOperationsRequest};
+
+/// Who waits for the end of an operation, by the key that it was submitted under: the end may be told
+/// before the submission is answered.
+#[derive(Debug, Default)]
+pub(super) struct Waiting(Mutex<HashMap<String, oneshot::Sender<Operation>>>);
+
+impl Waiting {
+    pub(super) fn register(&self, key: String) -> oneshot::Receiver<Operation> {
+        let (told, end) = oneshot::channel();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, told);
+        end
+    }
+
+    pub(super) fn forget(&self, key: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+
+    fn tell(&self, operation: Operation) {
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(told) = waiting.remove(&operation.idempotency_key) {
+            // A client that went away does not want to know.
+            let _ = told.send(operation);
+        }
+    }
+}
+
+/// A stream of the operations of one kind that are done, and opened by now.
+pub(super) async fn open_feed(client: &Client, kind: &str) -> Result<WatchAll, ClientError> {
+    let mut feed = client.watch_operations(WatchOperationsRequest {
+        filter: format!("kind = \"{kind}\" AND done = true"),
+        include_progress: false,
+        skip_current: true,
+    });
+    while let Some(message) = feed.next().await {
+        if message?.r#type() == Type::Synced {
+            break;
+        }
+    }
+    Ok(feed)
+}
+
+/// Tells those who wait, until the stream fails.
+pub(super) async fn follow(mut feed: WatchAll, waiting: Arc<Waiting>) -> ClientError {
+    loop {
+        match feed.next().await {
+            Some(Ok(message)) => {
+                // Also what a new stream says of those that have ended meanwhile.
+                if let Some(operation) = message.operation.filter(|operation| operation.done) {
+                    waiting.tell(operation);
+                }
+            }
+            Some(Err(error)) => return error,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Waits by a call of this operation's own; `None` where there is no waiting.
+pub(super) async fn wait(
+    client: &Client,
+    submitted: &Operation,
+    watch: Watch,
+) -> anyhow::Result<Option<Operation>> {
+    match watch {
+        Watch::Feed | Watch::None => Ok(None),
+        Watch::Wait => match client.wait(&submitted.name, None).await {
+            Ok(operation) => Ok(Some(operation)),
+            Err(error) => bail!("{}", error.message()),
+        },
+        Watch::Operation => {
+            let mut watch = client.watch(WatchOperationRequest {
+                name: submitted.name.clone(),
+                after_revision: Some(submitted.revision),
+                include_progress: false,
+                view: OperationView::Basic.into(),
+            });
+            while let Some(message) = watch.next().await {
+                match message {
+                    Ok(message) => match message.operation {
+                        Some(operation) if operation.done => return Ok(Some(operation)),
+                        _ => {}
+                    },
+                    Err(error) => bail!("{}", error.message()),
+                }
+            }
+            bail!("the watch of {} ended before its end", submitted.name)
+        }
+    }
+}

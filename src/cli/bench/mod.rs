@@ -1,0 +1,192 @@
+//! `longrun bench`: how much a server does, and how fast.
+//!
+//! A load generator: clients, workers and watchers of its own, over the network as any others.
+//! It measures from outside and knows nothing of how the server works. Read next: `clients`.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+pub(super) use self::args::Args;
+use self::args::{Load, Span, Watch};
+use self::clients::Run;
+use self::endings::Waiting;
+use self::log::Log;
+use self::tally::Tally;
+use super::output::Output;
+use super::remote::Remote;
+use super::signals::Signals;
+use super::{Exit, host};
+use crate::client::{Client, ClientError};
+use crate::config::{ServeConfig, StoreUrl};
+use crate::proto::v1::ListOperationsRequest;
+use crate::server::Server;
+use crate::worker::{Outcome, Worker, WorkerError};
+
+mod args;
+mod clients;
+mod endings;
+mod histogram;
+mod log;
+mod report;
+mod tally;
+
+/// How long what is in flight has to end when the time is up.
+const LAST_ENDS: Duration = Duration::from_secs(10);
+/// How long the workers have to give back what is left after that.
+const LAST_WORK: Duration = Duration::from_secs(3);
+
+pub(super) async fn run(args: Args, url: &str, out: &Output) -> anyhow::Result<Exit> {
+    if !args.embedded {
+        return measure(&args, url, out).await;
+    }
+    let directory = tempfile::Builder::new()
+        .prefix("longrun-bench-")
+        .tempdir()
+        .context("failed to make a temporary directory")?;
+    let mut config = ServeConfig::default();
+    config.listen.addr.set_port(0);
+    config.store.url = StoreUrl::Sqlite(directory.path().join("bench.db"));
+    config.stop.drain_timeout = LAST_WORK;
+    let server = Server::bind(config).await.context("failed to start the server")?;
+    let url = format!("http://{}", server.local_addr());
+    let stop = CancellationToken::new();
+    let mut hosting = std::pin::pin!(host::host(server, Vec::new(), stop.clone()));
+    let measured = tokio::select! {
+        stopped = &mut hosting => stopped.and_then(|_| anyhow::bail!("the server ended by itself")),
+        measured = measure(&args, &url, out) => measured,
+    };
+    stop.cancel();
+    if measured.is_ok() {
+        hosting.await?;
+    }
+    measured
+}
+
+/// Loads the server and tells what came of it.
+async fn measure(args: &Args, url: &str, out: &Output) -> anyhow::Result<Exit> {
+    let Args { load, span, .. } = args;
+    let mut signals = Signals::catch()?;
+    let remote = Remote::new(url)?;
+    let asked = ListOperationsRequest { page_size: 1, ..Default::default() };
+    remote.client.list(asked).await.map_err(|error| remote.failed(&error, "begin"))?;
+    report::announce(url, load, out);
+
+    let run = Arc::new(new_run(load, span));
+    let workers_stop = CancellationToken::new();
+    let mut workers = start_workers(&run, url, &workers_stop)?;
+    let mut feeds = start_feeds(&run, &remote).await?;
+    let began = Instant::now();
+    let mut clients = start_clients(&run, url, began)?;
+    let mut log = Log::new(began, span);
+    let exit = loop {
+        tokio::select! {
+            ended = clients.join_next() => match ended {
+                Some(ended) => ended?,
+                None => break Exit::Ok,
+            },
+            () = sleep_until(log.next()) => if log.is_over(&run.tally, out)? {
+                break Exit::Ok;
+            },
+            signal = signals.next() => break signal,
+            Some(error) = feeds.join_next() => {
+                return Err(remote.failed(&error?, "watch the operations"));
+            }
+            Some(ended) = workers.join_next() => {
+                ended?.context("failed to execute the operations")?;
+                anyhow::bail!("a worker ended by itself");
+            }
+        }
+    };
+    let measured = log.measured(&run.tally);
+    run.stop.cancel();
+    let ends = async { while clients.join_next().await.is_some() {} };
+    if timeout(LAST_ENDS, ends).await.is_err() {
+        run.tally.fail(|| format!("{} operations have not ended", clients.len()));
+    }
+    workers_stop.cancel();
+    while workers.join_next().await.is_some() {}
+    let failure = run.tally.first_failure();
+    report::summary(load, &measured, failure, out)?;
+    // Failures now and then are a figure; with nothing else there is none.
+    let in_vain = measured.submit.count() == 0 && exit == Exit::Ok;
+    Ok(if in_vain { Exit::Failure } else { exit })
+}
+
+/// A run that nobody else's work takes part in.
+fn new_run(load: &Load, span: &Span) -> Run {
+    let id = format!("{:08x}", fastrand::u32(..));
+    Run {
+        load: load.clone(),
+        kinds: (0..load.kinds).map(|number| format!("bench.{id}.{number}")).collect(),
+        tally: Arc::new(Tally::new()),
+        waiting: Arc::new(Waiting::default()),
+        next: AtomicU64::new(0),
+        count: span.count.unwrap_or(u64::MAX),
+        stop: CancellationToken::new(),
+        id,
+    }
+}
+
+fn start_workers(
+    run: &Run,
+    url: &str,
+    stop: &CancellationToken,
+) -> anyhow::Result<JoinSet<Result<(), WorkerError>>> {
+    let Load { work, result, .. } = run.load;
+    let result = Bytes::from(vec![b'y'; result as usize]);
+    let mut workers = JoinSet::new();
+    for number in 0..run.load.workers {
+        let mut worker = Worker::new(Remote::new(url)?.client)
+            .worker_id(format!("bench-{}-{number}", run.id))
+            .concurrency(run.load.concurrency() as usize)
+            .drain_timeout(LAST_WORK);
+        for kind in &run.kinds {
+            let (tally, result) = (Arc::clone(&run.tally), result.clone());
+            worker = worker.handler(kind, move |context| {
+                if let Some(begun) = tally.decode(context.input().bytes()) {
+                    tally.push.record(begun.elapsed());
+                }
+                let result = result.clone();
+                async move {
+                    if !work.is_zero() {
+                        sleep(work).await;
+                    }
+                    Ok(Outcome::bytes("application/octet-stream", result))
+                }
+            });
+        }
+        workers.spawn(worker.run(stop.clone()));
+    }
+    Ok(workers)
+}
+
+/// One stream for each kind, if that is how ends are learned.
+async fn start_feeds(run: &Run, remote: &Remote) -> anyhow::Result<JoinSet<ClientError>> {
+    let mut feeds = JoinSet::new();
+    for kind in run.kinds.iter().filter(|_| run.load.watch == Watch::Feed) {
+        let feed = endings::open_feed(&remote.client, kind).await;
+        let feed = feed.map_err(|error| remote.failed(&error, "watch the operations"))?;
+        feeds.spawn(endings::follow(feed, Arc::clone(&run.waiting)));
+    }
+    Ok(feeds)
+}
+
+fn start_clients(run: &Arc<Run>, url: &str, began: Instant) -> anyhow::Result<JoinSet<()>> {
+    let connections = (0..run.load.connections).map(|_| Ok(Remote::new(url)?.client));
+    // A call that is tried again would have two latencies.
+    let connections: Vec<Client> = connections
+        .map(|client: anyhow::Result<Client>| client.map(|client| client.with_retries(0)))
+        .collect::<anyhow::Result<_>>()?;
+    let mut clients = JoinSet::new();
+    for connection in connections.iter().cycle().take(run.load.clients as usize) {
+        clients.spawn(clients::submit(Arc::clone(run), connection.clone(), began));
+    }
+    Ok(clients)
+}
