@@ -9,11 +9,12 @@ use longrun::store::sqlite::{SqliteOptions, SqliteStore};
 use rustix::process::Signal;
 use serde_json::Value;
 
+mod bench;
 mod support;
 
 use support::*;
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 15] = [
     "serve",
     "submit",
     "get",
@@ -26,6 +27,7 @@ const COMMANDS: [&str; 14] = [
     "result",
     "events",
     "worker",
+    "bench",
     "demo",
     "completions",
 ];
@@ -47,7 +49,7 @@ fn help_teaches_by_examples() {
 
 #[test]
 fn a_wrong_command_line_is_a_usage_error() {
-    let lines: [&[&str]; 17] = [
+    let lines: [&[&str]; 20] = [
         &[],
         &["submt"],
         &["watch"],
@@ -65,6 +67,9 @@ fn a_wrong_command_line_is_a_usage_error() {
         &["submit", "k", "--idempotency-key", ""],
         &["retry", "x", "--idempotency-key", ""],
         &["worker", "7", "--", "true"],
+        &["bench", "--payload", "7"],
+        &["bench", "--interval", "1ms"],
+        &["bench", "--count", "1", "--duration", "1s"],
     ];
     for line in lines {
         let output = run(line);
