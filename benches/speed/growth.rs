@@ -1,0 +1,153 @@
+//! Whether a server becomes slower as its store grows, and how long it takes to start.
+
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use longrun::client::Client;
+use longrun::operation::OperationId;
+use longrun::proto::v1::{ListOperationsRequest, OperationView};
+
+use crate::figures::{figure, median, verdict};
+use crate::fill::{Left, fill};
+use crate::processes::{Server, directory, longrun_round};
+
+/// How many operations the largest store has, unless [`SIZE`] says otherwise.
+const LARGE: u64 = 1_000_000;
+/// Names a variable.
+const SIZE: &str = "LONGRUN_BENCH_OPERATIONS";
+const ROUNDS: usize = 5;
+const GETS: usize = 400;
+const LISTS: usize = 100;
+/// So many different operations are got, whatever the size of the store.
+const NAMES: usize = 100;
+
+/// A server on a store of some size.
+struct Grown {
+    name: String,
+    server: Server,
+    client: Client,
+    ids: Vec<OperationId>,
+    rounds: Vec<Figures>,
+    _directory: TempDir,
+}
+
+/// What one round found, in microseconds.
+struct Figures {
+    /// Latencies at the median, one client alone.
+    submit: f64,
+    claim: f64,
+    /// The server's CPU time for each.
+    life: f64,
+    get: f64,
+    list: f64,
+}
+
+pub(crate) async fn run() -> anyhow::Result<()> {
+    let large = std::env::var(SIZE).ok().and_then(|size| size.parse().ok()).unwrap_or(LARGE);
+    println!("\nGrowth, and start-up after a crash");
+    let mut stores = Vec::new();
+    for (count, left) in [
+        (0, Left::Finished),
+        (10_000, Left::Finished),
+        (large, Left::Finished),
+        (large.min(LARGE), Left::Queued),
+    ] {
+        stores.push(open(count, left).await?);
+    }
+    for _ in 0..ROUNDS {
+        for store in &mut stores {
+            let figures = store.round().await?;
+            store.rounds.push(figures);
+        }
+    }
+    println!("\n  {:<24} {:^27} {:^41}", "µs (× empty)", "latency p50", "CPU of the server");
+    println!(
+        "  {:<24} {:>13} {:>13} {:>13} {:>13} {:>13}",
+        "", "submit", "claim", "a life", "a get", "a list of 50"
+    );
+    let medians: Vec<Figures> = stores.iter().map(Grown::medians).collect();
+    for (store, figures) in stores.iter().zip(&medians) {
+        let Some(empty) = medians.first() else { break };
+        let pair = |ours: f64, theirs: f64| format!("{ours:.0} ({:.2})", ours / theirs);
+        println!(
+            "  {:<24} {:>13} {:>13} {:>13} {:>13} {:>13}",
+            store.name,
+            pair(figures.submit, empty.submit),
+            pair(figures.claim, empty.claim),
+            pair(figures.life, empty.life),
+            pair(figures.get, empty.get),
+            pair(figures.list, empty.list),
+        );
+    }
+    println!("  goal: within 1.15 of empty");
+    Ok(())
+}
+
+async fn open(count: u64, left: Left) -> anyhow::Result<Grown> {
+    let directory = directory()?;
+    let ids = fill(directory.path(), count, left).await?;
+    let server = Server::longrun(directory.path())?;
+    let word = if left == Left::Queued { "queued" } else { "finished" };
+    let name = if count == 0 { "empty".to_owned() } else { format!("{count} {word}") };
+    let limit = if left == Left::Queued { 3.0 } else { 1.0 };
+    let took = server.ready_after.as_secs_f64();
+    let goal = verdict(took < limit, &format!("under {limit:.0} s"));
+    figure(&format!("start-up, {name}"), format!("{took:.3} s"), &goal);
+    if left == Left::Queued {
+        let mib = server.memory()? as f64 / f64::from(1 << 20);
+        figure(&format!("memory, {name}"), format!("{mib:.0} MiB"), "");
+    }
+    let client = Client::connect(&server.url).await?;
+    Ok(Grown { name, server, client, ids, rounds: Vec::new(), _directory: directory })
+}
+
+impl Grown {
+    async fn round(&mut self) -> anyhow::Result<Figures> {
+        let one = longrun_round(&self.server, "end", 1, Duration::from_millis(700), &[])?;
+        let many = longrun_round(&self.server, "end", 64, Duration::from_millis(1_000), &[])?;
+        let micros =
+            |name: &str| one.report["latencyMs"][name]["p50"].as_f64().unwrap_or(0.0) * 1e3;
+        // Where the store is empty, what the loads have left behind is read.
+        let mine = self.client.list(list_request(NAMES as i32)).await?.operations;
+        let known = self.ids.iter().step_by(self.ids.len().div_ceil(NAMES).max(1));
+        let names: Vec<String> = match self.ids.len() {
+            0 => mine.into_iter().map(|operation| operation.name).collect(),
+            _ => known.map(OperationId::name).collect(),
+        };
+        let before = self.server.cpu()?;
+        for name in names.iter().cycle().take(GETS) {
+            self.client.get(name, OperationView::Basic).await?;
+        }
+        let between = self.server.cpu()?;
+        for _ in 0..LISTS {
+            self.client.list(list_request(50)).await?;
+        }
+        let after = self.server.cpu()?;
+        let per = |spent: Duration, count: usize| spent.as_secs_f64() * 1e6 / count as f64;
+        Ok(Figures {
+            submit: micros("submit"),
+            claim: micros("push"),
+            life: many.server_cpu,
+            get: per(between - before, GETS),
+            list: per(after - between, LISTS),
+        })
+    }
+
+    fn medians(&self) -> Figures {
+        let of = |figure: fn(&Figures) -> f64| median(&self.rounds, figure);
+        Figures {
+            submit: of(|round| round.submit),
+            claim: of(|round| round.claim),
+            life: of(|round| round.life),
+            get: of(|round| round.get),
+            list: of(|round| round.list),
+        }
+    }
+}
+
+/// The newest that have succeeded.
+fn list_request(page_size: i32) -> ListOperationsRequest {
+    let filter = "state = SUCCEEDED".to_owned();
+    ListOperationsRequest { page_size, filter, ..ListOperationsRequest::default() }
+}
