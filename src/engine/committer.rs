@@ -28,6 +28,8 @@ use crate::store::{LogAppend, Lookup, Place, StoreError};
 const MAX_BATCH: usize = 1_024;
 /// How often a batch that lost a race is decided again.
 const MAX_RACES: usize = 16;
+/// For so many commits after a known idempotency key has come, keys are looked up before they are used.
+const CAREFUL: u32 = 64;
 /// How many unfinished operations are read at a time at start.
 const RECOVERY_PAGE: usize = 10_000;
 
@@ -44,6 +46,8 @@ pub(super) struct Committer {
     pub(super) resumed: Vec<Resumed>,
     log_books: HashMap<OperationId, LogBook>,
     outstanding: u64,
+    /// For how many more commits idempotency keys are looked up.
+    careful: u32,
     chance: fastrand::Rng,
 }
 
@@ -58,6 +62,7 @@ impl Committer {
             resumed: Vec::new(),
             log_books: HashMap::new(),
             outstanding: 0,
+            careful: 0,
             chance: fastrand::Rng::with_seed(config.seed),
             shared,
             config,
@@ -146,6 +151,7 @@ impl Committer {
                 }
                 Err(StoreError::Conflict(id)) => {
                     self.cache.remove(id);
+                    self.careful = CAREFUL;
                     if race == MAX_RACES {
                         tracing::error!(operation.id = %id, "a commit lost every race");
                     }
@@ -205,9 +211,9 @@ impl Committer {
         works: &[Work],
         draft: &mut Draft,
     ) -> Result<(Vec<Answer>, Vec<Message>), StoreError> {
-        self.load(works, draft).await?;
-        let mut answers = Vec::with_capacity(works.len());
         let mut room = self.config.max_outstanding.saturating_sub(self.outstanding);
+        self.load(works, room, draft).await?;
+        let mut answers = Vec::with_capacity(works.len());
         for work in works {
             answers.push(match work {
                 Work::Submit(items) => Answer::Submit(
@@ -234,15 +240,27 @@ impl Committer {
         Ok((answers, messages))
     }
 
-    /// Makes the draft know every operation that the works name.
-    async fn load(&mut self, works: &[Work], draft: &mut Draft) -> Result<(), StoreError> {
+    /// Makes the draft know every operation that the works name. By an idempotency key hardly any
+    /// submission names one: keys are taken for new until the store says otherwise, by a conflict, or
+    /// until there is no room for what is new.
+    async fn load(
+        &mut self,
+        works: &[Work],
+        room: u64,
+        draft: &mut Draft,
+    ) -> Result<(), StoreError> {
+        let is_careful = self.careful > 0 || room < submissions(works);
+        self.careful = self.careful.saturating_sub(1);
         let mut lookups = Vec::new();
         for work in works {
             match work {
-                Work::Submit(items) => lookups.extend(items.iter().filter_map(|new| {
-                    let key = new.idempotency_key.clone()?;
-                    Some(Lookup::Key(new.tenant.clone(), key))
-                })),
+                Work::Submit(items) if is_careful => {
+                    lookups.extend(items.iter().filter_map(|new| {
+                        let key = new.idempotency_key.clone()?;
+                        Some(Lookup::Key(new.tenant.clone(), key))
+                    }))
+                }
+                Work::Submit(_) => {}
                 Work::Apply(apply) => self.know(apply.id, draft, &mut lookups),
                 Work::Own(id, _) => self.know(*id, draft, &mut lookups),
                 Work::Forget => {}
@@ -370,6 +388,15 @@ impl Committer {
         }
         self.shared.set_outstanding(self.outstanding);
     }
+}
+
+/// How many submissions there are.
+fn submissions(works: &[Work]) -> u64 {
+    let submissions = works.iter().map(|work| match work {
+        Work::Submit(items) => items.len() as u64,
+        _ => 0,
+    });
+    submissions.sum()
 }
 
 /// A report must come from the session that holds the lease, while there is a lease.
