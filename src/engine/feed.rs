@@ -112,7 +112,7 @@ impl Feed {
                 // The hub lives as long as `shared`.
                 Err(RecvError::Closed) => {}
             },
-            () = self.shared.clock.sleep_until(self.progress_due) => {
+            () = self.shared.clock.sleep_until(self.progress_due), if !self.progress.is_empty() => {
                 self.progress_due = Timestamp::MAX;
                 self.pending.extend(self.progress.drain(..).map(FeedItem::Progress));
             }

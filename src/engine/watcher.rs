@@ -166,7 +166,7 @@ impl Watcher {
         let waiting = self.unsent_is_waiting();
         tokio::select! {
             () = self.subscription.changed() => {}
-            () = self.shared.clock.sleep_until(waiting) => {}
+            () = self.shared.clock.sleep_until(waiting), if waiting < Timestamp::MAX => {}
         }
     }
 

@@ -179,6 +179,9 @@ impl Conversation {
         if !listening && self.pending.is_empty() {
             return None;
         }
+        if listening && self.lifetime.is_over() {
+            return Some(Step::Pause(Pause::End));
+        }
         let engine = async {
             match &mut self.from_engine {
                 Some(receiver) => receiver.recv().await,
@@ -186,6 +189,9 @@ impl Conversation {
             }
         };
         Some(tokio::select! {
+            // Timers are set only when there is nothing else. None of the others can keep the rest waiting: acks
+            // and assignments end where no requests are read.
+            biased;
             Some(ack) = self.pending.next() => Step::Ack(ack),
             message = engine, if listening => Step::FromEngine(message),
             request = self.requests.next(),

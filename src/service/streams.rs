@@ -82,6 +82,12 @@ impl Lifetime {
         }
     }
 
+    /// Whether the call has lasted long enough. One that always has something to say asks this, because it
+    /// never comes to wait in [`Lifetime::pause`].
+    pub fn is_over(&self) -> bool {
+        self.closing.is_cancelled() || self.ends_at <= self.clock.now()
+    }
+
     /// Returns when the silence has lasted long enough, or the call has.
     pub async fn pause(&self) -> Pause {
         let heartbeat_at = self.silent_since.after(self.heartbeat_interval);
@@ -177,16 +183,17 @@ pub struct FeedStream {
 impl FeedStream {
     /// The next message; `None` when the call is to be made again.
     pub async fn next(&mut self) -> Option<Result<FeedMessage, ServiceError>> {
-        if self.ended {
+        if self.ended || self.lifetime.is_over() {
             return None;
         }
         let message = tokio::select! {
+            // News first: timers are set only when there are none.
             biased;
+            item = self.feed.next() => Some(item.map(FeedMessage::Item).map_err(Into::into)),
             pause = self.lifetime.pause() => match pause {
                 Pause::Heartbeat => Some(Ok(FeedMessage::Heartbeat)),
                 Pause::End => None,
             },
-            item = self.feed.next() => Some(item.map(FeedMessage::Item).map_err(Into::into)),
         };
         self.lifetime.spoke();
         self.ended = !matches!(message, Some(Ok(_)));
