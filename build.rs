@@ -18,6 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     config.enable_type_names();
     tonic_prost_build::configure()
         .bytes(".longrun.v1")
+        .codec_path("crate::proto::Codec")
         .compile_fds_with_config(descriptors, config)?;
     Ok(())
 }

@@ -1,7 +1,10 @@
 //! The generated code of `proto/`, its descriptors, and the JSON form of its messages ([`json`]). Nothing else:
 //! what the messages mean is said elsewhere.
 
+mod codec;
 pub mod json;
+
+pub use codec::Codec;
 
 /// Package `longrun.v1`.
 #[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all, clippy::use_self)]
