@@ -74,12 +74,12 @@ fn add(
     left: Left,
 ) -> anyhow::Result<()> {
     let info = PayloadInfo {
-        object: None,
         content_type: "application/octet-stream".to_owned(),
         form: PayloadForm::Data,
         type_url: String::new(),
         size_bytes: PAYLOAD as u64,
         http: None,
+        object: None,
     };
     let submission = Submission {
         id,

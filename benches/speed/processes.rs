@@ -68,9 +68,18 @@ impl Server {
         Ok(Self { process, url: line[at..].trim().to_owned(), ready_after })
     }
 
-    /// CPU time so far, all threads.
+    /// CPU time so far of the threads that it has, to the nanosecond where the system tells.
     pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
-        cpu(self.process.0.id())
+        let process = self.process.0.id();
+        let mut spent = Duration::ZERO;
+        for thread in std::fs::read_dir(format!("/proc/{process}/task"))? {
+            let Ok(text) = std::fs::read_to_string(thread?.path().join("schedstat")) else {
+                return Ok(stat(process)?.1);
+            };
+            let nanos = text.split_whitespace().next().and_then(|word| word.parse().ok());
+            spent += Duration::from_nanos(nanos.unwrap_or(0));
+        }
+        Ok(spent)
     }
 
     /// Resident memory in bytes.
@@ -196,14 +205,10 @@ fn output(mut command: Command) -> anyhow::Result<(String, Duration)> {
     while !stat(process.0.id())?.0.starts_with('Z') {
         std::thread::sleep(Duration::from_millis(1));
     }
-    let spent = cpu(process.0.id())?;
+    let spent = stat(process.0.id())?.1;
     let status = process.0.wait()?;
     ensure!(status.success(), "{command:?} ended with {status}: {output}");
     Ok((output, spent))
-}
-
-fn cpu(process: u32) -> anyhow::Result<Duration> {
-    Ok(stat(process)?.1)
 }
 
 /// The state of a process and its CPU time, which the system counts in 1/100 s.

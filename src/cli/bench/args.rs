@@ -111,7 +111,7 @@ pub(super) enum Watch {
 
 impl Load {
     pub(super) fn concurrency(&self) -> u32 {
-        self.concurrency.unwrap_or(self.clients.min(10_000))
+        self.concurrency.unwrap_or_else(|| self.clients.min(10_000))
     }
 }
 

@@ -33,14 +33,13 @@ pub(super) struct Run {
     pub(super) next: AtomicU64,
     /// How many there are to be.
     pub(super) count: u64,
-    pub(super) began: Instant,
     /// Nothing is begun any more.
     pub(super) stop: CancellationToken,
 }
 
-/// Submits until it is enough.
-pub(super) async fn submit(run: Arc<Run>, client: Client) {
-    while let Some((number, begun)) = run.next_turn().await {
+/// Submits until it is enough; with a rate, what is due since `began`.
+pub(super) async fn submit(run: Arc<Run>, client: Client, began: Instant) {
+    while let Some((number, begun)) = run.next_turn(began).await {
         if let Err(error) = run.live(&client, number, begun).await {
             run.tally.fail(|| format!("{error:#}"));
             let pause = sleep(AFTER_FAILURE);
@@ -54,7 +53,7 @@ pub(super) async fn submit(run: Arc<Run>, client: Client) {
 
 impl Run {
     /// The next submission's number, and the time that it counts from.
-    async fn next_turn(&self) -> Option<(u64, Instant)> {
+    async fn next_turn(&self, began: Instant) -> Option<(u64, Instant)> {
         if self.stop.is_cancelled() {
             return None;
         }
@@ -63,7 +62,7 @@ impl Run {
             return None;
         }
         let Some(rate) = self.load.rate else { return Some((number, Instant::now())) };
-        let due = self.began + Duration::from_secs_f64(number as f64 / f64::from(rate));
+        let due = began + Duration::from_secs_f64(number as f64 / f64::from(rate));
         if due <= Instant::now() {
             return Some((number, due));
         }

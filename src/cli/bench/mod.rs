@@ -17,7 +17,8 @@ pub(super) use self::args::Args;
 use self::args::{Load, Span, Watch};
 use self::clients::Run;
 use self::endings::Waiting;
-use self::tally::{Measured, Moment, Tally};
+use self::log::Log;
+use self::tally::Tally;
 use super::output::Output;
 use super::remote::Remote;
 use super::signals::Signals;
@@ -32,6 +33,7 @@ mod args;
 mod clients;
 mod endings;
 mod histogram;
+mod log;
 mod report;
 mod tally;
 
@@ -39,8 +41,6 @@ mod tally;
 const LAST_ENDS: Duration = Duration::from_secs(10);
 /// How long the workers have to give back what is left after that.
 const LAST_WORK: Duration = Duration::from_secs(3);
-/// Later than anything here happens.
-const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
 pub(super) async fn run(args: Args, url: &str, out: &Output) -> anyhow::Result<Exit> {
     if !args.embedded {
@@ -82,8 +82,9 @@ async fn measure(args: &Args, url: &str, out: &Output) -> anyhow::Result<Exit> {
     let workers_stop = CancellationToken::new();
     let mut workers = start_workers(&run, url, &workers_stop)?;
     let mut feeds = start_feeds(&run, &remote).await?;
-    let mut clients = start_clients(&run, url)?;
-    let mut log = Log::new(&run, span);
+    let began = Instant::now();
+    let mut clients = start_clients(&run, url, began)?;
+    let mut log = Log::new(began, span);
     let exit = loop {
         tokio::select! {
             ended = clients.join_next() => match ended {
@@ -128,7 +129,6 @@ fn new_run(load: &Load, span: &Span) -> Run {
         waiting: Arc::new(Waiting::default()),
         next: AtomicU64::new(0),
         count: span.count.unwrap_or(u64::MAX),
-        began: Instant::now(),
         stop: CancellationToken::new(),
         id,
     }
@@ -178,7 +178,7 @@ async fn start_feeds(run: &Run, remote: &Remote) -> anyhow::Result<JoinSet<Clien
     Ok(feeds)
 }
 
-fn start_clients(run: &Arc<Run>, url: &str) -> anyhow::Result<JoinSet<()>> {
+fn start_clients(run: &Arc<Run>, url: &str, began: Instant) -> anyhow::Result<JoinSet<()>> {
     let connections = (0..run.load.connections).map(|_| Ok(Remote::new(url)?.client));
     // A call that is tried again would have two latencies.
     let connections: Vec<Client> = connections
@@ -186,66 +186,7 @@ fn start_clients(run: &Arc<Run>, url: &str) -> anyhow::Result<JoinSet<()>> {
         .collect::<anyhow::Result<_>>()?;
     let mut clients = JoinSet::new();
     for connection in connections.iter().cycle().take(run.load.clients as usize) {
-        clients.spawn(clients::submit(Arc::clone(run), connection.clone()));
+        clients.spawn(clients::submit(Arc::clone(run), connection.clone(), began));
     }
     Ok(clients)
-}
-
-/// When the measuring begins, when there is something to tell, and when it is over.
-struct Log {
-    begins: Instant,
-    ends: Option<Instant>,
-    interval: Option<Duration>,
-    /// Once the measuring has begun: the first moment, and the last that was told.
-    told: Option<(Moment, Moment)>,
-    next_line: Option<Instant>,
-}
-
-impl Log {
-    fn new(run: &Run, span: &Span) -> Self {
-        let begins = run.began + span.warmup();
-        Self {
-            begins,
-            ends: span.count.is_none().then(|| begins + span.duration),
-            interval: span.interval,
-            told: None,
-            next_line: None,
-        }
-    }
-
-    /// When to look at it again.
-    fn next(&self) -> Instant {
-        let far = || self.begins + FAR;
-        match self.told {
-            None => self.begins,
-            Some(_) => [self.ends, self.next_line].into_iter().flatten().min().unwrap_or_else(far),
-        }
-    }
-
-    /// Does what is due; whether that was all.
-    fn is_over(&mut self, tally: &Tally, out: &Output) -> anyhow::Result<bool> {
-        let now = Instant::now();
-        let Some((_, told)) = &mut self.told else {
-            let first = tally.moment();
-            self.told = Some((first.clone(), first));
-            self.next_line = self.interval.map(|interval| now + interval);
-            return Ok(false);
-        };
-        if let (Some(due), Some(interval)) = (self.next_line, self.interval)
-            && due <= now
-        {
-            let moment = tally.moment();
-            report::interval(now - self.begins, &moment.since(told), out)?;
-            *told = moment;
-            self.next_line = Some(due + interval);
-        }
-        Ok(self.ends.is_some_and(|ends| ends <= now))
-    }
-
-    /// All of it up to now.
-    fn measured(self, tally: &Tally) -> Measured {
-        let last = tally.moment();
-        let first = self.told.map_or_else(|| last.clone(), |(first, _)| first);
-        last.since(&first)
-    }
 }
