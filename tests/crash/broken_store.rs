@@ -28,7 +28,7 @@ use crate::submitter::KINDS;
 use crate::{Plan, run, tell};
 
 /// How often a store lies that lies now and then: once in so many occasions.
-const SELDOM: u64 = 15;
+const SELDOM: u64 = 7;
 
 /// What a store does wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
