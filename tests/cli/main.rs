@@ -49,7 +49,7 @@ fn help_teaches_by_examples() {
 
 #[test]
 fn a_wrong_command_line_is_a_usage_error() {
-    let lines: [&[&str]; 20] = [
+    let lines: [&[&str]; 21] = [
         &[],
         &["submt"],
         &["watch"],
@@ -69,6 +69,7 @@ fn a_wrong_command_line_is_a_usage_error() {
         &["worker", "7", "--", "true"],
         &["bench", "--payload", "7"],
         &["bench", "--interval", "1ms"],
+        &["bench", "--workers", "0"],
         &["bench", "--count", "1", "--duration", "1s"],
     ];
     for line in lines {

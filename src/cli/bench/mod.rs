@@ -19,7 +19,7 @@ use self::clients::Run;
 use self::endings::Waiting;
 use self::log::Log;
 use self::tally::Tally;
-use super::output::Output;
+use super::output::{Output, Usage};
 use super::remote::Remote;
 use super::signals::Signals;
 use super::{Exit, host};
@@ -43,6 +43,11 @@ const LAST_ENDS: Duration = Duration::from_secs(10);
 const LAST_WORK: Duration = Duration::from_secs(3);
 
 pub(super) async fn run(args: Args, url: &str, out: &Output) -> anyhow::Result<Exit> {
+    if args.load.workers == 0 && args.load.watch != Watch::None {
+        let rule =
+            "--workers 0 leaves everything undone, which is waited for but with --watch none";
+        return Err(Usage(rule.to_owned()).into());
+    }
     if !args.embedded {
         return measure(&args, url, out).await;
     }
@@ -104,11 +109,12 @@ async fn measure(args: &Args, url: &str, out: &Output) -> anyhow::Result<Exit> {
             }
         }
     };
-    let measured = log.measured(&run.tally);
+    let mut measured = log.measured(&run.tally);
     run.stop.cancel();
     let ends = async { while clients.join_next().await.is_some() {} };
     if timeout(LAST_ENDS, ends).await.is_err() {
-        run.tally.fail(|| format!("{} operations have not ended", clients.len()));
+        measured.failed += clients.len() as u64;
+        run.tally.fail(|| format!("not done {} s after the end", LAST_ENDS.as_secs()));
     }
     workers_stop.cancel();
     while workers.join_next().await.is_some() {}
