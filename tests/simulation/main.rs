@@ -30,6 +30,7 @@ mod history;
 mod lies;
 mod record;
 mod schedule;
+mod set_back;
 mod store;
 mod submitter;
 mod watcher;
