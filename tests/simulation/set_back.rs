@@ -27,6 +27,7 @@ fn what_was_due_before_the_clock_was_set_back_is_started_when_it_is_due_again() 
         clock.advance(1_000);
         let kind = Kind::parse("sim.a").unwrap();
         let new = NewOperation {
+            capacity: None,
             tenant: TenantId::default_tenant(),
             kind: kind.clone(),
             labels: Default::default(),
@@ -43,6 +44,7 @@ fn what_was_due_before_the_clock_was_set_back_is_started_when_it_is_due_again() 
         clock.set_back(100);
         let (sender, mut messages) = mpsc::channel(10);
         let hello = WorkerHello {
+            in_process: false,
             tenant: TenantId::default_tenant(),
             worker: WorkerId::parse("worker").unwrap(),
             kinds: vec![kind],
