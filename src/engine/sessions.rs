@@ -281,3 +281,6 @@ impl Sessions {
         Some(session)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,8 +29,9 @@ mod disk;
 mod history;
 mod lies;
 mod record;
+mod scenes;
 mod schedule;
-mod set_back;
+
 mod store;
 mod submitter;
 mod watcher;
