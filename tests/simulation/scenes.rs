@@ -4,7 +4,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use longrun::engine::{Clock as _, Engine, EngineConfig, StoreHealth, ToWorker, WorkerHello};
+use longrun::engine::{
+    Clock as _, Engine, EngineConfig, EngineError, StoreHealth, ToWorker, WorkerHello,
+};
 use longrun::operation::{
     Kind, NewOperation, OperationId, SessionId, Settings, TenantId, Timestamp, WorkerId,
 };
@@ -29,7 +31,8 @@ fn play<F: Future<Output = ()>>(seed: u64, scene: impl FnOnce(Scene) -> F) {
         let clock = Arc::new(SimClock::default());
         let rng = fastrand::Rng::with_seed(seed);
         let store = SimStore::new(Arc::clone(&clock), Lie::None, rng);
-        let config = EngineConfig { lease_duration: Duration::MAX, ..EngineConfig::default() };
+        let lease_duration = Duration::MAX;
+        let config = EngineConfig { lease_duration, max_sessions: 2, ..EngineConfig::default() };
         let opened = Engine::open(Arc::new(store.clone()), clock.clone(), config).await;
         let (engine, task) = opened.unwrap();
         tokio::task::spawn_local(task.run(CancellationToken::new()));
@@ -55,6 +58,13 @@ impl Scene {
     }
 
     async fn work(&self, resume: Option<SessionId>) -> (SessionId, mpsc::Receiver<ToWorker>) {
+        self.try_to_work(resume).await.unwrap()
+    }
+
+    async fn try_to_work(
+        &self,
+        resume: Option<SessionId>,
+    ) -> Result<(SessionId, mpsc::Receiver<ToWorker>), EngineError> {
         let (sender, messages) = mpsc::channel(10);
         let hello = WorkerHello {
             tenant: TenantId::default_tenant(),
@@ -68,12 +78,12 @@ impl Scene {
         let connected = loop {
             tokio::select! {
                 biased;
-                connected = &mut connecting => break connected.unwrap(),
+                connected = &mut connecting => break connected?,
                 // The store may need time.
                 () = yield_now() => self.clock.advance(1),
             }
         };
-        (connected.session, messages)
+        Ok((connected.session, messages))
     }
 
     /// Nobody has anything to do at this time.
@@ -166,4 +176,15 @@ fn who_comes_back_while_a_commit_is_in_doubt_is_told_everything_once() {
             assert_eq!(assigned(&mut messages), [(id, 1)], "seed {seed}");
         });
     }
+}
+
+#[test]
+fn one_worker_too_many_is_refused_and_one_that_comes_back_is_not() {
+    play(0, |scene| async move {
+        let (first, _messages) = scene.work(None).await;
+        let _second = scene.work(None).await;
+        let refused = scene.try_to_work(None).await;
+        assert!(matches!(refused, Err(EngineError::Full { limit: 2, .. })), "{refused:?}");
+        assert_eq!(scene.work(Some(first)).await.0, first);
+    });
 }
