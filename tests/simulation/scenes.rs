@@ -179,6 +179,23 @@ fn who_comes_back_while_a_commit_is_in_doubt_is_told_everything_once() {
 }
 
 #[test]
+fn a_store_that_answers_at_last_is_written_to_again_whatever_it_answers() {
+    for seed in 0..200 {
+        play(seed, |scene| async move {
+            let id = scene.submit(None).await;
+            // The commit that starts it takes long, or loses a race after a long time.
+            scene.store.set_weather(Weather::Slow);
+            let (_, mut messages) = scene.work(None).await;
+            scene.wait(20).await;
+            scene.store.set_weather(Weather::Still);
+            scene.wait(60).await;
+            assert_eq!(assigned(&mut messages), [(id, 1)], "seed {seed}");
+            assert!(scene.is_writable(), "seed {seed}");
+        });
+    }
+}
+
+#[test]
 fn one_worker_too_many_is_refused_and_one_that_comes_back_is_not() {
     play(0, |scene| async move {
         let (first, _messages) = scene.work(None).await;
