@@ -243,7 +243,8 @@ impl Committer {
             committed = &mut commit => return committed,
             () = self.stalled() => commit.await,
         };
-        if committed.is_ok() {
+        // It answers again. What else it may answer begins an outage.
+        if matches!(committed, Ok(()) | Err(StoreError::Conflict(_))) {
             self.shared.health.writable(self.shared.clock.now());
         }
         committed

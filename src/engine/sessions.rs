@@ -283,3 +283,6 @@ impl Sessions {
         Some(session)
     }
 }
+
+#[cfg(test)]
+mod tests;

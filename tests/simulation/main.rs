@@ -29,8 +29,9 @@ mod disk;
 mod history;
 mod lies;
 mod record;
+mod scenes;
 mod schedule;
-mod set_back;
+
 mod store;
 mod submitter;
 mod watcher;
@@ -103,7 +104,7 @@ fn every_promise_is_kept_on_every_schedule() {
 #[test]
 fn a_seed_makes_the_same_schedule_every_time() {
     let mut lines = 0;
-    for seed in 0..20 {
+    for seed in 0..40 {
         let (first, second) =
             (schedule::run(seed, Lie::None, true), schedule::run(seed, Lie::None, true));
         let differs = first.trace.iter().zip(&second.trace).position(|(one, other)| one != other);

@@ -4,7 +4,7 @@
 //! the same.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use longrun::operation::state::Outcome;
 use longrun::operation::{
@@ -28,6 +28,8 @@ pub struct Record {
     /// In the order of first sight.
     ids: RefCell<Vec<OperationId>>,
     deletable: RefCell<Vec<OperationId>>,
+    /// Operations that somebody waits for or watches, or did.
+    listened_to: RefCell<BTreeSet<OperationId>>,
     /// Who was given an attempt: the worker's session, by number.
     holders: RefCell<BTreeMap<(Name, u32), String>>,
     moment: Cell<u64>,
@@ -185,6 +187,12 @@ impl Record {
         } else {
             report.refused += 1;
         }
+    }
+
+    /// Whether nobody has listened to that operation so far. Of several, chance decides who is woken first,
+    /// and that chance is not drawn from the seed.
+    pub fn may_listen(&self, id: OperationId) -> bool {
+        self.listened_to.borrow_mut().insert(id)
     }
 
     pub fn watch(&self, id: OperationId, from_snapshot: bool) -> WatchIndex {

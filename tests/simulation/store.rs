@@ -205,7 +205,7 @@ impl State {
         let is_race = !batch.writes.is_empty();
         match (self.weather, self.rng.u32(..100)) {
             (Weather::Still, _) => Fate::Done,
-            (Weather::Calm | Weather::Slow, 0..2) if is_race => Fate::Conflict,
+            (Weather::Calm, 0..2) | (Weather::Slow, 0..20) if is_race => Fate::Conflict,
             (Weather::Calm | Weather::Slow, _) => Fate::Done,
             (Weather::ReadOnly | Weather::Down, 0..80) => Fate::Refused,
             (Weather::ReadOnly | Weather::Down, 80..90) => Fate::UnknownLost,

@@ -139,7 +139,7 @@ impl Submitter {
         if key.is_some() {
             self.known.push(new.clone());
         }
-        if is_new && self.rng.u32(..10) < 7 {
+        if is_new && self.rng.u32(..10) < 7 && self.world.record.may_listen(operation.id()) {
             let watch = watcher::watch(Rc::clone(&self.world), operation.id(), self.rng.fork());
             tokio::task::spawn_local(watch);
         }
@@ -237,6 +237,9 @@ impl Submitter {
 
     async fn wait(&mut self) {
         let Some(id) = self.world.record.any(&mut self.rng) else { return };
+        if !self.world.record.may_listen(id) {
+            return;
+        }
         let (caller, asked) = (World::caller(), self.world.record.now());
         let timeout = Duration::from_secs(self.rng.u64(1..10));
         let answer = self

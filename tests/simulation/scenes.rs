@@ -1,0 +1,209 @@
+//! Courses of events that chance takes long to come by, step by step.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use longrun::engine::{
+    Clock as _, Engine, EngineConfig, EngineError, StoreHealth, ToWorker, WorkerHello,
+};
+use longrun::operation::{
+    Kind, NewOperation, OperationId, SessionId, Settings, TenantId, Timestamp, WorkerId,
+};
+use tokio::runtime::Builder;
+use tokio::sync::mpsc;
+use tokio::task::{LocalSet, yield_now};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::{SimClock, TICK};
+use crate::store::{Lie, SimStore, Weather};
+
+struct Scene {
+    clock: Arc<SimClock>,
+    store: SimStore,
+    engine: Engine,
+}
+
+/// Plays a scene in which nothing is left to chance but what `seed` makes of failing storage.
+fn play<F: Future<Output = ()>>(seed: u64, scene: impl FnOnce(Scene) -> F) {
+    let runtime = Builder::new_current_thread().build().unwrap();
+    LocalSet::new().block_on(&runtime, async {
+        let clock = Arc::new(SimClock::default());
+        let rng = fastrand::Rng::with_seed(seed);
+        let store = SimStore::new(Arc::clone(&clock), Lie::None, rng);
+        let lease_duration = Duration::MAX;
+        let config = EngineConfig { lease_duration, max_sessions: 2, ..EngineConfig::default() };
+        let opened = Engine::open(Arc::new(store.clone()), clock.clone(), config).await;
+        let (engine, task) = opened.unwrap();
+        tokio::task::spawn_local(task.run(CancellationToken::new()));
+        clock.advance(1_000);
+        scene(Scene { clock, store, engine }).await;
+    });
+}
+
+impl Scene {
+    async fn submit(&self, start_at: Option<Timestamp>) -> OperationId {
+        let new = NewOperation {
+            capacity: None,
+            tenant: TenantId::default_tenant(),
+            kind: Kind::parse("sim.a").unwrap(),
+            labels: Default::default(),
+            settings: Settings::default(),
+            start_at,
+            idempotency_key: None,
+            retry_of: None,
+            input: None,
+        };
+        let stored = self.engine.submit(vec![new]).await.unwrap().pop().unwrap();
+        stored.unwrap().operation.id()
+    }
+
+    async fn work(&self, resume: Option<SessionId>) -> (SessionId, mpsc::Receiver<ToWorker>) {
+        self.try_to_work(resume).await.unwrap()
+    }
+
+    async fn try_to_work(
+        &self,
+        resume: Option<SessionId>,
+    ) -> Result<(SessionId, mpsc::Receiver<ToWorker>), EngineError> {
+        let (sender, messages) = mpsc::channel(10);
+        let hello = WorkerHello {
+            in_process: false,
+            tenant: TenantId::default_tenant(),
+            worker: WorkerId::parse("worker").unwrap(),
+            kinds: vec![Kind::parse("sim.a").unwrap()],
+            max_in_flight: 1,
+            resume,
+            running: Vec::new(),
+        };
+        let mut connecting = pin!(self.engine.connect(hello, sender));
+        let connected = loop {
+            tokio::select! {
+                biased;
+                connected = &mut connecting => break connected?,
+                // The store may need time.
+                () = yield_now() => self.clock.advance(1),
+            }
+        };
+        Ok((connected.session, messages))
+    }
+
+    /// Nobody has anything to do at this time.
+    async fn rest(&self) {
+        for _ in 0..100 {
+            yield_now().await;
+        }
+    }
+
+    /// Lets so many seconds pass.
+    async fn wait(&self, seconds: u32) {
+        for _ in 0..seconds {
+            self.clock.advance(16);
+            self.rest().await;
+        }
+    }
+
+    fn is_writable(&self) -> bool {
+        *self.engine.store_health().borrow() == StoreHealth::Writable
+    }
+}
+
+/// The attempts that a worker was given.
+fn assigned(messages: &mut mpsc::Receiver<ToWorker>) -> Vec<(OperationId, u32)> {
+    let mut assigned = Vec::new();
+    while let Ok(message) = messages.try_recv() {
+        if let ToWorker::Assignment { operation, .. } = message {
+            assigned.push((operation.id(), operation.life.attempt.0));
+        }
+    }
+    assigned
+}
+
+#[test]
+fn what_was_due_before_the_clock_was_set_back_is_started_when_it_is_due_again() {
+    play(0, |scene| async move {
+        let id = scene.submit(Some(scene.clock.now().after(TICK * 10))).await;
+        scene.clock.advance(20);
+        scene.rest().await;
+        scene.clock.set_back(100);
+        let (_, mut messages) = scene.work(None).await;
+        scene.rest().await;
+        assert_eq!(assigned(&mut messages), [], "it is not due any more");
+        scene.clock.advance(200);
+        scene.rest().await;
+        assert_eq!(assigned(&mut messages), [(id, 1)], "it is due again");
+    });
+}
+
+#[test]
+fn what_could_not_be_started_in_an_outage_is_started_after_it_without_anybody_asking() {
+    // Refused, lost and in the log, as the seed has it.
+    for seed in 0..40 {
+        play(seed, |scene| async move {
+            let id = scene.submit(None).await;
+            scene.store.set_weather(Weather::ReadOnly);
+            let (_, mut messages) = scene.work(None).await;
+            scene.wait(3).await;
+            assert!(!scene.is_writable(), "seed {seed}");
+            assert_eq!(assigned(&mut messages), [], "seed {seed}");
+            let [.., failures] = scene.store.counts();
+            scene.wait(120).await;
+            let [.., later] = scene.store.counts();
+            assert!((2..=10).contains(&(later - failures)), "tried {} times", later - failures);
+            scene.store.set_weather(Weather::Still);
+            scene.wait(40).await;
+            assert!(scene.is_writable(), "seed {seed}");
+            assert_eq!(assigned(&mut messages), [(id, 1)], "seed {seed}");
+        });
+    }
+}
+
+#[test]
+fn who_comes_back_while_a_commit_is_in_doubt_is_told_everything_once() {
+    for seed in 0..200 {
+        play(seed, |scene| async move {
+            let id = scene.submit(None).await;
+            // Anything may come of the commit that starts it, and of the attempts to find out.
+            scene.store.set_weather(Weather::Flaky);
+            let (session, first) = scene.work(None).await;
+            scene.rest().await;
+            scene.store.set_weather(Weather::ReadOnly);
+            drop(first);
+            let (resumed, mut messages) = scene.work(Some(session)).await;
+            scene.wait(2).await;
+            scene.store.set_weather(Weather::Still);
+            scene.wait(60).await;
+            assert!(scene.is_writable(), "seed {seed}");
+            assert_eq!(session, resumed, "seed {seed}");
+            assert_eq!(assigned(&mut messages), [(id, 1)], "seed {seed}");
+        });
+    }
+}
+
+#[test]
+fn a_store_that_answers_at_last_is_written_to_again_whatever_it_answers() {
+    for seed in 0..200 {
+        play(seed, |scene| async move {
+            let id = scene.submit(None).await;
+            // The commit that starts it takes long, or loses a race after a long time.
+            scene.store.set_weather(Weather::Slow);
+            let (_, mut messages) = scene.work(None).await;
+            scene.wait(20).await;
+            scene.store.set_weather(Weather::Still);
+            scene.wait(60).await;
+            assert_eq!(assigned(&mut messages), [(id, 1)], "seed {seed}");
+            assert!(scene.is_writable(), "seed {seed}");
+        });
+    }
+}
+
+#[test]
+fn one_worker_too_many_is_refused_and_one_that_comes_back_is_not() {
+    play(0, |scene| async move {
+        let (first, _messages) = scene.work(None).await;
+        let _second = scene.work(None).await;
+        let refused = scene.try_to_work(None).await;
+        assert!(matches!(refused, Err(EngineError::Full { limit: 2, .. })), "{refused:?}");
+        assert_eq!(scene.work(Some(first)).await.0, first);
+    });
+}
