@@ -35,6 +35,7 @@ mod watch_all;
 
 pub(crate) use self::backoff::Backoff;
 pub use self::error::ClientError;
+use self::result::Asked;
 pub use self::result::{InputStream, ResultStream, StoredResult};
 pub use self::watch::Watch;
 pub use self::watch_all::WatchAll;
@@ -281,7 +282,8 @@ impl Client {
         name: &str,
         offset_bytes: i64,
     ) -> Result<ResultStream, ClientError> {
-        ResultStream::open(self.clone(), name.to_owned(), offset_bytes).await
+        let (name, session_id) = (name.to_owned(), String::new());
+        ResultStream::open(self.clone(), Asked { name, offset_bytes, session_id }).await
     }
 
     /// Streams an operation's input from `offset_bytes` on; see [`InputStream`].
@@ -290,7 +292,18 @@ impl Client {
         name: &str,
         offset_bytes: i64,
     ) -> Result<InputStream, ClientError> {
-        InputStream::open(self.clone(), name.to_owned(), offset_bytes).await
+        let (name, session_id) = (name.to_owned(), String::new());
+        InputStream::open(self.clone(), Asked { name, offset_bytes, session_id }).await
+    }
+
+    /// Streams the input of an operation that a worker's session works on.
+    pub(crate) async fn input_of_session(
+        &self,
+        name: &str,
+        session_id: &str,
+    ) -> Result<InputStream, ClientError> {
+        let (name, session_id) = (name.to_owned(), session_id.to_owned());
+        InputStream::open(self.clone(), Asked { name, offset_bytes: 0, session_id }).await
     }
 
     /// The generated client of the worker API, with this client's connection and headers.

@@ -35,9 +35,7 @@ pub type InputStream = ContentStream<ReadInputResponse>;
 #[derive(Debug)]
 pub struct ContentStream<M> {
     client: Client,
-    name: String,
-    /// Moves on with what was delivered.
-    offset_bytes: i64,
+    asked: Asked,
     link: Link<M>,
     content_type: String,
     size_bytes: i64,
@@ -45,13 +43,22 @@ pub struct ContentStream<M> {
     ended: bool,
 }
 
+/// What is read, and from where on.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    pub(super) name: String,
+    /// Moves on with what was delivered.
+    pub(super) offset_bytes: i64,
+    /// The worker's session, of inputs.
+    pub(super) session_id: String,
+}
+
 /// A message that carries a chunk.
 pub trait Chunk: Sized + Send {
     /// Asks for a stream of them.
     fn ask(
         client: &Client,
-        name: String,
-        offset_bytes: i64,
+        asked: Asked,
     ) -> impl Future<Output = Result<Response<Streaming<Self>>, Status>> + Send;
 
     /// Its media type, the whole size in bytes, and its bytes.
@@ -59,11 +66,8 @@ pub trait Chunk: Sized + Send {
 }
 
 impl Chunk for ReadResultResponse {
-    async fn ask(
-        client: &Client,
-        name: String,
-        offset_bytes: i64,
-    ) -> Result<Response<Streaming<Self>>, Status> {
+    async fn ask(client: &Client, asked: Asked) -> Result<Response<Streaming<Self>>, Status> {
+        let Asked { name, offset_bytes, .. } = asked;
         client.operations().read_result(ReadResultRequest { name, offset_bytes }).await
     }
 
@@ -73,12 +77,9 @@ impl Chunk for ReadResultResponse {
 }
 
 impl Chunk for ReadInputResponse {
-    async fn ask(
-        client: &Client,
-        name: String,
-        offset_bytes: i64,
-    ) -> Result<Response<Streaming<Self>>, Status> {
-        client.operations().read_input(ReadInputRequest { name, offset_bytes }).await
+    async fn ask(client: &Client, asked: Asked) -> Result<Response<Streaming<Self>>, Status> {
+        let Asked { name, offset_bytes, session_id } = asked;
+        client.operations().read_input(ReadInputRequest { name, offset_bytes, session_id }).await
     }
 
     fn into_parts(self) -> (String, i64, Bytes) {
@@ -87,16 +88,11 @@ impl Chunk for ReadInputResponse {
 }
 
 impl<M: Chunk> ContentStream<M> {
-    pub(super) async fn open(
-        client: Client,
-        name: String,
-        offset_bytes: i64,
-    ) -> Result<Self, ClientError> {
+    pub(super) async fn open(client: Client, asked: Asked) -> Result<Self, ClientError> {
         let link = Link::new(client.patience.min(PATIENCE));
         let mut result = Self {
             client,
-            name,
-            offset_bytes,
+            asked,
             link,
             content_type: String::new(),
             size_bytes: 0,
@@ -126,7 +122,7 @@ impl<M: Chunk> ContentStream<M> {
         while !self.ended {
             let chunk = match self.first.take() {
                 Some(first) => Ok(first),
-                None if self.offset_bytes >= self.size_bytes => break,
+                None if self.asked.offset_bytes >= self.size_bytes => break,
                 None => self
                     .receive()
                     .await
@@ -135,7 +131,7 @@ impl<M: Chunk> ContentStream<M> {
             match chunk {
                 Ok(data) if data.is_empty() => {}
                 Ok(data) => {
-                    self.offset_bytes += i64::try_from(data.len()).unwrap_or(i64::MAX);
+                    self.asked.offset_bytes += i64::try_from(data.len()).unwrap_or(i64::MAX);
                     return Some(Ok(data));
                 }
                 Err(error) => {
@@ -168,7 +164,7 @@ impl<M: Chunk> ContentStream<M> {
         loop {
             if self.link.stream.is_none() {
                 self.link.pause().await;
-                let opened = M::ask(&self.client, self.name.clone(), self.offset_bytes).await;
+                let opened = M::ask(&self.client, self.asked.clone()).await;
                 if !self.link.opened(opened)? {
                     continue;
                 }

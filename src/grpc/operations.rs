@@ -9,7 +9,7 @@ use tonic::{Request, Response, Status};
 
 use super::status::status;
 use super::{caller, timeout_to_answer};
-use crate::operation::Revision;
+use crate::operation::{Revision, SessionId};
 use crate::proto::v1;
 use crate::proto::v1::operations_server::Operations;
 use crate::service::{
@@ -238,7 +238,8 @@ impl Operations for OperationsRpc {
         let caller = caller(request.metadata());
         let request = request.into_inner();
         let name = decode::operation_name("name", &request.name).map_err(status)?;
-        let input = self.service.input(&caller, &name).await.map_err(status)?;
+        let session = SessionId::parse(&request.session_id);
+        let input = self.service.input(&caller, &name, session).await.map_err(status)?;
         let (size_bytes, content_type) = described(&input);
         let chunks = chunks(&input, request.offset_bytes).await?;
         let first = v1::ReadInputResponse { content_type, size_bytes, ..Default::default() };

@@ -20,7 +20,7 @@ pub(super) async fn get(mut call: Call) -> Answer {
     let document = call.service().get(&call.caller, &name, View::Basic).await?;
     let mut response = match &document.operation.submission.input {
         Some(info) => {
-            let input = call.service().input(&call.caller, &name);
+            let input = call.service().input(&call.caller, &name, None);
             contents::answer(&call, REVISION, info, input).await?
         }
         None => StatusCode::NO_CONTENT.into_response(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Caller, Document, MAX_BATCH, OperationName, Reason, Service, ServiceError, View};
 use crate::engine::{Apply, EngineError};
 use crate::operation::{
-    Command, IdempotencyKey, NewOperation, Operation, OperationId, PayloadInfo,
+    Command, IdempotencyKey, NewOperation, Operation, OperationId, PayloadInfo, SessionId,
 };
 use crate::store::PayloadRole;
 
@@ -124,9 +124,22 @@ impl Service {
         caller: &Caller,
         name: &OperationName,
     ) -> Result<Operation, ServiceError> {
+        self.find_for(caller, name, None).await
+    }
+
+    /// The same for a worker, whose session may see what it works on, whoever owns it.
+    pub(super) async fn find_for(
+        &self,
+        caller: &Caller,
+        name: &OperationName,
+        session: Option<SessionId>,
+    ) -> Result<Operation, ServiceError> {
         let id = visible(caller, name)?;
         let found = self.engine.get(&caller.tenant, id).await.map_err(|error| named(error, id))?;
-        readable(caller, &found)?;
+        let lease = found.life.state.lease().map(|lease| lease.session);
+        if session.is_none() || lease != session {
+            readable(caller, &found)?;
+        }
         Ok(found)
     }
 

@@ -8,7 +8,7 @@ use tokio_stream::StreamExt as _;
 
 use super::{Caller, OperationName, Reason, Service, ServiceError, Violation};
 use crate::objects::{ObjectError, Objects, Upload};
-use crate::operation::{ObjectId, OperationId, Payload, PayloadInfo};
+use crate::operation::{ObjectId, OperationId, Payload, PayloadInfo, SessionId};
 use crate::store::PayloadRole;
 
 /// Contents that come in piece by piece: kept in memory up to the threshold, from there on in an object.
@@ -176,13 +176,14 @@ impl Service {
         }
     }
 
-    /// The input of an operation.
+    /// The input of an operation, for who may read it, or for the session that works on it.
     pub async fn input(
         &self,
         caller: &Caller,
         name: &OperationName,
+        session: Option<SessionId>,
     ) -> Result<Contents, ServiceError> {
-        let operation = self.find(caller, name).await?;
+        let operation = self.find_for(caller, name, session).await?;
         let info = operation.submission.input.clone();
         let missing = || {
             let name = operation.id().name();

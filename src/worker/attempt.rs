@@ -131,6 +131,11 @@ impl Attempts {
         }
     }
 
+    /// Attempts that start from now on are this session's.
+    pub(super) fn belong_to(&mut self, session_id: &str) {
+        session_id.clone_into(&mut self.inputs.session_id);
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.current.is_empty()
     }

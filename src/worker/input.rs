@@ -37,6 +37,8 @@ pub(super) struct Inputs {
     pub(super) client: Client,
     /// The largest that is read into memory.
     pub(super) max_bytes: u64,
+    /// The session that attempts are given to.
+    pub(super) session_id: String,
 }
 
 /// The bytes of an input as they come.
@@ -93,7 +95,8 @@ impl Input {
                 Failure::permanent("INPUT_TOO_LARGE", message).with_status_code(Code::OutOfRange)
             );
         }
-        let stream = inputs.client.input_stream(operation, 0).await.map_err(unread)?;
+        let stream = inputs.client.input_of_session(operation, &inputs.session_id).await;
+        let stream = stream.map_err(unread)?;
         let whole = stream.collect().await.map_err(unread)?;
         self.loaded.get_or_init(|| whole.data);
         Ok(())
@@ -103,7 +106,7 @@ impl Input {
     pub async fn open(&self) -> Result<InputReader, ClientError> {
         match (&self.source, self.loaded.get()) {
             (Some(Source { inputs, operation }), None) => {
-                let stream = inputs.client.input_stream(operation, 0).await?;
+                let stream = inputs.client.input_of_session(operation, &inputs.session_id).await?;
                 Ok(InputReader(Reading::Streamed(Box::new(stream))))
             }
             _ => Ok(InputReader(Reading::AtHand(Some(self.bytes().clone())))),

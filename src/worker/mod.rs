@@ -182,7 +182,11 @@ impl Worker {
         kinds.sort_unstable();
         let (events, happened) = mpsc::channel(EVENTS);
         let board = Arc::new(ProgressBoard::default());
-        let inputs = Inputs { client: self.client.clone(), max_bytes: self.max_input_bytes };
+        let inputs = Inputs {
+            client: self.client.clone(),
+            max_bytes: self.max_input_bytes,
+            session_id: String::new(),
+        };
         let attempts =
             Attempts::new(self.handlers, inputs, self.concurrency, Arc::clone(&board), events);
         let reports = Reports::new(self.max_report_bytes);

@@ -64,7 +64,7 @@ impl Runner {
     async fn serve_link(&mut self, link: Link, backoff: &mut Backoff) -> Option<Duration> {
         let resumed = link.session().resumed;
         tracing::info!(worker.id = self.worker_id, resumed, "connected");
-        self.work.stream_began(resumed);
+        self.work.stream_began(link.session());
         let began = Instant::now();
         let ended = link.serve(&mut self.work).await;
         if began.elapsed() >= WELL_AFTER {

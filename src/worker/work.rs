@@ -93,8 +93,9 @@ impl Work {
 
     /// A stream begins. Where it goes on with the session everything that was not acknowledged is said
     /// again; where the session is a new one, what belonged to the old one is over.
-    pub(super) fn stream_began(&mut self, resumed: bool) {
-        if resumed {
+    pub(super) fn stream_began(&mut self, session: &v1::SessionStarted) {
+        self.attempts.belong_to(&session.session_id);
+        if session.resumed {
             for (key, current) in self.attempts.iter() {
                 if let Some(progress) = current.sent_progress.clone() {
                     self.board.put_back(key, progress);

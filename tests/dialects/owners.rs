@@ -46,6 +46,19 @@ async fn what_is_ours_is_nobody_elses_in_any_way() {
 }
 
 #[tokio::test]
+async fn a_large_body_of_ours_reaches_the_upstream() {
+    let setup = Setup::five().await;
+    let body = "ours ".repeat(100_000);
+    let answer = setup.ask("POST", "/v2.5/files?bgrs=1", &[OURS], body.clone()).await;
+    let rid = answer.expect(200).json()["request"].as_str().expect("an id").to_owned();
+    let call = setup.call().await;
+    assert!(call.body == body, "{} bytes came", call.body.len());
+    call.answer(200, "text/plain", "taken");
+    let url = format!("/bgrs/{rid}/result");
+    setup.ask("GET", &url, &[OURS, ("prefer", "wait=10")], "").await.expect(200);
+}
+
+#[tokio::test]
 async fn what_is_shared_is_for_all_who_have_credentials() {
     let setup = Setup::five().await;
     let (rid, uuid) = submit(&setup, "/v2.5/users/me?a=1&bgrs=1&bgrs_share=1").await;

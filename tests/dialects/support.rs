@@ -69,6 +69,7 @@ relay = "provisioning"
 pub struct Call {
     pub target: String,
     pub headers: HeaderMap,
+    pub body: Bytes,
     pub answer: oneshot::Sender<Response>,
 }
 
@@ -117,10 +118,10 @@ pub struct Setup {
 
 async fn respond(State(calls): State<mpsc::UnboundedSender<Call>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    body.collect().await.expect("a body");
+    let body = body.collect().await.expect("a body").to_bytes();
     let (answer, answered) = oneshot::channel();
     let (target, headers) = (parts.uri.to_string(), parts.headers);
-    let _ = calls.send(Call { target, headers, answer });
+    let _ = calls.send(Call { target, headers, body, answer });
     answered.await.unwrap_or_else(|_| StatusCode::IM_A_TEAPOT.into_response())
 }
 

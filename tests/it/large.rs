@@ -90,7 +90,7 @@ async fn upload(server: &TestServer, key: &str, body: Bytes) -> (StatusCode, Str
 }
 
 async fn read_input(server: &TestServer, name: &str, offset_bytes: i64) -> Vec<u8> {
-    let request = ReadInputRequest { name: name.to_owned(), offset_bytes };
+    let request = ReadInputRequest { name: name.to_owned(), offset_bytes, ..Default::default() };
     let mut chunks = soon(server.operations().read_input(request)).await.unwrap().into_inner();
     let mut data = Vec::new();
     while let Some(chunk) = soon(chunks.message()).await.unwrap() {

@@ -13,8 +13,8 @@ Examples:
   longrun bench --workers 0 --watch none             submissions alone; nothing executes them
   longrun bench --count 100000 --json | jq .livesPerSecond
 
-Each client has one operation in flight: it submits, learns of the end, and begins again. The workers
-are in this process as well, and answer at once unless --work says otherwise. The kinds have
+Each client has one operation in flight: it submits, learns of the end, and begins again. The
+workers are in this process as well, and answer at once unless --work says otherwise. The kinds have
 names of their own, so that nobody else's work is touched; what was done is deleted when --retention
 is up. With --rate a submission that is late for want of a free client counts from when it was due.
 
