@@ -372,7 +372,10 @@ impl Draft {
         for change in self.journal.into_iter().rev() {
             match change {
                 QueueChange::Added(operation) => queue.remove(&operation),
-                QueueChange::Removed(operation) => enqueue(queue, &operation, self.now),
+                QueueChange::Removed(operation) => {
+                    enqueue(queue, &operation, self.now);
+                    unserved.push(QueueKey::of(&operation));
+                }
                 QueueChange::Popped(key, rank) => {
                     queue.put_back(key.clone(), rank);
                     unserved.push(key);

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use longrun::engine::{
-    Clock as _, Engine, EngineConfig, EngineError, StoreHealth, ToWorker, WorkerHello,
+    Apply, Clock as _, Engine, EngineConfig, EngineError, StoreHealth, ToWorker, WorkerHello,
 };
 use longrun::operation::{
-    Kind, NewOperation, OperationId, SessionId, Settings, TenantId, Timestamp, WorkerId,
+    Command, Kind, NewOperation, OperationId, SessionId, Settings, TenantId, Timestamp, WorkerId,
 };
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
@@ -76,16 +76,20 @@ impl Scene {
             resume,
             running: Vec::new(),
         };
-        let mut connecting = pin!(self.engine.connect(hello, sender));
-        let connected = loop {
+        let connected = self.in_time(self.engine.connect(hello, sender)).await?;
+        Ok((connected.session, messages))
+    }
+
+    /// The answer, while time passes, which the store may need.
+    async fn in_time<T>(&self, answer: impl Future<Output = T>) -> T {
+        let mut answer = pin!(answer);
+        loop {
             tokio::select! {
                 biased;
-                connected = &mut connecting => break connected?,
-                // The store may need time.
+                answer = &mut answer => return answer,
                 () = yield_now() => self.clock.advance(1),
             }
-        };
-        Ok((connected.session, messages))
+        }
     }
 
     /// Nobody has anything to do at this time.
@@ -153,6 +157,31 @@ fn what_could_not_be_started_in_an_outage_is_started_after_it_without_anybody_as
             scene.store.set_weather(Weather::Still);
             scene.wait(40).await;
             assert!(scene.is_writable(), "seed {seed}");
+            assert_eq!(assigned(&mut messages), [(id, 1)], "seed {seed}");
+        });
+    }
+}
+
+#[test]
+fn what_could_not_be_cancelled_in_an_outage_is_started_after_it() {
+    for seed in 0..20 {
+        play(seed, |scene| async move {
+            let id = scene.submit(None).await;
+            scene.store.set_weather(Weather::ReadOnly);
+            let cancel = Apply {
+                tenant: TenantId::default_tenant(),
+                id,
+                command: Command::Cancel { reason: String::new() },
+                session: None,
+                result: None,
+                lines: Vec::new(),
+            };
+            // The worker is about to be given it in the commit that would have cancelled it.
+            let both = async { tokio::join!(scene.engine.apply(cancel), scene.work(None)) };
+            let (cancelled, (_, mut messages)) = scene.in_time(both).await;
+            assert!(cancelled.is_err(), "seed {seed}");
+            scene.store.set_weather(Weather::Still);
+            scene.wait(60).await;
             assert_eq!(assigned(&mut messages), [(id, 1)], "seed {seed}");
         });
     }

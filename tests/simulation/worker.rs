@@ -125,6 +125,11 @@ impl Worker {
                 service.connect_worker(&caller, hello).await
             })
             .await;
+        let (number, record) = (self.number, &self.world.record);
+        record.note(|| match &connected {
+            Ok((session, _)) => format!("worker {number} connects, resumed: {}", session.resumed()),
+            Err(error) => format!("worker {number} does not connect: {error:?}"),
+        });
         let (session, messages) = match connected {
             Ok(connected) => connected,
             Err(error) => {
@@ -175,6 +180,7 @@ impl Worker {
                 Step::Heard(None) | Step::Cut => break,
             }
         }
+        self.world.record.note(|| format!("worker {} ends its stream", self.number));
         self.close(stream);
     }
 

@@ -8,7 +8,7 @@ use longrun::proto::v1::operation::State;
 use longrun::proto::v1::work_request::Message as Up;
 use longrun::proto::v1::work_response::Message as Down;
 use longrun::proto::v1::workers_client::WorkersClient;
-use longrun::proto::v1::{AttemptRef, Complete, Hello, WorkRequest};
+use longrun::proto::v1::{AttemptRef, Complete, Hello, OperationView, WorkRequest};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -55,11 +55,21 @@ async fn a_thousand_workers_join_and_leave_and_all_work_is_done() {
     // What the vanished ones held comes back to those who stay.
     let mut steady = JoinSet::new();
     for (number, channel) in channels.iter().take(4).enumerate() {
-        steady.spawn(work(channel.clone(), workers + number, true));
+        let channel = channel.clone();
+        steady.spawn(async move {
+            // Without heartbeats it is cut off after a lease, and comes back.
+            loop {
+                work(channel.clone(), workers + number, true).await;
+            }
+        });
     }
     let patient = Client::connect(&server.url).await.unwrap();
     for name in operations {
-        let done = timeout(PATIENCE, patient.wait(&name, None)).await.unwrap().unwrap();
+        let Ok(done) = timeout(PATIENCE, patient.wait(&name, None)).await else {
+            let operation = patient.get(&name, OperationView::Basic).await;
+            panic!("{operation:?} is not done: {}", server.log());
+        };
+        let done = done.unwrap();
         let given_up = done.error.as_ref().is_some_and(|error| error.code == "WORKER_LOST");
         assert!(done.state() == State::Succeeded || given_up, "{done:?}");
     }
