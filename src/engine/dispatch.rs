@@ -63,7 +63,10 @@ impl Committer {
             if !self.queue.has_ready(&key) {
                 continue;
             }
-            let Some(session) = self.sessions.reserve(&key) else { continue };
+            let Some(session) = self.sessions.reserve(&key) else {
+                draft.without_place.push(key);
+                continue;
+            };
             draft.reserved.push(session);
             if let Some(id) = draft.pop(&mut self.queue, &key) {
                 self.know(id, draft, &mut lookups);
@@ -77,8 +80,10 @@ impl Committer {
         self.look_up(lookups, draft).await?;
         let mut started = Vec::with_capacity(matches.len());
         for (session, id) in matches {
-            if let Some(operation) = self.acquire(session, id, draft) {
-                started.push((session, operation));
+            match self.acquire(session, id, draft) {
+                Some(operation) => started.push((session, operation)),
+                // Its place is free for others.
+                None => draft.without_place.iter().for_each(|key| self.dirty.mark(key.clone())),
             }
         }
         self.assignments(started, draft).await

@@ -78,6 +78,8 @@ pub(super) struct Draft {
     pub(super) damaged: HashSet<Lookup>,
     /// Sessions for which a place is reserved, once per place.
     pub(super) reserved: Vec<SessionId>,
+    /// Queues with work for which there was no place, some of which this draft may have reserved in vain.
+    pub(super) without_place: Vec<QueueKey>,
 }
 
 /// A part of a batch by which it is known again in the store.
@@ -110,6 +112,7 @@ impl Draft {
             journal: Vec::new(),
             damaged: HashSet::new(),
             reserved: Vec::new(),
+            without_place: Vec::new(),
         }
     }
 
@@ -368,7 +371,7 @@ impl Draft {
     /// Undoes what was done to the queue: the commit did not happen. Answers the queues that were to be
     /// served.
     pub(super) fn undo(self, queue: &mut Queue) -> Vec<QueueKey> {
-        let mut unserved = Vec::new();
+        let mut unserved = self.without_place;
         for change in self.journal.into_iter().rev() {
             match change {
                 QueueChange::Added(operation) => queue.remove(&operation),
