@@ -185,12 +185,12 @@ impl Committer {
                     outcome = Ok(answers);
                     break;
                 }
-                Err(Failed { error: StoreError::Conflict(id), .. }) => {
-                    self.cache.remove(id);
-                    self.careful = CAREFUL;
+                Err(Failed { error: StoreError::Conflict(ids), .. }) => {
                     if race == MAX_RACES {
-                        tracing::error!(operation.id = %id, "a commit lost every race");
+                        tracing::error!(operations = ?ids, "a commit lost every race");
                     }
+                    ids.into_iter().for_each(|id| self.cache.remove(id));
+                    self.careful = CAREFUL;
                 }
                 Err(Failed { error, doubt }) => {
                     outcome = Err(self.begin_outage(&error, doubt, now));

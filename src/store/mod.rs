@@ -10,7 +10,8 @@
 //! - After [`StoreError::Unknown`] the batch may be there, may not be there, or may come to be there later, a
 //!   crash of this process included; [`Store::fence`] ends the doubt.
 //! - A write, a removal or a log append happens only if the stored revision is the expected one;
-//!   otherwise the whole batch is refused with [`StoreError::Conflict`].
+//!   otherwise the whole batch is refused with [`StoreError::Conflict`], which names as many of those that
+//!   were changed as the store knows.
 //! - Reads see committed data only.
 
 use async_trait::async_trait;
@@ -24,7 +25,10 @@ use crate::operation::{
 };
 
 pub mod codec;
+pub mod shared;
 pub mod sqlite;
+
+use shared::{SessionChanges, SharedStore};
 
 /// Durable storage of operations.
 #[async_trait]
@@ -78,6 +82,12 @@ pub trait Store: Send + Sync + 'static {
 
     /// Finishes what is under way and lets go of the storage. Calls after it fail.
     async fn close(&self);
+
+    /// What is possible beyond this where several replicas share the store; `None` where one process has it
+    /// to itself.
+    fn shared(&self) -> Option<&dyn SharedStore> {
+        None
+    }
 }
 
 /// Rows to be written in one transaction. An operation occurs at most once among `writes` and
@@ -95,6 +105,8 @@ pub struct Batch {
     pub removals: Vec<Removal>,
     /// Tombstones to forget, after those of this batch are written.
     pub forget: Option<Forget>,
+    /// What becomes of sessions, where replicas share the store.
+    pub sessions: SessionChanges,
 }
 
 /// One operation to write.
@@ -329,9 +341,13 @@ pub enum Place {
 /// Why a store could not do what it was asked.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Another writer was first, or the key is taken: load again and decide again.
-    #[error("another writer changed {0} first")]
-    Conflict(OperationId),
+    /// Another writer was first with these, or their keys are taken: load again and decide again. None are
+    /// named where it is not known which.
+    #[error("another writer was first with {} operations of a batch", .0.len())]
+    Conflict(Vec<OperationId>),
+    /// These sessions are not, or no longer, ours. Nothing was written.
+    #[error("{} sessions were taken over", .0.len())]
+    SessionsTaken(Vec<SessionId>),
     /// The storage cannot be used now; nothing was written.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),

@@ -108,8 +108,10 @@ impl Store for BrokenStore {
                 }
             }
             Lie::IgnoresRevisions => {
-                while let Err(StoreError::Conflict(id)) = self.honest.commit(batch.clone()).await {
-                    self.expect_anything(&mut batch, id).await?;
+                while let Err(StoreError::Conflict(ids)) = self.honest.commit(batch.clone()).await {
+                    for id in ids {
+                        self.expect_anything(&mut batch, id).await?;
+                    }
                 }
                 return Ok(());
             }

@@ -66,7 +66,7 @@ impl Disk {
                 Some(expected) => {
                     let row = self.row(id)?;
                     if row.operation.life.revision != expected {
-                        return Err(StoreError::Conflict(id));
+                        return Err(StoreError::Conflict(vec![id]));
                     }
                     row.operation = write.operation.clone();
                 }
@@ -86,13 +86,13 @@ impl Disk {
         for append in &batch.logs {
             let row = self.row(append.id)?;
             if !written.contains(&append.id) && row.operation.life.revision != append.revision {
-                return Err(StoreError::Conflict(append.id));
+                return Err(StoreError::Conflict(vec![append.id]));
             }
             row.append(append)?;
         }
         for removal in &batch.removals {
             if self.row(removal.id)?.operation.life.revision != removal.expected {
-                return Err(StoreError::Conflict(removal.id));
+                return Err(StoreError::Conflict(vec![removal.id]));
             }
             self.rows.remove(&removal.id);
             self.keys.retain(|_, id| *id != removal.id);
@@ -120,7 +120,7 @@ impl Disk {
         let key = key.map(|known| (submission.tenant.clone(), known.key.clone()));
         let is_taken = key.as_ref().is_some_and(|key| self.keys.contains_key(key));
         if is_taken || self.rows.contains_key(&id) {
-            return Err(StoreError::Conflict(id));
+            return Err(StoreError::Conflict(vec![id]));
         }
         self.keys.extend(key.map(|key| (key, id)));
         let (events, lines) = (Vec::new(), Vec::new());
@@ -130,7 +130,7 @@ impl Disk {
     }
 
     fn row(&mut self, id: OperationId) -> Result<&mut Row, StoreError> {
-        self.rows.get_mut(&id).map(Arc::make_mut).ok_or(StoreError::Conflict(id))
+        self.rows.get_mut(&id).map(Arc::make_mut).ok_or(StoreError::Conflict(vec![id]))
     }
 
     /// As in a lie of the simulation: an event that nobody has written.

@@ -233,7 +233,7 @@ impl State {
             }
             Fate::Conflict => {
                 let at = self.rng.usize(..batch.writes.len());
-                return Err(StoreError::Conflict(batch.writes[at].operation.id()));
+                return Err(StoreError::Conflict(vec![batch.writes[at].operation.id()]));
             }
             Fate::Done | Fate::UnknownDone => {
                 let seldom = self.rng.u32(..15) == 0;

@@ -34,10 +34,10 @@ pub async fn a_known_id_or_key_is_a_conflict_and_nothing_is_written(store: &dyn 
     stored(store, with_key(submission(1), "order-1")).await;
     let same_id = submitting([submission(2), submission(1)]);
     let refused = store.commit(same_id).await;
-    assert!(matches!(refused, Err(StoreError::Conflict(it)) if it == id(1)), "{refused:?}");
+    assert!(matches!(refused, Err(StoreError::Conflict(ref it)) if *it == [id(1)]), "{refused:?}");
     let same_key = submitting([submission(2), with_key(submission(3), "order-1")]);
     let refused = store.commit(same_key).await;
-    assert!(matches!(refused, Err(StoreError::Conflict(it)) if it == id(3)), "{refused:?}");
+    assert!(matches!(refused, Err(StoreError::Conflict(ref it)) if *it == [id(3)]), "{refused:?}");
     assert_eq!(load(store, id(2)).await, None);
 
     let mut other_tenant = with_key(submission(4), "order-1");
@@ -52,10 +52,10 @@ pub async fn a_write_replaces_only_the_revision_that_it_expects(store: &dyn Stor
     assert_eq!(load(store, id(1)).await, Some(running.clone()));
 
     let again = store.commit(lease).await;
-    assert!(matches!(again, Err(StoreError::Conflict(it)) if it == id(1)), "{again:?}");
+    assert!(matches!(again, Err(StoreError::Conflict(ref it)) if *it == [id(1)]), "{again:?}");
     let unknown = changing(&submitting([submission(9)]).writes[0].operation, &acquire(1), at(9)).1;
     let unknown = store.commit(unknown).await;
-    assert!(matches!(unknown, Err(StoreError::Conflict(it)) if it == id(9)), "{unknown:?}");
+    assert!(matches!(unknown, Err(StoreError::Conflict(ref it)) if *it == [id(9)]), "{unknown:?}");
 
     let done = changed(store, &running, &complete(&running)).await;
     assert_eq!(load(store, id(1)).await, Some(done));
@@ -73,7 +73,7 @@ pub async fn a_batch_is_written_whole_or_not_at_all(store: &dyn Store) {
     batch.removals.extend(stale.removals);
 
     let refused = store.commit(batch.clone()).await;
-    assert!(matches!(refused, Err(StoreError::Conflict(it)) if it == id(2)), "{refused:?}");
+    assert!(matches!(refused, Err(StoreError::Conflict(ref it)) if *it == [id(2)]), "{refused:?}");
     assert_eq!(load(store, id(1)).await, Some(first.clone()));
     assert_eq!(load(store, id(3)).await, None);
     assert_eq!(history_len(store, 1).await, 1);
@@ -138,7 +138,7 @@ pub async fn a_removal_leaves_nothing_and_frees_the_key(store: &dyn Store) {
         store.commit(batch).await.unwrap();
         store.commit(removing(&queued)).await.unwrap();
         let again = store.commit(removing(&queued)).await;
-        assert!(matches!(again, Err(StoreError::Conflict(it)) if it == id(1)), "{again:?}");
+        assert!(matches!(again, Err(StoreError::Conflict(ref it)) if *it == [id(1)]), "{again:?}");
         assert_eq!(load(store, id(1)).await, None);
         assert_eq!(history_len(store, 1).await, 0);
         assert_eq!(store.payload(id(1), PayloadRole::Input).await.unwrap(), None);

@@ -119,7 +119,7 @@ fn insert(transaction: &Transaction<'_>, write: &Write) -> Result<(), StoreError
         ]);
     match inserted {
         Ok(_) => insert_labels(transaction, operation).map_err(store_error),
-        Err(error) if is_taken(&error) => Err(StoreError::Conflict(id)),
+        Err(error) if is_taken(&error) => Err(StoreError::Conflict(vec![id])),
         Err(error) => Err(store_error(error)),
     }
 }
@@ -213,7 +213,7 @@ fn check_current(transaction: &Transaction<'_>, append: &LogAppend) -> Result<()
             statement.exists(params![append.id.as_bytes(), number(append.revision.0)])
         })
         .map_err(store_error)?;
-    if is_current { Ok(()) } else { Err(StoreError::Conflict(append.id)) }
+    if is_current { Ok(()) } else { Err(StoreError::Conflict(vec![append.id])) }
 }
 
 fn insert_lines(transaction: &Transaction<'_>, append: &LogAppend) -> rusqlite::Result<()> {
@@ -315,7 +315,7 @@ fn inline(payload: Option<&[u8]>) -> Option<&[u8]> {
 }
 
 fn expect_one(rows: usize, id: OperationId) -> Result<(), StoreError> {
-    if rows == 1 { Ok(()) } else { Err(StoreError::Conflict(id)) }
+    if rows == 1 { Ok(()) } else { Err(StoreError::Conflict(vec![id])) }
 }
 
 fn is_taken(error: &rusqlite::Error) -> bool {

@@ -1,0 +1,197 @@
+//! What a store offers beyond [`Store`](super::Store) where several replicas share it.
+//!
+//! Each replica opens the store for itself. *Ours* is what was written through this one, *others* are
+//! all the rest. Who holds a lease is a matter of rows; what replicas tell each other are hints, which
+//! may come twice, late, or as [`Hint::Missed`].
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use super::StoreError;
+use crate::operation::{
+    Attempt, Kind, Operation, OperationId, Revision, SessionId, TenantId, Timestamp, WorkerId,
+};
+
+/// Durable storage of operations that several replicas share.
+#[async_trait]
+pub trait SharedStore: Send + Sync {
+    /// Queued operations that may start at `now`: of each queue at most as many as are wanted, the highest
+    /// priority first, then the oldest.
+    ///
+    /// What is answered here, by [`SharedStore::expired`] or by [`Store::due`](super::Store::due) is
+    /// answered to no other replica before our next commit, which must follow, with an empty batch if there
+    /// is nothing to write. What others have been answered is left out.
+    async fn claim(&self, wanted: Vec<Wanted>, now: Timestamp) -> Result<Claimed, StoreError>;
+
+    /// How many operations are not done.
+    async fn outstanding(&self) -> Result<Vec<Outstanding>, StoreError>;
+
+    /// Makes a session ours, with the leases that it holds; `None` where that tenant has no such session. If it
+    /// was another replica's, that one is told.
+    async fn take_over(&self, take: TakeOver) -> Result<Option<Vec<Lease>>, StoreError>;
+
+    /// Sessions that nobody has kept past `now`, each with at most `leases` of its leases; at most `limit`.
+    /// See [`SharedStore::claim`] for what the answer means to others.
+    async fn expired(
+        &self,
+        now: Timestamp,
+        limit: usize,
+        leases: usize,
+    ) -> Result<Vec<ExpiredSession>, StoreError>;
+
+    /// Asks for hints of a topic, as long as the answer is held.
+    fn listen(&self, topic: Topic) -> Listening;
+
+    /// The next hint. For one caller at a time; dropping the future loses nothing.
+    async fn hint(&self) -> Hint;
+}
+
+/// How many operations to claim of a queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Of which kind.
+    pub kind: Kind,
+    /// At most this many.
+    pub limit: usize,
+}
+
+/// What was claimed.
+#[derive(Clone, Debug, Default)]
+pub struct Claimed {
+    /// The operations, those of a queue in its order.
+    pub operations: Vec<Operation>,
+    /// When the next operation of the same queues may start that may not start yet.
+    pub next_at: Option<Timestamp>,
+}
+
+/// How many operations of a queue are not done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outstanding {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Of which kind.
+    pub kind: Kind,
+    /// How many.
+    pub count: u64,
+}
+
+/// A lease of a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// The operation.
+    pub id: OperationId,
+    /// Its attempt.
+    pub attempt: Attempt,
+}
+
+/// A session to take over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TakeOver {
+    /// Which.
+    pub session: SessionId,
+    /// Whose.
+    pub tenant: TenantId,
+    /// Until when it is ours unless it is kept.
+    pub expires_at: Timestamp,
+}
+
+/// A session that nobody has kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExpiredSession {
+    /// Which.
+    pub session: SessionId,
+    /// What it holds, or the first part of that; with nothing it can be ended.
+    pub leases: Vec<Lease>,
+}
+
+/// What becomes of workers' sessions with a commit. Without replicas it is empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SessionChanges {
+    /// Sessions of ours to keep for longer; one that is not there is made.
+    pub kept: Vec<KeptSession>,
+    /// Sessions that get leases with this batch, each once. They must be there and be ours.
+    pub used: Vec<SessionId>,
+    /// Sessions that end: ours, and those that nobody has kept.
+    pub ended: Vec<SessionId>,
+    /// Leases that this batch changes and that others' sessions hold: those replicas are told.
+    pub told: Vec<(SessionId, OperationId)>,
+}
+
+/// A session to keep.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptSession {
+    /// Which.
+    pub session: SessionId,
+    /// Whose.
+    pub tenant: TenantId,
+    /// The worker's name.
+    pub worker: WorkerId,
+    /// Until when.
+    pub expires_at: Timestamp,
+}
+
+/// What hints can be asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Topic {
+    /// Transitions of one operation.
+    Operation(OperationId),
+    /// Transitions of all operations.
+    Operations,
+    /// Operations that are left in a queue.
+    Queue(TenantId, Kind),
+}
+
+/// What another replica has done, or may have done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hint {
+    /// Operations have changed.
+    Changed(Vec<Changed>),
+    /// Operations are in queues that were asked for, or in others.
+    Queued,
+    /// Leases that sessions of ours hold, or held, were changed by others.
+    Leases(Vec<OperationId>),
+    /// Sessions of ours were taken over.
+    TakenOver(Vec<SessionId>),
+    /// Any of these may have happened unseen. Comes before anything else, and whenever others could not
+    /// be heard for a while.
+    Missed,
+}
+
+/// An operation that has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// Which.
+    pub id: OperationId,
+    /// The first of the new transitions; with the last they may be many.
+    pub first: Revision,
+    /// The last of them.
+    pub last: Revision,
+    /// Whether it was removed (the revisions are then its last).
+    pub removed: bool,
+}
+
+/// Holds the wish for hints of a topic.
+#[derive(Debug)]
+pub struct Listening {
+    effective: watch::Receiver<bool>,
+    _wish: Box<dyn std::fmt::Debug + Send + Sync>,
+}
+
+impl Listening {
+    /// `effective` says whether hints arrive, or a [`Hint::Missed`] will before any does; dropping `wish`
+    /// ends the wish.
+    pub fn new(
+        effective: watch::Receiver<bool>,
+        wish: Box<dyn std::fmt::Debug + Send + Sync>,
+    ) -> Self {
+        Self { effective, _wish: wish }
+    }
+
+    /// Returns when whatever is committed from then on is hinted at; at once if that is so.
+    pub async fn effective(&mut self) {
+        // Without a sender nobody hears anything any more: the store is closed.
+        let _ = self.effective.wait_for(|effective| *effective).await;
+    }
+}
