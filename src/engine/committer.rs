@@ -18,6 +18,7 @@ use super::draft::{Draft, Outcome};
 use super::health::not_writable;
 use super::outage::{Doubt, Outage};
 use super::queue::{DirtyQueues, Queue, QueueKey};
+use super::replicas::Replicas;
 use super::request::{Applied, Apply, EngineError, Request, Submitted};
 use super::sessions::Sessions;
 use super::timers::Timers;
@@ -58,10 +59,12 @@ pub(super) struct Committer {
     pub(super) outage: Option<Outage>,
     /// Failed commits since the last that succeeded.
     pub(super) failures: u32,
-    log_books: HashMap<OperationId, LogBook>,
-    outstanding: u64,
+    /// Where others share the store.
+    pub(super) replicas: Option<Replicas>,
+    pub(super) log_books: HashMap<OperationId, LogBook>,
+    pub(super) outstanding: u64,
     /// The same by tenant and kind.
-    outstanding_of: HashMap<QueueKey, u64>,
+    pub(super) outstanding_of: HashMap<QueueKey, u64>,
     /// For how many more commits idempotency keys are looked up.
     careful: u32,
     chance: fastrand::Rng,
@@ -69,7 +72,12 @@ pub(super) struct Committer {
 
 impl Committer {
     pub(super) fn new(shared: Arc<Shared>, config: EngineConfig) -> Self {
+        let replicas = shared.store.shared().map(|_| {
+            // Others may share it.
+            Replicas::new(shared.clock.now(), config.lease_duration)
+        });
         Self {
+            replicas,
             queue: Queue::default(),
             sessions: Sessions::default(),
             cache: Cache::new(config.cached_operations),
@@ -91,6 +99,11 @@ impl Committer {
     /// Rebuilds from the store what is kept in memory only. Leases have one lease duration for their
     /// workers to come back.
     pub(super) async fn recover(&mut self) -> Result<(), StoreError> {
+        if let Some(store) = self.shared.store.shared() {
+            let counts = store.outstanding().await?;
+            self.set_counts(counts);
+            return Ok(());
+        }
         let now = self.shared.clock.now();
         let mut after = None;
         loop {
@@ -108,8 +121,7 @@ impl Committer {
                     }
                     Place::Leased { session, worker, attempt } => {
                         // The store is one process's: a worker within an earlier one is gone and
-                        // cannot come back. Where servers share a store, only those of this
-                        // server's own past are known to be gone.
+                        // cannot come back.
                         let grace = match session.is_in_process() {
                             true => Duration::ZERO,
                             false => self.config.lease_duration,
@@ -157,7 +169,11 @@ impl Committer {
         if !self.dirty.is_empty() && !self.timers.is_pausing(now) {
             return now;
         }
-        self.timers.next(now, self.queue.next_due(), self.sessions.len() > 0)
+        let next = self.timers.next(now, self.queue.next_due(), self.sessions.len() > 0);
+        match &self.replicas {
+            Some(replicas) => next.min(replicas.next(&self.sessions)),
+            None => next,
+        }
     }
 
     /// One commit, if there is anything to commit.
@@ -173,6 +189,7 @@ impl Committer {
         }
         if self.outage.is_some() {
             replies.into_iter().for_each(|reply| reply.send(Err(not_writable())));
+            self.hand_queue_over();
             return;
         }
         for key in self.queue.release_due(now) {
@@ -189,8 +206,14 @@ impl Committer {
                     if race == MAX_RACES {
                         tracing::error!(operations = ?ids, "a commit lost every race");
                     }
-                    ids.into_iter().for_each(|id| self.cache.remove(id));
+                    for id in ids {
+                        self.cache.remove(id);
+                        self.log_books.remove(&id);
+                    }
                     self.careful = CAREFUL;
+                }
+                Err(Failed { error: StoreError::SessionsTaken(ids), .. }) => {
+                    self.lose_sessions(&ids);
                 }
                 Err(Failed { error, doubt }) => {
                     outcome = Err(self.begin_outage(&error, doubt, now));
@@ -206,6 +229,7 @@ impl Committer {
                 replies.into_iter().for_each(|reply| reply.send(Err(error.clone())));
             }
         }
+        self.hand_queue_over();
     }
 
     /// Loads, decides, commits and settles. Nothing has happened when it fails, unless there is doubt.
@@ -219,8 +243,12 @@ impl Committer {
                 return Err(Failed { error, doubt: None });
             }
         };
-        if !draft.is_empty() {
-            if let Err(error) = self.commit(draft.batch()).await {
+        let sessions = self.session_changes(&draft);
+        let holds = self.replicas.as_ref().is_some_and(|replicas| replicas.holds);
+        let changes_sessions = !sessions.kept.is_empty() || !sessions.ended.is_empty();
+        if !draft.is_empty() || holds || changes_sessions {
+            let batch = Batch { sessions: sessions.clone(), ..draft.batch() };
+            if let Err(error) = self.commit(batch).await {
                 let doubt = if matches!(error, StoreError::Unknown(_)) {
                     Some(self.doubt(draft, messages))
                 } else {
@@ -230,6 +258,9 @@ impl Committer {
                 return Err(Failed { error, doubt });
             }
             self.failures = 0;
+            if let Some(replicas) = &mut self.replicas {
+                replicas.committed(&sessions, now);
+            }
         }
         self.settle(draft, messages);
         Ok(answers)
@@ -244,7 +275,8 @@ impl Committer {
             () = self.stalled() => commit.await,
         };
         // It answers again. What else it may answer begins an outage.
-        if matches!(committed, Ok(()) | Err(StoreError::Conflict(_))) {
+        if matches!(committed, Ok(()) | Err(StoreError::Conflict(_) | StoreError::SessionsTaken(_)))
+        {
             self.shared.health.writable(self.shared.clock.now());
         }
         committed
@@ -272,6 +304,10 @@ impl Committer {
                         // A rejection means that something else came first, which is fine.
                         let _ = draft.apply(&operation, command, None, board, &mut self.queue);
                     }
+                    Answer::Own
+                }
+                Work::Look(id) => {
+                    self.look(*id, draft);
                     Answer::Own
                 }
                 Work::Forget => {
@@ -306,6 +342,10 @@ impl Committer {
                 }
                 Work::Apply(apply) => self.know(apply.id, draft, &mut lookups),
                 Work::Own(id, _) => self.know(*id, draft, &mut lookups),
+                Work::Look(id) => {
+                    self.cache.remove(*id);
+                    self.know(*id, draft, &mut lookups);
+                }
                 Work::Forget => {}
             }
         }

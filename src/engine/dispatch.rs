@@ -13,13 +13,13 @@ use tokio::sync::mpsc;
 use super::committer::Committer;
 use super::draft::{Draft, Transition};
 use super::queue::QueueKey;
-use super::request::{Connected, EngineError};
+use super::request::{Connected, EngineError, Taken};
 use super::sessions::{ToWorker, WorkerHello};
 use crate::operation::{
     Attempt, Command, EventType, Operation, OperationId, Payload, PayloadInfo, SessionId, State,
     Timestamp,
 };
-use crate::store::{PayloadRole, StoreError};
+use crate::store::{PayloadRole, StoreError, shared};
 
 /// Most attempts that one commit starts.
 const MAX_STARTS: usize = 512;
@@ -55,12 +55,13 @@ impl Committer {
     /// Gives queued operations to workers with capacity: oldest first within priority, the queues and
     /// the workers by turns.
     pub(super) async fn dispatch(&mut self, draft: &mut Draft) -> Result<Vec<Message>, StoreError> {
-        let mut matches: Vec<(SessionId, OperationId)> = Vec::new();
+        let mut matches: Vec<(SessionId, OperationId)> = self.claim(draft).await?;
         let mut lookups = Vec::new();
         while matches.len() < MAX_STARTS
             && let Some(key) = self.dirty.pop()
         {
-            if !self.queue.has_ready(&key) {
+            // What was there before goes first.
+            if !self.queue.has_ready(&key) || self.is_stocked(&key) {
                 continue;
             }
             let Some(session) = self.sessions.reserve(&key) else {
@@ -118,6 +119,11 @@ impl Committer {
         let (mut messages, mut missed) = (Vec::new(), Vec::new());
         for (session, id, attempt, known_to_worker) in leases {
             let Some(operation) = draft.current(id) else { continue };
+            // Another replica may have ended it.
+            let holder = operation.life.state.lease().map(|lease| lease.session);
+            if (holder, operation.life.attempt) != (Some(session), attempt) {
+                continue;
+            }
             match (&operation.life.state, known_to_worker) {
                 (State::Running { .. }, false) => missed.push((session, operation)),
                 (State::Cancelling { .. }, true) => {
@@ -263,6 +269,11 @@ impl Committer {
     /// A lease was committed. Its session may be gone where the commit's outcome was unknown for a while:
     /// then it has one lease duration to come back.
     fn add_lease(&mut self, session: SessionId, operation: &Operation) {
+        // One that another replica has taken over since has taken the lease along.
+        let is_known = self.sessions.get(session).is_some();
+        if !is_known && self.replicas.as_ref().is_some_and(|replicas| !replicas.is_ours(session)) {
+            return;
+        }
         let Some(worker) = operation.life.worker.clone() else { return };
         let tenant = operation.submission.tenant.clone();
         let lease = (operation.id(), operation.life.attempt);
@@ -275,9 +286,24 @@ impl Committer {
         &mut self,
         hello: WorkerHello,
         sender: mpsc::Sender<ToWorker>,
+        taken: Option<Taken>,
         now: Timestamp,
-    ) -> Result<Connected, EngineError> {
-        let resumed = self.sessions.resumable(&hello);
+    ) -> Result<Option<Connected>, EngineError> {
+        let mut resumed = self.sessions.resumable(&hello);
+        let has_row = resumed.is_none() && matches!(taken, Some(Taken::Over(_)));
+        if resumed.is_none() && hello.resume.is_some() && self.replicas.is_some() {
+            match taken {
+                None => return Ok(None),
+                Some(Taken::Gone) => {}
+                Some(Taken::Over(leases)) => {
+                    resumed = hello.resume;
+                    let expires_at = now.after(self.config.lease_duration);
+                    if let Some(session) = hello.resume {
+                        self.adopt(session, &hello, leases, expires_at);
+                    }
+                }
+            }
+        }
         if resumed.is_none() && self.sessions.len() >= self.config.max_sessions {
             return Err(EngineError::Full {
                 what: "worker sessions",
@@ -300,15 +326,34 @@ impl Committer {
                 self.sessions.send(session, ToWorker::NotCurrent { id, attempt });
             }
         }
+        if let Some(replicas) = &mut self.replicas {
+            replicas.connected(session, has_row);
+        }
         for kind in &hello.kinds {
             let (tenant, kind) = (hello.tenant.clone(), kind.clone());
-            self.dirty.mark(QueueKey { tenant, kind });
+            let key = QueueKey { tenant, kind };
+            self.stock(key.clone());
+            self.dirty.mark(key);
         }
         if resumed.is_some() {
             // It may have come twice before it was told anything: what it knows now counts.
             self.resumed.retain(|earlier| earlier.session != session);
             self.resumed.push(Resumed { session, running: hello.running.into_iter().collect() });
         }
-        Ok(Connected { session, resumed: resumed.is_some(), stream })
+        Ok(Some(Connected { session, resumed: resumed.is_some(), stream }))
+    }
+
+    /// A session has come from another replica.
+    fn adopt(
+        &mut self,
+        session: SessionId,
+        hello: &WorkerHello,
+        leases: Vec<shared::Lease>,
+        expires_at: Timestamp,
+    ) {
+        for shared::Lease { id, attempt } in leases {
+            let (tenant, worker) = (hello.tenant.clone(), hello.worker.clone());
+            self.sessions.restore(session, tenant, worker, (id, attempt), expires_at);
+        }
     }
 }

@@ -135,6 +135,11 @@ impl Draft {
         self.known.get(&id).and_then(|known| known.current.clone())
     }
 
+    /// The operation as it is stored.
+    pub(super) fn stored(&self, id: OperationId) -> Option<Arc<Operation>> {
+        self.known.get(&id).and_then(|known| known.stored.clone())
+    }
+
     /// Whether the operation was looked for.
     pub(super) fn knows(&self, id: OperationId) -> bool {
         self.known.contains_key(&id)

@@ -1,6 +1,6 @@
 //! A watch over a filter: current matches, then changes. One that falls behind begins again.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,13 +10,16 @@ use super::Shared;
 use super::request::EngineError;
 use super::watch::{Change, Committed};
 use crate::operation::filter::Filter;
-use crate::operation::{Operation, OperationId, TenantId, Timestamp};
-use crate::store::{ListOrder, ListPosition, ListQuery, OrderBy};
+use crate::operation::{Operation, OperationId, Revision, TenantId, Timestamp};
+use crate::store::shared::{Listening, Topic};
+use crate::store::{ListOrder, ListPosition, ListQuery, OrderBy, StoreError};
 
 /// How many current matches are read at a time.
 const PAGE: usize = 200;
 /// Progress is gathered for this long.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
+/// How long a store that is away is left alone.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// Of how many operations progress is gathered at once; what is more is told with the next report.
 const MAX_PROGRESS: usize = 1_000;
 
@@ -44,10 +47,14 @@ pub enum FeedItem {
 pub struct Feed {
     shared: Arc<Shared>,
     receiver: broadcast::Receiver<Change>,
+    /// Until hints of other replicas arrive.
+    opening: bool,
+    listening: Option<Listening>,
     tenant: TenantId,
     filter: Filter,
     include_progress: bool,
     phase: Phase,
+    was_reset: bool,
     pending: VecDeque<FeedItem>,
     progress: Vec<Arc<Operation>>,
     progress_due: Timestamp,
@@ -70,6 +77,7 @@ impl Feed {
         include_progress: bool,
         skip_current: bool,
     ) -> Self {
+        let listening = shared.store.shared().map(|store| store.listen(Topic::Operations));
         let mut pending = VecDeque::new();
         let phase = if skip_current {
             pending.push_back(FeedItem::Synced);
@@ -79,11 +87,14 @@ impl Feed {
         };
         Self {
             receiver: shared.hub.subscribe_all(),
+            opening: true,
+            listening,
             shared,
             tenant,
             filter,
             include_progress,
             phase,
+            was_reset: false,
             pending,
             progress: Vec::new(),
             progress_due: Timestamp::MAX,
@@ -92,6 +103,12 @@ impl Feed {
 
     /// The next item. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Result<FeedItem, EngineError> {
+        if self.opening
+            && let Some(listening) = &mut self.listening
+        {
+            listening.effective().await;
+        }
+        self.opening = false;
         loop {
             if let Some(item) = self.pending.pop_front() {
                 return Ok(item);
@@ -130,10 +147,33 @@ impl Feed {
             after: after.map(|id| ListPosition { end_time: Timestamp::MAX, id }),
             limit: PAGE,
         };
-        let page = self.shared.store.list(query).await?;
+        let page = match self.shared.store.list(query).await {
+            // Who has been told something goes on when the store is back.
+            Err(StoreError::Unavailable(_)) if self.was_reset && self.listening.is_some() => {
+                let clock = &self.shared.clock;
+                clock.sleep_until(clock.now().after(STORE_PAUSE)).await;
+                return Ok(());
+            }
+            page => page?,
+        };
+        let last = match page.last() {
+            Some(last) if page.len() == PAGE => Some(last.id()),
+            _ => None,
+        };
+        let mut since = Vec::new();
         loop {
             match self.receiver.try_recv() {
-                Ok(change) if after.is_some_and(|told| change.id() <= told) => self.tell(change),
+                Ok(Change::Missed) => {
+                    self.reset();
+                    return Ok(());
+                }
+                Ok(change) if after.is_some_and(|told| change.id() <= Some(told)) => {
+                    self.tell(change);
+                }
+                // It may have come between the reading of the page and now.
+                Ok(change) if last.is_none_or(|last| change.id() <= Some(last)) => {
+                    since.push(change);
+                }
                 // It has not been told yet, so it will be told as it is then.
                 Ok(_) => {}
                 Err(TryRecvError::Lagged(_)) => {
@@ -143,15 +183,22 @@ impl Feed {
                 Err(TryRecvError::Empty | TryRecvError::Closed) => break,
             }
         }
-        self.phase = match page.last() {
-            Some(last) if page.len() == PAGE => Phase::Listing { after: Some(last.id()) },
-            _ => Phase::Following,
+        self.phase = match last {
+            Some(last) => Phase::Listing { after: Some(last) },
+            None => Phase::Following,
         };
+        let read: HashMap<OperationId, Revision> =
+            page.iter().map(|found| (found.id(), found.life.revision)).collect();
         self.pending.extend(
             page.into_iter().map(|operation| {
                 FeedItem::Current(Arc::new(self.shared.progress.refresh(operation)))
             }),
         );
+        for change in since {
+            if !change.is_in(&read) {
+                self.tell(change);
+            }
+        }
         if self.phase == Phase::Following {
             self.pending.push_back(FeedItem::Synced);
         }
@@ -160,16 +207,18 @@ impl Feed {
 
     fn reset(&mut self) {
         self.receiver = self.shared.hub.subscribe_all();
+        self.was_reset = true;
         self.progress.clear();
         self.pending.push_back(FeedItem::Reset);
         self.phase = Phase::Listing { after: None };
     }
 
     fn tell(&mut self, change: Change) {
-        if change.operation().submission.tenant != self.tenant {
+        if change.operation().is_some_and(|it| it.submission.tenant != self.tenant) {
             return;
         }
         match change {
+            Change::Missed => self.reset(),
             Change::Transition { before, committed } => {
                 if self.filter.matches(&committed.operation) {
                     self.pending.push_back(FeedItem::Transition(committed));
@@ -204,14 +253,28 @@ impl Feed {
 }
 
 impl Change {
-    fn operation(&self) -> &Operation {
+    fn operation(&self) -> Option<&Operation> {
         match self {
-            Self::Transition { committed, .. } => &committed.operation,
-            Self::Progress(operation) | Self::Removed(operation) => operation,
+            Self::Transition { committed, .. } => Some(&committed.operation),
+            Self::Progress(operation) | Self::Removed(operation) => Some(operation),
+            Self::Missed => None,
         }
     }
 
-    fn id(&self) -> OperationId {
-        self.operation().id()
+    fn id(&self) -> Option<OperationId> {
+        self.operation().map(Operation::id)
+    }
+
+    /// Whether a page with operations at these revisions shows it.
+    fn is_in(&self, page: &HashMap<OperationId, Revision>) -> bool {
+        let read = self.id().and_then(|id| page.get(&id));
+        match self {
+            Self::Transition { committed, .. } => {
+                read.is_some_and(|read| committed.operation.life.revision <= *read)
+            }
+            // What was read may have been removed since, or was removed before.
+            Self::Removed(_) => read.is_none(),
+            Self::Progress(_) | Self::Missed => false,
+        }
     }
 }

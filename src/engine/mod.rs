@@ -20,6 +20,7 @@ use crate::operation::{
     Attempt, NewOperation, ObjectId, Operation, OperationId, Progress, Revision, SessionId,
     TenantId,
 };
+use crate::store::shared::{Listening, TakeOver, Topic};
 use crate::store::{HistoryEntry, HistoryQuery, ListQuery, Lookup, PayloadRole, Store, StoreError};
 
 mod cache;
@@ -28,10 +29,12 @@ mod committer;
 mod dispatch;
 mod draft;
 mod feed;
+mod follower;
 mod health;
 mod outage;
 mod progress;
 mod queue;
+mod replicas;
 mod request;
 mod sessions;
 mod timers;
@@ -48,10 +51,16 @@ pub use watch::Committed;
 pub use watcher::{WatchItem, Watcher};
 
 use committer::Committer;
+use follower::Follower;
 use health::HealthBoard;
 use progress::ProgressBoard;
-use request::Request;
+use request::{Request, Taken};
 use watch::Hub;
+
+/// Changes of our own that wait to be told to watches over filters, where others change things too.
+const QUEUED_CHANGES: usize = 8_192;
+/// How long a watch waits until changes of other replicas can be heard.
+const LISTEN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How the engine is set up.
 #[derive(Clone, Debug)]
@@ -127,18 +136,21 @@ pub struct Engine {
     /// Room for submissions in memory, in KiB.
     admission: Arc<Semaphore>,
     queued_requests: u64,
+    lease_duration: Duration,
 }
 
 /// The engine's task, to be run by whoever owns the engine.
 pub struct EngineTask {
     committer: Committer,
     requests: mpsc::Receiver<Request>,
+    follower: Follower,
 }
 
 impl EngineTask {
     /// Works until `stop`, then finishes what has come in.
     pub async fn run(self, stop: CancellationToken) {
-        self.committer.run(self.requests, stop).await;
+        let Self { committer, requests, follower } = self;
+        tokio::join!(follower.run(stop.clone()), committer.run(requests, stop));
     }
 }
 
@@ -149,11 +161,13 @@ impl Engine {
         clock: Arc<dyn Clock>,
         config: EngineConfig,
     ) -> Result<(Self, EngineTask), StoreError> {
+        let (changes, ours) = mpsc::channel(QUEUED_CHANGES);
+        let follower = store.shared().map(|_| changes);
         let shared = Arc::new(Shared {
             store,
             clock,
             ids: Ids::default(),
-            hub: Arc::default(),
+            hub: Arc::new(Hub::new(follower)),
             progress: ProgressBoard::default(),
             health: HealthBoard::default(),
             outstanding: AtomicU64::new(0),
@@ -161,13 +175,15 @@ impl Engine {
         let (sender, requests) = mpsc::channel(config.queued_requests);
         let engine = Self {
             shared: Arc::clone(&shared),
-            requests: sender,
+            requests: sender.clone(),
             admission: Arc::new(Semaphore::new(config.queued_bytes >> 10)),
             queued_requests: config.queued_requests as u64,
+            lease_duration: config.lease_duration,
         };
+        let follower = Follower::new(Arc::clone(&shared), sender, ours);
         let mut committer = Committer::new(shared, config);
         committer.recover().await?;
-        Ok((engine, EngineTask { committer, requests }))
+        Ok((engine, EngineTask { committer, requests, follower }))
     }
 
     /// The engine's clock.
@@ -227,9 +243,28 @@ impl Engine {
         hello: WorkerHello,
         sender: mpsc::Sender<ToWorker>,
     ) -> Result<Connected, EngineError> {
-        let (reply, answer) = oneshot::channel();
-        self.send(Request::Connect { hello, sender, reply }).await?;
-        answer.await.map_err(|_| closed())?
+        let mut taken = None;
+        loop {
+            let (reply, answer) = oneshot::channel();
+            let (hello, sender) = (hello.clone(), sender.clone());
+            let resume = hello.resume.map(|session| (session, hello.tenant.clone()));
+            self.send(Request::Connect { hello, sender, taken, reply }).await?;
+            if let Some(connected) = answer.await.map_err(|_| closed())?? {
+                return Ok(connected);
+            }
+            taken = Some(match resume {
+                Some((session, tenant)) => self.take_over(session, tenant).await?,
+                None => Taken::Gone,
+            });
+        }
+    }
+
+    /// Asks the store for a session that another replica may have.
+    async fn take_over(&self, session: SessionId, tenant: TenantId) -> Result<Taken, EngineError> {
+        let Some(store) = self.shared.store.shared() else { return Ok(Taken::Gone) };
+        let expires_at = self.shared.clock.now().after(self.lease_duration);
+        let leases = store.take_over(TakeOver { session, tenant, expires_at }).await?;
+        Ok(leases.map_or(Taken::Gone, Taken::Over))
     }
 
     /// A worker gave a sign of life.
@@ -326,10 +361,27 @@ impl Engine {
     ) -> Result<(Watcher, Operation), EngineError> {
         // Interest first, then the question: nothing can fall in between.
         let subscription = self.shared.hub.subscribe(id);
+        let listening = self.listen(Topic::Operation(id)).await?;
         let operation = self.get(tenant, id).await?;
         let found = operation.clone();
         let shared = Arc::clone(&self.shared);
-        Ok((Watcher::new(shared, subscription, operation, after, include_progress), found))
+        let watcher =
+            Watcher::new(shared, subscription, operation, after, include_progress, listening);
+        Ok((watcher, found))
+    }
+
+    /// Asks for hints of other replicas, and waits until they arrive.
+    async fn listen(&self, topic: Topic) -> Result<Option<Listening>, EngineError> {
+        let Some(store) = self.shared.store.shared() else { return Ok(None) };
+        let mut listening = store.listen(topic);
+        let clock = &self.shared.clock;
+        tokio::select! {
+            biased;
+            () = listening.effective() => Ok(Some(listening)),
+            () = clock.sleep_until(clock.now().after(LISTEN_TIMEOUT)) => {
+                Err(EngineError::Unavailable("the store is not available".to_owned()))
+            }
+        }
     }
 
     /// Watches all operations of a tenant that match.

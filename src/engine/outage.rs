@@ -119,6 +119,11 @@ impl Committer {
             }
         }
         self.outage = None;
+        let now = self.shared.clock.now();
+        if let Some(replicas) = &mut self.replicas {
+            replicas.after_outage(now);
+        }
+        self.stock_all();
         Ok(())
     }
 

@@ -100,6 +100,13 @@ impl Queue {
         self.ready.entry(key).or_default().insert(rank);
     }
 
+    /// Empties everything; answers the queues in which something could start, and when more can.
+    pub(super) fn take_all(&mut self) -> (Vec<QueueKey>, Option<Timestamp>) {
+        let next_due = self.next_due();
+        self.delayed.clear();
+        (self.ready.drain().map(|(key, _)| key).collect(), next_due)
+    }
+
     /// Whether something waits in that queue now.
     pub(super) fn has_ready(&self, key: &QueueKey) -> bool {
         self.ready.contains_key(key)
@@ -127,6 +134,11 @@ impl DirtyQueues {
         let key = self.turns.pop_front()?;
         self.members.remove(&key);
         Some(key)
+    }
+
+    /// Those that are in it.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &QueueKey> {
+        self.turns.iter()
     }
 
     pub(super) fn is_empty(&self) -> bool {

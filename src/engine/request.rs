@@ -10,6 +10,7 @@ use crate::operation::{
     Attempt, Command, NewOperation, Operation, OperationId, Progress, Rejection, SessionId,
     TenantId, Timestamp,
 };
+use crate::store::shared::{self, Hint, Outstanding};
 
 /// A request to the committer.
 #[derive(Debug)]
@@ -27,7 +28,10 @@ pub(super) enum Request {
     Connect {
         hello: WorkerHello,
         sender: mpsc::Sender<ToWorker>,
-        reply: oneshot::Sender<Result<Connected, EngineError>>,
+        /// What is known of the session to resume, if it was asked for in the store.
+        taken: Option<Taken>,
+        /// Nothing, where the session to resume may be another replica's: it is to be asked for first.
+        reply: oneshot::Sender<Result<Option<Connected>, EngineError>>,
     },
     /// A worker gave a sign of life.
     Renew { session: SessionId },
@@ -39,6 +43,19 @@ pub(super) enum Request {
     Progress { session: SessionId, id: OperationId, attempt: Attempt, progress: Progress },
     /// Cut all workers off, so that they go elsewhere or come again.
     DisconnectAll { reply: oneshot::Sender<()> },
+    /// Another replica has done something, or may have.
+    Hint(Hint),
+    /// The store has counted what is not done.
+    Counts(Vec<Outstanding>),
+}
+
+/// What has become of a session that a worker wants to resume.
+#[derive(Debug)]
+pub(super) enum Taken {
+    /// It is this replica's now, with these leases.
+    Over(Vec<shared::Lease>),
+    /// There is no such session any more.
+    Gone,
 }
 
 /// A command for one operation, with what belongs to it.

@@ -80,6 +80,11 @@ impl Session {
             && self.leases.len() + self.reserved < self.max_in_flight
     }
 
+    /// Whether its worker was heard of in time.
+    pub(super) fn is_alive(&self, now: Timestamp) -> bool {
+        self.expires_at > now
+    }
+
     fn queues(&self) -> impl Iterator<Item = QueueKey> + '_ {
         let key = |kind: &Kind| QueueKey { tenant: self.tenant.clone(), kind: kind.clone() };
         self.kinds.iter().map(key)
@@ -103,6 +108,42 @@ impl Sessions {
 
     pub(super) fn get(&self, id: SessionId) -> Option<&Session> {
         self.by_id.get(&id)
+    }
+
+    /// All of them.
+    pub(super) fn ids(&self) -> impl Iterator<Item = SessionId> + '_ {
+        self.by_id.keys().copied()
+    }
+
+    /// The queues that are served, in order.
+    pub(super) fn served(&self) -> Vec<QueueKey> {
+        let mut served: Vec<QueueKey> = self.serving.keys().cloned().collect();
+        served.sort_unstable();
+        served
+    }
+
+    /// Whether somebody serves that queue.
+    pub(super) fn serves(&self, key: &QueueKey) -> bool {
+        self.serving.contains_key(key)
+    }
+
+    /// All operations that sessions hold leases of.
+    pub(super) fn leased(&self) -> Vec<OperationId> {
+        self.by_id.values().flat_map(|session| session.leases.keys().copied()).collect()
+    }
+
+    /// The sessions that hold that operation's lease, with the attempt: one, or after a change by another
+    /// replica one for each attempt.
+    pub(super) fn holders(&self, id: OperationId) -> Vec<(SessionId, Attempt)> {
+        let held = |(session, held): (&SessionId, &Session)| {
+            held.leases.get(&id).map(|attempt| (*session, *attempt))
+        };
+        self.by_id.iter().filter_map(held).collect()
+    }
+
+    /// The session is another replica's from now on, with its leases. Its stream ends.
+    pub(super) fn hand_over(&mut self, id: SessionId) {
+        self.take_out(id);
     }
 
     /// Whether `hello` names a session that can be resumed.

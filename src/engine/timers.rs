@@ -79,9 +79,13 @@ impl Committer {
                 lost.into_iter().map(|(id, attempt)| Work::Own(id, Command::LoseLease { attempt })),
             );
         }
-        if self.timers.wake_at.is_some_and(|at| at <= now)
-            && let Err(error) = self.add_due(now, works).await
-        {
+        let added = match self.add_shared_work(now, works).await {
+            Ok(()) if self.timers.wake_at.is_some_and(|at| at <= now) => {
+                self.add_due(now, works).await
+            }
+            added => added,
+        };
+        if let Err(error) = added {
             if matches!(error, StoreError::Corrupt(_)) {
                 // Whatever can be read goes on.
                 self.timers.pause_until(now.after(SESSION_CHECK));
@@ -94,11 +98,18 @@ impl Committer {
 
     async fn add_due(&mut self, now: Timestamp, works: &mut Vec<Work>) -> Result<(), StoreError> {
         let mut due = self.shared.store.due(now, MAX_DUE).await?;
+        if let Some(replicas) = &mut self.replicas {
+            replicas.holds = true;
+        }
         if due.is_empty() {
             // The timer was early, what it was set for has changed since; or it was for tombstones.
             self.timers.wake_at = self.shared.store.next_wake().await?;
             if self.timers.wake_at.is_some_and(|at| at <= now) {
                 works.push(Work::Forget);
+                if self.replicas.is_some() {
+                    // Or another replica is just seeing to it.
+                    self.timers.wake_at = Some(now.after(SESSION_CHECK));
+                }
             }
             return Ok(());
         }

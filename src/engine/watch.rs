@@ -7,9 +7,10 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 
 use super::draft::Transition;
+use super::follower::Ours;
 use crate::operation::{Attempt, EventType, Operation, OperationId, Progress, Revision};
 
 /// How many transitions a topic keeps for watchers that are not quite up to date.
@@ -31,9 +32,21 @@ pub struct Committed {
 /// A change for a watch over a filter.
 #[derive(Clone, Debug)]
 pub(super) enum Change {
-    Transition { before: Option<Arc<Operation>>, committed: Committed },
+    Transition {
+        before: Option<Arc<Operation>>,
+        committed: Committed,
+    },
     Progress(Arc<Operation>),
     Removed(Arc<Operation>),
+    /// Some of these may not have been told.
+    Missed,
+}
+
+impl From<Transition> for Change {
+    fn from(transition: Transition) -> Self {
+        let Transition { before, after, event_type, .. } = transition;
+        Self::Transition { before, committed: Committed { operation: after, event_type } }
+    }
 }
 
 /// Where watchers register and commits are published.
@@ -41,6 +54,8 @@ pub(super) enum Change {
 pub(super) struct Hub {
     shards: Vec<Mutex<HashMap<OperationId, Arc<Topic>>>>,
     feed: broadcast::Sender<Change>,
+    /// Where others commit as well: who puts their changes and ours in order.
+    follower: Option<mpsc::Sender<Ours>>,
 }
 
 /// What watchers of one operation share.
@@ -53,21 +68,39 @@ pub(super) struct Topic {
 
 #[derive(Debug, Default)]
 struct TopicState {
+    /// By rising revision, not always without gaps.
     recent: VecDeque<Committed>,
+    /// There are transitions up to this one at least.
+    known: Revision,
     progress: Option<(Attempt, Progress)>,
     removed: bool,
 }
 
-impl Default for Hub {
-    fn default() -> Self {
-        Self {
-            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            feed: broadcast::Sender::new(FEED),
+impl TopicState {
+    fn add(&mut self, committed: Committed) {
+        let revision = committed.operation.life.revision;
+        let place = self.recent.partition_point(|it| it.operation.life.revision < revision);
+        if self.recent.get(place).is_some_and(|it| it.operation.life.revision == revision) {
+            return;
         }
+        self.recent.insert(place, committed);
+        if self.recent.len() > RECENT {
+            self.recent.pop_front();
+        }
+        self.known = self.known.max(revision);
     }
 }
 
 impl Hub {
+    /// What is committed here is told by `follower`, if there is one, to watches over filters.
+    pub(super) fn new(follower: Option<mpsc::Sender<Ours>>) -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            feed: broadcast::Sender::new(FEED),
+            follower,
+        }
+    }
+
     fn shard(&self, id: OperationId) -> MutexGuard<'_, HashMap<OperationId, Arc<Topic>>> {
         // The last byte of a UUIDv7 is random.
         let index = usize::from(id.as_bytes()[15]) % SHARDS;
@@ -99,17 +132,73 @@ impl Hub {
 
     /// A transition was committed.
     pub(super) fn transition(&self, transition: Transition) {
-        let Transition { before, after, event_type, .. } = transition;
-        let committed = Committed { operation: after, event_type };
-        self.publish(committed.operation.id(), |state| {
-            if state.recent.len() == RECENT {
-                state.recent.pop_front();
-            }
-            state.recent.push_back(committed.clone());
-        });
-        if self.feed.receiver_count() > 0 {
-            let _ = self.feed.send(Change::Transition { before, committed });
+        self.transition_of_others(&transition);
+        if !self.has_feeds() {
+            return;
         }
+        match &self.follower {
+            None => self.tell_feeds(Change::from(transition)),
+            Some(follower) => self.hand_on(follower, Ours::Transition(transition)),
+        }
+    }
+
+    /// A transition was committed; watches over filters are told by somebody else.
+    pub(super) fn transition_of_others(&self, transition: &Transition) {
+        let Transition { after, event_type, .. } = transition;
+        self.publish(after.id(), |state| {
+            state.add(Committed { operation: Arc::clone(after), event_type: *event_type });
+        });
+    }
+
+    fn hand_on(&self, follower: &mpsc::Sender<Ours>, ours: Ours) {
+        if follower.try_send(ours).is_err() {
+            self.reset_feeds();
+        }
+    }
+
+    /// Whether there are watches over filters.
+    pub(super) fn has_feeds(&self) -> bool {
+        self.feed.receiver_count() > 0
+    }
+
+    /// Tells watches over filters.
+    pub(super) fn tell_feeds(&self, change: Change) {
+        let _ = self.feed.send(change);
+    }
+
+    /// Watches over filters have missed something.
+    pub(super) fn reset_feeds(&self) {
+        self.tell_feeds(Change::Missed);
+    }
+
+    /// The operations that somebody watches.
+    pub(super) fn watched(&self) -> Vec<OperationId> {
+        let lock = |shard: &Mutex<HashMap<OperationId, Arc<Topic>>>| -> Vec<OperationId> {
+            shard.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
+        };
+        self.shards.iter().flat_map(lock).collect()
+    }
+
+    /// Whether somebody watches the operation.
+    pub(super) fn is_watched(&self, id: OperationId) -> bool {
+        self.shard(id).contains_key(&id)
+    }
+
+    /// The operation has transitions up to `revision`.
+    pub(super) fn known(&self, id: OperationId, revision: Revision) {
+        if let Some(topic) = self.shard(id).get(&id) {
+            let mut state = topic.lock();
+            if state.known < revision {
+                state.known = revision;
+                drop(state);
+                topic.version.send_modify(|version| *version += 1);
+            }
+        }
+    }
+
+    /// The operation is not there any more.
+    pub(super) fn gone(&self, id: OperationId) {
+        self.publish(id, |state| state.removed = true);
     }
 
     /// A worker reported progress. `operation` is as of the last commit, where it is at hand: only
@@ -122,7 +211,7 @@ impl Hub {
         progress: &Progress,
     ) {
         self.publish(id, |state| state.progress = Some((attempt, progress.clone())));
-        if self.feed.receiver_count() > 0
+        if self.has_feeds()
             && let Some(operation) = operation
         {
             let mut operation = Operation::clone(&operation);
@@ -133,9 +222,13 @@ impl Hub {
 
     /// An operation was deleted.
     pub(super) fn removed(&self, operation: Arc<Operation>) {
-        self.publish(operation.id(), |state| state.removed = true);
-        if self.feed.receiver_count() > 0 {
-            let _ = self.feed.send(Change::Removed(operation));
+        self.gone(operation.id());
+        if !self.has_feeds() {
+            return;
+        }
+        match &self.follower {
+            None => self.tell_feeds(Change::Removed(operation)),
+            Some(follower) => self.hand_on(follower, Ours::Removed(operation)),
         }
     }
 }
@@ -185,6 +278,7 @@ impl Subscription {
             Some(next) if revision(next) == cursor.next() => News::Next(next.clone()),
             Some(_) => News::InStore,
             None if state.removed => News::Removed,
+            None if state.known > cursor => News::InStore,
             None => News::None,
         }
     }

@@ -9,10 +9,13 @@ use super::Shared;
 use super::request::EngineError;
 use super::watch::{Committed, News, Subscription};
 use crate::operation::{Operation, Progress, Revision, Timestamp};
-use crate::store::{HistoryEntry, HistoryPosition, HistoryQuery};
+use crate::store::shared::Listening;
+use crate::store::{HistoryEntry, HistoryPosition, HistoryQuery, StoreError};
 
 /// How many transitions are read at a time by a watcher that has fallen behind.
 const PAGE: usize = 64;
+/// How long a store that is away is left alone.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// Shortest time between two progress messages.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 
@@ -40,6 +43,8 @@ pub struct Watcher {
     snapshot_due: bool,
     caught_up: VecDeque<Committed>,
     progress: Option<SentProgress>,
+    /// Where other replicas change the operation as well.
+    listening: Option<Listening>,
 }
 
 /// What this watcher was told of progress.
@@ -57,6 +62,7 @@ impl Watcher {
         operation: Operation,
         after: Option<Revision>,
         include_progress: bool,
+        listening: Option<Listening>,
     ) -> Self {
         let found_at = operation.life.revision;
         Self {
@@ -68,6 +74,7 @@ impl Watcher {
             subscription,
             caught_up: VecDeque::new(),
             progress: include_progress.then(SentProgress::default),
+            listening,
         }
     }
 
@@ -128,7 +135,15 @@ impl Watcher {
             include_log: false,
             limit: PAGE,
         };
-        let entries = self.shared.store.history(query).await?;
+        let entries = match self.shared.store.history(query).await {
+            // It is watched on when the store is back, which replicas can do without a restart.
+            Err(StoreError::Unavailable(_)) if self.listening.is_some() => {
+                let clock = &self.shared.clock;
+                clock.sleep_until(clock.now().after(STORE_PAUSE)).await;
+                return Ok(());
+            }
+            entries => entries?,
+        };
         if entries.is_empty() {
             // There was a later transition, so there was a history: it has been deleted.
             return Err(EngineError::NotFound);

@@ -6,8 +6,9 @@ use std::collections::VecDeque;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::committer::Committer;
-use super::request::{Applied, Apply, EngineError, Request, Submitted};
+use super::request::{Applied, Apply, EngineError, Request, Submitted, Taken};
 use crate::operation::{Command, NewOperation, OperationId, Timestamp};
+use crate::store::shared::Hint;
 
 /// Most submissions of one commit, one request's overshoot excepted.
 const MAX_SUBMISSIONS: usize = 2_048;
@@ -18,6 +19,8 @@ pub(super) enum Work {
     Apply(Box<Apply>),
     /// The engine's own: a limit or a lost lease.
     Own(OperationId, Command),
+    /// The engine's own: another replica has changed what a session here holds.
+    Look(OperationId),
     /// The engine's own: tombstones are out of date.
     Forget,
 }
@@ -38,6 +41,8 @@ pub(super) enum Reply {
         admission: OwnedSemaphorePermit,
     },
     Apply(oneshot::Sender<Result<Applied, EngineError>>),
+    /// Nobody does: the work is the engine's own, and stands among requests.
+    Nobody,
 }
 
 impl Reply {
@@ -99,9 +104,15 @@ impl Committer {
                 replies.push(Reply::Apply(reply));
                 works.push(Work::Apply(Box::new(work)));
             }
-            Request::Connect { hello, sender, reply } => {
-                let _ = reply.send(self.connect(hello, sender, now));
+            Request::Connect { hello, sender, taken, reply } => {
+                if let Some(Taken::Over(leases)) = &taken {
+                    works.extend(leases.iter().map(|lease| Work::Look(lease.id)));
+                    replies.extend(leases.iter().map(|_| Reply::Nobody));
+                }
+                let _ = reply.send(self.connect(hello, sender, taken, now));
             }
+            Request::Hint(hint) => self.take_hint(hint, works, replies),
+            Request::Counts(counts) => self.set_counts(counts),
             Request::Renew { session } => self.sessions.renew(session, renewed),
             Request::Drain { session } => self.sessions.drain(session),
             Request::Disconnect { session, stream } => self.sessions.disconnect(session, stream),
@@ -117,5 +128,21 @@ impl Committer {
                 let _ = reply.send(());
             }
         }
+    }
+
+    /// What another replica has done, or may have.
+    fn take_hint(&mut self, hint: Hint, works: &mut Vec<Work>, replies: &mut Vec<Reply>) {
+        let leases = match hint {
+            Hint::Changed(_) => return,
+            Hint::Queued => return self.stock_all(),
+            Hint::TakenOver(sessions) => return self.lose_sessions(&sessions),
+            Hint::Leases(ids) => ids,
+            Hint::Missed => {
+                self.stock_all();
+                self.sessions.leased()
+            }
+        };
+        replies.extend(leases.iter().map(|_| Reply::Nobody));
+        works.extend(leases.into_iter().map(Work::Look));
     }
 }

@@ -1,0 +1,352 @@
+//! The committer's part where several replicas share the store.
+//!
+//! What waits in a queue is known to the store only: the queue in memory holds what the round under way
+//! has queued, and is empty between rounds. Sessions are rows, kept by one write for all of them, so that any
+//! replica can take over those of one that is gone. What others do is heard of by hints; whatever hints
+//! miss is found by looking now and then.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::Duration;
+
+use super::committer::Committer;
+use super::draft::Draft;
+use super::queue::QueueKey;
+use super::sessions::{Sessions, ToWorker};
+use super::work::Work;
+use crate::operation::{Command, OperationId, SessionId, State, Timestamp};
+use crate::store::StoreError;
+use crate::store::shared::{KeptSession, Outstanding, SessionChanges, Wanted};
+
+/// Most operations that one commit claims.
+const MAX_CLAIMS: usize = 512;
+/// How often a replica with free workers looks for work that no hint spoke of.
+const POLL: Duration = Duration::from_secs(2);
+/// How often a replica looks for what others should have done: lost sessions, and what is due.
+const SWEEP: Duration = Duration::from_secs(2);
+/// Most lost sessions that one commit deals with, and most leases of each.
+const MAX_EXPIRED: (usize, usize) = (32, 256);
+/// Sessions are kept so many times within a lease duration.
+const KEPT_PER_LEASE: u32 = 3;
+
+/// What is known of the part that others have in the store.
+#[derive(Debug)]
+pub(super) struct Replicas {
+    /// Queues served here that may hold more than is known.
+    stocked: HashSet<QueueKey>,
+    /// When the next operation may start that was found not to be due.
+    next_start: Option<Timestamp>,
+    /// Sessions that have no row yet.
+    fresh: Vec<SessionId>,
+    /// Sessions that have one, and those of them that have come to their end.
+    rows: HashSet<SessionId>,
+    /// Lost sessions of others that hold nothing any more.
+    lost: Vec<SessionId>,
+    lease_duration: Duration,
+    keep_at: Timestamp,
+    poll_at: Timestamp,
+    sweep_at: Timestamp,
+    /// Nobody's session is taken for lost before this time: all had to wait while the store was away.
+    patient_until: Timestamp,
+    /// Whether something is kept from others until the next commit.
+    pub(super) holds: bool,
+}
+
+impl Replicas {
+    pub(super) fn new(now: Timestamp, lease_duration: Duration) -> Self {
+        Self {
+            stocked: HashSet::new(),
+            next_start: None,
+            fresh: Vec::new(),
+            rows: HashSet::new(),
+            lost: Vec::new(),
+            lease_duration,
+            keep_at: now,
+            poll_at: now,
+            sweep_at: now,
+            patient_until: now.after(lease_duration),
+            holds: false,
+        }
+    }
+
+    /// When there is something to do without a request.
+    pub(super) fn next(&self, sessions: &Sessions) -> Timestamp {
+        if !self.fresh.is_empty() {
+            return self.keep_at.min(self.sweep_at);
+        }
+        let serves = sessions.len() > 0;
+        let times = [
+            serves.then_some(self.keep_at),
+            serves.then_some(self.poll_at),
+            self.next_start.filter(|_| serves),
+            Some(self.sweep_at),
+        ];
+        times.into_iter().flatten().min().unwrap_or(Timestamp::MAX)
+    }
+
+    /// A session was made here, or has come from another replica with a row of its own.
+    pub(super) fn connected(&mut self, session: SessionId, has_row: bool) {
+        if has_row {
+            self.rows.insert(session);
+        } else if !self.rows.contains(&session) {
+            self.fresh.push(session);
+        }
+    }
+
+    /// Whether the session is, or lately was, one of this replica's.
+    pub(super) fn is_ours(&self, session: SessionId) -> bool {
+        self.rows.contains(&session) || self.fresh.contains(&session)
+    }
+
+    /// Another replica has the session now.
+    fn taken_over(&mut self, session: SessionId) {
+        self.rows.remove(&session);
+        self.fresh.retain(|fresh| *fresh != session);
+    }
+
+    /// The store was away, and so were its sessions' replicas.
+    pub(super) fn after_outage(&mut self, now: Timestamp) {
+        self.keep_at = now;
+        self.sweep_at = now;
+        self.patient_until = now.after(self.lease_duration);
+    }
+
+    /// After a commit.
+    pub(super) fn committed(&mut self, changes: &SessionChanges, now: Timestamp) {
+        self.holds = false;
+        if changes.kept.is_empty() && changes.ended.is_empty() {
+            return;
+        }
+        self.rows.extend(changes.kept.iter().map(|kept| kept.session));
+        self.fresh.retain(|fresh| changes.kept.iter().all(|kept| kept.session != *fresh));
+        for ended in &changes.ended {
+            self.rows.remove(ended);
+        }
+        self.lost.retain(|lost| !changes.ended.contains(lost));
+        if self.keep_at <= now {
+            self.keep_at = now.after(self.lease_duration / KEPT_PER_LEASE);
+        }
+    }
+}
+
+impl Committer {
+    /// What becomes of sessions with the draft's commit.
+    pub(super) fn session_changes(&self, draft: &Draft) -> SessionChanges {
+        let Some(replicas) = &self.replicas else { return SessionChanges::default() };
+        let is_time = replicas.keep_at <= draft.now;
+        let expires_at = draft.now.after(replicas.lease_duration);
+        let kept = |session: SessionId| {
+            let held = self.sessions.get(session).filter(|held| held.is_alive(draft.now))?;
+            let (tenant, worker) = (held.tenant.clone(), held.worker.clone());
+            Some(KeptSession { session, tenant, worker, expires_at })
+        };
+        let kept = match is_time {
+            true => self.sessions.ids().filter_map(kept).collect(),
+            false => replicas.fresh.iter().copied().filter_map(kept).collect(),
+        };
+        let gone = replicas.rows.iter().filter(|id| is_time && self.sessions.get(**id).is_none());
+        let ended = gone.chain(&replicas.lost).copied().collect();
+        let (mut used, mut told) = (Vec::new(), Vec::new());
+        for transition in &draft.transitions {
+            let held = transition.before.as_ref().and_then(|before| before.life.state.lease());
+            match (held, transition.after.life.state.lease()) {
+                (None, Some(lease)) => used.push(lease.session),
+                (Some(lease), _) if self.sessions.get(lease.session).is_none() => {
+                    told.push((lease.session, transition.after.id()));
+                }
+                _ => {}
+            }
+        }
+        used.sort_unstable();
+        used.dedup();
+        SessionChanges { kept, used, ended, told }
+    }
+
+    /// These sessions have gone to another replica: so have their leases.
+    pub(super) fn lose_sessions(&mut self, ids: &[SessionId]) {
+        for id in ids {
+            tracing::info!(session.id = %id, "a worker's session has gone to another replica");
+            self.sessions.hand_over(*id);
+            if let Some(replicas) = &mut self.replicas {
+                replicas.taken_over(*id);
+            }
+        }
+    }
+
+    /// All queues served here may hold more than is known.
+    pub(super) fn stock_all(&mut self) {
+        let Some(replicas) = &mut self.replicas else { return };
+        for key in self.sessions.served() {
+            replicas.stocked.insert(key.clone());
+            self.dirty.mark(key);
+        }
+    }
+
+    /// The same of one queue.
+    pub(super) fn stock(&mut self, key: QueueKey) {
+        if let Some(replicas) = &mut self.replicas {
+            replicas.stocked.insert(key);
+        }
+    }
+
+    /// Whether the store may hold older work of that queue than memory does.
+    pub(super) fn is_stocked(&self, key: &QueueKey) -> bool {
+        self.replicas.as_ref().is_some_and(|replicas| replicas.stocked.contains(key))
+    }
+
+    /// What the round has left in the queue is in the store for everybody.
+    pub(super) fn hand_queue_over(&mut self) {
+        let Some(replicas) = &mut self.replicas else { return };
+        let (keys, next_start) = self.queue.take_all();
+        replicas.next_start = [replicas.next_start, next_start].into_iter().flatten().min();
+        replicas.stocked.extend(keys.into_iter().filter(|key| self.sessions.serves(key)));
+        replicas.stocked.retain(|key| self.sessions.serves(key));
+    }
+
+    /// Adds what time brings: looking for work, for lost sessions, and for what is due.
+    pub(super) async fn add_shared_work(
+        &mut self,
+        now: Timestamp,
+        works: &mut Vec<Work>,
+    ) -> Result<(), StoreError> {
+        let jitter = 0.75 + self.chance() / 2.0;
+        let Some(replicas) = &mut self.replicas else { return Ok(()) };
+        let Some(store) = self.shared.store.shared() else { return Ok(()) };
+        let may_start = replicas.next_start.is_some_and(|at| at <= now);
+        let polls = is_time(replicas.poll_at, now, POLL * 2);
+        let sweeps = is_time(replicas.sweep_at, now, SWEEP * 2);
+        if polls {
+            replicas.poll_at = now.after(POLL.mul_f64(jitter));
+        }
+        if may_start {
+            replicas.next_start = None;
+        }
+        if sweeps {
+            replicas.sweep_at = now.after(SWEEP.mul_f64(jitter));
+            let next_wake = self.shared.store.next_wake().await?;
+            // Whoever wrote it wakes first; the others see to what is left.
+            let late = now.after(SWEEP / 2);
+            self.timers.wake_by(next_wake.map(|at| at.max(late)));
+            if replicas.patient_until <= now {
+                replicas.holds = true;
+                let (sessions, leases) = MAX_EXPIRED;
+                for expired in store.expired(now, sessions, leases).await? {
+                    if self.sessions.get(expired.session).is_some() {
+                        continue;
+                    }
+                    tracing::warn!(
+                        session.id = %expired.session,
+                        leases = expired.leases.len(),
+                        "a worker was lost, with its replica"
+                    );
+                    if expired.leases.is_empty() && !replicas.lost.contains(&expired.session) {
+                        replicas.lost.push(expired.session);
+                    }
+                    works.extend(expired.leases.into_iter().map(|lease| {
+                        Work::Own(lease.id, Command::LoseLease { attempt: lease.attempt })
+                    }));
+                }
+            }
+        }
+        if polls || may_start {
+            self.stock_all();
+        }
+        Ok(())
+    }
+
+    /// Claims queued operations for workers with room, in the queues that changes have pointed at.
+    pub(super) async fn claim(
+        &mut self,
+        draft: &mut Draft,
+    ) -> Result<Vec<(SessionId, OperationId)>, StoreError> {
+        let Some(replicas) = &mut self.replicas else { return Ok(Vec::new()) };
+        let Some(store) = self.shared.store.shared() else { return Ok(Vec::new()) };
+        let mut open: VecDeque<QueueKey> =
+            self.dirty.iter().filter(|key| replicas.stocked.contains(key)).cloned().collect();
+        let mut places: HashMap<QueueKey, VecDeque<SessionId>> = HashMap::new();
+        let mut reserved = 0;
+        // One place for each queue by turns, until there are no more places or queues.
+        while reserved < MAX_CLAIMS
+            && let Some(key) = open.pop_front()
+        {
+            if let Some(session) = self.sessions.reserve(&key) {
+                places.entry(key.clone()).or_default().push_back(session);
+                reserved += 1;
+                open.push_back(key);
+            }
+        }
+        if places.is_empty() {
+            return Ok(Vec::new());
+        }
+        let wanted = places.iter().map(|(key, places)| {
+            let (tenant, kind) = (key.tenant.clone(), key.kind.clone());
+            Wanted { tenant, kind, limit: places.len() }
+        });
+        let mut wanted: Vec<Wanted> = wanted.collect();
+        wanted.sort_by(|a, b| (&a.tenant, &a.kind).cmp(&(&b.tenant, &b.kind)));
+        replicas.holds = true;
+        let claimed = store.claim(wanted, draft.now).await;
+        let mut matches = Vec::new();
+        if let Ok(claimed) = &claimed {
+            let next_start = [replicas.next_start, claimed.next_at];
+            replicas.next_start = next_start.into_iter().flatten().min();
+            for operation in &claimed.operations {
+                let places = places.get_mut(&QueueKey::of(operation));
+                let Some(session) = places.and_then(VecDeque::pop_front) else { continue };
+                draft.learn(std::sync::Arc::new(operation.clone()));
+                draft.reserved.push(session);
+                matches.push((session, operation.id()));
+            }
+        }
+        for (key, left) in places {
+            if left.is_empty() {
+                // There may be more, for workers that get room.
+                draft.without_place.push(key);
+            } else if claimed.is_ok() {
+                replicas.stocked.remove(&key);
+            }
+            self.sessions.settle(left);
+        }
+        claimed.map(|_| matches)
+    }
+
+    /// Looks at an operation that others have changed while a session here held its lease.
+    pub(super) fn look(&mut self, id: OperationId, draft: &Draft) {
+        let operation = draft.stored(id);
+        for (session, attempt) in self.sessions.holders(id) {
+            let current = operation.as_ref().filter(|operation| {
+                let lease = operation.life.state.lease();
+                lease.is_some_and(|lease| lease.session == session)
+                    && operation.life.attempt == attempt
+            });
+            match current {
+                Some(operation) => {
+                    if matches!(operation.life.state, State::Cancelling { .. }) {
+                        let operation = std::sync::Arc::clone(operation);
+                        self.sessions.send(session, ToWorker::CancelRequested { operation });
+                    }
+                }
+                None => {
+                    self.sessions.send(session, ToWorker::NotCurrent { id, attempt });
+                    for key in self.sessions.end_lease(session, id) {
+                        self.dirty.mark(key);
+                    }
+                }
+            }
+        }
+    }
+
+    /// How many operations are not done, as the store has counted them.
+    pub(super) fn set_counts(&mut self, counts: Vec<Outstanding>) {
+        self.outstanding = counts.iter().map(|of| of.count).sum();
+        self.outstanding_of = counts
+            .into_iter()
+            .map(|of| (QueueKey { tenant: of.tenant, kind: of.kind }, of.count))
+            .collect();
+        self.shared.set_outstanding(self.outstanding);
+    }
+}
+
+/// Whether `at` has come, or lies further away than it can have been set: then the clock was set back.
+fn is_time(at: Timestamp, now: Timestamp, longest: Duration) -> bool {
+    at <= now || at.since(now) > longest
+}
