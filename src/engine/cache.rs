@@ -1,7 +1,8 @@
 //! Operations that are likely to be needed again soon, as of their last commit: a transition then
-//! costs no read. Bounded in number and in bytes of input; what is not here is in the store.
+//! costs no read, and neither does a look at an operation that has just changed. Bounded in number and in
+//! bytes of input; what is not here is in the store.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use hashlink::LruCache;
@@ -17,52 +18,67 @@ struct Entry {
     input: Option<Bytes>,
 }
 
-/// The cache.
+/// The cache. Its task writes it with each commit, before anybody is told; reads of others come in between.
 #[derive(Debug)]
-pub(super) struct Cache {
-    entries: LruCache<OperationId, Entry>,
+pub(super) struct Cache(Mutex<Entries>);
+
+#[derive(Debug)]
+struct Entries {
+    by_id: LruCache<OperationId, Entry>,
     input_bytes: usize,
 }
 
 impl Cache {
     pub(super) fn new(capacity: usize) -> Self {
-        Self { entries: LruCache::new(capacity), input_bytes: 0 }
+        Self(Mutex::new(Entries { by_id: LruCache::new(capacity), input_bytes: 0 }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Entries> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The operation as of its last commit.
-    pub(super) fn get(&mut self, id: OperationId) -> Option<Arc<Operation>> {
-        self.entries.get(&id).map(|entry| Arc::clone(&entry.operation))
+    pub(super) fn get(&self, id: OperationId) -> Option<Arc<Operation>> {
+        self.lock().by_id.get(&id).map(|entry| Arc::clone(&entry.operation))
     }
 
     /// The input's contents, if they are still here.
-    pub(super) fn input(&mut self, id: OperationId) -> Option<Bytes> {
-        self.entries.get(&id).and_then(|entry| entry.input.clone())
+    pub(super) fn input(&self, id: OperationId) -> Option<Bytes> {
+        self.lock().by_id.get(&id).and_then(|entry| entry.input.clone())
     }
 
-    /// Keeps an operation as committed, and `input` if there is room; an input kept before stays.
-    pub(super) fn put(&mut self, operation: Arc<Operation>, input: Option<Bytes>) {
-        let id = operation.id();
-        if let Some(entry) = self.entries.get_mut(&id) {
+    /// Keeps an operation as committed, and `input` if there is room; an input kept before stays until the
+    /// operation is done.
+    pub(super) fn put(&self, operation: Arc<Operation>, input: Option<Bytes>) {
+        let mut entries = self.lock();
+        let (id, done) = (operation.id(), operation.is_done());
+        if let Some(entry) = entries.by_id.get_mut(&id) {
             entry.operation = operation;
+            let unused = if done { entry.input.take() } else { None };
+            entries.forget_input(unused);
             return;
         }
-        if self.entries.len() >= self.entries.capacity()
-            && let Some((_, evicted)) = self.entries.remove_lru()
+        if entries.by_id.len() >= entries.by_id.capacity()
+            && let Some((_, evicted)) = entries.by_id.remove_lru()
         {
-            self.forget_input(evicted.input);
+            entries.forget_input(evicted.input);
         }
-        let input = input.filter(|input| self.input_bytes + input.len() <= MAX_INPUT_BYTES);
-        self.input_bytes += input.as_ref().map_or(0, Bytes::len);
-        self.entries.insert(id, Entry { operation, input });
+        let room = MAX_INPUT_BYTES.saturating_sub(entries.input_bytes);
+        let input = input.filter(|input| !done && input.len() <= room);
+        entries.input_bytes += input.as_ref().map_or(0, Bytes::len);
+        entries.by_id.insert(id, Entry { operation, input });
     }
 
     /// Forgets an operation.
-    pub(super) fn remove(&mut self, id: OperationId) {
-        if let Some(entry) = self.entries.remove(&id) {
-            self.forget_input(entry.input);
+    pub(super) fn remove(&self, id: OperationId) {
+        let mut entries = self.lock();
+        if let Some(entry) = entries.by_id.remove(&id) {
+            entries.forget_input(entry.input);
         }
     }
+}
 
+impl Entries {
     fn forget_input(&mut self, input: Option<Bytes>) {
         self.input_bytes -= input.map_or(0, |input| input.len());
     }

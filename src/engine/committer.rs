@@ -1,6 +1,6 @@
 //! The one road of every change: gather, load, decide, commit, then answer, publish and dispatch.
 //!
-//! One task owns the queue, the sessions and the cache, so nothing here is locked. Whatever has
+//! One task owns the queue and the sessions, so they are not locked. Whatever has
 //! come in while the last commit was being synced forms the next one: no delay when idle, one sync
 //! for hundreds of changes under load. Nothing leaves this task before its commit is durable.
 
@@ -12,7 +12,6 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::cache::Cache;
 use super::dispatch::{Message, Resumed};
 use super::draft::{Draft, Outcome};
 use super::health::not_writable;
@@ -50,7 +49,6 @@ pub(super) struct Committer {
     pub(super) config: EngineConfig,
     pub(super) queue: Queue,
     pub(super) sessions: Sessions,
-    pub(super) cache: Cache,
     pub(super) timers: Timers,
     pub(super) dirty: DirtyQueues,
     /// Sessions that were resumed and are to be told what they missed.
@@ -80,7 +78,6 @@ impl Committer {
             replicas,
             queue: Queue::default(),
             sessions: Sessions::default(),
-            cache: Cache::new(config.cached_operations),
             timers: Timers::new(shared.clock.now()),
             dirty: DirtyQueues::default(),
             resumed: Vec::new(),
@@ -207,7 +204,7 @@ impl Committer {
                         tracing::error!(operations = ?ids, "a commit lost every race");
                     }
                     for id in ids {
-                        self.cache.remove(id);
+                        self.shared.cache.remove(id);
                         self.log_books.remove(&id);
                     }
                     self.careful = CAREFUL;
@@ -343,7 +340,7 @@ impl Committer {
                 Work::Apply(apply) => self.know(apply.id, draft, &mut lookups),
                 Work::Own(id, _) => self.know(*id, draft, &mut lookups),
                 Work::Look(id) => {
-                    self.cache.remove(*id);
+                    self.shared.cache.remove(*id);
                     self.know(*id, draft, &mut lookups);
                 }
                 Work::Forget => {}
@@ -357,7 +354,7 @@ impl Committer {
         if draft.knows(id) {
             return;
         }
-        match self.cache.get(id) {
+        match self.shared.cache.get(id) {
             Some(operation) => draft.learn(operation),
             None => lookups.push(Lookup::Id(id)),
         }
@@ -495,7 +492,7 @@ impl Committer {
     pub(super) fn abandon(&mut self, mut draft: Draft) {
         self.sessions.settle(std::mem::take(&mut draft.reserved));
         for id in draft.touched() {
-            self.cache.remove(id);
+            self.shared.cache.remove(id);
         }
         for id in draft.logged() {
             self.log_books.remove(&id);

@@ -154,7 +154,7 @@ impl Committer {
             .iter()
             .map(|(_, operation)| {
                 let id = operation.id();
-                draft.input(id).or_else(|| self.cache.input(id))
+                draft.input(id).or_else(|| self.shared.cache.input(id))
             })
             .collect();
         let store = &self.shared.store;
@@ -206,10 +206,11 @@ impl Committer {
             self.shared.progress.clear(transition.after.id());
         }
         for (operation, input) in draft.changed() {
-            if operation.is_done() {
-                self.cache.remove(operation.id());
+            // Nobody reads it from there where others may have changed it.
+            if operation.is_done() && self.replicas.is_some() {
+                self.shared.cache.remove(operation.id());
             } else {
-                self.cache.put(operation, input);
+                self.shared.cache.put(operation, input);
             }
         }
         for Message { session, content } in messages {
@@ -219,7 +220,7 @@ impl Committer {
             self.shared.hub.transition(transition);
         }
         for operation in draft.removed {
-            self.cache.remove(operation.id());
+            self.shared.cache.remove(operation.id());
             self.discard_objects(&operation);
             self.shared.hub.removed(operation);
         }

@@ -50,6 +50,7 @@ pub use sessions::{ToWorker, WorkerHello};
 pub use watch::Committed;
 pub use watcher::{WatchItem, Watcher};
 
+use cache::Cache;
 use committer::Committer;
 use follower::Follower;
 use health::HealthBoard;
@@ -111,6 +112,7 @@ struct Shared {
     clock: Arc<dyn Clock>,
     ids: Ids,
     hub: Arc<Hub>,
+    cache: Cache,
     progress: ProgressBoard,
     health: HealthBoard,
     outstanding: AtomicU64,
@@ -168,6 +170,7 @@ impl Engine {
             clock,
             ids: Ids::default(),
             hub: Arc::new(Hub::new(follower)),
+            cache: Cache::new(config.cached_operations),
             progress: ProgressBoard::default(),
             health: HealthBoard::default(),
             outstanding: AtomicU64::new(0),
@@ -303,8 +306,17 @@ impl Engine {
 
     /// A tenant's operation as it is now.
     pub async fn get(&self, tenant: &TenantId, id: OperationId) -> Result<Operation, EngineError> {
-        let found = self.shared.store.load(vec![Lookup::Id(id)]).await?;
-        match found.into_iter().flatten().next() {
+        let shares = self.shared.store.shared().is_some();
+        // What others have committed since is not in the cache.
+        let cached = if shares { None } else { self.shared.cache.get(id) };
+        let found = match cached {
+            Some(operation) => Some(Operation::clone(&operation)),
+            None => {
+                let found = self.shared.store.load(vec![Lookup::Id(id)]).await?;
+                found.into_iter().flatten().next()
+            }
+        };
+        match found {
             Some(operation) if operation.submission.tenant == *tenant => {
                 Ok(self.shared.progress.refresh(operation))
             }

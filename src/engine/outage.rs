@@ -137,7 +137,7 @@ impl Committer {
             messages.retain(|message| since.iter().all(|other| other.session != message.session));
             self.settle(draft, messages);
             // Another replica may have gone on from there.
-            touched.into_iter().for_each(|id| self.cache.remove(id));
+            touched.into_iter().for_each(|id| self.shared.cache.remove(id));
             self.resumed = since;
         } else {
             self.abandon(draft);

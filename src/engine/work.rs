@@ -119,7 +119,7 @@ impl Committer {
             Request::Progress { session, id, attempt, progress } => {
                 self.sessions.renew(session, renewed);
                 if self.sessions.holds(session, id, attempt) {
-                    self.shared.hub.progress(id, attempt, self.cache.get(id), &progress);
+                    self.shared.hub.progress(id, attempt, self.shared.cache.get(id), &progress);
                     self.shared.progress.set(id, attempt, progress);
                 }
             }
