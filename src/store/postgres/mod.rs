@@ -145,6 +145,13 @@ impl PostgresStore {
     }
 }
 
+/// Ends the tasks. Connections go with what holds them.
+impl Drop for PostgresStore {
+    fn drop(&mut self) {
+        self.server.closing.cancel();
+    }
+}
+
 #[async_trait]
 impl Store for PostgresStore {
     async fn commit(&self, batch: Batch) -> Result<(), StoreError> {
@@ -211,7 +218,7 @@ impl Store for PostgresStore {
 
     async fn close(&self) {
         if !self.server.closing.is_cancelled() {
-            self.presence.leave(&self.lookups).await;
+            let _ = timeout(CLOSING, self.presence.leave(&self.lookups)).await;
         }
         self.server.closing.cancel();
         self.writer.close().await;
