@@ -26,7 +26,6 @@ use crate::operation::log::LogBook;
 use crate::operation::{ObjectId, Operation, OperationId, Timestamp};
 
 mod damage;
-mod filter_sql;
 mod list;
 mod objects;
 mod open;

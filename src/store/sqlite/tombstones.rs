@@ -2,10 +2,9 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
+use super::super::sql::columns::{limit, number};
 use super::super::{FORGET_BATCH, Forget, StoreError, Tombstone, codec};
-use super::read::limit;
 use super::store_error;
-use super::write::number;
 use crate::operation::{OperationId, TenantId, Timestamp};
 
 pub(super) fn tombstone(
