@@ -87,7 +87,7 @@ impl Replicas {
     pub(super) fn connected(&mut self, session: SessionId, has_row: bool) {
         if has_row {
             self.rows.insert(session);
-        } else if !self.rows.contains(&session) {
+        } else if !self.is_ours(session) {
             self.fresh.push(session);
         }
     }

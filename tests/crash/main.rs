@@ -30,6 +30,7 @@ use std::time::Duration;
 use longrun::client::Client;
 use tokio::time::{Instant, sleep};
 
+mod balancer;
 mod broken_store;
 mod collect;
 mod forger;
@@ -39,7 +40,11 @@ mod host;
 mod in_process;
 mod load;
 mod meddler;
+#[path = "../postgres_support/mod.rs"]
+#[expect(dead_code, reason = "its server is not shared here, because it is killed")]
+mod postgres_support;
 mod recorder;
+mod replicas;
 mod resumption;
 mod submitter;
 mod watcher;

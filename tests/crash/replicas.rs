@@ -10,7 +10,7 @@ use crate::balancer::Balancer;
 use crate::history;
 use crate::host::{Host, ServerProcess, free_port};
 use crate::load::Crowd;
-use crate::postgres::Cluster;
+use crate::postgres_support::Cluster;
 use crate::{Plan, run, summary, tell, variable};
 
 const REPLICAS: usize = 3;
@@ -35,8 +35,8 @@ enum Down {
 
 impl Replicas {
     async fn new(mut rng: fastrand::Rng) -> anyhow::Result<Self> {
-        let cluster = Cluster::start()?;
-        let store = cluster.create_database()?;
+        let cluster = tokio::task::spawn_blocking(Cluster::start).await?;
+        let store = cluster.url("postgres");
         let ports: Vec<u16> = (0..REPLICAS).map(|_| free_port()).collect();
         let addresses = ports.iter().map(|port| SocketAddr::from(([127, 0, 0, 1], *port)));
         let balancer = Balancer::start(addresses.collect(), rng.fork()).await?;
@@ -58,7 +58,7 @@ impl Host for Replicas {
                 futures_util::future::try_join_all(starts).await?;
             }
             Some(Down::Replica(number)) => self.replicas[number].start().await?,
-            Some(Down::Database) => self.cluster.restart()?,
+            Some(Down::Database) => self.cluster.restart(),
             None => {}
         }
         Ok(())
@@ -66,7 +66,7 @@ impl Host for Replicas {
 
     async fn kill(&mut self) -> anyhow::Result<()> {
         self.down = Some(if self.rng.u32(..DATABASE) == 0 {
-            self.cluster.stop_immediately()?;
+            self.cluster.stop();
             Down::Database
         } else {
             let number = self.rng.usize(..REPLICAS);

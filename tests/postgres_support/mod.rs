@@ -3,6 +3,7 @@
 //! The programs are found by `LONGRUN_POSTGRES_BIN`, `PG_CONFIG`, where Debian has them, or `PATH`. A shell watches a
 //! pipe that only this process holds: however the tests end, it stops the server and removes its files.
 
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -13,16 +14,23 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::NoTls;
 
-/// Removes everything when its input ends.
-const WATCH: &str = r#"dir=$1; shift; "$@" >"$dir/log" 2>&1 & server=$!
-read -r _; kill -QUIT "$server"; wait "$server"; rm -rf "$dir""#;
+/// Starts the server and stops it at once as it is told to; removes everything when its input ends.
+const WATCH: &str = r#"dir=$1; shift
+start() { "$@" >>"$dir/log" 2>&1 & server=$!; }
+stop() { kill -QUIT "$server"; wait "$server"; }
+start "$@"
+while read -r word; do
+    case $word in stop) stop ;; start) start "$@" ;; esac
+done
+stop; rm -rf "$dir""#;
 
 /// The server.
 pub struct Cluster {
     port: u16,
     bin: PathBuf,
+    dir: PathBuf,
     /// Its input is the pipe.
-    _watch: Child,
+    watch: Child,
 }
 
 /// A database that nobody else uses.
@@ -69,11 +77,33 @@ impl Cluster {
         self.port
     }
 
-    fn url(&self, database: &str) -> String {
+    /// A database of this server, for a store.
+    pub fn url(&self, database: &str) -> String {
         format!("postgres://longrun@127.0.0.1:{}/{database}", self.port)
     }
 
-    fn start() -> Self {
+    /// Ends the server at once, as a crash would.
+    pub fn stop(&mut self) {
+        self.tell("stop");
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while std::net::TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
+            assert!(Instant::now() < deadline, "PostgreSQL does not stop");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Starts it again after [`Cluster::stop`]; returns when it answers.
+    pub fn restart(&mut self) {
+        self.tell("start");
+        self.wait_until_ready();
+    }
+
+    fn tell(&mut self, word: &str) {
+        writeln!(self.watch.stdin.as_mut().unwrap(), "{word}").unwrap();
+    }
+
+    /// A new server, with a database for one service.
+    pub fn start() -> Self {
         let bin = programs();
         let dir = tempfile::Builder::new().prefix("longrun-postgres-").tempdir().unwrap().keep();
         let is_root = rustix::process::geteuid().is_root();
@@ -102,17 +132,17 @@ impl Cluster {
         }
         // In a group of its own, so that an interrupt from the keyboard leaves it time to clean up.
         let server = server.current_dir("/").stdin(Stdio::piped()).process_group(0).spawn();
-        let cluster = Self { port, bin, _watch: server.unwrap() };
-        cluster.wait_until_ready(&dir);
+        let cluster = Self { port, bin, dir, watch: server.unwrap() };
+        cluster.wait_until_ready();
         cluster
     }
 
-    fn wait_until_ready(&self, dir: &Path) {
+    fn wait_until_ready(&self) {
         let deadline = Instant::now() + Duration::from_secs(60);
         let mut is_ready = Command::new(self.bin.join("pg_isready"));
         is_ready.args(["-q", "-h", "127.0.0.1", "-p"]).arg(self.port.to_string());
         while !is_ready.status().unwrap().success() {
-            let log = || std::fs::read_to_string(dir.join("log")).unwrap_or_default();
+            let log = || std::fs::read_to_string(self.dir.join("log")).unwrap_or_default();
             assert!(Instant::now() < deadline, "PostgreSQL does not start: {}", log());
             std::thread::sleep(Duration::from_millis(20));
         }
