@@ -33,6 +33,7 @@ use tokio::time::{Instant, sleep};
 mod balancer;
 mod broken_store;
 mod collect;
+mod failover;
 mod forger;
 #[path = "../history/mod.rs"]
 mod history;

@@ -17,7 +17,7 @@ use tokio_postgres::NoTls;
 /// Starts the server and stops it at once as it is told to; removes everything when its input ends.
 const WATCH: &str = r#"dir=$1; shift
 start() { "$@" >>"$dir/log" 2>&1 & server=$!; }
-stop() { kill -QUIT "$server"; wait "$server"; }
+stop() { kill -QUIT "$server" 2>/dev/null; wait "$server"; }
 start "$@"
 while read -r word; do
     case $word in stop) stop ;; start) start "$@" ;; esac
@@ -104,6 +104,45 @@ impl Cluster {
 
     /// A new server, with a database for one service.
     pub fn start() -> Self {
+        Self::made_by("initdb", |initdb| {
+            initdb.args(["--username=longrun", "--auth=trust", "--encoding=UTF8"]);
+            initdb.args(["--locale=C", "--no-sync"]);
+        })
+    }
+
+    /// A standby of this server, without which it commits nothing from now on.
+    pub async fn synchronous_standby(&self) -> Self {
+        let port = self.port.to_string();
+        let copy = move || {
+            Self::made_by("pg_basebackup", |copy| {
+                copy.args(["-h", "127.0.0.1", "-U", "longrun", "-p", &port]);
+                copy.args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync"]);
+            })
+        };
+        let standby = tokio::task::spawn_blocking(copy).await.unwrap();
+        let primary = connect(&self.url("postgres")).await;
+        // Each by itself: ALTER SYSTEM is not for transactions.
+        for statement in
+            ["ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()"]
+        {
+            primary.batch_execute(statement).await.unwrap();
+        }
+        let synchronous = "SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'";
+        while primary.query(synchronous, &[]).await.unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        standby
+    }
+
+    /// Makes a standby the primary; returns when it is.
+    pub async fn promote(&self) {
+        let standby = connect(&self.url("postgres")).await;
+        let promoted = standby.query_one("SELECT pg_promote()", &[]).await.unwrap();
+        assert!(promoted.get::<_, bool>(0), "the standby was not promoted");
+    }
+
+    /// A server on what `program` makes of an empty directory.
+    fn made_by(program: &str, arguments: impl FnOnce(&mut Command)) -> Self {
         let bin = programs();
         let dir = tempfile::Builder::new().prefix("longrun-postgres-").tempdir().unwrap().keep();
         let is_root = rustix::process::geteuid().is_root();
@@ -111,14 +150,10 @@ impl Cluster {
             run(Command::new("chown").arg("postgres").arg(&dir));
         }
         let data = dir.join("data");
-        let initdb = bin.join("initdb");
-        run(as_postgres(is_root, &initdb).current_dir(&dir).arg("-D").arg(&data).args([
-            "--username=longrun",
-            "--auth=trust",
-            "--encoding=UTF8",
-            "--locale=C",
-            "--no-sync",
-        ]));
+        let mut make = as_postgres(is_root, &bin.join(program));
+        make.current_dir(&dir).arg("-D").arg(&data);
+        arguments(&mut make);
+        run(&mut make);
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut server = Command::new("sh");
         server.args(["-c", WATCH, "sh"]).arg(&dir);
