@@ -41,6 +41,7 @@ mod host;
 mod in_process;
 mod load;
 mod meddler;
+mod network;
 #[path = "../postgres_support/mod.rs"]
 #[expect(dead_code, reason = "its server is not shared here, because it is killed")]
 mod postgres_support;
