@@ -16,10 +16,14 @@ mod fill;
 mod growth;
 mod idle;
 mod lives;
+#[path = "../../tests/postgres_support/mod.rs"]
+#[expect(dead_code, reason = "tests need more of it")]
+mod postgres_support;
 mod processes;
+mod replicas;
 mod submit;
 
-const PARTS: [&str; 5] = ["submit", "lives", "fanout", "idle", "growth"];
+const PARTS: [&str; 6] = ["submit", "lives", "fanout", "idle", "growth", "replicas"];
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -53,6 +57,9 @@ async fn main() -> anyhow::Result<()> {
     }
     if wanted("growth") {
         growth::run().await?;
+    }
+    if wanted("replicas") {
+        replicas::run().await?;
     }
     Ok(())
 }

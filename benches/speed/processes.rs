@@ -42,10 +42,14 @@ pub(crate) struct Server {
 impl Server {
     /// `longrun serve` on a store of this directory.
     pub(crate) fn longrun(directory: &Path) -> anyhow::Result<Self> {
+        Self::on_store(&format!("sqlite:{}", directory.join("longrun.db").display()))
+    }
+
+    /// `longrun serve` on the store at a URL.
+    pub(crate) fn on_store(url: &str) -> anyhow::Result<Self> {
         let mut command = longrun();
         command.args(["serve", "--listen", "127.0.0.1:0", "--max-outstanding", "10000000"]);
-        let store = directory.join("longrun.db");
-        command.args(["--log", "warn", "--store", &format!("sqlite:{}", store.display())]);
+        command.args(["--log", "warn", "--store", url]);
         Self::start(command)
     }
 

@@ -104,17 +104,27 @@ impl Cluster {
 
     /// A new server, with a database for one service.
     pub fn start() -> Self {
-        Self::made_by("initdb", |initdb| {
+        Self::start_with(&[])
+    }
+
+    /// A new server with settings of its own.
+    pub fn start_with(settings: &[&str]) -> Self {
+        Self::made_by("initdb", settings, |initdb| {
             initdb.args(["--username=longrun", "--auth=trust", "--encoding=UTF8"]);
             initdb.args(["--locale=C", "--no-sync"]);
         })
+    }
+
+    /// A program that belongs to the server.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.bin.join(name)
     }
 
     /// A standby of this server, without which it commits nothing from now on.
     pub async fn synchronous_standby(&self) -> Self {
         let port = self.port.to_string();
         let copy = move || {
-            Self::made_by("pg_basebackup", |copy| {
+            Self::made_by("pg_basebackup", &[], |copy| {
                 copy.args(["-h", "127.0.0.1", "-U", "longrun", "-p", &port]);
                 copy.args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync"]);
             })
@@ -142,7 +152,7 @@ impl Cluster {
     }
 
     /// A server on what `program` makes of an empty directory.
-    fn made_by(program: &str, arguments: impl FnOnce(&mut Command)) -> Self {
+    fn made_by(program: &str, settings: &[&str], arguments: impl FnOnce(&mut Command)) -> Self {
         let bin = programs();
         let dir = tempfile::Builder::new().prefix("longrun-postgres-").tempdir().unwrap().keep();
         let is_root = rustix::process::geteuid().is_root();
@@ -160,9 +170,13 @@ impl Cluster {
         let postgres = as_postgres(is_root, &bin.join("postgres"));
         server.arg(postgres.get_program()).args(postgres.get_args()).arg("-D").arg(&data);
         server.arg("-k").arg(&dir).arg("-p").arg(port.to_string());
-        for setting in
-            ["listen_addresses=127.0.0.1", "max_connections=400", "fsync=on", "shared_buffers=64MB"]
-        {
+        let usual = [
+            "listen_addresses=127.0.0.1",
+            "max_connections=400",
+            "fsync=on",
+            "shared_buffers=64MB",
+        ];
+        for setting in usual.iter().chain(settings) {
             server.arg("-c").arg(setting);
         }
         // In a group of its own, so that an interrupt from the keyboard leaves it time to clean up.
@@ -200,13 +214,27 @@ fn run(command: &mut Command) {
     assert!(output.status.success(), "{command:?}: {said}");
 }
 
+/// Whether there is a server to start.
+pub fn has_server() -> bool {
+    find_programs().is_some()
+}
+
 /// Where the server's programs are.
 fn programs() -> PathBuf {
+    find_programs().unwrap_or_else(|| {
+        panic!(
+            "these tests need PostgreSQL's server: on Debian, apt-get install postgresql; elsewhere \
+             name the directory of initdb and postgres by LONGRUN_POSTGRES_BIN"
+        )
+    })
+}
+
+fn find_programs() -> Option<PathBuf> {
     let named = std::env::var_os("LONGRUN_POSTGRES_BIN").map(PathBuf::from);
     let has_server = |bin: &PathBuf| bin.join("initdb").exists() && bin.join("postgres").exists();
     if let Some(bin) = named {
         assert!(has_server(&bin), "LONGRUN_POSTGRES_BIN: {} has no server", bin.display());
-        return bin;
+        return Some(bin);
     }
     let configured = std::env::var_os("PG_CONFIG").and_then(|program| {
         let said = Command::new(program).arg("--bindir").output().ok()?;
@@ -221,10 +249,5 @@ fn programs() -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let of_path: Vec<PathBuf> = std::env::split_paths(&path).collect();
     let mut places = configured.into_iter().chain(of_debian).chain(of_path);
-    places.find(has_server).unwrap_or_else(|| {
-        panic!(
-            "these tests need PostgreSQL's server: on Debian, apt-get install postgresql; elsewhere \
-             name the directory of initdb and postgres by LONGRUN_POSTGRES_BIN"
-        )
-    })
+    places.find(has_server)
 }
