@@ -1,0 +1,99 @@
+//! Submitted at one, watched at another, done by a worker of a third.
+
+use longrun::proto::v1::cancel_attempt::Cause;
+use longrun::proto::v1::operation::State;
+use longrun::proto::v1::work_request::Message as Up;
+use longrun::proto::v1::work_response::Message as Down;
+use longrun::proto::v1::{CancelOperationRequest, Complete};
+
+use crate::postgres_support::database;
+use crate::support::{Replica, attempt};
+
+fn complete(attempt: longrun::proto::v1::AttemptRef) -> Up {
+    Up::Complete(Complete { attempt: Some(attempt), report_id: 1, ..Default::default() })
+}
+
+#[tokio::test]
+async fn what_is_submitted_at_one_is_done_at_another_and_watched_at_a_third() {
+    let store = database().await.url;
+    let [a, b, c] = [(); 3].map(|()| Replica::start(&store, &[]));
+    // Both ways round: the worker is there before the work, and after it.
+    for worker_first in [true, false] {
+        let kind = if worker_first { "waited.for" } else { "waiting" };
+        let early = if worker_first { Some(c.work(kind, None, Vec::new()).await) } else { None };
+        let operation = a.submit(kind).await;
+        let mut watch = b.watch(&operation).await;
+        assert_eq!(watch.transition().await, (1, State::Queued));
+        let mut work = match early {
+            Some(work) => work,
+            None => c.work(kind, None, Vec::new()).await,
+        };
+        let assignment = work.assignment().await;
+        assert_eq!(assignment.operation.as_ref().unwrap().name, operation.name);
+        assert_eq!(watch.transition().await, (2, State::Running));
+        work.say(complete(attempt(&assignment))).await;
+        assert!(matches!(work.heard().await, Down::Ack(ack) if ack.error.is_none()));
+        assert_eq!(watch.transition().await, (3, State::Succeeded));
+    }
+}
+
+#[tokio::test]
+async fn a_cancel_at_one_reaches_the_worker_at_another() {
+    let store = database().await.url;
+    let [a, b] = [(); 2].map(|()| Replica::start(&store, &[]));
+    let mut work = a.work("long", None, Vec::new()).await;
+    let operation = a.submit("long").await;
+    let assignment = work.assignment().await;
+    let cancel = CancelOperationRequest { name: operation.name.clone(), ..Default::default() };
+    b.operations().cancel_operation(cancel).await.unwrap();
+    match work.heard().await {
+        Down::Cancel(cancel) => {
+            assert_eq!(cancel.cause(), Cause::CancelRequested);
+            assert_eq!(cancel.attempt, Some(attempt(&assignment)));
+        }
+        other => panic!("no cancel but {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_worker_takes_its_session_along_to_another_replica() {
+    let store = database().await.url;
+    let [a, b] = [(); 2].map(|()| Replica::start(&store, &[]));
+    let mut work = a.work("moving", None, Vec::new()).await;
+    let operation = a.submit("moving").await;
+    let assignment = work.assignment().await;
+    let session = work.session.clone();
+    drop(work);
+    let running = vec![attempt(&assignment)];
+    let mut work = b.work("moving", Some(&session), running).await;
+    assert!(work.session.resumed, "{:?}", work.session);
+    work.say(complete(attempt(&assignment))).await;
+    assert!(matches!(work.heard().await, Down::Ack(ack) if ack.error.is_none()));
+    let mut watch = a.watch(&operation).await;
+    while watch.transition().await != (3, State::Succeeded) {}
+    // Its place is free again, whoever submits.
+    let next = a.submit("moving").await;
+    assert_eq!(work.assignment().await.operation.unwrap().name, next.name);
+}
+
+#[tokio::test]
+async fn work_of_a_replica_that_died_is_done_by_another_once() {
+    let store = database().await.url;
+    let dying = Replica::start(&store, &["--handler", "sleepy=sleep 600"]);
+    let operation = dying.submit("sleepy").await;
+    let b = Replica::start(&store, &[]);
+    let mut watch = b.watch(&operation).await;
+    while watch.transition().await != (2, State::Running) {}
+    dying.kill();
+    let mut work = b.work("sleepy", None, Vec::new()).await;
+    let assignment = work.assignment().await;
+    assert_eq!(
+        (assignment.attempt, &assignment.operation.as_ref().unwrap().name),
+        (2, &operation.name)
+    );
+    work.say(complete(attempt(&assignment))).await;
+    // Lost once, started once, done.
+    assert_eq!(watch.transition().await, (3, State::Queued));
+    assert_eq!(watch.transition().await, (4, State::Running));
+    assert_eq!(watch.transition().await, (5, State::Succeeded));
+}

@@ -1,0 +1,10 @@
+//! Replicas that share a PostgreSQL act as one service: real servers, real clients, a database of the tests' own.
+//!
+//! What happens when they are killed at random is in `tests/crash`.
+
+mod across;
+mod away;
+#[path = "../postgres_support/mod.rs"]
+#[expect(dead_code, reason = "not everything is used by each of the tests")]
+mod postgres_support;
+mod support;
