@@ -22,6 +22,7 @@ mod commits;
 mod history;
 mod lists;
 mod measure;
+mod postgres;
 mod sqlite;
 mod support;
 mod tombstones;

@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::fmt::Write as _;
 
 use tokio_postgres::Error;
-use tokio_postgres::error::{DbError, Severity};
+use tokio_postgres::error::{DbError, Severity, SqlState};
 use uuid::Uuid;
 
 use super::super::StoreError;
@@ -17,19 +17,26 @@ const SESSIONS_TAKEN: &str = "LR002";
 /// An error of a read, or of a write that was rolled back.
 impl From<Error> for StoreError {
     fn from(error: Error) -> Self {
-        let Some(db) = error.as_db_error() else { return Self::Unavailable(describe(&error)) };
-        match db.code().code() {
-            CONFLICT => Self::Conflict(ids(db).map(OperationId::from_bytes).collect()),
-            SESSIONS_TAKEN => Self::SessionsTaken(ids(db).map(SessionId::from_bytes).collect()),
-            // Taken as a lost race: a deadlock, a serialization failure, a lock that others held too long.
-            "40001" | "40P01" | "55P03" => Self::Conflict(Vec::new()),
-            // Two that append the same lines: both have read the book, one was first.
-            "23505" if db.table() == Some("log_lines") => Self::Conflict(Vec::new()),
-            "23505" => Self::Corrupt(describe(&error)),
-            // Class XX is damage: wrong pages, wrong indexes.
-            "XX001" | "XX002" => Self::Corrupt(describe(&error)),
+        match error.code().map(SqlState::code) {
+            // Damage: wrong pages, wrong indexes.
+            Some("XX001" | "XX002") => Self::Corrupt(describe(&error)),
             _ => Self::Unavailable(describe(&error)),
         }
+    }
+}
+
+/// An error of a commit that was rolled back.
+pub(super) fn of_commit(error: Error) -> StoreError {
+    let Some(db) = error.as_db_error() else { return error.into() };
+    match db.code().code() {
+        CONFLICT => StoreError::Conflict(ids(db).map(OperationId::from_bytes).collect()),
+        SESSIONS_TAKEN => StoreError::SessionsTaken(ids(db).map(SessionId::from_bytes).collect()),
+        // Lost races too: a deadlock, a serialization failure, a lock that others held too long.
+        "40001" | "40P01" | "55P03" => StoreError::Conflict(Vec::new()),
+        // Lines with these numbers are there: who adds some has read an old book.
+        "23505" if db.table() == Some("log_lines") => StoreError::Conflict(Vec::new()),
+        "23505" => StoreError::Corrupt(describe(&error)),
+        _ => error.into(),
     }
 }
 

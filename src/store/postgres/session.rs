@@ -57,7 +57,8 @@ impl Role {
 }
 
 const SETTINGS: &str = "SET jit = off; SET enable_seqscan = off; SET enable_bitmapscan = off;
-    SET enable_hashjoin = off; SET enable_mergejoin = off; SET client_min_messages = warning;
+    SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_sort = off;
+    SET enable_incremental_sort = off; SET client_min_messages = warning;
     SET default_transaction_isolation = 'read committed';
     SELECT set_config('synchronous_commit', 'on', false)
       WHERE current_setting('synchronous_commit') = 'off'";

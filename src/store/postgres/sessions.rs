@@ -86,10 +86,14 @@ pub(super) fn take_over<'a>(take: &'a TakeOver, ours: Uuid) -> Step<'a> {
     .with(take.expires_at.micros())
 }
 
-/// The leases of a session.
+/// The leases of a session. This order is only that of the index by session; with the order by id alone
+/// PostgreSQL may walk through all operations.
 pub(super) fn leases<'a>(session: SessionId) -> Step<'a> {
-    Step::new("SELECT id, attempt FROM operations WHERE session = $1 ORDER BY id")
-        .with(uuid(session))
+    Step::new(
+        "SELECT id, attempt FROM operations WHERE session >= $1 AND session <= $1
+         ORDER BY session, id",
+    )
+    .with(uuid(session))
 }
 
 /// Sessions that nobody has kept, with some of their leases: a row for each lease, or one without.
@@ -100,8 +104,9 @@ pub(super) fn expired<'a>(now: Timestamp, most: usize, leases: usize) -> Step<'a
            ORDER BY expires_at, id LIMIT $2 FOR UPDATE SKIP LOCKED)
          SELECT gone.id, o.id, o.attempt FROM gone
          LEFT JOIN LATERAL (
-           SELECT o.id, o.attempt FROM operations AS o WHERE o.session = gone.id
-           ORDER BY o.id LIMIT $3) AS o ON TRUE
+           SELECT o.id, o.attempt FROM operations AS o
+           WHERE o.session >= gone.id AND o.session <= gone.id
+           ORDER BY o.session, o.id LIMIT $3) AS o ON TRUE
          ORDER BY gone.expires_at, gone.id, o.id",
     )
     .with(now.micros())

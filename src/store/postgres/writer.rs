@@ -19,7 +19,7 @@ use tokio_postgres::{Error, Row, Statement};
 use uuid::Uuid;
 
 use super::super::StoreError;
-use super::error::{closed, describe, is_definite, is_of_connection};
+use super::error::{closed, describe, is_definite, is_of_connection, of_commit};
 use super::server::{CONNECTING, Server};
 use super::session::{Role, Session};
 
@@ -117,7 +117,7 @@ impl Writer {
                 if !is_of_connection(&error) {
                     *slot = Some(held);
                 }
-                Err(error.into())
+                Err(of_commit(error))
             }
             Outcome::Unknown(why) => Err(StoreError::Unknown(why)),
         }
@@ -165,6 +165,8 @@ impl Writer {
     }
 
     pub(super) async fn close(&self) {
+        // What is locked is free at once, not when the server notices that nobody is there.
+        let _ = self.roll_back().await;
         *self.held.lock().await = None;
     }
 

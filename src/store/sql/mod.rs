@@ -1,5 +1,6 @@
 //! What the stores that speak SQL share: column values, filters as conditions, how lists find their index.
 
+mod arms;
 mod bounds;
 pub(super) mod columns;
 mod condition;

@@ -59,7 +59,7 @@ CREATE INDEX operations_claim ON operations (tenant, kind, priority DESC, id, no
   WHERE state = 1;
 -- When the next operation of a queue may start.
 CREATE INDEX operations_start ON operations (tenant, kind, not_before) WHERE state = 1;
-CREATE INDEX operations_session ON operations (session) WHERE session IS NOT NULL;
+CREATE INDEX operations_session ON operations (session, id) WHERE session IS NOT NULL;
 
 CREATE TABLE labels (
   id     UUID NOT NULL,

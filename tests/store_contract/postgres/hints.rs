@@ -1,0 +1,186 @@
+//! What replicas hear of each other.
+
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt as _;
+use longrun::operation::{Command, Revision};
+use longrun::store::shared::{Changed, Hint, Topic};
+use longrun::store::{Batch, Store};
+use tokio::sync::mpsc;
+use tokio_postgres::{AsyncMessage, NoTls};
+
+use super::*;
+
+fn change(number: u64, first: u64, last: u64, removed: bool) -> Hint {
+    let (first, last) = (Revision(first), Revision(last));
+    Hint::Changed(vec![Changed { id: id(number), first, last, removed }])
+}
+
+async fn listening(store: &PostgresStore, topic: Topic) -> longrun::store::shared::Listening {
+    let mut listening = shared(store).listen(topic);
+    timeout(Duration::from_secs(20), listening.effective()).await.unwrap();
+    listening
+}
+
+/// Two replicas, of which the first has heard of the second: until then it tells nobody.
+async fn acquainted() -> (Database, PostgresStore, PostgresStore) {
+    let (database, a, b) = two().await;
+    let listening = listening(&b, Topic::Operations).await;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let is_told = async || timeout(Duration::from_millis(100), next_news(&b)).await.is_ok();
+    loop {
+        assert!(Instant::now() < deadline, "the first replica does not hear of the second");
+        let probe = stored(&a, submission(900)).await;
+        a.commit(removing(&probe)).await.unwrap();
+        if is_told().await {
+            break;
+        }
+    }
+    let last = stored(&a, submission(901)).await;
+    a.commit(removing(&last)).await.unwrap();
+    while next_news(&b).await != change(901, 1, 1, true) {}
+    drop(listening);
+    (database, a, b)
+}
+
+#[tokio::test]
+async fn others_hear_of_changes_and_nobody_of_its_own() {
+    let (_database, a, b) = acquainted().await;
+    let _a = listening(&a, Topic::Operations).await;
+    let _b = listening(&b, Topic::Operations).await;
+    let first = stored(&a, submission(1)).await;
+    assert_eq!(next_news(&b).await, change(1, 1, 1, false));
+    let second = stored(&b, submission(2)).await;
+    // Its own came before.
+    assert_eq!(next_news(&a).await, change(2, 1, 1, false));
+    // Two transitions in one commit, and a removal.
+    let (running, mut batch) = changing(&first, &acquire(1), at(5));
+    let (_, end) = changing(&running, &Command::Cancel { reason: String::new() }, at(6));
+    batch.events.extend(end.events);
+    batch.writes[0].operation = end.writes[0].operation.clone();
+    a.commit(batch).await.unwrap();
+    assert_eq!(next_news(&b).await, change(1, 2, 3, false));
+    b.commit(removing(&second)).await.unwrap();
+    assert_eq!(next_news(&a).await, change(2, 1, 1, true));
+    a.close().await;
+    b.close().await;
+}
+
+#[tokio::test]
+async fn only_what_is_asked_for_is_heard() {
+    let (database, a, other) = acquainted().await;
+    let b = open(&database).await;
+    // Before it is connected, nothing waits to be listened to.
+    assert_eq!(next_hint(&b).await, Hint::Missed);
+    let queue = Topic::Queue(submission(1).tenant, submission(1).kind);
+    let _queue = listening(&b, queue).await;
+    // The ids of these differ in their last digit, by which channels are told apart.
+    let of_seventh = listening(&b, Topic::Operation(id(7))).await;
+    a.commit(submitting([submission(6), submission(7)])).await.unwrap();
+    let mut heard = [next_news(&b).await, next_news(&b).await];
+    heard.sort_by_key(|hint| *hint == Hint::Queued);
+    assert_eq!(heard, [change(7, 1, 1, false), Hint::Queued]);
+    drop(of_seventh);
+    let sixth = load(&a, id(6)).await.unwrap();
+    changed(&a, &sixth, &acquire(1)).await;
+    stored(&a, submission(8)).await;
+    assert_eq!(next_news(&b).await, Hint::Queued);
+    other.close().await;
+    a.close().await;
+    b.close().await;
+}
+
+/// More than fits into a notification is told as something that was missed.
+#[tokio::test]
+async fn many_changes_at_once_are_told_as_missed() {
+    let (_database, a, b) = acquainted().await;
+    let _b = listening(&b, Topic::Operations).await;
+    stored(&a, submission(1)).await;
+    assert_eq!(next_news(&b).await, change(1, 1, 1, false));
+    a.commit(submitting((1_001..=6_000).map(submission))).await.unwrap();
+    assert_eq!(next_hint(&b).await, Hint::Missed);
+    a.close().await;
+    b.close().await;
+}
+
+/// Hears everything.
+async fn spy(database: &Database) -> (tokio_postgres::Client, mpsc::UnboundedReceiver<String>) {
+    let (client, mut connection) = tokio_postgres::connect(&database.url, NoTls).await.unwrap();
+    let (sender, heard) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        let mut messages =
+            futures_util::stream::poll_fn(move |context| connection.poll_message(context));
+        while let Some(Ok(message)) = messages.next().await {
+            if let AsyncMessage::Notification(notification) = message {
+                let _ = sender.send(notification.channel().to_owned());
+            }
+        }
+    });
+    for number in 0..16 {
+        let channels = ["operations", "queue"];
+        for channel in channels.map(|what| format!("longrun_{what}_{number:02}")) {
+            client.batch_execute(&format!("LISTEN {channel}")).await.unwrap();
+        }
+    }
+    client.batch_execute("LISTEN done").await.unwrap();
+    (client, heard)
+}
+
+#[tokio::test]
+async fn who_is_alone_tells_nobody() {
+    let database = database().await;
+    let (client, mut heard) = spy(&database).await;
+    let a = open(&database).await;
+    stored(&a, submission(1)).await;
+    client.batch_execute("NOTIFY done").await.unwrap();
+    assert_eq!(heard.recv().await.as_deref(), Some("done"));
+
+    let b = open(&database).await;
+    let deadline = Instant::now() + Duration::from_secs(2);
+    for number in 2.. {
+        assert!(Instant::now() < deadline, "nobody was told after another replica came");
+        stored(&a, submission(number)).await;
+        client.batch_execute("NOTIFY done").await.unwrap();
+        if heard.recv().await.as_deref() != Some("done") {
+            break;
+        }
+    }
+    a.close().await;
+    b.close().await;
+}
+
+#[tokio::test]
+async fn a_broken_connection_is_told_and_mended() {
+    let (database, a, b) = acquainted().await;
+    let _b = listening(&b, Topic::Operations).await;
+    stored(&a, submission(1)).await;
+    assert_eq!(next_news(&b).await, change(1, 1, 1, false));
+    let admin = database.connect().await;
+    let killed = admin
+        .execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+             WHERE datname = current_database() AND query LIKE '%LISTEN%' AND pid <> pg_backend_pid()",
+            &[],
+        )
+        .await
+        .unwrap();
+    assert!(killed >= 1);
+    assert_eq!(next_hint(&b).await, Hint::Missed);
+    let mut again = shared(&b).listen(Topic::Operation(id(2)));
+    again.effective().await;
+    stored(&a, submission(2)).await;
+    assert_eq!(next_news(&b).await, change(2, 1, 1, false));
+    a.close().await;
+    b.close().await;
+}
+
+/// Who comes may not be known to all at once; it is told that it missed something when it is.
+#[tokio::test]
+async fn who_comes_hears_once_more_that_it_missed_something() {
+    let database = database().await;
+    let a = open(&database).await;
+    assert_eq!(next_hint(&a).await, Hint::Missed);
+    assert_eq!(next_hint(&a).await, Hint::Missed);
+    a.commit(Batch::default()).await.unwrap();
+    a.close().await;
+}

@@ -1,0 +1,129 @@
+//! Workers' sessions: whose they are, and who ends them.
+
+use longrun::operation::Attempt;
+use longrun::store::shared::{ExpiredSession, Hint, Lease, TakeOver};
+use longrun::store::{Batch, Store, StoreError};
+
+use super::*;
+
+fn taking(number: u8) -> TakeOver {
+    TakeOver { session: session(number), tenant: submission(1).tenant, expires_at: at(9_000) }
+}
+
+fn taken(committed: Result<(), StoreError>) -> bool {
+    match committed {
+        Ok(()) => false,
+        Err(StoreError::SessionsTaken(sessions)) => !sessions.is_empty(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn lease(number: u64) -> Lease {
+    Lease { id: id(number), attempt: Attempt(1) }
+}
+
+async fn expired(store: &PostgresStore, now: i64) -> Vec<ExpiredSession> {
+    shared(store).expired(at(now), 10, 2).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_session_taken_over_is_no_longer_ones_own() {
+    let (_database, a, b) = two().await;
+    let queued = stored(&a, submission(1)).await;
+    // A session that is not there cannot be used, or taken over.
+    assert!(taken(a.commit(leasing(&queued, 1).1).await));
+    assert_eq!(shared(&b).take_over(taking(1)).await.unwrap(), None);
+    a.commit(keeping(1, 5_000)).await.unwrap();
+    let (running, batch) = leasing(&queued, 1);
+    a.commit(batch).await.unwrap();
+
+    let mut of_another = taking(1);
+    of_another.tenant = longrun::operation::TenantId::parse("other").unwrap();
+    assert_eq!(shared(&b).take_over(of_another).await.unwrap(), None);
+    assert_eq!(shared(&b).take_over(taking(1)).await.unwrap(), Some(vec![lease(1)]));
+    assert_eq!(next_news(&a).await, Hint::TakenOver(vec![session(1)]));
+    assert!(taken(a.commit(keeping(1, 6_000)).await));
+    let second = stored(&a, submission(2)).await;
+    assert!(taken(a.commit(leasing(&second, 1).1).await));
+    assert_eq!(load(&a, id(2)).await, Some(second.clone()));
+    b.commit(leasing(&second, 1).1).await.unwrap();
+    // It is not ended by whom it was taken from, but by its owner.
+    let mut batch = Batch::default();
+    batch.sessions.ended = vec![session(1)];
+    a.commit(batch.clone()).await.unwrap();
+    b.commit(keeping(1, 9_100)).await.unwrap();
+    // Others may change a lease, and say so.
+    let (_, mut told) = changing(&running, &complete(&running), at(700));
+    told.sessions.told = vec![(session(1), id(1))];
+    a.commit(told).await.unwrap();
+    assert_eq!(next_news(&b).await, Hint::Leases(vec![id(1)]));
+    b.commit(batch).await.unwrap();
+    assert_eq!(shared(&a).take_over(taking(1)).await.unwrap(), None);
+    a.close().await;
+    b.close().await;
+}
+
+/// Either the lease is there before the session is taken over, and is told; or it is refused.
+#[tokio::test]
+async fn no_lease_slips_through_a_take_over() {
+    let (_database, a, b) = two().await;
+    let (mut told, mut refused) = (0, 0);
+    for round in 1..=40 {
+        let number = round as u8;
+        let queued = stored(&a, submission(round)).await;
+        a.commit(keeping(number, 5_000)).await.unwrap();
+        let later = Duration::from_micros(round * 40);
+        let (leased, took) = tokio::join!(a.commit(leasing(&queued, number).1), async {
+            tokio::time::sleep(later).await;
+            shared(&b).take_over(taking(number)).await
+        });
+        match took.unwrap().unwrap().as_slice() {
+            [] => {
+                assert!(taken(leased));
+                refused += 1;
+            }
+            [one] => {
+                assert_eq!(*one, lease(round));
+                leased.unwrap();
+                told += 1;
+            }
+            more => panic!("{more:?}"),
+        }
+    }
+    println!("{told} leases were told, {refused} refused");
+    a.close().await;
+    b.close().await;
+}
+
+#[tokio::test]
+async fn expired_sessions_are_told_to_one_and_ended_by_it() {
+    let (_database, a, b) = two().await;
+    for number in 1..=3 {
+        a.commit(keeping(number, 1_000 + i64::from(number))).await.unwrap();
+    }
+    for number in 1..=3 {
+        let queued = stored(&a, submission(number)).await;
+        a.commit(leasing(&queued, 2).1).await.unwrap();
+    }
+    assert_eq!(expired(&b, 1_000).await, []);
+    let told = expired(&b, 1_002).await;
+    assert_eq!(told.iter().map(|it| it.session).collect::<Vec<_>>(), [session(1), session(2)]);
+    assert_eq!(told[0].leases, []);
+    assert_eq!(told[1].leases, [lease(1), lease(2)]);
+    assert_eq!(
+        expired(&a, 1_003).await.iter().map(|it| it.session).collect::<Vec<_>>(),
+        [session(3)]
+    );
+    a.commit(Batch::default()).await.unwrap();
+    // Of what was asked for, one is ended; another's that was not is left alone.
+    let mut batch = Batch::default();
+    batch.sessions.ended = vec![session(1), session(3)];
+    b.commit(batch).await.unwrap();
+    let left = expired(&a, 2_000).await;
+    assert_eq!(left.iter().map(|it| it.session).collect::<Vec<_>>(), [session(2), session(3)]);
+    // Kept again, it is not expired.
+    a.commit(keeping(3, 4_000)).await.unwrap();
+    assert_eq!(expired(&b, 2_000).await.len(), 1);
+    a.close().await;
+    b.close().await;
+}
