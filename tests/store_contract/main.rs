@@ -16,6 +16,7 @@ mod disk;
 mod store;
 
 #[path = "../postgres_support/mod.rs"]
+#[expect(dead_code, reason = "its server is shared, and never stopped")]
 mod postgres_support;
 
 mod commits;
