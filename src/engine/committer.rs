@@ -255,11 +255,11 @@ impl Committer {
                 return Err(Failed { error, doubt });
             }
             self.failures = 0;
-            if let Some(replicas) = &mut self.replicas {
-                replicas.committed(&sessions, now);
-            }
         }
-        self.settle(draft, messages);
+        if let Some(replicas) = &mut self.replicas {
+            replicas.committed(&sessions, now);
+        }
+        self.settle(draft, messages, false);
         Ok(answers)
     }
 
