@@ -359,6 +359,8 @@ impl Committer {
         expires_at: Timestamp,
     ) {
         for shared::Lease { id, attempt } in leases {
+            // It has others' lines by now.
+            self.log_books.remove(&id);
             let (tenant, worker) = (hello.tenant.clone(), hello.worker.clone());
             self.sessions.restore(session, tenant, worker, (id, attempt), expires_at);
         }
