@@ -167,10 +167,9 @@ impl Committer {
             return now;
         }
         let next = self.timers.next(now, self.queue.next_due(), self.sessions.len() > 0);
-        match &self.replicas {
-            Some(replicas) => next.min(replicas.next(&self.sessions)),
-            None => next,
-        }
+        let shared = self.replicas.as_ref().map(|replicas| replicas.next(&self.sessions));
+        // In a pause neither is looked at.
+        next.min(shared.map_or(Timestamp::MAX, |at| self.timers.after_pause(at, now)))
     }
 
     /// One commit, if there is anything to commit.
@@ -186,6 +185,7 @@ impl Committer {
         }
         if self.outage.is_some() {
             replies.into_iter().for_each(|reply| reply.send(Err(not_writable())));
+            self.look_again();
             self.hand_queue_over();
             return;
         }
@@ -224,6 +224,7 @@ impl Committer {
             }
             Err(error) => {
                 replies.into_iter().for_each(|reply| reply.send(Err(error.clone())));
+                self.look_again();
             }
         }
         self.hand_queue_over();
@@ -236,6 +237,7 @@ impl Committer {
         let (answers, messages) = match decided {
             Ok(decided) => decided,
             Err(error) => {
+                self.not_committed();
                 self.abandon(draft);
                 return Err(Failed { error, doubt: None });
             }
@@ -246,6 +248,7 @@ impl Committer {
         if !draft.is_empty() || holds || changes_sessions {
             let batch = Batch { sessions: sessions.clone(), ..draft.batch() };
             if let Err(error) = self.commit(batch).await {
+                self.not_committed();
                 let doubt = if matches!(error, StoreError::Unknown(_)) {
                     Some(self.doubt(draft, messages))
                 } else {
@@ -255,11 +258,11 @@ impl Committer {
                 return Err(Failed { error, doubt });
             }
             self.failures = 0;
-            if let Some(replicas) = &mut self.replicas {
-                replicas.committed(&sessions, now);
-            }
         }
-        self.settle(draft, messages);
+        if let Some(replicas) = &mut self.replicas {
+            replicas.committed(&sessions, now);
+        }
+        self.settle(draft, messages, false);
         Ok(answers)
     }
 
@@ -327,6 +330,7 @@ impl Committer {
         let is_careful = self.careful > 0 || room < submissions(works);
         self.careful = self.careful.saturating_sub(1);
         let mut lookups = Vec::new();
+        works.iter().for_each(|work| self.doubt_cached(work));
         for work in works {
             match work {
                 Work::Submit(items) => {
@@ -338,11 +342,7 @@ impl Committer {
                     }));
                 }
                 Work::Apply(apply) => self.know(apply.id, draft, &mut lookups),
-                Work::Own(id, _) => self.know(*id, draft, &mut lookups),
-                Work::Look(id) => {
-                    self.shared.cache.remove(*id);
-                    self.know(*id, draft, &mut lookups);
-                }
+                Work::Own(id, _) | Work::Look(id) => self.know(*id, draft, &mut lookups),
                 Work::Forget => {}
             }
         }
@@ -486,6 +486,12 @@ impl Committer {
             keep_from: appended.keep_from,
         });
         Ok(())
+    }
+
+    fn not_committed(&mut self) {
+        if let Some(replicas) = &mut self.replicas {
+            replicas.not_committed();
+        }
     }
 
     /// Undoes a draft whose commit did not happen.

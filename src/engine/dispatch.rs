@@ -193,10 +193,11 @@ impl Committer {
         }
     }
 
-    /// After the commit: everything that others may now know.
-    pub(super) fn settle(&mut self, mut draft: Draft, messages: Vec<Message>) {
+    /// After the commit: everything that others may now know, or which they may have read by now.
+    pub(super) fn settle(&mut self, mut draft: Draft, messages: Vec<Message>, is_late: bool) {
         self.resumed.clear();
         self.sessions.settle(std::mem::take(&mut draft.reserved));
+        draft.spared.drain(..).for_each(|key| self.dirty.mark(key));
         for transition in &draft.transitions {
             self.settle_leases(transition);
             if transition.before.is_none() || transition.after.is_done() {
@@ -216,12 +217,17 @@ impl Committer {
         for Message { session, content } in messages {
             self.sessions.send(session, content);
         }
+        for operation in &draft.removed {
+            self.shared.cache.remove(operation.id());
+            self.discard_objects(operation);
+        }
+        if is_late {
+            return self.shared.hub.late(&draft.transitions, &draft.removed);
+        }
         for transition in draft.transitions {
             self.shared.hub.transition(transition);
         }
         for operation in draft.removed {
-            self.shared.cache.remove(operation.id());
-            self.discard_objects(&operation);
             self.shared.hub.removed(operation);
         }
     }
@@ -353,6 +359,8 @@ impl Committer {
         expires_at: Timestamp,
     ) {
         for shared::Lease { id, attempt } in leases {
+            // It has others' lines by now.
+            self.log_books.remove(&id);
             let (tenant, worker) = (hello.tenant.clone(), hello.worker.clone());
             self.sessions.restore(session, tenant, worker, (id, attempt), expires_at);
         }

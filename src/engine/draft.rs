@@ -80,6 +80,8 @@ pub(super) struct Draft {
     pub(super) reserved: Vec<SessionId>,
     /// Queues with work for which there was no place, some of which this draft may have reserved in vain.
     pub(super) without_place: Vec<QueueKey>,
+    /// Queues for which there is a place that others were offered and did not need.
+    pub(super) spared: Vec<QueueKey>,
 }
 
 /// A part of a batch by which it is known again in the store.
@@ -113,6 +115,7 @@ impl Draft {
             damaged: HashSet::new(),
             reserved: Vec::new(),
             without_place: Vec::new(),
+            spared: Vec::new(),
         }
     }
 
@@ -377,6 +380,7 @@ impl Draft {
     /// served.
     pub(super) fn undo(self, queue: &mut Queue) -> Vec<QueueKey> {
         let mut unserved = self.without_place;
+        unserved.extend(self.spared);
         for change in self.journal.into_iter().rev() {
             match change {
                 QueueChange::Added(operation) => queue.remove(&operation),

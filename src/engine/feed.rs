@@ -20,6 +20,9 @@ const PAGE: usize = 200;
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 /// How long a store that is away is left alone.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
+/// What was changed within this time before it was read may be told as a change for as long again: where replicas
+/// share the store, changes are heard of later than they can be read.
+const LATE: Duration = Duration::from_secs(120);
 /// Of how many operations progress is gathered at once; what is more is told with the next report.
 const MAX_PROGRESS: usize = 1_000;
 
@@ -55,6 +58,9 @@ pub struct Feed {
     include_progress: bool,
     phase: Phase,
     was_reset: bool,
+    /// What was told as current and may yet be told as a change.
+    shown: HashMap<OperationId, Revision>,
+    shown_until: Timestamp,
     pending: VecDeque<FeedItem>,
     progress: Vec<Arc<Operation>>,
     progress_due: Timestamp,
@@ -95,6 +101,8 @@ impl Feed {
             include_progress,
             phase,
             was_reset: false,
+            shown: HashMap::new(),
+            shown_until: Timestamp::MAX,
             pending,
             progress: Vec::new(),
             progress_due: Timestamp::MAX,
@@ -187,6 +195,7 @@ impl Feed {
             Some(last) => Phase::Listing { after: Some(last) },
             None => Phase::Following,
         };
+        self.remember(&page);
         let read: HashMap<OperationId, Revision> =
             page.iter().map(|found| (found.id(), found.life.revision)).collect();
         self.pending.extend(
@@ -208,6 +217,7 @@ impl Feed {
     fn reset(&mut self) {
         self.receiver = self.shared.hub.subscribe_all();
         self.was_reset = true;
+        self.shown.clear();
         self.progress.clear();
         self.pending.push_back(FeedItem::Reset);
         self.phase = Phase::Listing { after: None };
@@ -219,6 +229,7 @@ impl Feed {
         }
         match change {
             Change::Missed => self.reset(),
+            Change::Transition { committed, .. } if self.is_shown(&committed.operation) => {}
             Change::Transition { before, committed } => {
                 if self.filter.matches(&committed.operation) {
                     self.pending.push_back(FeedItem::Transition(committed));
@@ -237,6 +248,26 @@ impl Feed {
                 }
             }
         }
+    }
+
+    /// Remembers what of a page may be told again, because others have just changed it.
+    fn remember(&mut self, page: &[Operation]) {
+        if self.listening.is_none() {
+            return;
+        }
+        let now = self.shared.clock.now();
+        let recent = page.iter().filter(|found| found.life.updated_at.after(LATE) > now);
+        self.shown.extend(recent.map(|found| (found.id(), found.life.revision)));
+        self.shown_until = now.after(LATE);
+    }
+
+    /// Whether the operation was told as of that transition, or a later one.
+    fn is_shown(&mut self, operation: &Operation) -> bool {
+        if self.phase == Phase::Following && self.shown_until <= self.shared.clock.now() {
+            self.shown = HashMap::new();
+        }
+        let shown = self.shown.get(&operation.id());
+        shown.is_some_and(|shown| operation.life.revision <= *shown)
     }
 
     fn gather_progress(&mut self, operation: Arc<Operation>) {

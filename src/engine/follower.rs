@@ -18,7 +18,7 @@ use super::Shared;
 use super::draft::Transition;
 use super::request::Request;
 use super::watch::Change;
-use crate::operation::{Event, Operation, OperationId, Revision, Timestamp};
+use crate::operation::{Event, Life, Operation, OperationId, Revision, Timestamp};
 use crate::store::shared::{Changed, Hint};
 use crate::store::{HistoryEntry, HistoryPosition, HistoryQuery, Lookup, StoreError};
 
@@ -36,6 +36,10 @@ const PAGE: usize = 256;
 const HISTORIES: usize = 32;
 /// Of how many operations it is remembered what watches over filters were told.
 const TOLD: usize = 16_384;
+/// How many transitions before one of another replica's are looked at where it is not known what was told.
+const LOOK_BACK: u64 = 16;
+/// What is older than this was told, or watches over filters began with it.
+const RECENT: Duration = Duration::from_secs(60);
 /// Most transitions read at a time of one operation.
 const STEPS: usize = 64;
 
@@ -44,6 +48,8 @@ const STEPS: usize = 64;
 pub(super) enum Ours {
     Transition(Transition),
     Removed(Arc<Operation>),
+    /// Some that could be read long before they are told.
+    Late,
 }
 
 /// The follower.
@@ -52,6 +58,10 @@ pub(super) struct Follower {
     requests: mpsc::Sender<Request>,
     ours: mpsc::Receiver<Ours>,
     told: LruCache<OperationId, Arc<Operation>>,
+    /// What has happened since then, and is not in `told`, was not told.
+    forgotten: Timestamp,
+    /// When `told` was begun, as the hub counts.
+    feed_times: u64,
     check_at: Timestamp,
     count_at: Timestamp,
 }
@@ -68,6 +78,8 @@ impl Follower {
             requests,
             ours,
             told: LruCache::new(TOLD),
+            forgotten: Timestamp::from_micros(0),
+            feed_times: 0,
             check_at: now.after(CHECK),
             count_at: now.after(COUNT),
         }
@@ -110,9 +122,30 @@ impl Follower {
 
     /// Watches over filters begin again; watches over operations are checked at once.
     fn missed(&mut self) {
-        self.told.clear();
+        self.begin_again();
         self.shared.hub.reset_feeds();
         self.check_at = self.shared.clock.now();
+    }
+
+    /// From now on it is known what is told.
+    fn begin_again(&mut self) {
+        self.told.clear();
+        self.forgotten = Timestamp::from_micros(0);
+    }
+
+    /// Whether an operation that is not in `told` was not told as of that time. It may be so that watches over
+    /// filters began with it; they know that themselves.
+    fn is_news(&self, updated_at: Timestamp) -> bool {
+        updated_at > self.forgotten && updated_at.after(RECENT) > self.shared.clock.now()
+    }
+
+    /// While nobody watched, nobody was told.
+    fn begin_with_feeds(&mut self) {
+        let times = self.shared.hub.feed_times();
+        if self.feed_times != times {
+            self.feed_times = times;
+            self.begin_again();
+        }
     }
 
     async fn look_around(&mut self) {
@@ -156,6 +189,7 @@ impl Follower {
 
     /// Reads what others have committed, and tells those who watch it.
     async fn follow(&mut self, changed: &[Changed]) -> Result<(), StoreError> {
+        self.begin_with_feeds();
         let hub = Arc::clone(&self.shared.hub);
         let has_feeds = hub.has_feeds();
         let of_interest = |id| has_feeds || hub.is_watched(id);
@@ -166,22 +200,28 @@ impl Follower {
             let found = self.shared.store.load(lookups).await?;
             let mut histories = Vec::with_capacity(changed.len());
             for (changed, found) in changed.iter().zip(found) {
-                // From where the feeds are, or else from where the others began.
+                // From where the feeds are. If that is not known, from where the others began, and what came
+                // just before and was not told.
                 let told = self.told.peek(&changed.id).map(|told| told.life.revision);
-                let first = told.map_or(changed.first, |told| changed.first.min(told.next()));
+                let before = Revision(changed.first.0.saturating_sub(LOOK_BACK).max(1));
+                let first = told.map_or(before, |told| changed.first.min(told.next()));
                 let found = found.filter(|_| !changed.removed);
                 histories.push(read(Arc::clone(&self.shared), changed.id, found, first));
             }
             let histories: Vec<_> = stream::iter(histories).buffered(HISTORIES).collect().await;
-            for history in histories {
+            for (history, changed) in histories.into_iter().zip(changed) {
                 let (id, transitions) = history?;
+                let is_known = self.told.peek(&id).is_some();
                 let Some(transitions) = transitions else {
                     self.tell_removed(id);
                     continue;
                 };
                 for transition in transitions {
                     hub.transition_of_others(&transition);
-                    self.tell(transition);
+                    let Life { revision, updated_at, .. } = &transition.after.life;
+                    if is_known || *revision >= changed.first || self.is_news(*updated_at) {
+                        self.tell(transition);
+                    }
                 }
             }
         }
@@ -190,12 +230,18 @@ impl Follower {
 
     /// Our own commit: told at once, unless others' transitions come before it.
     async fn tell_ours(&mut self, ours: Ours) {
+        self.begin_with_feeds();
         match ours {
             Ours::Transition(transition) => {
                 let revision = transition.after.life.revision;
                 let id = transition.after.id();
                 let told = self.told.get(&id).map(|told| told.life.revision);
-                if told.is_some_and(|told| told.next() < revision) {
+                let before = transition.before.as_ref();
+                let lacks = match told {
+                    Some(told) => told.next() < revision,
+                    None => before.is_some_and(|it| self.is_news(it.life.updated_at)),
+                };
+                if lacks {
                     let changed = Changed { id, first: revision, last: revision, removed: false };
                     if self.follow(&[changed]).await.is_err() {
                         self.missed();
@@ -205,9 +251,10 @@ impl Follower {
                 }
             }
             Ours::Removed(operation) => {
-                self.told.insert(operation.id(), Arc::clone(&operation));
+                self.remember(&operation);
                 self.tell_removed(operation.id());
             }
+            Ours::Late => self.missed(),
         }
     }
 
@@ -218,8 +265,18 @@ impl Follower {
         if self.told.get(&id).is_some_and(|told| told.life.revision >= revision) {
             return;
         }
-        self.told.insert(id, Arc::clone(&transition.after));
+        self.remember(&transition.after);
         self.shared.hub.tell_feeds(Change::from(transition));
+    }
+
+    fn remember(&mut self, operation: &Arc<Operation>) {
+        if !self.told.contains_key(&operation.id())
+            && self.told.len() == TOLD
+            && let Some((_, forgotten)) = self.told.remove_lru()
+        {
+            self.forgotten = self.forgotten.max(forgotten.life.updated_at);
+        }
+        self.told.insert(operation.id(), Arc::clone(operation));
     }
 
     /// Of what another replica has removed only what was told lately is still known.

@@ -135,7 +135,9 @@ impl Committer {
             let touched: Vec<_> = draft.touched().collect();
             // Who has been resumed since is told everything by that.
             messages.retain(|message| since.iter().all(|other| other.session != message.session));
-            self.settle(draft, messages);
+            // Others could read it meanwhile.
+            let is_late = self.replicas.is_some();
+            self.settle(draft, messages, is_late);
             // Another replica may have gone on from there.
             touched.into_iter().for_each(|id| self.shared.cache.remove(id));
             self.resumed = since;

@@ -5,7 +5,7 @@
 //! replica can take over those of one that is gone. What others do is heard of by hints; whatever hints
 //! miss is found by looking now and then.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use super::committer::Committer;
@@ -15,7 +15,7 @@ use super::sessions::{Sessions, ToWorker};
 use super::work::Work;
 use crate::operation::{Command, OperationId, SessionId, State, Timestamp};
 use crate::store::StoreError;
-use crate::store::shared::{KeptSession, Outstanding, SessionChanges, Wanted};
+use crate::store::shared::{KeptSession, Listening, Outstanding, SessionChanges, Topic, Wanted};
 
 /// Most operations that one commit claims.
 const MAX_CLAIMS: usize = 512;
@@ -33,12 +33,14 @@ const KEPT_PER_LEASE: u32 = 3;
 pub(super) struct Replicas {
     /// Queues served here that may hold more than is known.
     stocked: HashSet<QueueKey>,
+    /// The wish to hear of what others leave in queues served here.
+    listening: HashMap<QueueKey, Listening>,
     /// When the next operation may start that was found not to be due.
     next_start: Option<Timestamp>,
     /// Sessions that have no row yet.
     fresh: Vec<SessionId>,
     /// Sessions that have one, and those of them that have come to their end.
-    rows: HashSet<SessionId>,
+    rows: BTreeSet<SessionId>,
     /// Lost sessions of others that hold nothing any more.
     lost: Vec<SessionId>,
     lease_duration: Duration,
@@ -49,15 +51,18 @@ pub(super) struct Replicas {
     patient_until: Timestamp,
     /// Whether something is kept from others until the next commit.
     pub(super) holds: bool,
+    /// Whether a look at leases that others have changed may have come to nothing.
+    looks_again: bool,
 }
 
 impl Replicas {
     pub(super) fn new(now: Timestamp, lease_duration: Duration) -> Self {
         Self {
             stocked: HashSet::new(),
+            listening: HashMap::new(),
             next_start: None,
             fresh: Vec::new(),
-            rows: HashSet::new(),
+            rows: BTreeSet::new(),
             lost: Vec::new(),
             lease_duration,
             keep_at: now,
@@ -65,14 +70,12 @@ impl Replicas {
             sweep_at: now,
             patient_until: now.after(lease_duration),
             holds: false,
+            looks_again: false,
         }
     }
 
     /// When there is something to do without a request.
     pub(super) fn next(&self, sessions: &Sessions) -> Timestamp {
-        if !self.fresh.is_empty() {
-            return self.keep_at.min(self.sweep_at);
-        }
         let serves = sessions.len() > 0;
         let times = [
             serves.then_some(self.keep_at),
@@ -97,6 +100,11 @@ impl Replicas {
         self.rows.contains(&session) || self.fresh.contains(&session)
     }
 
+    /// A commit has failed: what was found is no longer kept from others, who may have come back for it.
+    pub(super) fn not_committed(&mut self) {
+        self.lost.clear();
+    }
+
     /// Another replica has the session now.
     fn taken_over(&mut self, session: SessionId) {
         self.rows.remove(&session);
@@ -110,18 +118,15 @@ impl Replicas {
         self.patient_until = now.after(self.lease_duration);
     }
 
-    /// After a commit.
+    /// After a commit, or where there was nothing to commit.
     pub(super) fn committed(&mut self, changes: &SessionChanges, now: Timestamp) {
         self.holds = false;
-        if changes.kept.is_empty() && changes.ended.is_empty() {
-            return;
-        }
         self.rows.extend(changes.kept.iter().map(|kept| kept.session));
         self.fresh.retain(|fresh| changes.kept.iter().all(|kept| kept.session != *fresh));
         for ended in &changes.ended {
             self.rows.remove(ended);
         }
-        self.lost.retain(|lost| !changes.ended.contains(lost));
+        self.lost.clear();
         if self.keep_at <= now {
             self.keep_at = now.after(self.lease_duration / KEPT_PER_LEASE);
         }
@@ -161,11 +166,20 @@ impl Committer {
         SessionChanges { kept, used, ended, told }
     }
 
+    /// What others have done to leases here was not looked at in a round that failed.
+    pub(super) fn look_again(&mut self) {
+        if let Some(replicas) = &mut self.replicas {
+            replicas.looks_again = true;
+        }
+    }
+
     /// These sessions have gone to another replica: so have their leases.
     pub(super) fn lose_sessions(&mut self, ids: &[SessionId]) {
         for id in ids {
             tracing::info!(session.id = %id, "a worker's session has gone to another replica");
-            self.sessions.hand_over(*id);
+            for lease in self.sessions.hand_over(*id) {
+                self.log_books.remove(&lease);
+            }
             if let Some(replicas) = &mut self.replicas {
                 replicas.taken_over(*id);
             }
@@ -193,13 +207,25 @@ impl Committer {
         self.replicas.as_ref().is_some_and(|replicas| replicas.stocked.contains(key))
     }
 
-    /// What the round has left in the queue is in the store for everybody.
+    /// What the round has left in the queue is in the store for everybody. Others' leavings are heard of from
+    /// now on where somebody here waits for them.
     pub(super) fn hand_queue_over(&mut self) {
         let Some(replicas) = &mut self.replicas else { return };
         let (keys, next_start) = self.queue.take_all();
         replicas.next_start = [replicas.next_start, next_start].into_iter().flatten().min();
         replicas.stocked.extend(keys.into_iter().filter(|key| self.sessions.serves(key)));
         replicas.stocked.retain(|key| self.sessions.serves(key));
+        replicas.listening.retain(|key, _| self.sessions.serves(key));
+        replicas.fresh.retain(|fresh| self.sessions.get(*fresh).is_some());
+        if replicas.listening.len() == self.sessions.served_count() {
+            return;
+        }
+        let Some(store) = self.shared.store.shared() else { return };
+        for key in self.sessions.served() {
+            replicas.listening.entry(key).or_insert_with_key(|QueueKey { tenant, kind }| {
+                store.listen(Topic::Queue(tenant.clone(), kind.clone()))
+            });
+        }
     }
 
     /// Adds what time brings: looking for work, for lost sessions, and for what is due.
@@ -247,6 +273,9 @@ impl Committer {
                 }
             }
         }
+        if std::mem::take(&mut replicas.looks_again) {
+            works.extend(self.sessions.leased().into_iter().map(Work::Look));
+        }
         if polls || may_start {
             self.stock_all();
         }
@@ -262,7 +291,7 @@ impl Committer {
         let Some(store) = self.shared.store.shared() else { return Ok(Vec::new()) };
         let mut open: VecDeque<QueueKey> =
             self.dirty.iter().filter(|key| replicas.stocked.contains(key)).cloned().collect();
-        let mut places: HashMap<QueueKey, VecDeque<SessionId>> = HashMap::new();
+        let mut places: BTreeMap<QueueKey, VecDeque<SessionId>> = BTreeMap::new();
         let mut reserved = 0;
         // One place for each queue by turns, until there are no more places or queues.
         while reserved < MAX_CLAIMS
@@ -272,6 +301,8 @@ impl Committer {
                 places.entry(key.clone()).or_default().push_back(session);
                 reserved += 1;
                 open.push_back(key);
+            } else if !places.contains_key(&key) {
+                draft.without_place.push(key);
             }
         }
         if places.is_empty() {
@@ -281,8 +312,7 @@ impl Committer {
             let (tenant, kind) = (key.tenant.clone(), key.kind.clone());
             Wanted { tenant, kind, limit: places.len() }
         });
-        let mut wanted: Vec<Wanted> = wanted.collect();
-        wanted.sort_by(|a, b| (&a.tenant, &a.kind).cmp(&(&b.tenant, &b.kind)));
+        let wanted = wanted.collect();
         replicas.holds = true;
         let claimed = store.claim(wanted, draft.now).await;
         let mut matches = Vec::new();
@@ -297,6 +327,10 @@ impl Committer {
                 matches.push((session, operation.id()));
             }
         }
+        if places.values().any(|left| !left.is_empty()) {
+            // Those whose place was not needed can serve others.
+            draft.spared = std::mem::take(&mut draft.without_place);
+        }
         for (key, left) in places {
             if left.is_empty() {
                 // There may be more, for workers that get room.
@@ -309,8 +343,27 @@ impl Committer {
         claimed.map(|_| matches)
     }
 
+    /// Forgets what the cache has of an operation that others may have changed: a change made on it would be
+    /// refused and made again, but that there is nothing to change is decided without the store. Of what a session
+    /// here holds the cache is told.
+    pub(super) fn doubt_cached(&self, work: &Work) {
+        let id = match work {
+            Work::Apply(apply) => {
+                let session = apply.session.and_then(|session| self.sessions.get(session));
+                let is_held = session.is_some_and(|held| held.leases.contains_key(&apply.id));
+                if is_held { None } else { Some(apply.id) }
+            }
+            Work::Own(id, _) | Work::Look(id) => Some(*id),
+            Work::Submit(_) | Work::Forget => None,
+        };
+        if let Some(id) = id.filter(|_| self.replicas.is_some()) {
+            self.shared.cache.remove(id);
+        }
+    }
+
     /// Looks at an operation that others have changed while a session here held its lease.
     pub(super) fn look(&mut self, id: OperationId, draft: &Draft) {
+        self.log_books.remove(&id);
         let operation = draft.stored(id);
         for (session, attempt) in self.sessions.holders(id) {
             let current = operation.as_ref().filter(|operation| {

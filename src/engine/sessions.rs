@@ -122,6 +122,11 @@ impl Sessions {
         served
     }
 
+    /// How many they are.
+    pub(super) fn served_count(&self) -> usize {
+        self.serving.len()
+    }
+
     /// Whether somebody serves that queue.
     pub(super) fn serves(&self, key: &QueueKey) -> bool {
         self.serving.contains_key(key)
@@ -141,9 +146,9 @@ impl Sessions {
         self.by_id.iter().filter_map(held).collect()
     }
 
-    /// The session is another replica's from now on, with its leases. Its stream ends.
-    pub(super) fn hand_over(&mut self, id: SessionId) {
-        self.take_out(id);
+    /// The session is another replica's from now on, with its leases, which are answered. Its stream ends.
+    pub(super) fn hand_over(&mut self, id: SessionId) -> Vec<OperationId> {
+        self.take_out(id).map_or_else(Vec::new, |session| session.leases.into_keys().collect())
     }
 
     /// Whether `hello` names a session that can be resumed.

@@ -56,8 +56,12 @@ impl Timers {
     ) -> Timestamp {
         let sessions = sessions.then_some(self.check_sessions_at);
         let next = [self.wake_at, queue_due, sessions].into_iter().flatten().min();
-        let next = next.unwrap_or(Timestamp::MAX);
-        if self.is_pausing(now) { next.max(self.paused_until) } else { next }
+        self.after_pause(next.unwrap_or(Timestamp::MAX), now)
+    }
+
+    /// `at`, but not within the pause.
+    pub(super) fn after_pause(&self, at: Timestamp, now: Timestamp) -> Timestamp {
+        if self.is_pausing(now) { at.max(self.paused_until) } else { at }
     }
 }
 

@@ -5,6 +5,7 @@
 //! however slow they are, and no transition is ever skipped.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{broadcast, mpsc, watch};
@@ -54,6 +55,8 @@ impl From<Transition> for Change {
 pub(super) struct Hub {
     shards: Vec<Mutex<HashMap<OperationId, Arc<Topic>>>>,
     feed: broadcast::Sender<Change>,
+    /// How often there came to be watches over filters where there were none.
+    feed_times: AtomicU64,
     /// Where others commit as well: who puts their changes and ours in order.
     follower: Option<mpsc::Sender<Ours>>,
 }
@@ -97,6 +100,7 @@ impl Hub {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             feed: broadcast::Sender::new(FEED),
+            feed_times: AtomicU64::new(0),
             follower,
         }
     }
@@ -127,6 +131,9 @@ impl Hub {
 
     /// Registers interest in everything.
     pub(super) fn subscribe_all(&self) -> broadcast::Receiver<Change> {
+        if !self.has_feeds() {
+            self.feed_times.fetch_add(1, Ordering::SeqCst);
+        }
         self.feed.subscribe()
     }
 
@@ -150,6 +157,15 @@ impl Hub {
         });
     }
 
+    /// What was committed is told after all: watches over filters, which may have read it, begin again.
+    pub(super) fn late(&self, transitions: &[Transition], removed: &[Arc<Operation>]) {
+        transitions.iter().for_each(|transition| self.transition_of_others(transition));
+        removed.iter().for_each(|operation| self.gone(operation.id()));
+        if let Some(follower) = &self.follower {
+            self.hand_on(follower, Ours::Late);
+        }
+    }
+
     fn hand_on(&self, follower: &mpsc::Sender<Ours>, ours: Ours) {
         if follower.try_send(ours).is_err() {
             self.reset_feeds();
@@ -159,6 +175,11 @@ impl Hub {
     /// Whether there are watches over filters.
     pub(super) fn has_feeds(&self) -> bool {
         self.feed.receiver_count() > 0
+    }
+
+    /// Rises when there come to be watches over filters where there were none.
+    pub(super) fn feed_times(&self) -> u64 {
+        self.feed_times.load(Ordering::SeqCst)
     }
 
     /// Tells watches over filters.
@@ -176,7 +197,10 @@ impl Hub {
         let lock = |shard: &Mutex<HashMap<OperationId, Arc<Topic>>>| -> Vec<OperationId> {
             shard.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
         };
-        self.shards.iter().flat_map(lock).collect()
+        let mut watched: Vec<OperationId> = self.shards.iter().flat_map(lock).collect();
+        // One course of events has one outcome.
+        watched.sort_unstable();
+        watched
     }
 
     /// Whether somebody watches the operation.

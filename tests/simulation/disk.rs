@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use longrun::operation::log::LogBook;
 use longrun::operation::{
-    Event, IdempotencyKey, ObjectId, Operation, OperationId, State, TenantId, Timestamp,
+    Event, IdempotencyKey, ObjectId, Operation, OperationId, Revision, State, TenantId, Timestamp,
 };
 use longrun::store::{
     Batch, FORGET_BATCH, Forget, HistoryEntry, HistoryPosition, HistoryQuery, ListOrder, ListQuery,
@@ -54,6 +54,37 @@ impl Disk {
         next.apply(batch)?;
         *self = next;
         Ok(())
+    }
+
+    /// All operations with which another writer was first.
+    pub fn conflicts(&self, batch: &Batch) -> Vec<OperationId> {
+        let revision = |id| self.rows.get(&id).map(|row| row.operation.life.revision);
+        let mut conflicts = BTreeSet::new();
+        let mut written = BTreeSet::new();
+        for write in &batch.writes {
+            let (id, submission) = (write.operation.id(), &write.operation.submission);
+            written.insert(id);
+            let key = submission.idempotency.as_ref();
+            let key = key.map(|known| (submission.tenant.clone(), known.key.clone()));
+            let is_taken = key.is_some_and(|key| self.keys.contains_key(&key));
+            if revision(id) != write.expected || write.expected.is_none() && is_taken {
+                conflicts.insert(id);
+            }
+        }
+        for removal in &batch.removals {
+            if revision(removal.id) != Some(removal.expected) {
+                conflicts.insert(removal.id);
+            }
+        }
+        for append in &batch.logs {
+            let is_moved =
+                !written.contains(&append.id) && revision(append.id) != Some(append.revision);
+            let last = self.rows.get(&append.id).map_or(0, |row| row.last_line);
+            if is_moved || append.lines.first().is_some_and(|(number, _)| *number <= last) {
+                conflicts.insert(append.id);
+            }
+        }
+        conflicts.into_iter().collect()
     }
 
     fn apply(&mut self, batch: &Batch) -> Result<(), StoreError> {
@@ -130,7 +161,7 @@ impl Disk {
     }
 
     fn row(&mut self, id: OperationId) -> Result<&mut Row, StoreError> {
-        self.rows.get_mut(&id).map(Arc::make_mut).ok_or(StoreError::Conflict(vec![id]))
+        self.rows.get_mut(&id).map(Arc::make_mut).ok_or_else(|| StoreError::Conflict(vec![id]))
     }
 
     /// As in a lie of the simulation: an event that nobody has written.
@@ -188,6 +219,11 @@ impl Disk {
             page.reverse();
         }
         page.into_iter().take(*limit).cloned().collect()
+    }
+
+    /// Of everything its latest revision.
+    pub fn revisions(&self) -> impl Iterator<Item = (OperationId, Revision)> {
+        self.rows.iter().map(|(id, row)| (*id, row.operation.life.revision))
     }
 
     pub fn history(&self, query: &HistoryQuery) -> Vec<HistoryEntry> {

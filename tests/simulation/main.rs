@@ -25,13 +25,15 @@ use std::time::{Duration, Instant};
 
 mod clock;
 mod disk;
+mod feed;
+mod gate;
 #[path = "../history/mod.rs"]
 mod history;
 mod lies;
 mod record;
+mod replicas;
 mod scenes;
 mod schedule;
-
 mod store;
 mod submitter;
 mod watcher;
@@ -50,6 +52,15 @@ fn every_promise_is_kept_on_every_schedule() {
         return;
     }
     let seconds = variable("LONGRUN_SIMULATION_SECONDS").unwrap_or(20);
+    let (schedules, totals) = play_many(seconds, |seed| schedule::run(seed, Lie::None, false));
+    let [operations, _, _, unknowns, _, _, stalls] = totals;
+    assert!(operations > 3 * schedules && unknowns > schedules, "there was next to no load");
+    assert!(stalls > 0 || schedules < 200, "a store that does not answer was never noticed");
+}
+
+/// Plays new schedules for so many seconds, and answers how many, and what happened in them. Fails with the first
+/// promise that is broken.
+fn play_many(seconds: u64, play: impl Fn(u64) -> Outcome + Sync) -> (u64, [u64; 7]) {
     let from = variable("LONGRUN_SIMULATION_FROM").unwrap_or_else(|| fastrand::u64(..1 << 40));
     println!("LONGRUN_SIMULATION_FROM={from}");
     let (begun, next, failed) = (Instant::now(), AtomicU64::new(from), AtomicBool::new(false));
@@ -63,7 +74,7 @@ fn every_promise_is_kept_on_every_schedule() {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     // A panic names its seed as well.
                     let running = Running(seed);
-                    let outcome = schedule::run(seed, Lie::None, false);
+                    let outcome = play(seed);
                     drop(running);
                     let transitions = outcome.history.finals.values().map(|last| last.events.len());
                     let [commits, unknowns, failures_of_store, starts, stalls] = outcome.counts;
@@ -87,8 +98,8 @@ fn every_promise_is_kept_on_every_schedule() {
         }
     });
     let schedules = next.load(Ordering::Relaxed) - from;
-    let [operations, transitions, commits, unknowns, failures_of_store, starts, stalls] =
-        totals.into_inner().unwrap();
+    let totals = totals.into_inner().unwrap();
+    let [operations, transitions, commits, unknowns, failures_of_store, starts, _] = totals;
     println!(
         "{schedules} schedules in {:.1?}: {operations} operations, {transitions} transitions, \
          {commits} commits, {unknowns} of unknown outcome, {failures_of_store} failures of the store, \
@@ -97,8 +108,7 @@ fn every_promise_is_kept_on_every_schedule() {
     );
     let failures = failures.into_inner().unwrap();
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
-    assert!(operations > 3 * schedules && unknowns > schedules, "there was next to no load");
-    assert!(stalls > 0 || schedules < 200, "a store that does not answer was never noticed");
+    (schedules, totals)
 }
 
 #[test]

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{SimClock, TICK};
 use crate::store::{Lie, SimStore, Weather};
+use crate::submitter::KINDS;
 
 struct Scene {
     clock: Arc<SimClock>,
@@ -43,10 +44,14 @@ fn play<F: Future<Output = ()>>(seed: u64, scene: impl FnOnce(Scene) -> F) {
 
 impl Scene {
     async fn submit(&self, start_at: Option<Timestamp>) -> OperationId {
+        self.submit_as("sim.a", start_at).await
+    }
+
+    async fn submit_as(&self, kind: &str, start_at: Option<Timestamp>) -> OperationId {
         let new = NewOperation {
             capacity: None,
             tenant: TenantId::default_tenant(),
-            kind: Kind::parse("sim.a").unwrap(),
+            kind: Kind::parse(kind).unwrap(),
             labels: Default::default(),
             settings: Settings::default(),
             start_at,
@@ -71,7 +76,7 @@ impl Scene {
             in_process: false,
             tenant: TenantId::default_tenant(),
             worker: WorkerId::parse("worker").unwrap(),
-            kinds: vec![Kind::parse("sim.a").unwrap()],
+            kinds: KINDS.iter().map(|kind| Kind::parse(kind).unwrap()).collect(),
             max_in_flight: 1,
             resume,
             running: Vec::new(),
@@ -183,6 +188,24 @@ fn what_could_not_be_cancelled_in_an_outage_is_started_after_it() {
             scene.store.set_weather(Weather::Still);
             scene.wait(60).await;
             assert_eq!(assigned(&mut messages), [(id, 1)], "seed {seed}");
+        });
+    }
+}
+
+#[test]
+fn a_place_that_was_not_needed_is_offered_to_whom_it_was_refused() {
+    for seed in 0..20 {
+        play(seed, |scene| async move {
+            // The worker has one place, which the first is about to get and does not.
+            let first = scene.submit_as("sim.a", None).await;
+            let second = scene.submit_as("sim.b", None).await;
+            scene.store.set_weather(Weather::ReadOnly);
+            let (_, mut messages) = scene.work(None).await;
+            scene.wait(2).await;
+            scene.store.cancel(first, scene.clock.now());
+            scene.store.set_weather(Weather::Still);
+            scene.wait(60).await;
+            assert_eq!(assigned(&mut messages), [(second, 1)], "seed {seed}");
         });
     }
 }

@@ -12,6 +12,7 @@ use tokio::runtime::Builder;
 use tokio::task::{LocalSet, yield_now};
 
 use crate::disk::Disk;
+use crate::feed::Feed;
 use crate::history::{self, Final, History, Violation};
 use crate::record::{self, Record};
 use crate::store::{Lie, Weather};
@@ -34,21 +35,29 @@ pub struct Outcome {
 
 /// Runs the schedule of a seed, over a store with that lie.
 pub fn run(seed: u64, lie: Lie, traced: bool) -> Outcome {
+    run_over(seed, lie, 1, traced)
+}
+
+/// Runs the schedule of a seed with so many replicas.
+pub fn run_over(seed: u64, lie: Lie, replicas: usize, traced: bool) -> Outcome {
     // The service draws jitter from the thread's own source.
     fastrand::seed(seed);
     let runtime = Builder::new_current_thread().build().unwrap();
-    LocalSet::new().block_on(&runtime, play(fastrand::Rng::with_seed(seed), lie, traced))
+    LocalSet::new().block_on(&runtime, play(fastrand::Rng::with_seed(seed), lie, replicas, traced))
 }
 
-async fn play(mut rng: fastrand::Rng, lie: Lie, traced: bool) -> Outcome {
-    let world = World::new(lie, traced, &mut rng);
-    world.begin_to_start();
+async fn play(mut rng: fastrand::Rng, lie: Lie, replicas: usize, traced: bool) -> Outcome {
+    let world = World::new(lie, replicas, traced, &mut rng);
+    (0..replicas).for_each(|which| world.begin_to_start(which));
     let workers: Vec<_> = (0..rng.usize(1..4))
         .map(|number| tokio::task::spawn_local(Worker::new(Rc::clone(&world), number).run()))
         .collect();
     let submitters: Vec<_> = (0..rng.usize(1..4))
         .map(|number| tokio::task::spawn_local(Submitter::new(Rc::clone(&world), number).run()))
         .collect();
+    // With one server the feeds have tests of their own.
+    let feed = (replicas > 1).then(|| Rc::new(Feed::new(Rc::clone(&world))));
+    let following = feed.as_ref().map(|feed| tokio::task::spawn_local(Rc::clone(feed).run()));
     let mut stalls = 0;
     for _ in 0..rng.u32(60..240) {
         trouble(&world, &mut rng).await;
@@ -56,9 +65,19 @@ async fn play(mut rng: fastrand::Rng, lie: Lie, traced: bool) -> Outcome {
     }
     world.record.note(|| "enough".to_owned());
     world.enough.set(true);
-    world.store.set_weather(Weather::Calm);
-    if !world.is_starting_or_up() {
-        world.begin_to_start();
+    // Of several some may stay away: the others see to everything.
+    let stays = rng.usize(..replicas);
+    for which in 0..replicas {
+        world.set_weather(which, Weather::Calm);
+        world.hold_up(which, false);
+        if which == stays || rng.bool() {
+            if !world.is_starting_or_up(which) {
+                world.begin_to_start(which);
+            }
+        } else {
+            world.crash(which).await;
+        }
+        world.land(which);
     }
     for _ in 0..PATIENCE {
         world.clock.advance(rng.u32(1..8));
@@ -72,9 +91,18 @@ async fn play(mut rng: fastrand::Rng, lie: Lie, traced: bool) -> Outcome {
             break;
         }
     }
+    if let Some(feed) = &feed {
+        for _ in 0..20 {
+            world.clock.advance(4);
+            hops(&mut rng, 60).await;
+        }
+        if let Some(lack) = feed.lacks(&world.disk()) {
+            world.record.odd("", lack);
+        }
+    }
     // What is remembered of the removed is forgotten in time, by a server that has nothing else to do.
     for _ in 0..PATIENCE {
-        if world.store.disk().tombstones() == 0 {
+        if world.disk().tombstones() == 0 {
             break;
         }
         world.clock.advance(16);
@@ -82,7 +110,7 @@ async fn play(mut rng: fastrand::Rng, lie: Lie, traced: bool) -> Outcome {
             yield_now().await;
         }
     }
-    let tombstones = world.store.disk().tombstones();
+    let tombstones = world.disk().tombstones();
     if tombstones > 0 {
         world.record.odd("", format!("{tombstones} tombstones are kept for ever"));
     }
@@ -91,14 +119,17 @@ async fn play(mut rng: fastrand::Rng, lie: Lie, traced: bool) -> Outcome {
         let oddity = format!("the engine takes {outstanding:?} for not done");
         world.record.odd("", oddity);
     }
-    for task in submitters.into_iter().chain(workers) {
+    for task in submitters.into_iter().chain(workers).chain(following) {
         task.abort();
         let ended = task.await;
         assert!(!ended.is_err_and(|error| error.is_panic()), "an actor panicked");
     }
-    world.crash().await;
-    let history = collect(&world.record, &world.store.disk());
-    let [commits, unknowns, failures] = world.store.counts();
+    for which in 0..replicas {
+        world.crash(which).await;
+        world.land(which);
+    }
+    let history = collect(&world.record, &world.disk());
+    let [commits, unknowns, failures] = world.counts();
     Outcome {
         violations: history::check(&history),
         history,
@@ -109,6 +140,10 @@ async fn play(mut rng: fastrand::Rng, lie: Lie, traced: bool) -> Outcome {
 
 /// The next thing that happens to everybody.
 async fn trouble(world: &Rc<World>, rng: &mut fastrand::Rng) {
+    let which = if world.replicas() == 1 { 0 } else { rng.usize(..world.replicas()) };
+    if world.replicas() > 1 {
+        trouble_among(world, which, rng);
+    }
     match rng.u32(..100) {
         0..66 => world.clock.advance(rng.u32(1..8)),
         66..74 => {
@@ -121,26 +156,27 @@ async fn trouble(world: &Rc<World>, rng: &mut fastrand::Rng) {
                 Weather::Slow,
             ];
             let weather = rng.choice(weathers).unwrap_or_default();
-            world.record.note(|| format!("the weather is {weather:?}"));
-            world.store.set_weather(weather);
+            world.record.note(|| format!("the weather is {weather:?} at {which}"));
+            world.set_weather(which, weather);
         }
         74..80 => {
-            world.crash().await;
+            world.crash(which).await;
             // Not always at once.
             if rng.bool() {
-                world.begin_to_start();
+                world.begin_to_start(which);
             }
         }
-        80..88 if !world.is_starting_or_up() => world.begin_to_start(),
+        80..88 if !world.is_starting_or_up(which) => world.begin_to_start(which),
         88..90 => {
-            let ticks = rng.u32(10..1_000);
+            // What is told late is known to be so for a minute.
+            let ticks = rng.u32(10..if world.replicas() == 1 { 1_000 } else { 300 });
             world.record.note(|| format!("the clock goes on by {ticks} ticks"));
             world.clock.advance(ticks);
         }
         90..93 => {
             let ticks = rng.u32(10..500);
             world.record.note(|| format!("the clock is set back by {ticks} ticks"));
-            world.clock.set_back(ticks);
+            world.set_back(ticks);
         }
         93..96 => {
             // Long enough for everybody who waits to lose patience.
@@ -158,6 +194,17 @@ async fn trouble(world: &Rc<World>, rng: &mut fastrand::Rng) {
         for _ in 0..4 {
             yield_now().await;
         }
+    }
+}
+
+/// What happens only to one of several.
+fn trouble_among(world: &World, which: usize, rng: &mut fastrand::Rng) {
+    match rng.u32(..40) {
+        0 => world.hold_up(which, true),
+        1..5 => world.hold_up(which, false),
+        5..7 => world.deafen(which, rng.u32(1..100)),
+        7..12 => world.land(which),
+        _ => {}
     }
 }
 

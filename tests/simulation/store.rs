@@ -9,10 +9,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use longrun::engine::Clock as _;
 use longrun::operation::log::LogBook;
-use longrun::operation::{ObjectId, Operation, OperationId, Timestamp};
+use longrun::operation::{Command, Decision, ObjectId, Operation, OperationId, Timestamp, decide};
 use longrun::store::{
     Batch, HistoryEntry, HistoryQuery, ListQuery, Lookup, PayloadRole, Store, StoreError,
-    Tombstone, Unfinished,
+    Tombstone, Unfinished, Write,
 };
 
 use crate::clock::{SimClock, TICK, hop};
@@ -65,8 +65,15 @@ enum Pending {
     UnderWay(Batch),
 }
 
+/// What a commit does to the disk at its instant.
+type Landing = Box<dyn Fn(&mut Disk, &Batch) -> Result<(), StoreError> + Send>;
+
 struct State {
-    disk: Disk,
+    /// Others may have it as well.
+    disk: Arc<Mutex<Disk>>,
+    landing: Landing,
+    /// Without a log that a crash brings back.
+    is_shared: bool,
     /// As it was before the last commit.
     before: Disk,
     pending: Option<Pending>,
@@ -105,8 +112,23 @@ enum Fate {
 
 impl SimStore {
     pub fn new(clock: Arc<SimClock>, lie: Lie, rng: fastrand::Rng) -> Self {
+        let store = Self::over(Arc::default(), Box::new(Disk::commit), clock, lie, rng);
+        store.state().is_shared = false;
+        store
+    }
+
+    /// A store over a disk that others may have as well.
+    pub fn over(
+        disk: Arc<Mutex<Disk>>,
+        landing: Landing,
+        clock: Arc<SimClock>,
+        lie: Lie,
+        rng: fastrand::Rng,
+    ) -> Self {
         let state = State {
-            disk: Disk::default(),
+            disk,
+            landing,
+            is_shared: true,
             before: Disk::default(),
             pending: None,
             weather: Weather::Still,
@@ -134,14 +156,62 @@ impl SimStore {
     pub fn crash(&self) {
         let mut state = self.state();
         if state.lie == Lie::AcknowledgesEarly && state.rng.bool() {
-            state.disk = state.before.clone();
+            let before = state.before.clone();
+            *state.disk() = before;
         }
         state.end_pending();
     }
 
+    /// Another writer cancels an operation that is queued.
+    pub fn cancel(&self, id: OperationId, now: Timestamp) {
+        let state = self.state();
+        let operation = state.disk().load(&Lookup::Id(id)).unwrap();
+        let cancel = Command::Cancel { reason: String::new() };
+        let Ok(Decision::Change(event)) = decide(&operation, &cancel, None, now) else {
+            panic!("{operation:?} cannot be cancelled");
+        };
+        let expected = Some(operation.life.revision);
+        let operation = Operation { life: event.life.clone(), ..operation };
+        let write = Write { operation, expected, input: None, result: None };
+        let events = vec![(id, *event)];
+        let batch = Batch { writes: vec![write], events, ..Batch::default() };
+        state.land(&batch).unwrap();
+    }
+
+    /// What is under way comes to be at last, or not.
+    pub fn land_pending(&self) {
+        self.state().end_pending();
+    }
+
+    /// Lets a tick pass.
+    pub async fn tick(&self) {
+        self.clock.sleep_until(self.clock.now().after(TICK)).await;
+    }
+
+    /// A write of another kind than commits: it happens or not, and is answered or not.
+    pub async fn write_else<T>(&self, write: impl FnOnce(&Disk) -> T) -> Result<T, StoreError> {
+        self.pause(true).await;
+        let written = {
+            let mut state = self.state();
+            state.check_open()?;
+            let (happens, is_answered) = match (state.weather, state.rng.u32(..10)) {
+                (Weather::Down | Weather::ReadOnly, _) | (Weather::Flaky, 0) => (false, false),
+                (Weather::Flaky, 1) => (true, false),
+                _ => (true, true),
+            };
+            let written = happens.then(|| write(&state.disk()));
+            if !is_answered {
+                state.failures += 1;
+            }
+            written.filter(|_| is_answered)
+        };
+        self.pause(true).await;
+        written.ok_or_else(|| StoreError::Unavailable("no writing in this weather".to_owned()))
+    }
+
     /// What is stored now.
     pub fn disk(&self) -> Disk {
-        self.state().disk.clone()
+        self.state().disk().clone()
     }
 
     /// How many commits, how many of unknown outcome, how many failures.
@@ -151,7 +221,7 @@ impl SimStore {
     }
 
     /// A moment between steps, longer in some weathers.
-    async fn pause(&self, writes: bool) {
+    pub async fn pause(&self, writes: bool) {
         let (hops, ticks) = {
             let mut state = self.state();
             if state.weather == Weather::Still {
@@ -174,7 +244,7 @@ impl SimStore {
         }
     }
 
-    async fn read<T>(&self, look: impl FnOnce(&Disk) -> T) -> Result<T, StoreError> {
+    pub async fn read<T>(&self, look: impl FnOnce(&Disk) -> T) -> Result<T, StoreError> {
         self.pause(false).await;
         let answer = {
             let mut state = self.state();
@@ -188,7 +258,7 @@ impl SimStore {
                 state.failures += 1;
                 return Err(StoreError::Unavailable("no reading in this weather".to_owned()));
             }
-            look(&state.disk)
+            look(&state.disk())
         };
         self.pause(false).await;
         Ok(answer)
@@ -196,6 +266,10 @@ impl SimStore {
 }
 
 impl State {
+    fn disk(&self) -> MutexGuard<'_, Disk> {
+        self.disk.lock().unwrap()
+    }
+
     fn check_open(&self) -> Result<(), StoreError> {
         let closed = || StoreError::Unavailable("the store is closed".to_owned());
         if self.is_closed { Err(closed()) } else { Ok(()) }
@@ -250,14 +324,15 @@ impl State {
                     && seldom
                     && let Some((id, _)) = batch.events.last()
                 {
-                    self.disk.drop_last_event(*id);
+                    self.disk().drop_last_event(*id);
                 }
                 if fate == Fate::Done {
                     return Ok(());
                 }
             }
             Fate::UnknownLost => {}
-            Fate::UnknownInLog => self.pending = Some(Pending::InLog(batch)),
+            Fate::UnknownInLog if !self.is_shared => self.pending = Some(Pending::InLog(batch)),
+            Fate::UnknownInLog => self.pending = Some(Pending::UnderWay(batch)),
             Fate::UnknownUnderWay => self.pending = Some(Pending::UnderWay(batch)),
         }
         self.unknowns += 1;
@@ -269,8 +344,8 @@ impl State {
         if let Some(Pending::UnderWay(_)) = &self.pending {
             self.end_pending();
         }
-        let before = self.disk.clone();
-        self.disk.commit(batch)?;
+        let before = self.disk().clone();
+        self.land(batch)?;
         self.before = before;
         self.pending = None;
         self.commits += 1;
@@ -306,9 +381,13 @@ impl State {
         if let Some(Pending::InLog(batch) | Pending::UnderWay(batch)) = self.pending.take()
             && self.rng.bool()
         {
-            // Nothing was written since, or it would not be pending.
-            let _ = self.disk.commit(&batch);
+            // Refused if others have written since; if nobody has, it fits.
+            let _ = self.land(&batch);
         }
+    }
+
+    fn land(&self, batch: &Batch) -> Result<(), StoreError> {
+        (self.landing)(&mut self.disk(), batch)
     }
 }
 

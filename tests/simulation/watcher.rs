@@ -49,7 +49,7 @@ struct Watcher {
 
 impl Watcher {
     async fn one_stream(&mut self) -> Result<(), CallError> {
-        let connection = self.world.connect().ok_or(CallError::Cut)?;
+        let connection = self.world.connect(&mut self.rng).ok_or(CallError::Cut)?;
         let options = WatchOptions {
             after: self.after,
             include_progress: self.include_progress,
@@ -59,12 +59,12 @@ impl Watcher {
         let (caller, id) = (World::caller(), self.id);
         let mut stream = self
             .world
-            .call(&mut self.rng, move |service| async move {
+            .call_over(&connection, &mut self.rng, move |service| async move {
                 service.watch(&caller, &named(id), options).await
             })
             .await?;
         loop {
-            let Some(next) = connection.dead.run_until_cancelled(stream.next()).await else {
+            let Some(next) = connection.run(stream.next()).await else {
                 return Err(CallError::Cut);
             };
             hops(&mut self.rng, 6).await;

@@ -117,17 +117,21 @@ impl Worker {
             resume: self.session,
             running: self.running.keys().copied().chain(reported).collect(),
         };
-        let dead = self.world.connect()?.dead;
-        let (caller, cut) = (World::caller(), dead.child_token());
+        let connection = self.world.connect(&mut self.rng)?;
+        let (caller, cut) = (World::caller(), connection.dead.child_token());
         let connected = self
             .world
-            .call(&mut self.rng, move |service| async move {
+            .call_over(&connection, &mut self.rng, move |service| async move {
                 service.connect_worker(&caller, hello).await
             })
             .await;
         let (number, record) = (self.number, &self.world.record);
         record.note(|| match &connected {
-            Ok((session, _)) => format!("worker {number} connects, resumed: {}", session.resumed()),
+            Ok((session, _)) => format!(
+                "worker {number} connects to {}, resumed: {}",
+                connection.replica,
+                session.resumed()
+            ),
             Err(error) => format!("worker {number} does not connect: {error:?}"),
         });
         let (session, messages) = match connected {

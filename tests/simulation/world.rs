@@ -1,4 +1,4 @@
-//! The server of a schedule, the network before it, and what goes wrong with both.
+//! The servers of a schedule, the network before them, and what goes wrong with all of it.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
@@ -11,11 +11,15 @@ use std::time::Duration;
 use longrun::engine::{Clock as _, Engine, EngineConfig, StoreHealth};
 use longrun::objects::Objects;
 use longrun::service::{Caller, Limits, Reason, Service, ServiceError};
+use longrun::store::Store;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::{SimClock, TICK, hop};
+use crate::clock::{ReplicaClock, SimClock, TICK, hop};
+use crate::disk::Disk;
+use crate::gate::Gate;
 use crate::record::Record;
+use crate::replicas::{House, ReplicaStore};
 use crate::store::{Lie, SimStore, Weather};
 
 pub const LEASE: Duration = Duration::from_secs(5);
@@ -23,16 +27,37 @@ pub const LEASE: Duration = Duration::from_secs(5);
 /// Everything that the actors of a schedule share.
 pub struct World {
     pub clock: Arc<SimClock>,
-    pub store: SimStore,
     pub record: Record,
     /// No more new work.
     pub enough: Cell<bool>,
-    server: RefCell<Option<Incarnation>>,
-    /// Which may still be about to.
-    starting: RefCell<Option<JoinHandle<()>>>,
+    /// One, or several that share the store.
+    replicas: Vec<Replica>,
+    /// What they share, if they are several.
+    house: Option<House>,
     rng: RefCell<fastrand::Rng>,
     max_outstanding: u64,
     pub starts: Cell<u64>,
+}
+
+/// A place for a server.
+struct Replica {
+    number: usize,
+    clock: Arc<ReplicaClock>,
+    storage: RefCell<Storage>,
+    server: RefCell<Option<Incarnation>>,
+    /// Which may still be about to.
+    starting: RefCell<Option<JoinHandle<()>>>,
+}
+
+/// A replica's store.
+struct Storage {
+    weather: Weather,
+    store: SimStore,
+    shared: Option<ReplicaStore>,
+    /// What crashed replicas had under way may come to be later.
+    left: Vec<SimStore>,
+    /// Of those that are gone.
+    counts: [u64; 3],
 }
 
 /// A server from its start to its crash.
@@ -41,6 +66,7 @@ struct Incarnation {
     engine: Engine,
     /// Cancelled by the crash: whatever goes on within the server or over a connection to it ends.
     dead: CancellationToken,
+    gate: Rc<Gate>,
     task: JoinHandle<()>,
 }
 
@@ -69,11 +95,21 @@ impl CallError {
     }
 }
 
-/// A way to the server as it is now.
+/// A way to a server as it is now.
 #[derive(Clone)]
 pub struct Connection {
+    /// Which.
+    pub replica: usize,
     pub service: Service,
     pub dead: CancellationToken,
+    gate: Rc<Gate>,
+}
+
+impl Connection {
+    /// What the server does for it; nothing once it is dead.
+    pub async fn run<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        self.dead.run_until_cancelled(self.gate.pass(work)).await
+    }
 }
 
 /// What the network does with a call.
@@ -87,17 +123,29 @@ enum Fate {
 }
 
 impl World {
-    pub fn new(lie: Lie, traced: bool, rng: &mut fastrand::Rng) -> Rc<Self> {
+    pub fn new(lie: Lie, replicas: usize, traced: bool, rng: &mut fastrand::Rng) -> Rc<Self> {
         let clock = Arc::new(SimClock::default());
-        let store = SimStore::new(Arc::clone(&clock), lie, rng.fork());
-        store.set_weather(Weather::Calm);
+        let house = (replicas > 1).then(|| House::new(Arc::clone(&clock)));
+        let place = |number| {
+            let store = SimStore::new(Arc::clone(&clock), lie, rng.fork());
+            store.set_weather(Weather::Calm);
+            let (shared, left, counts) = (None, Vec::new(), [0; 3]);
+            let storage = Storage { weather: Weather::Calm, store, shared, left, counts };
+            Replica {
+                number,
+                clock: Arc::new(ReplicaClock::new(Arc::clone(&clock), number)),
+                storage: RefCell::new(storage),
+                server: RefCell::new(None),
+                starting: RefCell::new(None),
+            }
+        };
+        let replicas = (0..replicas).map(place).collect();
         Rc::new(Self {
             clock,
-            store,
             record: Record::new(traced),
             enough: Cell::new(false),
-            server: RefCell::new(None),
-            starting: RefCell::new(None),
+            replicas,
+            house,
             max_outstanding: if rng.u32(..8) == 0 { 4 } else { 1_000 },
             rng: RefCell::new(rng.fork()),
             starts: Cell::new(0),
@@ -113,19 +161,20 @@ impl World {
         Caller::anonymous()
     }
 
-    /// Begins to start the server on what is stored, and goes on until the store lets it.
-    pub fn begin_to_start(self: &Rc<Self>) {
+    /// Begins to start a server on what is stored, and goes on until the store lets it.
+    pub fn begin_to_start(self: &Rc<Self>, which: usize) {
         let (world, mut rng) = (Rc::clone(self), self.fork());
         self.clock.advance(1);
         let starting = tokio::task::spawn_local(async move {
-            while !world.start().await {
+            while !world.start(which).await {
                 world.pause(&mut rng, 10).await;
             }
         });
-        *self.starting.borrow_mut() = Some(starting);
+        *self.replicas[which].starting.borrow_mut() = Some(starting);
     }
 
-    async fn start(&self) -> bool {
+    async fn start(&self, which: usize) -> bool {
+        let replica = &self.replicas[which];
         let mut rng = self.fork();
         let config = EngineConfig {
             lease_duration: LEASE,
@@ -137,7 +186,8 @@ impl World {
             seed: rng.u64(..),
             ..EngineConfig::default()
         };
-        let opened = Engine::open(Arc::new(self.store.clone()), self.clock.clone(), config).await;
+        let store = replica.storage.borrow_mut().open(self.house.as_ref(), &mut rng);
+        let opened = Engine::open(store, replica.clock.clone(), config).await;
         let Ok((engine, task)) = opened else { return false };
         let limits = Limits {
             lease_duration: LEASE,
@@ -148,60 +198,148 @@ impl World {
         // Nothing there is large.
         let objects = Objects::in_directory(&std::env::temp_dir()).expect("objects");
         let service = Service::new(engine.clone(), objects, limits, CancellationToken::new());
-        let task = tokio::task::spawn_local(task.run(CancellationToken::new()));
+        let gate = Rc::new(Gate::default());
+        let running = Rc::clone(&gate);
+        let task = tokio::task::spawn_local(async move {
+            running.pass(task.run(CancellationToken::new())).await;
+        });
         let dead = CancellationToken::new();
         self.starts.set(self.starts.get() + 1);
-        self.record.note(|| "the server starts".to_owned());
-        *self.server.borrow_mut() = Some(Incarnation { service, engine, dead, task });
+        self.record.note(|| format!("server {which} starts"));
+        *replica.server.borrow_mut() = Some(Incarnation { service, engine, dead, gate, task });
         true
     }
 
-    /// The server is gone, wherever it was.
-    pub async fn crash(&self) {
-        self.record.note(|| "the server crashes".to_owned());
-        let starting = self.starting.borrow_mut().take();
+    /// A server is gone, wherever it was.
+    pub async fn crash(&self, which: usize) {
+        self.record.note(|| format!("server {which} crashes"));
+        let replica = &self.replicas[which];
+        let starting = replica.starting.borrow_mut().take();
         if let Some(starting) = starting {
             starting.abort();
             let _ = starting.await;
         }
-        let server = self.server.borrow_mut().take();
+        let server = replica.server.borrow_mut().take();
         if let Some(server) = server {
             server.task.abort();
             let ended = server.task.await;
             assert!(ended.is_err_and(|error| error.is_cancelled()), "the engine ended by itself");
             server.dead.cancel();
         }
-        self.store.crash();
+        replica.storage.borrow_mut().crash();
     }
 
-    pub fn is_starting_or_up(&self) -> bool {
-        self.starting.borrow().is_some()
+    pub fn replicas(&self) -> usize {
+        self.replicas.len()
     }
 
-    /// Whether the engine takes the store for one that does not answer.
+    pub fn is_starting_or_up(&self, which: usize) -> bool {
+        self.replicas[which].starting.borrow().is_some()
+    }
+
+    /// Holds up a server, or lets it go on.
+    pub fn hold_up(&self, which: usize, is_held_up: bool) {
+        let server = self.replicas[which].server.borrow();
+        let Some(gate) = server.as_ref().map(|server| Rc::clone(&server.gate)) else { return };
+        if is_held_up == gate.is_shut() {
+            return;
+        }
+        self.record.note(|| format!("server {which} is held up: {is_held_up}"));
+        if is_held_up { gate.shut() } else { gate.open() }
+    }
+
+    pub fn set_weather(&self, which: usize, weather: Weather) {
+        let mut storage = self.replicas[which].storage.borrow_mut();
+        storage.weather = weather;
+        storage.store.set_weather(weather);
+        if let Some(shared) = &storage.shared {
+            shared.mailbox.set_rough(!matches!(weather, Weather::Still | Weather::Calm));
+        }
+    }
+
+    /// A replica hears nothing of the others for so many ticks.
+    pub fn deafen(&self, which: usize, ticks: u32) {
+        if let Some(shared) = &self.replicas[which].storage.borrow().shared {
+            shared.mailbox.deafen(ticks);
+        }
+    }
+
+    /// The clock of all is set back by so many ticks.
+    pub fn set_back(&self, ticks: u32) {
+        self.clock.set_back(ticks);
+        for replica in &self.replicas {
+            if let Some(shared) = &replica.storage.borrow().shared {
+                shared.mailbox.hurry();
+            }
+        }
+    }
+
+    /// What was under way somewhere comes to be, or not.
+    pub fn land(&self, which: usize) {
+        let mut storage = self.replicas[which].storage.borrow_mut();
+        storage.store.land_pending();
+        storage.left.drain(..).for_each(|left| left.land_pending());
+    }
+
+    /// What is stored now.
+    pub fn disk(&self) -> Disk {
+        match &self.house {
+            Some(house) => house.disk.lock().unwrap().clone(),
+            None => self.replicas[0].storage.borrow().store.disk(),
+        }
+    }
+
+    /// How many commits, how many of unknown outcome, how many failures.
+    pub fn counts(&self) -> [u64; 3] {
+        let mut sum = [0; 3];
+        for replica in &self.replicas {
+            let storage = replica.storage.borrow();
+            add(&mut sum, storage.counts);
+            add(&mut sum, storage.store.counts());
+        }
+        sum
+    }
+
+    /// Whether an engine takes the store for one that does not answer.
     pub fn is_stalled(&self) -> bool {
-        let server = self.server.borrow();
-        server.as_ref().is_some_and(|server| match &*server.engine.store_health().borrow() {
-            StoreHealth::Failing { reason, .. } => reason.contains("takes longer"),
-            StoreHealth::Writable => false,
+        self.replicas.iter().any(|replica| {
+            let server = replica.server.borrow();
+            server.as_ref().is_some_and(|server| match &*server.engine.store_health().borrow() {
+                StoreHealth::Failing { reason, .. } => reason.contains("takes longer"),
+                StoreHealth::Writable => false,
+            })
         })
     }
 
-    /// How many operations the engine takes for not done; `None` while it is down or in doubt.
+    /// How many operations the engines take for not done; `None` while none is up or one is in doubt.
     pub fn outstanding(&self) -> Option<u64> {
-        let server = self.server.borrow();
-        let engine = &server.as_ref()?.engine;
-        let is_sure = *engine.store_health().borrow() == StoreHealth::Writable;
-        is_sure.then(|| engine.outstanding())
+        let mut most = None;
+        for replica in &self.replicas {
+            let server = replica.server.borrow();
+            let Some(Incarnation { engine, .. }) = server.as_ref() else { continue };
+            if *engine.store_health().borrow() != StoreHealth::Writable {
+                return None;
+            }
+            most = most.max(Some(engine.outstanding()));
+        }
+        most
     }
 
-    pub fn connect(&self) -> Option<Connection> {
-        let server = self.server.borrow();
-        let Incarnation { service, dead, .. } = server.as_ref()?;
-        Some(Connection { service: service.clone(), dead: dead.clone() })
+    /// A way to a server that is up, whichever it is.
+    pub fn connect(&self, rng: &mut fastrand::Rng) -> Option<Connection> {
+        let up: Vec<&Replica> =
+            self.replicas.iter().filter(|replica| replica.server.borrow().is_some()).collect();
+        let replica = match up.len() {
+            0 | 1 => up.first()?,
+            several => up[rng.usize(..several)],
+        };
+        let server = replica.server.borrow();
+        let Incarnation { service, dead, gate, .. } = server.as_ref()?;
+        let (service, dead, gate) = (service.clone(), dead.clone(), Rc::clone(gate));
+        Some(Connection { replica: replica.number, service, dead, gate })
     }
 
-    /// A call over a network that may lose it, or its answer.
+    /// A call to any server.
     pub async fn call<T: 'static, F>(
         &self,
         rng: &mut fastrand::Rng,
@@ -211,25 +349,36 @@ impl World {
         F: Future<Output = Result<T, ServiceError>> + 'static,
     {
         hops(rng, 4).await;
-        let Connection { service, dead } = self.connect().ok_or(CallError::Cut)?;
+        let connection = self.connect(rng).ok_or(CallError::Cut)?;
+        self.call_over(&connection, rng, call).await
+    }
+
+    /// A call over a network that may lose it, or its answer.
+    pub async fn call_over<T: 'static, F>(
+        &self,
+        connection: &Connection,
+        rng: &mut fastrand::Rng,
+        call: impl FnOnce(Service) -> F,
+    ) -> Result<T, CallError>
+    where
+        F: Future<Output = Result<T, ServiceError>> + 'static,
+    {
         let fate = match rng.u32(..100) {
             0..4 => Fate::RequestLost,
             4..10 => Fate::CutAfter(rng.u32(1..5)),
             10..15 => Fate::AnswerLost,
             _ => Fate::Delivered,
         };
-        let call = call(service);
+        let call = call(connection.service.clone());
         let answer = match fate {
             Fate::RequestLost => None,
-            Fate::CutAfter(steps) => {
-                dead.run_until_cancelled(cut_after(steps, call)).await.flatten()
-            }
+            Fate::CutAfter(steps) => connection.run(cut_after(steps, call)).await.flatten(),
             Fate::AnswerLost => {
-                let dead = dead.clone();
-                tokio::task::spawn_local(async move { dead.run_until_cancelled(call).await });
+                let connection = connection.clone();
+                tokio::task::spawn_local(async move { connection.run(call).await });
                 None
             }
-            Fate::Delivered => dead.run_until_cancelled(call).await,
+            Fate::Delivered => connection.run(call).await,
         };
         hops(rng, 4).await;
         match answer {
@@ -243,6 +392,31 @@ impl World {
         let ticks = rng.u32(1..=most_ticks);
         self.clock.sleep_until(self.clock.now().after(TICK * ticks)).await;
     }
+}
+
+impl Storage {
+    /// The store for a new server.
+    fn open(&mut self, house: Option<&House>, rng: &mut fastrand::Rng) -> Arc<dyn Store> {
+        let Some(house) = house else { return Arc::new(self.store.clone()) };
+        self.crash();
+        let shared = house.open(rng.fork());
+        shared.store.set_weather(self.weather);
+        add(&mut self.counts, self.store.counts());
+        self.left.push(std::mem::replace(&mut self.store, shared.store.clone()));
+        self.shared = Some(shared.clone());
+        Arc::new(shared)
+    }
+
+    fn crash(&mut self) {
+        match self.shared.take() {
+            Some(shared) => shared.crash(),
+            None => self.store.crash(),
+        }
+    }
+}
+
+fn add(sum: &mut [u64; 3], more: [u64; 3]) {
+    sum.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
 }
 
 /// The answer, unless it needs more steps than that.

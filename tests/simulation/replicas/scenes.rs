@@ -1,0 +1,287 @@
+//! What several replicas do together, step by step.
+
+use longrun::engine::{Clock as _, EngineError};
+use longrun::operation::log::LogBook;
+use longrun::operation::{Attempt, Rejection, Settings, StateName};
+
+use super::stage::{Heard, LEASE, Stage, play, revisions};
+use crate::clock::TICK;
+
+#[test]
+fn what_is_submitted_here_is_started_there_at_once() {
+    play(2, |stage| async move {
+        let mut work = stage.work(1, 1, None, &[]).await;
+        stage.rest().await;
+        let id = stage.submit(0).await;
+        stage.rest().await;
+        assert_eq!(work.heard(), [Heard::Assigned(id, 1)], "a hint suffices, time does not pass");
+    });
+}
+
+#[test]
+fn what_is_submitted_here_is_started_there_without_a_hint() {
+    play(2, |stage| async move {
+        let mut work = stage.work(1, 1, None, &[]).await;
+        stage.rest().await;
+        stage.replicas[1].store.mailbox.deafen(10_000);
+        let id = stage.submit(0).await;
+        stage.wait_alive(1, work.session, 4).await;
+        assert_eq!(work.heard(), [Heard::Assigned(id, 1)]);
+    });
+}
+
+#[test]
+fn a_cancel_there_reaches_the_worker_here() {
+    for is_deaf in [false, true] {
+        play(2, |stage| async move {
+            let mut work = stage.work(0, 1, None, &[]).await;
+            let id = stage.submit(0).await;
+            stage.rest().await;
+            assert_eq!(work.heard(), [Heard::Assigned(id, 1)]);
+            if is_deaf {
+                stage.replicas[0].store.mailbox.deafen(16);
+            }
+            let cancelled = stage.cancel(1, id).await.unwrap();
+            assert_eq!(cancelled.operation.state_name(), StateName::Cancelling);
+            stage.rest().await;
+            if is_deaf {
+                assert_eq!(work.heard(), []);
+                stage.wait(2).await;
+            }
+            assert_eq!(work.heard(), [Heard::Cancel(id)]);
+        });
+    }
+}
+
+#[test]
+fn a_worker_that_moves_is_heard_there_and_its_place_here_is_gone() {
+    play(2, |stage| async move {
+        let mut first = stage.work(0, 1, None, &[]).await;
+        let id = stage.submit(0).await;
+        stage.rest().await;
+        assert_eq!(first.heard(), [Heard::Assigned(id, 1)]);
+        let mut moved = stage.work(1, 1, Some(first.session), &[(id, Attempt(1))]).await;
+        stage.rest().await;
+        assert!(moved.is_resumed);
+        assert_eq!(moved.session, first.session);
+        assert!(first.messages.is_closed(), "it is not the first replica's any more");
+        // Its only place is taken.
+        let second = stage.submit(0).await;
+        stage.wait_alive(1, moved.session, 5).await;
+        assert_eq!(moved.heard(), []);
+        let mut other = stage.work(0, 1, None, &[]).await;
+        stage.rest().await;
+        assert_eq!(other.heard(), [Heard::Assigned(second, 1)]);
+        stage.report(1, moved.session, id, 1).await.unwrap();
+        assert_eq!(stage.get(0, id).await.state_name(), StateName::Succeeded);
+        let third = stage.submit(0).await;
+        stage.wait_alive(0, other.session, 5).await;
+        assert_eq!(moved.heard(), [Heard::Assigned(third, 1)]);
+        assert_eq!(other.heard(), []);
+    });
+}
+
+#[test]
+fn lines_of_a_worker_that_moves_to_and_fro_are_all_kept() {
+    play(2, |stage| async move {
+        let work = stage.work(0, 1, None, &[]).await;
+        let id = stage.submit(0).await;
+        stage.rest().await;
+        let mut session = work.session;
+        for (line, at) in ["a", "b", "c", "d"].into_iter().zip([0, 1, 0, 1]) {
+            let running = [(id, Attempt(1))];
+            let moved = stage.work(at, 1, Some(session), &running).await;
+            assert!(moved.is_resumed);
+            session = moved.session;
+            stage.log(at, session, id, line).await.unwrap();
+        }
+        let book = stage.house.disk.lock().unwrap().log_book(id);
+        assert_eq!(book, LogBook::new(4, [1; 4]));
+    });
+}
+
+#[test]
+fn a_replica_that_was_held_up_is_told_that_its_work_went_on_elsewhere() {
+    play(2, |stage| async move {
+        let mut lost = stage.work(0, 1, None, &[]).await;
+        let id = stage.submit(0).await;
+        stage.rest().await;
+        assert_eq!(lost.heard(), [Heard::Assigned(id, 1)]);
+        stage.hold_up(0);
+        let mut other = stage.work(1, 1, None, &[]).await;
+        stage.wait_alive(1, other.session, LEASE.as_secs() as u32 + 10).await;
+        assert_eq!(other.heard(), [Heard::Assigned(id, 2)], "once");
+        stage.let_go(0);
+        stage.wait_alive(1, other.session, 3).await;
+        // Its stream was silent for too long: it is cut off, and told when it comes back.
+        assert_eq!(lost.heard(), []);
+        assert!(lost.messages.is_closed());
+        let mut back = stage.work(0, 1, Some(lost.session), &[(id, Attempt(1))]).await;
+        stage.rest().await;
+        assert_eq!(back.heard(), [Heard::NotCurrent(id, 1)]);
+        let late = stage.report(0, back.session, id, 1).await;
+        let Err(EngineError::Rejected(Rejection::StaleAttempt { .. })) = late else {
+            panic!("{late:?}");
+        };
+        stage.report(1, other.session, id, 2).await.unwrap();
+        assert_eq!(stage.get(0, id).await.life.attempt, Attempt(2));
+    });
+}
+
+#[test]
+fn what_a_crashed_replica_had_given_out_is_given_out_once_more() {
+    play(3, |stage| async move {
+        let mut lost = stage.work(0, 2, None, &[]).await;
+        let ids = [stage.submit(0).await, stage.submit(1).await];
+        // The clocks differ by a little.
+        stage.wait(1).await;
+        assert_eq!(lost.heard(), ids.map(|id| Heard::Assigned(id, 1)));
+        stage.crash(0).await;
+        let mut other = stage.work(1, 5, None, &[]).await;
+        stage.wait_alive(1, other.session, LEASE.as_secs() as u32 - 5).await;
+        assert_eq!(other.heard(), [], "the worker may come back");
+        stage.wait_alive(1, other.session, 14).await;
+        let again = ids.map(|id| Heard::Assigned(id, 2));
+        assert_eq!(other.heard(), again);
+        assert_eq!(stage.house.sessions().len(), 1, "that of the lost one has ended");
+    });
+}
+
+#[test]
+fn a_worker_of_a_crashed_replica_goes_on_at_another() {
+    play(2, |stage| async move {
+        let mut work = stage.work(0, 1, None, &[]).await;
+        let id = stage.submit(0).await;
+        stage.rest().await;
+        assert_eq!(work.heard(), [Heard::Assigned(id, 1)]);
+        stage.crash(0).await;
+        stage.wait(5).await;
+        let mut moved = stage.work(1, 1, Some(work.session), &[(id, Attempt(1))]).await;
+        assert!(moved.is_resumed);
+        stage.wait_alive(1, moved.session, 30).await;
+        assert_eq!(moved.heard(), []);
+        stage.report(1, moved.session, id, 1).await.unwrap();
+        assert_eq!(stage.get(1, id).await.life.attempt, Attempt(1));
+    });
+}
+
+#[test]
+fn a_watch_there_sees_what_happens_here_in_order() {
+    for is_deaf in [false, true] {
+        play(2, |stage| async move {
+            let id = stage.submit(0).await;
+            let mut watch = stage.watch(1, id).await;
+            assert_eq!(revisions(&mut watch).await, [1]);
+            if is_deaf {
+                // And is not told so before the end.
+                stage.replicas[1].store.mailbox.deafen(10_000);
+            }
+            let work = stage.work(0, 1, None, &[]).await;
+            stage.rest().await;
+            if !is_deaf {
+                assert_eq!(revisions(&mut watch).await, [2]);
+            }
+            stage.report(0, work.session, id, 1).await.unwrap();
+            stage.rest().await;
+            if is_deaf {
+                assert_eq!(revisions(&mut watch).await, [0_u64; 0]);
+                stage.wait(11).await;
+                assert_eq!(revisions(&mut watch).await, [2, 3]);
+            } else {
+                assert_eq!(revisions(&mut watch).await, [3]);
+            }
+        });
+    }
+}
+
+#[test]
+fn what_is_to_start_later_is_started_there_in_time() {
+    for is_deaf in [false, true] {
+        play(2, |stage| async move {
+            let mut work = stage.work(1, 1, None, &[]).await;
+            stage.rest().await;
+            if is_deaf {
+                stage.replicas[1].store.mailbox.deafen(10_000);
+            }
+            let start_at = stage.clock.now().after(TICK * 16 * 20);
+            let id = stage.submit_with(0, Settings::default(), Some(start_at)).await;
+            stage.wait_alive(1, work.session, 19).await;
+            assert_eq!(work.heard(), []);
+            stage.wait_alive(1, work.session, 2).await;
+            assert_eq!(work.heard(), [Heard::Assigned(id, 1)]);
+        });
+    }
+}
+
+#[test]
+fn the_most_urgent_goes_first_wherever_it_was_submitted() {
+    play(3, |stage| async move {
+        let mut ids = Vec::new();
+        for (at, priority) in [(0, 1), (1, 5), (2, 3), (0, 9), (1, 3)] {
+            let settings = Settings { priority, ..Settings::default() };
+            ids.push(stage.submit_with(at, settings, None).await);
+            stage.clock.advance(1);
+        }
+        let mut work = stage.work(2, 1, None, &[]).await;
+        stage.rest().await;
+        for number in [3, 1, 2, 4, 0] {
+            assert_eq!(work.heard(), [Heard::Assigned(ids[number], 1)]);
+            stage.report(2, work.session, ids[number], 1).await.unwrap();
+            stage.rest().await;
+        }
+    });
+}
+
+#[test]
+fn who_has_no_worker_claims_nothing() {
+    play(2, |stage| async move {
+        let id = stage.submit(0).await;
+        stage.wait(30).await;
+        let unclaimed = stage.get(1, id).await;
+        assert_eq!(unclaimed.state_name(), StateName::Queued);
+        assert_eq!([stage.replicas[0].store.claims(), stage.replicas[1].store.claims()], [0, 0]);
+    });
+}
+
+#[test]
+fn who_has_nothing_to_do_asks_the_store_seldom() {
+    play(2, |stage| async move {
+        let calls = |stage: &Stage| [0, 1].map(|at| stage.replicas[at].store.calls());
+        let before = calls(&stage);
+        stage.wait(60).await;
+        let idle = calls(&stage);
+        let work = stage.work(1, 4, None, &[]).await;
+        stage.wait_alive(1, work.session, 60).await;
+        let waiting = calls(&stage);
+        let alone = [0, 1].map(|at| idle[at] - before[at]);
+        println!("a minute without workers: {alone:?}, with one: {}", waiting[1] - idle[1]);
+        assert!(alone.iter().all(|calls| (1..=120).contains(calls)), "{alone:?}");
+        assert!((1..=200).contains(&(waiting[1] - idle[1])), "{}", waiting[1] - idle[1]);
+    });
+}
+
+#[test]
+fn a_place_that_one_queue_does_not_need_is_another_ones() {
+    play(2, |stage| async move {
+        // The first of two queues is empty, and is asked first.
+        let mut work = stage.work_for(1, &["sim.0", "sim.a"]).await;
+        stage.wait_alive(1, work.session, 3).await;
+        let id = stage.submit(0).await;
+        stage.wait_alive(1, work.session, 3).await;
+        assert_eq!(work.heard(), [Heard::Assigned(id, 1)]);
+    });
+}
+
+#[test]
+fn a_cancel_of_what_has_ended_elsewhere_is_answered_with_its_end() {
+    play(2, |stage| async move {
+        let work = stage.work(0, 1, None, &[]).await;
+        let id = stage.submit(0).await;
+        stage.rest().await;
+        stage.cancel(1, id).await.unwrap();
+        stage.rest().await;
+        stage.report(0, work.session, id, 1).await.unwrap();
+        let again = stage.cancel(1, id).await.unwrap();
+        assert_eq!(again.operation.state_name(), StateName::Succeeded);
+    });
+}

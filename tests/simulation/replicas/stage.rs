@@ -1,0 +1,283 @@
+//! A few replicas over one store, moved step by step: nothing is left to chance.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use longrun::engine::{
+    Applied, Apply, Engine, EngineConfig, EngineError, ToWorker, WatchItem, Watcher, WorkerHello,
+};
+use longrun::operation::{
+    Attempt, Command, Kind, NewOperation, Operation, OperationId, SessionId, Settings, TenantId,
+    Timestamp, WorkerId,
+};
+use tokio::runtime::Builder;
+use tokio::sync::mpsc;
+use tokio::task::{JoinHandle, LocalSet, yield_now};
+use tokio_util::sync::CancellationToken;
+
+use super::house::House;
+use super::store::ReplicaStore;
+use crate::clock::{ReplicaClock, SimClock};
+use crate::gate::Gate;
+
+pub const LEASE: Duration = Duration::from_secs(10);
+
+/// The replicas, by number.
+pub struct Stage {
+    pub clock: Arc<SimClock>,
+    pub house: House,
+    pub replicas: Vec<Replica>,
+}
+
+pub struct Replica {
+    pub engine: Engine,
+    pub store: ReplicaStore,
+    gate: Rc<Gate>,
+    task: JoinHandle<()>,
+}
+
+/// A worker's stream.
+pub struct Work {
+    pub session: SessionId,
+    pub is_resumed: bool,
+    pub messages: mpsc::Receiver<ToWorker>,
+}
+
+/// Plays a scene with so many replicas.
+pub fn play<F: Future<Output = ()>>(replicas: usize, scene: impl FnOnce(Stage) -> F) {
+    let runtime = Builder::new_current_thread().build().unwrap();
+    LocalSet::new().block_on(&runtime, async {
+        let clock = Arc::new(SimClock::default());
+        let house = House::new(Arc::clone(&clock));
+        let mut stage = Stage { clock, house, replicas: Vec::new() };
+        for _ in 0..replicas {
+            let replica = stage.open(stage.replicas.len()).await;
+            stage.replicas.push(replica);
+        }
+        // Nobody is taken for lost before everybody could have come.
+        for _ in 0..20 {
+            stage.wait(1).await;
+        }
+        scene(stage).await;
+    });
+}
+
+impl Stage {
+    async fn open(&self, number: usize) -> Replica {
+        let store = self.house.open(fastrand::Rng::with_seed(number as u64));
+        let clock = Arc::new(ReplicaClock::new(Arc::clone(&self.clock), number));
+        let config = EngineConfig { lease_duration: LEASE, ..EngineConfig::default() };
+        let opened = Engine::open(Arc::new(store.clone()), clock, config).await;
+        let (engine, task) = opened.unwrap();
+        let gate = Rc::new(Gate::default());
+        let running = Rc::clone(&gate);
+        let task = tokio::task::spawn_local(async move {
+            running.pass(task.run(CancellationToken::new())).await;
+        });
+        Replica { engine, store, gate, task }
+    }
+
+    pub fn engine(&self, at: usize) -> &Engine {
+        &self.replicas[at].engine
+    }
+
+    /// The replica does not run.
+    pub fn hold_up(&self, at: usize) {
+        self.replicas[at].gate.shut();
+    }
+
+    /// It runs again.
+    pub fn let_go(&self, at: usize) {
+        self.replicas[at].gate.open();
+    }
+
+    pub async fn crash(&self, at: usize) {
+        self.replicas[at].task.abort();
+        self.rest().await;
+        self.replicas[at].store.crash();
+    }
+
+    pub async fn submit(&self, at: usize) -> OperationId {
+        self.submit_with(at, Settings::default(), None).await
+    }
+
+    pub async fn submit_with(
+        &self,
+        at: usize,
+        settings: Settings,
+        start_at: Option<Timestamp>,
+    ) -> OperationId {
+        let new = NewOperation {
+            capacity: None,
+            tenant: TenantId::default_tenant(),
+            kind: Kind::parse("sim.a").unwrap(),
+            labels: Default::default(),
+            settings,
+            start_at,
+            idempotency_key: None,
+            retry_of: None,
+            input: None,
+        };
+        let stored = self.engine(at).submit(vec![new]).await.unwrap().pop().unwrap();
+        stored.unwrap().operation.id()
+    }
+
+    /// A worker for these kinds, with one place, connects there.
+    pub async fn work_for(&self, at: usize, kinds: &[&str]) -> Work {
+        self.connect(at, kinds, 1, None, &[]).await
+    }
+
+    /// A worker with so many places connects there.
+    pub async fn work(
+        &self,
+        at: usize,
+        places: usize,
+        resume: Option<SessionId>,
+        running: &[(OperationId, Attempt)],
+    ) -> Work {
+        self.connect(at, &["sim.a"], places, resume, running).await
+    }
+
+    async fn connect(
+        &self,
+        at: usize,
+        kinds: &[&str],
+        places: usize,
+        resume: Option<SessionId>,
+        running: &[(OperationId, Attempt)],
+    ) -> Work {
+        let (sender, messages) = mpsc::channel(100);
+        let hello = WorkerHello {
+            in_process: false,
+            tenant: TenantId::default_tenant(),
+            worker: WorkerId::parse("worker").unwrap(),
+            kinds: kinds.iter().map(|kind| Kind::parse(kind).unwrap()).collect(),
+            max_in_flight: places,
+            resume,
+            running: running.to_vec(),
+        };
+        let connected = self.engine(at).connect(hello, sender).await.unwrap();
+        Work { session: connected.session, is_resumed: connected.resumed, messages }
+    }
+
+    pub async fn report(
+        &self,
+        at: usize,
+        session: SessionId,
+        id: OperationId,
+        attempt: u32,
+    ) -> Result<Applied, EngineError> {
+        let (result, attempt) = (None, Attempt(attempt));
+        let (warnings, errors) = (Vec::new(), Vec::new());
+        let command = Command::Complete { attempt, result, warnings, errors };
+        self.apply(at, id, command, Some(session), Vec::new()).await
+    }
+
+    pub async fn log(
+        &self,
+        at: usize,
+        session: SessionId,
+        id: OperationId,
+        line: &str,
+    ) -> Result<Applied, EngineError> {
+        let command = Command::AddLog { attempt: Attempt(1) };
+        self.apply(at, id, command, Some(session), vec![line.to_owned()]).await
+    }
+
+    pub async fn cancel(&self, at: usize, id: OperationId) -> Result<Applied, EngineError> {
+        let command = Command::Cancel { reason: String::new() };
+        self.apply(at, id, command, None, Vec::new()).await
+    }
+
+    pub async fn apply(
+        &self,
+        at: usize,
+        id: OperationId,
+        command: Command,
+        session: Option<SessionId>,
+        lines: Vec<String>,
+    ) -> Result<Applied, EngineError> {
+        let tenant = TenantId::default_tenant();
+        let work = Apply { tenant, id, command, session, result: None, lines };
+        self.engine(at).apply(work).await
+    }
+
+    pub async fn get(&self, at: usize, id: OperationId) -> Operation {
+        self.engine(at).get(&TenantId::default_tenant(), id).await.unwrap()
+    }
+
+    pub async fn watch(&self, at: usize, id: OperationId) -> Watcher {
+        let tenant = TenantId::default_tenant();
+        self.engine(at).watch(&tenant, id, None, false).await.unwrap().0
+    }
+
+    /// Nobody has anything to do at this time.
+    pub async fn rest(&self) {
+        for _ in 0..200 {
+            yield_now().await;
+        }
+    }
+
+    /// Lets so many seconds pass.
+    pub async fn wait(&self, seconds: u32) {
+        for _ in 0..seconds {
+            self.clock.advance(16);
+            self.rest().await;
+        }
+    }
+
+    /// The same, in which a worker says that it is alive.
+    pub async fn wait_alive(&self, at: usize, session: SessionId, seconds: u32) {
+        for _ in 0..seconds {
+            self.engine(at).renew(session).await.unwrap();
+            self.wait(1).await;
+        }
+    }
+}
+
+impl Work {
+    /// What has come.
+    pub fn heard(&mut self) -> Vec<Heard> {
+        let mut heard = Vec::new();
+        while let Ok(message) = self.messages.try_recv() {
+            heard.push(match message {
+                ToWorker::Assignment { operation, .. } => {
+                    Heard::Assigned(operation.id(), operation.life.attempt.0)
+                }
+                ToWorker::CancelRequested { operation } => Heard::Cancel(operation.id()),
+                ToWorker::NotCurrent { id, attempt } => Heard::NotCurrent(id, attempt.0),
+            });
+        }
+        heard
+    }
+}
+
+/// A message, in short.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Heard {
+    Assigned(OperationId, u32),
+    Cancel(OperationId),
+    NotCurrent(OperationId, u32),
+}
+
+/// The revisions that a watch tells without waiting.
+pub async fn revisions(watcher: &mut Watcher) -> Vec<u64> {
+    let mut told = Vec::new();
+    loop {
+        let next = tokio::select! {
+            biased;
+            next = watcher.next() => next.unwrap(),
+            () = async { for _ in 0..50 { yield_now().await; } } => return told,
+        };
+        match next {
+            Some(WatchItem::Snapshot(operation) | WatchItem::Progress(operation)) => {
+                told.push(operation.life.revision.0);
+            }
+            Some(WatchItem::Transition(committed)) => {
+                told.push(committed.operation.life.revision.0);
+            }
+            None => return told,
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! One replica's way to the store that all share. It fails as [`SimStore`] does, for this replica alone.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use longrun::operation::log::LogBook;
+use longrun::operation::{ObjectId, Operation, OperationId, SessionId, Timestamp};
+use longrun::store::shared::{
+    Claimed, ExpiredSession, Hint, Lease, Listening, Outstanding, SharedStore, TakeOver, Topic,
+    Wanted,
+};
+use longrun::store::{
+    Batch, HistoryEntry, HistoryQuery, ListQuery, Lookup, PayloadRole, Store, StoreError,
+    Tombstone, Unfinished,
+};
+
+use super::house::{self, House, ReplicaId};
+use super::mailbox::Mailbox;
+use crate::clock::hop;
+use crate::store::SimStore;
+
+/// The store as one replica has it. Clones are the same.
+#[derive(Clone)]
+pub struct ReplicaStore {
+    id: ReplicaId,
+    pub store: SimStore,
+    pub mailbox: Mailbox,
+    house: House,
+    calls: Arc<AtomicU64>,
+    claims: Arc<AtomicU64>,
+}
+
+impl ReplicaStore {
+    pub fn new(id: ReplicaId, store: SimStore, mailbox: Mailbox, house: House) -> Self {
+        Self { id, store, mailbox, house, calls: Arc::default(), claims: Arc::default() }
+    }
+
+    /// How often it was asked for anything.
+    pub fn calls(&self) -> u64 {
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    /// How often for work.
+    pub fn claims(&self) -> u64 {
+        self.claims.load(Ordering::Relaxed)
+    }
+
+    /// The process is gone. A commit that was under way may come to be all the same, when `store` says so.
+    pub fn crash(&self) {
+        self.house.leave(self.id);
+    }
+
+    fn called(&self) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Waits for others who have found one of these expired.
+    async fn wait_for(&self, sessions: &[SessionId]) {
+        // Whoever holds them commits, or is given up after a while.
+        while self.house.is_held_by_others(self.id, sessions) {
+            self.store.tick().await;
+            hop().await;
+        }
+    }
+
+    /// A look that keeps what it finds from others. If it fails, nothing is kept any more.
+    async fn find<T>(&self, look: impl FnOnce(&crate::disk::Disk) -> T) -> Result<T, StoreError> {
+        self.called();
+        let found = self.store.read(look).await;
+        if found.is_err() {
+            self.house.release(self.id);
+        }
+        found
+    }
+}
+
+#[async_trait]
+impl Store for ReplicaStore {
+    async fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+        self.called();
+        let changes = &batch.sessions;
+        let kept = changes.kept.iter().map(|kept| kept.session);
+        let sessions: Vec<SessionId> =
+            kept.chain(changes.used.iter().chain(&changes.ended).copied()).collect();
+        self.wait_for(&sessions).await;
+        if self.house.has_lost_hold(self.id) {
+            return Err(StoreError::Unavailable("the transaction was given up".to_owned()));
+        }
+        let committed = self.store.commit(batch).await;
+        if !matches!(committed, Err(StoreError::Unknown(_))) {
+            self.house.release(self.id);
+        }
+        committed
+    }
+
+    async fn fence(&self) -> Result<(), StoreError> {
+        self.called();
+        let fenced = self.store.fence().await;
+        self.house.release(self.id);
+        fenced
+    }
+
+    async fn load(&self, lookups: Vec<Lookup>) -> Result<Vec<Option<Operation>>, StoreError> {
+        self.called();
+        self.store.load(lookups).await
+    }
+
+    async fn payload(
+        &self,
+        id: OperationId,
+        role: PayloadRole,
+    ) -> Result<Option<Bytes>, StoreError> {
+        self.called();
+        self.store.payload(id, role).await
+    }
+
+    async fn known_objects(&self, ids: Vec<ObjectId>) -> Result<Vec<bool>, StoreError> {
+        self.called();
+        self.store.known_objects(ids).await
+    }
+
+    async fn tombstone(&self, id: OperationId) -> Result<Option<Tombstone>, StoreError> {
+        self.called();
+        self.store.tombstone(id).await
+    }
+
+    async fn list(&self, query: ListQuery) -> Result<Vec<Operation>, StoreError> {
+        self.called();
+        self.store.list(query).await
+    }
+
+    async fn history(&self, query: HistoryQuery) -> Result<Vec<HistoryEntry>, StoreError> {
+        self.called();
+        self.store.history(query).await
+    }
+
+    async fn log_book(&self, id: OperationId) -> Result<LogBook, StoreError> {
+        self.called();
+        self.store.log_book(id).await
+    }
+
+    async fn unfinished(
+        &self,
+        after: Option<OperationId>,
+        limit: usize,
+    ) -> Result<Vec<Unfinished>, StoreError> {
+        self.called();
+        self.store.unfinished(after, limit).await
+    }
+
+    async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<OperationId>, StoreError> {
+        self.find(|disk| self.house.due(self.id, disk, now, limit)).await
+    }
+
+    async fn next_wake(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.called();
+        self.store.next_wake().await
+    }
+
+    async fn close(&self) {
+        self.store.close().await;
+    }
+
+    fn shared(&self) -> Option<&dyn SharedStore> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl SharedStore for ReplicaStore {
+    async fn claim(&self, wanted: Vec<Wanted>, now: Timestamp) -> Result<Claimed, StoreError> {
+        self.claims.fetch_add(1, Ordering::Relaxed);
+        self.find(|disk| self.house.claim(self.id, disk, &wanted, now)).await
+    }
+
+    async fn outstanding(&self) -> Result<Vec<Outstanding>, StoreError> {
+        self.called();
+        self.store.read(house::outstanding).await
+    }
+
+    async fn take_over(&self, take: TakeOver) -> Result<Option<Vec<Lease>>, StoreError> {
+        self.called();
+        self.wait_for(&[take.session]).await;
+        self.store.write_else(|disk| self.house.take_over(self.id, disk, &take)).await
+    }
+
+    async fn expired(
+        &self,
+        now: Timestamp,
+        limit: usize,
+        leases: usize,
+    ) -> Result<Vec<ExpiredSession>, StoreError> {
+        self.find(|disk| self.house.expired(self.id, disk, now, limit, leases)).await
+    }
+
+    fn listen(&self, topic: Topic) -> Listening {
+        self.mailbox.listen(topic)
+    }
+
+    async fn hint(&self) -> Hint {
+        self.mailbox.next().await
+    }
+}
