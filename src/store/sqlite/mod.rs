@@ -108,6 +108,26 @@ impl Store for SqliteStore {
         self.threads.look_up(move |connection| read::log_book(connection, id)).await
     }
 
+    async fn count(&self) -> Result<u64, StoreError> {
+        self.threads.list(read::count).await
+    }
+
+    async fn scan(
+        &self,
+        after: Option<OperationId>,
+        limit: usize,
+    ) -> Result<Vec<Operation>, StoreError> {
+        self.threads.list(move |connection| read::scan(connection, after, limit)).await
+    }
+
+    async fn tombstones(
+        &self,
+        after: Option<OperationId>,
+        limit: usize,
+    ) -> Result<Vec<(OperationId, Tombstone)>, StoreError> {
+        self.threads.list(move |connection| tombstones::page(connection, after, limit)).await
+    }
+
     async fn unfinished(
         &self,
         after: Option<OperationId>,
