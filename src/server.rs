@@ -225,7 +225,8 @@ impl Server {
     }
 }
 
-async fn open_store(url: StoreUrl) -> anyhow::Result<Arc<dyn Store>> {
+/// Opens the store that a URL names.
+pub(crate) async fn open_store(url: StoreUrl) -> anyhow::Result<Arc<dyn Store>> {
     match url {
         StoreUrl::Sqlite(path) => {
             let open = move || SqliteStore::open(&path, &SqliteOptions::default());
@@ -235,8 +236,8 @@ async fn open_store(url: StoreUrl) -> anyhow::Result<Arc<dyn Store>> {
     }
 }
 
-/// A directory, or a URL.
-fn open_objects(place: &str) -> anyhow::Result<Objects> {
+/// Opens the objects that are in a directory, or at a URL.
+pub(crate) fn open_objects(place: &str) -> anyhow::Result<Objects> {
     Ok(match place.split_once("://") {
         None => Objects::in_directory(Path::new(place))?,
         Some(("file", path)) => Objects::in_directory(Path::new(path))?,

@@ -32,6 +32,7 @@ mod remote;
 mod result;
 mod serve;
 mod signals;
+mod store;
 mod submit;
 mod table;
 mod text;
@@ -136,6 +137,8 @@ enum Command {
     Events(events::Args),
     /// Do work: run a command for each operation of a kind
     Worker(worker::Args),
+    /// Copy or back up a store as a whole
+    Store(store::Args),
     /// Measure how much a server does, and how fast
     Bench(bench::Args),
     /// Show all of it working: a server, real commands, gRPC and HTTP
@@ -189,6 +192,7 @@ async fn dispatch(command: Command, server: &str, out: &Output) -> anyhow::Resul
         Command::Result(args) => result::run(args, &remote()?, out).await,
         Command::Events(args) => events::run(args, &remote()?, out).await,
         Command::Worker(args) => worker::run(args, &remote()?, out).await,
+        Command::Store(args) => store::run(args, out).await,
         Command::Bench(args) => bench::run(args, server, out).await,
         Command::Demo(args) => demo::run(args).await,
         Command::Completions(args) => completions::run(&args, out),

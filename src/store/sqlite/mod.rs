@@ -25,6 +25,7 @@ use super::{
 use crate::operation::log::LogBook;
 use crate::operation::{ObjectId, Operation, OperationId, Timestamp};
 
+pub mod backup;
 mod damage;
 mod filter_sql;
 mod list;
