@@ -114,12 +114,13 @@ pub(super) fn groups(operations: Vec<Operation>) -> Vec<Vec<Operation>> {
     let (mut group, mut bytes) = (Vec::new(), 0);
     for operation in operations {
         let inline = payloads(&operation).filter(|(_, info)| info.object.is_none());
-        let size: u64 = inline.map(|(_, info)| info.size_bytes).sum();
-        if !group.is_empty() && (group.len() == GROUP || bytes + size > GROUP_BYTES) {
+        // What a row says of its size need not be true.
+        let size = inline.fold(0_u64, |sum, (_, info)| sum.saturating_add(info.size_bytes));
+        if !group.is_empty() && (group.len() == GROUP || size > GROUP_BYTES - bytes) {
             groups.push(std::mem::take(&mut group));
             bytes = 0;
         }
-        bytes += size;
+        bytes = size.saturating_add(bytes).min(GROUP_BYTES);
         group.push(operation);
     }
     groups.extend((!group.is_empty()).then_some(group));
