@@ -3,10 +3,7 @@
 //! The structs are what the flags say, checked; nothing here opens, binds or starts anything.
 //! Programs that embed the server begin with [`ServeConfig::default`], which equals no flags.
 
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
@@ -15,8 +12,10 @@ mod connections;
 pub mod dialect;
 pub mod file;
 pub mod relay;
+mod store;
 
 pub use connections::Connections;
+pub use store::{PostgresUrl, Store, StoreUrl};
 
 /// The port that servers listen on and clients look at unless told otherwise.
 pub const DEFAULT_PORT: u16 = 7420;
@@ -102,23 +101,6 @@ pub struct Browsers {
     pub cors_origins: Vec<String>,
 }
 
-/// Where operations are kept.
-#[derive(Args, Clone, Debug, PartialEq, Eq)]
-#[command(next_help_heading = "Storage")]
-pub struct Store {
-    /// Store of operations, created if it is not there
-    #[arg(long = "store", value_name = "sqlite:PATH", env = "LONGRUN_STORE", default_value_t)]
-    pub url: StoreUrl,
-    /// Where large inputs and results are kept: a directory, or the URL of an object store (s3://BUCKET/PREFIX,
-    /// gs://…, az://…) whose credentials are in the vendor's variables; by default a directory beside the
-    /// store, its name with .objects behind it
-    #[arg(long, value_name = "DIR|URL", env = "LONGRUN_OBJECTS")]
-    pub objects: Option<String>,
-    /// Inputs and results larger than this are kept there
-    #[arg(long, value_name = "SIZE", env = "LONGRUN_OBJECT_THRESHOLD_BYTES", default_value = "256KiB", value_parser = size)]
-    pub object_threshold_bytes: usize,
-}
-
 /// How much is taken before more is refused.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 #[command(next_help_heading = "Limits")]
@@ -172,20 +154,6 @@ impl Default for Listen {
     fn default() -> Self {
         let addr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), DEFAULT_PORT);
         Self { addr, insecure: false, public_url: None, allowed_hosts: Vec::new() }
-    }
-}
-
-impl Default for Store {
-    fn default() -> Self {
-        Self { url: StoreUrl::default(), objects: None, object_threshold_bytes: 256 << 10 }
-    }
-}
-
-impl Store {
-    /// Where large inputs and results are kept.
-    pub fn objects(&self) -> String {
-        let StoreUrl::Sqlite(path) = &self.url;
-        self.objects.clone().unwrap_or_else(|| format!("{}.objects", path.display()))
     }
 }
 
@@ -273,39 +241,6 @@ fn within(interval: Duration) -> bool {
 /// Whether a time limit leaves an honest peer time, and ends.
 fn brief(limit: Duration) -> bool {
     (Duration::from_millis(100)..=LONGEST).contains(&limit)
-}
-
-/// Where operations are kept: `sqlite:PATH`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StoreUrl {
-    /// One file, in this process.
-    Sqlite(PathBuf),
-}
-
-impl Default for StoreUrl {
-    fn default() -> Self {
-        Self::Sqlite(PathBuf::from("longrun.db"))
-    }
-}
-
-impl FromStr for StoreUrl {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.split_once(':') {
-            Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(PathBuf::from(path))),
-            Some(("sqlite", _)) => Err("sqlite: needs a path, e.g. sqlite:longrun.db".to_owned()),
-            _ => Err("must be sqlite:PATH, e.g. sqlite:longrun.db".to_owned()),
-        }
-    }
-}
-
-impl fmt::Display for StoreUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
-        }
-    }
 }
 
 /// An address; `localhost` is taken for 127.0.0.1, so that binding needs no name service.
@@ -422,15 +357,11 @@ mod tests {
     }
 
     #[test]
-    fn sizes_and_stores_are_read() {
+    fn sizes_and_hosts_are_read() {
         assert_eq!(size("17"), Ok(17));
         assert_eq!(size("64KiB"), Ok(64 << 10));
         assert_eq!(size("2 MiB"), Ok(2 << 20));
         assert!(size("1kb").is_err() && size("MiB").is_err() && size("99999999999GiB").is_err());
-        let path = PathBuf::from("a:b.db");
-        assert_eq!("sqlite:a:b.db".parse(), Ok(StoreUrl::Sqlite(path)));
-        assert!("sqlite:".parse::<StoreUrl>().is_err());
-        assert!("mysql://x".parse::<StoreUrl>().is_err());
         assert!(public_url("https://jobs.example.com/").is_ok_and(|url| !url.ends_with('/')));
         assert!(public_url("jobs.example.com").is_err());
         assert!(host("jobs.example.com").is_ok() && host("*").is_ok());

@@ -28,6 +28,7 @@ use crate::objects::Objects;
 use crate::relay::Relay;
 use crate::service::{Limits, Service};
 use crate::store::Store;
+use crate::store::postgres::{PostgresOptions, PostgresStore};
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
 
 mod collector;
@@ -88,7 +89,7 @@ impl Server {
         let local_addr = listener.local_addr().context("the listener has no address")?;
         let relay = Relay::new(&config.relay)?;
         let store = open_store(config.store.url.clone()).await?;
-        let objects = open_objects(&config.store.objects())?;
+        let objects = open_objects(config.store.objects().as_deref())?;
         let (discarded_objects, discarded) = mpsc::channel(DISCARDED_OBJECTS);
         let engine_config = EngineConfig {
             discarded_objects: Some(discarded_objects),
@@ -233,11 +234,16 @@ pub(crate) async fn open_store(url: StoreUrl) -> anyhow::Result<Arc<dyn Store>> 
             let store = tokio::task::spawn_blocking(open).await.context("opening was cut off")?;
             Ok(Arc::new(store?))
         }
+        StoreUrl::Postgres(url) => {
+            let options = PostgresOptions::default();
+            Ok(Arc::new(PostgresStore::open(url.secret(), &options).await?))
+        }
     }
 }
 
-/// Opens the objects that are in a directory, or at a URL.
-pub(crate) fn open_objects(place: &str) -> anyhow::Result<Objects> {
+/// Opens the objects that are in a directory, at a URL, or nowhere.
+pub(crate) fn open_objects(place: Option<&str>) -> anyhow::Result<Objects> {
+    let Some(place) = place else { return Ok(Objects::nowhere()) };
     Ok(match place.split_once("://") {
         None => Objects::in_directory(Path::new(place))?,
         Some(("file", path)) => Objects::in_directory(Path::new(path))?,

@@ -14,6 +14,11 @@ impl Objects {
         self.location == other.location
     }
 
+    /// Whether there is no place for objects.
+    pub fn is_nowhere(&self) -> bool {
+        self.part_bytes == 0
+    }
+
     /// The directory that they are files of; `None` where they are in an object store.
     pub fn directory(&self) -> Option<&std::path::Path> {
         self.directory.as_deref()

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use object_store::local::LocalFileSystem;
+use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt as _};
 use tokio_stream::StreamExt as _;
@@ -39,6 +40,7 @@ pub struct Objects {
     prefix: Path,
     /// The directory, where the store is one of this machine.
     directory: Option<PathBuf>,
+    /// 0 where nothing can be written.
     part_bytes: usize,
     location: Arc<str>,
 }
@@ -49,6 +51,9 @@ pub enum ObjectError {
     /// The object is not there.
     #[error("object {0} is missing")]
     Missing(ObjectId),
+    /// There is no object store.
+    #[error("there is no place for objects")]
+    Nowhere,
     /// The object store does not answer, or refuses.
     #[error("the object store is unavailable: {0}")]
     Unavailable(String),
@@ -104,6 +109,17 @@ impl Objects {
             part_bytes: REMOTE_PART_BYTES,
             location: url.into(),
         })
+    }
+
+    /// No objects: every upload is refused.
+    pub fn nowhere() -> Self {
+        Self {
+            store: Arc::new(InMemory::new()),
+            prefix: Path::default(),
+            directory: None,
+            part_bytes: 0,
+            location: "nowhere".into(),
+        }
     }
 
     /// Begins an upload. Nothing can be read of it before it is finished, and nothing is left of one that is not.

@@ -19,6 +19,7 @@ pub struct Upload {
     id: ObjectId,
     digest: Sha256,
     size_bytes: u64,
+    is_possible: bool,
 }
 
 impl Upload {
@@ -30,7 +31,7 @@ impl Upload {
     ) -> Self {
         // One part on its way while the next one fills.
         let writer = BufWriter::with_capacity(store, path, part_bytes).with_max_concurrency(1);
-        Self { writer, id, digest: Sha256::new(), size_bytes: 0 }
+        Self { writer, id, digest: Sha256::new(), size_bytes: 0, is_possible: part_bytes > 0 }
     }
 
     /// How many bytes have been written.
@@ -40,6 +41,9 @@ impl Upload {
 
     /// Adds bytes. Waits while the store is slower than they come.
     pub async fn write(&mut self, bytes: Bytes) -> Result<(), ObjectError> {
+        if !self.is_possible {
+            return Err(ObjectError::Nowhere);
+        }
         self.digest.update(&bytes);
         self.size_bytes += bytes.len() as u64;
         self.writer.put(bytes).await.map_err(|it| ObjectError::Unavailable(it.to_string()))

@@ -235,6 +235,11 @@ impl From<ObjectError> for ServiceError {
                 tracing::error!(error = %error, "contents are missing");
                 Self::new(Reason::Internal, "the contents are missing from the object store")
             }
+            ObjectError::Nowhere => Self::new(
+                Reason::PayloadTooLarge,
+                "contents larger than --object-threshold-bytes have no place, because this server was \
+                 started without --objects",
+            ),
             ObjectError::Unavailable(_) => {
                 tracing::warn!(error = %error, "the object store did not answer");
                 Self::new(Reason::Unavailable, "the object store is not available")

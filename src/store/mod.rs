@@ -25,7 +25,9 @@ use crate::operation::{
 };
 
 pub mod codec;
+pub mod postgres;
 pub mod shared;
+mod sql;
 pub mod sqlite;
 
 use shared::{SessionChanges, SharedStore};

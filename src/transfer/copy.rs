@@ -45,6 +45,7 @@ pub async fn copy(
     lease_duration: Duration,
     watcher: Watcher<'_>,
 ) -> Result<Copied, TransferError> {
+    tokio::try_join!(from.refuse_in_use(), to.refuse_in_use())?;
     refuse_others(from, to, watcher).await?;
     let total = from.store.count().await.map_err(from.failed())?;
     let leases = Leases::new(to, clock, lease_duration);

@@ -8,6 +8,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::objects::{ObjectError, Objects};
 use crate::operation::{Operation, OperationId, PayloadInfo};
@@ -23,6 +24,9 @@ mod verify;
 pub use backup::{BackedUp, back_up};
 pub use copy::{Copied, copy};
 pub use verify::{Tally, Verified};
+
+/// After this time nobody who has died counts among those who have a store open.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(20);
 
 /// A store with its objects.
 pub struct Side {
@@ -88,6 +92,18 @@ pub enum TransferError {
         /// Why.
         error: ObjectError,
     },
+    /// Nobody has said where the objects of one side are.
+    #[error("the {role} of operation {id} is an object, and where those of {place} are is not said: {flag}", role = name_of(*.role))]
+    NoPlace {
+        /// Whose.
+        id: OperationId,
+        /// Which of its payloads.
+        role: PayloadRole,
+        /// Which side.
+        place: &'static str,
+        /// What would say so.
+        flag: &'static str,
+    },
     /// What is stored is not what the operation says.
     #[error("{place}: the {role} of operation {id} {problem}", role = name_of(*.role))]
     Damaged {
@@ -100,6 +116,9 @@ pub enum TransferError {
         /// In what way.
         problem: &'static str,
     },
+    /// Somebody else has a store open.
+    #[error("{0} is in use: stop the servers that use it first")]
+    InUse(String),
     /// There is something else at the destination.
     #[error(
         "{to} is neither empty nor part of an earlier copy of {from}, and was left as it is: operation {id} {how}"
@@ -125,6 +144,18 @@ pub enum TransferError {
 impl Side {
     fn failed(&self) -> impl Fn(StoreError) -> TransferError {
         |error| TransferError::Store { place: self.name.clone(), error }
+    }
+
+    /// Refuses a shared store that others use. One of them that has died counts for a while.
+    async fn refuse_in_use(&self) -> Result<(), TransferError> {
+        let Some(shared) = self.store.shared() else { return Ok(()) };
+        for _ in 0..FORGOTTEN_AFTER.as_secs() {
+            if shared.others().await.map_err(self.failed())? == 0 {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        Err(TransferError::InUse(self.name.clone()))
     }
 }
 
@@ -156,7 +187,14 @@ async fn bring_object(
     role: PayloadRole,
     info: &PayloadInfo,
 ) -> Result<bool, TransferError> {
-    let Some(object) = info.object.filter(|_| !from.is_same_place(to)) else { return Ok(false) };
+    let Some(object) = info.object else { return Ok(false) };
+    for (place, objects, flag) in
+        [("the source", from, "--from-objects"), ("the destination", to, "--to-objects")]
+    {
+        if objects.is_nowhere() {
+            return Err(TransferError::NoPlace { id, role, place, flag });
+        }
+    }
     let failed = |error| TransferError::Object {
         id,
         role,
@@ -164,6 +202,9 @@ async fn bring_object(
         to: to.to_string(),
         error,
     };
+    if from.is_same_place(to) {
+        return Ok(false);
+    }
     // An object is there whole or not at all.
     if to.size(object.id).await.map_err(failed)? == Some(info.size_bytes) {
         return Ok(false);

@@ -1,8 +1,7 @@
-//! The server as a program of its own, started on one file and killed without warning.
+//! The server as a program of its own, started on one store and killed without warning.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -28,12 +27,13 @@ pub trait Host {
 /// The real program.
 pub struct ServerProcess {
     port: u16,
-    store: PathBuf,
+    store: String,
     child: Option<Child>,
 }
 
 impl ServerProcess {
-    pub fn new(port: u16, store: PathBuf) -> Self {
+    /// On the store at that URL.
+    pub fn new(port: u16, store: String) -> Self {
         Self { port, store, child: None }
     }
 }
@@ -47,7 +47,7 @@ impl Host for ServerProcess {
         let mut child = Command::new(env!("CARGO_BIN_EXE_longrun"))
             .arg("serve")
             .args(["--listen", &format!("127.0.0.1:{}", self.port)])
-            .args(["--store", &format!("sqlite:{}", self.store.display())])
+            .args(["--store", &self.store])
             // The shortest, so that lost leases happen all the time.
             .args(["--lease-duration", "1s"])
             .args(["--max-stream-age", "2s", "--heartbeat-interval", "1s"])

@@ -72,7 +72,8 @@ async fn nothing_is_lost_changed_or_doubled_when_the_server_is_killed() {
         drain: Duration::from_secs(30),
     };
     let directory = tempfile::tempdir().unwrap();
-    let mut host = ServerProcess::new(host::free_port(), directory.path().join("longrun.db"));
+    let store = format!("sqlite:{}", directory.path().join("longrun.db").display());
+    let mut host = ServerProcess::new(host::free_port(), store);
     println!("LONGRUN_CRASH_SEED={}", plan.seed);
     let begun = Instant::now();
     let history = run(&mut host, plan).await.unwrap();

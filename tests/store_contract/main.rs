@@ -15,6 +15,9 @@ mod disk;
 #[expect(dead_code, reason = "only the simulation makes it fail")]
 mod store;
 
+#[path = "../postgres_support/mod.rs"]
+mod postgres_support;
+
 mod commits;
 mod copies;
 mod history;
@@ -24,7 +27,7 @@ mod sqlite;
 mod support;
 mod tombstones;
 
-use support::{open_model, open_sqlite};
+use support::{open_model, open_postgres, open_sqlite};
 
 /// Makes a test of every function of the suite for every store.
 macro_rules! suite {
@@ -32,7 +35,7 @@ macro_rules! suite {
         $(mod $store {
             $(#[tokio::test]
             async fn $test() {
-                let opened = $open;
+                let opened = $open.await;
                 crate::$module::$test(&*opened.store).await;
                 opened.store.close().await;
             })*
@@ -75,5 +78,6 @@ macro_rules! stores {
 
 stores! {
     on_sqlite: crate::open_sqlite();
+    on_postgres: crate::open_postgres();
     on_the_model: crate::open_model();
 }

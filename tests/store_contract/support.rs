@@ -11,10 +11,12 @@ use longrun::operation::{
     Command, Decision, Event, EventType, IdempotencyKey, Kind, Operation, OperationId, Payload,
     PayloadForm, SessionId, Settings, Submission, TenantId, Timestamp, WorkerId, decide,
 };
+use longrun::store::postgres::{PostgresOptions, PostgresStore};
 use longrun::store::sqlite::{SqliteOptions, SqliteStore};
 use longrun::store::{Batch, Lookup, Removal, Store, Write};
 
 use crate::generate::{self, EPOCH};
+use crate::postgres_support;
 use crate::store::{Lie, SimStore};
 
 /// A store and what it lives in.
@@ -29,13 +31,19 @@ pub fn directory() -> (tempfile::TempDir, PathBuf) {
     (directory, path)
 }
 
-pub fn open_sqlite() -> Opened {
+pub async fn open_sqlite() -> Opened {
     let (directory, path) = directory();
     let store = SqliteStore::open(&path, &SqliteOptions::default()).unwrap();
     Opened { store: Box::new(store), _directory: Some(directory) }
 }
 
-pub fn open_model() -> Opened {
+pub async fn open_postgres() -> Opened {
+    let database = postgres_support::database().await;
+    let store = PostgresStore::open(&database.url, &PostgresOptions::default()).await.unwrap();
+    Opened { store: Box::new(store), _directory: None }
+}
+
+pub async fn open_model() -> Opened {
     let rng = fastrand::Rng::with_seed(0);
     let store = SimStore::new(Arc::default(), Lie::None, rng);
     Opened { store: Box::new(store), _directory: None }

@@ -32,6 +32,10 @@ pub(in crate::cli) struct Args {
     /// Start a server for this, on a free port with a temporary store
     #[arg(long)]
     pub(super) embedded: bool,
+    /// Another replica of the same service, may be repeated: connections, workers and watches are
+    /// spread over all of them
+    #[arg(long = "replica", value_name = "URL", conflicts_with = "embedded")]
+    pub(super) replicas: Vec<String>,
     #[command(flatten)]
     pub(super) load: Load,
     #[command(flatten)]

@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::bail;
+use prost_types::Timestamp;
 use tokio::sync::oneshot;
 
 use super::args::Watch;
@@ -39,7 +41,7 @@ impl Waiting {
 /// A stream of the operations of one kind that are done, and opened by now.
 pub(super) async fn open_feed(client: &Client, kind: &str) -> Result<WatchAll, ClientError> {
     let mut feed = client.watch_operations(WatchOperationsRequest {
-        filter: format!("kind = \"{kind}\" AND done = true"),
+        filter: done(kind),
         include_progress: false,
         skip_current: true,
     });
@@ -51,11 +53,37 @@ pub(super) async fn open_feed(client: &Client, kind: &str) -> Result<WatchAll, C
     Ok(feed)
 }
 
-/// Tells those who wait, until the stream fails.
-pub(super) async fn follow(mut feed: WatchAll, waiting: Arc<Waiting>) -> ClientError {
+fn done(kind: &str) -> String {
+    format!("kind = \"{kind}\" AND done = true")
+}
+
+/// Tells those who wait, until the stream fails. Nobody waits for an operation that is older by `longest`
+/// than one that was told.
+pub(super) async fn follow(
+    client: Client,
+    kind: String,
+    mut feed: WatchAll,
+    waiting: Arc<Waiting>,
+    longest: Duration,
+) -> ClientError {
+    let mut latest = Timestamp::default();
     loop {
         match feed.next().await {
+            // A new stream begins with all that match: in a long run far more than anybody waits for.
+            Some(Ok(message)) if message.r#type() == Type::Reset => {
+                let seconds = latest.seconds.saturating_sub_unsigned(longest.as_secs());
+                let since = Timestamp { seconds, nanos: 0 };
+                feed = client.watch_operations(WatchOperationsRequest {
+                    filter: format!("{} AND create_time >= \"{since}\"", done(&kind)),
+                    include_progress: false,
+                    skip_current: false,
+                });
+            }
             Some(Ok(message)) => {
+                let created = message.operation.as_ref().and_then(|it| it.create_time);
+                if created.is_some_and(|it| it.seconds > latest.seconds) {
+                    latest = created.unwrap_or_default();
+                }
                 // Also what a new stream says of those that have ended meanwhile.
                 if let Some(operation) = message.operation.filter(|operation| operation.done) {
                     waiting.tell(operation);

@@ -39,6 +39,8 @@ mod tally;
 
 /// How long what is in flight has to end when the time is up.
 const LAST_ENDS: Duration = Duration::from_secs(10);
+/// How much older than others an operation may be whose end is still waited for.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// How long the workers have to give back what is left after that.
 const LAST_WORK: Duration = Duration::from_secs(3);
 
@@ -49,7 +51,8 @@ pub(super) async fn run(args: Args, url: &str, out: &Output) -> anyhow::Result<E
         return Err(Usage(rule.to_owned()).into());
     }
     if !args.embedded {
-        return measure(&args, url, out).await;
+        let urls = [url].into_iter().chain(args.replicas.iter().map(String::as_str));
+        return measure(&args, &urls.collect::<Vec<_>>(), out).await;
     }
     let directory = tempfile::Builder::new()
         .prefix("longrun-bench-")
@@ -61,11 +64,12 @@ pub(super) async fn run(args: Args, url: &str, out: &Output) -> anyhow::Result<E
     config.stop.drain_timeout = LAST_WORK;
     let server = Server::bind(config).await.context("failed to start the server")?;
     let url = format!("http://{}", server.local_addr());
+    let urls = [url.as_str()];
     let stop = CancellationToken::new();
     let mut hosting = std::pin::pin!(host::host(server, Vec::new(), stop.clone()));
     let measured = tokio::select! {
         stopped = &mut hosting => stopped.and_then(|_| anyhow::bail!("the server ended by itself")),
-        measured = measure(&args, &url, out) => measured,
+        measured = measure(&args, &urls, out) => measured,
     };
     stop.cancel();
     if measured.is_ok() {
@@ -74,21 +78,23 @@ pub(super) async fn run(args: Args, url: &str, out: &Output) -> anyhow::Result<E
     measured
 }
 
-/// Loads the server and tells what came of it.
-async fn measure(args: &Args, url: &str, out: &Output) -> anyhow::Result<Exit> {
+/// Loads the replicas of a service, of which there is at least one, and tells what came of it.
+async fn measure(args: &Args, urls: &[&str], out: &Output) -> anyhow::Result<Exit> {
     let Args { load, span, .. } = args;
     let mut signals = Signals::catch()?;
-    let remote = Remote::new(url)?;
+    let url = urls.join(", ");
+    // Those who watch are elsewhere than the first of those who submit.
+    let remote = Remote::new(urls.last().copied().unwrap_or_default())?;
     let asked = ListOperationsRequest { page_size: 1, ..Default::default() };
     remote.client.list(asked).await.map_err(|error| remote.failed(&error, "begin"))?;
-    report::announce(url, load, out);
+    report::announce(&url, load, out);
 
     let run = Arc::new(new_run(load, span));
     let workers_stop = CancellationToken::new();
-    let mut workers = start_workers(&run, url, &workers_stop)?;
+    let mut workers = start_workers(&run, urls, &workers_stop)?;
     let mut feeds = start_feeds(&run, &remote).await?;
     let began = Instant::now();
-    let mut clients = start_clients(&run, url, began)?;
+    let mut clients = start_clients(&run, urls, began)?;
     let mut log = Log::new(began, span);
     let exit = loop {
         tokio::select! {
@@ -142,13 +148,13 @@ fn new_run(load: &Load, span: &Span) -> Run {
 
 fn start_workers(
     run: &Run,
-    url: &str,
+    urls: &[&str],
     stop: &CancellationToken,
 ) -> anyhow::Result<JoinSet<Result<(), WorkerError>>> {
     let Load { work, result, .. } = run.load;
     let result = Bytes::from(vec![b'y'; result as usize]);
     let mut workers = JoinSet::new();
-    for number in 0..run.load.workers {
+    for (number, url) in (0..run.load.workers).zip(urls.iter().cycle()) {
         let mut worker = Worker::new(Remote::new(url)?.client)
             .worker_id(format!("bench-{}-{number}", run.id))
             .concurrency(run.load.concurrency() as usize)
@@ -179,13 +185,16 @@ async fn start_feeds(run: &Run, remote: &Remote) -> anyhow::Result<JoinSet<Clien
     for kind in run.kinds.iter().filter(|_| run.load.watch == Watch::Feed) {
         let feed = endings::open_feed(&remote.client, kind).await;
         let feed = feed.map_err(|error| remote.failed(&error, "watch the operations"))?;
-        feeds.spawn(endings::follow(feed, Arc::clone(&run.waiting)));
+        let (client, waiting) = (remote.client.clone(), Arc::clone(&run.waiting));
+        let longest = LONGEST_WAIT.max(run.load.work * 2);
+        feeds.spawn(endings::follow(client, kind.clone(), feed, waiting, longest));
     }
     Ok(feeds)
 }
 
-fn start_clients(run: &Arc<Run>, url: &str, began: Instant) -> anyhow::Result<JoinSet<()>> {
-    let connections = (0..run.load.connections).map(|_| Ok(Remote::new(url)?.client));
+fn start_clients(run: &Arc<Run>, urls: &[&str], began: Instant) -> anyhow::Result<JoinSet<()>> {
+    let urls = urls.iter().cycle().take(run.load.connections as usize);
+    let connections = urls.map(|url| Ok(Remote::new(url)?.client));
     // A call that is tried again would have two latencies.
     let connections: Vec<Client> = connections
         .map(|client: anyhow::Result<Client>| client.map(|client| client.with_retries(0)))

@@ -10,10 +10,9 @@ use super::super::output::Output;
 use super::super::signals::interruptible;
 use super::super::{Exit, text};
 use super::bar::Bar;
-use super::{count, file, objects_of};
+use super::{count, file, open_objects};
 use crate::config::StoreUrl;
 use crate::objects::Objects;
-use crate::server;
 use crate::transfer::{self, BackedUp};
 
 const EXAMPLES: &str = "\
@@ -21,9 +20,10 @@ Examples:
   longrun store backup --store sqlite:/var/lib/longrun/longrun.db /backups/monday.db
   longrun serve --store sqlite:/backups/monday.db          serves a backup as it is
 
-The server need not stop. The backup is the store as it was at one moment after the command began: all
-that was acknowledged before is in it. TO must not be there; it gets its name when it is complete.
-Large inputs and results go to TO.objects, unless they are in an object store, which is named.
+The server need not stop. The backup is the store as it was at one moment after the command began:
+all that was acknowledged before is in it. TO must not be there; it gets its name once it is
+complete. Large inputs and results go to TO.objects, unless they are in an object store, which is
+named.
 
 A PostgreSQL store is backed up by its own means, pg_dump or base backups.
 
@@ -64,7 +64,7 @@ fn embedded(text: &str) -> Result<StoreUrl, String> {
 pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
     let Args { to, store, objects } = args;
     let source = file(&store).context("only an SQLite store can be backed up")?.to_owned();
-    let objects = server::open_objects(&objects_of(&store, objects.as_ref()))?;
+    let objects = open_objects(&store, objects.as_ref())?;
     let beside = PathBuf::from(format!("{}.objects", to.display()));
     let places = match objects.directory() {
         Some(_) => Some((objects.clone(), Objects::in_directory(&beside)?)),

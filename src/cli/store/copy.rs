@@ -8,7 +8,7 @@ use super::super::output::{Output, Usage};
 use super::super::signals::interruptible;
 use super::super::{Exit, text};
 use super::bar::Bar;
-use super::{count, file, objects_of};
+use super::{count, file, open_objects};
 use crate::config::{Liveness, StoreUrl};
 use crate::engine::SystemClock;
 use crate::server;
@@ -17,17 +17,17 @@ use crate::transfer::{self, Copied, Side, Tally};
 const EXAMPLES: &str = "\
 Examples:
   longrun store copy sqlite:longrun.db sqlite:/mnt/larger/longrun.db
-  longrun store copy sqlite:a.db sqlite:b.db --to-objects s3://bucket/longrun
+  longrun store copy sqlite:longrun.db postgres://longrun@db/longrun --to-objects s3://bucket/longrun
 
 Stop the servers of both first. Everything goes over: operations in every state, inputs, results,
 histories with their log lines, idempotency keys, tombstones, objects. FROM stays as it is.
 
 TO must be empty, or part of an earlier copy of FROM: a copy that was cut off goes on where it ended
-when it is started again. If TO has anything else, nothing is written and the first such operation is
-named. At the end both sides are read again and compared.
+when it is started again. If TO has anything else, nothing is written and the first such operation
+is named. At the end both sides are read again and compared.
 
-Exit codes: 0 copied, and both sides are the same; 1 not copied, or they differ; 2 the command line is
-wrong; 130 or 143 interrupted: start it again to go on.";
+Exit codes: 0 copied, and both sides are the same; 1 not copied, or they differ; 2 the command line
+is wrong; 130 or 143 interrupted: start it again to go on.";
 
 /// Arguments of `store copy`.
 #[derive(clap::Args, Debug)]
@@ -96,7 +96,7 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
 }
 
 async fn open(url: &StoreUrl, objects: Option<&String>) -> anyhow::Result<Side> {
-    let objects = server::open_objects(&objects_of(url, objects))?;
+    let objects = open_objects(url, objects)?;
     let store = server::open_store(url.clone()).await?;
     Ok(Side { name: url.to_string(), store, objects })
 }

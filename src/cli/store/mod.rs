@@ -5,6 +5,8 @@ use std::path::Path;
 use super::Exit;
 use super::output::Output;
 use crate::config::{self, StoreUrl};
+use crate::objects::Objects;
+use crate::server;
 
 mod backup;
 mod bar;
@@ -44,13 +46,15 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
 fn file(url: &StoreUrl) -> Option<&Path> {
     match url {
         StoreUrl::Sqlite(path) => Some(path),
+        StoreUrl::Postgres(_) => None,
     }
 }
 
-/// Where the objects of a store are, unless `objects` says so.
-fn objects_of(url: &StoreUrl, objects: Option<&String>) -> String {
+/// The objects of a store: where `objects` says, or where a server looks for them.
+fn open_objects(url: &StoreUrl, objects: Option<&String>) -> anyhow::Result<Objects> {
     let (url, objects) = (url.clone(), objects.cloned());
-    config::Store { url, objects, ..config::Store::default() }.objects()
+    let place = config::Store { url, objects, ..config::Store::default() }.objects();
+    server::open_objects(place.as_deref())
 }
 
 /// `1 object`, `1,200 objects`.

@@ -12,8 +12,9 @@ use std::path::{Path, PathBuf};
 use rusqlite::backup::{Backup as Pages, StepResult};
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 
+use super::super::sql::columns::{OPERATION, limit};
 use super::super::{OpenError, StoreError};
-use super::read::{self, OPERATION, beginning, limit, rows};
+use super::read::{self, beginning, rows};
 use super::{open, schema, store_error};
 use crate::operation::{Operation, OperationId};
 

@@ -1,305 +1,43 @@
-//! Lists: a page of a tenant's operations, found through an index.
-//!
-//! A list is made of *arms*, each a range of one index that is in the list's order already; a page
-//! is merged from the first rows of each. Which index is not left to SQLite, which cannot know how
-//! many operations there are of a kind or in a state:
-//!
-//! - a label that few operations have is followed and sorted; by end time also a kind that few have,
-//!   and a span of create times with few in it;
-//! - else by create time: the kind's arms, one per state; or the states' arms; or the label's; or
-//!   all of the tenant's;
-//! - else by end time: one arm per state, done ones by their end, the others by id.
-//!
-//! The whole filter is a condition of every arm, so that a choice is only ever a matter of time.
+//! Lists: a statement made for SQLite, run.
 
-use rusqlite::{Connection, params_from_iter};
+use rusqlite::types::ToSqlOutput;
+use rusqlite::{Connection, ToSql, params_from_iter};
 
-use super::super::{ListQuery, OrderBy, StoreError};
-use super::filter_sql::{Bounds, Params, condition};
-use super::read::{OPERATION, limit, operation, rows};
+use super::super::sql::list::{Few, plan};
+use super::super::sql::params::{Dialect, Params, Value};
+use super::super::{ListQuery, StoreError};
+use super::read::{operation, rows};
 use super::store_error;
-use crate::operation::{Operation, StateName, Timestamp};
-
-/// So few rows can be sorted for every page.
-const FEW: i64 = 1_000;
+use crate::operation::Operation;
 
 pub(super) fn list(
     connection: &Connection,
     query: &ListQuery,
 ) -> Result<Vec<Operation>, StoreError> {
-    let plan = plan(connection, query).map_err(store_error)?;
+    let plan = planned(connection, query).map_err(store_error)?;
     let Some((sql, params)) = plan else { return Ok(Vec::new()) };
-    rows(connection, &sql, params_from_iter(params.0), operation)
+    rows(connection, &sql, params_from_iter(params.values), operation)
 }
 
-/// The statement of a list with its values; `None` if nothing can match.
-pub(super) fn plan(
+fn planned(
     connection: &Connection,
     query: &ListQuery,
 ) -> rusqlite::Result<Option<(String, Params)>> {
-    let mut params = Params::default();
-    let tenant = params.add(query.tenant.as_str().to_owned());
-    let limit = params.add(limit(query.limit));
-    let bounds = Bounds::of(&query.filter);
-    if bounds.states.is_empty() {
-        return Ok(None);
-    }
-    let matches = condition(&query.filter, &mut params);
-    let range = Range::of(query, &bounds, &mut params);
-    let list = Arms { query, tenant, limit, matches, range };
-    let arms: Vec<String> = match source(connection, query, &bounds)? {
-        Source::Label(key, value) => vec![list.label(key, value, &mut params)],
-        Source::Kind(kind) => {
-            let kind = params.add(kind.to_owned());
-            bounds.states.iter().map(|state| list.kind(&kind, *state)).collect()
-        }
-        Source::Tenant => vec![list.operations("operations_tenant", "1")],
-        Source::States => bounds.states.iter().filter_map(|state| list.state(*state)).collect(),
-    };
-    if arms.is_empty() {
-        return Ok(None); // All of them are before the page.
-    }
-    let sql = format!(
-        "WITH page AS ({} ORDER BY {} LIMIT {})
-         SELECT {OPERATION} FROM page CROSS JOIN operations AS o ON o.n = page.n
-         ORDER BY {}",
-        arms.join(" UNION ALL "),
-        order(query, "ended_at", "id"),
-        list.limit,
-        order(query, "page.ended_at", "page.id"),
-    );
-    Ok(Some((sql, params)))
-}
-
-fn order(query: &ListQuery, ended_at: &str, id: &str) -> String {
-    let direction = direction(query);
-    match query.order.by {
-        OrderBy::CreateTime => format!("{id} {direction}"),
-        OrderBy::EndTime => format!("{ended_at} {direction}, {id} {direction}"),
-    }
-}
-
-fn direction(query: &ListQuery) -> &'static str {
-    if query.order.descending { "DESC" } else { "ASC" }
-}
-
-/// Where a list's operations are looked up.
-#[derive(Debug, PartialEq)]
-enum Source<'a> {
-    Label(&'a str, Option<&'a str>),
-    Kind(&'a str),
-    States,
-    Tenant,
-}
-
-fn source<'a>(
-    connection: &Connection,
-    query: &ListQuery,
-    bounds: &Bounds<'a>,
-) -> rusqlite::Result<Source<'a>> {
-    let tenant = query.tenant.as_str();
-    for (key, value) in &bounds.labels {
-        if has_few_labels(connection, tenant, key, *value)? {
-            return Ok(Source::Label(key, *value));
-        }
-    }
-    let all_states = bounds.states.len() == StateName::ALL.len();
-    let sure_label = bounds.labels.iter().find(|(_, value)| value.is_some());
-    Ok(match (query.order.by, bounds.kind, sure_label) {
-        (OrderBy::CreateTime, Some(kind), _) => Source::Kind(kind),
-        (OrderBy::CreateTime, None, Some((key, value))) if all_states => Source::Label(key, *value),
-        (OrderBy::CreateTime, None, _) if all_states => Source::Tenant,
-        (OrderBy::EndTime, Some(kind), _) if has_few_of_kind(connection, tenant, kind)? => {
-            Source::Kind(kind)
-        }
-        (OrderBy::EndTime, ..) if has_few_created(connection, tenant, bounds)? => Source::Tenant,
-        _ => Source::States,
+    plan(Dialect::Sqlite, query, |few: &Few| {
+        let (sql, params) = few.sql(Dialect::Sqlite, &query.tenant);
+        let mut statement = connection.prepare_cached(&sql)?;
+        statement.query_row(params_from_iter(params.values), |row| row.get(0))
     })
 }
 
-fn has_few_labels(
-    connection: &Connection,
-    tenant: &str,
-    key: &str,
-    value: Option<&str>,
-) -> rusqlite::Result<bool> {
-    let counted: i64 = match value {
-        Some(value) => connection
-            .prepare_cached(
-                "SELECT count(*) FROM (SELECT 1 FROM labels INDEXED BY labels_value
-                 WHERE tenant = ?1 AND key = ?2 AND value = ?3 LIMIT ?4)",
-            )?
-            .query_row((tenant, key, value, FEW), |row| row.get(0))?,
-        None => connection
-            .prepare_cached(
-                "SELECT count(*) FROM (SELECT 1 FROM labels INDEXED BY labels_value
-                 WHERE tenant = ?1 AND key = ?2 LIMIT ?3)",
-            )?
-            .query_row((tenant, key, FEW), |row| row.get(0))?,
-    };
-    Ok(counted < FEW)
-}
-
-fn has_few_of_kind(connection: &Connection, tenant: &str, kind: &str) -> rusqlite::Result<bool> {
-    let counted: i64 = connection
-        .prepare_cached(
-            "SELECT count(*) FROM (SELECT 1 FROM operations INDEXED BY operations_kind
-             WHERE tenant = ?1 AND kind = ?2 LIMIT ?3)",
-        )?
-        .query_row((tenant, kind, FEW), |row| row.get(0))?;
-    Ok(counted < FEW)
-}
-
-fn has_few_created(
-    connection: &Connection,
-    tenant: &str,
-    bounds: &Bounds<'_>,
-) -> rusqlite::Result<bool> {
-    if bounds.created_from.is_none() && bounds.created_to.is_none() {
-        return Ok(false);
-    }
-    let from = id_at(bounds.created_from.unwrap_or_default(), 0x00);
-    let to = id_at(bounds.created_to.unwrap_or(Timestamp::MAX), 0xff);
-    let counted: i64 = connection
-        .prepare_cached(
-            "SELECT count(*) FROM (SELECT 1 FROM operations INDEXED BY operations_tenant
-             WHERE tenant = ?1 AND id >= ?2 AND id <= ?3 LIMIT ?4)",
-        )?
-        .query_row((tenant, from, to, FEW), |row| row.get(0))?;
-    Ok(counted < FEW)
-}
-
-/// The parts that a list's arms have in common.
-struct Arms<'a> {
-    query: &'a ListQuery,
-    tenant: String,
-    limit: String,
-    matches: String,
-    range: Range,
-}
-
-impl Arms<'_> {
-    fn operations(&self, index: &str, of: &str) -> String {
-        self.ordered_operations(index, of, &order(self.query, "o.ended_at", "o.id"))
-    }
-
-    fn ordered_operations(&self, index: &str, of: &str, order: &str) -> String {
-        let Self { tenant, limit, matches, .. } = self;
-        let range = self.range.condition("o.id");
-        format!(
-            "SELECT * FROM (SELECT o.n AS n, o.id AS id, o.ended_at AS ended_at
-             FROM operations AS o INDEXED BY {index}
-             WHERE o.tenant = {tenant} AND {of}{range} AND {matches}
-             ORDER BY {order} LIMIT {limit})"
-        )
-    }
-
-    fn kind(&self, kind: &str, state: StateName) -> String {
-        let of = format!("o.kind = {kind} AND o.state = {}", state as u8);
-        self.operations("operations_kind", &of)
-    }
-
-    /// `None` if the operations of that state are all before the page.
-    fn state(&self, state: StateName) -> Option<String> {
-        let is = format!("o.state = {}", state as u8);
-        if self.query.order.by == OrderBy::CreateTime {
-            return Some(self.operations("operations_state", &is));
+impl ToSql for Value {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        match self {
+            Self::Number(number) => number.to_sql(),
+            Self::Text(text) => text.to_sql(),
+            Self::Id(id) => id.to_sql(),
         }
-        if state.is_done() {
-            // Said twice, because SQLite takes a partial index only for its very condition.
-            let is = format!("{is} AND o.state >= 4");
-            return Some(self.operations("operations_ended", &is));
-        }
-        // What is not done has one and the same end, so that the index by id is in order.
-        let order = format!("o.id {}", direction(self.query));
-        let same_end = match self.query.after {
-            Some(after) if after.end_time == Timestamp::MAX => self.range.behind_id.as_deref(),
-            Some(_) if self.query.order.descending => return None,
-            _ => None,
-        };
-        let of = format!("{is} AND {}", same_end.unwrap_or("1"));
-        Some(self.ordered_operations("operations_state", &of, &order))
     }
-
-    fn label(&self, key: &str, value: Option<&str>, params: &mut Params) -> String {
-        let Self { tenant, limit, matches, .. } = self;
-        let mut label = format!("l.tenant = {tenant} AND l.key = {}", params.add(key.to_owned()));
-        if let Some(value) = value {
-            label += &format!(" AND l.value = {}", params.add(value.to_owned()));
-        }
-        let range = self.range.condition("l.id");
-        let order = order(self.query, "o.ended_at", "l.id");
-        format!(
-            "SELECT * FROM (SELECT o.n AS n, l.id AS id, o.ended_at AS ended_at
-             FROM labels AS l INDEXED BY labels_value
-             CROSS JOIN operations AS o INDEXED BY operations_id ON o.id = l.id
-             WHERE {label}{range} AND {matches}
-             ORDER BY {order} LIMIT {limit})"
-        )
-    }
-}
-
-/// The ids that a page can have, each as a reference to a bound value. One bound in each direction,
-/// because SQLite uses only one for an index.
-struct Range {
-    from: Option<String>,
-    to: Option<String>,
-    /// By end time: what is behind the place where the page begins.
-    behind: Option<String>,
-    /// By end time: what is behind that place among operations with the same end.
-    behind_id: Option<String>,
-}
-
-impl Range {
-    /// Ids rise with the create time, of which they have the milliseconds in their first 6 bytes.
-    fn of(query: &ListQuery, bounds: &Bounds<'_>, params: &mut Params) -> Self {
-        let mut from = bounds.created_from.map(|time| (">=", id_at(time, 0x00)));
-        let mut to = bounds.created_to.map(|time| ("<=", id_at(time, 0xff)));
-        let (mut behind, mut behind_id) = (None, None);
-        if let Some(after) = query.after {
-            let id = *after.id.as_bytes();
-            match (query.order.by, query.order.descending) {
-                (OrderBy::CreateTime, true) if to.is_none_or(|(_, to)| id <= to) => {
-                    to = Some(("<", id));
-                }
-                (OrderBy::CreateTime, false) if from.is_none_or(|(_, from)| id >= from) => {
-                    from = Some((">", id));
-                }
-                (OrderBy::CreateTime, _) => {}
-                (OrderBy::EndTime, descending) => {
-                    let compare = if descending { "<" } else { ">" };
-                    let end = params.add(after.end_time.micros());
-                    let id = params.add(id.to_vec());
-                    behind = Some(format!("(o.ended_at, o.id) {compare} ({end}, {id})"));
-                    behind_id = Some(format!("o.id {compare} {id}"));
-                }
-            }
-        }
-        let mut bind = |bound: Option<(&str, [u8; 16])>| {
-            bound.map(|(compare, id)| format!("{compare} {}", params.add(id.to_vec())))
-        };
-        Self { from: bind(from), to: bind(to), behind, behind_id }
-    }
-
-    fn condition(&self, id: &str) -> String {
-        let bounds = [&self.from, &self.to].into_iter().flatten();
-        let mut condition: String = bounds.map(|bound| format!(" AND {id} {bound}")).collect();
-        if let Some(behind) = &self.behind {
-            condition += &format!(" AND {behind}");
-        }
-        condition
-    }
-}
-
-/// The smallest (`fill` 0) or largest (`fill` 255) id of that time's millisecond.
-fn id_at(time: Timestamp, fill: u8) -> [u8; 16] {
-    const LARGEST: i64 = (1 << 48) - 1;
-    let millis = time.micros().div_euclid(1_000).clamp(0, LARGEST).to_be_bytes();
-    let mut id = [fill; 16];
-    for (to, byte) in id.iter_mut().zip(millis.into_iter().skip(2)) {
-        *to = byte;
-    }
-    id
 }
 
 #[cfg(test)]

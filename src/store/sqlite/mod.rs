@@ -27,7 +27,6 @@ use crate::operation::{ObjectId, Operation, OperationId, Timestamp};
 
 pub mod backup;
 mod damage;
-mod filter_sql;
 mod list;
 mod objects;
 mod open;

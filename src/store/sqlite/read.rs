@@ -4,10 +4,10 @@ use bytes::Bytes;
 use rusqlite::types::FromSql;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
+use super::super::sql::columns::{OPERATION, limit, number, role_number};
 use super::super::{
     HistoryEntry, HistoryQuery, LogEntry, Lookup, PayloadRole, Place, StoreError, Unfinished, codec,
 };
-use super::write::{number, role_number};
 use super::{store_error, tombstones};
 use crate::operation::id::InvalidName;
 use crate::operation::log::LogBook;
@@ -15,10 +15,6 @@ use crate::operation::{
     Attempt, Event, EventType, IdempotencyKey, Kind, Operation, OperationId, Revision, SessionId,
     TenantId, Timestamp, WorkerId,
 };
-
-/// What [`operation`] reads, of the table `operations AS o`.
-pub(super) const OPERATION: &str = "o.id, o.tenant, o.kind, o.priority, o.created_at, \
-                                    o.idempotency_key, o.submission, o.life";
 
 pub(super) fn load(
     connection: &Connection,
@@ -276,8 +272,4 @@ fn name<T>(
     let text = row.get_ref(at).map_err(store_error)?;
     let text = text.as_str().map_err(|error| codec::corrupt(id, error))?;
     parse(text).map_err(|rule| codec::corrupt(id, format!("a name in its row {rule}")))
-}
-
-pub(super) fn limit(rows: usize) -> i64 {
-    i64::try_from(rows).unwrap_or(i64::MAX)
 }

@@ -2,10 +2,10 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
+use super::super::sql::columns::{limit, number};
 use super::super::{FORGET_BATCH, Forget, StoreError, Tombstone, codec};
-use super::read::{beginning, limit, rows};
+use super::read::{beginning, rows};
 use super::store_error;
-use super::write::number;
 use crate::operation::{OperationId, TenantId, Timestamp};
 
 pub(super) fn tombstone(

@@ -7,13 +7,10 @@ use std::collections::HashSet;
 
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, ffi, params};
 
+use super::super::sql::columns::{Changing, apart, inline, number, role_number};
 use super::super::{Batch, LogAppend, PayloadRole, Removal, StoreError, Write, codec};
 use super::{objects, schema, store_error, tombstones};
-use crate::operation::{Event, Operation, OperationId, State, Timestamp};
-
-/// Payloads up to this size are in the operation's own row; larger ones would be copied by every
-/// transition.
-const INLINE_BYTES: usize = 2 * 1024;
+use crate::operation::{Event, Operation, OperationId};
 
 pub(super) fn commit(connection: &mut Connection, batch: &Batch) -> Result<(), StoreError> {
     let transaction = connection
@@ -174,7 +171,7 @@ fn put_payloads(transaction: &Transaction<'_>, write: &Write) -> rusqlite::Resul
     let input = write.input.as_deref().filter(|_| write.expected.is_none());
     let payloads = [(PayloadRole::Input, input), (PayloadRole::Result, write.result.as_deref())];
     for (role, data) in payloads {
-        if let Some(data) = data.filter(|data| data.len() > INLINE_BYTES) {
+        if let Some(data) = apart(data) {
             transaction
                 .prepare_cached(
                     "INSERT OR REPLACE INTO payloads (id, role, data) VALUES (?1, ?2, ?3)",
@@ -261,60 +258,6 @@ fn remove(transaction: &Transaction<'_>, removal: &Removal) -> Result<(), StoreE
             .map_err(store_error)?;
     }
     Ok(())
-}
-
-/// The columns that transitions change.
-struct Changing<'a> {
-    state: u8,
-    attempt: u32,
-    revision: i64,
-    updated_at: i64,
-    started_at: Option<i64>,
-    ended_at: i64,
-    not_before: Option<i64>,
-    wake_at: Option<i64>,
-    session: Option<&'a [u8; 16]>,
-    worker: Option<&'a str>,
-    life: Vec<u8>,
-}
-
-impl<'a> Changing<'a> {
-    fn of(operation: &'a Operation) -> Self {
-        let life = &operation.life;
-        let lease = life.state.lease();
-        Self {
-            state: life.state.name() as u8,
-            attempt: life.attempt.0,
-            revision: number(life.revision.0),
-            updated_at: life.updated_at.micros(),
-            started_at: life.started_at.map(Timestamp::micros),
-            ended_at: operation.ended_at().unwrap_or(Timestamp::MAX).micros(),
-            not_before: match life.state {
-                State::Queued { not_before } => Some(not_before.micros()),
-                _ => None,
-            },
-            wake_at: operation.wake_at().map(Timestamp::micros),
-            session: lease.map(|lease| lease.session.as_bytes()),
-            worker: lease.and(life.worker.as_ref()).map(|worker| worker.as_str()),
-            life: codec::encode_life(life),
-        }
-    }
-}
-
-pub(super) fn role_number(role: PayloadRole) -> u8 {
-    match role {
-        PayloadRole::Input => 1,
-        PayloadRole::Result => 2,
-    }
-}
-
-/// SQLite's integers are signed; nothing that is counted here comes near their end.
-pub(super) fn number(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-fn inline(payload: Option<&[u8]>) -> Option<&[u8]> {
-    payload.filter(|data| data.len() <= INLINE_BYTES)
 }
 
 fn expect_one(rows: usize, id: OperationId) -> Result<(), StoreError> {

@@ -1,0 +1,152 @@
+//! Where operations are kept, and where what is too large for rows.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::Args;
+
+/// Where operations are kept.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+#[command(next_help_heading = "Storage")]
+pub struct Store {
+    /// Store of operations: a file, created if it is not there, or a PostgreSQL database, which any number of servers
+    /// share (`postgres://USER:PASSWORD@HOST/DATABASE`, see docs/postgres.md)
+    #[arg(
+        long = "store",
+        value_name = "sqlite:PATH|postgres://…",
+        env = "LONGRUN_STORE",
+        hide_env_values = true,
+        default_value_t
+    )]
+    pub url: StoreUrl,
+    /// Where large inputs and results are kept: a directory, or the URL of an object store (s3://BUCKET/PREFIX,
+    /// gs://…, az://…) whose credentials are in the vendor's variables; by default a directory beside the
+    /// store's file, its name with .objects behind it; none with PostgreSQL
+    #[arg(long, value_name = "DIR|URL", env = "LONGRUN_OBJECTS")]
+    pub objects: Option<String>,
+    /// Inputs and results larger than this are kept there
+    #[arg(long, value_name = "SIZE", env = "LONGRUN_OBJECT_THRESHOLD_BYTES", default_value = "256KiB", value_parser = super::size)]
+    pub object_threshold_bytes: usize,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self { url: StoreUrl::default(), objects: None, object_threshold_bytes: 256 << 10 }
+    }
+}
+
+impl Store {
+    /// Where large inputs and results are kept; `None` where there is no place that all servers share.
+    pub fn objects(&self) -> Option<String> {
+        match (&self.objects, &self.url) {
+            (Some(place), _) => Some(place.clone()),
+            (None, StoreUrl::Sqlite(path)) => Some(format!("{}.objects", path.display())),
+            (None, StoreUrl::Postgres(_)) => None,
+        }
+    }
+}
+
+/// Where operations are kept: `sqlite:PATH` or `postgres://…`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreUrl {
+    /// One file, in this process.
+    Sqlite(PathBuf),
+    /// A database that servers share.
+    Postgres(PostgresUrl),
+}
+
+/// The URL of a PostgreSQL database. It is shown without the password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PostgresUrl(String);
+
+impl PostgresUrl {
+    /// The URL with everything that is in it.
+    pub fn secret(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for StoreUrl {
+    fn default() -> Self {
+        Self::Sqlite(PathBuf::from("longrun.db"))
+    }
+}
+
+impl FromStr for StoreUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once(':') {
+            Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(PathBuf::from(path))),
+            Some(("sqlite", _)) => Err("sqlite: needs a path, e.g. sqlite:longrun.db".to_owned()),
+            Some(("postgres" | "postgresql", rest)) if rest.starts_with("//") => {
+                Ok(Self::Postgres(PostgresUrl(text.to_owned())))
+            }
+            _ => Err("must be sqlite:PATH or postgres://USER@HOST/DATABASE".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for StoreUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+            Self::Postgres(url) => url.fmt(f),
+        }
+    }
+}
+
+/// Without password and parameters, among which there may be another one.
+impl fmt::Display for PostgresUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let address = self.0.split_once('?').map_or(&*self.0, |(address, _)| address);
+        let (scheme, rest) = address.split_once("://").unwrap_or(("postgres", address));
+        match rest.rsplit_once('@') {
+            None => write!(f, "{scheme}://{rest}"),
+            Some((user, place)) => {
+                let user = user.split_once(':').map_or(user, |(user, _)| user);
+                write!(f, "{scheme}://{user}@{place}")
+            }
+        }
+    }
+}
+
+impl fmt::Debug for PostgresUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stores_are_read() {
+        let path = PathBuf::from("a:b.db");
+        assert_eq!("sqlite:a:b.db".parse(), Ok(StoreUrl::Sqlite(path)));
+        for bad in ["sqlite:", "mysql://x", "postgres:x", "longrun.db"] {
+            assert!(bad.parse::<StoreUrl>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn passwords_are_not_shown() {
+        let url: StoreUrl = "postgres://me:se@cret@a,b:1/jobs?password=secret".parse().unwrap();
+        assert_eq!(url.to_string(), "postgres://me@a,b:1/jobs");
+        assert_eq!(format!("{url:?}"), "Postgres(postgres://me@a,b:1/jobs)");
+        let StoreUrl::Postgres(url) = url else { panic!("{url}") };
+        assert!(url.secret().contains("secret"));
+    }
+
+    #[test]
+    fn objects_are_beside_the_file_or_where_it_is_said() {
+        let mut store = Store::default();
+        assert_eq!(store.objects().as_deref(), Some("longrun.db.objects"));
+        store.url = "postgres://h/d".parse().unwrap();
+        assert_eq!(store.objects(), None);
+        store.objects = Some("s3://bucket".to_owned());
+        assert_eq!(store.objects().as_deref(), Some("s3://bucket"));
+    }
+}

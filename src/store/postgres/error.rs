@@ -1,0 +1,71 @@
+//! What errors of the database mean.
+
+use std::error::Error as _;
+use std::fmt::Write as _;
+
+use tokio_postgres::Error;
+use tokio_postgres::error::{DbError, Severity};
+use uuid::Uuid;
+
+use super::super::StoreError;
+use crate::operation::{OperationId, SessionId};
+
+/// Raised by `longrun_conflict`, which a migration makes, and likewise for sessions.
+const CONFLICT: &str = "LR001";
+const SESSIONS_TAKEN: &str = "LR002";
+
+/// An error of a read, or of a write that was rolled back.
+impl From<Error> for StoreError {
+    fn from(error: Error) -> Self {
+        let Some(db) = error.as_db_error() else { return Self::Unavailable(describe(&error)) };
+        match db.code().code() {
+            CONFLICT => Self::Conflict(ids(db).map(OperationId::from_bytes).collect()),
+            SESSIONS_TAKEN => Self::SessionsTaken(ids(db).map(SessionId::from_bytes).collect()),
+            // Taken as a lost race: a deadlock, a serialization failure, a lock that others held too long.
+            "40001" | "40P01" | "55P03" => Self::Conflict(Vec::new()),
+            // Two that append the same lines: both have read the book, one was first.
+            "23505" if db.table() == Some("log_lines") => Self::Conflict(Vec::new()),
+            "23505" => Self::Corrupt(describe(&error)),
+            // Class XX is damage: wrong pages, wrong indexes.
+            "XX001" | "XX002" => Self::Corrupt(describe(&error)),
+            _ => Self::Unavailable(describe(&error)),
+        }
+    }
+}
+
+/// Whether the transaction in which it happened cannot have been committed.
+pub(super) fn is_definite(error: &Error) -> bool {
+    error.as_db_error().is_some_and(|db| db.parsed_severity() == Some(Severity::Error))
+}
+
+/// Whether the connection is better given up, because another server may be the right one now.
+pub(super) fn is_of_connection(error: &Error) -> bool {
+    error.as_db_error().is_none_or(|db| {
+        let code = db.code().code();
+        // Read only: it is no longer the primary.
+        db.parsed_severity() != Some(Severity::Error) || code == "25006" || code.starts_with("57P")
+    })
+}
+
+/// The error with its causes, in one line.
+pub(super) fn describe(error: &Error) -> String {
+    if let Some(db) = error.as_db_error() {
+        return format!("{} ({})", db.message(), db.code().code());
+    }
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let _ = write!(text, ": {error}");
+        cause = error.source();
+    }
+    text
+}
+
+pub(super) fn closed() -> StoreError {
+    StoreError::Unavailable("the store is closed".to_owned())
+}
+
+fn ids(error: &DbError) -> impl Iterator<Item = [u8; 16]> {
+    let detail = error.detail().unwrap_or_default();
+    detail.split(',').filter_map(|id| Uuid::try_parse(id).ok()).map(Uuid::into_bytes)
+}

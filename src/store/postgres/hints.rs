@@ -1,0 +1,65 @@
+//! Hints on their way to their one reader: a queue that holds so many and then says that some were missed.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::super::shared::Hint;
+
+/// Hints that wait to be read.
+const WAITING: usize = 1_024;
+
+/// The queue.
+#[derive(Default)]
+pub(super) struct Hints {
+    waiting: Mutex<VecDeque<Hint>>,
+    came: Notify,
+}
+
+impl Hints {
+    pub(super) fn push(&self, hint: Hint) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever is told that anything may have happened needs no more than that.
+        if hint == Hint::Missed || waiting.len() >= WAITING {
+            waiting.clear();
+            waiting.push_back(Hint::Missed);
+        } else if hint != Hint::Queued || waiting.back() != Some(&Hint::Queued) {
+            waiting.push_back(hint);
+        }
+        drop(waiting);
+        self.came.notify_one();
+    }
+
+    /// The next one. Nothing is lost when this is dropped.
+    pub(super) async fn next(&self) -> Hint {
+        loop {
+            let next = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            if let Some(hint) = next {
+                return hint;
+            }
+            self.came.notified().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn hints_come_in_order_and_too_many_become_one() {
+        let hints = Hints::default();
+        hints.push(Hint::Leases(Vec::new()));
+        hints.push(Hint::Queued);
+        hints.push(Hint::Queued);
+        assert_eq!(hints.next().await, Hint::Leases(Vec::new()));
+        assert_eq!(hints.next().await, Hint::Queued);
+        for _ in 0..=WAITING {
+            hints.push(Hint::Leases(Vec::new()));
+        }
+        hints.push(Hint::Queued);
+        assert_eq!(hints.next().await, Hint::Missed);
+        assert_eq!(hints.next().await, Hint::Queued);
+    }
+}

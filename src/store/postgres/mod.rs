@@ -1,0 +1,328 @@
+//! The shared store: a PostgreSQL database, which any number of replicas use at once.
+//!
+//! Owns its connections and the tasks behind them, all of which end with [`Store::close`]. Must never decide
+//! anything about an operation, and never read a clock of this machine for what is stored.
+//!
+//! - One connection writes: a commit is one round trip ([`writer`]). Others look up, list and listen.
+//! - Each call takes a bounded time. A connection that breaks is made again on the next use.
+//! - What one replica commits, others hear of by notifications ([`notify`]), which may be lost with a
+//!   connection: then their store says so.
+//!
+//! Read next: `write` for the statements of a commit, `writer` for how it ends, `listen` for hints.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use super::shared::{
+    Claimed, ExpiredSession, Hint, Lease, Listening, Outstanding, SharedStore, TakeOver, Topic,
+    Wanted,
+};
+use super::{
+    Batch, HistoryEntry, HistoryQuery, ListQuery, Lookup, OpenError, PayloadRole, Store,
+    StoreError, Tombstone, Unfinished,
+};
+use crate::operation::log::LogBook;
+use crate::operation::{ObjectId, Operation, OperationId, Timestamp};
+
+mod claims;
+mod error;
+mod hints;
+mod interest;
+mod link;
+mod list;
+mod listen;
+mod notify;
+mod presence;
+mod read;
+mod rows;
+mod schema;
+mod server;
+mod session;
+mod sessions;
+mod tls;
+mod tombstones;
+mod url;
+mod write;
+mod writer;
+
+use hints::Hints;
+use interest::Interest;
+use link::Pool;
+use listen::Listener;
+use presence::Presence;
+use server::Server;
+use session::Role;
+use writer::{Step, Writer};
+
+/// Longest time for a read of a few rows by key, and for a list.
+const LOOK_UP: Duration = Duration::from_secs(5);
+const LIST: Duration = Duration::from_secs(30);
+/// How long connections have to be closed properly.
+const CLOSING: Duration = Duration::from_secs(1);
+
+/// How a PostgreSQL store works.
+#[derive(Clone, Debug)]
+pub struct PostgresOptions {
+    /// Connections for reads of a few rows, each for many at once; at least 1.
+    pub lookup_connections: usize,
+    /// Connections for lists, likewise; at least 1.
+    pub list_connections: usize,
+}
+
+impl Default for PostgresOptions {
+    fn default() -> Self {
+        Self { lookup_connections: 2, list_connections: 2 }
+    }
+}
+
+/// A replica's view of the shared store.
+pub struct PostgresStore {
+    replica: Uuid,
+    server: Arc<Server>,
+    writer: Arc<Writer>,
+    lookups: Arc<Pool>,
+    lists: Pool,
+    presence: Arc<Presence>,
+    interest: Arc<Interest>,
+    hints: Arc<Hints>,
+}
+
+impl PostgresStore {
+    /// Connects to the database of a `postgres://` URL and brings its schema up to date.
+    pub async fn open(url: &str, options: &PostgresOptions) -> Result<Self, OpenError> {
+        let target = url::Target::parse(url).map_err(|reason| OpenError::Failed {
+            path: "the PostgreSQL store".to_owned(),
+            reason,
+        })?;
+        let name = target.name.clone();
+        let failed = |reason: String| OpenError::Failed { path: name.clone(), reason };
+        let server = tokio::task::spawn_blocking(|| Server::new(target))
+            .await
+            .unwrap_or_else(|error| Err(error.to_string()))
+            .map_err(failed)?;
+        schema::migrate(&server).await?;
+
+        let replica = Uuid::now_v7();
+        let writer = Arc::new(Writer::new(Arc::clone(&server), replica));
+        let lookups =
+            Arc::new(Pool::new(&server, Role::LookUp, options.lookup_connections, LOOK_UP));
+        let lists = Pool::new(&server, Role::List, options.list_connections, LIST);
+        let presence = Arc::new(Presence::new(replica));
+        let unavailable = |error: StoreError| failed(error.to_string());
+        writer.connect().await.map_err(unavailable)?;
+        presence.renew(&lookups, true).await.map_err(unavailable)?;
+        let (interest, hints) = (Arc::new(Interest::default()), Arc::new(Hints::default()));
+        let listener = Listener {
+            server: Arc::clone(&server),
+            replica,
+            writer: Arc::clone(&writer),
+            presence: Arc::clone(&presence),
+            interest: Arc::clone(&interest),
+            hints: Arc::clone(&hints),
+        };
+        let closing = server.closing.clone();
+        server.tasks.spawn(closing.clone().run_until_cancelled_owned(listener.run()));
+        let keeping = Arc::clone(&presence).keep(Arc::clone(&lookups));
+        server.tasks.spawn(closing.run_until_cancelled_owned(keeping));
+        Ok(Self { replica, server, writer, lookups, lists, presence, interest, hints })
+    }
+
+    /// The statements of a batch, in their order.
+    fn steps<'a>(&self, batch: &'a Batch, expired: Vec<Uuid>) -> Vec<Step<'a>> {
+        let mut steps = sessions::claimed(&batch.sessions, self.replica);
+        steps.extend(write::steps(batch));
+        steps.extend(notify::of_leases(&batch.sessions.told, self.replica));
+        steps.extend(sessions::end(&batch.sessions.ended, expired, self.replica));
+        if !self.presence.is_alone() {
+            steps.extend(notify::of_batch(batch));
+        }
+        steps
+    }
+}
+
+/// Ends the tasks. Connections go with what holds them.
+impl Drop for PostgresStore {
+    fn drop(&mut self) {
+        self.server.closing.cancel();
+    }
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    async fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+        self.writer.commit(|expired| self.steps(&batch, expired)).await.map(drop)
+    }
+
+    async fn load(&self, lookups: Vec<Lookup>) -> Result<Vec<Option<Operation>>, StoreError> {
+        self.lookups.run(|session| read::load(session, lookups)).await
+    }
+
+    async fn payload(
+        &self,
+        id: OperationId,
+        role: PayloadRole,
+    ) -> Result<Option<Bytes>, StoreError> {
+        self.lookups.run(|session| read::payload(session, id, role)).await
+    }
+
+    async fn tombstone(&self, id: OperationId) -> Result<Option<Tombstone>, StoreError> {
+        self.lookups.run(|session| tombstones::tombstone(session, id)).await
+    }
+
+    async fn known_objects(&self, ids: Vec<ObjectId>) -> Result<Vec<bool>, StoreError> {
+        self.lookups.run(|session| read::known_objects(session, ids)).await
+    }
+
+    async fn list(&self, query: ListQuery) -> Result<Vec<Operation>, StoreError> {
+        self.lists.run(|session| list::list(session, query)).await
+    }
+
+    async fn history(&self, query: HistoryQuery) -> Result<Vec<HistoryEntry>, StoreError> {
+        self.lookups.run(|session| read::history(session, query)).await
+    }
+
+    async fn log_book(&self, id: OperationId) -> Result<LogBook, StoreError> {
+        self.lookups.run(|session| read::log_book(session, id)).await
+    }
+
+    async fn count(&self) -> Result<u64, StoreError> {
+        self.lists.run(read::count).await
+    }
+
+    async fn scan(
+        &self,
+        after: Option<OperationId>,
+        limit: usize,
+    ) -> Result<Vec<Operation>, StoreError> {
+        self.lists.run(|session| read::scan(session, after, limit)).await
+    }
+
+    async fn tombstones(
+        &self,
+        after: Option<OperationId>,
+        limit: usize,
+    ) -> Result<Vec<(OperationId, Tombstone)>, StoreError> {
+        self.lists.run(|session| tombstones::page(session, after, limit)).await
+    }
+
+    async fn unfinished(
+        &self,
+        after: Option<OperationId>,
+        limit: usize,
+    ) -> Result<Vec<Unfinished>, StoreError> {
+        self.lists.run(|session| read::unfinished(session, after, limit)).await
+    }
+
+    async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<OperationId>, StoreError> {
+        let found = self.writer.query(claims::due(now, limit)).await?;
+        found.iter().map(|row| rows::id(row, 0)).collect()
+    }
+
+    async fn next_wake(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.lookups.run(read::next_wake).await
+    }
+
+    async fn fence(&self) -> Result<(), StoreError> {
+        self.writer.roll_back().await?;
+        let write = "INSERT INTO fences (replica, number) VALUES ($1, 1)
+                     ON CONFLICT (replica) DO UPDATE SET number = fences.number + 1";
+        let fenced = self.writer.commit(|_| vec![Step::new(write).with(self.replica)]).await;
+        // Of a fence alone it does not matter whether it is there.
+        fenced.map(drop).map_err(|error| StoreError::Unavailable(error.to_string()))
+    }
+
+    async fn close(&self) {
+        if !self.server.closing.is_cancelled() {
+            let _ = timeout(CLOSING, self.presence.leave(&self.lookups)).await;
+        }
+        self.server.closing.cancel();
+        self.writer.close().await;
+        self.lookups.close().await;
+        self.lists.close().await;
+        self.server.tasks.close();
+        if timeout(CLOSING, self.server.tasks.wait()).await.is_err() {
+            self.server.cut.cancel();
+            self.server.tasks.wait().await;
+        }
+    }
+
+    fn shared(&self) -> Option<&dyn SharedStore> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl SharedStore for PostgresStore {
+    async fn claim(&self, wanted: Vec<Wanted>, now: Timestamp) -> Result<Claimed, StoreError> {
+        let found = self.writer.query(claims::claim(&wanted, now)).await?;
+        let next = self.writer.query(claims::next_start(&wanted, now)).await?;
+        let next: Option<i64> = next.first().map(|row| row.try_get(0)).transpose()?.flatten();
+        Ok(Claimed {
+            operations: found.iter().map(rows::operation).collect::<Result<_, _>>()?,
+            next_at: next.map(Timestamp::from_micros),
+        })
+    }
+
+    async fn outstanding(&self) -> Result<Vec<Outstanding>, StoreError> {
+        self.lists.run(read::outstanding).await
+    }
+
+    async fn take_over(&self, take: TakeOver) -> Result<Option<Vec<Lease>>, StoreError> {
+        self.writer.roll_back().await?;
+        let taken = self.writer.commit(|_| {
+            vec![sessions::take_over(&take, self.replica), sessions::leases(take.session)]
+        });
+        // It can be asked for again: whether this one is there makes no difference to that.
+        let taken = taken.await.map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        let [found, leases] = taken.as_slice() else { return Ok(None) };
+        if found.is_empty() {
+            return Ok(None);
+        }
+        let lease = |row| {
+            let id = rows::id(row, 0)?;
+            Ok(Lease { id, attempt: rows::attempt(id, row, 1)? })
+        };
+        leases.iter().map(lease).collect::<Result<_, _>>().map(Some)
+    }
+
+    async fn expired(
+        &self,
+        now: Timestamp,
+        limit: usize,
+        leases: usize,
+    ) -> Result<Vec<ExpiredSession>, StoreError> {
+        let found = self.writer.query(sessions::expired(now, limit, leases)).await?;
+        let mut expired: Vec<ExpiredSession> = Vec::new();
+        for row in &found {
+            let session = rows::session(row, 0)?;
+            if expired.last().is_none_or(|last| last.session != session) {
+                expired.push(ExpiredSession { session, leases: Vec::new() });
+            }
+            let id: Option<Uuid> = row.try_get(1)?;
+            if let (Some(id), Some(last)) = (id, expired.last_mut()) {
+                let id = OperationId::from_uuid(id);
+                last.leases.push(Lease { id, attempt: rows::attempt(id, row, 2)? });
+            }
+        }
+        self.writer.found_expired(expired.iter().map(|it| sessions::uuid(it.session))).await;
+        Ok(expired)
+    }
+
+    async fn others(&self) -> Result<u64, StoreError> {
+        let replica = self.replica;
+        self.lookups.run(|session| presence::others(session, replica)).await
+    }
+
+    fn listen(&self, topic: Topic) -> Listening {
+        self.interest.wish(&topic)
+    }
+
+    async fn hint(&self) -> Hint {
+        self.hints.next().await
+    }
+}

@@ -1,0 +1,174 @@
+//! What replicas tell each other: channels, and what is said on them.
+//!
+//! Operations and queues are hashed to a few channels each, so that a replica listens only where it has watchers
+//! or workers. A channel carries one notification of a commit at most; what does not fit into it is told as "many".
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use uuid::Uuid;
+
+use super::super::Batch;
+use super::super::shared::{Changed, Hint, Topic};
+use super::writer::Step;
+use crate::operation::{Kind, OperationId, Revision, SessionId, StateName, TenantId};
+
+/// Channels of operations, and as many of queues.
+const CHANNELS: u32 = 16;
+/// What all listen to: who is there has changed.
+pub(super) const REPLICAS: &str = "longrun_replicas";
+/// The server takes less than 8,000 bytes.
+const PAYLOAD_BYTES: usize = 7_900;
+/// Ids that fit into a payload in any case.
+const IDS: usize = 200;
+/// Stands for more than fits.
+const MANY: &str = "*";
+
+/// Some of the hashed channels, each a bit: those of operations first, then those of queues.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Channels(pub(super) u32);
+
+impl Channels {
+    pub(super) fn of(topic: &Topic) -> Self {
+        match topic {
+            Topic::Operation(id) => Self(1 << of_operation(*id)),
+            Topic::Operations => Self((1 << CHANNELS) - 1),
+            Topic::Queue(tenant, kind) => Self(1 << of_queue(tenant, kind)),
+        }
+    }
+
+    pub(super) fn numbers(self) -> impl Iterator<Item = u32> {
+        (0..2 * CHANNELS).filter(move |number| self.0 & 1 << number != 0)
+    }
+}
+
+fn of_operation(id: OperationId) -> u32 {
+    // The last bits of an id are random.
+    u32::from(id.as_bytes()[15]) % CHANNELS
+}
+
+/// FNV-1a, because all replicas must agree, of whatever version they are.
+fn of_queue(tenant: &TenantId, kind: &Kind) -> u32 {
+    let bytes = tenant.as_str().bytes().chain([0]).chain(kind.as_str().bytes());
+    let hash = bytes
+        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    CHANNELS + hash % CHANNELS
+}
+
+/// The channel's name.
+pub(super) fn name(number: u32) -> String {
+    let what = if number < CHANNELS { "operations" } else { "queue" };
+    format!("longrun_{what}_{:02}", number % CHANNELS)
+}
+
+/// The channel of one replica.
+pub(super) fn of_replica(replica: Uuid) -> String {
+    format!("longrun_replica_{}", replica.simple())
+}
+
+/// The statement that tells others what the batch changes, if it changes anything.
+pub(super) fn of_batch(batch: &Batch) -> Option<Step<'static>> {
+    let mut payloads: BTreeMap<u32, String> = BTreeMap::new();
+    for change in changes(batch) {
+        let payload = payloads.entry(of_operation(change.id)).or_default();
+        if payload == MANY {
+            continue;
+        }
+        let comma = if payload.is_empty() { "" } else { "," };
+        let (id, end) =
+            (Uuid::from_bytes(*change.id.as_bytes()), if change.removed { "x" } else { "" });
+        let _ = write!(payload, "{comma}{}.{}.{}{end}", id.simple(), change.first.0, change.last.0);
+        if payload.len() > PAYLOAD_BYTES {
+            *payload = MANY.to_owned();
+        }
+    }
+    for write in &batch.writes {
+        let operation = &write.operation;
+        if operation.state_name() == StateName::Queued {
+            let submission = &operation.submission;
+            payloads.entry(of_queue(&submission.tenant, &submission.kind)).or_default();
+        }
+    }
+    if payloads.is_empty() {
+        return None;
+    }
+    let (names, payloads): (Vec<String>, Vec<String>) =
+        payloads.into_iter().map(|(number, payload)| (name(number), payload)).unzip();
+    let tell = "SELECT pg_notify(n.name, n.payload) FROM unnest($1::text[], $2::text[]) AS n (name, payload)";
+    Some(Step::new(tell).with(names).with(payloads))
+}
+
+/// Each operation of the batch once. Lines that come alone are told under the revision that there is.
+fn changes(batch: &Batch) -> impl Iterator<Item = Changed> {
+    let mut changes: BTreeMap<OperationId, Changed> = BTreeMap::new();
+    let of = |id, revision, removed| Changed { id, first: revision, last: revision, removed };
+    for removal in &batch.removals {
+        changes.insert(removal.id, of(removal.id, removal.expected, true));
+    }
+    for write in &batch.writes {
+        let (id, last) = (write.operation.id(), write.operation.life.revision);
+        let first = write.expected.map_or(Revision(1), Revision::next).min(last);
+        changes.insert(id, Changed { id, first, last, removed: false });
+    }
+    for append in &batch.logs {
+        changes.entry(append.id).or_insert_with(|| of(append.id, append.revision, false));
+    }
+    changes.into_values()
+}
+
+/// The statement that tells the owners of these sessions that leases of theirs have changed.
+pub(super) fn of_leases(told: &[(SessionId, OperationId)], ours: Uuid) -> Option<Step<'static>> {
+    if told.is_empty() {
+        return None;
+    }
+    let sql = format!(
+        "SELECT pg_notify('longrun_replica_' || replace(s.replica::text, '-', ''),
+           CASE WHEN count(*) > {IDS} THEN '{MANY}'
+             ELSE 'L' || string_agg(replace(n.operation::text, '-', ''), ',') END)
+         FROM unnest($1::uuid[], $2::uuid[]) AS n (session, operation)
+         JOIN sessions AS s ON s.id = n.session
+         WHERE s.replica <> $3 GROUP BY s.replica"
+    );
+    let sessions = told.iter().map(|(session, _)| Uuid::from_bytes(*session.as_bytes()));
+    let operations = told.iter().map(|(_, id)| Uuid::from_bytes(*id.as_bytes()));
+    Some(
+        Step::new(sql)
+            .with(sessions.collect::<Vec<_>>())
+            .with(operations.collect::<Vec<_>>())
+            .with(ours),
+    )
+}
+
+/// What was said on a channel; `None` if that is nobody's affair but the store's.
+pub(super) fn hint(channel: &str, payload: &str) -> Option<Hint> {
+    if channel == REPLICAS {
+        return None;
+    }
+    if channel.starts_with("longrun_queue_") {
+        return Some(Hint::Queued);
+    }
+    let said = if channel.starts_with("longrun_operations_") {
+        payload.split(',').map(changed).collect::<Option<_>>().map(Hint::Changed)
+    } else if let Some(ids) = payload.strip_prefix('L') {
+        let ids = ids.split(',').map(|id| Uuid::try_parse(id).ok().map(OperationId::from_uuid));
+        ids.collect::<Option<_>>().map(Hint::Leases)
+    } else if let Some(ids) = payload.strip_prefix('T') {
+        let ids = ids.split(',').map(|id| Uuid::try_parse(id).ok().map(SessionId::from_uuid));
+        ids.collect::<Option<_>>().map(Hint::TakenOver)
+    } else {
+        None
+    };
+    // "Many", or the words of another version.
+    Some(said.unwrap_or(Hint::Missed))
+}
+
+fn changed(text: &str) -> Option<Changed> {
+    let (text, removed) = match text.strip_suffix('x') {
+        Some(text) => (text, true),
+        None => (text, false),
+    };
+    let mut parts = text.split('.');
+    let id = OperationId::from_uuid(Uuid::try_parse(parts.next()?).ok()?);
+    let (first, last) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    Some(Changed { id, first: Revision(first), last: Revision(last), removed })
+}

@@ -1,0 +1,104 @@
+//! Who else is there: while nobody is, nobody is told anything.
+//!
+//! Each replica keeps a row of its own, by the database's clock, and learns of the others when it does. One that comes
+//! tells all at once. Until they must have heard of it, it may miss what they do; the listener says so to
+//! its caller once that time is over.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::time::sleep;
+use uuid::Uuid;
+
+use super::super::StoreError;
+use super::link::Pool;
+use super::notify::REPLICAS;
+use super::session::Session;
+
+/// How often a replica says that it is there.
+const RENEWAL: Duration = Duration::from_secs(4);
+/// After this time at the latest everybody knows of a replica that came.
+pub(super) const KNOWN_AFTER: Duration = Duration::from_secs(10);
+
+/// What a replica knows of others.
+pub(super) struct Presence {
+    replica: Uuid,
+    is_alone: AtomicBool,
+    /// Rises when something is heard of others, so that an answer that is older says nothing.
+    heard: AtomicU64,
+}
+
+impl Presence {
+    pub(super) fn new(replica: Uuid) -> Self {
+        Self { replica, is_alone: AtomicBool::new(false), heard: AtomicU64::new(0) }
+    }
+
+    /// Whether nobody needs to be told anything.
+    pub(super) fn is_alone(&self) -> bool {
+        self.is_alone.load(Ordering::SeqCst)
+    }
+
+    /// Somebody came, or may have come unheard.
+    pub(super) fn assume_others(&self) {
+        self.heard.fetch_add(1, Ordering::SeqCst);
+        self.is_alone.store(false, Ordering::SeqCst);
+    }
+
+    /// Says that this replica is there. `is_new` tells the others at once.
+    pub(super) async fn renew(&self, lookups: &Pool, is_new: bool) -> Result<(), StoreError> {
+        let heard = self.heard.load(Ordering::SeqCst);
+        let replica = self.replica;
+        let renewed = lookups.run(|session| renew(session, replica, is_new)).await;
+        match renewed {
+            Ok(others) if others == 0 && heard == self.heard.load(Ordering::SeqCst) => {
+                self.is_alone.store(true, Ordering::SeqCst);
+            }
+            _ => self.is_alone.store(false, Ordering::SeqCst),
+        }
+        renewed.map(drop)
+    }
+
+    /// Keeps saying so until it is dropped.
+    pub(super) async fn keep(self: Arc<Self>, lookups: Arc<Pool>) {
+        let mut is_new = false;
+        loop {
+            sleep(RENEWAL).await;
+            // Who was away for long may have been forgotten.
+            is_new = self.renew(&lookups, is_new).await.is_err();
+        }
+    }
+
+    /// The last word. Others see by the row what is left of it.
+    pub(super) async fn leave(&self, lookups: &Pool) {
+        let replica = self.replica;
+        let left = lookups.run(|session| async move {
+            Ok(session.query("DELETE FROM replicas WHERE id = $1", &[&replica]).await?)
+        });
+        let _ = left.await;
+    }
+}
+
+/// How many others have said that they are there.
+pub(super) async fn others(session: Arc<Session>, replica: Uuid) -> Result<u64, StoreError> {
+    let sql = "SELECT count(*) FROM replicas WHERE id <> $1 AND expires_at > now()";
+    let found = session.query(sql, &[&replica]).await?;
+    let count: i64 = found.first().map(|row| row.try_get(0)).transpose()?.unwrap_or_default();
+    Ok(u64::try_from(count).unwrap_or_default())
+}
+
+/// Says that this one is there, and answers how many others there are.
+async fn renew(session: Arc<Session>, replica: Uuid, is_new: bool) -> Result<i64, StoreError> {
+    let keep = "WITH kept AS (
+           INSERT INTO replicas (id, expires_at) VALUES ($1, now() + interval '15 seconds')
+           ON CONFLICT (id) DO UPDATE SET expires_at = EXCLUDED.expires_at),
+         gone AS (
+           DELETE FROM replicas WHERE id <> $1 AND expires_at < now() - interval '1 minute')
+         SELECT count(*) FROM replicas WHERE id <> $1 AND expires_at > now()";
+    let rows = session.query(keep, &[&replica]).await?;
+    if is_new {
+        let name = replica.simple().to_string();
+        session.query("SELECT pg_notify($1, $2)", &[&REPLICAS, &name]).await?;
+    }
+    Ok(rows.first().map(|row| row.try_get(0)).transpose()?.unwrap_or_default())
+}

@@ -1,0 +1,137 @@
+//! The schema's versions and how a database gets from one to the next.
+//!
+//! Replicas of two adjacent versions of longrun may run side by side, so a schema has two numbers:
+//! `version`, of the script that was run last, and `compatible_with`, the oldest program that may use it. A
+//! script that only adds what older programs need not know leaves the second as it was; any other
+//! script raises it to its own version, and older programs have to be stopped first.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::super::OpenError;
+use super::error::describe;
+use super::server::Server;
+use super::session::{Role, Session};
+
+/// A script that leads from the version of its position to the next.
+struct Migration {
+    script: &'static str,
+    /// The oldest program that may use what it leads to.
+    compatible_with: i32,
+}
+
+const MIGRATIONS: [Migration; 1] = [Migration {
+    script: include_str!("../migrations/postgres/0001_initial.sql"),
+    compatible_with: 1,
+}];
+
+/// The newest version that this program knows.
+const VERSION: i32 = MIGRATIONS.len() as i32;
+
+/// Of the lock under which one replica at a time runs scripts: "longrun\0" as a number.
+const LOCK: i64 = 0x6c6f_6e67_7275_6e00;
+/// How long others may take with their scripts.
+const WAITING: Duration = Duration::from_secs(120);
+/// The oldest server that is known to do.
+const OLDEST_SERVER: i32 = 140_000;
+
+/// Makes sure that the database is ours, and brings it up to date.
+pub(super) async fn migrate(server: &Server) -> Result<(), OpenError> {
+    let path = || server.name.clone();
+    let failed = |reason: String| OpenError::Failed { path: path(), reason };
+    let session = Session::open(server, Role::List, |_| {}).await.map_err(failed)?;
+    let lost = |error: tokio_postgres::Error| failed(describe(&error));
+    check_server(&session, server).await?;
+    let found = version(&session).await.map_err(lost)?;
+    if is_enough(found, server)? {
+        return Ok(());
+    }
+    let unbounded = "SET statement_timeout = 0; SET lock_timeout = 0";
+    session.client.batch_execute(unbounded).await.map_err(lost)?;
+    let migrating = async {
+        session.query("SELECT pg_advisory_lock($1)", &[&LOCK]).await.map_err(lost)?;
+        // Somebody else may have done it meanwhile.
+        let found = version(&session).await.map_err(lost)?;
+        if is_enough(found, server)? {
+            return Ok(());
+        }
+        if found.is_none() && has_tables(&session).await.map_err(lost)? {
+            let reason = "it has tables of another program: give longrun a database of its own, or a \
+                          schema by options=-csearch_path%3DNAME";
+            return Err(OpenError::NotAStore { path: path(), reason: reason.to_owned() });
+        }
+        let found = found.map_or(0, |(version, _)| version);
+        for (migration, version) in MIGRATIONS.iter().zip(1..) {
+            if version > found {
+                session.client.batch_execute(&migration.sql(version)).await.map_err(lost)?;
+            }
+        }
+        Ok(())
+    };
+    timeout(WAITING, migrating)
+        .await
+        .unwrap_or_else(|_| Err(failed("another longrun is at its schema for too long".to_owned())))
+}
+
+impl Migration {
+    /// The script and the change of the version, all or nothing.
+    fn sql(&self, version: i32) -> String {
+        let Self { script, compatible_with } = self;
+        format!(
+            "BEGIN;
+             CREATE TABLE IF NOT EXISTS longrun_schema
+               (version INTEGER NOT NULL, compatible_with INTEGER NOT NULL);
+             {script};
+             DELETE FROM longrun_schema;
+             INSERT INTO longrun_schema VALUES ({version}, {compatible_with});
+             COMMIT"
+        )
+    }
+}
+
+/// Whether the database can be used as it is; an error if it cannot be used at all.
+fn is_enough(found: Option<(i32, i32)>, server: &Server) -> Result<bool, OpenError> {
+    let Some((version, compatible_with)) = found else { return Ok(false) };
+    if compatible_with > VERSION {
+        return Err(OpenError::NewerSchema {
+            path: server.name.clone(),
+            found: u32::try_from(version).unwrap_or_default(),
+            known: VERSION as u32,
+        });
+    }
+    Ok(version >= VERSION)
+}
+
+async fn version(session: &Session) -> Result<Option<(i32, i32)>, tokio_postgres::Error> {
+    let is_there = "SELECT to_regclass('longrun_schema') IS NOT NULL";
+    let is_there: bool = session.client.query_one(is_there, &[]).await?.try_get(0)?;
+    if !is_there {
+        return Ok(None);
+    }
+    let numbers = "SELECT version, compatible_with FROM longrun_schema";
+    let found = session.client.query_opt(numbers, &[]).await?;
+    found.map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).transpose()
+}
+
+async fn has_tables(session: &Session) -> Result<bool, tokio_postgres::Error> {
+    let sql = "SELECT bool_or(to_regclass(name) IS NOT NULL)
+               FROM unnest(ARRAY['operations', 'events', 'sessions', 'labels', 'objects']) AS name";
+    session.client.query_one(sql, &[]).await?.try_get(0)
+}
+
+async fn check_server(session: &Session, server: &Server) -> Result<(), OpenError> {
+    let failed = |reason: String| OpenError::Failed { path: server.name.clone(), reason };
+    let sql = "SELECT current_setting('server_version_num')::integer,
+                 current_setting('server_version'), current_setting('server_encoding')";
+    let row = session.client.query_one(sql, &[]).await;
+    let row = row.map_err(|error| failed(describe(&error)))?;
+    let (number, name, encoding): (i32, &str, &str) = (row.get(0), row.get(1), row.get(2));
+    if number < OLDEST_SERVER {
+        return Err(failed(format!("it is PostgreSQL {name}, and longrun needs 14 or later")));
+    }
+    if encoding != "UTF8" {
+        return Err(failed(format!("its encoding is {encoding}, and longrun needs UTF8")));
+    }
+    Ok(())
+}

@@ -1,0 +1,120 @@
+//! The database server as it is to be reached, and the tasks of all connections to it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
+use tokio_postgres::{AsyncMessage, Client, Config, NoTls};
+use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::error::describe;
+use super::session::drive;
+use super::tls;
+use super::url::{Encryption, Target};
+
+/// Longest time until a connection can be used.
+pub(super) const CONNECTING: Duration = Duration::from_secs(4);
+/// For each address of the server, unless the URL says otherwise.
+const ADDRESS_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long sent bytes may stay unconfirmed, and when silence is looked into.
+const USER_TIMEOUT: Duration = Duration::from_secs(10);
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(3);
+const KEEPALIVE_RETRIES: u32 = 3;
+
+/// Where connections are made to.
+pub(super) struct Server {
+    config: Config,
+    tls: Option<MakeRustlsConnect>,
+    /// As it may be shown.
+    pub(super) name: String,
+    /// Every task of the store.
+    pub(super) tasks: TaskTracker,
+    /// Cancelled when the store closes: nothing new begins.
+    pub(super) closing: CancellationToken,
+    /// Cancelled when nothing is waited for any longer.
+    pub(super) cut: CancellationToken,
+}
+
+impl Server {
+    /// Reads the certificates, which blocks.
+    pub(super) fn new(target: Target) -> Result<Arc<Self>, String> {
+        let Target { mut config, encryption, root_certificates, name } = target;
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(ADDRESS_TIMEOUT);
+        }
+        if config.get_tcp_user_timeout().is_none() {
+            config.tcp_user_timeout(USER_TIMEOUT);
+        }
+        // The library's default of two hours is no choice of anybody's.
+        if config.get_keepalives_idle() == Duration::from_secs(2 * 60 * 60) {
+            config.keepalives_idle(KEEPALIVE_IDLE);
+        }
+        if config.get_keepalives_interval().is_none() {
+            config.keepalives_interval(KEEPALIVE_INTERVAL);
+        }
+        if config.get_keepalives_retries().is_none() {
+            config.keepalives_retries(KEEPALIVE_RETRIES);
+        }
+        if config.get_target_session_attrs() == TargetSessionAttrs::Any {
+            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        }
+        if config.get_application_name().is_none() {
+            config.application_name("longrun");
+        }
+        // As everywhere, there is no encryption over sockets of this machine.
+        let is_local = config.get_hostaddrs().is_empty()
+            && config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)));
+        let encryption = if is_local { Encryption::Off } else { encryption };
+        config.ssl_mode(match encryption {
+            Encryption::Off => SslMode::Disable,
+            Encryption::Preferred => SslMode::Prefer,
+            _ => SslMode::Require,
+        });
+        let tls = tls::connector(encryption, root_certificates.as_deref().map(Path::new))?;
+        Ok(Arc::new(Self {
+            config,
+            tls,
+            name,
+            tasks: TaskTracker::new(),
+            closing: CancellationToken::new(),
+            cut: CancellationToken::new(),
+        }))
+    }
+
+    /// A new connection, driven by a task until `open` is cancelled.
+    pub(super) async fn connect(
+        &self,
+        open: CancellationToken,
+        hear: impl FnMut(AsyncMessage) + Send + 'static,
+    ) -> Result<Client, String> {
+        if self.closing.is_cancelled() {
+            return Err("the store is closed".to_owned());
+        }
+        let cut = self.cut.clone();
+        let connecting = async {
+            match &self.tls {
+                None => {
+                    let (client, connection) = self.config.connect(NoTls).await?;
+                    let driven = cut.run_until_cancelled_owned(drive(connection, open, hear));
+                    self.tasks.spawn(driven);
+                    Ok(client)
+                }
+                Some(tls) => {
+                    let (client, connection) = self.config.connect(tls.clone()).await?;
+                    let driven = cut.run_until_cancelled_owned(drive(connection, open, hear));
+                    self.tasks.spawn(driven);
+                    Ok(client)
+                }
+            }
+        };
+        match timeout(CONNECTING, connecting).await {
+            Ok(connected) => connected.map_err(|error| describe(&error)),
+            Err(_) => Err(format!("there was no connection within {CONNECTING:?}")),
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! One connection: how it is set up, its prepared statements, the task that drives it.
+
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hashlink::LruCache;
+use tokio::time::timeout;
+use tokio_postgres::error::Severity;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{AsyncMessage, Client, Connection, Error, Row, Statement};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::error::describe;
+use super::server::Server;
+
+/// Statements that a connection keeps prepared. Lists make new ones as filters come.
+const STATEMENTS: usize = 128;
+/// How long a connection that is let go has to say so.
+const PARTING: Duration = Duration::from_millis(500);
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Writes, and what belongs to a write.
+    Write,
+    /// Reads of a few rows by key.
+    LookUp,
+    /// Reads that may take long.
+    List,
+    /// Notifications.
+    Listen,
+}
+
+impl Role {
+    /// What is set on the server. Statements are made so that each goes through an index; the planner is kept
+    /// from being clever, because tables grow faster than its statistics.
+    fn settings(self) -> &'static str {
+        match self {
+            Self::Write => {
+                "SET statement_timeout = '6s'; SET lock_timeout = '3s';
+                 SET idle_in_transaction_session_timeout = '10s';
+                 SET plan_cache_mode = force_generic_plan"
+            }
+            Self::LookUp => {
+                "SET statement_timeout = '4s'; SET lock_timeout = '3s';
+                 SET plan_cache_mode = force_generic_plan"
+            }
+            Self::List => {
+                "SET statement_timeout = '28s'; SET lock_timeout = '3s';
+                 SET plan_cache_mode = force_custom_plan"
+            }
+            Self::Listen => "SET statement_timeout = '4s'",
+        }
+    }
+}
+
+const SETTINGS: &str = "SET jit = off; SET enable_seqscan = off; SET enable_bitmapscan = off;
+    SET enable_hashjoin = off; SET enable_mergejoin = off; SET client_min_messages = warning;
+    SET default_transaction_isolation = 'read committed';
+    SELECT set_config('synchronous_commit', 'on', false)
+      WHERE current_setting('synchronous_commit') = 'off'";
+
+/// A connection. Dropping it closes it.
+pub(super) struct Session {
+    pub(super) client: Client,
+    /// The server's process, which notifications carry.
+    pub(super) pid: i32,
+    statements: Mutex<LruCache<String, Statement>>,
+    warnings: Arc<AtomicU64>,
+    _open: DropGuard,
+}
+
+impl Session {
+    pub(super) async fn open(
+        server: &Server,
+        role: Role,
+        mut hear: impl FnMut(AsyncMessage) + Send + 'static,
+    ) -> Result<Self, String> {
+        let warnings = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&warnings);
+        let hear = move |message| {
+            if let AsyncMessage::Notice(notice) = &message
+                && notice.parsed_severity() == Some(Severity::Warning)
+            {
+                counted.fetch_add(1, Ordering::SeqCst);
+            }
+            hear(message);
+        };
+        let open = CancellationToken::new();
+        let client = server.connect(open.clone(), hear).await?;
+        let mut session = Self {
+            client,
+            pid: 0,
+            statements: Mutex::new(LruCache::new(STATEMENTS)),
+            warnings,
+            _open: open.drop_guard(),
+        };
+        session.set_up(role).await.map_err(|error| describe(&error))?;
+        Ok(session)
+    }
+
+    async fn set_up(&mut self, role: Role) -> Result<(), Error> {
+        self.client.batch_execute(role.settings()).await?;
+        self.client.batch_execute(SETTINGS).await?;
+        self.pid = self.client.query_one("SELECT pg_backend_pid()", &[]).await?.try_get(0)?;
+        Ok(())
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    /// How often the server has warned on this connection.
+    pub(super) fn warnings(&self) -> u64 {
+        self.warnings.load(Ordering::SeqCst)
+    }
+
+    pub(super) async fn prepare(&self, sql: &str) -> Result<Statement, Error> {
+        if let Some(statement) = self.statements().get(sql) {
+            return Ok(statement.clone());
+        }
+        let statement = self.client.prepare(sql).await?;
+        self.statements().insert(sql.to_owned(), statement.clone());
+        Ok(statement)
+    }
+
+    pub(super) async fn query(
+        &self,
+        sql: &str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, Error> {
+        let statement = self.prepare(sql).await?;
+        self.client.query(&statement, params).await
+    }
+
+    fn statements(&self) -> std::sync::MutexGuard<'_, LruCache<String, Statement>> {
+        self.statements.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Moves bytes until the connection ends, or a moment longer than it is held open.
+pub(super) async fn drive<S, T>(
+    mut connection: Connection<S, T>,
+    open: CancellationToken,
+    mut hear: impl FnMut(AsyncMessage),
+) where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    let mut moving = std::pin::pin!(async {
+        while let Some(message) = poll_fn(|cx| connection.poll_message(cx)).await {
+            match message {
+                Ok(message) => hear(message),
+                Err(error) => {
+                    tracing::debug!(error = %describe(&error), "a connection to the database ended");
+                    return;
+                }
+            }
+        }
+    });
+    tokio::select! {
+        () = &mut moving => {}
+        () = open.cancelled() => {
+            let _ = timeout(PARTING, moving).await;
+        }
+    }
+}

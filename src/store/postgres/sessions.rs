@@ -1,0 +1,110 @@
+//! Workers' sessions as rows: kept, used, ended, taken over, and found when nobody keeps them.
+
+use uuid::Uuid;
+
+use super::super::shared::{KeptSession, SessionChanges, TakeOver};
+use super::super::sql::columns::limit;
+use super::writer::Step;
+use crate::operation::{SessionId, Timestamp};
+
+pub(super) fn uuid(id: SessionId) -> Uuid {
+    Uuid::from_bytes(*id.as_bytes())
+}
+
+/// The statements that keep and use sessions: they come first, because they may refuse the batch.
+pub(super) fn claimed(changes: &SessionChanges, ours: Uuid) -> Vec<Step<'_>> {
+    let mut steps = Vec::new();
+    if !changes.kept.is_empty() {
+        steps.push(keep(&changes.kept, ours));
+    }
+    if !changes.used.is_empty() {
+        steps.push(use_them(&changes.used, ours));
+    }
+    steps
+}
+
+fn keep(kept: &[KeptSession], ours: Uuid) -> Step<'_> {
+    let mut kept: Vec<&KeptSession> = kept.iter().collect();
+    kept.sort_by_key(|kept| kept.session);
+    Step::new(
+        "WITH kept AS (
+           INSERT INTO sessions (id, tenant, worker, replica, expires_at)
+           SELECT n.id, n.tenant, n.worker, $5, n.expires_at
+           FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[])
+             AS n (id, tenant, worker, expires_at)
+           ON CONFLICT (id) DO UPDATE SET expires_at = EXCLUDED.expires_at
+             WHERE sessions.replica = EXCLUDED.replica
+           RETURNING id)
+         SELECT CASE WHEN (SELECT count(*) FROM kept) <> cardinality($1)
+           THEN longrun_sessions_taken(ARRAY(SELECT unnest($1) EXCEPT SELECT id FROM kept)) END",
+    )
+    .with(kept.iter().map(|kept| uuid(kept.session)).collect::<Vec<_>>())
+    .with(kept.iter().map(|kept| kept.tenant.as_str()).collect::<Vec<_>>())
+    .with(kept.iter().map(|kept| kept.worker.as_str()).collect::<Vec<_>>())
+    .with(kept.iter().map(|kept| kept.expires_at.micros()).collect::<Vec<_>>())
+    .with(ours)
+}
+
+/// Locked, so that whoever takes one over waits for this commit, and sees its leases.
+fn use_them<'a>(used: &[SessionId], ours: Uuid) -> Step<'a> {
+    let mut used: Vec<Uuid> = used.iter().map(|id| uuid(*id)).collect();
+    used.sort_unstable();
+    used.dedup();
+    Step::new(
+        "WITH used AS (
+           SELECT id FROM sessions WHERE id = ANY($1) AND replica = $2 ORDER BY id FOR SHARE)
+         SELECT CASE WHEN (SELECT count(*) FROM used) <> cardinality($1)
+           THEN longrun_sessions_taken(ARRAY(SELECT unnest($1) EXCEPT SELECT id FROM used)) END",
+    )
+    .with(used)
+    .with(ours)
+}
+
+/// Ends those that are ours and those that this transaction has found expired, and so has locked.
+pub(super) fn end<'a>(ended: &[SessionId], expired: Vec<Uuid>, ours: Uuid) -> Option<Step<'a>> {
+    let delete = "DELETE FROM sessions WHERE id = ANY($1) AND (replica = $2 OR id = ANY($3))";
+    let ended: Vec<Uuid> = ended.iter().map(|id| uuid(*id)).collect();
+    (!ended.is_empty()).then(|| Step::new(delete).with(ended).with(ours).with(expired))
+}
+
+/// Makes the session ours and tells whose it was. A row for a session that is there.
+pub(super) fn take_over<'a>(take: &'a TakeOver, ours: Uuid) -> Step<'a> {
+    Step::new(
+        "WITH old AS (
+           SELECT id, replica FROM sessions WHERE id = $1 AND tenant = $2 FOR UPDATE),
+         taken AS (
+           UPDATE sessions AS s SET replica = $3, expires_at = $4 FROM old WHERE s.id = old.id
+           RETURNING old.replica AS replica)
+         SELECT CASE WHEN replica <> $3 THEN
+           pg_notify('longrun_replica_' || replace(replica::text, '-', ''),
+             'T' || replace($1::uuid::text, '-', '')) END
+         FROM taken",
+    )
+    .with(uuid(take.session))
+    .with(take.tenant.as_str())
+    .with(ours)
+    .with(take.expires_at.micros())
+}
+
+/// The leases of a session.
+pub(super) fn leases<'a>(session: SessionId) -> Step<'a> {
+    Step::new("SELECT id, attempt FROM operations WHERE session = $1 ORDER BY id")
+        .with(uuid(session))
+}
+
+/// Sessions that nobody has kept, with some of their leases: a row for each lease, or one without.
+pub(super) fn expired<'a>(now: Timestamp, most: usize, leases: usize) -> Step<'a> {
+    Step::new(
+        "WITH gone AS (
+           SELECT id, expires_at FROM sessions WHERE expires_at <= $1
+           ORDER BY expires_at, id LIMIT $2 FOR UPDATE SKIP LOCKED)
+         SELECT gone.id, o.id, o.attempt FROM gone
+         LEFT JOIN LATERAL (
+           SELECT o.id, o.attempt FROM operations AS o WHERE o.session = gone.id
+           ORDER BY o.id LIMIT $3) AS o ON TRUE
+         ORDER BY gone.expires_at, gone.id, o.id",
+    )
+    .with(now.micros())
+    .with(limit(most))
+    .with(limit(leases))
+}

@@ -1,0 +1,152 @@
+//! What a URL says: `postgres://USER:PASSWORD@HOST:PORT,HOST:PORT/DATABASE?PARAMETERS`.
+//!
+//! What libpq knows of encryption and the library does not is read here; the rest is the library's. No
+//! message has the password.
+
+use tokio_postgres::Config;
+
+/// Whether connections are encrypted, and who is at the other end of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Encryption {
+    /// Never.
+    Off,
+    /// If the server can, whoever it is.
+    Preferred,
+    /// Always, whoever it is.
+    Required,
+    /// Always, with a server whose certificate is of a known authority, and of its host if that is said.
+    Verified {
+        /// Whether the certificate must have the host's name.
+        host: bool,
+    },
+}
+
+/// Where to connect to, and how.
+pub(super) struct Target {
+    pub(super) config: Config,
+    pub(super) encryption: Encryption,
+    /// A file of certificates.
+    pub(super) root_certificates: Option<String>,
+    /// Hosts and database, for people.
+    pub(super) name: String,
+}
+
+impl Target {
+    pub(super) fn parse(url: &str) -> Result<Self, String> {
+        let (address, parameters) = url.split_once('?').unwrap_or((url, ""));
+        let (mut sslmode, mut root_certificates) = (None, None);
+        let mut others = Vec::new();
+        for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
+            match parameter.split_once('=') {
+                Some(("sslmode", mode)) => sslmode = Some(mode),
+                Some(("sslrootcert", file)) => root_certificates = Some(decoded(file)?),
+                _ => others.push(parameter),
+            }
+        }
+        // As for libpq, `system` stands for the certificates of the system.
+        let root_certificates = root_certificates.filter(|file| file != "system");
+        let encryption = match sslmode {
+            None if root_certificates.is_some() => Encryption::Verified { host: true },
+            None | Some("allow" | "prefer") => Encryption::Preferred,
+            Some("disable") => Encryption::Off,
+            Some("require") => Encryption::Required,
+            Some("verify-ca") => Encryption::Verified { host: false },
+            Some("verify-full") => Encryption::Verified { host: true },
+            Some(_) => {
+                let modes = "disable, allow, prefer, require, verify-ca or verify-full";
+                return Err(format!("sslmode must be {modes}"));
+            }
+        };
+        let rest = match others.as_slice() {
+            [] => address.to_owned(),
+            others => format!("{address}?{}", others.join("&")),
+        };
+        let config: Config = rest.parse().map_err(|error| {
+            // What stands behind the first colon names the parameter, never its value.
+            let error: tokio_postgres::Error = error;
+            let cause = error.into_source().map(|cause| cause.to_string());
+            format!("the URL cannot be read: {}", cause.unwrap_or_default())
+        })?;
+        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+            return Err("the URL names no host, e.g. postgres://USER@HOST/DATABASE".to_owned());
+        }
+        Ok(Self { config, encryption, root_certificates, name: name(address) })
+    }
+}
+
+/// The URL without user, password and parameters.
+fn name(address: &str) -> String {
+    let (scheme, rest) = address.split_once("://").unwrap_or(("postgres", address));
+    let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
+    format!("{scheme}://{place}")
+}
+
+fn decoded(text: &str) -> Result<String, String> {
+    let bytes = text.as_bytes();
+    let (mut out, mut at) = (Vec::with_capacity(bytes.len()), 0);
+    while let Some(&byte) = bytes.get(at) {
+        let hex = (byte == b'%').then(|| text.get(at + 1..at + 3)).flatten();
+        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(decoded) => {
+                out.push(decoded);
+                at += 3;
+            }
+            None => {
+                out.push(byte);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8(out).map_err(|_| "sslrootcert is not UTF-8".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(url: &str) -> String {
+        Target::parse(url).err().unwrap()
+    }
+
+    #[test]
+    fn several_hosts_and_parameters_are_read() {
+        let url = "postgres://me:p%40ss@a:1,b:2/jobs?sslmode=verify-full&sslrootcert=%2Fetc%2Fca.pem\
+                   &connect_timeout=3";
+        let target = Target::parse(url).unwrap();
+        assert_eq!(target.config.get_hosts().len(), 2);
+        assert_eq!(target.config.get_ports(), [1, 2]);
+        assert_eq!(target.config.get_password(), Some(&b"p@ss"[..]));
+        assert_eq!(target.encryption, Encryption::Verified { host: true });
+        assert_eq!(target.root_certificates.as_deref(), Some("/etc/ca.pem"));
+        assert_eq!(target.name, "postgres://a:1,b:2/jobs");
+    }
+
+    #[test]
+    fn encryption_is_what_sslmode_says() {
+        for (mode, encryption) in [
+            ("", Encryption::Preferred),
+            ("?sslmode=disable", Encryption::Off),
+            ("?sslmode=allow", Encryption::Preferred),
+            ("?sslmode=require", Encryption::Required),
+            ("?sslmode=verify-ca", Encryption::Verified { host: false }),
+            ("?sslrootcert=ca.pem", Encryption::Verified { host: true }),
+        ] {
+            let target = Target::parse(&format!("postgresql://h/d{mode}")).unwrap();
+            assert_eq!(target.encryption, encryption, "{mode}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named_without_the_password() {
+        for (url, word) in [
+            ("postgres://u:secret@h/d?sslmode=yes", "sslmode"),
+            ("postgres://u:secret@h/d?color=red", "color"),
+            ("postgres://u:secret@h:port/d", "port"),
+            ("postgres://u:secret@/d", "host"),
+            ("postgres://u:secret@h/d?connect_timeout=soon", "connect_timeout"),
+        ] {
+            let refusal = refusal(url);
+            assert!(refusal.contains(word) && !refusal.contains("secret"), "{url}: {refusal}");
+        }
+    }
+}

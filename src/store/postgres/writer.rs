@@ -1,0 +1,322 @@
+//! The one connection that writes: its transactions, and what is known of how they ended.
+//!
+//! A commit is one round trip: all statements are sent at once, and an error in one turns the COMMIT behind it into
+//! a ROLLBACK. The connection holds an advisory lock of this replica's own as long as the server knows
+//! it, so that a new one, which waits for the lock, is the proof that nothing of the old is under way any more.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use futures_util::future::{MaybeDone, maybe_done};
+use tokio::sync::Mutex;
+use tokio::time::{sleep, timeout};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Error, Row, Statement};
+use uuid::Uuid;
+
+use super::super::StoreError;
+use super::error::{closed, describe, is_definite, is_of_connection};
+use super::server::{CONNECTING, Server};
+use super::session::{Role, Session};
+
+/// Longest time for a transaction. The server gives up a statement before that, and says so.
+const TRANSACTION: Duration = Duration::from_secs(9);
+/// How often a new connection looks whether the old one is gone.
+const LOOKING: Duration = Duration::from_millis(50);
+
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
+
+/// A statement with its values.
+pub(super) struct Step<'a> {
+    sql: String,
+    values: Vec<Box<dyn ToSql + Sync + Send + 'a>>,
+}
+
+impl<'a> Step<'a> {
+    pub(super) fn new(sql: impl Into<String>) -> Self {
+        Self { sql: sql.into(), values: Vec::new() }
+    }
+
+    /// The same values for another statement.
+    pub(super) fn reading(mut self, sql: String) -> Self {
+        self.sql = sql;
+        self
+    }
+
+    /// Binds the next value.
+    pub(super) fn with(mut self, value: impl ToSql + Sync + Send + 'a) -> Self {
+        self.values.push(Box::new(value));
+        self
+    }
+}
+
+/// The writing connection.
+pub(super) struct Writer {
+    server: Arc<Server>,
+    replica: Uuid,
+    /// The server's process of the connection, 0 while there is none: what notifications of our own carry.
+    pub(super) pid: AtomicI32,
+    held: Mutex<Option<Held>>,
+}
+
+struct Held {
+    session: Session,
+    /// Whether a transaction is open.
+    is_open: bool,
+    /// Sessions that it has locked because nobody kept them.
+    expired: Vec<Uuid>,
+}
+
+/// How a transaction ended.
+enum Outcome {
+    /// With the rows of every statement.
+    Committed(Vec<Vec<Row>>),
+    RolledBack(Error),
+    Unknown(String),
+}
+
+impl Writer {
+    pub(super) fn new(server: Arc<Server>, replica: Uuid) -> Self {
+        Self { server, replica, pid: AtomicI32::new(0), held: Mutex::default() }
+    }
+
+    /// Makes the connection.
+    pub(super) async fn connect(&self) -> Result<(), StoreError> {
+        let mut held = self.held.lock().await;
+        *held = Some(self.take(held.take()).await?);
+        Ok(())
+    }
+
+    /// Commits the statements, in the open transaction if there is one. `steps` are made of the sessions
+    /// that this transaction has found expired.
+    pub(super) async fn commit<'a>(
+        &self,
+        steps: impl FnOnce(Vec<Uuid>) -> Vec<Step<'a>>,
+    ) -> Result<Vec<Vec<Row>>, StoreError> {
+        let mut slot = self.held.lock().await;
+        let mut held = self.take(slot.take()).await?;
+        let steps = steps(std::mem::take(&mut held.expired));
+        if steps.is_empty() && !held.is_open {
+            *slot = Some(held);
+            return Ok(Vec::new());
+        }
+        // Of what is lost from here on, `held` is dropped and the connection with it.
+        let statements = prepare(&held.session, &steps).await?;
+        let outcome = transact(&held.session, held.is_open, &steps, &statements).await;
+        held.is_open = false;
+        match outcome {
+            Outcome::Committed(rows) => {
+                *slot = Some(held);
+                Ok(rows)
+            }
+            Outcome::RolledBack(error) => {
+                if !is_of_connection(&error) {
+                    *slot = Some(held);
+                }
+                Err(error.into())
+            }
+            Outcome::Unknown(why) => Err(StoreError::Unknown(why)),
+        }
+    }
+
+    /// Runs statements in a transaction that the next commit ends.
+    pub(super) async fn query(&self, step: Step<'_>) -> Result<Vec<Row>, StoreError> {
+        let mut slot = self.held.lock().await;
+        let mut held = self.take(slot.take()).await?;
+        let queried = timeout(TRANSACTION, query_open(&held.session, held.is_open, &step)).await;
+        match queried {
+            Ok(Ok(rows)) => {
+                held.is_open = true;
+                *slot = Some(held);
+                Ok(rows)
+            }
+            // Closing the connection rolls back what is open.
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => Err(stalled()),
+        }
+    }
+
+    /// Remembers that the open transaction has locked these sessions.
+    pub(super) async fn found_expired(&self, sessions: impl IntoIterator<Item = Uuid>) {
+        if let Some(held) = self.held.lock().await.as_mut() {
+            held.expired.extend(sessions);
+        }
+    }
+
+    /// Ends what was left open, without committing it.
+    pub(super) async fn roll_back(&self) -> Result<(), StoreError> {
+        let mut slot = self.held.lock().await;
+        let Some(mut held) = slot.take() else { return Ok(()) };
+        if held.is_open {
+            match timeout(TRANSACTION, held.session.client.batch_execute("ROLLBACK")).await {
+                Ok(Ok(())) => {}
+                // Closing the connection does it as well.
+                Ok(Err(_)) | Err(_) => return Ok(()),
+            }
+            held.is_open = false;
+            held.expired.clear();
+        }
+        *slot = Some(held);
+        Ok(())
+    }
+
+    pub(super) async fn close(&self) {
+        *self.held.lock().await = None;
+    }
+
+    /// The connection if it lives, else a new one.
+    async fn take(&self, held: Option<Held>) -> Result<Held, StoreError> {
+        if self.server.closing.is_cancelled() {
+            return Err(closed());
+        }
+        if let Some(held) = held.filter(|held| !held.session.is_closed()) {
+            return Ok(held);
+        }
+        self.pid.store(0, Ordering::SeqCst);
+        let opening = async {
+            let opened = Session::open(&self.server, Role::Write, |_| {}).await;
+            let session = opened.map_err(StoreError::Unavailable)?;
+            self.lock(&session).await?;
+            Ok(session)
+        };
+        let session = timeout(CONNECTING, opening).await.unwrap_or_else(|_| Err(stalled()))?;
+        self.pid.store(session.pid, Ordering::SeqCst);
+        Ok(Held { session, is_open: false, expired: Vec::new() })
+    }
+
+    /// Waits until no other connection of ours is known to the server, after ending those that are.
+    async fn lock(&self, session: &Session) -> Result<(), StoreError> {
+        let key = self.lock_key();
+        loop {
+            let rows = session.query("SELECT pg_try_advisory_lock($1)", &[&key]).await?;
+            if let Some(row) = rows.first()
+                && row.try_get(0)?
+            {
+                return Ok(());
+            }
+            let end = "SELECT pg_terminate_backend(pid) FROM pg_locks
+                 WHERE locktype = 'advisory' AND granted AND pid <> pg_backend_pid()
+                   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+                   AND classid = (($1::bigint >> 32) & 4294967295)::oid
+                   AND objid = ($1::bigint & 4294967295)::oid AND objsubid = 1";
+            // Where that is forbidden, the server notices in its own time that nobody is there.
+            if let Err(error) = session.query(end, &[&key]).await {
+                tracing::debug!(error = %describe(&error), "an old connection cannot be ended");
+            }
+            sleep(LOOKING).await;
+        }
+    }
+
+    fn lock_key(&self) -> i64 {
+        let (high, low) = self.replica.as_u64_pair();
+        (high ^ low) as i64
+    }
+}
+
+async fn prepare(session: &Session, steps: &[Step<'_>]) -> Result<Vec<Statement>, StoreError> {
+    let prepared = async {
+        let mut statements = Vec::with_capacity(steps.len());
+        for step in steps {
+            statements.push(session.prepare(&step.sql).await?);
+        }
+        Ok::<_, Error>(statements)
+    };
+    Ok(timeout(CONNECTING, prepared).await.map_err(|_| stalled())??)
+}
+
+type Sent<'a> =
+    Pin<Box<MaybeDone<Pin<Box<dyn Future<Output = Result<Vec<Row>, Error>> + Send + 'a>>>>>;
+
+/// Sends a request; its answer is waited for later. The error of one that could not be sent is there at once.
+async fn send<'a>(request: impl Future<Output = Result<Vec<Row>, Error>> + Send + 'a) -> Sent<'a> {
+    let boxed: Pin<Box<dyn Future<Output = Result<Vec<Row>, Error>> + Send + 'a>> =
+        Box::pin(request);
+    let mut sent = Box::pin(maybe_done(boxed));
+    poll_fn(|cx| {
+        let _ = sent.as_mut().poll(cx);
+        Poll::Ready(())
+    })
+    .await;
+    sent
+}
+
+async fn control(session: &Session, sql: &str) -> Result<Vec<Row>, Error> {
+    session.client.batch_execute(sql).await.map(|()| Vec::new())
+}
+
+async fn run(session: &Session, statement: &Statement, step: &Step<'_>) -> Result<Vec<Row>, Error> {
+    let params: Vec<&(dyn ToSql + Sync)> =
+        step.values.iter().map(|value| &**value as &(dyn ToSql + Sync)).collect();
+    session.client.query(statement, &params).await
+}
+
+/// The whole of a transaction, or its rest.
+async fn transact(
+    session: &Session,
+    is_open: bool,
+    steps: &[Step<'_>],
+    statements: &[Statement],
+) -> Outcome {
+    let warnings = session.warnings();
+    let mut sent: Vec<Sent<'_>> = Vec::with_capacity(steps.len() + 2);
+    if !is_open {
+        sent.push(send(control(session, BEGIN)).await);
+    }
+    let first = sent.len();
+    for (step, statement) in steps.iter().zip(statements) {
+        sent.push(send(run(session, statement, step)).await);
+    }
+    // What could not be sent did not fail on the server, so that a COMMIT would commit the others.
+    let is_sent = sent.iter().all(|sent| !matches!(&**sent, MaybeDone::Done(Err(_))));
+    let end = if is_sent { "COMMIT" } else { "ROLLBACK" };
+    sent.push(send(control(session, end)).await);
+    let answered = async {
+        for sent in &mut sent {
+            sent.as_mut().await;
+        }
+    };
+    let is_answered = timeout(TRANSACTION, answered).await.is_ok();
+
+    let last = sent.len() - 1;
+    let mut rows = Vec::with_capacity(steps.len());
+    for (at, mut sent) in sent.into_iter().enumerate() {
+        match sent.as_mut().take_output() {
+            None => return Outcome::Unknown("the database did not answer a commit".to_owned()),
+            Some(Ok(found)) if (first..last).contains(&at) => rows.push(found),
+            Some(Ok(_)) => {}
+            Some(Err(error)) if at < last && (error.as_db_error().is_some() || !is_sent) => {
+                return Outcome::RolledBack(error);
+            }
+            Some(Err(error)) if is_definite(&error) => return Outcome::RolledBack(error),
+            Some(Err(error)) => return Outcome::Unknown(describe(&error)),
+        }
+    }
+    // The only warning that there can be: it is committed here, but nobody has waited for the standbys.
+    if session.warnings() != warnings || !is_answered {
+        return Outcome::Unknown("the database does not vouch for a commit".to_owned());
+    }
+    Outcome::Committed(rows)
+}
+
+async fn query_open(session: &Session, is_open: bool, step: &Step<'_>) -> Result<Vec<Row>, Error> {
+    let statement = session.prepare(&step.sql).await?;
+    let begun = if is_open { None } else { Some(send(control(session, BEGIN)).await) };
+    let sent = send(run(session, &statement, step)).await;
+    let mut rows = Ok(Vec::new());
+    for mut sent in begun.into_iter().chain([sent]) {
+        sent.as_mut().await;
+        rows = sent.as_mut().take_output().unwrap_or_else(|| Ok(Vec::new()));
+        if rows.is_err() {
+            break;
+        }
+    }
+    rows
+}
+
+fn stalled() -> StoreError {
+    StoreError::Unavailable("the database did not answer in time".to_owned())
+}

@@ -1,0 +1,76 @@
+//! What is in columns of a row, beside its bytes.
+
+use super::super::{PayloadRole, codec};
+use crate::operation::{Operation, State, Timestamp};
+
+/// What an operation is read from, of the table `operations AS o`.
+pub(in crate::store) const OPERATION: &str = "o.id, o.tenant, o.kind, o.priority, o.created_at, \
+                                              o.idempotency_key, o.submission, o.life";
+
+/// Payloads up to this size are in the operation's own row; larger ones would be copied by every
+/// transition.
+const INLINE_BYTES: usize = 2 * 1024;
+
+/// The columns that transitions change.
+pub(in crate::store) struct Changing<'a> {
+    pub(in crate::store) state: u8,
+    pub(in crate::store) attempt: u32,
+    pub(in crate::store) revision: i64,
+    pub(in crate::store) updated_at: i64,
+    pub(in crate::store) started_at: Option<i64>,
+    pub(in crate::store) ended_at: i64,
+    pub(in crate::store) not_before: Option<i64>,
+    pub(in crate::store) wake_at: Option<i64>,
+    pub(in crate::store) session: Option<&'a [u8; 16]>,
+    pub(in crate::store) worker: Option<&'a str>,
+    pub(in crate::store) life: Vec<u8>,
+}
+
+impl<'a> Changing<'a> {
+    pub(in crate::store) fn of(operation: &'a Operation) -> Self {
+        let life = &operation.life;
+        let lease = life.state.lease();
+        Self {
+            state: life.state.name() as u8,
+            attempt: life.attempt.0,
+            revision: number(life.revision.0),
+            updated_at: life.updated_at.micros(),
+            started_at: life.started_at.map(Timestamp::micros),
+            ended_at: operation.ended_at().unwrap_or(Timestamp::MAX).micros(),
+            not_before: match life.state {
+                State::Queued { not_before } => Some(not_before.micros()),
+                _ => None,
+            },
+            wake_at: operation.wake_at().map(Timestamp::micros),
+            session: lease.map(|lease| lease.session.as_bytes()),
+            worker: lease.and(life.worker.as_ref()).map(|worker| worker.as_str()),
+            life: codec::encode_life(life),
+        }
+    }
+}
+
+pub(in crate::store) fn role_number(role: PayloadRole) -> u8 {
+    match role {
+        PayloadRole::Input => 1,
+        PayloadRole::Result => 2,
+    }
+}
+
+/// Integers of SQL are signed; nothing that is counted here comes near their end.
+pub(in crate::store) fn number(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+pub(in crate::store) fn limit(rows: usize) -> i64 {
+    i64::try_from(rows).unwrap_or(i64::MAX)
+}
+
+/// The payload if it is for the operation's own row.
+pub(in crate::store) fn inline(payload: Option<&[u8]>) -> Option<&[u8]> {
+    payload.filter(|data| data.len() <= INLINE_BYTES)
+}
+
+/// The payload if it is for a row of its own.
+pub(in crate::store) fn apart(payload: Option<&[u8]>) -> Option<&[u8]> {
+    payload.filter(|data| data.len() > INLINE_BYTES)
+}
