@@ -212,12 +212,12 @@ fn open_source(path: &Path) -> Result<Connection, OpenError> {
     if !file.is_file() {
         return Err(failed(&"it is not a regular file"));
     }
-    let source = open::open_reader(&file).map_err(|error| failed(&error))?;
-    let application: rusqlite::Result<u32> =
-        source.pragma_query_value(None, "application_id", |row| row.get(0));
-    let reason = match application {
-        Ok(schema::APPLICATION_ID) => {
-            let version = schema::version(&source).map_err(|error| failed(&error))?;
+    let opened = open::open_reader(&file).and_then(|source| {
+        let application = source.pragma_query_value(None, "application_id", |row| row.get(0))?;
+        Ok((schema::version(&source)?, application, source))
+    });
+    let reason = match opened {
+        Ok((version, schema::APPLICATION_ID, source)) => {
             open::refuse_newer(path, version)?;
             return Ok(source);
         }
