@@ -197,15 +197,11 @@ pub(super) async fn commit(to: &Side, batch: Batch) -> Result<(), TransferError>
     if is_empty {
         return Ok(());
     }
-    let (first, last) = (batch.writes.first(), batch.writes.last());
-    let ends = first.zip(last).map(|(first, last)| (first.operation.id(), last.operation.id()));
-    to.store.commit(batch).await.map_err(|error| match (error, ends) {
-        (StoreError::Conflict(ids), Some((first, last))) => {
-            let id = ids.first().copied().unwrap_or(first);
-            let how = format!("or one up to {last} came to be there, or its key, meanwhile");
-            let (from, to) = ("its source".to_owned(), to.name.clone());
-            TransferError::Differs { from, to, id, how }
+    to.store.commit(batch).await.map_err(|error| match error {
+        // All that was there has been looked at.
+        StoreError::Conflict(_) | StoreError::SessionsTaken(_) => {
+            TransferError::InUse(to.name.clone())
         }
-        (error, _) => to.failed()(error),
+        error => to.failed()(error),
     })
 }

@@ -137,13 +137,13 @@ fn add_history(batch: &mut Batch, operation: &Operation, number: u64) {
         life.revision = Revision(revision);
         let event_type = EventType::ALL[(number % 6) as usize];
         batch.events.push((id, Event { event_type, life }));
-        if number % 3 == 0 {
+        if number.is_multiple_of(3) {
             let first = number + revision * 10;
             batch.logs.push(LogAppend {
                 id,
                 revision: Revision(revision),
                 attempt: Attempt(revision as u32),
-                worker: (number % 2 == 0).then(|| WorkerId::parse("worker-1").unwrap()),
+                worker: number.is_multiple_of(2).then(|| WorkerId::parse("worker-1").unwrap()),
                 at: time(number),
                 lines: (first..first + 3).map(|line| (line, format!("line {line} é\n"))).collect(),
                 keep_from: number + 11,
@@ -155,12 +155,10 @@ fn add_history(batch: &mut Batch, operation: &Operation, number: u64) {
 fn payloads_mut(operation: &mut Operation) -> [Option<&mut PayloadInfo>; 2] {
     let input = Arc::make_mut(&mut operation.submission).input.as_mut();
     let result = match &mut operation.life.state {
-        State::Done { outcome, .. } => match outcome {
-            Outcome::Succeeded { result, .. } | Outcome::PartiallySucceeded { result, .. } => {
-                result.as_mut()
-            }
-            _ => None,
-        },
+        State::Done {
+            outcome: Outcome::Succeeded { result, .. } | Outcome::PartiallySucceeded { result, .. },
+            ..
+        } => result.as_mut(),
         _ => None,
     };
     [input, result]
