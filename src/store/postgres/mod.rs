@@ -3,9 +3,9 @@
 //! Owns its connections and the tasks behind them, all of which end with [`Store::close`]. Must never decide
 //! anything about an operation, and never read a clock of this machine for what is stored.
 //!
-//! - One connection writes: a commit is one round trip ([`writer`]). Others look up, list and listen.
+//! - One connection writes: a commit is one round trip (`writer`). Others look up, list and listen.
 //! - Each call takes a bounded time. A connection that breaks is made again on the next use.
-//! - What one replica commits, others hear of by notifications ([`notify`]), which may be lost with a
+//! - What one replica commits, others hear of by notifications (`notify`), which may be lost with a
 //!   connection: then their store says so.
 //!
 //! Read next: `write` for the statements of a commit, `writer` for how it ends, `listen` for hints.
