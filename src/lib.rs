@@ -37,5 +37,6 @@ pub mod server;
 pub mod service;
 pub mod store;
 pub mod telemetry;
+pub mod transfer;
 pub mod wire;
 pub mod worker;

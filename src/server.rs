@@ -226,7 +226,8 @@ impl Server {
     }
 }
 
-async fn open_store(url: StoreUrl) -> anyhow::Result<Arc<dyn Store>> {
+/// Opens the store that a URL names.
+pub(crate) async fn open_store(url: StoreUrl) -> anyhow::Result<Arc<dyn Store>> {
     match url {
         StoreUrl::Sqlite(path) => {
             let open = move || SqliteStore::open(&path, &SqliteOptions::default());
@@ -240,8 +241,8 @@ async fn open_store(url: StoreUrl) -> anyhow::Result<Arc<dyn Store>> {
     }
 }
 
-/// A directory, or a URL, or nowhere.
-fn open_objects(place: Option<&str>) -> anyhow::Result<Objects> {
+/// Opens the objects that are in a directory, at a URL, or nowhere.
+pub(crate) fn open_objects(place: Option<&str>) -> anyhow::Result<Objects> {
     let Some(place) = place else { return Ok(Objects::nowhere()) };
     Ok(match place.split_once("://") {
         None => Objects::in_directory(Path::new(place))?,

@@ -35,8 +35,24 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
+    ("transfer", &["engine", "objects", "store", "operation"]),
     ("telemetry", &[]),
-    ("cli", &["config", "telemetry", "server", "client", "worker", "relay", "proto", "operation"]),
+    (
+        "cli",
+        &[
+            "config",
+            "telemetry",
+            "server",
+            "client",
+            "worker",
+            "relay",
+            "proto",
+            "transfer",
+            "objects",
+            "engine",
+            "operation",
+        ],
+    ),
 ];
 
 fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {

@@ -1,8 +1,8 @@
 //! The command line: what a person or a script types, and what they read back.
 //!
 //! Owns arguments, output and exit codes. A command speaks to the server as any other client
-//! does; only `serve`, `demo` and `bench` start one. Nothing here exits the process or installs a panic
-//! hook: commands return what `main` should do.
+//! does; only `serve`, `demo` and `bench` start one, and `store` needs none. Nothing here exits the
+//! process or installs a panic hook: commands return what `main` should do.
 //!
 //! Read next: `submit` for a command from flags to answer, `watch` for what is live, `host` for
 //! how a server and its handlers stop.
@@ -32,6 +32,7 @@ mod remote;
 mod result;
 mod serve;
 mod signals;
+mod store;
 mod submit;
 mod table;
 mod text;
@@ -136,6 +137,8 @@ enum Command {
     Events(events::Args),
     /// Do work: run a command for each operation of a kind
     Worker(worker::Args),
+    /// Copy or back up a store as a whole
+    Store(store::Args),
     /// Measure how much a server does, and how fast
     Bench(bench::Args),
     /// Show all of it working: a server, real commands, gRPC and HTTP
@@ -189,6 +192,7 @@ async fn dispatch(command: Command, server: &str, out: &Output) -> anyhow::Resul
         Command::Result(args) => result::run(args, &remote()?, out).await,
         Command::Events(args) => events::run(args, &remote()?, out).await,
         Command::Worker(args) => worker::run(args, &remote()?, out).await,
+        Command::Store(args) => store::run(args, out).await,
         Command::Bench(args) => bench::run(args, server, out).await,
         Command::Demo(args) => demo::run(args).await,
         Command::Completions(args) => completions::run(&args, out),
@@ -206,10 +210,19 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// All commands, those within others included.
+    fn commands() -> Vec<clap::Command> {
+        let mut command = Cli::command();
+        command.build();
+        let outer: Vec<_> = command.get_subcommands().cloned().collect();
+        let inner = outer.iter().flat_map(|command| command.get_subcommands().cloned());
+        inner.chain(outer.clone()).filter(|command| command.get_name() != "help").collect()
+    }
+
     /// Wider lines are broken where they should not be, examples above all.
     #[test]
     fn help_keeps_within_its_lines() {
-        for command in Cli::command().get_subcommands() {
+        for command in commands() {
             let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             for line in after.lines() {
                 assert!(line.chars().count() <= 100, "{}: {line}", command.get_name());
@@ -219,9 +232,7 @@ mod tests {
 
     #[test]
     fn every_flag_and_every_command_says_what_it_is_for() {
-        let mut command = Cli::command();
-        command.build();
-        for command in command.get_subcommands() {
+        for command in commands() {
             assert!(command.get_about().is_some(), "{}", command.get_name());
             for argument in command.get_arguments() {
                 let name = format!("{} {}", command.get_name(), argument.get_id());

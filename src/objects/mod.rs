@@ -22,6 +22,7 @@ use uuid::Uuid;
 
 use crate::operation::ObjectId;
 
+mod fetch;
 pub mod sweep;
 mod upload;
 

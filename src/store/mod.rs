@@ -63,6 +63,23 @@ pub trait Store: Send + Sync + 'static {
     /// What is known of the log lines that an operation keeps.
     async fn log_book(&self, id: OperationId) -> Result<LogBook, StoreError>;
 
+    /// How many operations there are.
+    async fn count(&self) -> Result<u64, StoreError>;
+
+    /// A page of all operations, whoever they belong to, by rising id, beginning after `after`.
+    async fn scan(
+        &self,
+        after: Option<OperationId>,
+        limit: usize,
+    ) -> Result<Vec<Operation>, StoreError>;
+
+    /// A page of the tombstones, oldest first, beginning after that of `after`.
+    async fn tombstones(
+        &self,
+        after: Option<OperationId>,
+        limit: usize,
+    ) -> Result<Vec<(OperationId, Tombstone)>, StoreError>;
+
     /// A page of the operations that are not done, by rising id, beginning after `after`.
     async fn unfinished(
         &self,
@@ -105,6 +122,8 @@ pub struct Batch {
     pub logs: Vec<LogAppend>,
     /// Operations to forget, with their history and payloads.
     pub removals: Vec<Removal>,
+    /// Tombstones that come from another store; of an operation that has one it becomes the latest.
+    pub tombstones: Vec<(OperationId, Tombstone)>,
     /// Tombstones to forget, after those of this batch are written.
     pub forget: Option<Forget>,
     /// What becomes of sessions, where replicas share the store.

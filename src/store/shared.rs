@@ -39,6 +39,9 @@ pub trait SharedStore: Send + Sync {
         leases: usize,
     ) -> Result<Vec<ExpiredSession>, StoreError>;
 
+    /// How many others have the store open, or had until moments ago.
+    async fn others(&self) -> Result<u64, StoreError>;
+
     /// Asks for hints of a topic, as long as the answer is held.
     fn listen(&self, topic: Topic) -> Listening;
 

@@ -14,7 +14,7 @@ mod support;
 
 use support::*;
 
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 16] = [
     "serve",
     "submit",
     "get",
@@ -27,6 +27,7 @@ const COMMANDS: [&str; 15] = [
     "result",
     "events",
     "worker",
+    "store",
     "bench",
     "demo",
     "completions",

@@ -75,7 +75,12 @@ impl Server {
     pub(crate) fn start(handlers: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = format!("sqlite:{}", directory.path().join("test.db").display());
-        let mut command = longrun(&["serve", "--listen", "127.0.0.1:0", "--store", &store]);
+        Self::over(&store, directory, handlers)
+    }
+
+    /// Over a store that may be there; the log goes to the directory.
+    pub(crate) fn over(store: &str, directory: TempDir, handlers: &[&str]) -> Self {
+        let mut command = longrun(&["serve", "--listen", "127.0.0.1:0", "--store", store]);
         for handler in handlers {
             command.args(["--handler", handler]);
         }

@@ -148,6 +148,26 @@ impl Store for BrokenStore {
         self.honest.log_book(id).await
     }
 
+    async fn count(&self) -> Result<u64, StoreError> {
+        self.honest.count().await
+    }
+
+    async fn scan(
+        &self,
+        after: Option<OperationId>,
+        limit: usize,
+    ) -> Result<Vec<Operation>, StoreError> {
+        self.honest.scan(after, limit).await
+    }
+
+    async fn tombstones(
+        &self,
+        after: Option<OperationId>,
+        limit: usize,
+    ) -> Result<Vec<(OperationId, Tombstone)>, StoreError> {
+        self.honest.tombstones(after, limit).await
+    }
+
     async fn unfinished(
         &self,
         after: Option<OperationId>,

@@ -132,6 +132,11 @@ impl Disk {
                 self.tombstones.push((removal.id, tombstone.clone()));
             }
         }
+        for (id, tombstone) in &batch.tombstones {
+            self.buried += 1;
+            self.tombstones.retain(|(of, _)| of != id);
+            self.tombstones.push((*id, tombstone.clone()));
+        }
         if let Some(Forget { until, keep }) = batch.forget {
             let first = self.buried - self.tombstones.len() as u64;
             let mut at = 0;
@@ -255,6 +260,26 @@ impl Disk {
             || LogBook::new(0, []),
             |row| LogBook::new(row.last_line, row.lines.iter().map(|line| line.text.len() as u32)),
         )
+    }
+
+    pub fn count(&self) -> u64 {
+        self.rows.len() as u64
+    }
+
+    pub fn scan(&self, after: Option<OperationId>, limit: usize) -> Vec<Operation> {
+        let rows = self.rows.values().map(|row| &row.operation);
+        let rest = rows.filter(|operation| after.is_none_or(|after| operation.id() > after));
+        rest.take(limit).cloned().collect()
+    }
+
+    pub fn tombstone_page(
+        &self,
+        after: Option<OperationId>,
+        limit: usize,
+    ) -> Vec<(OperationId, Tombstone)> {
+        let known = self.tombstones.iter().position(|(id, _)| Some(*id) == after);
+        let first = known.map_or(0, |at| at + 1);
+        self.tombstones.iter().skip(first).take(limit).cloned().collect()
     }
 
     pub fn unfinished(&self, after: Option<OperationId>, limit: usize) -> Vec<Unfinished> {

@@ -441,6 +441,26 @@ impl Store for SimStore {
         self.read(|disk| disk.log_book(id)).await
     }
 
+    async fn count(&self) -> Result<u64, StoreError> {
+        self.read(Disk::count).await
+    }
+
+    async fn scan(
+        &self,
+        after: Option<OperationId>,
+        limit: usize,
+    ) -> Result<Vec<Operation>, StoreError> {
+        self.read(|disk| disk.scan(after, limit)).await
+    }
+
+    async fn tombstones(
+        &self,
+        after: Option<OperationId>,
+        limit: usize,
+    ) -> Result<Vec<(OperationId, Tombstone)>, StoreError> {
+        self.read(|disk| disk.tombstone_page(after, limit)).await
+    }
+
     async fn unfinished(
         &self,
         after: Option<OperationId>,

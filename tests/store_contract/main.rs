@@ -20,6 +20,7 @@ mod store;
 mod postgres_support;
 
 mod commits;
+mod copies;
 mod history;
 mod lists;
 mod measure;
@@ -65,6 +66,9 @@ macro_rules! stores {
             history::lines_may_stand_behind_a_transition_that_their_batch_goes_beyond,
             history::lines_are_trimmed_and_the_book_goes_on,
             history::lines_are_refused_under_another_revision,
+            copies::all_operations_are_counted_and_told_in_pages,
+            copies::tombstones_are_brought_and_told_in_their_order,
+            copies::a_whole_life_is_written_at_once,
             lists::pages_are_in_order_and_complete_in_every_order,
             lists::pages_hold_still_while_operations_come_and_go,
             lists::a_list_is_of_one_tenant,

@@ -3,9 +3,9 @@
 //! Owns its connections and the tasks behind them, all of which end with [`Store::close`]. Must never decide
 //! anything about an operation, and never read a clock of this machine for what is stored.
 //!
-//! - One connection writes: a commit is one round trip ([`writer`]). Others look up, list and listen.
+//! - One connection writes: a commit is one round trip (`writer`). Others look up, list and listen.
 //! - Each call takes a bounded time. A connection that breaks is made again on the next use.
-//! - What one replica commits, others hear of by notifications ([`notify`]), which may be lost with a
+//! - What one replica commits, others hear of by notifications (`notify`), which may be lost with a
 //!   connection: then their store says so.
 //!
 //! Read next: `write` for the statements of a commit, `writer` for how it ends, `listen` for hints.
@@ -190,6 +190,26 @@ impl Store for PostgresStore {
         self.lookups.run(|session| read::log_book(session, id)).await
     }
 
+    async fn count(&self) -> Result<u64, StoreError> {
+        self.lists.run(read::count).await
+    }
+
+    async fn scan(
+        &self,
+        after: Option<OperationId>,
+        limit: usize,
+    ) -> Result<Vec<Operation>, StoreError> {
+        self.lists.run(|session| read::scan(session, after, limit)).await
+    }
+
+    async fn tombstones(
+        &self,
+        after: Option<OperationId>,
+        limit: usize,
+    ) -> Result<Vec<(OperationId, Tombstone)>, StoreError> {
+        self.lists.run(|session| tombstones::page(session, after, limit)).await
+    }
+
     async fn unfinished(
         &self,
         after: Option<OperationId>,
@@ -291,6 +311,11 @@ impl SharedStore for PostgresStore {
         }
         self.writer.found_expired(expired.iter().map(|it| sessions::uuid(it.session))).await;
         Ok(expired)
+    }
+
+    async fn others(&self) -> Result<u64, StoreError> {
+        let replica = self.replica;
+        self.lookups.run(|session| presence::others(session, replica)).await
     }
 
     fn listen(&self, topic: Topic) -> Listening {

@@ -79,7 +79,15 @@ impl Presence {
     }
 }
 
-/// How many others there are.
+/// How many others have said that they are there.
+pub(super) async fn others(session: Arc<Session>, replica: Uuid) -> Result<u64, StoreError> {
+    let sql = "SELECT count(*) FROM replicas WHERE id <> $1 AND expires_at > now()";
+    let found = session.query(sql, &[&replica]).await?;
+    let count: i64 = found.first().map(|row| row.try_get(0)).transpose()?.unwrap_or_default();
+    Ok(u64::try_from(count).unwrap_or_default())
+}
+
+/// Says that this one is there, and answers how many others there are.
 async fn renew(session: Arc<Session>, replica: Uuid, is_new: bool) -> Result<i64, StoreError> {
     let keep = "WITH kept AS (
            INSERT INTO replicas (id, expires_at) VALUES ($1, now() + interval '15 seconds')

@@ -152,6 +152,24 @@ pub(super) async fn log_book(
     Ok(LogBook::new(last, sizes))
 }
 
+pub(super) async fn count(session: Arc<Session>) -> Result<u64, StoreError> {
+    let found = session.query("SELECT count(*) FROM operations", &[]).await?;
+    let count: i64 = found.first().map(|row| row.try_get(0)).transpose()?.unwrap_or_default();
+    Ok(u64::try_from(count).unwrap_or_default())
+}
+
+pub(super) async fn scan(
+    session: Arc<Session>,
+    after: Option<OperationId>,
+    page: usize,
+) -> Result<Vec<Operation>, StoreError> {
+    let after = after.map_or(Uuid::nil(), uuid);
+    let sql =
+        format!("SELECT {OPERATION} FROM operations AS o WHERE o.id > $1 ORDER BY o.id LIMIT $2");
+    let found = session.query(&sql, &[&after, &limit(page)]).await?;
+    found.iter().map(rows::operation).collect()
+}
+
 pub(super) async fn unfinished(
     session: Arc<Session>,
     after: Option<OperationId>,

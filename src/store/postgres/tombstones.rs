@@ -1,9 +1,12 @@
-//! Tombstones: written with a removal, forgotten from the oldest on.
+//! Tombstones: written with a removal or by a copy, forgotten from the oldest on.
 
 use std::sync::Arc;
 
+use tokio_postgres::Row;
+
 use super::super::sql::columns::{limit, number};
-use super::super::{FORGET_BATCH, Forget, Removal, StoreError, Tombstone, codec};
+use super::super::{Batch, FORGET_BATCH, Forget, StoreError, Tombstone, codec};
+use super::rows;
 use super::session::Session;
 use super::write::uuid;
 use super::writer::Step;
@@ -13,22 +16,38 @@ pub(super) async fn tombstone(
     session: Arc<Session>,
     id: OperationId,
 ) -> Result<Option<Tombstone>, StoreError> {
-    let sql = "SELECT tenant, purged_at, forget_at FROM tombstones WHERE id = $1";
-    let rows = session.query(sql, &[&uuid(id)]).await?;
-    let Some(row) = rows.first() else { return Ok(None) };
-    let tenant = TenantId::parse(row.try_get(0)?)
-        .map_err(|rule| codec::corrupt(id, format!("the tenant of its tombstone {rule}")))?;
-    let purged_at = Timestamp::from_micros(row.try_get(1)?);
-    let forget_at = Timestamp::from_micros(row.try_get(2)?);
-    Ok(Some(Tombstone { tenant, purged_at, forget_at }))
+    let sql = "SELECT id, tenant, purged_at, forget_at FROM tombstones WHERE id = $1";
+    let found = session.query(sql, &[&uuid(id)]).await?;
+    Ok(found.first().map(one).transpose()?.map(|(_, tombstone)| tombstone))
 }
 
-/// Those of removals that leave one; one that is there already becomes the latest.
-pub(super) fn put(removals: &[Removal]) -> Option<Step<'_>> {
-    let left: Vec<(OperationId, &Tombstone)> = removals
-        .iter()
-        .filter_map(|removal| Some((removal.id, removal.tombstone.as_ref()?)))
-        .collect();
+pub(super) async fn page(
+    session: Arc<Session>,
+    after: Option<OperationId>,
+    most: usize,
+) -> Result<Vec<(OperationId, Tombstone)>, StoreError> {
+    let sql = "SELECT id, tenant, purged_at, forget_at FROM tombstones
+               WHERE n > coalesce((SELECT n FROM tombstones WHERE id = $1), 0)
+               ORDER BY n LIMIT $2";
+    let found = session.query(sql, &[&after.map(uuid), &limit(most)]).await?;
+    found.iter().map(one).collect()
+}
+
+fn one(row: &Row) -> Result<(OperationId, Tombstone), StoreError> {
+    let id = rows::id(row, 0)?;
+    let tenant = TenantId::parse(row.try_get(1)?)
+        .map_err(|rule| codec::corrupt(id, format!("the tenant of its tombstone {rule}")))?;
+    let purged_at = Timestamp::from_micros(row.try_get(2)?);
+    let forget_at = Timestamp::from_micros(row.try_get(3)?);
+    Ok((id, Tombstone { tenant, purged_at, forget_at }))
+}
+
+/// Those of removals that leave one, and those that come as they are; one that is there becomes the latest.
+pub(super) fn put(batch: &Batch) -> Option<Step<'_>> {
+    let of_removals =
+        batch.removals.iter().filter_map(|removal| Some((removal.id, removal.tombstone.as_ref()?)));
+    let brought = batch.tombstones.iter().map(|(id, tombstone)| (*id, tombstone));
+    let left: Vec<(OperationId, &Tombstone)> = of_removals.chain(brought).collect();
     if left.is_empty() {
         return None;
     }

@@ -25,8 +25,8 @@ pub(super) fn steps(batch: &Batch) -> Vec<Step<'_>> {
     steps.extend(operations(batch));
     if !batch.removals.is_empty() {
         steps.push(remove_parts(&batch.removals));
-        steps.extend(tombstones::put(&batch.removals));
     }
+    steps.extend(tombstones::put(batch));
     let new: Vec<&Write> = batch.writes.iter().filter(|write| write.expected.is_none()).collect();
     steps.extend(labels(&new));
     steps.extend(payloads(&batch.writes));

@@ -25,6 +25,7 @@ use super::{
 use crate::operation::log::LogBook;
 use crate::operation::{ObjectId, Operation, OperationId, Timestamp};
 
+pub mod backup;
 mod damage;
 mod list;
 mod objects;
@@ -105,6 +106,26 @@ impl Store for SqliteStore {
 
     async fn log_book(&self, id: OperationId) -> Result<LogBook, StoreError> {
         self.threads.look_up(move |connection| read::log_book(connection, id)).await
+    }
+
+    async fn count(&self) -> Result<u64, StoreError> {
+        self.threads.list(read::count).await
+    }
+
+    async fn scan(
+        &self,
+        after: Option<OperationId>,
+        limit: usize,
+    ) -> Result<Vec<Operation>, StoreError> {
+        self.threads.list(move |connection| read::scan(connection, after, limit)).await
+    }
+
+    async fn tombstones(
+        &self,
+        after: Option<OperationId>,
+        limit: usize,
+    ) -> Result<Vec<(OperationId, Tombstone)>, StoreError> {
+        self.threads.list(move |connection| tombstones::page(connection, after, limit)).await
     }
 
     async fn unfinished(

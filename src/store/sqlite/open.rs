@@ -64,7 +64,7 @@ pub(super) fn open(path: &Path, options: &SqliteOptions) -> Result<Opened, OpenE
 
 /// The file itself, whatever links lead to it, so that under all its names it has one lock. A pipe or
 /// a device is refused before anything is made beside it, or waits in it.
-fn resolve(absolute: &Path) -> std::io::Result<PathBuf> {
+pub(super) fn resolve(absolute: &Path) -> std::io::Result<PathBuf> {
     match std::fs::canonicalize(absolute) {
         Ok(file) if std::fs::metadata(&file)?.is_file() => Ok(file),
         Ok(_) => Err(std::io::Error::new(ErrorKind::InvalidInput, "it is not a regular file")),
@@ -80,7 +80,7 @@ fn resolve(absolute: &Path) -> std::io::Result<PathBuf> {
 
 /// Takes `PATH.lock` for as long as the file is held. It stays when the lock is gone: removing it
 /// would let a second server lock a file that a third no longer finds.
-fn lock(path: &Path, absolute: &Path) -> Result<File, OpenError> {
+pub(super) fn lock(path: &Path, absolute: &Path) -> Result<File, OpenError> {
     let mut name = OsString::from(absolute);
     name.push(".lock");
     let name = PathBuf::from(name);
@@ -147,7 +147,7 @@ fn check_version(path: &Path, connection: &Connection) -> Result<(), OpenError> 
     refuse_newer(path, checked)
 }
 
-fn refuse_newer(path: &Path, found: u32) -> Result<(), OpenError> {
+pub(super) fn refuse_newer(path: &Path, found: u32) -> Result<(), OpenError> {
     if found <= schema::VERSION {
         return Ok(());
     }
@@ -176,7 +176,7 @@ fn prepare_writer(writer: &mut Connection, is_new: bool) -> rusqlite::Result<()>
     schema::migrate(writer)
 }
 
-fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
+pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let reader = Connection::open_with_flags(path, flags)?;
     reader.busy_timeout(BUSY_TIMEOUT)?;

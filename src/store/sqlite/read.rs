@@ -105,19 +105,40 @@ pub(super) fn log_book(connection: &Connection, id: OperationId) -> Result<LogBo
     Ok(LogBook::new(last, sizes))
 }
 
+pub(super) fn count(connection: &Connection) -> Result<u64, StoreError> {
+    let count: i64 = connection
+        .prepare_cached("SELECT count(*) FROM operations")
+        .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
+        .map_err(store_error)?;
+    Ok(u64::try_from(count).unwrap_or_default())
+}
+
+pub(super) fn scan(
+    connection: &Connection,
+    after: Option<OperationId>,
+    page: usize,
+) -> Result<Vec<Operation>, StoreError> {
+    let sql =
+        format!("SELECT {OPERATION} FROM operations AS o WHERE o.id > ?1 ORDER BY o.id LIMIT ?2");
+    rows(connection, &sql, params![beginning(after), limit(page)], operation)
+}
+
+/// What ids are compared to: a blob sorts behind the empty one, whatever its bytes.
+pub(super) fn beginning(after: Option<OperationId>) -> Vec<u8> {
+    after.map_or_else(Vec::new, |id| id.as_bytes().to_vec())
+}
+
 pub(super) fn unfinished(
     connection: &Connection,
     after: Option<OperationId>,
     page: usize,
 ) -> Result<Vec<Unfinished>, StoreError> {
-    // A blob sorts behind the empty one, whatever its bytes.
-    let after = after.map_or_else(Vec::new, |id| id.as_bytes().to_vec());
     rows(
         connection,
         "SELECT id, tenant, kind, priority, not_before, session, worker, attempt
          FROM operations INDEXED BY operations_unfinished
          WHERE state < 4 AND id > ?1 ORDER BY id LIMIT ?2",
-        params![after, limit(page)],
+        params![beginning(after), limit(page)],
         one_unfinished,
     )
 }

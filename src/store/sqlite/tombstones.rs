@@ -1,9 +1,10 @@
-//! Tombstones: written with a removal, forgotten from the oldest on. Each function is one statement.
+//! Tombstones: written with a removal or by a copy, forgotten from the oldest on. Each function is one statement.
 
-use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
 use super::super::sql::columns::{limit, number};
 use super::super::{FORGET_BATCH, Forget, StoreError, Tombstone, codec};
+use super::read::{beginning, rows};
 use super::store_error;
 use crate::operation::{OperationId, TenantId, Timestamp};
 
@@ -11,20 +12,35 @@ pub(super) fn tombstone(
     connection: &Connection,
     id: OperationId,
 ) -> Result<Option<Tombstone>, StoreError> {
-    let found: Option<(String, i64, i64)> = connection
-        .prepare_cached("SELECT tenant, purged_at, forget_at FROM tombstones WHERE id = ?1")
-        .and_then(|mut statement| {
-            let row = statement
-                .query_row([id.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
-            row.optional()
-        })
-        .map_err(store_error)?;
-    let Some((tenant, purged_at, forget_at)) = found else { return Ok(None) };
+    let sql = "SELECT id, tenant, purged_at, forget_at FROM tombstones WHERE id = ?1";
+    let found = rows(connection, sql, [id.as_bytes()], one)?;
+    Ok(found.into_iter().next().map(|(_, tombstone)| tombstone))
+}
+
+pub(super) fn page(
+    connection: &Connection,
+    after: Option<OperationId>,
+    most: usize,
+) -> Result<Vec<(OperationId, Tombstone)>, StoreError> {
+    rows(
+        connection,
+        "SELECT id, tenant, purged_at, forget_at FROM tombstones
+         WHERE n > coalesce((SELECT n FROM tombstones WHERE id = ?1), 0) ORDER BY n LIMIT ?2",
+        params![beginning(after), limit(most)],
+        one,
+    )
+}
+
+fn one(row: &Row<'_>) -> Result<(OperationId, Tombstone), StoreError> {
+    let id = row.get(0).map(OperationId::from_bytes).map_err(store_error)?;
+    let read = || Ok((row.get::<_, String>(1)?, row.get(2)?, row.get(3)?));
+    let (tenant, purged_at, forget_at) =
+        read().map_err(|error: rusqlite::Error| codec::corrupt(id, error))?;
     let tenant = TenantId::parse(&tenant)
         .map_err(|rule| codec::corrupt(id, format!("the tenant of its tombstone {rule}")))?;
     let (purged_at, forget_at) =
         (Timestamp::from_micros(purged_at), Timestamp::from_micros(forget_at));
-    Ok(Some(Tombstone { tenant, purged_at, forget_at }))
+    Ok((id, Tombstone { tenant, purged_at, forget_at }))
 }
 
 /// When the oldest is to be forgotten.

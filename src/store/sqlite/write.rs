@@ -73,6 +73,9 @@ fn apply(transaction: &Transaction<'_>, batch: &Batch) -> Result<(), StoreError>
             tombstones::put(transaction, removal.id, tombstone).map_err(store_error)?;
         }
     }
+    for (id, tombstone) in &batch.tombstones {
+        tombstones::put(transaction, *id, tombstone).map_err(store_error)?;
+    }
     if let Some(forget) = batch.forget {
         tombstones::forget(transaction, forget).map_err(store_error)?;
     }

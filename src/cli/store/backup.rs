@@ -1,0 +1,118 @@
+//! `longrun store backup TO`.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::super::output::Output;
+use super::super::signals::interruptible;
+use super::super::{Exit, text};
+use super::bar::Bar;
+use super::{count, file, open_objects};
+use crate::config::StoreUrl;
+use crate::objects::Objects;
+use crate::transfer::{self, BackedUp};
+
+const EXAMPLES: &str = "\
+Examples:
+  longrun store backup --store sqlite:/var/lib/longrun/longrun.db /backups/monday.db
+  longrun serve --store sqlite:/backups/monday.db          serves a backup as it is
+
+The server need not stop. The backup is the store as it was at one moment after the command began:
+all that was acknowledged before is in it. TO must not be there; it gets its name once it is
+complete. Large inputs and results go to TO.objects, unless they are in an object store, which is
+named.
+
+A PostgreSQL store is backed up by its own means, pg_dump or base backups.
+
+Exit codes: 0 backed up; 1 not; 2 the command line is wrong; 130 or 143 interrupted.";
+
+/// Arguments of `store backup`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// File of the backup
+    #[arg(value_name = "TO", value_parser = target)]
+    to: PathBuf,
+    /// Store to back up
+    #[arg(long, value_name = "sqlite:PATH", env = "LONGRUN_STORE", default_value_t, value_parser = embedded)]
+    store: StoreUrl,
+    /// Where its large inputs and results are, as in `serve --objects`
+    #[arg(long, value_name = "DIR|URL", env = "LONGRUN_OBJECTS")]
+    objects: Option<String>,
+}
+
+/// A file, also as the store that it will be.
+fn target(text: &str) -> Result<PathBuf, String> {
+    match text.strip_prefix("sqlite:").unwrap_or(text) {
+        "" => Err("must be a file".to_owned()),
+        path => Ok(PathBuf::from(path)),
+    }
+}
+
+fn embedded(text: &str) -> Result<StoreUrl, String> {
+    if text.starts_with("postgres:") || text.starts_with("postgresql:") {
+        let how = "a PostgreSQL store is backed up by PostgreSQL's own means: pg_dump, or a base \
+                   backup with an archive of its log";
+        return Err(how.to_owned());
+    }
+    text.parse()
+}
+
+pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
+    let Args { to, store, objects } = args;
+    let source = file(&store).context("only an SQLite store can be backed up")?.to_owned();
+    let objects = open_objects(&store, objects.as_ref())?;
+    let beside = PathBuf::from(format!("{}.objects", to.display()));
+    let places = match objects.directory() {
+        Some(_) => Some((objects.clone(), Objects::in_directory(&beside)?)),
+        None => None,
+    };
+    let began = Instant::now();
+    let backed_up = interruptible(async {
+        let bar = Bar::new(out);
+        let watcher = |progress| bar.show(progress);
+        let places = places.as_ref().map(|(from, to)| (from, to));
+        transfer::back_up(source, to.clone(), places, &watcher).await
+    });
+    let backed_up = match backed_up.await? {
+        Ok(backed_up) => backed_up.with_context(|| format!("failed to back up {store}"))?,
+        Err(signal) => return Ok(signal),
+    };
+    let seconds = began.elapsed().as_secs_f64();
+    let BackedUp { size_bytes, objects: copied, gone } = backed_up;
+    let objects_at = match places {
+        Some((_, to)) => to.to_string(),
+        None => objects.to_string(),
+    };
+    let is_elsewhere = objects.directory().is_none();
+    if out.is_json() {
+        out.document(&json!({
+            "file": to.display().to_string(),
+            "sizeBytes": size_bytes,
+            "objects": copied,
+            "operationsGone": gone,
+            "objectsAt": objects_at,
+            "objectsCopied": !is_elsewhere,
+            "seconds": seconds,
+        }))?;
+        return Ok(Exit::Ok);
+    }
+    let size = text::bytes(i64::try_from(size_bytes).unwrap_or(i64::MAX));
+    let mut words = format!("backed up {store} to {}: {size}", to.display());
+    if copied > 0 {
+        words.push_str(&format!(", and {} in {objects_at}", count(copied, "object")));
+    }
+    words.push_str(&format!(", in {seconds:.1} s"));
+    out.line(&words)?;
+    if is_elsewhere {
+        out.note(&format!("large inputs and results are not in it: they are in {objects_at}"));
+    }
+    if gone > 0 {
+        let operations = count(gone, "operation");
+        out.note(&format!("{operations} came to be deleted meanwhile; the objects are missing"));
+    }
+    Ok(Exit::Ok)
+}

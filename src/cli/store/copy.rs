@@ -1,0 +1,167 @@
+//! `longrun store copy FROM TO`.
+
+use anyhow::Context as _;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::super::output::{Output, Usage};
+use super::super::signals::interruptible;
+use super::super::{Exit, text};
+use super::bar::Bar;
+use super::{count, file, open_objects};
+use crate::config::{Liveness, StoreUrl};
+use crate::engine::SystemClock;
+use crate::server;
+use crate::transfer::{self, Copied, Side, Tally};
+
+const EXAMPLES: &str = "\
+Examples:
+  longrun store copy sqlite:longrun.db sqlite:/mnt/larger/longrun.db
+  longrun store copy sqlite:longrun.db postgres://longrun@db/longrun --to-objects s3://bucket/longrun
+
+Stop the servers of both first. Everything goes over: operations in every state, inputs, results,
+histories with their log lines, idempotency keys, tombstones, objects. FROM stays as it is.
+
+TO must be empty, or part of an earlier copy of FROM: a copy that was cut off goes on where it ended
+when it is started again. If TO has anything else, nothing is written and the first such operation
+is named. At the end both sides are read again and compared.
+
+Exit codes: 0 copied, and both sides are the same; 1 not copied, or they differ; 2 the command line
+is wrong; 130 or 143 interrupted: start it again to go on.";
+
+/// Arguments of `store copy`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// Store to copy from
+    #[arg(value_name = "FROM")]
+    from: StoreUrl,
+    /// Store to copy to, created if it is not there
+    #[arg(value_name = "TO")]
+    to: StoreUrl,
+    /// Where large inputs and results of FROM are, as in `serve --objects`
+    #[arg(long, value_name = "DIR|URL")]
+    from_objects: Option<String>,
+    /// Where those of TO are to be, likewise
+    #[arg(long, value_name = "DIR|URL")]
+    to_objects: Option<String>,
+}
+
+pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
+    let Args { from, to, from_objects, to_objects } = args;
+    if from == to {
+        return Err(Usage(format!("FROM and TO are both {from}")).into());
+    }
+    if let Some(path) = file(&from).filter(|path| !path.exists()) {
+        anyhow::bail!("there is no store {}", path.display());
+    }
+    let began = Instant::now();
+    let copied = interruptible(async {
+        let from = open(&from, from_objects.as_ref()).await?;
+        let to = match open(&to, to_objects.as_ref()).await {
+            Ok(to) => to,
+            Err(error) => {
+                from.store.close().await;
+                return Err(error);
+            }
+        };
+        let bar = Bar::new(out);
+        let lease_duration = Liveness::default().lease_duration;
+        let watcher = |progress| bar.show(progress);
+        let copied = transfer::copy(&from, &to, &SystemClock, lease_duration, &watcher).await;
+        from.store.close().await;
+        to.store.close().await;
+        copied.with_context(|| {
+            format!("failed to copy {from} to {to}", from = from.name, to = to.name)
+        })
+    });
+    let copied = match copied.await? {
+        Ok(copied) => copied?,
+        Err(signal) => return Ok(signal),
+    };
+    let seconds = began.elapsed().as_secs_f64();
+    if out.is_json() {
+        out.document(&summary(&from, &to, &copied, seconds))?;
+    } else if copied.verified.is_same() {
+        out.line(&words(&copied, seconds))?;
+    }
+    if copied.verified.is_same() {
+        return Ok(Exit::Ok);
+    }
+    let differences = count(copied.verified.differences, "difference");
+    let told = copied.verified.told.join("\n");
+    let error = anyhow::anyhow!("{told}")
+        .context(format!("{to} is not the same as {from}: {differences}; do not serve it",));
+    Err(error)
+}
+
+async fn open(url: &StoreUrl, objects: Option<&String>) -> anyhow::Result<Side> {
+    let objects = open_objects(url, objects)?;
+    let store = server::open_store(url.clone()).await?;
+    Ok(Side { name: url.to_string(), store, objects })
+}
+
+fn words(copied: &Copied, seconds: f64) -> String {
+    let tally = &copied.verified.to;
+    let rate = (copied.operations as f64 / seconds.max(0.001)) as u64;
+    let rate = match copied.operations {
+        0 => String::new(),
+        _ => format!(" ({} a second, comparing included)", count(rate, "operation")),
+    };
+    let there = match copied.skipped {
+        0 => String::new(),
+        skipped => format!(" ({} there already)", count(skipped, "operation")),
+    };
+    let parts = [
+        format!(
+            "copied {}{there}, {}, {} in {seconds:.1} s{rate}",
+            count(copied.operations, "operation"),
+            count(copied.objects, "object"),
+            count(copied.tombstones, "tombstone"),
+        ),
+        "both sides are the same (SHA-256):".to_owned(),
+        line(&count(tally.operations, "operation"), &tally.operations_sum),
+        line(&format!("{} of payloads", bytes(tally.payload_bytes)), &tally.payloads_sum),
+        line(&format!("{} of history", count(tally.history_entries, "record")), &tally.history_sum),
+        line(&count(tally.tombstones, "tombstone"), &tally.tombstones_sum),
+        format!("  {:<28}  as recorded with their operations", count(tally.objects, "object")),
+    ];
+    parts.join("\n")
+}
+
+fn line(what: &str, sum: &[u8; 32]) -> String {
+    format!("  {what:<28}  {}", hex(sum))
+}
+
+fn bytes(number: u64) -> String {
+    text::bytes(i64::try_from(number).unwrap_or(i64::MAX))
+}
+
+fn hex(sum: &[u8; 32]) -> String {
+    sum.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn summary(from: &StoreUrl, to: &StoreUrl, copied: &Copied, seconds: f64) -> Value {
+    let Copied { operations, skipped, objects, tombstones, verified } = copied;
+    json!({
+        "copied": { "operations": operations, "objects": objects, "tombstones": tombstones },
+        "alreadyThere": { "operations": skipped },
+        "same": verified.is_same(),
+        "from": tally(from, &verified.from),
+        "to": tally(to, &verified.to),
+        "differences": verified.differences,
+        "firstDifferences": verified.told,
+        "seconds": seconds,
+    })
+}
+
+fn tally(url: &StoreUrl, tally: &Tally) -> Value {
+    json!({
+        "store": url.to_string(),
+        "operations": { "count": tally.operations, "sha256": hex(&tally.operations_sum) },
+        "payloads": { "bytes": tally.payload_bytes, "sha256": hex(&tally.payloads_sum) },
+        "history": { "entries": tally.history_entries, "sha256": hex(&tally.history_sum) },
+        "tombstones": { "count": tally.tombstones, "sha256": hex(&tally.tombstones_sum) },
+        "objects": { "count": tally.objects },
+    })
+}

@@ -1,0 +1,84 @@
+//! `longrun store`: what is done to stores as a whole, without a server.
+
+use std::path::Path;
+
+use super::Exit;
+use super::output::Output;
+use crate::config::{self, StoreUrl};
+use crate::objects::Objects;
+use crate::server;
+
+mod backup;
+mod bar;
+mod copy;
+
+const EXAMPLES: &str = "\
+Examples:
+  longrun store backup --store sqlite:longrun.db backups/monday.db
+  longrun store copy sqlite:longrun.db sqlite:/mnt/larger/longrun.db
+
+`longrun store COMMAND --help` has more. docs/stores.md tells what is copied, and how it is checked.";
+
+/// Arguments of `store`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum Command {
+    /// Copy all that is in a store to another, and compare both
+    Copy(copy::Args),
+    /// Back up a store, also while it is being served
+    Backup(backup::Args),
+}
+
+pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
+    match args.command {
+        Command::Copy(args) => copy::run(args, out).await,
+        Command::Backup(args) => backup::run(args, out).await,
+    }
+}
+
+/// The file of an embedded store.
+fn file(url: &StoreUrl) -> Option<&Path> {
+    match url {
+        StoreUrl::Sqlite(path) => Some(path),
+        StoreUrl::Postgres(_) => None,
+    }
+}
+
+/// The objects of a store: where `objects` says, or where a server looks for them.
+fn open_objects(url: &StoreUrl, objects: Option<&String>) -> anyhow::Result<Objects> {
+    let (url, objects) = (url.clone(), objects.cloned());
+    let place = config::Store { url, objects, ..config::Store::default() }.objects();
+    server::open_objects(place.as_deref())
+}
+
+/// `1 object`, `1,200 objects`.
+fn count(number: u64, of: &str) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (at, digit) in digits.char_indices() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    format!("{grouped} {of}{}", if number == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_readable() {
+        let counts = [0, 1, 999, 1_000, 1_234_567].map(|number| count(number, "object"));
+        let expected = ["0 objects", "1 object", "999 objects", "1,000 objects"];
+        assert_eq!(counts[..4], expected);
+        assert_eq!(counts[4], "1,234,567 objects");
+    }
+}

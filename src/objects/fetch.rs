@@ -1,0 +1,76 @@
+//! Objects from one place to another, under the ids that they have.
+
+use bytes::Bytes;
+use object_store::ObjectStoreExt as _;
+use sha2::{Digest as _, Sha256};
+use tokio_stream::StreamExt as _;
+
+use super::{ObjectError, Objects, Upload, failed};
+use crate::operation::ObjectId;
+
+impl Objects {
+    /// Whether these are the same objects, and not others of the same names.
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        self.location == other.location
+    }
+
+    /// Whether there is no place for objects.
+    pub fn is_nowhere(&self) -> bool {
+        self.part_bytes == 0
+    }
+
+    /// The directory that they are files of; `None` where they are in an object store.
+    pub fn directory(&self) -> Option<&std::path::Path> {
+        self.directory.as_deref()
+    }
+
+    /// How many bytes an object has; `None` where it is not there.
+    pub async fn size(&self, id: ObjectId) -> Result<Option<u64>, ObjectError> {
+        match self.store.head(&self.path(id)).await {
+            Ok(meta) => Ok(Some(meta.size)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(failed(id, &error)),
+        }
+    }
+
+    /// The SHA-256 of an object's first `size_bytes` bytes, which must be there.
+    pub async fn sha256(&self, id: ObjectId, size_bytes: u64) -> Result<[u8; 32], ObjectError> {
+        let mut digest = Sha256::new();
+        self.each(id, size_bytes, async |bytes| {
+            digest.update(&bytes);
+            Ok(())
+        })
+        .await?;
+        Ok(digest.finalize().into())
+    }
+
+    /// Writes an object that is elsewhere here as well, in place of one of that id. It is durable when this
+    /// returns, and answers the SHA-256 of what was written.
+    pub async fn fetch(
+        &self,
+        from: &Self,
+        id: ObjectId,
+        size_bytes: u64,
+    ) -> Result<[u8; 32], ObjectError> {
+        let mut upload = Upload::new(self.store.clone(), self.path(id), id, self.part_bytes);
+        let written = from.each(id, size_bytes, async |bytes| upload.write(bytes).await).await;
+        if let Err(error) = written {
+            upload.abort().await;
+            return Err(error);
+        }
+        Ok(upload.finish().await?.sha256)
+    }
+
+    async fn each(
+        &self,
+        id: ObjectId,
+        size_bytes: u64,
+        mut take: impl AsyncFnMut(Bytes) -> Result<(), ObjectError>,
+    ) -> Result<(), ObjectError> {
+        let mut stream = self.read(id, 0..size_bytes).await?;
+        while let Some(bytes) = stream.next().await {
+            take(bytes?).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,242 @@
+//! A copy of the file as it is at one moment, taken while a server may be writing to it.
+//!
+//! One read transaction lasts as long as pages are copied, so that what others commit meanwhile neither shows
+//! nor makes SQLite begin again. Writers never wait for it; their log is not folded away until it is over.
+//! The copy has another name until it is whole. SQLite's own locks are all that is asked of the source.
+
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use rusqlite::backup::{Backup as Pages, StepResult};
+use rusqlite::{Connection, ErrorCode, OpenFlags, params};
+
+use super::super::sql::columns::{OPERATION, limit};
+use super::super::{OpenError, StoreError};
+use super::read::{self, beginning, rows};
+use super::{open, schema, store_error};
+use crate::operation::{Operation, OperationId};
+
+/// Pages that are copied between two reports.
+const PAGES: i32 = 1_024;
+/// The copy is synced each time that so many bytes were written, because the system would else keep them, and
+/// write them when the server wants its log synced.
+const SYNC_BYTES: u64 = 64 << 20;
+/// The first schema that has a table of objects.
+const WITH_OBJECTS: u32 = 3;
+
+/// A backup in the making. What it has written is removed when it is dropped before its end.
+pub struct Backup {
+    source: Connection,
+    copy: Connection,
+    target: PathBuf,
+    partial: Partial,
+    /// Of the target, as for a store that is open: nobody can serve it, and no other backup write it.
+    _lock: File,
+}
+
+/// Why there is no backup.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// The source cannot be opened.
+    #[error(transparent)]
+    Source(#[from] OpenError),
+    /// There is something of that name.
+    #[error("{0} is there already: a backup is written to a new file")]
+    Exists(String),
+    /// The target cannot be written, or the source not be read any more.
+    #[error("{path} cannot be written: {reason}")]
+    Failed {
+        /// The file.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+    /// Whoever asked for it has gone.
+    #[error("the backup to {0} was given up")]
+    GivenUp(String),
+}
+
+impl Backup {
+    /// Opens both ends. `target` must not be there; what an earlier backup to it has left unfinished is removed.
+    /// Blocks.
+    pub fn begin(source: &Path, target: &Path) -> Result<Self, BackupError> {
+        let source = open_source(source)?;
+        let absolute = std::path::absolute(target).map_err(|error| failed(target, &error))?;
+        let absolute = open::resolve(&absolute).map_err(|error| failed(target, &error))?;
+        let is_there = || match fs::symlink_metadata(&absolute) {
+            Ok(_) => Err(BackupError::Exists(target.display().to_string())),
+            Err(_) => Ok(()),
+        };
+        is_there()?;
+        let lock = open::lock(target, &absolute)?;
+        is_there()?;
+        let partial = Partial::of(&absolute);
+        partial.remove();
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        // Synced here, at the end; before it nobody looks at it.
+        let copy = Connection::open_with_flags(&partial.0, flags)
+            .and_then(|copy| {
+                copy.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;")?;
+                Ok(copy)
+            })
+            .map_err(|error| failed(target, &error))?;
+        Ok(Self { source, copy, target: absolute, partial, _lock: lock })
+    }
+
+    /// Copies all pages, as they are when it begins. `report` is told of bytes, of so many, and says whether to go
+    /// on. Blocks.
+    pub fn copy(&mut self, report: &dyn Fn(u64, u64) -> bool) -> Result<(), BackupError> {
+        let moment = self.source.unchecked_transaction().map_err(|error| self.failed(&error))?;
+        let page_bytes: u64 = moment
+            .pragma_query_value(None, "page_size", |row| row.get::<_, u32>(0))
+            .map_err(|error| self.failed(&error))?
+            .into();
+        let file = File::options().write(true).open(&self.partial.0);
+        let file = file.map_err(|error| self.failed(&error))?;
+        let failed = |error: &dyn Display| failed(&self.target, error);
+        let pages = Pages::new(&moment, &mut self.copy).map_err(|error| failed(&error))?;
+        let mut synced = 0;
+        loop {
+            let step = pages.step(PAGES).map_err(|error| failed(&error))?;
+            let progress = pages.progress();
+            let total = u64::from(progress.pagecount.unsigned_abs()) * page_bytes;
+            let done = total - u64::from(progress.remaining.unsigned_abs()) * page_bytes;
+            if !report(done, total) {
+                return Err(BackupError::GivenUp(self.target.display().to_string()));
+            }
+            match step {
+                StepResult::Done => break,
+                StepResult::More => {}
+                _ => return Err(failed(&"SQLite's lock on it is held by another program")),
+            }
+            if done - synced >= SYNC_BYTES {
+                file.sync_data().map_err(|error| failed(&error))?;
+                synced = done;
+            }
+        }
+        drop(pages);
+        drop(moment);
+        // One file, with no log beside it, until somebody serves it.
+        let journal =
+            self.copy.query_row("PRAGMA journal_mode = DELETE", [], |row| row.get::<_, String>(0));
+        match journal {
+            Ok(mode) if mode == "delete" => Ok(()),
+            Ok(mode) => Err(self.failed(&format!("its journal mode is {mode}"))),
+            Err(error) => Err(self.failed(&error)),
+        }
+    }
+
+    /// A page of the copied operations that have objects, by rising id. Blocks.
+    pub fn with_objects(
+        &self,
+        after: Option<OperationId>,
+        page: usize,
+    ) -> Result<Vec<Operation>, StoreError> {
+        if schema::version(&self.copy).map_err(store_error)? < WITH_OBJECTS {
+            return Ok(Vec::new());
+        }
+        let sql = format!(
+            "SELECT {OPERATION} FROM (
+               SELECT DISTINCT operation FROM objects WHERE operation > ?1
+               ORDER BY operation LIMIT ?2) AS with_objects
+             JOIN operations AS o ON o.id = with_objects.operation ORDER BY o.id"
+        );
+        rows(&self.copy, &sql, params![beginning(after), limit(page)], read::operation)
+    }
+
+    /// Whether the source has that operation now, as opposed to when it was copied. Blocks.
+    pub fn is_live(&self, id: OperationId) -> Result<bool, StoreError> {
+        self.source
+            .prepare_cached("SELECT 1 FROM operations WHERE id = ?1")
+            .and_then(|mut statement| statement.exists([id.as_bytes()]))
+            .map_err(store_error)
+    }
+
+    /// Makes the copy durable and gives it its name. Answers its size in bytes. Blocks.
+    pub fn finish(self) -> Result<u64, BackupError> {
+        let Self { source, copy, target, partial, _lock } = self;
+        drop(source);
+        copy.close().map_err(|(_, error)| failed(&target, &error))?;
+        if fs::symlink_metadata(&target).is_ok() {
+            return Err(BackupError::Exists(target.display().to_string()));
+        }
+        let named = || -> std::io::Result<u64> {
+            let file = File::options().write(true).open(&partial.0)?;
+            file.sync_all()?;
+            fs::rename(&partial.0, &target)?;
+            if let Some(directory) = target.parent() {
+                File::open(directory)?.sync_all()?;
+            }
+            Ok(file.metadata()?.len())
+        };
+        named().map_err(|error| failed(&target, &error))
+    }
+
+    fn failed(&self, error: &dyn Display) -> BackupError {
+        failed(&self.target, error)
+    }
+}
+
+/// A file that is not whole yet. It goes when this does, unless it has another name by then.
+struct Partial(PathBuf);
+
+impl Partial {
+    fn of(target: &Path) -> Self {
+        Self(beside(target, ".partial"))
+    }
+
+    fn remove(&self) {
+        for suffix in ["", "-wal", "-shm", "-journal"] {
+            // Mostly it is not there.
+            let _ignored = fs::remove_file(beside(&self.0, suffix));
+        }
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
+
+/// Opens a store to read it, whoever else may have it. The file is opened by SQLite alone.
+fn open_source(path: &Path) -> Result<Connection, OpenError> {
+    let name = || path.display().to_string();
+    let failed =
+        |error: &dyn Display| OpenError::Failed { path: name(), reason: error.to_string() };
+    let file = fs::canonicalize(path).map_err(|error| failed(&error))?;
+    if !file.is_file() {
+        return Err(failed(&"it is not a regular file"));
+    }
+    let opened = open::open_reader(&file).and_then(|source| {
+        let application = source.pragma_query_value(None, "application_id", |row| row.get(0))?;
+        Ok((schema::version(&source)?, application, source))
+    });
+    let reason = match opened {
+        Ok((version, schema::APPLICATION_ID, source)) => {
+            open::refuse_newer(path, version)?;
+            return Ok(source);
+        }
+        Ok(_) => "it is an SQLite file of another program",
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) => {
+            "it is not an SQLite file"
+        }
+        Err(error) => return Err(failed(&error)),
+    };
+    Err(OpenError::NotAStore { path: name(), reason: reason.to_owned() })
+}
+
+fn failed(target: &Path, error: &dyn Display) -> BackupError {
+    BackupError::Failed { path: target.display().to_string(), reason: error.to_string() }
+}
+
+/// A name with something behind it.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    PathBuf::from(name)
+}

@@ -1,0 +1,207 @@
+//! A copy: all of one store into another that is empty, or that an earlier copy did not get done with.
+//!
+//! What is in the destination must be in the source, and the same: this is looked at before anything is
+//! written. Then operations go over by rising id, in groups: while one is committed the next is read. An
+//! operation is written whole, behind its objects, so that wherever a copy ends the next one goes on.
+
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+
+use super::leases::Leases;
+use super::record::{Record, groups};
+use super::verify::{Verified, verify};
+use super::{Progress, Side, Stage, TransferError, Watcher, bring_object, payloads};
+use crate::engine::Clock;
+use crate::operation::{Operation, OperationId};
+use crate::store::{Batch, Lookup, StoreError};
+
+/// Operations that are told at once.
+pub(super) const PAGE: usize = 1_000;
+/// Tombstones that are copied at once.
+const TOMBSTONES: usize = 500;
+
+/// What was copied.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Copied {
+    /// Operations that were written.
+    pub operations: u64,
+    /// Operations that were there.
+    pub skipped: u64,
+    /// Objects that were written.
+    pub objects: u64,
+    /// Tombstones that were written.
+    pub tombstones: u64,
+    /// What the comparison at the end found.
+    pub verified: Verified,
+}
+
+/// Copies all that is in `from` to `to`, and compares them. Nobody may write to either meanwhile. Where sessions
+/// are rows, those that hold leases are kept for one `lease_duration` behind the end of it.
+pub async fn copy(
+    from: &Side,
+    to: &Side,
+    clock: &dyn Clock,
+    lease_duration: Duration,
+    watcher: Watcher<'_>,
+) -> Result<Copied, TransferError> {
+    tokio::try_join!(from.refuse_in_use(), to.refuse_in_use())?;
+    refuse_others(from, to, watcher).await?;
+    let total = from.store.count().await.map_err(from.failed())?;
+    let leases = Leases::new(to, clock, lease_duration);
+    let copied = Copied::default();
+    let mut copying = Copying { from, to, leases, watcher, total, copied };
+    copying.operations().await?;
+    copying.tombstones().await?;
+    let Copying { leases, mut copied, .. } = copying;
+    copied.verified = verify(from, to, total, watcher).await?;
+    leases.renew().await?;
+    Ok(copied)
+}
+
+/// Refuses a destination that has what the source has not.
+async fn refuse_others(from: &Side, to: &Side, watcher: Watcher<'_>) -> Result<(), TransferError> {
+    let differs = |id: OperationId, how: String| TransferError::Differs {
+        from: from.name.clone(),
+        to: to.name.clone(),
+        id,
+        how,
+    };
+    let total = to.store.count().await.map_err(to.failed())?;
+    let (mut after, mut done) = (None, 0);
+    loop {
+        watcher(Progress { stage: Stage::Checking, done, total });
+        let page = to.store.scan(after, PAGE).await.map_err(to.failed())?;
+        let Some(last) = page.last() else { break };
+        after = Some(last.id());
+        done += page.len() as u64;
+        for (here, there) in page.iter().zip(load(from, &page).await?) {
+            let Some(there) = there else {
+                return Err(differs(here.id(), format!("is not in {}", from.name)));
+            };
+            if there != *here {
+                let (here_at, there_at) = (here.life.revision.0, there.life.revision.0);
+                let how = match here_at == there_at {
+                    true => format!("is another one in {}", from.name),
+                    false => {
+                        format!("is at revision {here_at}, and at {there_at} in {}", from.name)
+                    }
+                };
+                return Err(differs(here.id(), how));
+            }
+        }
+    }
+    let mut after = None;
+    loop {
+        let page = to.store.tombstones(after, TOMBSTONES).await.map_err(to.failed())?;
+        let Some((last, _)) = page.last() else { return Ok(()) };
+        after = Some(*last);
+        let there = try_join_all(page.iter().map(|(id, _)| from.store.tombstone(*id))).await;
+        for ((id, here), there) in page.into_iter().zip(there.map_err(from.failed())?) {
+            if there != Some(here) {
+                let how = format!("has a tombstone, and another or none in {}", from.name);
+                return Err(differs(id, how));
+            }
+        }
+    }
+}
+
+async fn load(
+    side: &Side,
+    operations: &[Operation],
+) -> Result<Vec<Option<Operation>>, TransferError> {
+    let lookups = operations.iter().map(|operation| Lookup::Id(operation.id())).collect();
+    side.store.load(lookups).await.map_err(side.failed())
+}
+
+/// A copy under way.
+struct Copying<'a> {
+    from: &'a Side,
+    to: &'a Side,
+    leases: Leases<'a>,
+    watcher: Watcher<'a>,
+    total: u64,
+    copied: Copied,
+}
+
+impl Copying<'_> {
+    async fn operations(&mut self) -> Result<(), TransferError> {
+        let to = self.to;
+        let (mut after, mut ready) = (None, Batch::default());
+        loop {
+            self.tell();
+            let page = self.from.store.scan(after, PAGE).await.map_err(self.from.failed())?;
+            let Some(last) = page.last() else { break };
+            after = Some(last.id());
+            for group in groups(page) {
+                let commit = commit(to, std::mem::take(&mut ready));
+                (ready, ()) = tokio::try_join!(self.read(group), commit)?;
+                self.tell();
+            }
+        }
+        commit(to, ready).await
+    }
+
+    /// What is to be written of these; their objects are brought over.
+    async fn read(&mut self, group: Vec<Operation>) -> Result<Batch, TransferError> {
+        let known = load(self.to, &group).await?;
+        let mut batch = Batch::default();
+        let mut new = Vec::new();
+        for (operation, known) in group.into_iter().zip(known) {
+            self.leases.keep(&operation, known.is_none(), &mut batch.sessions).await?;
+            if known.is_some() {
+                self.copied.skipped += 1;
+                continue;
+            }
+            for (role, info) in payloads(&operation) {
+                let objects = (&self.from.objects, &self.to.objects);
+                let is_new = bring_object(objects, operation.id(), role, info).await?;
+                self.copied.objects += u64::from(is_new);
+            }
+            new.push(operation);
+        }
+        self.copied.operations += new.len() as u64;
+        let records = new.into_iter().map(|operation| Record::load(self.from, operation));
+        for record in try_join_all(records).await? {
+            record.write(&mut batch);
+        }
+        Ok(batch)
+    }
+
+    async fn tombstones(&mut self) -> Result<(), TransferError> {
+        let (from, to) = (self.from, self.to);
+        let mut after = None;
+        loop {
+            let page = from.store.tombstones(after, TOMBSTONES).await.map_err(from.failed())?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after = Some(*last);
+            let known = try_join_all(page.iter().map(|(id, _)| to.store.tombstone(*id))).await;
+            let known = known.map_err(to.failed())?;
+            let new = page.into_iter().zip(known).filter(|(_, known)| known.is_none());
+            let tombstones: Vec<_> = new.map(|(tombstone, _)| tombstone).collect();
+            self.copied.tombstones += tombstones.len() as u64;
+            commit(to, Batch { tombstones, ..Batch::default() }).await?;
+        }
+    }
+
+    fn tell(&self) {
+        let done = self.copied.operations + self.copied.skipped;
+        (self.watcher)(Progress { stage: Stage::Copying, done, total: self.total });
+    }
+}
+
+/// Writes a batch, if there is anything in it.
+pub(super) async fn commit(to: &Side, batch: Batch) -> Result<(), TransferError> {
+    let is_empty =
+        batch.writes.is_empty() && batch.tombstones.is_empty() && batch.sessions.kept.is_empty();
+    if is_empty {
+        return Ok(());
+    }
+    to.store.commit(batch).await.map_err(|error| match error {
+        // All that was there has been looked at.
+        StoreError::Conflict(_) | StoreError::SessionsTaken(_) => {
+            TransferError::InUse(to.name.clone())
+        }
+        error => to.failed()(error),
+    })
+}

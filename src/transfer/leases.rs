@@ -1,0 +1,74 @@
+//! Leases go over as they are. Where sessions are rows, those that hold leases need theirs: an operation whose
+//! session nobody finds would be leased for ever.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::copy::commit;
+use super::{Side, TransferError};
+use crate::engine::Clock;
+use crate::operation::{Operation, SessionId, Timestamp};
+use crate::store::Batch;
+use crate::store::shared::{KeptSession, SessionChanges, TakeOver};
+
+/// Sessions that are kept with one commit.
+const SESSIONS: usize = 1_000;
+
+/// The sessions that hold leases.
+pub(super) struct Leases<'a> {
+    to: &'a Side,
+    clock: &'a dyn Clock,
+    duration: Duration,
+    sessions: HashMap<SessionId, KeptSession>,
+}
+
+impl<'a> Leases<'a> {
+    pub(super) fn new(to: &'a Side, clock: &'a dyn Clock, duration: Duration) -> Self {
+        Self { to, clock, duration, sessions: HashMap::new() }
+    }
+
+    /// Sees to it that the session of a leased operation is there when the batch of these changes is.
+    pub(super) async fn keep(
+        &mut self,
+        operation: &Operation,
+        is_new: bool,
+        changes: &mut SessionChanges,
+    ) -> Result<(), TransferError> {
+        let (tenant, life) = (&operation.submission.tenant, &operation.life);
+        let (Some(shared), Some(lease)) = (self.to.store.shared(), life.state.lease()) else {
+            return Ok(());
+        };
+        let Some(worker) = &life.worker else { return Ok(()) };
+        let (session, expires_at) = (lease.session, self.expires_at());
+        if !self.sessions.contains_key(&session) {
+            let kept =
+                KeptSession { session, tenant: tenant.clone(), worker: worker.clone(), expires_at };
+            // An earlier copy may have left it.
+            let take = TakeOver { session, tenant: tenant.clone(), expires_at };
+            if shared.take_over(take).await.map_err(self.to.failed())?.is_none() {
+                changes.kept.push(kept.clone());
+            }
+            self.sessions.insert(session, kept);
+        }
+        if is_new && !changes.used.contains(&session) {
+            changes.used.push(session);
+        }
+        Ok(())
+    }
+
+    /// Gives all of them the whole time to come back.
+    pub(super) async fn renew(mut self) -> Result<(), TransferError> {
+        let expires_at = self.expires_at();
+        let mut sessions: Vec<KeptSession> = self.sessions.drain().map(|(_, kept)| kept).collect();
+        sessions.iter_mut().for_each(|kept| kept.expires_at = expires_at);
+        for kept in sessions.chunks(SESSIONS) {
+            let sessions = SessionChanges { kept: kept.to_vec(), ..SessionChanges::default() };
+            commit(self.to, Batch { sessions, ..Batch::default() }).await?;
+        }
+        Ok(())
+    }
+
+    fn expires_at(&self) -> Timestamp {
+        self.clock.now().after(self.duration)
+    }
+}

@@ -1,0 +1,219 @@
+//! Stores as a whole: all that is in one to another, and a backup of one that is being served.
+//!
+//! Owns the order in which things are written (objects before what refers to them), what is skipped, and the
+//! comparison at the end. Must never change an operation: what arrives is what was there. A copy works over
+//! any two stores; a backup is the embedded store's.
+//!
+//! Read next: `copy` for the order of a copy, `record` for what belongs to an operation.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::objects::{ObjectError, Objects};
+use crate::operation::{Operation, OperationId, PayloadInfo};
+use crate::store::sqlite::backup::BackupError;
+use crate::store::{PayloadRole, Store, StoreError};
+
+mod backup;
+mod copy;
+mod leases;
+mod record;
+mod verify;
+
+pub use backup::{BackedUp, back_up};
+pub use copy::{Copied, copy};
+pub use verify::{Tally, Verified};
+
+/// After this time nobody who has died counts among those who have a store open.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(20);
+
+/// A store with its objects.
+pub struct Side {
+    /// What to call it.
+    pub name: String,
+    /// Its rows.
+    pub store: Arc<dyn Store>,
+    /// Its objects.
+    pub objects: Objects,
+}
+
+/// What is being done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// What is there already is compared.
+    Checking,
+    /// Operations are copied.
+    Copying,
+    /// Both sides are compared.
+    Verifying,
+    /// Bytes of a file are copied.
+    BackingUp,
+    /// Objects are copied.
+    Objects,
+}
+
+/// How far it has come, of how much where that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// With what.
+    pub stage: Stage,
+    /// So much is done: operations, or bytes while backing up.
+    pub done: u64,
+    /// Of so much.
+    pub total: u64,
+}
+
+/// Who is told of progress.
+pub type Watcher<'a> = &'a (dyn Fn(Progress) + Send + Sync);
+
+/// Why a transfer ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum TransferError {
+    /// A store does not do what it is asked.
+    #[error("{place}: {error}")]
+    Store {
+        /// Which.
+        place: String,
+        /// Why.
+        error: StoreError,
+    },
+    /// An object cannot be copied.
+    #[error("the {role} of operation {id} cannot be copied from {from} to {to}: {error}", role = name_of(*.role))]
+    Object {
+        /// Whose.
+        id: OperationId,
+        /// Which of its payloads.
+        role: PayloadRole,
+        /// From where.
+        from: String,
+        /// To where.
+        to: String,
+        /// Why.
+        error: ObjectError,
+    },
+    /// Nobody has said where the objects of one side are.
+    #[error("the {role} of operation {id} is an object, and where those of {place} are is not said: {flag}", role = name_of(*.role))]
+    NoPlace {
+        /// Whose.
+        id: OperationId,
+        /// Which of its payloads.
+        role: PayloadRole,
+        /// Which side.
+        place: &'static str,
+        /// What would say so.
+        flag: &'static str,
+    },
+    /// What is stored is not what the operation says.
+    #[error("{place}: the {role} of operation {id} {problem}", role = name_of(*.role))]
+    Damaged {
+        /// Where.
+        place: String,
+        /// Whose.
+        id: OperationId,
+        /// Which of its payloads.
+        role: PayloadRole,
+        /// In what way.
+        problem: &'static str,
+    },
+    /// Somebody else has a store open.
+    #[error("{0} is in use: stop the servers that use it first")]
+    InUse(String),
+    /// There is something else at the destination.
+    #[error(
+        "{to} is neither empty nor part of an earlier copy of {from}, and was left as it is: operation {id} {how}"
+    )]
+    Differs {
+        /// The source.
+        from: String,
+        /// The destination.
+        to: String,
+        /// Where it shows.
+        id: OperationId,
+        /// How it shows.
+        how: String,
+    },
+    /// A backup cannot be begun, or not be written.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    /// The backup's thread was stopped.
+    #[error("the backup was cut off")]
+    CutOff,
+}
+
+impl Side {
+    fn failed(&self) -> impl Fn(StoreError) -> TransferError {
+        |error| TransferError::Store { place: self.name.clone(), error }
+    }
+
+    /// Refuses a shared store that others use. One of them that has died counts for a while.
+    async fn refuse_in_use(&self) -> Result<(), TransferError> {
+        let Some(shared) = self.store.shared() else { return Ok(()) };
+        for _ in 0..FORGOTTEN_AFTER.as_secs() {
+            if shared.others().await.map_err(self.failed())? == 0 {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        Err(TransferError::InUse(self.name.clone()))
+    }
+}
+
+impl fmt::Debug for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Side").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// The payloads that an operation has.
+fn payloads(operation: &Operation) -> impl Iterator<Item = (PayloadRole, &PayloadInfo)> {
+    let input = operation.submission.input.as_ref().map(|info| (PayloadRole::Input, info));
+    let result = operation.result().map(|info| (PayloadRole::Result, info));
+    input.into_iter().chain(result)
+}
+
+fn name_of(role: PayloadRole) -> &'static str {
+    match role {
+        PayloadRole::Input => "input",
+        PayloadRole::Result => "result",
+    }
+}
+
+/// Brings an object over, unless it is there; answers whether it was not. Both ends must agree with the
+/// operation.
+async fn bring_object(
+    (from, to): (&Objects, &Objects),
+    id: OperationId,
+    role: PayloadRole,
+    info: &PayloadInfo,
+) -> Result<bool, TransferError> {
+    let Some(object) = info.object else { return Ok(false) };
+    for (place, objects, flag) in
+        [("the source", from, "--from-objects"), ("the destination", to, "--to-objects")]
+    {
+        if objects.is_nowhere() {
+            return Err(TransferError::NoPlace { id, role, place, flag });
+        }
+    }
+    let failed = |error| TransferError::Object {
+        id,
+        role,
+        from: from.to_string(),
+        to: to.to_string(),
+        error,
+    };
+    if from.is_same_place(to) {
+        return Ok(false);
+    }
+    // An object is there whole or not at all.
+    if to.size(object.id).await.map_err(failed)? == Some(info.size_bytes) {
+        return Ok(false);
+    }
+    let sha256 = to.fetch(from, object.id, info.size_bytes).await.map_err(failed)?;
+    if sha256 != object.sha256 {
+        to.delete(object.id).await.map_err(failed)?;
+        let problem = "does not have the SHA-256 that was recorded";
+        return Err(TransferError::Damaged { place: from.to_string(), id, role, problem });
+    }
+    Ok(true)
+}

@@ -1,0 +1,273 @@
+//! The comparison at the end: both sides are read again, counted and summed up, record by record.
+
+use std::cmp::Ordering;
+
+use futures_util::future::try_join_all;
+
+use super::copy::PAGE;
+use super::record::{Record, Sum, Sums, groups};
+use super::{Progress, Side, Stage, TransferError, Watcher, payloads};
+use crate::objects::ObjectError;
+use crate::operation::{Operation, OperationId};
+use crate::store::Tombstone;
+
+/// Most differences that are told; all are counted.
+const TOLD: usize = 10;
+
+/// What two sides come to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// The source.
+    pub from: Tally,
+    /// The destination.
+    pub to: Tally,
+    /// How many operations, tombstones and objects differ.
+    pub differences: u64,
+    /// The first of them, in words.
+    pub told: Vec<String>,
+}
+
+/// What one side comes to. The sums are SHA-256.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Operations.
+    pub operations: u64,
+    /// Over the operations.
+    pub operations_sum: [u8; 32],
+    /// Bytes of payloads that are in the store itself.
+    pub payload_bytes: u64,
+    /// Over these payloads.
+    pub payloads_sum: [u8; 32],
+    /// Transitions and log lines.
+    pub history_entries: u64,
+    /// Over these.
+    pub history_sum: [u8; 32],
+    /// Tombstones.
+    pub tombstones: u64,
+    /// Over these.
+    pub tombstones_sum: [u8; 32],
+    /// Objects: of the source those that are referred to, of the destination those that were read and have the
+    /// SHA-256 that was recorded with the operation.
+    pub objects: u64,
+}
+
+impl Verified {
+    /// Whether both sides are the same.
+    pub fn is_same(&self) -> bool {
+        self.differences == 0 && self.from == self.to
+    }
+
+    fn differs(&mut self, id: OperationId, how: impl FnOnce() -> String) {
+        self.differences += 1;
+        if self.told.len() < TOLD {
+            self.told.push(format!("operation {id}: {}", how()));
+        }
+    }
+}
+
+/// Sums in the making.
+#[derive(Default)]
+struct Counting {
+    tally: Tally,
+    operations: Sum,
+    payloads: Sum,
+    history: Sum,
+    tombstones: Sum,
+}
+
+impl Counting {
+    fn add(&mut self, sums: &Sums) {
+        self.tally.operations += 1;
+        self.operations.bytes(&sums.operation);
+        self.tally.payload_bytes += sums.payload_bytes;
+        self.payloads.bytes(&sums.payloads);
+        self.tally.history_entries += sums.history_entries;
+        self.history.bytes(&sums.history);
+    }
+
+    fn bury(&mut self, id: OperationId, tombstone: &Tombstone) {
+        self.tally.tombstones += 1;
+        self.tombstones.bytes(id.as_bytes());
+        self.tombstones.bytes(tombstone.tenant.as_str().as_bytes());
+        self.tombstones.bytes(&tombstone.purged_at.micros().to_be_bytes());
+        self.tombstones.bytes(&tombstone.forget_at.micros().to_be_bytes());
+    }
+
+    fn end(self) -> Tally {
+        Tally {
+            operations_sum: self.operations.end(),
+            payloads_sum: self.payloads.end(),
+            history_sum: self.history.end(),
+            tombstones_sum: self.tombstones.end(),
+            ..self.tally
+        }
+    }
+}
+
+/// Reads both sides whole.
+pub(super) async fn verify(
+    from: &Side,
+    to: &Side,
+    total: u64,
+    watcher: Watcher<'_>,
+) -> Result<Verified, TransferError> {
+    let sides = [from, to].map(|side| (side, Counting::default()));
+    let [from, to] = sides;
+    let mut comparing = Comparing { from, to, verified: Verified::default() };
+    let mut after = None;
+    loop {
+        let done = comparing.from.1.tally.operations;
+        watcher(Progress { stage: Stage::Verifying, done, total });
+        let (mut left, mut right) =
+            tokio::try_join!(scan(comparing.from.0, after), scan(comparing.to.0, after))?;
+        // Behind the end of a full page there may be more, which the other page tells already.
+        let ends = [&left, &right].map(|page| page.get(PAGE - 1).map(Operation::id));
+        after = ends.into_iter().flatten().min();
+        if let Some(end) = after {
+            left.retain(|operation| operation.id() <= end);
+            right.retain(|operation| operation.id() <= end);
+        }
+        comparing.page(left, right).await?;
+        if after.is_none() {
+            break;
+        }
+    }
+    comparing.tombstones().await?;
+    let Comparing { from, to, verified } = comparing;
+    Ok(Verified { from: from.1.end(), to: to.1.end(), ..verified })
+}
+
+async fn scan(side: &Side, after: Option<OperationId>) -> Result<Vec<Operation>, TransferError> {
+    side.store.scan(after, PAGE).await.map_err(side.failed())
+}
+
+struct Comparing<'a> {
+    from: (&'a Side, Counting),
+    to: (&'a Side, Counting),
+    verified: Verified,
+}
+
+impl Comparing<'_> {
+    /// Compares all operations within some ids.
+    async fn page(
+        &mut self,
+        left: Vec<Operation>,
+        right: Vec<Operation>,
+    ) -> Result<(), TransferError> {
+        let objects: Vec<Operation> = right.iter().filter(|it| has_objects(it)).cloned().collect();
+        let referred = left.iter().flat_map(payloads).filter(|(_, info)| info.object.is_some());
+        self.from.1.tally.objects += referred.count() as u64;
+        let (left, right) = tokio::try_join!(sums(self.from.0, left), sums(self.to.0, right))?;
+        left.iter().for_each(|(_, sums)| self.from.1.add(sums));
+        right.iter().for_each(|(_, sums)| self.to.1.add(sums));
+        let (mut left, mut right) = (left.iter().peekable(), right.iter().peekable());
+        loop {
+            let order = match (left.peek(), right.peek()) {
+                (None, None) => break,
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some((left, _)), Some((right, _))) => left.cmp(right),
+            };
+            let of_left = if order.is_le() { left.next() } else { None };
+            let of_right = if order.is_ge() { right.next() } else { None };
+            match (of_left, of_right) {
+                (Some((id, left)), Some((_, right))) if left != right => {
+                    self.verified.differs(*id, || which(left, right));
+                }
+                (Some((id, _)), None) => {
+                    self.verified.differs(*id, || format!("it is not in {}", self.to.0.name));
+                }
+                (None, Some((id, _))) => {
+                    self.verified.differs(*id, || format!("it is not in {}", self.from.0.name));
+                }
+                _ => {}
+            }
+        }
+        for operation in &objects {
+            self.objects(operation).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads the objects of an operation at the destination.
+    async fn objects(&mut self, operation: &Operation) -> Result<(), TransferError> {
+        let (to, counting) = &mut self.to;
+        for (role, info) in payloads(operation) {
+            let Some(object) = info.object else { continue };
+            let problem = match to.objects.sha256(object.id, info.size_bytes).await {
+                Ok(sha256) if sha256 == object.sha256 => {
+                    counting.tally.objects += 1;
+                    continue;
+                }
+                Ok(_) => "does not have the SHA-256 that was recorded",
+                Err(ObjectError::Missing(_)) => "is missing",
+                Err(error) => {
+                    let (id, place) = (operation.id(), to.objects.to_string());
+                    return Err(TransferError::Object {
+                        id,
+                        role,
+                        from: place.clone(),
+                        to: place,
+                        error,
+                    });
+                }
+            };
+            self.verified.differs(operation.id(), || {
+                format!("its {} in {} {problem}", super::name_of(role), to.objects)
+            });
+        }
+        Ok(())
+    }
+
+    async fn tombstones(&mut self) -> Result<(), TransferError> {
+        let (mut after_left, mut after_right) = (None, None);
+        loop {
+            let (from, to) = (self.from.0, self.to.0);
+            let (left, right) = tokio::try_join!(
+                async { from.store.tombstones(after_left, PAGE).await.map_err(from.failed()) },
+                async { to.store.tombstones(after_right, PAGE).await.map_err(to.failed()) },
+            )?;
+            if left.is_empty() && right.is_empty() {
+                return Ok(());
+            }
+            left.iter().for_each(|(id, tombstone)| self.from.1.bury(*id, tombstone));
+            right.iter().for_each(|(id, tombstone)| self.to.1.bury(*id, tombstone));
+            let differs = left.iter().zip(&right).find(|(left, right)| left != right);
+            let odd = left.get(right.len()).or_else(|| right.get(left.len()));
+            if let Some((id, _)) = differs.map(|(left, _)| left).or(odd) {
+                self.verified.differs(*id, || "its tombstone is not the same".to_owned());
+            }
+            after_left = left.last().map(|(id, _)| *id).or(after_left);
+            after_right = right.last().map(|(id, _)| *id).or(after_right);
+        }
+    }
+}
+
+fn has_objects(operation: &Operation) -> bool {
+    payloads(operation).any(|(_, info)| info.object.is_some())
+}
+
+async fn sums(
+    side: &Side,
+    operations: Vec<Operation>,
+) -> Result<Vec<(OperationId, Sums)>, TransferError> {
+    let mut sums = Vec::with_capacity(operations.len());
+    for group in groups(operations) {
+        let each = group.into_iter().map(async |operation| {
+            let id = operation.id();
+            Ok::<_, TransferError>((id, Record::load(side, operation).await?.sums()))
+        });
+        sums.extend(try_join_all(each).await?);
+    }
+    Ok(sums)
+}
+
+fn which(left: &Sums, right: &Sums) -> String {
+    let parts = [
+        (left.operation != right.operation, "record"),
+        (left.payloads != right.payloads, "payloads"),
+        (left.history != right.history, "history"),
+    ];
+    let different = parts.iter().filter(|(differs, _)| *differs).map(|(_, part)| *part);
+    format!("not the same: its {}", different.collect::<Vec<_>>().join(", its "))
+}
