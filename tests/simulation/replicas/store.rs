@@ -141,6 +141,29 @@ impl Store for ReplicaStore {
         self.store.log_book(id).await
     }
 
+    async fn count(&self) -> Result<u64, StoreError> {
+        self.called();
+        self.store.count().await
+    }
+
+    async fn scan(
+        &self,
+        after: Option<OperationId>,
+        limit: usize,
+    ) -> Result<Vec<Operation>, StoreError> {
+        self.called();
+        self.store.scan(after, limit).await
+    }
+
+    async fn tombstones(
+        &self,
+        after: Option<OperationId>,
+        limit: usize,
+    ) -> Result<Vec<(OperationId, Tombstone)>, StoreError> {
+        self.called();
+        self.store.tombstones(after, limit).await
+    }
+
     async fn unfinished(
         &self,
         after: Option<OperationId>,
@@ -193,6 +216,11 @@ impl SharedStore for ReplicaStore {
         leases: usize,
     ) -> Result<Vec<ExpiredSession>, StoreError> {
         self.find(|disk| self.house.expired(self.id, disk, now, limit, leases)).await
+    }
+
+    async fn others(&self) -> Result<u64, StoreError> {
+        // For those who copy stores; nobody does that here.
+        self.store.read(|_| 0).await
     }
 
     fn listen(&self, topic: Topic) -> Listening {
