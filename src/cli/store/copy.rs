@@ -17,7 +17,7 @@ use crate::transfer::{self, Copied, Side, Tally};
 const EXAMPLES: &str = "\
 Examples:
   longrun store copy sqlite:longrun.db sqlite:/mnt/larger/longrun.db
-  longrun store copy sqlite:longrun.db postgres://longrun@db/longrun --to-objects s3://bucket/longrun
+  longrun store copy sqlite:longrun.db postgres://db/longrun --to-objects s3://bucket/longrun
 
 Stop the servers of both first. Everything goes over: operations in every state, inputs, results,
 histories with their log lines, idempotency keys, tombstones, objects. FROM stays as it is.
