@@ -297,18 +297,20 @@ impl Committer {
         now: Timestamp,
     ) -> Result<Option<Connected>, EngineError> {
         let mut resumed = self.sessions.resumable(&hello);
-        let has_row = resumed.is_none() && matches!(taken, Some(Taken::Over(_)));
-        if resumed.is_none() && hello.resume.is_some() && self.replicas.is_some() {
+        let has_row = matches!(taken, Some(Taken::Over(_)));
+        if let (Some(session), Some(replicas)) = (hello.resume, &self.replicas) {
             match taken {
                 None => return Ok(None),
-                Some(Taken::Gone) => {}
+                // What is known here may be of the time before another replica had it.
                 Some(Taken::Over(leases)) => {
                     resumed = hello.resume;
                     let expires_at = now.after(self.config.lease_duration);
-                    if let Some(session) = hello.resume {
-                        self.adopt(session, &hello, leases, expires_at);
-                    }
+                    self.adopt(session, &hello, leases, expires_at);
                 }
+                Some(Taken::Gone) if replicas.is_fresh(session) => {}
+                Some(Taken::Gone) => resumed = None,
+                Some(Taken::Unknown(error)) if resumed.is_none() => return Err(error),
+                Some(Taken::Unknown(_)) => {}
             }
         }
         if resumed.is_none() && self.sessions.len() >= self.config.max_sessions {

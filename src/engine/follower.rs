@@ -209,6 +209,8 @@ impl Follower {
                 histories.push(read(Arc::clone(&self.shared), changed.id, found, first));
             }
             let histories: Vec<_> = stream::iter(histories).buffered(HISTORIES).collect().await;
+            // They may have come meanwhile.
+            self.begin_with_feeds();
             for (history, changed) in histories.into_iter().zip(changed) {
                 let (id, transitions) = history?;
                 let is_known = self.told.peek(&id).is_some();

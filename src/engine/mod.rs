@@ -256,18 +256,21 @@ impl Engine {
                 return Ok(connected);
             }
             taken = Some(match resume {
-                Some((session, tenant)) => self.take_over(session, tenant).await?,
+                Some((session, tenant)) => self.take_over(session, tenant).await,
                 None => Taken::Gone,
             });
         }
     }
 
     /// Asks the store for a session that another replica may have.
-    async fn take_over(&self, session: SessionId, tenant: TenantId) -> Result<Taken, EngineError> {
-        let Some(store) = self.shared.store.shared() else { return Ok(Taken::Gone) };
+    async fn take_over(&self, session: SessionId, tenant: TenantId) -> Taken {
+        let Some(store) = self.shared.store.shared() else { return Taken::Gone };
         let expires_at = self.shared.clock.now().after(self.lease_duration);
-        let leases = store.take_over(TakeOver { session, tenant, expires_at }).await?;
-        Ok(leases.map_or(Taken::Gone, Taken::Over))
+        match store.take_over(TakeOver { session, tenant, expires_at }).await {
+            Ok(Some(leases)) => Taken::Over(leases),
+            Ok(None) => Taken::Gone,
+            Err(error) => Taken::Unknown(error.into()),
+        }
     }
 
     /// A worker gave a sign of life.

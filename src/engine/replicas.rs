@@ -105,6 +105,11 @@ impl Replicas {
         self.lost.clear();
     }
 
+    /// Whether the session has no row yet.
+    pub(super) fn is_fresh(&self, session: SessionId) -> bool {
+        self.fresh.contains(&session)
+    }
+
     /// Another replica has the session now.
     fn taken_over(&mut self, session: SessionId) {
         self.rows.remove(&session);
@@ -346,14 +351,18 @@ impl Committer {
     /// Forgets what the cache has of an operation that others may have changed: a change made on it would be
     /// refused and made again, but that there is nothing to change is decided without the store. Of what a session
     /// here holds the cache is told.
-    pub(super) fn doubt_cached(&self, work: &Work) {
+    pub(super) fn doubt_cached(&mut self, work: &Work) {
         let id = match work {
             Work::Apply(apply) => {
                 let session = apply.session.and_then(|session| self.sessions.get(session));
                 let is_held = session.is_some_and(|held| held.leases.contains_key(&apply.id));
                 if is_held { None } else { Some(apply.id) }
             }
-            Work::Own(id, _) | Work::Look(id) => Some(*id),
+            Work::Look(id) => {
+                self.log_books.remove(id);
+                Some(*id)
+            }
+            Work::Own(id, _) => Some(*id),
             Work::Submit(_) | Work::Forget => None,
         };
         if let Some(id) = id.filter(|_| self.replicas.is_some()) {
@@ -363,7 +372,6 @@ impl Committer {
 
     /// Looks at an operation that others have changed while a session here held its lease.
     pub(super) fn look(&mut self, id: OperationId, draft: &Draft) {
-        self.log_books.remove(&id);
         let operation = draft.stored(id);
         for (session, attempt) in self.sessions.holders(id) {
             let current = operation.as_ref().filter(|operation| {

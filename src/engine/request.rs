@@ -52,10 +52,12 @@ pub(super) enum Request {
 /// What has become of a session that a worker wants to resume.
 #[derive(Debug)]
 pub(super) enum Taken {
-    /// It is this replica's now, with these leases.
+    /// It is this replica's now, with these leases, unless more has been done here since.
     Over(Vec<shared::Lease>),
     /// There is no such session any more.
     Gone,
+    /// The store did not say.
+    Unknown(EngineError),
 }
 
 /// A command for one operation, with what belongs to it.

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::committer::Committer;
-use super::request::{Applied, Apply, EngineError, Request, Submitted, Taken};
+use super::request::{Applied, Apply, Connected, EngineError, Request, Submitted, Taken};
 use crate::operation::{Command, NewOperation, OperationId, Timestamp};
 use crate::store::shared::Hint;
 
@@ -105,11 +105,17 @@ impl Committer {
                 works.push(Work::Apply(Box::new(work)));
             }
             Request::Connect { hello, sender, taken, reply } => {
-                if let Some(Taken::Over(leases)) = &taken {
-                    works.extend(leases.iter().map(|lease| Work::Look(lease.id)));
-                    replies.extend(leases.iter().map(|_| Reply::Nobody));
+                let is_over = matches!(taken, Some(Taken::Over(_)));
+                let connected = self.connect(hello, sender, taken, now);
+                if let Ok(Some(Connected { session, .. })) = &connected
+                    && is_over
+                    && let Some(held) = self.sessions.get(*session)
+                {
+                    // What is known here and what the store said may both be of some time ago.
+                    works.extend(held.leases.keys().copied().map(Work::Look));
+                    replies.extend(held.leases.keys().map(|_| Reply::Nobody));
                 }
-                let _ = reply.send(self.connect(hello, sender, taken, now));
+                let _ = reply.send(connected);
             }
             Request::Hint(hint) => self.take_hint(hint, works, replies),
             Request::Counts(counts) => self.set_counts(counts),

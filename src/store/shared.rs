@@ -116,7 +116,8 @@ pub struct SessionChanges {
     pub kept: Vec<KeptSession>,
     /// Sessions that get leases with this batch, each once. They must be there and be ours.
     pub used: Vec<SessionId>,
-    /// Sessions that end: ours, and those that nobody has kept.
+    /// Sessions that end: ours, and those that [`SharedStore::expired`] has answered us since our last commit. Of
+    /// these, those stay that hold leases after this batch: others may have used them unseen.
     pub ended: Vec<SessionId>,
     /// Leases that this batch changes and that others' sessions hold: those replicas are told.
     pub told: Vec<(SessionId, OperationId)>,

@@ -12,7 +12,8 @@
 //! | variable | means | default |
 //! | --- | --- | --- |
 //! | `LONGRUN_SIMULATION_SEED` | run that schedule only, and print what happens | |
-//! | `LONGRUN_SIMULATION_SECONDS` | for how long new schedules are begun | 20 |
+//! | `LONGRUN_SIMULATION_REPLICAS_SEED` | the same with several replicas | |
+//! | `LONGRUN_SIMULATION_SECONDS` | for how long new schedules are begun | 20, with replicas 10 |
 //! | `LONGRUN_SIMULATION_FROM` | the first seed | random, printed |
 //!
 //! An hour: `LONGRUN_SIMULATION_SECONDS=3600 cargo test --release --test simulation`.
@@ -43,24 +44,41 @@ mod world;
 use schedule::Outcome;
 use store::Lie;
 
+/// The variables that name one schedule: with one server, and with several replicas.
+const SEED: &str = "LONGRUN_SIMULATION_SEED";
+const REPLICAS_SEED: &str = "LONGRUN_SIMULATION_REPLICAS_SEED";
+
 #[test]
 fn every_promise_is_kept_on_every_schedule() {
-    if let Some(seed) = variable("LONGRUN_SIMULATION_SEED") {
-        let outcome = schedule::run(seed, Lie::None, true);
-        println!("{}", outcome.trace.join("\n"));
-        assert!(outcome.violations.is_empty(), "{}", tell(seed, &outcome));
+    if play_one(SEED, |seed| schedule::run(seed, Lie::None, true)) {
         return;
     }
     let seconds = variable("LONGRUN_SIMULATION_SECONDS").unwrap_or(20);
-    let (schedules, totals) = play_many(seconds, |seed| schedule::run(seed, Lie::None, false));
+    let (schedules, totals) =
+        play_many(SEED, seconds, |seed| schedule::run(seed, Lie::None, false));
     let [operations, _, _, unknowns, _, _, stalls] = totals;
     assert!(operations > 3 * schedules && unknowns > schedules, "there was next to no load");
     assert!(stalls > 0 || schedules < 200, "a store that does not answer was never noticed");
 }
 
+/// Plays the schedule that one of the variables names, and prints it; `name` is the caller's. Answers whether any
+/// is named.
+fn play_one(name: &str, play: impl Fn(u64) -> Outcome) -> bool {
+    if let Some(seed) = variable(name) {
+        let outcome = play(seed);
+        println!("{}", outcome.trace.join("\n"));
+        assert!(outcome.violations.is_empty(), "{}", tell(name, seed, &outcome));
+    }
+    [SEED, REPLICAS_SEED].into_iter().any(|name| variable::<u64>(name).is_some())
+}
+
 /// Plays new schedules for so many seconds, and answers how many, and what happened in them. Fails with the first
 /// promise that is broken.
-fn play_many(seconds: u64, play: impl Fn(u64) -> Outcome + Sync) -> (u64, [u64; 7]) {
+fn play_many(
+    name: &'static str,
+    seconds: u64,
+    play: impl Fn(u64) -> Outcome + Sync,
+) -> (u64, [u64; 7]) {
     let from = variable("LONGRUN_SIMULATION_FROM").unwrap_or_else(|| fastrand::u64(..1 << 40));
     println!("LONGRUN_SIMULATION_FROM={from}");
     let (begun, next, failed) = (Instant::now(), AtomicU64::new(from), AtomicBool::new(false));
@@ -73,7 +91,7 @@ fn play_many(seconds: u64, play: impl Fn(u64) -> Outcome + Sync) -> (u64, [u64; 
                 {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     // A panic names its seed as well.
-                    let running = Running(seed);
+                    let running = Running(name, seed);
                     let outcome = play(seed);
                     drop(running);
                     let transitions = outcome.history.finals.values().map(|last| last.events.len());
@@ -91,7 +109,7 @@ fn play_many(seconds: u64, play: impl Fn(u64) -> Outcome + Sync) -> (u64, [u64; 
                     totals.iter_mut().zip(these).for_each(|(total, this)| *total += this);
                     if !outcome.violations.is_empty() {
                         failed.store(true, Ordering::Relaxed);
-                        failures.lock().unwrap().push(tell(seed, &outcome));
+                        failures.lock().unwrap().push(tell(name, seed, &outcome));
                     }
                 }
             });
@@ -126,12 +144,12 @@ fn a_seed_makes_the_same_schedule_every_time() {
 }
 
 /// Says which schedule it was that panicked.
-struct Running(u64);
+struct Running(&'static str, u64);
 
 impl Drop for Running {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            println!("LONGRUN_SIMULATION_SEED={} panicked", self.0);
+            println!("{}={} panicked", self.0, self.1);
         }
     }
 }
@@ -142,10 +160,10 @@ fn variable<T: FromStr<Err: Debug>>(name: &str) -> Option<T> {
 }
 
 /// The first violations, with all that is known of their operations.
-fn tell(seed: u64, outcome: &Outcome) -> String {
+fn tell(name: &str, seed: u64, outcome: &Outcome) -> String {
     let Outcome { violations, history, .. } = outcome;
     let mut text = format!(
-        "LONGRUN_SIMULATION_SEED={seed} cargo test --test simulation shows {} violations\n",
+        "{name}={seed} cargo test --test simulation shows {} violations\n",
         violations.len()
     );
     for violation in violations.iter().take(5) {

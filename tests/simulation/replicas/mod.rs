@@ -4,12 +4,11 @@
 //! a while. Replicas crash and come back, and one may be held up for longer than its workers' leases.
 //! Clients and workers go to any of them, and on to another.
 //!
-//! `LONGRUN_SIMULATION_REPLICAS_SEED` runs one schedule and prints it; the other variables are as above, but that
-//! new schedules are begun for 10 seconds.
+//! What they do together in the simplest cases is shown step by step by `scenes`.
 
 use crate::schedule::{self, Outcome};
 use crate::store::Lie;
-use crate::{play_many, tell, variable};
+use crate::{REPLICAS_SEED, play_many, play_one, variable};
 
 mod house;
 mod mailbox;
@@ -27,14 +26,11 @@ fn run(seed: u64, traced: bool) -> Outcome {
 
 #[test]
 fn every_promise_is_kept_by_replicas_together() {
-    if let Some(seed) = variable("LONGRUN_SIMULATION_REPLICAS_SEED") {
-        let outcome = run(seed, true);
-        println!("{}", outcome.trace.join("\n"));
-        assert!(outcome.violations.is_empty(), "{}", tell(seed, &outcome));
+    if play_one(REPLICAS_SEED, |seed| run(seed, true)) {
         return;
     }
     let seconds = variable("LONGRUN_SIMULATION_SECONDS").unwrap_or(10);
-    let (schedules, totals) = play_many(seconds, |seed| run(seed, false));
+    let (schedules, totals) = play_many(REPLICAS_SEED, seconds, |seed| run(seed, false));
     let [operations, _, _, unknowns, ..] = totals;
     assert!(operations > 3 * schedules && unknowns > schedules, "there was next to no load");
 }
