@@ -101,6 +101,8 @@ def life_of(one):
 
     # While its worker is at work.
     stuck = submit("stuck")
+    while about("GET", "/status", 200, id=stuck).json()["status"] != "Running":
+        time.sleep(0.05)
     about("GET", "/events", 200, EVENTS, id=stuck)
     about("POST", ":cancel", 202, id=stuck)
     about("GET", "/result", 499, query="?wait=30s", id=stuck)
