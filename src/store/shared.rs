@@ -159,7 +159,7 @@ pub enum Hint {
     Missed,
 }
 
-/// An operation that has changed.
+/// An operation that has changed. Where only log lines were added, both revisions are the one that it had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Changed {
     /// Which.

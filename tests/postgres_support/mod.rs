@@ -101,7 +101,13 @@ impl Cluster {
             server.arg("-c").arg(setting);
         }
         // In a group of its own, so that an interrupt from the keyboard leaves it time to clean up.
-        let server = server.current_dir("/").stdin(Stdio::piped()).process_group(0).spawn();
+        let server = server
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn();
         let cluster = Self { port, bin, _watch: server.unwrap() };
         cluster.wait_until_ready(&dir);
         cluster

@@ -130,7 +130,7 @@ impl Disk {
     }
 
     fn row(&mut self, id: OperationId) -> Result<&mut Row, StoreError> {
-        self.rows.get_mut(&id).map(Arc::make_mut).ok_or(StoreError::Conflict(vec![id]))
+        self.rows.get_mut(&id).map(Arc::make_mut).ok_or_else(|| StoreError::Conflict(vec![id]))
     }
 
     /// As in a lie of the simulation: an event that nobody has written.

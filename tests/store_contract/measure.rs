@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use longrun::operation::Kind;
+use longrun::store::postgres::{PostgresOptions, PostgresStore};
 use longrun::store::sqlite::{SqliteOptions, SqliteStore};
 use longrun::store::{Batch, Forget, Lookup, Store, Tombstone};
 
@@ -114,6 +115,41 @@ async fn measure() {
         store.load(lookups.clone()).await.unwrap();
     }
     println!("load of {BATCH}: {:?}", start.elapsed() / 100);
+}
+
+#[tokio::test]
+#[ignore = "figures"]
+async fn measure_postgres() {
+    let database = crate::postgres_support::database().await;
+    let store = PostgresStore::open(&database.url, &PostgresOptions::default()).await.unwrap();
+    let admin = database.connect().await;
+    let wal = async || -> i64 {
+        let sql = "SELECT (pg_current_wal_lsn() - '0/0')::bigint";
+        admin.query_one(sql, &[]).await.unwrap().get(0)
+    };
+    // A checkpoint is followed by whole pages, which are another matter.
+    admin.batch_execute("SET statement_timeout = 0; CHECKPOINT").await.unwrap();
+    let count = operations() / BATCH * BATCH;
+    lives(&store, 1, BATCH).await;
+    let (wall, before, written) = (Instant::now(), cpu(), wal().await);
+    lives(&store, BATCH + 1, count).await;
+    let transitions = count * 3;
+    let per = |spent: Duration| spent.as_secs_f64() * 1e6 / transitions as f64;
+    println!("{transitions} transitions at {BATCH} per commit");
+    println!("{:.1} us CPU here, {:.1} us wall each", per(cpu() - before), per(wall.elapsed()));
+    println!("{} bytes of log per transition", (wal().await - written) / transitions as i64);
+    admin.batch_execute("VACUUM ANALYZE").await.unwrap();
+    let sizes = "SELECT relname::text, pg_table_size(oid), pg_indexes_size(oid) FROM pg_class
+                 WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace ORDER BY 1";
+    let mut total = 0;
+    for row in admin.query(sizes, &[]).await.unwrap() {
+        let (table, rows, indexes): (String, i64, i64) = (row.get(0), row.get(1), row.get(2));
+        let count = count as i64;
+        println!("{table}: {} + {} bytes per operation", rows / count, indexes / count);
+        total += rows + indexes;
+    }
+    println!("{} bytes on disk per finished operation", total / count as i64);
+    store.close().await;
 }
 
 #[tokio::test]

@@ -84,7 +84,7 @@ impl Listener {
         let session = Session::open(&self.server, Role::Listen, hear).await?;
         let own = notify::of_replica(self.replica);
         let told = format!("LISTEN {REPLICAS}; LISTEN {own}");
-        session.client.batch_execute(&told).await.map_err(|error| describe(&error))?;
+        in_time(session.client.batch_execute(&told)).await?;
         self.interest.connected();
         // Dropped with this future as well.
         let _connected = Connected(self);
@@ -142,8 +142,12 @@ impl Listener {
     fn heard(&self, notification: &Notification) {
         let (channel, payload) = (notification.channel(), notification.payload());
         if channel == REPLICAS {
-            if payload != self.replica.simple().to_string() {
+            let (sender, has_missed) = notify::sender(payload);
+            if sender != self.replica.simple().to_string() {
                 self.presence.assume_others();
+                if has_missed {
+                    self.hints.push(Hint::Missed);
+                }
             }
             return;
         }

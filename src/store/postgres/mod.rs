@@ -3,9 +3,9 @@
 //! Owns its connections and the tasks behind them, all of which end with [`Store::close`]. Must never decide
 //! anything about an operation, and never read a clock of this machine for what is stored.
 //!
-//! - One connection writes: a commit is one round trip ([`writer`]). Others look up, list and listen.
+//! - One connection writes: a commit is one round trip (`writer`). Others look up, list and listen.
 //! - Each call takes a bounded time. A connection that breaks is made again on the next use.
-//! - What one replica commits, others hear of by notifications ([`notify`]), which may be lost with a
+//! - What one replica commits, others hear of by notifications (`notify`), which may be lost with a
 //!   connection: then their store says so.
 //!
 //! Read next: `write` for the statements of a commit, `writer` for how it ends, `listen` for hints.
@@ -37,6 +37,7 @@ mod link;
 mod list;
 mod listen;
 mod notify;
+mod operations;
 mod presence;
 mod read;
 mod rows;
@@ -57,7 +58,7 @@ use listen::Listener;
 use presence::Presence;
 use server::Server;
 use session::Role;
-use writer::{Step, Writer};
+use writer::{Step, Work, Writer};
 
 /// Longest time for a read of a few rows by key, and for a list.
 const LOOK_UP: Duration = Duration::from_secs(5);
@@ -112,11 +113,12 @@ impl PostgresStore {
         let lookups =
             Arc::new(Pool::new(&server, Role::LookUp, options.lookup_connections, LOOK_UP));
         let lists = Pool::new(&server, Role::List, options.list_connections, LIST);
-        let presence = Arc::new(Presence::new(replica));
+        let (interest, hints) = (Arc::new(Interest::default()), Arc::new(Hints::default()));
+        let presence = Presence::new(replica, Arc::clone(&writer), Arc::clone(&hints));
+        let presence = Arc::new(presence);
         let unavailable = |error: StoreError| failed(error.to_string());
         writer.connect().await.map_err(unavailable)?;
         presence.renew(&lookups, true).await.map_err(unavailable)?;
-        let (interest, hints) = (Arc::new(Interest::default()), Arc::new(Hints::default()));
         let listener = Listener {
             server: Arc::clone(&server),
             replica,
@@ -132,16 +134,14 @@ impl PostgresStore {
         Ok(Self { replica, server, writer, lookups, lists, presence, interest, hints })
     }
 
-    /// The statements of a batch, in their order.
-    fn steps<'a>(&self, batch: &'a Batch, expired: Vec<Uuid>) -> Vec<Step<'a>> {
+    /// The batch as statements, in their order.
+    fn work<'a>(&self, batch: &'a Batch, expired: Vec<Uuid>) -> Work<'a> {
         let mut steps = sessions::claimed(&batch.sessions, self.replica);
         steps.extend(write::steps(batch));
         steps.extend(notify::of_leases(&batch.sessions.told, self.replica));
         steps.extend(sessions::end(&batch.sessions.ended, expired, self.replica));
-        if !self.presence.is_alone() {
-            steps.extend(notify::of_batch(batch));
-        }
-        steps
+        let tell = if self.presence.is_alone() { None } else { notify::of_batch(batch) };
+        Work { steps, tell, bytes: write::payload_bytes(batch) }
     }
 }
 
@@ -155,7 +155,7 @@ impl Drop for PostgresStore {
 #[async_trait]
 impl Store for PostgresStore {
     async fn commit(&self, batch: Batch) -> Result<(), StoreError> {
-        self.writer.commit(|expired| self.steps(&batch, expired)).await.map(drop)
+        self.writer.commit(|expired| self.work(&batch, expired)).await.map(drop)
     }
 
     async fn load(&self, lookups: Vec<Lookup>) -> Result<Vec<Option<Operation>>, StoreError> {
@@ -199,8 +199,8 @@ impl Store for PostgresStore {
     }
 
     async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<OperationId>, StoreError> {
-        let found = self.writer.query(claims::due(now, limit)).await?;
-        found.iter().map(|row| rows::id(row, 0)).collect()
+        let found = self.writer.query(&[claims::due(now, limit)]).await?;
+        found.iter().flatten().map(|row| rows::id(row, 0)).collect()
     }
 
     async fn next_wake(&self) -> Result<Option<Timestamp>, StoreError> {
@@ -211,9 +211,13 @@ impl Store for PostgresStore {
         self.writer.roll_back().await?;
         let write = "INSERT INTO fences (replica, number) VALUES ($1, 1)
                      ON CONFLICT (replica) DO UPDATE SET number = fences.number + 1";
-        let fenced = self.writer.commit(|_| vec![Step::new(write).with(self.replica)]).await;
+        let fenced = self.writer.commit(|_| Work {
+            // Of what was in doubt others may not have been told.
+            tell: (!self.presence.is_alone()).then(|| notify::missed(self.replica)),
+            ..Work::of(vec![Step::new(write).with(self.replica)])
+        });
         // Of a fence alone it does not matter whether it is there.
-        fenced.map(drop).map_err(|error| StoreError::Unavailable(error.to_string()))
+        fenced.await.map(drop).map_err(|error| StoreError::Unavailable(error.to_string()))
     }
 
     async fn close(&self) {
@@ -239,8 +243,9 @@ impl Store for PostgresStore {
 #[async_trait]
 impl SharedStore for PostgresStore {
     async fn claim(&self, wanted: Vec<Wanted>, now: Timestamp) -> Result<Claimed, StoreError> {
-        let found = self.writer.query(claims::claim(&wanted, now)).await?;
-        let next = self.writer.query(claims::next_start(&wanted, now)).await?;
+        let steps = [claims::claim(&wanted, now), claims::next_start(&wanted, now)];
+        let answers = self.writer.query(&steps).await?;
+        let [found, next] = answers.as_slice() else { return Ok(Claimed::default()) };
         let next: Option<i64> = next.first().map(|row| row.try_get(0)).transpose()?.flatten();
         Ok(Claimed {
             operations: found.iter().map(rows::operation).collect::<Result<_, _>>()?,
@@ -255,7 +260,8 @@ impl SharedStore for PostgresStore {
     async fn take_over(&self, take: TakeOver) -> Result<Option<Vec<Lease>>, StoreError> {
         self.writer.roll_back().await?;
         let taken = self.writer.commit(|_| {
-            vec![sessions::take_over(&take, self.replica), sessions::leases(take.session)]
+            let take_over = sessions::take_over(&take, self.replica);
+            Work::of(vec![take_over, sessions::leases(take.session)])
         });
         // It can be asked for again: whether this one is there makes no difference to that.
         let taken = taken.await.map_err(|error| StoreError::Unavailable(error.to_string()))?;
@@ -276,9 +282,9 @@ impl SharedStore for PostgresStore {
         limit: usize,
         leases: usize,
     ) -> Result<Vec<ExpiredSession>, StoreError> {
-        let found = self.writer.query(sessions::expired(now, limit, leases)).await?;
+        let found = self.writer.query(&[sessions::expired(now, limit, leases)]).await?;
         let mut expired: Vec<ExpiredSession> = Vec::new();
-        for row in &found {
+        for row in found.iter().flatten() {
             let session = rows::session(row, 0)?;
             if expired.last().is_none_or(|last| last.session != session) {
                 expired.push(ExpiredSession { session, leases: Vec::new() });

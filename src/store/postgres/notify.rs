@@ -116,6 +116,24 @@ fn changes(batch: &Batch) -> impl Iterator<Item = Changed> {
     changes.into_values()
 }
 
+/// The statement by which a replica that comes says so.
+pub(super) fn here(ours: Uuid) -> Step<'static> {
+    Step::new("SELECT pg_notify($1, $2)").with(REPLICAS).with(ours.simple().to_string())
+}
+
+/// Behind this a replica says that others may have missed something of it.
+const MISSED: &str = "missed ";
+
+/// The statement that tells others that they may have missed something.
+pub(super) fn missed(ours: Uuid) -> Step<'static> {
+    Step::new("SELECT pg_notify($1, $2)").with(REPLICAS).with(format!("{MISSED}{}", ours.simple()))
+}
+
+/// Of what is said to all: who says it, and whether others may have missed something.
+pub(super) fn sender(payload: &str) -> (&str, bool) {
+    payload.strip_prefix(MISSED).map_or((payload, false), |sender| (sender, true))
+}
+
 /// The statement that tells the owners of these sessions that leases of theirs have changed.
 pub(super) fn of_leases(told: &[(SessionId, OperationId)], ours: Uuid) -> Option<Step<'static>> {
     if told.is_empty() {

@@ -2,19 +2,23 @@
 //!
 //! Each replica keeps a row of its own, by the database's clock, and learns of the others when it does. One that comes
 //! tells all at once. Until they must have heard of it, it may miss what they do; the listener says so to
-//! its caller once that time is over.
+//! its caller once that time is over. One that is gone may have died between a commit and telling of it.
 
-use std::sync::Arc;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::super::StoreError;
+use super::super::shared::Hint;
+use super::hints::Hints;
 use super::link::Pool;
-use super::notify::REPLICAS;
+use super::notify;
 use super::session::Session;
+use super::writer::{Step, Writer};
 
 /// How often a replica says that it is there.
 const RENEWAL: Duration = Duration::from_secs(4);
@@ -27,11 +31,15 @@ pub(super) struct Presence {
     is_alone: AtomicBool,
     /// Rises when something is heard of others, so that an answer that is older says nothing.
     heard: AtomicU64,
+    others: Mutex<HashSet<Uuid>>,
+    writer: Arc<Writer>,
+    hints: Arc<Hints>,
 }
 
 impl Presence {
-    pub(super) fn new(replica: Uuid) -> Self {
-        Self { replica, is_alone: AtomicBool::new(false), heard: AtomicU64::new(0) }
+    pub(super) fn new(replica: Uuid, writer: Arc<Writer>, hints: Arc<Hints>) -> Self {
+        let (is_alone, heard) = (AtomicBool::new(false), AtomicU64::new(0));
+        Self { replica, is_alone, heard, others: Mutex::default(), writer, hints }
     }
 
     /// Whether nobody needs to be told anything.
@@ -49,14 +57,28 @@ impl Presence {
     pub(super) async fn renew(&self, lookups: &Pool, is_new: bool) -> Result<(), StoreError> {
         let heard = self.heard.load(Ordering::SeqCst);
         let replica = self.replica;
-        let renewed = lookups.run(|session| renew(session, replica, is_new)).await;
-        match renewed {
-            Ok(others) if others == 0 && heard == self.heard.load(Ordering::SeqCst) => {
-                self.is_alone.store(true, Ordering::SeqCst);
-            }
-            _ => self.is_alone.store(false, Ordering::SeqCst),
+        let was_silent = self.writer.take_silence();
+        let say = match (was_silent, is_new) {
+            (true, _) => Some(notify::missed(replica)),
+            (false, true) => Some(notify::here(replica)),
+            (false, false) => None,
+        };
+        let renewed = lookups.run(|session| renew(session, replica, say)).await;
+        if was_silent && renewed.is_err() {
+            self.writer.be_silent();
         }
-        renewed.map(drop)
+        let is_alone = match &renewed {
+            Ok(others) => others.is_empty() && heard == self.heard.load(Ordering::SeqCst),
+            Err(_) => false,
+        };
+        self.is_alone.store(is_alone, Ordering::SeqCst);
+        let others = renewed?;
+        let mut known = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        if !known.is_subset(&others) {
+            self.hints.push(Hint::Missed);
+        }
+        *known = others;
+        Ok(())
     }
 
     /// Keeps saying so until it is dropped.
@@ -79,18 +101,21 @@ impl Presence {
     }
 }
 
-/// How many others there are.
-async fn renew(session: Arc<Session>, replica: Uuid, is_new: bool) -> Result<i64, StoreError> {
+/// The others that there are.
+async fn renew(
+    session: Arc<Session>,
+    replica: Uuid,
+    say: Option<Step<'_>>,
+) -> Result<HashSet<Uuid>, StoreError> {
     let keep = "WITH kept AS (
            INSERT INTO replicas (id, expires_at) VALUES ($1, now() + interval '15 seconds')
            ON CONFLICT (id) DO UPDATE SET expires_at = EXCLUDED.expires_at),
          gone AS (
            DELETE FROM replicas WHERE id <> $1 AND expires_at < now() - interval '1 minute')
-         SELECT count(*) FROM replicas WHERE id <> $1 AND expires_at > now()";
+         SELECT id FROM replicas WHERE id <> $1 AND expires_at > now()";
     let rows = session.query(keep, &[&replica]).await?;
-    if is_new {
-        let name = replica.simple().to_string();
-        session.query("SELECT pg_notify($1, $2)", &[&REPLICAS, &name]).await?;
+    if let Some(say) = say {
+        say.run(&session).await?;
     }
-    Ok(rows.first().map(|row| row.try_get(0)).transpose()?.unwrap_or_default())
+    Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
 }

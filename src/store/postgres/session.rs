@@ -13,7 +13,7 @@ use tokio_postgres::{AsyncMessage, Client, Connection, Error, Row, Statement};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::error::describe;
-use super::server::Server;
+use super::server::{CONNECTING, Server};
 
 /// Statements that a connection keeps prepared. Lists make new ones as filters come.
 const STATEMENTS: usize = 128;
@@ -98,7 +98,10 @@ impl Session {
             warnings,
             _open: open.drop_guard(),
         };
-        session.set_up(role).await.map_err(|error| describe(&error))?;
+        match timeout(CONNECTING, session.set_up(role)).await {
+            Ok(set_up) => set_up.map_err(|error| describe(&error))?,
+            Err(_) => return Err("the database did not answer in time".to_owned()),
+        }
         Ok(session)
     }
 

@@ -1,17 +1,11 @@
 //! A batch as statements: a handful, however large it is, each over arrays.
-//!
-//! One statement writes the table `operations`, made of the parts that the batch has, and raises an error that
-//! names every operation whose revision is not the expected one, or whose id or key is taken. Rows are
-//! touched by rising id, so that hardly any two writers wait for each other.
-
-use std::collections::HashSet;
 
 use uuid::Uuid;
 
-use super::super::sql::columns::{Changing, apart, inline, number, role_number};
+use super::super::sql::columns::{apart, number, role_number};
 use super::super::{Batch, LogAppend, PayloadRole, Removal, Write, codec};
-use super::tombstones;
 use super::writer::Step;
+use super::{operations, tombstones};
 use crate::operation::{Event, OperationId};
 
 /// Bytes of large payloads in one statement.
@@ -22,7 +16,7 @@ const LABEL_BYTES: usize = 1_020;
 /// The statements that write the batch, its sessions and what others are told excepted.
 pub(super) fn steps(batch: &Batch) -> Vec<Step<'_>> {
     let mut steps = Vec::new();
-    steps.extend(operations(batch));
+    steps.extend(operations::step(batch));
     if !batch.removals.is_empty() {
         steps.push(remove_parts(&batch.removals));
         steps.extend(tombstones::put(&batch.removals));
@@ -39,209 +33,14 @@ pub(super) fn steps(batch: &Batch) -> Vec<Step<'_>> {
     steps
 }
 
+/// How much there is to send beside rows.
+pub(super) fn payload_bytes(batch: &Batch) -> usize {
+    let payloads = batch.writes.iter().flat_map(|write| [&write.input, &write.result]);
+    payloads.flatten().map(|data| data.len()).sum()
+}
+
 pub(super) fn uuid(id: OperationId) -> Uuid {
     Uuid::from_bytes(*id.as_bytes())
-}
-
-/// The parts of the statement that writes the table `operations`.
-#[derive(Default)]
-struct Operations<'a> {
-    parts: Vec<String>,
-    names: Vec<&'static str>,
-    ids: Vec<Uuid>,
-    step: Option<Step<'a>>,
-    bound: usize,
-}
-
-impl<'a> Operations<'a> {
-    /// Adds a part that names in its column `id` each of these that it has found as expected.
-    fn part(
-        &mut self,
-        name: &'static str,
-        ids: Vec<Uuid>,
-        sql: impl FnOnce(&mut dyn FnMut(&str) -> String) -> String,
-    ) {
-        let bound = &mut self.bound;
-        let mut place = |of: &str| {
-            *bound += 1;
-            format!("${bound}::{of}[]")
-        };
-        self.parts.push(format!("{name} AS ({})", sql(&mut place)));
-        self.names.push(name);
-        self.ids.extend(ids);
-    }
-
-    fn bind(&mut self, bind: impl FnOnce(Step<'a>) -> Step<'a>) {
-        let step = self.step.take().unwrap_or_else(|| Step::new(""));
-        self.step = Some(bind(step));
-    }
-
-    fn step(self) -> Option<Step<'a>> {
-        let all = self.bound + 1;
-        let found = self.names.iter().map(|name| format!("SELECT id FROM {name}"));
-        let found = found.collect::<Vec<_>>().join(" UNION ALL ");
-        let sql = format!(
-            "WITH {}
-             SELECT CASE WHEN (SELECT count(*) FROM ({found}) AS found) <> cardinality(${all}::uuid[])
-               THEN longrun_conflict(ARRAY(SELECT unnest(${all}::uuid[]) EXCEPT ({found}))) END",
-            self.parts.join(",\n"),
-        );
-        Some(self.step?.with(self.ids).reading(sql))
-    }
-}
-
-fn operations(batch: &Batch) -> Option<Step<'_>> {
-    let (mut new, mut changed): (Vec<&Write>, Vec<&Write>) =
-        batch.writes.iter().partition(|write| write.expected.is_none());
-    // Two that bring the same keys wait for each other in one direction.
-    new.sort_by_key(|write| {
-        let submission = &write.operation.submission;
-        (submission.idempotency.as_ref().map(|it| it.key.as_str()), submission.id)
-    });
-    changed.sort_by_key(|write| write.operation.id());
-    let mut operations = Operations::default();
-    if !new.is_empty() {
-        insert(&mut operations, &new);
-    }
-    if !changed.is_empty() {
-        update(&mut operations, &changed);
-    }
-    if !batch.removals.is_empty() {
-        remove(&mut operations, &batch.removals);
-    }
-    if !batch.logs.is_empty() {
-        check_current(&mut operations, batch);
-    }
-    operations.step()
-}
-
-fn insert<'a>(operations: &mut Operations<'a>, writes: &[&'a Write]) {
-    let ids: Vec<Uuid> = writes.iter().map(|write| uuid(write.operation.id())).collect();
-    operations.part("inserted", ids.clone(), |place| {
-        let types = [
-            "uuid", "text", "text", "smallint", "smallint", "bigint", "bigint", "bigint", "bigint",
-            "bigint", "bigint", "bigint", "bigint", "uuid", "text", "text", "bytea", "bytea",
-            "bytea", "bytea",
-        ];
-        let places: Vec<String> = types.into_iter().map(place).collect();
-        format!(
-            "INSERT INTO operations (id, tenant, kind, state, priority, attempt, revision,
-               created_at, updated_at, started_at, ended_at, not_before, wake_at, session, worker,
-               idempotency_key, submission, life, input, result)
-             SELECT * FROM unnest({}) ON CONFLICT DO NOTHING RETURNING id",
-            places.join(", ")
-        )
-    });
-    let submissions = || writes.iter().map(|write| &write.operation.submission);
-    let changing: Vec<_> = writes.iter().map(|write| Changing::of(&write.operation)).collect();
-    let submitted: Vec<Vec<u8>> = submissions().map(|it| codec::encode_submission(it)).collect();
-    operations.bind(|step| {
-        let step = step
-            .with(ids)
-            .with(submissions().map(|it| it.tenant.as_str()).collect::<Vec<_>>())
-            .with(submissions().map(|it| it.kind.as_str()).collect::<Vec<_>>())
-            .with(changing.iter().map(|it| i16::from(it.state)).collect::<Vec<_>>())
-            .with(submissions().map(|it| i16::from(it.settings.priority)).collect::<Vec<_>>())
-            .with(changing.iter().map(|it| i64::from(it.attempt)).collect::<Vec<_>>())
-            .with(changing.iter().map(|it| it.revision).collect::<Vec<_>>())
-            .with(submissions().map(|it| it.created_at.micros()).collect::<Vec<_>>());
-        let keys = submissions().map(|it| it.idempotency.as_ref().map(|it| it.key.as_str()));
-        let keys: Vec<_> = keys.collect();
-        with_times(step, &changing)
-            .with(keys)
-            .with(submitted)
-            .with(changing.into_iter().map(|it| it.life).collect::<Vec<_>>())
-            .with(writes.iter().map(|it| inline(it.input.as_deref())).collect::<Vec<_>>())
-            .with(writes.iter().map(|it| inline(it.result.as_deref())).collect::<Vec<_>>())
-    });
-}
-
-fn update<'a>(operations: &mut Operations<'a>, writes: &[&'a Write]) {
-    let ids: Vec<Uuid> = writes.iter().map(|write| uuid(write.operation.id())).collect();
-    operations.part("updated", ids.clone(), |place| {
-        let types = [
-            "uuid", "bigint", "smallint", "bigint", "bigint", "bigint", "bigint", "bigint",
-            "bigint", "bigint", "uuid", "text", "bytea", "bytea",
-        ];
-        let places: Vec<String> = types.into_iter().map(place).collect();
-        format!(
-            "UPDATE operations AS o SET state = n.state, attempt = n.attempt,
-               revision = n.revision, updated_at = n.updated_at, started_at = n.started_at,
-               ended_at = n.ended_at, not_before = n.not_before, wake_at = n.wake_at,
-               session = n.session, worker = n.worker, life = n.life,
-               result = coalesce(n.result, o.result)
-             FROM unnest({}) AS n (id, expected, state, attempt, revision, updated_at, started_at,
-               ended_at, not_before, wake_at, session, worker, life, result)
-             WHERE o.id = n.id AND o.revision = n.expected RETURNING o.id",
-            places.join(", ")
-        )
-    });
-    let changing: Vec<_> = writes.iter().map(|write| Changing::of(&write.operation)).collect();
-    let expected = writes.iter().map(|write| write.expected.map_or(0, |it| number(it.0)));
-    operations.bind(|step| {
-        let step = step
-            .with(ids)
-            .with(expected.collect::<Vec<_>>())
-            .with(changing.iter().map(|it| i16::from(it.state)).collect::<Vec<_>>())
-            .with(changing.iter().map(|it| i64::from(it.attempt)).collect::<Vec<_>>())
-            .with(changing.iter().map(|it| it.revision).collect::<Vec<_>>());
-        with_times(step, &changing)
-            .with(changing.into_iter().map(|it| it.life).collect::<Vec<_>>())
-            .with(writes.iter().map(|it| inline(it.result.as_deref())).collect::<Vec<_>>())
-    });
-}
-
-/// The columns from `updated_at` to `worker`.
-fn with_times<'a>(step: Step<'a>, changing: &[Changing<'a>]) -> Step<'a> {
-    let sessions = changing.iter().map(|it| it.session.map(|id| Uuid::from_bytes(*id)));
-    step.with(changing.iter().map(|it| it.updated_at).collect::<Vec<_>>())
-        .with(changing.iter().map(|it| it.started_at).collect::<Vec<_>>())
-        .with(changing.iter().map(|it| it.ended_at).collect::<Vec<_>>())
-        .with(changing.iter().map(|it| it.not_before).collect::<Vec<_>>())
-        .with(changing.iter().map(|it| it.wake_at).collect::<Vec<_>>())
-        .with(sessions.collect::<Vec<_>>())
-        .with(changing.iter().map(|it| it.worker).collect::<Vec<_>>())
-}
-
-fn remove<'a>(operations: &mut Operations<'a>, removals: &'a [Removal]) {
-    let mut removals: Vec<&Removal> = removals.iter().collect();
-    removals.sort_by_key(|removal| removal.id);
-    let ids: Vec<Uuid> = removals.iter().map(|removal| uuid(removal.id)).collect();
-    operations.part("removed", ids.clone(), |place| {
-        format!(
-            "DELETE FROM operations AS o USING unnest({}, {}) AS n (id, expected)
-             WHERE o.id = n.id AND o.revision = n.expected RETURNING o.id",
-            place("uuid"),
-            place("bigint"),
-        )
-    });
-    let expected = removals.iter().map(|removal| number(removal.expected.0));
-    operations.bind(|step| step.with(ids).with(expected.collect::<Vec<_>>()));
-}
-
-/// Lines of operations that are not written with them: the revision must be the stored one, and stay it.
-fn check_current(operations: &mut Operations<'_>, batch: &Batch) {
-    let written: HashSet<OperationId> =
-        batch.writes.iter().map(|write| write.operation.id()).collect();
-    let appends = batch.logs.iter().filter(|append| !written.contains(&append.id));
-    let mut current: Vec<_> = appends.map(|append| (append.id, append.revision)).collect();
-    current.sort_unstable();
-    current.dedup();
-    if current.is_empty() {
-        return;
-    }
-    let ids: Vec<Uuid> = current.iter().map(|(id, _)| uuid(*id)).collect();
-    operations.part("current", ids.clone(), |place| {
-        format!(
-            "SELECT o.id FROM unnest({}, {}) AS n (id, revision)
-             JOIN operations AS o ON o.id = n.id AND o.revision = n.revision
-             FOR NO KEY UPDATE OF o",
-            place("uuid"),
-            place("bigint"),
-        )
-    });
-    let revisions = current.iter().map(|(_, revision)| number(revision.0));
-    operations.bind(|step| step.with(ids).with(revisions.collect::<Vec<_>>()));
 }
 
 /// Everything of removed operations that is in other tables.

@@ -7,7 +7,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -25,6 +25,8 @@ use super::session::{Role, Session};
 
 /// Longest time for a transaction. The server gives up a statement before that, and says so.
 const TRANSACTION: Duration = Duration::from_secs(9);
+/// What the network must be able to carry on top of that: of payloads so many bytes in a second.
+const BYTES_PER_SECOND: usize = 4 << 20;
 /// How often a new connection looks whether the old one is gone.
 const LOOKING: Duration = Duration::from_millis(50);
 
@@ -52,6 +54,30 @@ impl<'a> Step<'a> {
         self.values.push(Box::new(value));
         self
     }
+
+    /// Runs it by itself.
+    pub(super) async fn run(&self, session: &Session) -> Result<Vec<Row>, Error> {
+        let statement = session.prepare(&self.sql).await?;
+        run(session, &statement, self).await
+    }
+}
+
+/// What a commit consists of.
+pub(super) struct Work<'a> {
+    /// All of it or nothing.
+    pub(super) steps: Vec<Step<'a>>,
+    /// What is said to others once it is committed. Within the transaction it would make all replicas' commits wait
+    /// for each other.
+    pub(super) tell: Option<Step<'a>>,
+    /// How much there is to send beside rows.
+    pub(super) bytes: usize,
+}
+
+impl<'a> Work<'a> {
+    /// Statements that concern nobody else.
+    pub(super) fn of(steps: Vec<Step<'a>>) -> Self {
+        Self { steps, tell: None, bytes: 0 }
+    }
 }
 
 /// The writing connection.
@@ -60,6 +86,7 @@ pub(super) struct Writer {
     replica: Uuid,
     /// The server's process of the connection, 0 while there is none: what notifications of our own carry.
     pub(super) pid: AtomicI32,
+    is_silent: AtomicBool,
     held: Mutex<Option<Held>>,
 }
 
@@ -73,15 +100,21 @@ struct Held {
 
 /// How a transaction ended.
 enum Outcome {
-    /// With the rows of every statement.
-    Committed(Vec<Vec<Row>>),
+    /// With the rows of every statement, and whether others were told.
+    Committed(Vec<Vec<Row>>, bool),
     RolledBack(Error),
     Unknown(String),
 }
 
 impl Writer {
     pub(super) fn new(server: Arc<Server>, replica: Uuid) -> Self {
-        Self { server, replica, pid: AtomicI32::new(0), held: Mutex::default() }
+        Self {
+            server,
+            replica,
+            pid: AtomicI32::new(0),
+            is_silent: AtomicBool::new(false),
+            held: Mutex::default(),
+        }
     }
 
     /// Makes the connection.
@@ -91,26 +124,30 @@ impl Writer {
         Ok(())
     }
 
-    /// Commits the statements, in the open transaction if there is one. `steps` are made of the sessions
-    /// that this transaction has found expired.
+    /// Commits work, in the open transaction if there is one. It is made of the sessions that this transaction has
+    /// found expired.
     pub(super) async fn commit<'a>(
         &self,
-        steps: impl FnOnce(Vec<Uuid>) -> Vec<Step<'a>>,
+        work: impl FnOnce(Vec<Uuid>) -> Work<'a>,
     ) -> Result<Vec<Vec<Row>>, StoreError> {
         let mut slot = self.held.lock().await;
         let mut held = self.take(slot.take()).await?;
-        let steps = steps(std::mem::take(&mut held.expired));
-        if steps.is_empty() && !held.is_open {
+        let work = work(std::mem::take(&mut held.expired));
+        if work.steps.is_empty() && !held.is_open {
             *slot = Some(held);
             return Ok(Vec::new());
         }
         // Of what is lost from here on, `held` is dropped and the connection with it.
-        let statements = prepare(&held.session, &steps).await?;
-        let outcome = transact(&held.session, held.is_open, &steps, &statements).await;
+        let statements = prepare(&held.session, work.steps.iter().chain(&work.tell)).await?;
+        let outcome = transact(&held.session, held.is_open, &work, &statements).await;
         held.is_open = false;
         match outcome {
-            Outcome::Committed(rows) => {
-                *slot = Some(held);
+            Outcome::Committed(rows, is_told) => {
+                if is_told {
+                    *slot = Some(held);
+                } else {
+                    self.be_silent();
+                }
                 Ok(rows)
             }
             Outcome::RolledBack(error) => {
@@ -119,25 +156,40 @@ impl Writer {
                 }
                 Err(of_commit(error))
             }
-            Outcome::Unknown(why) => Err(StoreError::Unknown(why)),
+            Outcome::Unknown(why) => {
+                self.be_silent();
+                Err(StoreError::Unknown(why))
+            }
         }
     }
 
-    /// Runs statements in a transaction that the next commit ends.
-    pub(super) async fn query(&self, step: Step<'_>) -> Result<Vec<Row>, StoreError> {
+    /// Whether something was committed, or may have been, of which others were not told.
+    pub(super) fn take_silence(&self) -> bool {
+        self.is_silent.swap(false, Ordering::SeqCst)
+    }
+
+    /// Others have not been told of something.
+    pub(super) fn be_silent(&self) {
+        self.is_silent.store(true, Ordering::SeqCst);
+    }
+
+    /// Runs statements in a transaction that the next commit ends. The first of them is the one that locks.
+    pub(super) async fn query(&self, steps: &[Step<'_>]) -> Result<Vec<Vec<Row>>, StoreError> {
         let mut slot = self.held.lock().await;
         let mut held = self.take(slot.take()).await?;
-        let queried = timeout(TRANSACTION, query_open(&held.session, held.is_open, &step)).await;
-        match queried {
-            Ok(Ok(rows)) => {
-                held.is_open = true;
-                *slot = Some(held);
-                Ok(rows)
-            }
-            // Closing the connection rolls back what is open.
-            Ok(Err(error)) => Err(error.into()),
-            Err(_) => Err(stalled()),
+        let statements = prepare(&held.session, steps.iter()).await?;
+        let queried = query_open(&held.session, held.is_open, steps, &statements);
+        // Closing the connection rolls back what is open.
+        let rows = timeout(TRANSACTION, queried).await.map_err(|_| stalled())??;
+        let has_found = rows.first().is_some_and(|found| !found.is_empty());
+        if !has_found && !held.is_open {
+            // Nothing is locked, and nobody has to commit anything.
+            let ended = timeout(TRANSACTION, held.session.client.batch_execute("ROLLBACK")).await;
+            ended.map_err(|_| stalled())??;
         }
+        held.is_open |= has_found;
+        *slot = Some(held);
+        Ok(rows)
     }
 
     /// Remembers that the open transaction has locked these sessions.
@@ -219,9 +271,12 @@ impl Writer {
     }
 }
 
-async fn prepare(session: &Session, steps: &[Step<'_>]) -> Result<Vec<Statement>, StoreError> {
+async fn prepare<'s, 'a: 's>(
+    session: &Session,
+    steps: impl Iterator<Item = &'s Step<'a>>,
+) -> Result<Vec<Statement>, StoreError> {
     let prepared = async {
-        let mut statements = Vec::with_capacity(steps.len());
+        let mut statements = Vec::new();
         for step in steps {
             statements.push(session.prepare(&step.sql).await?);
         }
@@ -256,38 +311,48 @@ async fn run(session: &Session, statement: &Statement, step: &Step<'_>) -> Resul
     session.client.query(statement, &params).await
 }
 
-/// The whole of a transaction, or its rest.
+/// The whole of a transaction, or its rest, and what is said behind it.
 async fn transact(
     session: &Session,
     is_open: bool,
-    steps: &[Step<'_>],
+    work: &Work<'_>,
     statements: &[Statement],
 ) -> Outcome {
     let warnings = session.warnings();
-    let mut sent: Vec<Sent<'_>> = Vec::with_capacity(steps.len() + 2);
+    let mut sent: Vec<Sent<'_>> = Vec::with_capacity(statements.len() + 2);
     if !is_open {
         sent.push(send(control(session, BEGIN)).await);
     }
     let first = sent.len();
-    for (step, statement) in steps.iter().zip(statements) {
+    for (step, statement) in work.steps.iter().zip(statements) {
         sent.push(send(run(session, statement, step)).await);
     }
     // What could not be sent did not fail on the server, so that a COMMIT would commit the others.
     let is_sent = sent.iter().all(|sent| !matches!(&**sent, MaybeDone::Done(Err(_))));
-    let end = if is_sent { "COMMIT" } else { "ROLLBACK" };
-    sent.push(send(control(session, end)).await);
+    let last = sent.len();
+    sent.push(send(control(session, if is_sent { "COMMIT" } else { "ROLLBACK" })).await);
+    if let (Some(step), Some(statement)) = (&work.tell, statements.last()) {
+        sent.push(send(run(session, statement, step)).await);
+    }
     let answered = async {
         for sent in &mut sent {
             sent.as_mut().await;
         }
     };
-    let is_answered = timeout(TRANSACTION, answered).await.is_ok();
+    // What has no answer by then is seen below.
+    let limit = TRANSACTION + Duration::from_secs((work.bytes / BYTES_PER_SECOND) as u64);
+    let _ = timeout(limit, answered).await;
 
-    let last = sent.len() - 1;
-    let mut rows = Vec::with_capacity(steps.len());
+    let mut rows = Vec::with_capacity(work.steps.len());
     for (at, mut sent) in sent.into_iter().enumerate() {
         match sent.as_mut().take_output() {
+            // It is committed by now.
+            answer if at > last => return Outcome::Committed(rows, matches!(answer, Some(Ok(_)))),
             None => return Outcome::Unknown("the database did not answer a commit".to_owned()),
+            // The only warning that there can be: it is committed here, but nobody has waited for the standbys.
+            Some(Ok(_)) if at == last && session.warnings() != warnings => {
+                return Outcome::Unknown("the database does not vouch for a commit".to_owned());
+            }
             Some(Ok(found)) if (first..last).contains(&at) => rows.push(found),
             Some(Ok(_)) => {}
             Some(Err(error)) if at < last && (error.as_db_error().is_some() || !is_sent) => {
@@ -297,26 +362,30 @@ async fn transact(
             Some(Err(error)) => return Outcome::Unknown(describe(&error)),
         }
     }
-    // The only warning that there can be: it is committed here, but nobody has waited for the standbys.
-    if session.warnings() != warnings || !is_answered {
-        return Outcome::Unknown("the database does not vouch for a commit".to_owned());
-    }
-    Outcome::Committed(rows)
+    Outcome::Committed(rows, true)
 }
 
-async fn query_open(session: &Session, is_open: bool, step: &Step<'_>) -> Result<Vec<Row>, Error> {
-    let statement = session.prepare(&step.sql).await?;
-    let begun = if is_open { None } else { Some(send(control(session, BEGIN)).await) };
-    let sent = send(run(session, &statement, step)).await;
-    let mut rows = Ok(Vec::new());
-    for mut sent in begun.into_iter().chain([sent]) {
-        sent.as_mut().await;
-        rows = sent.as_mut().take_output().unwrap_or_else(|| Ok(Vec::new()));
-        if rows.is_err() {
-            break;
-        }
+async fn query_open(
+    session: &Session,
+    is_open: bool,
+    steps: &[Step<'_>],
+    statements: &[Statement],
+) -> Result<Vec<Vec<Row>>, Error> {
+    let mut sent: Vec<Sent<'_>> = Vec::with_capacity(steps.len() + 1);
+    if !is_open {
+        sent.push(send(control(session, BEGIN)).await);
     }
-    rows
+    let first = sent.len();
+    for (step, statement) in steps.iter().zip(statements) {
+        sent.push(send(run(session, statement, step)).await);
+    }
+    let mut rows = Vec::with_capacity(steps.len());
+    for (at, mut sent) in sent.into_iter().enumerate() {
+        sent.as_mut().await;
+        let answer = sent.as_mut().take_output().transpose()?;
+        rows.extend(answer.filter(|_| at >= first));
+    }
+    Ok(rows)
 }
 
 fn stalled() -> StoreError {

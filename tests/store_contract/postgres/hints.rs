@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt as _;
 use longrun::operation::{Command, Revision};
 use longrun::store::shared::{Changed, Hint, Topic};
-use longrun::store::{Batch, Store};
+use longrun::store::{Batch, Store, StoreError};
 use tokio::sync::mpsc;
 use tokio_postgres::{AsyncMessage, NoTls};
 
+use super::proxy::{Fate, Proxy};
 use super::*;
 
 fn change(number: u64, first: u64, last: u64, removed: bool) -> Hint {
@@ -183,4 +184,26 @@ async fn who_comes_hears_once_more_that_it_missed_something() {
     assert_eq!(next_hint(&a).await, Hint::Missed);
     a.commit(Batch::default()).await.unwrap();
     a.close().await;
+}
+
+/// Of a commit that was in doubt others may not have been told: behind the fence they are told that they may have
+/// missed something.
+#[tokio::test]
+async fn a_commit_in_doubt_is_told_as_missed() {
+    let (database, a, b) = acquainted().await;
+    let proxy = Proxy::to(&database).await;
+    let doubter = open_url(&proxy.url).await;
+    let _b = listening(&b, Topic::Operations).await;
+    // Its arrival is over, and others are known to it.
+    stored(&doubter, submission(1)).await;
+    while next_news(&b).await != change(1, 1, 1, false) {}
+    proxy.next(Fate::Unanswered);
+    let committed = doubter.commit(submitting([submission(2)])).await;
+    assert!(matches!(committed, Err(StoreError::Unknown(_))), "{committed:?}");
+    doubter.fence().await.unwrap();
+    while next_hint(&b).await != Hint::Missed {}
+    assert!(load(&b, id(2)).await.is_some());
+    for store in [a, b, doubter] {
+        store.close().await;
+    }
 }
