@@ -173,7 +173,7 @@ impl Writer {
         self.is_silent.store(true, Ordering::SeqCst);
     }
 
-    /// Runs statements in a transaction that the next commit ends.
+    /// Runs statements in a transaction that the next commit ends. The first of them is the one that locks.
     pub(super) async fn query(&self, steps: &[Step<'_>]) -> Result<Vec<Vec<Row>>, StoreError> {
         let mut slot = self.held.lock().await;
         let mut held = self.take(slot.take()).await?;
@@ -181,7 +181,13 @@ impl Writer {
         let queried = query_open(&held.session, held.is_open, steps, &statements);
         // Closing the connection rolls back what is open.
         let rows = timeout(TRANSACTION, queried).await.map_err(|_| stalled())??;
-        held.is_open = true;
+        let has_found = rows.first().is_some_and(|found| !found.is_empty());
+        if !has_found && !held.is_open {
+            // Nothing is locked, and nobody has to commit anything.
+            let ended = timeout(TRANSACTION, held.session.client.batch_execute("ROLLBACK")).await;
+            ended.map_err(|_| stalled())??;
+        }
+        held.is_open |= has_found;
         *slot = Some(held);
         Ok(rows)
     }
