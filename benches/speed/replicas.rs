@@ -2,17 +2,22 @@
 //! one life of four transactions of one row each.
 
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 
-use crate::figures::{median, verdict};
+use longrun::client::Client;
+use longrun::proto::v1::{SubmitRequest, WatchOperationRequest};
+
+use crate::figures::{figure, median, verdict};
 use crate::postgres_support::{Cluster, connect, has_server};
 use crate::processes::{Server, longrun_round};
 
 const TIME: Duration = Duration::from_secs(4);
 const ROUNDS: usize = 3;
 const CLIENTS: usize = 64;
+/// How many transitions are told across replicas.
+const TOLD: usize = 100;
 
 /// A life as a table of jobs has it: submitted, claimed, got on with, done.
 const LIFE: &str = "\\set id random(1, 9000000000000000)
@@ -84,7 +89,35 @@ pub(crate) async fn run() -> anyhow::Result<()> {
         );
     }
     println!("  statements, commits (each one round trip) and write-ahead log are for one life");
+    let across = across(&servers[0], &servers[1]).await?;
+    let goal = verdict(across < 50.0, "under 50 ms");
+    figure(
+        "from a commit at one replica to a watcher at another, p50",
+        format!("{across:.1} ms"),
+        &goal,
+    );
     Ok(())
+}
+
+/// Milliseconds at the median from the answer of a cancel at one replica to its being told at another.
+async fn across(here: &Server, there: &Server) -> anyhow::Result<f64> {
+    let (here, there) = (Client::connect(&here.url).await?, Client::connect(&there.url).await?);
+    let mut times = Vec::new();
+    for _ in 0..TOLD {
+        let request = SubmitRequest { kind: "nobody".to_owned(), ..Default::default() };
+        let name = here.submit(request).await?.name;
+        let request = WatchOperationRequest { name: name.clone(), ..Default::default() };
+        let mut watch = there.watch(request);
+        watch.next().await.context("the watch has ended")??;
+        let told = tokio::spawn(async move {
+            watch.next().await.context("the watch has ended")??;
+            Ok::<_, anyhow::Error>(Instant::now())
+        });
+        here.cancel(&name, "").await?;
+        let answered = Instant::now();
+        times.push(told.await??.saturating_duration_since(answered).as_secs_f64() * 1e3);
+    }
+    Ok(median(&times, |time| *time))
 }
 
 /// A load, and what the database had to do for it.

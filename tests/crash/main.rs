@@ -70,28 +70,44 @@ struct Plan {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_changed_or_doubled_when_the_server_is_killed() {
-    let plan = Plan {
-        seed: variable("LONGRUN_CRASH_SEED", fastrand::u64(..1 << 32)),
-        kills: variable("LONGRUN_CRASH_KILLS", 24),
-        longest_uptime: Duration::from_millis(variable("LONGRUN_CRASH_UPTIME_MS", 700)),
-        crowd: Crowd { submitters: 4, workers: 5, meddlers: 3, forgers: 2 }
-            .times(variable("LONGRUN_CRASH_CROWD", 1)),
-        drain: Duration::from_secs(30),
-    };
+    let plan = Plan::of(24);
     let directory = tempfile::tempdir().unwrap();
     let store = format!("sqlite:{}", directory.path().join("longrun.db").display());
     let mut host = ServerProcess::new(host::free_port(), store);
+    if let Err(violations) = try_out(&mut host, plan, 4).await {
+        // The file is worth a look.
+        println!("the store is kept in {}", directory.keep().display());
+        panic!("{violations}");
+    }
+}
+
+impl Plan {
+    /// The plan that the variables ask for.
+    fn of(kills: u32) -> Self {
+        Self {
+            seed: variable("LONGRUN_CRASH_SEED", fastrand::u64(..1 << 32)),
+            kills: variable("LONGRUN_CRASH_KILLS", kills),
+            longest_uptime: Duration::from_millis(variable("LONGRUN_CRASH_UPTIME_MS", 700)),
+            crowd: Crowd { submitters: 4, workers: 5, meddlers: 3, forgers: 2 }
+                .times(variable("LONGRUN_CRASH_CROWD", 1)),
+            drain: Duration::from_secs(90),
+        }
+    }
+}
+
+/// Carries the plan out; answers what was violated. For each kill there must have been so many operations.
+async fn try_out(host: &mut impl Host, plan: Plan, operations: u32) -> Result<(), String> {
     println!("LONGRUN_CRASH_SEED={}", plan.seed);
     let begun = Instant::now();
-    let history = run(&mut host, plan).await.unwrap();
+    let history = run(host, plan).await.unwrap();
     let violations = history::check(&history);
     println!("{} in {:.1?}", summary(&history, plan.kills), begun.elapsed());
     if !violations.is_empty() {
-        // The file is worth a look.
-        println!("the store is kept in {}", directory.keep().display());
-        panic!("{}", tell(&history, &violations));
+        return Err(tell(&history, &violations));
     }
-    assert!(history.finals.len() > 4 * plan.kills as usize, "there was next to no load");
+    let least = (operations * plan.kills) as usize;
+    assert!(history.finals.len() > least, "there was next to no load");
+    Ok(())
 }
 
 /// Lets the crowd loose on the host, kills it time and again, and gathers what everybody was told.

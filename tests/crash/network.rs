@@ -9,14 +9,12 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use crate::balancer::Balancer;
-use crate::history;
 use crate::host::{Host, ServerProcess, free_port};
-use crate::load::Crowd;
 use crate::postgres_support::Cluster;
-use crate::{Plan, run, summary, tell, variable};
+use crate::{Plan, try_out};
 
 const REPLICAS: usize = 2;
 /// The longest that the network is bad at a time.
@@ -181,22 +179,9 @@ impl Host for BadNetwork {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_changed_or_doubled_when_the_way_to_the_database_is_bad() {
-    let plan = Plan {
-        seed: variable("LONGRUN_CRASH_SEED", fastrand::u64(..1 << 32)),
-        kills: variable("LONGRUN_CRASH_KILLS", 16),
-        longest_uptime: Duration::from_millis(variable("LONGRUN_CRASH_UPTIME_MS", 700)),
-        crowd: Crowd { submitters: 4, workers: 5, meddlers: 3, forgers: 2 }
-            .times(variable("LONGRUN_CRASH_CROWD", 1)),
-        drain: Duration::from_secs(90),
-    };
-    println!("LONGRUN_CRASH_SEED={}", plan.seed);
+    let plan = Plan::of(16);
     let mut host = BadNetwork::new(fastrand::Rng::with_seed(plan.seed)).await.unwrap();
-    let begun = Instant::now();
-    let history = run(&mut host, plan).await.unwrap();
-    let violations = history::check(&history);
-    println!("{} in {:.1?}", summary(&history, plan.kills), begun.elapsed());
-    if !violations.is_empty() {
-        panic!("{}", tell(&history, &violations));
+    if let Err(violations) = try_out(&mut host, plan, 1).await {
+        panic!("{violations}");
     }
-    assert!(history.finals.len() > plan.kills as usize, "there was next to no load");
 }

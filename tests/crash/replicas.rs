@@ -2,16 +2,11 @@
 //! the database: everybody is told the same as by one server that never dies.
 
 use std::net::SocketAddr;
-use std::time::Duration;
-
-use tokio::time::Instant;
 
 use crate::balancer::Balancer;
-use crate::history;
 use crate::host::{Host, ServerProcess, free_port};
-use crate::load::Crowd;
 use crate::postgres_support::Cluster;
-use crate::{Plan, run, summary, tell, variable};
+use crate::{Plan, try_out};
 
 const REPLICAS: usize = 3;
 /// Of so many kills one is the database's.
@@ -79,22 +74,9 @@ impl Host for Replicas {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_changed_or_doubled_when_replicas_and_their_database_are_killed() {
-    let plan = Plan {
-        seed: variable("LONGRUN_CRASH_SEED", fastrand::u64(..1 << 32)),
-        kills: variable("LONGRUN_CRASH_KILLS", 24),
-        longest_uptime: Duration::from_millis(variable("LONGRUN_CRASH_UPTIME_MS", 700)),
-        crowd: Crowd { submitters: 4, workers: 5, meddlers: 3, forgers: 2 }
-            .times(variable("LONGRUN_CRASH_CROWD", 1)),
-        drain: Duration::from_secs(60),
-    };
-    println!("LONGRUN_CRASH_SEED={}", plan.seed);
+    let plan = Plan::of(24);
     let mut host = Replicas::new(fastrand::Rng::with_seed(plan.seed)).await.unwrap();
-    let begun = Instant::now();
-    let history = run(&mut host, plan).await.unwrap();
-    let violations = history::check(&history);
-    println!("{} in {:.1?}", summary(&history, plan.kills), begun.elapsed());
-    if !violations.is_empty() {
-        panic!("{}", tell(&history, &violations));
+    if let Err(violations) = try_out(&mut host, plan, 2).await {
+        panic!("{violations}");
     }
-    assert!(history.finals.len() > 2 * plan.kills as usize, "there was next to no load");
 }
