@@ -109,13 +109,16 @@ async fn across(here: &Server, there: &Server) -> anyhow::Result<f64> {
         let request = WatchOperationRequest { name: name.clone(), ..Default::default() };
         let mut watch = there.watch(request);
         watch.next().await.context("the watch has ended")??;
-        let told = tokio::spawn(async move {
+        let told = async {
             watch.next().await.context("the watch has ended")??;
-            Ok::<_, anyhow::Error>(Instant::now())
-        });
-        here.cancel(&name, "").await?;
-        let answered = Instant::now();
-        times.push(told.await??.saturating_duration_since(answered).as_secs_f64() * 1e3);
+            anyhow::Ok(Instant::now())
+        };
+        let answered = async {
+            here.cancel(&name, "").await?;
+            anyhow::Ok(Instant::now())
+        };
+        let (told, answered) = tokio::try_join!(told, answered)?;
+        times.push(told.saturating_duration_since(answered).as_secs_f64() * 1e3);
     }
     Ok(median(&times, |time| *time))
 }
