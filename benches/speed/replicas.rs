@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 
 use longrun::client::Client;
-use longrun::proto::v1::{SubmitRequest, WatchOperationRequest};
+use longrun::proto::v1::{
+    ListOperationsRequest, OperationView, SubmitRequest, WatchOperationRequest,
+};
 
 use crate::figures::{figure, median, verdict};
 use crate::postgres_support::{Cluster, connect, has_server};
@@ -16,6 +18,24 @@ use crate::processes::{Server, longrun_round};
 const TIME: Duration = Duration::from_secs(4);
 const ROUNDS: usize = 3;
 const CLIENTS: usize = 64;
+/// A million operations like one that is done, a little older than all others, and their histories.
+const FILL: &str = "
+CREATE TEMP TABLE model AS SELECT * FROM operations WHERE state >= 4 LIMIT 1;
+CREATE TEMP TABLE filled AS SELECT g,
+  (lpad(to_hex(1649267441664 + g), 12, '0') || '7abc8' || lpad(to_hex(g), 15, '0'))::uuid AS id
+  FROM generate_series(1, 1000000) AS g;
+INSERT INTO operations (id, tenant, kind, state, priority, attempt, revision, created_at, updated_at,
+    started_at, ended_at, wake_at, submission, life, input, result)
+  SELECT f.id, tenant, kind, state, priority, attempt, revision, created_at, updated_at, started_at,
+    ended_at - g, wake_at + 86400000000, submission, life, input, result
+  FROM model, filled f;
+INSERT INTO events (id, revision, type, life)
+  SELECT f.id, e.revision, e.type, e.life FROM model m JOIN events e ON e.id = m.id, filled f;
+ANALYZE operations;
+ANALYZE events;
+CHECKPOINT";
+/// How often an operation and a list are read.
+const READS: usize = 300;
 /// How many transitions are told across replicas.
 const TOLD: usize = 100;
 
@@ -89,6 +109,7 @@ pub(crate) async fn run() -> anyhow::Result<()> {
         );
     }
     println!("  statements, commits (each one round trip) and write-ahead log are for one life");
+    grown(&admin, &connect(&store).await, &servers[0]).await?;
     let across = across(&servers[0], &servers[1]).await?;
     let goal = verdict(across < 50.0, "under 50 ms");
     figure(
@@ -97,6 +118,49 @@ pub(crate) async fn run() -> anyhow::Result<()> {
         &goal,
     );
     Ok(())
+}
+
+/// What a million operations that are done make of lives and reads.
+async fn grown(
+    admin: &tokio_postgres::Client,
+    store: &tokio_postgres::Client,
+    server: &Server,
+) -> anyhow::Result<()> {
+    let figures = async || -> anyhow::Result<[f64; 3]> {
+        let mut rounds = Vec::new();
+        for _ in 0..ROUNDS {
+            rounds.push(measured(admin, || lives(std::slice::from_ref(server))).await?);
+        }
+        let (get, list) = reads(server).await?;
+        Ok([1e3 / median(&rounds, |round| round.lives), get, list])
+    };
+    let empty = figures().await?;
+    store.batch_execute(FILL).await?;
+    let full = figures().await?;
+    let names = ["a life", "a Get", "a List of 50"];
+    for ((name, empty), full) in names.iter().zip(empty).zip(full) {
+        let goal = verdict(full <= 1.2 * empty, "within 20 %");
+        let value = format!("{:.2} ({empty:.2} to {full:.2} ms)", full / empty);
+        figure(&format!("{name} beside 1,000,000 operations, against none"), value, &goal);
+    }
+    Ok(())
+}
+
+/// Milliseconds at the median of a Get and of a List.
+async fn reads(server: &Server) -> anyhow::Result<(f64, f64)> {
+    let client = Client::connect(&server.url).await?;
+    let (mut gets, mut lists) = (Vec::new(), Vec::new());
+    for _ in 0..READS {
+        let began = Instant::now();
+        let page = ListOperationsRequest { page_size: 50, ..Default::default() };
+        let page = client.list(page).await?;
+        lists.push(began.elapsed().as_secs_f64() * 1e3);
+        let name = &page.operations.last().context("an empty list")?.name;
+        let began = Instant::now();
+        client.get(name, OperationView::Basic).await?;
+        gets.push(began.elapsed().as_secs_f64() * 1e3);
+    }
+    Ok((median(&gets, |time| *time), median(&lists, |time| *time)))
 }
 
 /// Milliseconds at the median from the answer of a cancel at one replica to its being told at another.
