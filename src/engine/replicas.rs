@@ -21,7 +21,8 @@ use crate::store::shared::{KeptSession, Listening, Outstanding, SessionChanges, 
 const MAX_CLAIMS: usize = 512;
 /// How often a replica with free workers looks for work that no hint spoke of.
 const POLL: Duration = Duration::from_secs(2);
-/// How often a replica looks for what others should have done: lost sessions, and what is due.
+/// How often a replica looks for what others should have done: lost sessions, and what is due. More often where
+/// leases are short.
 const SWEEP: Duration = Duration::from_secs(2);
 /// Most lost sessions that one commit deals with, and most leases of each.
 const MAX_EXPIRED: (usize, usize) = (32, 256);
@@ -49,6 +50,8 @@ pub(super) struct Replicas {
     sweep_at: Timestamp,
     /// Nobody's session is taken for lost before this time: all had to wait while the store was away.
     patient_until: Timestamp,
+    /// When the store has last answered a sweep.
+    heard_at: Timestamp,
     /// Whether something is kept from others until the next commit.
     pub(super) holds: bool,
     /// Whether a look at leases that others have changed may have come to nothing.
@@ -69,6 +72,7 @@ impl Replicas {
             poll_at: now,
             sweep_at: now,
             patient_until: now.after(lease_duration),
+            heard_at: now,
             holds: false,
             looks_again: false,
         }
@@ -121,6 +125,22 @@ impl Replicas {
         self.keep_at = now;
         self.sweep_at = now;
         self.patient_until = now.after(self.lease_duration);
+    }
+
+    /// The store has answered a sweep. If that took long, or nothing was heard for long, it was away, and the
+    /// others could not keep their sessions.
+    fn heard(&mut self, asked_at: Timestamp, now: Timestamp) {
+        let was_away = now.since(asked_at) > self.lease_duration / (KEPT_PER_LEASE * 2)
+            || now.since(self.heard_at) > self.sweep() * 2;
+        self.heard_at = now;
+        if was_away {
+            self.patient_until = self.patient_until.max(now.after(self.lease_duration));
+        }
+    }
+
+    /// How often to sweep: what outlasts a session that is kept in time is noticed.
+    fn sweep(&self) -> Duration {
+        SWEEP.min(self.lease_duration / KEPT_PER_LEASE)
     }
 
     /// After a commit, or where there was nothing to commit.
@@ -244,7 +264,8 @@ impl Committer {
         let Some(store) = self.shared.store.shared() else { return Ok(()) };
         let may_start = replicas.next_start.is_some_and(|at| at <= now);
         let polls = is_time(replicas.poll_at, now, POLL * 2);
-        let sweeps = is_time(replicas.sweep_at, now, SWEEP * 2);
+        let sweep = replicas.sweep();
+        let sweeps = is_time(replicas.sweep_at, now, sweep * 2);
         if polls {
             replicas.poll_at = now.after(POLL.mul_f64(jitter));
         }
@@ -252,8 +273,10 @@ impl Committer {
             replicas.next_start = None;
         }
         if sweeps {
-            replicas.sweep_at = now.after(SWEEP.mul_f64(jitter));
+            replicas.sweep_at = now.after(sweep.mul_f64(jitter));
+            let asked_at = self.shared.clock.now();
             let next_wake = self.shared.store.next_wake().await?;
+            replicas.heard(asked_at, self.shared.clock.now());
             // Whoever wrote it wakes first; the others see to what is left.
             let late = now.after(SWEEP / 2);
             self.timers.wake_by(next_wake.map(|at| at.max(late)));
