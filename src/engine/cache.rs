@@ -16,6 +16,8 @@ const MAX_INPUT_BYTES: usize = 64 << 20;
 struct Entry {
     operation: Arc<Operation>,
     input: Option<Bytes>,
+    /// While a commit changes it: who reads the store may be ahead of this.
+    held: bool,
 }
 
 /// The cache. Its task writes it with each commit, before anybody is told; reads of others come in between.
@@ -37,6 +39,23 @@ impl Cache {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The operation as everybody may see it: not while a commit changes it.
+    pub(super) fn read(&self, id: OperationId) -> Option<Arc<Operation>> {
+        let mut entries = self.lock();
+        let entry = entries.by_id.get(&id).filter(|entry| !entry.held)?;
+        Some(Arc::clone(&entry.operation))
+    }
+
+    /// These are about to be changed in the store. What comes next is [`Cache::put`] or [`Cache::remove`].
+    pub(super) fn hold(&self, ids: impl Iterator<Item = OperationId>) {
+        let mut entries = self.lock();
+        for id in ids {
+            if let Some(entry) = entries.by_id.get_mut(&id) {
+                entry.held = true;
+            }
+        }
+    }
+
     /// The operation as of its last commit.
     pub(super) fn get(&self, id: OperationId) -> Option<Arc<Operation>> {
         self.lock().by_id.get(&id).map(|entry| Arc::clone(&entry.operation))
@@ -54,6 +73,7 @@ impl Cache {
         let (id, done) = (operation.id(), operation.is_done());
         if let Some(entry) = entries.by_id.get_mut(&id) {
             entry.operation = operation;
+            entry.held = false;
             let unused = if done { entry.input.take() } else { None };
             entries.forget_input(unused);
             return;
@@ -66,7 +86,7 @@ impl Cache {
         let room = MAX_INPUT_BYTES.saturating_sub(entries.input_bytes);
         let input = input.filter(|input| !done && input.len() <= room);
         entries.input_bytes += input.as_ref().map_or(0, Bytes::len);
-        entries.by_id.insert(id, Entry { operation, input });
+        entries.by_id.insert(id, Entry { operation, input, held: false });
     }
 
     /// Forgets an operation.

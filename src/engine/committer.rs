@@ -247,6 +247,7 @@ impl Committer {
         let changes_sessions = !sessions.kept.is_empty() || !sessions.ended.is_empty();
         if !draft.is_empty() || holds || changes_sessions {
             let batch = Batch { sessions: sessions.clone(), ..draft.batch() };
+            self.shared.cache.hold(draft.touched());
             if let Err(error) = self.commit(batch).await {
                 self.not_committed();
                 let doubt = if matches!(error, StoreError::Unknown(_)) {

@@ -311,7 +311,7 @@ impl Engine {
     pub async fn get(&self, tenant: &TenantId, id: OperationId) -> Result<Operation, EngineError> {
         let shares = self.shared.store.shared().is_some();
         // What others have committed since is not in the cache.
-        let cached = if shares { None } else { self.shared.cache.get(id) };
+        let cached = if shares { None } else { self.shared.cache.read(id) };
         let found = match cached {
             Some(operation) => Some(Operation::clone(&operation)),
             None => {

@@ -60,9 +60,11 @@ fn use_them<'a>(used: &[SessionId], ours: Uuid) -> Step<'a> {
     .with(ours)
 }
 
-/// Ends those that are ours and those that this transaction has found expired, and so has locked.
+/// Ends those that are ours and those that this transaction has found expired, and so has locked. What holds
+/// a lease stays: without its session nobody would find it lost.
 pub(super) fn end<'a>(ended: &[SessionId], expired: Vec<Uuid>, ours: Uuid) -> Option<Step<'a>> {
-    let delete = "DELETE FROM sessions WHERE id = ANY($1) AND (replica = $2 OR id = ANY($3))";
+    let delete = "DELETE FROM sessions AS s WHERE id = ANY($1) AND (replica = $2 OR id = ANY($3))
+        AND NOT EXISTS (SELECT 1 FROM operations AS o WHERE o.session = s.id)";
     let ended: Vec<Uuid> = ended.iter().map(|id| uuid(*id)).collect();
     (!ended.is_empty()).then(|| Step::new(delete).with(ended).with(ours).with(expired))
 }

@@ -46,7 +46,8 @@ async fn a_session_taken_over_is_no_longer_ones_own() {
     let second = stored(&a, submission(2)).await;
     assert!(taken(a.commit(leasing(&second, 1).1).await));
     assert_eq!(load(&a, id(2)).await, Some(second.clone()));
-    b.commit(leasing(&second, 1).1).await.unwrap();
+    let (second, batch) = leasing(&second, 1);
+    b.commit(batch).await.unwrap();
     // It is not ended by whom it was taken from, but by its owner.
     let mut batch = Batch::default();
     batch.sessions.ended = vec![session(1)];
@@ -57,6 +58,10 @@ async fn a_session_taken_over_is_no_longer_ones_own() {
     told.sessions.told = vec![(session(1), id(1))];
     a.commit(told).await.unwrap();
     assert_eq!(next_news(&b).await, Hint::Leases(vec![id(1)]));
+    // It stays while it holds the other.
+    b.commit(batch.clone()).await.unwrap();
+    assert_eq!(shared(&b).take_over(taking(1)).await.unwrap(), Some(vec![lease(2)]));
+    b.commit(changing(&second, &complete(&second), at(800)).1).await.unwrap();
     b.commit(batch).await.unwrap();
     assert_eq!(shared(&a).take_over(taking(1)).await.unwrap(), None);
     a.close().await;
