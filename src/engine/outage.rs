@@ -102,9 +102,12 @@ impl Committer {
         true
     }
 
-    /// Until the next try: the longer, the more has failed.
+    /// Until the next try: the longer, the more has failed. Others that are back before us take our sessions for
+    /// lost after one lease duration.
     fn next_pause(&mut self) -> Duration {
-        let pause = pause_after(self.failures);
+        let longest =
+            self.replicas.as_ref().map_or(LONGEST_PAUSE, |_| self.config.lease_duration / 6);
+        let pause = pause_after(self.failures).min(longest);
         self.failures = self.failures.saturating_add(1);
         pause
     }
