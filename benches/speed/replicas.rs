@@ -90,7 +90,7 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     for (replicas, rounds) in rounds.iter().enumerate() {
         let of = |figure: fn(&Round) -> f64| median(rounds, figure);
         let (name, note) = match replicas {
-            0 => ("pgbench, four transactions".to_owned(), String::new()),
+            0 => ("pgbench, four transactions".to_owned(), "4 commits".to_owned()),
             1 => {
                 let met = of(|round| round.lives) >= bare;
                 ("1 replica".to_owned(), verdict(met, "at least as many"))
