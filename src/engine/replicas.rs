@@ -6,6 +6,7 @@
 //! miss is found by looking now and then.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::committer::Committer;
@@ -350,7 +351,7 @@ impl Committer {
             for operation in &claimed.operations {
                 let places = places.get_mut(&QueueKey::of(operation));
                 let Some(session) = places.and_then(VecDeque::pop_front) else { continue };
-                draft.learn(std::sync::Arc::new(operation.clone()));
+                draft.learn(Arc::new(operation.clone()));
                 draft.reserved.push(session);
                 matches.push((session, operation.id()));
             }
@@ -405,7 +406,7 @@ impl Committer {
             match current {
                 Some(operation) => {
                     if matches!(operation.life.state, State::Cancelling { .. }) {
-                        let operation = std::sync::Arc::clone(operation);
+                        let operation = Arc::clone(operation);
                         self.sessions.send(session, ToWorker::CancelRequested { operation });
                     }
                 }

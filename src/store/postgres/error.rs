@@ -76,3 +76,11 @@ fn ids(error: &DbError) -> impl Iterator<Item = [u8; 16]> {
     let detail = error.detail().unwrap_or_default();
     detail.split(',').filter_map(|id| Uuid::try_parse(id).ok()).map(Uuid::into_bytes)
 }
+
+/// The same where nothing is in doubt that anybody rests on.
+pub(super) fn unavailable(error: StoreError) -> StoreError {
+    match error {
+        StoreError::Unavailable(_) => error,
+        other => StoreError::Unavailable(other.to_string()),
+    }
+}

@@ -237,7 +237,7 @@ impl Store for PostgresStore {
             ..Work::of(vec![Step::new(write).with(self.replica)])
         });
         // Of a fence alone it does not matter whether it is there.
-        fenced.await.map(drop).map_err(|error| StoreError::Unavailable(error.to_string()))
+        fenced.await.map(drop).map_err(error::unavailable)
     }
 
     async fn close(&self) {
@@ -284,7 +284,7 @@ impl SharedStore for PostgresStore {
             Work::of(vec![take_over, sessions::leases(take.session)])
         });
         // It can be asked for again: whether this one is there makes no difference to that.
-        let taken = taken.await.map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        let taken = taken.await.map_err(error::unavailable)?;
         let [found, leases] = taken.as_slice() else { return Ok(None) };
         if found.is_empty() {
             return Ok(None);
