@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::committer::Committer;
-use super::draft::Draft;
+use super::draft::{Draft, Transition};
 use super::queue::QueueKey;
 use super::sessions::{Sessions, ToWorker};
 use super::work::Work;
@@ -177,14 +177,14 @@ impl Committer {
         let gone = replicas.rows.iter().filter(|id| is_time && self.sessions.get(**id).is_none());
         let ended = gone.chain(&replicas.lost).copied().collect();
         let (mut used, mut told) = (Vec::new(), Vec::new());
-        for transition in &draft.transitions {
-            let held = transition.before.as_ref().and_then(|before| before.life.state.lease());
-            match (held, transition.after.life.state.lease()) {
-                (None, Some(lease)) => used.push(lease.session),
-                (Some(lease), _) if self.sessions.get(lease.session).is_none() => {
-                    told.push((lease.session, transition.after.id()));
-                }
-                _ => {}
+        for Transition { before, after, .. } in &draft.transitions {
+            let held = before.as_ref().and_then(|before| before.life.state.lease());
+            let Some(lease) = held.or(after.life.state.lease()) else { continue };
+            // What is taken for ours may be another's by now: the store says so, and it is told then.
+            if self.sessions.get(lease.session).is_some() || held.is_none() {
+                used.push(lease.session);
+            } else {
+                told.push((lease.session, after.id()));
             }
         }
         used.sort_unstable();

@@ -114,7 +114,8 @@ pub struct ExpiredSession {
 pub struct SessionChanges {
     /// Sessions of ours to keep for longer; one that is not there is made.
     pub kept: Vec<KeptSession>,
-    /// Sessions that get leases with this batch, each once. They must be there and be ours.
+    /// Sessions of ours that hold what this batch changes, before or after it, each once. They must be there and
+    /// be ours: who takes one over waits for this batch, and sees what it does to leases.
     pub used: Vec<SessionId>,
     /// Sessions that end: ours, and those that [`SharedStore::expired`] has answered us since our last commit. Of
     /// these, those stay that hold leases after this batch: others may have used them unseen.

@@ -82,6 +82,26 @@ fn a_worker_that_moves_is_heard_there_and_its_place_here_is_gone() {
 }
 
 #[test]
+fn a_lease_that_the_former_replica_ends_unknowing_is_a_free_place_at_the_new_one() {
+    play(2, |stage| async move {
+        let mut first = stage.work(0, 1, None, &[]).await;
+        let id = stage.submit(0).await;
+        stage.rest().await;
+        assert_eq!(first.heard(), [Heard::Assigned(id, 1)]);
+        // It does not hear that it has lost the session.
+        stage.replicas[0].store.mailbox.deafen(10_000);
+        let mut moved = stage.work(1, 1, Some(first.session), &[(id, Attempt(1))]).await;
+        stage.rest().await;
+        assert!(moved.is_resumed);
+        // What the worker had sent there before comes through at last.
+        stage.report(0, first.session, id, 1).await.unwrap();
+        let second = stage.submit(1).await;
+        stage.wait_alive(1, moved.session, 1).await;
+        assert_eq!(moved.heard(), [Heard::NotCurrent(id, 1), Heard::Assigned(second, 1)]);
+    });
+}
+
+#[test]
 fn lines_of_a_worker_that_moves_to_and_fro_are_all_kept() {
     play(2, |stage| async move {
         let work = stage.work(0, 1, None, &[]).await;
