@@ -309,8 +309,16 @@ impl Committer {
                 }
                 Some(Taken::Gone) if replicas.is_fresh(session) => {}
                 Some(Taken::Gone) => resumed = None,
-                Some(Taken::Unknown(error)) if resumed.is_none() => return Err(error),
-                Some(Taken::Unknown(_)) => {}
+                // While the store is away those go on of which all is known here. Of what is not, it may be
+                // that another replica gave it out since.
+                Some(Taken::Unknown(error)) => {
+                    let is_held = |&(id, attempt): &(OperationId, Attempt)| {
+                        self.sessions.holds(session, id, attempt)
+                    };
+                    if resumed.is_none() || !hello.running.iter().all(is_held) {
+                        return Err(error);
+                    }
+                }
             }
         }
         if resumed.is_none() && self.sessions.len() >= self.config.max_sessions {

@@ -8,8 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
-use futures_util::stream;
+use futures_util::FutureExt as _;
 use hashlink::LruCache;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -19,8 +18,8 @@ use super::draft::Transition;
 use super::request::Request;
 use super::watch::Change;
 use crate::operation::{Event, Life, Operation, OperationId, Revision, Timestamp};
-use crate::store::shared::{Changed, Hint};
-use crate::store::{HistoryEntry, HistoryPosition, HistoryQuery, Lookup, StoreError};
+use crate::store::shared::{Changed, Hint, SharedStore};
+use crate::store::{Lookup, StoreError};
 
 /// How often everything watched is looked at, whatever hints say.
 const CHECK: Duration = Duration::from_secs(10);
@@ -32,8 +31,6 @@ const COUNT: Duration = Duration::from_secs(5);
 const COUNT_PAUSES: u32 = 50;
 /// How many operations are looked up at a time.
 const PAGE: usize = 256;
-/// How many histories are read at a time.
-const HISTORIES: usize = 32;
 /// Of how many operations it is remembered what watches over filters were told.
 const TOLD: usize = 16_384;
 /// How many transitions before one of another replica's are looked at where it is not known what was told.
@@ -95,26 +92,39 @@ impl Follower {
                 biased;
                 () = stop.cancelled() => return,
                 Some(ours) = self.ours.recv() => self.tell_ours(ours).await,
-                hint = store.hint() => self.take(hint).await,
+                hint = store.hint() => self.take(store, hint).await,
                 () = shared.clock.sleep_until(wake) => self.look_around().await,
             }
         }
     }
 
-    async fn take(&mut self, hint: Hint) {
-        match &hint {
-            Hint::Changed(changed) => {
-                if self.follow(changed).await.is_err() {
-                    // What could not be read now is found by the next look at everything.
-                    self.missed();
+    async fn take(&mut self, store: &dyn SharedStore, hint: Hint) {
+        let mut next = Some(hint);
+        while let Some(hint) = next.take() {
+            let Hint::Changed(mut changed) = hint else {
+                self.pass_on(hint).await;
+                continue;
+            };
+            // What waits by now is read with it.
+            while changed.len() < PAGE && next.is_none() {
+                match store.hint().now_or_never() {
+                    Some(Hint::Changed(more)) => changed.extend(more),
+                    Some(other) => next = Some(other),
+                    None => break,
                 }
-                return;
             }
-            Hint::Missed => {
+            if self.follow(&changed).await.is_err() {
+                // What could not be read now is found by the next look at everything.
                 self.missed();
-                self.check().await;
             }
-            Hint::Queued | Hint::Leases(_) | Hint::TakenOver(_) => {}
+        }
+    }
+
+    /// A hint that concerns the committer.
+    async fn pass_on(&mut self, hint: Hint) {
+        if hint == Hint::Missed {
+            self.missed();
+            self.check().await;
         }
         // Refused when the committer has ended: then there is nobody to tell.
         let _ = self.requests.send(Request::Hint(hint)).await;
@@ -189,36 +199,35 @@ impl Follower {
 
     /// Reads what others have committed, and tells those who watch it.
     async fn follow(&mut self, changed: &[Changed]) -> Result<(), StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let Some(store) = shared.store.shared() else { return Ok(()) };
         self.begin_with_feeds();
-        let hub = Arc::clone(&self.shared.hub);
+        let hub = &shared.hub;
         let has_feeds = hub.has_feeds();
-        let of_interest = |id| has_feeds || hub.is_watched(id);
-        let changed: Vec<Changed> =
-            changed.iter().copied().filter(|changed| of_interest(changed.id)).collect();
-        for changed in changed.chunks(PAGE) {
+        let of_interest =
+            changed.iter().filter(|changed| has_feeds || hub.is_watched(changed.id)).copied();
+        for changed in joined(of_interest).chunks(PAGE) {
             let lookups = changed.iter().map(|changed| Lookup::Id(changed.id)).collect();
-            let found = self.shared.store.load(lookups).await?;
-            let mut histories = Vec::with_capacity(changed.len());
-            for (changed, found) in changed.iter().zip(found) {
-                // From where the feeds are. If that is not known, from where the others began, and what came
-                // just before and was not told.
-                let told = self.told.peek(&changed.id).map(|told| told.life.revision);
-                let before = Revision(changed.first.0.saturating_sub(LOOK_BACK).max(1));
-                let first = told.map_or(before, |told| changed.first.min(told.next()));
-                let found = found.filter(|_| !changed.removed);
-                histories.push(read(Arc::clone(&self.shared), changed.id, found, first));
-            }
-            let histories: Vec<_> = stream::iter(histories).buffered(HISTORIES).collect().await;
+            let firsts: Vec<Revision> =
+                changed.iter().map(|changed| self.first_of_interest(changed)).collect();
+            // What was before the first is wanted as well.
+            let after = changed.iter().zip(&firsts);
+            let after =
+                after.map(|(changed, first)| (changed.id, Revision(first.0.saturating_sub(2))));
+            let after = after.collect();
+            let found = tokio::try_join!(self.shared.store.load(lookups), read(store, after));
+            let (operations, histories) = found?;
             // They may have come meanwhile.
             self.begin_with_feeds();
-            for (history, changed) in histories.into_iter().zip(changed) {
-                let (id, transitions) = history?;
-                let is_known = self.told.peek(&id).is_some();
-                let Some(transitions) = transitions else {
-                    self.tell_removed(id);
+            for (((changed, first), operation), events) in
+                changed.iter().zip(firsts).zip(operations).zip(histories)
+            {
+                let Some(operation) = operation.filter(|_| !changed.removed) else {
+                    self.tell_removed(changed.id);
                     continue;
                 };
-                for transition in transitions {
+                let is_known = self.told.peek(&changed.id).is_some();
+                for transition in transitions(&operation, events, first) {
                     hub.transition_of_others(&transition);
                     let Life { revision, updated_at, .. } = &transition.after.life;
                     if is_known || *revision >= changed.first || self.is_news(*updated_at) {
@@ -228,6 +237,15 @@ impl Follower {
             }
         }
         Ok(())
+    }
+
+    /// From where the feeds are. If that is not known, from where the others began, and what came just before
+    /// and was not told.
+    fn first_of_interest(&self, changed: &Changed) -> Revision {
+        match self.told.peek(&changed.id) {
+            Some(told) => changed.first.min(told.life.revision.next()),
+            None => Revision(changed.first.0.saturating_sub(LOOK_BACK).max(1)),
+        }
     }
 
     /// Our own commit: told at once, unless others' transitions come before it.
@@ -290,48 +308,55 @@ impl Follower {
     }
 }
 
-/// The transitions of an operation from `first` on; nothing, if it is not there.
-async fn read(
-    shared: Arc<Shared>,
-    id: OperationId,
-    operation: Option<Operation>,
-    first: Revision,
-) -> Result<(OperationId, Option<Vec<Transition>>), StoreError> {
-    Ok(match operation {
-        Some(operation) => (id, Some(history(&shared, operation, first).await?)),
-        None => (id, None),
-    })
+/// Each operation once, with all that has changed of it.
+fn joined(changed: impl Iterator<Item = Changed>) -> Vec<Changed> {
+    let mut joined: Vec<Changed> = changed.collect();
+    joined.sort_by_key(|changed| changed.id);
+    joined.dedup_by(|later, first| {
+        let is_same = later.id == first.id;
+        if is_same {
+            first.first = first.first.min(later.first);
+            first.last = first.last.max(later.last);
+            first.removed |= later.removed;
+        }
+        is_same
+    });
+    joined
 }
 
-/// The transitions of an operation from `first` on.
-async fn history(
-    shared: &Shared,
-    operation: Operation,
-    first: Revision,
-) -> Result<Vec<Transition>, StoreError> {
-    // What was before the first is wanted as well.
-    let mut after = Revision(first.0.saturating_sub(2));
+/// All transitions of each after the revision that is named with it.
+async fn read(
+    store: &dyn SharedStore,
+    after: Vec<(OperationId, Revision)>,
+) -> Result<Vec<Vec<Event>>, StoreError> {
+    let mut read = vec![Vec::new(); after.len()];
+    // Those that may have more. Hardly any has more than a page.
+    let mut open: Vec<_> = after.into_iter().zip(&mut read).collect();
+    while !open.is_empty() {
+        let asked = open.iter().map(|(after, _)| *after).collect();
+        let mut pages = store.transitions(asked, STEPS).await?.into_iter();
+        open.retain_mut(|((_, after), read)| {
+            let page = pages.next().unwrap_or_default();
+            let is_full = page.len() == STEPS;
+            read.extend(page);
+            *after = read.last().map_or(*after, |last: &Event| last.life.revision);
+            is_full
+        });
+    }
+    Ok(read)
+}
+
+/// The transitions from `first` on, of events that begin at least one before it, if there is any.
+fn transitions(operation: &Operation, events: Vec<Event>, first: Revision) -> Vec<Transition> {
     let mut before = None;
-    let mut transitions = Vec::new();
-    loop {
-        let position = HistoryPosition { revision: after, log_number: 0 };
-        let query =
-            HistoryQuery { id: operation.id(), after: position, include_log: false, limit: STEPS };
-        let page = shared.store.history(query).await?;
-        let length = page.len();
-        for entry in page {
-            let HistoryEntry::Transition(Event { event_type, life }) = entry else { continue };
-            after = life.revision;
-            let submission = Arc::clone(&operation.submission);
-            let step = Arc::new(Operation { submission, life });
-            if after >= first {
-                let (before, after) = (before, Arc::clone(&step));
-                transitions.push(Transition { before, after, event_type, by_report: false });
-            }
-            before = Some(step);
-        }
-        if length < STEPS {
-            return Ok(transitions);
+    let mut transitions = Vec::with_capacity(events.len());
+    for Event { event_type, life } in events {
+        let submission = Arc::clone(&operation.submission);
+        let after = Arc::new(Operation { submission, life });
+        let before = before.replace(Arc::clone(&after));
+        if after.life.revision >= first {
+            transitions.push(Transition { before, after, event_type, by_report: false });
         }
     }
+    transitions
 }

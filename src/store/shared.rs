@@ -9,7 +9,8 @@ use tokio::sync::watch;
 
 use super::StoreError;
 use crate::operation::{
-    Attempt, Kind, Operation, OperationId, Revision, SessionId, TenantId, Timestamp, WorkerId,
+    Attempt, Event, Kind, Operation, OperationId, Revision, SessionId, TenantId, Timestamp,
+    WorkerId,
 };
 
 /// Durable storage of operations that several replicas share.
@@ -38,6 +39,14 @@ pub trait SharedStore: Send + Sync {
         limit: usize,
         leases: usize,
     ) -> Result<Vec<ExpiredSession>, StoreError>;
+
+    /// Transitions of operations, in the order asked: of each those after the revision that is named with it, the
+    /// oldest first, at most `limit`. Of an operation that is not there, none.
+    async fn transitions(
+        &self,
+        after: Vec<(OperationId, Revision)>,
+        limit: usize,
+    ) -> Result<Vec<Vec<Event>>, StoreError>;
 
     /// How many others have the store open, or had until moments ago.
     async fn others(&self) -> Result<u64, StoreError>;

@@ -27,7 +27,7 @@ use super::{
     StoreError, Tombstone, Unfinished,
 };
 use crate::operation::log::LogBook;
-use crate::operation::{ObjectId, Operation, OperationId, Timestamp};
+use crate::operation::{Event, ObjectId, Operation, OperationId, Revision, Timestamp};
 
 mod claims;
 mod error;
@@ -317,6 +317,14 @@ impl SharedStore for PostgresStore {
         }
         self.writer.found_expired(expired.iter().map(|it| sessions::uuid(it.session))).await;
         Ok(expired)
+    }
+
+    async fn transitions(
+        &self,
+        after: Vec<(OperationId, Revision)>,
+        limit: usize,
+    ) -> Result<Vec<Vec<Event>>, StoreError> {
+        self.lookups.run(|session| read::transitions(session, after, limit)).await
     }
 
     async fn others(&self) -> Result<u64, StoreError> {

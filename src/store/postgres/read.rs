@@ -17,7 +17,7 @@ use super::session::Session;
 use super::write::uuid;
 use crate::operation::log::LogBook;
 use crate::operation::{
-    IdempotencyKey, Kind, ObjectId, Operation, OperationId, TenantId, Timestamp,
+    Event, IdempotencyKey, Kind, ObjectId, Operation, OperationId, Revision, TenantId, Timestamp,
 };
 
 pub(super) async fn load(
@@ -135,6 +135,32 @@ pub(super) async fn history(
     entries.retain(|entry| entry.position().revision <= seen);
     entries.truncate(query.limit);
     Ok(entries)
+}
+
+pub(super) async fn transitions(
+    session: Arc<Session>,
+    after: Vec<(OperationId, Revision)>,
+    most: usize,
+) -> Result<Vec<Vec<Event>>, StoreError> {
+    let (ids, revisions): (Vec<Uuid>, Vec<i64>) =
+        after.iter().map(|(id, revision)| (uuid(*id), number(revision.0))).unzip();
+    let sql = "SELECT e.type, e.life, w.n
+               FROM unnest($1::uuid[], $2::bigint[]) WITH ORDINALITY AS w (id, revision, n)
+               CROSS JOIN LATERAL (
+                 SELECT e.type, e.life, e.revision FROM events AS e
+                 WHERE e.id = w.id AND e.revision > w.revision
+                 ORDER BY e.revision LIMIT $3) AS e
+               ORDER BY w.n, e.revision";
+    let rows = session.query(sql, &[&ids, &revisions, &limit(most)]).await?;
+    let mut transitions = vec![Vec::new(); after.len()];
+    for row in &rows {
+        // Counted from 1.
+        let place = usize::try_from(row.try_get::<_, i64>(2)?).unwrap_or_default().wrapping_sub(1);
+        if let (Some((id, _)), Some(of)) = (after.get(place), transitions.get_mut(place)) {
+            of.push(rows::event(*id, row)?);
+        }
+    }
+    Ok(transitions)
 }
 
 pub(super) async fn log_book(

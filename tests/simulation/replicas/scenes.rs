@@ -6,6 +6,7 @@ use longrun::operation::{Attempt, Rejection, Settings, StateName};
 
 use super::stage::{Heard, LEASE, Stage, play, revisions};
 use crate::clock::TICK;
+use crate::store::Weather;
 
 #[test]
 fn what_is_submitted_here_is_started_there_at_once() {
@@ -98,6 +99,33 @@ fn a_lease_that_the_former_replica_ends_unknowing_is_a_free_place_at_the_new_one
         let second = stage.submit(1).await;
         stage.wait_alive(1, moved.session, 1).await;
         assert_eq!(moved.heard(), [Heard::NotCurrent(id, 1), Heard::Assigned(second, 1)]);
+    });
+}
+
+#[test]
+fn what_a_replica_knows_of_a_session_that_it_lost_unheard_is_not_told_to_its_worker() {
+    play(2, |stage| async move {
+        let first = stage.work(0, 1, None, &[]).await;
+        let id = stage.submit(0).await;
+        stage.rest().await;
+        stage.replicas[0].store.mailbox.deafen(10_000);
+        let mut moved = stage.work(1, 1, Some(first.session), &[(id, Attempt(1))]).await;
+        stage.report(1, moved.session, id, 1).await.unwrap();
+        let second = stage.submit(1).await;
+        stage.rest().await;
+        assert_eq!(moved.heard(), [Heard::Assigned(second, 1)]);
+        // Whose the session is cannot be asked now.
+        stage.replicas[0].store.store.set_weather(Weather::Down);
+        let running = [(second, Attempt(1))];
+        let refused = stage.connect(0, &["sim.a"], 1, Some(first.session), &running).await;
+        assert!(matches!(refused, Err(EngineError::Unavailable(_))), "it does not know of that");
+        stage.replicas[0].store.store.set_weather(Weather::Still);
+        stage.wait(1).await;
+        let mut back = stage.work(0, 1, Some(first.session), &running).await;
+        assert!(back.is_resumed);
+        stage.wait_alive(0, back.session, 3).await;
+        assert_eq!(back.heard(), [Heard::NotCurrent(id, 1)], "what it knew of is over");
+        stage.report(0, back.session, second, 1).await.unwrap();
     });
 }
 

@@ -125,7 +125,7 @@ impl Stage {
 
     /// A worker for these kinds, with one place, connects there.
     pub async fn work_for(&self, at: usize, kinds: &[&str]) -> Work {
-        self.connect(at, kinds, 1, None, &[]).await
+        self.connect(at, kinds, 1, None, &[]).await.unwrap()
     }
 
     /// A worker with so many places connects there.
@@ -136,17 +136,18 @@ impl Stage {
         resume: Option<SessionId>,
         running: &[(OperationId, Attempt)],
     ) -> Work {
-        self.connect(at, &["sim.a"], places, resume, running).await
+        self.connect(at, &["sim.a"], places, resume, running).await.unwrap()
     }
 
-    async fn connect(
+    /// A worker asks to connect there.
+    pub async fn connect(
         &self,
         at: usize,
         kinds: &[&str],
         places: usize,
         resume: Option<SessionId>,
         running: &[(OperationId, Attempt)],
-    ) -> Work {
+    ) -> Result<Work, EngineError> {
         let (sender, messages) = mpsc::channel(100);
         let hello = WorkerHello {
             in_process: false,
@@ -157,8 +158,8 @@ impl Stage {
             resume,
             running: running.to_vec(),
         };
-        let connected = self.engine(at).connect(hello, sender).await.unwrap();
-        Work { session: connected.session, is_resumed: connected.resumed, messages }
+        let connected = self.engine(at).connect(hello, sender).await?;
+        Ok(Work { session: connected.session, is_resumed: connected.resumed, messages })
     }
 
     pub async fn report(

@@ -6,19 +6,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use bytes::Bytes;
 use longrun::operation::log::LogBook;
-use longrun::operation::{ObjectId, Operation, OperationId, SessionId, Timestamp};
+use longrun::operation::{Event, ObjectId, Operation, OperationId, Revision, SessionId, Timestamp};
 use longrun::store::shared::{
     Claimed, ExpiredSession, Hint, Lease, Listening, Outstanding, SharedStore, TakeOver, Topic,
     Wanted,
 };
 use longrun::store::{
-    Batch, HistoryEntry, HistoryQuery, ListQuery, Lookup, PayloadRole, Store, StoreError,
-    Tombstone, Unfinished,
+    Batch, HistoryEntry, HistoryPosition, HistoryQuery, ListQuery, Lookup, PayloadRole, Store,
+    StoreError, Tombstone, Unfinished,
 };
 
 use super::house::{self, House, ReplicaId};
 use super::mailbox::Mailbox;
 use crate::clock::hop;
+use crate::disk::Disk;
 use crate::store::SimStore;
 
 /// The store as one replica has it. Clones are the same.
@@ -66,7 +67,7 @@ impl ReplicaStore {
     }
 
     /// A look that keeps what it finds from others. If it fails, nothing is kept any more.
-    async fn find<T>(&self, look: impl FnOnce(&crate::disk::Disk) -> T) -> Result<T, StoreError> {
+    async fn find<T>(&self, look: impl FnOnce(&Disk) -> T) -> Result<T, StoreError> {
         self.called();
         let found = self.store.read(look).await;
         if found.is_err() {
@@ -216,6 +217,25 @@ impl SharedStore for ReplicaStore {
         leases: usize,
     ) -> Result<Vec<ExpiredSession>, StoreError> {
         self.find(|disk| self.house.expired(self.id, disk, now, limit, leases)).await
+    }
+
+    async fn transitions(
+        &self,
+        after: Vec<(OperationId, Revision)>,
+        limit: usize,
+    ) -> Result<Vec<Vec<Event>>, StoreError> {
+        self.called();
+        let of = |disk: &Disk, (id, revision): &(OperationId, Revision)| {
+            let after = HistoryPosition { revision: *revision, log_number: 0 };
+            let query = HistoryQuery { id: *id, after, include_log: false, limit };
+            let entries = disk.history(&query).into_iter();
+            let events = entries.filter_map(|entry| match entry {
+                HistoryEntry::Transition(event) => Some(event),
+                HistoryEntry::Log(_) => None,
+            });
+            events.collect()
+        };
+        self.store.read(|disk| after.iter().map(|asked| of(disk, asked)).collect()).await
     }
 
     async fn others(&self) -> Result<u64, StoreError> {

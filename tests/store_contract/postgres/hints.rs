@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
-use longrun::operation::{Command, Revision};
+use longrun::operation::{Command, Event, EventType, Revision};
 use longrun::store::shared::{Changed, Hint, Topic};
 use longrun::store::{Batch, Store, StoreError};
 use tokio::sync::mpsc;
@@ -65,6 +65,31 @@ async fn others_hear_of_changes_and_nobody_of_its_own() {
     assert_eq!(next_news(&a).await, change(2, 1, 1, true));
     a.close().await;
     b.close().await;
+}
+
+#[tokio::test]
+async fn transitions_of_many_are_read_at_once() {
+    let database = database().await;
+    let store = open(&database).await;
+    let first = stored(&store, submission(1)).await;
+    stored(&store, submission(2)).await;
+    store.commit(keeping(1, 9_000)).await.unwrap();
+    let (running, batch) = leasing(&first, 1);
+    store.commit(batch).await.unwrap();
+    changed(&store, &running, &complete(&running)).await;
+    let revisions = async |asked: &[(u64, u64)], limit: usize| {
+        let asked = asked.iter().map(|(of, after)| (id(*of), Revision(*after))).collect();
+        let found = shared(&store).transitions(asked, limit).await.unwrap();
+        let of = |events: &Vec<Event>| events.iter().map(|it| it.life.revision.0).collect();
+        found.iter().map(of).collect::<Vec<Vec<u64>>>()
+    };
+    let asked = [(2, 0), (1, 1), (9, 0), (1, 3), (1, 0)];
+    assert_eq!(revisions(&asked, 9).await, [vec![1], vec![2, 3], vec![], vec![], vec![1, 2, 3]]);
+    assert_eq!(revisions(&asked, 2).await, [vec![1], vec![2, 3], vec![], vec![], vec![1, 2]]);
+    assert_eq!(revisions(&[], 2).await, [const { Vec::new() }; 0]);
+    let events = shared(&store).transitions(vec![(id(1), Revision(2))], 9).await.unwrap();
+    assert_eq!(events[0][0].event_type, EventType::Finished);
+    store.close().await;
 }
 
 #[tokio::test]

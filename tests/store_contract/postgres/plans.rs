@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use longrun::operation::{TenantId, Timestamp};
+use longrun::operation::{Revision, TenantId, Timestamp};
 use longrun::store::shared::{TakeOver, Wanted};
 use longrun::store::{HistoryPosition, HistoryQuery, ListPosition, Lookup, Store};
 use tokio_postgres::Client;
@@ -145,6 +145,11 @@ async fn reads_are_by_index_and_few() {
         let after = HistoryPosition::default();
         let query = HistoryQuery { id: id(1), after, include_log: true, limit: 50 };
         assert_eq!(store.history(query).await.unwrap().len(), 2);
+    });
+    ask!(database, admin, ["events_pkey"], "many histories", async |store: &PostgresStore| {
+        let after = (1..=200).map(|number| (id(number), Revision(0))).collect();
+        let found = shared(store).transitions(after, 50).await.unwrap();
+        assert_eq!(found[0].len(), 2);
     });
     ask!(
         database,
