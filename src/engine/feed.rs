@@ -162,7 +162,7 @@ impl Feed {
                 clock.sleep_until(clock.now().after(STORE_PAUSE)).await;
                 return Ok(());
             }
-            page => page?,
+            page => self.shared.refresh(page?).await,
         };
         let last = match page.last() {
             Some(last) if page.len() == PAGE => Some(last.id()),
@@ -198,11 +198,8 @@ impl Feed {
         self.remember(&page);
         let read: HashMap<OperationId, Revision> =
             page.iter().map(|found| (found.id(), found.life.revision)).collect();
-        self.pending.extend(
-            page.into_iter().map(|operation| {
-                FeedItem::Current(Arc::new(self.shared.progress.refresh(operation)))
-            }),
-        );
+        let current = page.into_iter().map(Arc::new).map(FeedItem::Current);
+        self.pending.extend(current);
         for change in since {
             if !change.is_in(&read) {
                 self.tell(change);

@@ -37,6 +37,7 @@ mod queue;
 mod replicas;
 mod request;
 mod sessions;
+mod sharing;
 mod timers;
 mod watch;
 mod watcher;
@@ -56,6 +57,7 @@ use follower::Follower;
 use health::HealthBoard;
 use progress::ProgressBoard;
 use request::{Request, Taken};
+use sharing::Sharer;
 use watch::Hub;
 
 /// Changes of our own that wait to be told to watches over filters, where others change things too.
@@ -146,13 +148,15 @@ pub struct EngineTask {
     committer: Committer,
     requests: mpsc::Receiver<Request>,
     follower: Follower,
+    sharer: Sharer,
 }
 
 impl EngineTask {
     /// Works until `stop`, then finishes what has come in.
     pub async fn run(self, stop: CancellationToken) {
-        let Self { committer, requests, follower } = self;
-        tokio::join!(follower.run(stop.clone()), committer.run(requests, stop));
+        let Self { committer, requests, follower, sharer } = self;
+        let (following, sharing) = (follower.run(stop.clone()), sharer.run(stop.clone()));
+        tokio::join!(following, sharing, committer.run(requests, stop));
     }
 }
 
@@ -184,9 +188,10 @@ impl Engine {
             lease_duration: config.lease_duration,
         };
         let follower = Follower::new(Arc::clone(&shared), sender, ours);
+        let sharer = Sharer::new(Arc::clone(&shared));
         let mut committer = Committer::new(shared, config);
         committer.recover().await?;
-        Ok((engine, EngineTask { committer, requests, follower }))
+        Ok((engine, EngineTask { committer, requests, follower, sharer }))
     }
 
     /// The engine's clock.
@@ -321,7 +326,8 @@ impl Engine {
         };
         match found {
             Some(operation) if operation.submission.tenant == *tenant => {
-                Ok(self.shared.progress.refresh(operation))
+                let refreshed = self.shared.refresh(vec![operation]).await;
+                refreshed.into_iter().next().ok_or(EngineError::NotFound)
             }
             Some(_) => Err(EngineError::NotFound),
             None => Err(self.absent(tenant, id).await),
@@ -357,7 +363,7 @@ impl Engine {
     /// A page of operations.
     pub async fn list(&self, query: ListQuery) -> Result<Vec<Operation>, EngineError> {
         let page = self.shared.store.list(query).await?;
-        Ok(page.into_iter().map(|found| self.shared.progress.refresh(found)).collect())
+        Ok(self.shared.refresh(page).await)
     }
 
     /// A page of the history of an operation that the caller may see.

@@ -205,6 +205,7 @@ impl Committer {
             tracing::info!(session.id = %id, "a worker's session has gone to another replica");
             for lease in self.sessions.hand_over(*id) {
                 self.log_books.remove(&lease);
+                self.shared.progress.clear(lease);
             }
             if let Some(replicas) = &mut self.replicas {
                 replicas.taken_over(*id);
@@ -411,6 +412,7 @@ impl Committer {
                     }
                 }
                 None => {
+                    self.shared.progress.clear(id);
                     self.sessions.send(session, ToWorker::NotCurrent { id, attempt });
                     for key in self.sessions.end_lease(session, id) {
                         self.dirty.mark(key);

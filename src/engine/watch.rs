@@ -203,6 +203,14 @@ impl Hub {
         watched
     }
 
+    /// Whether somebody watches any operation.
+    pub(super) fn has_watchers(&self) -> bool {
+        let is_watched = |shard: &Mutex<HashMap<OperationId, Arc<Topic>>>| {
+            !shard.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        };
+        self.shards.iter().any(is_watched)
+    }
+
     /// Whether somebody watches the operation.
     pub(super) fn is_watched(&self, id: OperationId) -> bool {
         self.shard(id).contains_key(&id)

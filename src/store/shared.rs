@@ -9,8 +9,8 @@ use tokio::sync::watch;
 
 use super::StoreError;
 use crate::operation::{
-    Attempt, Event, Kind, Operation, OperationId, Revision, SessionId, TenantId, Timestamp,
-    WorkerId,
+    Attempt, Event, Kind, Operation, OperationId, Progress, Revision, SessionId, TenantId,
+    Timestamp, WorkerId,
 };
 
 /// Durable storage of operations that several replicas share.
@@ -47,6 +47,20 @@ pub trait SharedStore: Send + Sync {
         after: Vec<(OperationId, Revision)>,
         limit: usize,
     ) -> Result<Vec<Vec<Event>>, StoreError>;
+
+    /// Leaves how far attempts have come where other replicas find it, and takes away what was left of those that
+    /// have `ended`. It may be lost: progress is not history.
+    async fn leave_progress(
+        &self,
+        news: Vec<AttemptProgress>,
+        ended: Vec<OperationId>,
+    ) -> Result<(), StoreError>;
+
+    /// What others have left of these operations, in any order; of an attempt that is over it may still be there.
+    async fn progress(&self, of: Vec<OperationId>) -> Result<Vec<AttemptProgress>, StoreError>;
+
+    /// What others have left in the last few seconds, at most `limit`.
+    async fn recent_progress(&self, limit: usize) -> Result<Vec<AttemptProgress>, StoreError>;
 
     /// How many others have the store open, or had until moments ago.
     async fn others(&self) -> Result<u64, StoreError>;
@@ -116,6 +130,17 @@ pub struct ExpiredSession {
     pub session: SessionId,
     /// What it holds, or the first part of that; with nothing it can be ended.
     pub leases: Vec<Lease>,
+}
+
+/// How far an attempt has come.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AttemptProgress {
+    /// Of which operation.
+    pub id: OperationId,
+    /// The attempt.
+    pub attempt: Attempt,
+    /// How far.
+    pub progress: Progress,
 }
 
 /// What becomes of workers' sessions with a commit. Without replicas it is empty.

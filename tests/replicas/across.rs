@@ -2,12 +2,16 @@
 
 use longrun::proto::v1::cancel_attempt::Cause;
 use longrun::proto::v1::operation::State;
+use longrun::proto::v1::watch_operation_response::Type;
 use longrun::proto::v1::work_request::Message as Up;
 use longrun::proto::v1::work_response::Message as Down;
-use longrun::proto::v1::{CancelOperationRequest, Complete};
+use longrun::proto::v1::{
+    CancelOperationRequest, Complete, GetOperationRequest, Progress, ReportProgress,
+    WatchOperationRequest,
+};
 
 use crate::postgres_support::database;
-use crate::support::{Replica, attempt};
+use crate::support::{Replica, attempt, soon};
 
 fn complete(attempt: longrun::proto::v1::AttemptRef) -> Up {
     Up::Complete(Complete { attempt: Some(attempt), report_id: 1, ..Default::default() })
@@ -35,6 +39,35 @@ async fn what_is_submitted_at_one_is_done_at_another_and_watched_at_a_third() {
         assert!(matches!(work.heard().await, Down::Ack(ack) if ack.error.is_none()));
         assert_eq!(watch.transition().await, (3, State::Succeeded));
     }
+}
+
+#[tokio::test]
+async fn progress_that_is_reported_at_one_is_seen_at_another() {
+    let store = database().await.url;
+    let [a, b] = [(); 2].map(|()| Replica::start(&store, &[]));
+    let mut work = a.work("slow", None, Vec::new()).await;
+    let operation = b.submit("slow").await;
+    let request = WatchOperationRequest {
+        name: operation.name.clone(),
+        include_progress: true,
+        ..Default::default()
+    };
+    let mut watch = b.operations().watch_operation(request).await.unwrap().into_inner();
+    let assignment = work.assignment().await;
+    let progress = Progress { percent: Some(40.0), ..Default::default() };
+    let attempt = Some(attempt(&assignment));
+    work.say(Up::Progress(ReportProgress { attempt, progress: Some(progress) })).await;
+    loop {
+        let message = soon(watch.message()).await.unwrap().expect("the watch has ended");
+        if message.r#type() == Type::Progress {
+            let seen = message.operation.unwrap().progress.unwrap();
+            assert_eq!(seen.percent, Some(40.0));
+            break;
+        }
+    }
+    let request = GetOperationRequest { name: operation.name, ..Default::default() };
+    let got = b.operations().get_operation(request).await.unwrap().into_inner();
+    assert_eq!(got.progress.unwrap().percent, Some(40.0));
 }
 
 #[tokio::test]

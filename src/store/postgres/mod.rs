@@ -19,8 +19,8 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::shared::{
-    Claimed, ExpiredSession, Hint, Lease, Listening, Outstanding, SharedStore, TakeOver, Topic,
-    Wanted,
+    AttemptProgress, Claimed, ExpiredSession, Hint, Lease, Listening, Outstanding, SharedStore,
+    TakeOver, Topic, Wanted,
 };
 use super::{
     Batch, HistoryEntry, HistoryQuery, ListQuery, Lookup, OpenError, PayloadRole, Store,
@@ -39,6 +39,7 @@ mod listen;
 mod notify;
 mod operations;
 mod presence;
+mod progress;
 mod read;
 mod rows;
 mod schema;
@@ -325,6 +326,37 @@ impl SharedStore for PostgresStore {
         limit: usize,
     ) -> Result<Vec<Vec<Event>>, StoreError> {
         self.lookups.run(|session| read::transitions(session, after, limit)).await
+    }
+
+    async fn leave_progress(
+        &self,
+        news: Vec<AttemptProgress>,
+        ended: Vec<OperationId>,
+    ) -> Result<(), StoreError> {
+        let replica = self.replica;
+        if !news.is_empty() && !self.presence.is_alone() {
+            self.lookups.run(|session| progress::leave(session, replica, news)).await?;
+        }
+        if !ended.is_empty() {
+            self.lookups.run(|session| progress::take_away(session, replica, ended)).await?;
+        }
+        Ok(())
+    }
+
+    async fn progress(&self, of: Vec<OperationId>) -> Result<Vec<AttemptProgress>, StoreError> {
+        if self.presence.is_alone() {
+            return Ok(Vec::new());
+        }
+        let replica = self.replica;
+        self.lookups.run(|session| progress::of(session, replica, of)).await
+    }
+
+    async fn recent_progress(&self, limit: usize) -> Result<Vec<AttemptProgress>, StoreError> {
+        if self.presence.is_alone() {
+            return Ok(Vec::new());
+        }
+        let replica = self.replica;
+        self.lookups.run(|session| progress::recent(session, replica, limit)).await
     }
 
     async fn others(&self) -> Result<u64, StoreError> {

@@ -21,10 +21,16 @@ struct Migration {
     compatible_with: i32,
 }
 
-const MIGRATIONS: [Migration; 1] = [Migration {
-    script: include_str!("../migrations/postgres/0001_initial.sql"),
-    compatible_with: 1,
-}];
+const MIGRATIONS: [Migration; 2] = [
+    Migration {
+        script: include_str!("../migrations/postgres/0001_initial.sql"),
+        compatible_with: 1,
+    },
+    Migration {
+        script: include_str!("../migrations/postgres/0002_progress.sql"),
+        compatible_with: 1,
+    },
+];
 
 /// The newest version that this program knows.
 const VERSION: i32 = MIGRATIONS.len() as i32;

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use longrun::engine::Clock as _;
 use longrun::operation::{OperationId, Revision, SessionId, State, TenantId, Timestamp};
 use longrun::store::shared::{
-    Changed, Claimed, ExpiredSession, Hint, Lease, Outstanding, TakeOver, Topic, Wanted,
+    AttemptProgress, Changed, Claimed, ExpiredSession, Hint, Lease, Outstanding, TakeOver, Topic,
+    Wanted,
 };
 use longrun::store::{Batch, Lookup, Place, StoreError};
 
@@ -33,6 +34,7 @@ pub struct House {
 struct Hall {
     sessions: BTreeMap<SessionId, Row>,
     present: BTreeMap<ReplicaId, Present>,
+    progress: BTreeMap<OperationId, (ReplicaId, AttemptProgress)>,
     last: ReplicaId,
 }
 
@@ -61,7 +63,12 @@ struct Held {
 
 impl House {
     pub fn new(clock: Arc<SimClock>) -> Self {
-        let hall = Hall { sessions: BTreeMap::new(), present: BTreeMap::new(), last: 0 };
+        let hall = Hall {
+            sessions: BTreeMap::new(),
+            present: BTreeMap::new(),
+            progress: BTreeMap::new(),
+            last: 0,
+        };
         Self { disk: Arc::default(), clock, hall: Arc::new(Mutex::new(hall)) }
     }
 
@@ -214,6 +221,25 @@ impl House {
             present.mailbox.send(None, Hint::TakenOver(vec![take.session]));
         }
         Some(leases_of(disk, take.session))
+    }
+
+    /// What a replica says of attempts that report to it.
+    pub fn leave_progress(&self, id: ReplicaId, news: Vec<AttemptProgress>, ended: &[OperationId]) {
+        let mut hall = self.hall();
+        for left in news {
+            let of = |it: &AttemptProgress| (it.attempt, it.progress.at);
+            let before = hall.progress.get(&left.id);
+            if before.is_none_or(|(_, before)| of(before) <= of(&left)) {
+                hall.progress.insert(left.id, (id, left));
+            }
+        }
+        hall.progress.retain(|of, (owner, _)| *owner != id || !ended.contains(of));
+    }
+
+    pub fn progress_of_others(&self, id: ReplicaId) -> Vec<AttemptProgress> {
+        let hall = self.hall();
+        let others = hall.progress.values().filter(|(owner, _)| *owner != id);
+        others.map(|(_, left)| left.clone()).collect()
     }
 
     /// The instant of a commit.

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use longrun::engine::{
-    Applied, Apply, Engine, EngineConfig, EngineError, ToWorker, WatchItem, Watcher, WorkerHello,
+    Applied, Apply, Clock as _, Engine, EngineConfig, EngineError, ToWorker, WatchItem, Watcher,
+    WorkerHello,
 };
 use longrun::operation::{
-    Attempt, Command, Kind, NewOperation, Operation, OperationId, SessionId, Settings, TenantId,
-    Timestamp, WorkerId,
+    Attempt, Command, Kind, NewOperation, Operation, OperationId, Progress, SessionId, Settings,
+    TenantId, Timestamp, WorkerId,
 };
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
@@ -184,6 +185,18 @@ impl Stage {
     ) -> Result<Applied, EngineError> {
         let command = Command::AddLog { attempt: Attempt(1) };
         self.apply(at, id, command, Some(session), vec![line.to_owned()]).await
+    }
+
+    /// A worker says how far its first attempt has come.
+    pub async fn progress(&self, at: usize, session: SessionId, id: OperationId, percent: f64) {
+        let progress = Progress {
+            percent: Some(percent),
+            done_units: None,
+            total_units: None,
+            message: String::new(),
+            at: self.clock.now(),
+        };
+        self.engine(at).progress(session, id, Attempt(1), progress).await.unwrap();
     }
 
     pub async fn cancel(&self, at: usize, id: OperationId) -> Result<Applied, EngineError> {

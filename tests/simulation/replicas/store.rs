@@ -8,8 +8,8 @@ use bytes::Bytes;
 use longrun::operation::log::LogBook;
 use longrun::operation::{Event, ObjectId, Operation, OperationId, Revision, SessionId, Timestamp};
 use longrun::store::shared::{
-    Claimed, ExpiredSession, Hint, Lease, Listening, Outstanding, SharedStore, TakeOver, Topic,
-    Wanted,
+    AttemptProgress, Claimed, ExpiredSession, Hint, Lease, Listening, Outstanding, SharedStore,
+    TakeOver, Topic, Wanted,
 };
 use longrun::store::{
     Batch, HistoryEntry, HistoryPosition, HistoryQuery, ListQuery, Lookup, PayloadRole, Store,
@@ -236,6 +236,28 @@ impl SharedStore for ReplicaStore {
             events.collect()
         };
         self.store.read(|disk| after.iter().map(|asked| of(disk, asked)).collect()).await
+    }
+
+    async fn leave_progress(
+        &self,
+        news: Vec<AttemptProgress>,
+        ended: Vec<OperationId>,
+    ) -> Result<(), StoreError> {
+        self.called();
+        self.store.read(|_| self.house.leave_progress(self.id, news, &ended)).await
+    }
+
+    async fn progress(&self, of: Vec<OperationId>) -> Result<Vec<AttemptProgress>, StoreError> {
+        self.called();
+        let left = self.store.read(|_| self.house.progress_of_others(self.id)).await?;
+        Ok(left.into_iter().filter(|it| of.contains(&it.id)).collect())
+    }
+
+    async fn recent_progress(&self, limit: usize) -> Result<Vec<AttemptProgress>, StoreError> {
+        self.called();
+        let mut left = self.store.read(|_| self.house.progress_of_others(self.id)).await?;
+        left.truncate(limit);
+        Ok(left)
     }
 
     async fn others(&self) -> Result<u64, StoreError> {

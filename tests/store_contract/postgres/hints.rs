@@ -86,7 +86,7 @@ async fn transitions_of_many_are_read_at_once() {
     let asked = [(2, 0), (1, 1), (9, 0), (1, 3), (1, 0)];
     assert_eq!(revisions(&asked, 9).await, [vec![1], vec![2, 3], vec![], vec![], vec![1, 2, 3]]);
     assert_eq!(revisions(&asked, 2).await, [vec![1], vec![2, 3], vec![], vec![], vec![1, 2]]);
-    assert_eq!(revisions(&[], 2).await, [const { Vec::new() }; 0]);
+    assert!(revisions(&[], 2).await.is_empty());
     let events = shared(&store).transitions(vec![(id(1), Revision(2))], 9).await.unwrap();
     assert_eq!(events[0][0].event_type, EventType::Finished);
     store.close().await;

@@ -1,7 +1,9 @@
-//! Workers' sessions: whose they are, and who ends them.
+//! Workers' sessions: whose they are, and who ends them. And what their workers say of progress.
 
-use longrun::operation::Attempt;
-use longrun::store::shared::{ExpiredSession, Hint, Lease, TakeOver};
+use std::time::Instant;
+
+use longrun::operation::{Attempt, Progress};
+use longrun::store::shared::{AttemptProgress, ExpiredSession, Hint, Lease, TakeOver};
 use longrun::store::{Batch, Store, StoreError};
 
 use super::*;
@@ -129,6 +131,52 @@ async fn expired_sessions_are_told_to_one_and_ended_by_it() {
     // Kept again, it is not expired.
     a.commit(keeping(3, 4_000)).await.unwrap();
     assert_eq!(expired(&b, 2_000).await.len(), 1);
+    a.close().await;
+    b.close().await;
+}
+
+#[tokio::test]
+async fn progress_is_left_for_others_and_the_latest_stays() {
+    let (_database, a, b) = two().await;
+    let percent = |number: u64, attempt: u32, percent: f64, reported: i64| AttemptProgress {
+        id: id(number),
+        attempt: Attempt(attempt),
+        progress: Progress {
+            percent: Some(percent),
+            done_units: Some(3),
+            total_units: None,
+            message: "half\0way".to_owned(),
+            at: at(reported),
+        },
+    };
+    let left = async |store: &PostgresStore| {
+        let mut found = shared(store).progress((1..=3).map(id).collect()).await.unwrap();
+        let mut recent = shared(store).recent_progress(10).await.unwrap();
+        found.sort_by_key(|it| it.id);
+        recent.sort_by_key(|it| it.id);
+        assert_eq!(found, recent);
+        found
+    };
+    let (first, second) = (percent(1, 1, 50.0, 10), percent(2, 1, 10.0, 10));
+    let news = vec![first.clone(), second.clone()];
+    // Who has not heard of anybody leaves nothing.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while left(&b).await != news {
+        assert!(Instant::now() < deadline, "the first replica does not hear of the second");
+        shared(&a).leave_progress(news.clone(), Vec::new()).await.unwrap();
+    }
+    assert_eq!(left(&a).await, [], "one's own is known already");
+    assert_eq!(shared(&b).recent_progress(1).await.unwrap().len(), 1);
+    // What is older, or of an earlier attempt, changes nothing.
+    let later = percent(1, 2, 5.0, 5);
+    shared(&a).leave_progress(vec![later.clone()], vec![id(2)]).await.unwrap();
+    shared(&a).leave_progress(vec![first, percent(1, 2, 1.0, 4)], Vec::new()).await.unwrap();
+    assert_eq!(left(&b).await, [later.clone()]);
+    // Only who has left it takes it away.
+    shared(&b).leave_progress(Vec::new(), vec![id(1)]).await.unwrap();
+    assert_eq!(left(&b).await, [later]);
+    shared(&a).leave_progress(Vec::new(), vec![id(1)]).await.unwrap();
+    assert_eq!(left(&b).await, []);
     a.close().await;
     b.close().await;
 }
