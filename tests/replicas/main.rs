@@ -7,4 +7,5 @@ mod away;
 #[path = "../postgres_support/mod.rs"]
 #[expect(dead_code, reason = "not everything is used by each of the tests")]
 mod postgres_support;
+mod refused;
 mod support;
