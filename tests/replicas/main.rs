@@ -8,4 +8,5 @@ mod away;
 #[expect(dead_code, reason = "not everything is used by each of the tests")]
 mod postgres_support;
 mod refused;
+mod standby;
 mod support;
