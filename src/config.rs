@@ -15,7 +15,7 @@ pub mod relay;
 mod store;
 
 pub use connections::Connections;
-pub use store::{PostgresUrl, Store, StoreUrl};
+pub use store::{PostgresUrl, Store, StoreUrl, StoreUrlParser};
 
 /// The port that servers listen on and clients look at unless told otherwise.
 pub const DEFAULT_PORT: u16 = 7420;

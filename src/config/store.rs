@@ -1,10 +1,13 @@
 //! Where operations are kept, and where what is too large for rows.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::Args;
+use clap::builder::{TypedValueParser, ValueParserFactory};
+use clap::error::ErrorKind;
+use clap::{Arg, Args, Command, Error};
 
 /// Where operations are kept.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
@@ -56,6 +59,37 @@ pub enum StoreUrl {
     Postgres(PostgresUrl),
 }
 
+/// Reads the flag. What it cannot read it does not repeat, as others do: a URL with a slip of the pen may have a
+/// password.
+#[derive(Clone, Copy, Debug)]
+pub struct StoreUrlParser;
+
+impl TypedValueParser for StoreUrlParser {
+    type Value = StoreUrl;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        arg: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<StoreUrl, Error> {
+        let read = value.to_str().ok_or_else(|| "must be UTF-8".to_owned()).and_then(str::parse);
+        read.map_err(|rule: String| {
+            let arg = arg.map(Arg::to_string).unwrap_or_default();
+            let message = format!("invalid value for '{arg}': {rule}");
+            command.clone().error(ErrorKind::ValueValidation, message)
+        })
+    }
+}
+
+impl ValueParserFactory for StoreUrl {
+    type Parser = StoreUrlParser;
+
+    fn value_parser() -> StoreUrlParser {
+        StoreUrlParser
+    }
+}
+
 /// The URL of a PostgreSQL database. It is shown without the password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PostgresUrl(String);
@@ -102,6 +136,10 @@ impl fmt::Display for PostgresUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let address = self.0.split_once('?').map_or(&*self.0, |(address, _)| address);
         let (scheme, rest) = address.split_once("://").unwrap_or(("postgres", address));
+        if !rest.contains('@') && self.0.contains('@') {
+            // It may be the beginning of a password with a question mark.
+            return write!(f, "{scheme}://…");
+        }
         match rest.rsplit_once('@') {
             None => write!(f, "{scheme}://{rest}"),
             Some((user, place)) => {
@@ -138,6 +176,8 @@ mod tests {
         assert_eq!(format!("{url:?}"), "Postgres(postgres://me@a,b:1/jobs)");
         let StoreUrl::Postgres(url) = url else { panic!("{url}") };
         assert!(url.secret().contains("secret"));
+        let url: StoreUrl = "postgres://me:se?cret@a/jobs".parse().unwrap();
+        assert_eq!(url.to_string(), "postgres://…");
     }
 
     #[test]

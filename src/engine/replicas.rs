@@ -179,7 +179,7 @@ impl Committer {
         let (mut used, mut told) = (Vec::new(), Vec::new());
         for Transition { before, after, .. } in &draft.transitions {
             let held = before.as_ref().and_then(|before| before.life.state.lease());
-            let Some(lease) = held.or(after.life.state.lease()) else { continue };
+            let Some(lease) = held.or_else(|| after.life.state.lease()) else { continue };
             // What is taken for ours may be another's by now: the store says so, and it is told then.
             if self.sessions.get(lease.session).is_some() || held.is_none() {
                 used.push(lease.session);

@@ -3,8 +3,10 @@
 //! The programs are found by `LONGRUN_POSTGRES_BIN`, `PG_CONFIG`, where Debian has them, or `PATH`. A shell watches a
 //! pipe that only this process holds: however the tests end, it stops the server and removes its files.
 
+use std::fs;
 use std::io::Write as _;
 use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -75,6 +77,40 @@ impl Cluster {
     /// Where it listens.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The directory of its Unix socket.
+    pub fn socket_directory(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Writes a file of the server's: who may connect, a certificate, a key. Effective with the next
+    /// [`Cluster::set`].
+    pub fn write(&self, name: &str, contents: &str) {
+        let data = self.dir.join("data");
+        let path = data.join(name);
+        fs::write(&path, contents).unwrap();
+        // Of a key that others may read the server wants to know nothing.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        let owner = fs::metadata(&data).unwrap();
+        chown(&path, Some(owner.uid()), Some(owner.gid())).unwrap();
+    }
+
+    /// Changes a setting; returns when new connections have it.
+    pub async fn set(&self, setting: &str, value: &str) {
+        let admin = connect(&self.url("postgres")).await;
+        admin.batch_execute(&format!("ALTER SYSTEM SET {setting} = '{value}'")).await.unwrap();
+        admin.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+        let shown = format!("SELECT current_setting('{setting}')");
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let fresh = connect(&self.url("postgres")).await;
+            if fresh.query_one(&shown, &[]).await.unwrap().get::<_, &str>(0) == value {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{setting} does not become {value}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// A database of this server, for a store.
@@ -197,7 +233,7 @@ impl Cluster {
         let mut is_ready = Command::new(self.bin.join("pg_isready"));
         is_ready.args(["-q", "-h", "127.0.0.1", "-p"]).arg(self.port.to_string());
         while !is_ready.status().unwrap().success() {
-            let log = || std::fs::read_to_string(self.dir.join("log")).unwrap_or_default();
+            let log = || fs::read_to_string(self.dir.join("log")).unwrap_or_default();
             assert!(Instant::now() < deadline, "PostgreSQL does not start: {}", log());
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -246,7 +282,7 @@ fn find_programs() -> Option<PathBuf> {
         let said = Command::new(program).arg("--bindir").output().ok()?;
         Some(PathBuf::from(String::from_utf8(said.stdout).ok()?.trim()))
     });
-    let of_debian = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let of_debian = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let mut of_debian: Vec<PathBuf> = of_debian.map(|entry| entry.path().join("bin")).collect();
     of_debian.sort_by_key(|bin| {
         let version = bin.parent().and_then(Path::file_name).and_then(|name| name.to_str());

@@ -4,7 +4,11 @@
 
 mod across;
 mod away;
+mod heard;
+mod large;
 #[path = "../postgres_support/mod.rs"]
 #[expect(dead_code, reason = "not everything is used by each of the tests")]
 mod postgres_support;
+mod refused;
+mod standby;
 mod support;

@@ -35,15 +35,21 @@ pub struct Replica {
     channel: Channel,
 }
 
+/// The program, without the settings of whoever runs the tests.
+pub fn longrun(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_longrun"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("LONGRUN_")) {
+        command.env_remove(name);
+    }
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped());
+    command
+}
+
 impl Replica {
     pub fn start(store: &str, more: &[&str]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_longrun"));
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("LONGRUN_")) {
-            command.env_remove(name);
-        }
-        command.args(["serve", "--listen", "127.0.0.1:0", "--store", store, "--log", "error"]);
-        command.args(["--lease-duration", "2s", "--heartbeat-interval", "1s"]).args(more);
-        let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut command = longrun(&["serve", "--listen", "127.0.0.1:0", "--store", store]);
+        command.args(["--lease-duration", "2s", "--heartbeat-interval", "1s", "--log", "error"]);
+        let mut process = command.args(more).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let url = line.trim().strip_prefix("longrun listening on ");

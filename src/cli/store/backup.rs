@@ -1,12 +1,12 @@
 //! `longrun store backup TO`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::super::output::Output;
+use super::super::output::{Output, Usage};
 use super::super::signals::interruptible;
 use super::super::{Exit, text};
 use super::bar::Bar;
@@ -37,7 +37,7 @@ pub(super) struct Args {
     #[arg(value_name = "TO", value_parser = target)]
     to: PathBuf,
     /// Store to back up
-    #[arg(long, value_name = "sqlite:PATH", env = "LONGRUN_STORE", default_value_t, value_parser = embedded)]
+    #[arg(long, value_name = "sqlite:PATH", env = "LONGRUN_STORE", default_value_t)]
     store: StoreUrl,
     /// Where its large inputs and results are, as in `serve --objects`
     #[arg(long, value_name = "DIR|URL", env = "LONGRUN_OBJECTS")]
@@ -52,18 +52,13 @@ fn target(text: &str) -> Result<PathBuf, String> {
     }
 }
 
-fn embedded(text: &str) -> Result<StoreUrl, String> {
-    if text.starts_with("postgres:") || text.starts_with("postgresql:") {
-        let how = "a PostgreSQL store is backed up by PostgreSQL's own means: pg_dump, or a base \
-                   backup with an archive of its log";
-        return Err(how.to_owned());
-    }
-    text.parse()
-}
-
 pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
     let Args { to, store, objects } = args;
-    let source = file(&store).context("only an SQLite store can be backed up")?.to_owned();
+    let Some(source) = file(&store).map(Path::to_owned) else {
+        let how = "a PostgreSQL store is backed up by PostgreSQL's own means: pg_dump, or a base backup with \
+                   an archive of its log";
+        return Err(Usage(how.to_owned()).into());
+    };
     let objects = open_objects(&store, objects.as_ref())?;
     let beside = PathBuf::from(format!("{}.objects", to.display()));
     let places = match objects.directory() {

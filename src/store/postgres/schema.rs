@@ -77,7 +77,11 @@ pub(super) async fn migrate(server: &Server) -> Result<(), OpenError> {
     };
     timeout(WAITING, migrating)
         .await
-        .unwrap_or_else(|_| Err(failed("another longrun is at its schema for too long".to_owned())))
+        .unwrap_or_else(|_| {
+            let reason = "its schema is not brought up to date: another longrun is at it for too long, or the commit \
+                          waits for a standby that is away";
+            Err(failed(reason.to_owned()))
+        })
 }
 
 impl Migration {

@@ -43,9 +43,11 @@ impl Role {
                  SET idle_in_transaction_session_timeout = '10s';
                  SET plan_cache_mode = force_generic_plan"
             }
+            // What is written here, that a replica is there, nobody rests on. Reads must not stand behind it in the line
+            // while it waits for a standby that is away.
             Self::LookUp => {
                 "SET statement_timeout = '4s'; SET lock_timeout = '3s';
-                 SET plan_cache_mode = force_generic_plan"
+                 SET plan_cache_mode = force_generic_plan; SET synchronous_commit = local"
             }
             Self::List => {
                 "SET statement_timeout = '28s'; SET lock_timeout = '3s';

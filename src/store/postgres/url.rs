@@ -34,6 +34,16 @@ pub(super) struct Target {
 impl Target {
     pub(super) fn parse(url: &str) -> Result<Self, String> {
         let (address, parameters) = url.split_once('?').unwrap_or((url, ""));
+        // The library takes all before the first @ for user and password, and the rest of a password for a host to
+        // ask for, or for parameters that we would not see.
+        let is_misread = match address.matches('@').count() {
+            0 => parameters.contains('@'),
+            count => count > 1,
+        };
+        if is_misread {
+            let how = "an @ or a ? of a user, a password or a parameter must be written %40 or %3F";
+            return Err(how.to_owned());
+        }
         let (mut sslmode, mut root_certificates) = (None, None);
         let mut others = Vec::new();
         for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
@@ -43,12 +53,15 @@ impl Target {
                 _ => others.push(parameter),
             }
         }
-        // As for libpq, `system` stands for the certificates of the system.
+        // As for libpq, whoever names certificates wants them to be used, and `system` stands for those of the
+        // system.
+        let is_named = root_certificates.is_some();
         let root_certificates = root_certificates.filter(|file| file != "system");
         let encryption = match sslmode {
-            None if root_certificates.is_some() => Encryption::Verified { host: true },
+            None if is_named => Encryption::Verified { host: true },
             None | Some("allow" | "prefer") => Encryption::Preferred,
             Some("disable") => Encryption::Off,
+            Some("require") if is_named => Encryption::Verified { host: false },
             Some("require") => Encryption::Required,
             Some("verify-ca") => Encryption::Verified { host: false },
             Some("verify-full") => Encryption::Verified { host: true },
@@ -61,13 +74,19 @@ impl Target {
             [] => address.to_owned(),
             others => format!("{address}?{}", others.join("&")),
         };
-        let config: Config = rest.parse().map_err(|error| {
+        let mut config: Config = rest.parse().map_err(|error| {
             // What stands behind the first colon names the parameter, never its value.
             let error: tokio_postgres::Error = error;
             let cause = error.into_source().map(|cause| cause.to_string());
             format!("the URL cannot be read: {}", cause.unwrap_or_default())
         })?;
-        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+        if config.get_hosts().is_empty() {
+            // The library makes no encrypted connection to what has no name.
+            for address in config.get_hostaddrs().to_vec() {
+                config.host(address.to_string());
+            }
+        }
+        if config.get_hosts().is_empty() {
             return Err("the URL names no host, e.g. postgres://USER@HOST/DATABASE".to_owned());
         }
         Ok(Self { config, encryption, root_certificates, name: name(address) })
@@ -102,6 +121,10 @@ fn decoded(text: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
+    use tokio_postgres::config::Host;
+
     use super::*;
 
     fn refusal(url: &str) -> String {
@@ -121,6 +144,14 @@ mod tests {
         assert_eq!(target.name, "postgres://a:1,b:2/jobs");
     }
 
+    /// A name of which TLS can be asked.
+    #[test]
+    fn an_address_is_its_own_name() {
+        let target = Target::parse("postgres://me@/jobs?hostaddr=10.0.0.1&port=7").unwrap();
+        assert_eq!(target.config.get_hosts(), [Host::Tcp("10.0.0.1".to_owned())]);
+        assert_eq!(target.config.get_hostaddrs(), [IpAddr::from([10, 0, 0, 1])]);
+    }
+
     #[test]
     fn encryption_is_what_sslmode_says() {
         for (mode, encryption) in [
@@ -130,6 +161,8 @@ mod tests {
             ("?sslmode=require", Encryption::Required),
             ("?sslmode=verify-ca", Encryption::Verified { host: false }),
             ("?sslrootcert=ca.pem", Encryption::Verified { host: true }),
+            ("?sslrootcert=system", Encryption::Verified { host: true }),
+            ("?sslmode=require&sslrootcert=ca.pem", Encryption::Verified { host: false }),
         ] {
             let target = Target::parse(&format!("postgresql://h/d{mode}")).unwrap();
             assert_eq!(target.encryption, encryption, "{mode}");
@@ -143,6 +176,8 @@ mod tests {
             ("postgres://u:secret@h/d?color=red", "color"),
             ("postgres://u:secret@h:port/d", "port"),
             ("postgres://u:secret@/d", "host"),
+            ("postgres://u:secret?@h/d?sslmode=require", "%3F"),
+            ("postgres://u:a@secret@h/d", "%40"),
             ("postgres://u:secret@h/d?connect_timeout=soon", "connect_timeout"),
         ] {
             let refusal = refusal(url);

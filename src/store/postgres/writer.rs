@@ -351,7 +351,8 @@ async fn transact(
             None => return Outcome::Unknown("the database did not answer a commit".to_owned()),
             // The only warning that there can be: it is committed here, but nobody has waited for the standbys.
             Some(Ok(_)) if at == last && session.warnings() != warnings => {
-                return Outcome::Unknown("the database does not vouch for a commit".to_owned());
+                let why = "the database committed, and somebody cancelled its wait for a standby";
+                return Outcome::Unknown(why.to_owned());
             }
             Some(Ok(found)) if (first..last).contains(&at) => rows.push(found),
             Some(Ok(_)) => {}

@@ -232,3 +232,38 @@ async fn a_commit_in_doubt_is_told_as_missed() {
         store.close().await;
     }
 }
+
+/// What one that died has committed without telling, others hear of as something that they missed.
+#[tokio::test]
+async fn what_the_dead_told_nobody_is_told_as_missed() {
+    let database = database().await;
+    let b = open(&database).await;
+    // Its own arrival, to the end.
+    assert_eq!(next_hint(&b).await, Hint::Missed);
+    assert_eq!(next_hint(&b).await, Hint::Missed);
+    let _b = listening(&b, Topic::Operations).await;
+    let proxy = Proxy::to(&database).await;
+    let dying = open_url(&proxy.url).await;
+    stored(&dying, submission(1)).await;
+    assert_eq!(next_hint(&b).await, change(1, 1, 1, false));
+    // Who has looked at the others since then knows of it.
+    let admin = database.connect().await;
+    let renewed = async || {
+        let rows = admin.query("SELECT expires_at::text FROM replicas ORDER BY id", &[]).await;
+        rows.unwrap().first().unwrap().get::<_, String>(0)
+    };
+    let (before, deadline) = (renewed().await, Instant::now() + Duration::from_secs(60));
+    while renewed().await == before {
+        assert!(Instant::now() < deadline, "it does not renew its row");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    proxy.next(Fate::Untold);
+    let committed = dying.commit(submitting([submission(2)])).await;
+    assert!(matches!(committed, Err(StoreError::Unknown(_))), "{committed:?}");
+    drop(dying);
+    let end = "UPDATE replicas SET expires_at = now() WHERE id = (SELECT id FROM replicas ORDER BY id DESC LIMIT 1)";
+    assert_eq!(admin.execute(end, &[]).await.unwrap(), 1);
+    assert_eq!(next_hint(&b).await, Hint::Missed);
+    assert!(load(&b, id(2)).await.is_some());
+    b.close().await;
+}

@@ -18,6 +18,7 @@ mod plans;
 mod proxy;
 mod schema;
 mod sessions;
+mod tls;
 
 /// One replica's store.
 async fn open(database: &Database) -> PostgresStore {

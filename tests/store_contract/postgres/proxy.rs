@@ -8,6 +8,9 @@ use tokio::sync::{Notify, watch};
 
 use crate::postgres_support::{Database, cluster};
 
+/// The query: its type, its length, its text.
+const COMMIT: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
+
 /// What happens to the next COMMIT. In each case its sender sees the connection end, and the server does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
@@ -15,6 +18,8 @@ pub enum Fate {
     Fine,
     /// It goes through; the answer is lost.
     Unanswered,
+    /// It goes through, and what is sent behind it does not.
+    Untold,
     /// It waits on its way until it is let go.
     Late,
 }
@@ -71,8 +76,7 @@ async fn carry(
                 Ok(0) | Err(_) => return,
                 Ok(length) => {
                     let bytes = &up[..length];
-                    // A simple query: its type, its length, its text.
-                    let commit = bytes.windows(6).position(|it| it == b"COMMIT").map(|at| at - 5);
+                    let commit = bytes.windows(COMMIT.len()).position(|it| it == COMMIT);
                     let now = *fate.borrow();
                     let (Some(at), true) = (commit, now != Fate::Fine) else {
                         server.write_all(bytes).await.unwrap();
@@ -82,8 +86,9 @@ async fn carry(
                     let (before, behind) = bytes.split_at(at);
                     server.write_all(before).await.unwrap();
                     let mut answers = Vec::new();
-                    if now == Fate::Unanswered {
-                        server.write_all(behind).await.unwrap();
+                    if now != Fate::Late {
+                        let end = if now == Fate::Untold { COMMIT.len() } else { behind.len() };
+                        server.write_all(&behind[..end]).await.unwrap();
                         while !answers.windows(7).any(|it| it == b"COMMIT\0") {
                             assert!(server.read_buf(&mut answers).await.unwrap() > 0);
                         }
