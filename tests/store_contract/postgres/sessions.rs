@@ -171,7 +171,7 @@ async fn progress_is_left_for_others_and_the_latest_stays() {
     let later = percent(1, 2, 5.0, 5);
     shared(&a).leave_progress(vec![later.clone()], vec![id(2)]).await.unwrap();
     shared(&a).leave_progress(vec![first, percent(1, 2, 1.0, 4)], Vec::new()).await.unwrap();
-    assert_eq!(left(&b).await, [later.clone()]);
+    assert_eq!(left(&b).await, std::slice::from_ref(&later));
     // Only who has left it takes it away.
     shared(&b).leave_progress(Vec::new(), vec![id(1)]).await.unwrap();
     assert_eq!(left(&b).await, [later]);
