@@ -36,8 +36,11 @@ mod progress;
 mod queue;
 mod replicas;
 mod request;
+#[cfg(test)]
+mod sample;
 mod sessions;
 mod timers;
+mod told;
 mod watch;
 mod watcher;
 mod work;
