@@ -103,3 +103,89 @@ impl Entries {
         self.input_bytes -= input.map_or(0, |input| input.len());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::{at, id, operation};
+    use super::*;
+    use crate::operation::{Command, Decision, Revision, decide};
+
+    fn put(cache: &Cache, number: u128, input: Option<usize>) {
+        let input = input.map(|length| Bytes::from(vec![0; length]));
+        cache.put(Arc::new(operation(number, at(0))), input);
+    }
+
+    fn end(cache: &Cache, number: u128) {
+        let operation = operation(number, at(0));
+        let cancel = Command::Cancel { reason: String::new() };
+        let Ok(Decision::Change(event)) = decide(&operation, &cancel, None, at(1)) else {
+            panic!("{operation:?} cannot be cancelled");
+        };
+        let input = Some(Bytes::from_static(b"not wanted any more"));
+        cache.put(Arc::new(Operation { life: event.life, ..operation }), input);
+    }
+
+    fn lengths<const N: usize>(cache: &Cache) -> [Option<usize>; N] {
+        std::array::from_fn(|index| cache.input(id(index as u128 + 1)).map(|input| input.len()))
+    }
+
+    #[test]
+    fn what_a_commit_is_changing_is_for_that_commit_only() {
+        let cache = Cache::new(10);
+        for number in [1, 2] {
+            put(&cache, number, None);
+        }
+        cache.hold([id(1), id(3)].into_iter());
+        assert!(cache.read(id(1)).is_none() && cache.get(id(1)).is_some());
+        assert!(cache.read(id(2)).is_some());
+        end(&cache, 1);
+        let read = cache.read(id(1)).map(|read| read.life.revision);
+        assert_eq!(read, Some(Revision(2)));
+        cache.remove(id(1));
+        assert!(cache.get(id(1)).is_none() && cache.read(id(1)).is_none());
+    }
+
+    #[test]
+    fn the_one_that_was_used_longest_ago_makes_room() {
+        let cache = Cache::new(2);
+        for number in [1, 2] {
+            put(&cache, number, Some(10));
+        }
+        assert!(cache.get(id(1)).is_some());
+        put(&cache, 3, Some(10));
+        assert_eq!(lengths(&cache), [Some(10), None, Some(10)]);
+        assert_eq!(cache.lock().input_bytes, 20);
+    }
+
+    #[test]
+    fn an_input_is_kept_until_its_operation_is_done() {
+        let cache = Cache::new(10);
+        for number in [1, 2] {
+            put(&cache, number, Some(10));
+        }
+        put(&cache, 1, None);
+        assert_eq!(lengths(&cache), [Some(10), Some(10)]);
+        end(&cache, 1);
+        assert_eq!(lengths(&cache), [None, Some(10)]);
+        assert_eq!(cache.lock().input_bytes, 10);
+        cache.remove(id(2));
+        assert_eq!(cache.lock().input_bytes, 0);
+        end(&cache, 3);
+        assert!(cache.get(id(3)).is_some() && cache.input(id(3)).is_none());
+    }
+
+    #[test]
+    fn inputs_are_kept_while_there_is_room_for_their_bytes() {
+        let cache = Cache::new(10);
+        put(&cache, 1, Some(MAX_INPUT_BYTES - 10));
+        put(&cache, 2, Some(11));
+        put(&cache, 3, Some(10));
+        put(&cache, 4, Some(1));
+        let all = [Some(MAX_INPUT_BYTES - 10), None, Some(10), None];
+        assert_eq!(lengths(&cache), all);
+        assert!(cache.get(id(2)).is_some(), "the operation is kept without");
+        cache.remove(id(3));
+        put(&cache, 5, Some(10));
+        assert_eq!(lengths::<5>(&cache)[4], Some(10));
+    }
+}

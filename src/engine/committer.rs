@@ -24,7 +24,7 @@ use super::timers::Timers;
 use super::work::{Answer, Reply, Work, one_commit};
 use super::{EngineConfig, Shared};
 use crate::operation::log::LogBook;
-use crate::operation::{NewOperation, Operation, OperationId, Rejection, Timestamp};
+use crate::operation::{NewOperation, Operation, OperationId, Rejection, SessionId, Timestamp};
 use crate::store::{Batch, LogAppend, Lookup, Place, StoreError};
 
 /// Most requests of one commit.
@@ -175,13 +175,13 @@ impl Committer {
     /// One commit, if there is anything to commit.
     async fn round(&mut self, requests: Vec<Request>) {
         let now = self.shared.clock.now();
-        let mut works = Vec::new();
+        let (mut works, mut lost) = (Vec::new(), Vec::new());
         let mut replies: Vec<Reply> = Vec::new();
         for request in requests {
             self.take(request, now, &mut works, &mut replies);
         }
         if self.is_up(now).await {
-            self.add_timed_work(now, &mut works).await;
+            self.add_timed_work(now, &mut works, &mut lost).await;
         }
         if self.outage.is_some() {
             replies.into_iter().for_each(|reply| reply.send(Err(not_writable())));
@@ -194,7 +194,8 @@ impl Committer {
         }
         let mut outcome = Err(EngineError::Unavailable("the store is contended".to_owned()));
         for race in 1..=MAX_RACES {
-            match self.try_commit(&works, now).await {
+            // What was found to be lost is kept from others until the first of these only.
+            match self.try_commit(&works, std::mem::take(&mut lost), now).await {
                 Ok(answers) => {
                     outcome = Ok(answers);
                     break;
@@ -231,25 +232,28 @@ impl Committer {
     }
 
     /// Loads, decides, commits and settles. Nothing has happened when it fails, unless there is doubt.
-    async fn try_commit(&mut self, works: &[Work], now: Timestamp) -> Result<Vec<Answer>, Failed> {
+    async fn try_commit(
+        &mut self,
+        works: &[Work],
+        lost: Vec<SessionId>,
+        now: Timestamp,
+    ) -> Result<Vec<Answer>, Failed> {
         let mut draft = Draft::new(now, &self.config);
         let decided = self.decide_all(works, &mut draft).await;
         let (answers, messages) = match decided {
             Ok(decided) => decided,
             Err(error) => {
-                self.not_committed();
                 self.abandon(draft);
                 return Err(Failed { error, doubt: None });
             }
         };
-        let sessions = self.session_changes(&draft);
+        let sessions = self.session_changes(&draft, lost);
         let holds = self.replicas.as_ref().is_some_and(|replicas| replicas.holds);
         let changes_sessions = !sessions.kept.is_empty() || !sessions.ended.is_empty();
         if !draft.is_empty() || holds || changes_sessions {
             let batch = Batch { sessions: sessions.clone(), ..draft.batch() };
             self.shared.cache.hold(draft.touched());
             if let Err(error) = self.commit(batch).await {
-                self.not_committed();
                 let doubt = if matches!(error, StoreError::Unknown(_)) {
                     Some(self.doubt(draft, messages))
                 } else {
@@ -487,12 +491,6 @@ impl Committer {
             keep_from: appended.keep_from,
         });
         Ok(())
-    }
-
-    fn not_committed(&mut self) {
-        if let Some(replicas) = &mut self.replicas {
-            replicas.not_committed();
-        }
     }
 
     /// Undoes a draft whose commit did not happen.

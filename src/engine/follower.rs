@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use hashlink::LruCache;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::draft::Transition;
 use super::request::Request;
+use super::told::Told;
 use super::watch::Change;
 use crate::operation::{Event, Life, Operation, OperationId, Revision, Timestamp};
 use crate::store::shared::{Changed, Hint, SharedStore};
@@ -31,12 +31,8 @@ const COUNT: Duration = Duration::from_secs(5);
 const COUNT_PAUSES: u32 = 50;
 /// How many operations are looked up at a time.
 const PAGE: usize = 256;
-/// Of how many operations it is remembered what watches over filters were told.
-const TOLD: usize = 16_384;
 /// How many transitions before one of another replica's are looked at where it is not known what was told.
 const LOOK_BACK: u64 = 16;
-/// What is older than this was told, or watches over filters began with it.
-const RECENT: Duration = Duration::from_secs(60);
 /// Most transitions read at a time of one operation.
 const STEPS: usize = 64;
 
@@ -54,9 +50,7 @@ pub(super) struct Follower {
     shared: Arc<Shared>,
     requests: mpsc::Sender<Request>,
     ours: mpsc::Receiver<Ours>,
-    told: LruCache<OperationId, Arc<Operation>>,
-    /// What has happened since then, and is not in `told`, was not told.
-    forgotten: Timestamp,
+    told: Told,
     /// When `told` was begun, as the hub counts.
     feed_times: u64,
     check_at: Timestamp,
@@ -74,8 +68,7 @@ impl Follower {
             shared,
             requests,
             ours,
-            told: LruCache::new(TOLD),
-            forgotten: Timestamp::from_micros(0),
+            told: Told::default(),
             feed_times: 0,
             check_at: now.after(CHECK),
             count_at: now.after(COUNT),
@@ -132,21 +125,14 @@ impl Follower {
 
     /// Watches over filters begin again; watches over operations are checked at once.
     fn missed(&mut self) {
-        self.begin_again();
+        self.told.clear();
         self.shared.hub.reset_feeds();
         self.check_at = self.shared.clock.now();
     }
 
-    /// From now on it is known what is told.
-    fn begin_again(&mut self) {
-        self.told.clear();
-        self.forgotten = Timestamp::from_micros(0);
-    }
-
-    /// Whether an operation that is not in `told` was not told as of that time. It may be so that watches over
-    /// filters began with it; they know that themselves.
+    /// Whether an operation of which nothing is known to be told was not told as of that time.
     fn is_news(&self, updated_at: Timestamp) -> bool {
-        updated_at > self.forgotten && updated_at.after(RECENT) > self.shared.clock.now()
+        self.told.lacks(updated_at, self.shared.clock.now())
     }
 
     /// While nobody watched, nobody was told.
@@ -154,7 +140,7 @@ impl Follower {
         let times = self.shared.hub.feed_times();
         if self.feed_times != times {
             self.feed_times = times;
-            self.begin_again();
+            self.told.clear();
         }
     }
 
@@ -226,7 +212,7 @@ impl Follower {
                     self.tell_removed(changed.id);
                     continue;
                 };
-                let is_known = self.told.peek(&changed.id).is_some();
+                let is_known = self.told.revision(changed.id).is_some();
                 for transition in transitions(&operation, events, first) {
                     hub.transition_of_others(&transition);
                     let Life { revision, updated_at, .. } = &transition.after.life;
@@ -242,8 +228,8 @@ impl Follower {
     /// From where the feeds are. If that is not known, from where the others began, and what came just before
     /// and was not told.
     fn first_of_interest(&self, changed: &Changed) -> Revision {
-        match self.told.peek(&changed.id) {
-            Some(told) => changed.first.min(told.life.revision.next()),
+        match self.told.revision(changed.id) {
+            Some(told) => changed.first.min(told.next()),
             None => Revision(changed.first.0.saturating_sub(LOOK_BACK).max(1)),
         }
     }
@@ -255,9 +241,8 @@ impl Follower {
             Ours::Transition(transition) => {
                 let revision = transition.after.life.revision;
                 let id = transition.after.id();
-                let told = self.told.get(&id).map(|told| told.life.revision);
                 let before = transition.before.as_ref();
-                let lacks = match told {
+                let lacks = match self.told.revision(id) {
                     Some(told) => told.next() < revision,
                     None => before.is_some_and(|it| self.is_news(it.life.updated_at)),
                 };
@@ -271,8 +256,9 @@ impl Follower {
                 }
             }
             Ours::Removed(operation) => {
-                self.remember(&operation);
-                self.tell_removed(operation.id());
+                let id = operation.id();
+                self.told.remember(operation);
+                self.tell_removed(id);
             }
             Ours::Late => self.missed(),
         }
@@ -280,29 +266,18 @@ impl Follower {
 
     /// Tells watches over filters of a transition, unless they know it.
     fn tell(&mut self, transition: Transition) {
-        let id = transition.after.id();
-        let revision = transition.after.life.revision;
-        if self.told.get(&id).is_some_and(|told| told.life.revision >= revision) {
+        let Transition { after, .. } = &transition;
+        if self.told.revision(after.id()).is_some_and(|told| told >= after.life.revision) {
             return;
         }
-        self.remember(&transition.after);
+        self.told.remember(Arc::clone(after));
         self.shared.hub.tell_feeds(Change::from(transition));
-    }
-
-    fn remember(&mut self, operation: &Arc<Operation>) {
-        if !self.told.contains_key(&operation.id())
-            && self.told.len() == TOLD
-            && let Some((_, forgotten)) = self.told.remove_lru()
-        {
-            self.forgotten = self.forgotten.max(forgotten.life.updated_at);
-        }
-        self.told.insert(operation.id(), Arc::clone(operation));
     }
 
     /// Of what another replica has removed only what was told lately is still known.
     fn tell_removed(&mut self, id: OperationId) {
         self.shared.hub.gone(id);
-        if let Some(operation) = self.told.remove(&id) {
+        if let Some(operation) = self.told.forget(id) {
             self.shared.hub.tell_feeds(Change::Removed(operation));
         }
     }

@@ -36,9 +36,12 @@ mod progress;
 mod queue;
 mod replicas;
 mod request;
+#[cfg(test)]
+mod sample;
 mod sessions;
 mod sharing;
 mod timers;
+mod told;
 mod watch;
 mod watcher;
 mod work;

@@ -43,8 +43,6 @@ pub(super) struct Replicas {
     fresh: Vec<SessionId>,
     /// Sessions that have one, and those of them that have come to their end.
     rows: BTreeSet<SessionId>,
-    /// Lost sessions of others that hold nothing any more.
-    lost: Vec<SessionId>,
     lease_duration: Duration,
     keep_at: Timestamp,
     poll_at: Timestamp,
@@ -67,7 +65,6 @@ impl Replicas {
             next_start: None,
             fresh: Vec::new(),
             rows: BTreeSet::new(),
-            lost: Vec::new(),
             lease_duration,
             keep_at: now,
             poll_at: now,
@@ -105,11 +102,6 @@ impl Replicas {
         self.rows.contains(&session) || self.fresh.contains(&session)
     }
 
-    /// A commit has failed: what was found is no longer kept from others, who may have come back for it.
-    pub(super) fn not_committed(&mut self) {
-        self.lost.clear();
-    }
-
     /// Whether the session has no row yet.
     pub(super) fn is_fresh(&self, session: SessionId) -> bool {
         self.fresh.contains(&session)
@@ -123,8 +115,6 @@ impl Replicas {
 
     /// The store was away, and so were its sessions' replicas.
     pub(super) fn after_outage(&mut self, now: Timestamp) {
-        self.keep_at = now;
-        self.sweep_at = now;
         self.patient_until = now.after(self.lease_duration);
     }
 
@@ -137,6 +127,11 @@ impl Replicas {
         if was_away {
             self.patient_until = self.patient_until.max(now.after(self.lease_duration));
         }
+    }
+
+    /// Whether it is time to keep all sessions.
+    fn keeps_all(&self, now: Timestamp) -> bool {
+        self.keep_at <= now
     }
 
     /// How often to sweep: what outlasts a session that is kept in time is noticed.
@@ -152,21 +147,20 @@ impl Replicas {
         for ended in &changes.ended {
             self.rows.remove(ended);
         }
-        self.lost.clear();
-        if self.keep_at <= now {
+        if self.keeps_all(now) {
             self.keep_at = now.after(self.lease_duration / KEPT_PER_LEASE);
         }
     }
 }
 
 impl Committer {
-    /// What becomes of sessions with the draft's commit.
-    pub(super) fn session_changes(&self, draft: &Draft) -> SessionChanges {
+    /// What becomes of sessions with the draft's commit; of others' those end that are `lost`.
+    pub(super) fn session_changes(&self, draft: &Draft, lost: Vec<SessionId>) -> SessionChanges {
         let Some(replicas) = &self.replicas else { return SessionChanges::default() };
-        let is_time = replicas.keep_at <= draft.now;
+        let is_time = replicas.keeps_all(draft.now);
         let expires_at = draft.now.after(replicas.lease_duration);
         let kept = |session: SessionId| {
-            let held = self.sessions.get(session).filter(|held| held.is_alive(draft.now))?;
+            let held = self.sessions.get(session)?;
             let (tenant, worker) = (held.tenant.clone(), held.worker.clone());
             Some(KeptSession { session, tenant, worker, expires_at })
         };
@@ -175,20 +169,19 @@ impl Committer {
             false => replicas.fresh.iter().copied().filter_map(kept).collect(),
         };
         let gone = replicas.rows.iter().filter(|id| is_time && self.sessions.get(**id).is_none());
-        let ended = gone.chain(&replicas.lost).copied().collect();
-        let (mut used, mut told) = (Vec::new(), Vec::new());
+        let ended = gone.copied().chain(lost).collect();
+        let (mut used, mut told) = (BTreeSet::new(), Vec::new());
         for Transition { before, after, .. } in &draft.transitions {
             let held = before.as_ref().and_then(|before| before.life.state.lease());
             let Some(lease) = held.or_else(|| after.life.state.lease()) else { continue };
             // What is taken for ours may be another's by now: the store says so, and it is told then.
             if self.sessions.get(lease.session).is_some() || held.is_none() {
-                used.push(lease.session);
+                used.insert(lease.session);
             } else {
                 told.push((lease.session, after.id()));
             }
         }
-        used.sort_unstable();
-        used.dedup();
+        let used = used.into_iter().collect();
         SessionChanges { kept, used, ended, told }
     }
 
@@ -240,7 +233,7 @@ impl Committer {
         let Some(replicas) = &mut self.replicas else { return };
         let (keys, next_start) = self.queue.take_all();
         replicas.next_start = [replicas.next_start, next_start].into_iter().flatten().min();
-        replicas.stocked.extend(keys.into_iter().filter(|key| self.sessions.serves(key)));
+        replicas.stocked.extend(keys);
         replicas.stocked.retain(|key| self.sessions.serves(key));
         replicas.listening.retain(|key, _| self.sessions.serves(key));
         replicas.fresh.retain(|fresh| self.sessions.get(*fresh).is_some());
@@ -255,11 +248,13 @@ impl Committer {
         }
     }
 
-    /// Adds what time brings: looking for work, for lost sessions, and for what is due.
+    /// Adds what time brings: looking for work, for lost sessions, and for what is due. Those that hold nothing any
+    /// more are added to `lost`.
     pub(super) async fn add_shared_work(
         &mut self,
         now: Timestamp,
         works: &mut Vec<Work>,
+        lost: &mut Vec<SessionId>,
     ) -> Result<(), StoreError> {
         let jitter = 0.75 + self.chance() / 2.0;
         let Some(replicas) = &mut self.replicas else { return Ok(()) };
@@ -294,8 +289,8 @@ impl Committer {
                         leases = expired.leases.len(),
                         "a worker was lost, with its replica"
                     );
-                    if expired.leases.is_empty() && !replicas.lost.contains(&expired.session) {
-                        replicas.lost.push(expired.session);
+                    if expired.leases.is_empty() {
+                        lost.push(expired.session);
                     }
                     works.extend(expired.leases.into_iter().map(|lease| {
                         Work::Own(lease.id, Command::LoseLease { attempt: lease.attempt })
@@ -437,3 +432,6 @@ impl Committer {
 fn is_time(at: Timestamp, now: Timestamp, longest: Duration) -> bool {
     at <= now || at.since(now) > longest
 }
+
+#[cfg(test)]
+mod tests;

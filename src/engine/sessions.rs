@@ -80,11 +80,6 @@ impl Session {
             && self.leases.len() + self.reserved < self.max_in_flight
     }
 
-    /// Whether its worker was heard of in time.
-    pub(super) fn is_alive(&self, now: Timestamp) -> bool {
-        self.expires_at > now
-    }
-
     fn queues(&self) -> impl Iterator<Item = QueueKey> + '_ {
         let key = |kind: &Kind| QueueKey { tenant: self.tenant.clone(), kind: kind.clone() };
         self.kinds.iter().map(key)

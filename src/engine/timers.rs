@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::committer::Committer;
 use super::work::Work;
-use crate::operation::{Command, OperationId, Timestamp};
+use crate::operation::{Command, OperationId, SessionId, Timestamp};
 use crate::store::StoreError;
 
 /// Most operations that one commit changes because time has passed. Retention deletes in batches of
@@ -66,8 +66,13 @@ impl Timers {
 }
 
 impl Committer {
-    /// Adds the commands that time brings.
-    pub(super) async fn add_timed_work(&mut self, now: Timestamp, works: &mut Vec<Work>) {
+    /// Adds the commands that time brings, and others' sessions that are to end.
+    pub(super) async fn add_timed_work(
+        &mut self,
+        now: Timestamp,
+        works: &mut Vec<Work>,
+        lost: &mut Vec<SessionId>,
+    ) {
         if self.timers.is_pausing(now) {
             return;
         }
@@ -75,15 +80,17 @@ impl Committer {
         // Also when the clock was set back: the next check is never further away than one interval.
         if self.timers.check_sessions_at <= now || self.timers.check_sessions_at > next_check {
             self.timers.check_sessions_at = next_check;
-            let lost = self.sessions.expired(now);
-            for (id, attempt) in &lost {
+            let expired = self.sessions.expired(now);
+            for (id, attempt) in &expired {
                 tracing::warn!(operation.id = %id, attempt = attempt.0, "a worker was lost");
             }
             works.extend(
-                lost.into_iter().map(|(id, attempt)| Work::Own(id, Command::LoseLease { attempt })),
+                expired
+                    .into_iter()
+                    .map(|(id, attempt)| Work::Own(id, Command::LoseLease { attempt })),
             );
         }
-        let added = match self.add_shared_work(now, works).await {
+        let added = match self.add_shared_work(now, works, lost).await {
             Ok(()) if self.timers.wake_at.is_some_and(|at| at <= now) => {
                 self.add_due(now, works).await
             }

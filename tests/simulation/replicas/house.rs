@@ -57,6 +57,8 @@ struct Held {
     operations: BTreeSet<OperationId>,
     sessions: BTreeSet<SessionId>,
     since: Option<Timestamp>,
+    /// Something was looked for since the last commit, which must follow.
+    is_open: bool,
     /// It was given to others meanwhile.
     is_lost: bool,
 }
@@ -108,6 +110,18 @@ impl House {
         if let Some(present) = self.hall().present.get_mut(&id) {
             present.held = Held::default();
         }
+    }
+
+    /// The replica looks for something that is to be kept from others.
+    pub fn begin(&self, id: ReplicaId) {
+        if let Some(present) = self.hall().present.get_mut(&id) {
+            present.held.is_open = true;
+        }
+    }
+
+    /// Whether a commit of the replica must follow on what it has looked for.
+    pub fn is_open(&self, id: ReplicaId) -> bool {
+        self.hall().present.get(&id).is_some_and(|present| present.held.is_open)
     }
 
     /// Whether what the replica kept from others was given to them; asked once.

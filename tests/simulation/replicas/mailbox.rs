@@ -32,7 +32,9 @@ struct State {
     last: u64,
     /// What is sent before this time is lost.
     deaf_until: Timestamp,
-    /// Whether anything is late or comes twice.
+    /// So many ticks late is everything.
+    delay: u32,
+    /// Whether anything is later or comes twice.
     is_rough: bool,
     rng: fastrand::Rng,
 }
@@ -56,6 +58,7 @@ impl Mailbox {
             wishes: BTreeMap::new(),
             last: 0,
             deaf_until: Timestamp::from_micros(0),
+            delay: 0,
             is_rough: false,
             rng,
         };
@@ -68,6 +71,11 @@ impl Mailbox {
 
     pub fn set_rough(&self, is_rough: bool) {
         self.state().is_rough = is_rough;
+    }
+
+    /// Whatever is sent from now on comes so many ticks later.
+    pub fn delay(&self, ticks: u32) {
+        self.state().delay = ticks;
     }
 
     /// Nothing more comes for so many ticks, and what was on its way is lost.
@@ -132,7 +140,7 @@ impl Mailbox {
         let copies = if is_rough && state.rng.u32(..10) == 0 { 2 } else { 1 };
         for _ in 0..copies {
             let ticks = match state.rng.u32(..4) {
-                _ if !is_rough => 0,
+                _ if !is_rough => state.delay,
                 0 => state.rng.u32(..40),
                 1 => state.rng.u32(..4),
                 _ => 0,

@@ -4,7 +4,8 @@
 //! a while. Replicas crash and come back, and one may be held up for longer than its workers' leases.
 //! Clients and workers go to any of them, and on to another.
 //!
-//! What they do together in the simplest cases is shown step by step by `scenes`.
+//! What they do together in the simplest cases is shown step by step by `scenes`, and by `sessions` and `told` of
+//! what becomes of workers' sessions, and of what watchers are told.
 
 use crate::schedule::{self, Outcome};
 use crate::store::Lie;
@@ -13,8 +14,10 @@ use crate::{REPLICAS_SEED, play_many, play_one, variable};
 mod house;
 mod mailbox;
 mod scenes;
+mod sessions;
 mod stage;
 mod store;
+mod told;
 
 pub use house::House;
 pub use store::ReplicaStore;

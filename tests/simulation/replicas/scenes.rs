@@ -33,6 +33,21 @@ fn what_is_submitted_here_is_started_there_without_a_hint() {
 }
 
 #[test]
+fn work_is_looked_for_without_a_hint_or_a_sign_of_life() {
+    play(2, |stage| async move {
+        let mut work = stage.work(1, 1, None, &[]).await;
+        stage.rest().await;
+        stage.replicas[1].store.mailbox.deafen(10_000);
+        for _ in 0..5 {
+            let id = stage.submit(0).await;
+            stage.wait(3).await;
+            assert_eq!(work.heard(), [Heard::Assigned(id, 1)]);
+            stage.report(1, work.session, id, 1).await.unwrap();
+        }
+    });
+}
+
+#[test]
 fn a_cancel_there_reaches_the_worker_here() {
     for is_deaf in [false, true] {
         play(2, |stage| async move {
@@ -100,6 +115,25 @@ fn a_lease_that_the_former_replica_ends_unknowing_is_a_free_place_at_the_new_one
         let second = stage.submit(1).await;
         stage.wait_alive(1, moved.session, 1).await;
         assert_eq!(moved.heard(), [Heard::NotCurrent(id, 1), Heard::Assigned(second, 1)]);
+        assert!(first.messages.is_closed(), "the store has told");
+    });
+}
+
+#[test]
+fn who_has_lost_a_worker_unknowing_gives_it_nothing() {
+    play(2, |stage| async move {
+        let mut first = stage.work(0, 1, None, &[]).await;
+        stage.rest().await;
+        stage.replicas[0].store.mailbox.deafen(10_000);
+        let mut moved = stage.work(1, 1, Some(first.session), &[]).await;
+        assert!(moved.is_resumed);
+        stage.replicas[1].store.mailbox.deafen(10_000);
+        let id = stage.submit(0).await;
+        stage.rest().await;
+        assert_eq!(first.heard(), []);
+        assert!(first.messages.is_closed(), "the store has told");
+        stage.wait_alive(1, moved.session, 3).await;
+        assert_eq!(moved.heard(), [Heard::Assigned(id, 1)]);
     });
 }
 
@@ -280,19 +314,31 @@ fn progress_that_is_reported_here_is_seen_there_until_the_attempt_is_over() {
 
 #[test]
 fn what_is_to_start_later_is_started_there_in_time() {
-    for is_deaf in [false, true] {
+    for (at, is_deaf) in [(0, false), (0, true), (1, false)] {
         play(2, |stage| async move {
             let mut work = stage.work(1, 1, None, &[]).await;
             stage.rest().await;
             if is_deaf {
                 stage.replicas[1].store.mailbox.deafen(10_000);
             }
-            let start_at = stage.clock.now().after(TICK * 16 * 20);
-            let id = stage.submit_with(0, Settings::default(), Some(start_at)).await;
-            stage.wait_alive(1, work.session, 19).await;
-            assert_eq!(work.heard(), []);
-            stage.wait_alive(1, work.session, 2).await;
-            assert_eq!(work.heard(), [Heard::Assigned(id, 1)]);
+            for ticks in [170, 203, 256] {
+                let start_at = stage.clock.now().after(TICK * ticks);
+                let id = stage.submit_with(at, Settings::default(), Some(start_at)).await;
+                let mut left = ticks - 1;
+                while left > 0 {
+                    stage.engine(1).renew(work.session).await.unwrap();
+                    let step = left.min(16);
+                    stage.clock.advance(step);
+                    stage.rest().await;
+                    left -= step;
+                }
+                assert_eq!(work.heard(), []);
+                // The clocks differ by a little.
+                stage.clock.advance(2);
+                stage.rest().await;
+                assert_eq!(work.heard(), [Heard::Assigned(id, 1)], "in {ticks} ticks");
+                stage.report(1, work.session, id, 1).await.unwrap();
+            }
         });
     }
 }
@@ -317,6 +363,34 @@ fn the_most_urgent_goes_first_wherever_it_was_submitted() {
 }
 
 #[test]
+fn what_is_left_here_is_started_here_as_soon_as_there_is_room() {
+    play(2, |stage| async move {
+        let mut work = stage.work(1, 1, None, &[]).await;
+        let first = stage.submit(1).await;
+        let second = stage.submit(1).await;
+        stage.rest().await;
+        assert_eq!(work.heard(), [Heard::Assigned(first, 1)]);
+        stage.report(1, work.session, first, 1).await.unwrap();
+        stage.rest().await;
+        assert_eq!(work.heard(), [Heard::Assigned(second, 1)]);
+    });
+}
+
+#[test]
+fn hints_come_for_the_kinds_that_are_served_now() {
+    play(2, |stage| async move {
+        let other = stage.work_for(1, &["sim.b"]).await;
+        stage.rest().await;
+        stage.engine(1).disconnect(other.connected);
+        let mut work = stage.work_for(1, &["sim.a"]).await;
+        stage.wait_alive(1, work.session, 1).await;
+        let id = stage.submit(0).await;
+        stage.rest().await;
+        assert_eq!(work.heard(), [Heard::Assigned(id, 1)]);
+    });
+}
+
+#[test]
 fn who_has_no_worker_claims_nothing() {
     play(2, |stage| async move {
         let id = stage.submit(0).await;
@@ -324,6 +398,29 @@ fn who_has_no_worker_claims_nothing() {
         let unclaimed = stage.get(1, id).await;
         assert_eq!(unclaimed.state_name(), StateName::Queued);
         assert_eq!([stage.replicas[0].store.claims(), stage.replicas[1].store.claims()], [0, 0]);
+    });
+}
+
+#[test]
+fn who_looks_for_something_commits_at_once_whatever_it_finds() {
+    play(2, |stage| async move {
+        let works = [stage.work(0, 1, None, &[]).await, stage.work(1, 1, None, &[]).await];
+        for second in 0..60 {
+            // One replica keeps its worker.
+            stage.wait_alive(0, works[0].session, 1).await;
+            let is_open = [0, 1].map(|at| stage.replicas[at].store.is_open());
+            assert_eq!(is_open, [false; 2], "after {second} seconds");
+        }
+    });
+}
+
+#[test]
+fn a_worker_with_room_is_given_all_that_waits_at_once() {
+    play(2, |stage| async move {
+        let ids = [stage.submit(0).await, stage.submit(0).await, stage.submit(0).await];
+        let mut work = stage.work(1, 3, None, &[]).await;
+        stage.rest().await;
+        assert_eq!(work.heard(), ids.map(|id| Heard::Assigned(id, 1)));
     });
 }
 

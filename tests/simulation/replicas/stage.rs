@@ -1,12 +1,13 @@
 //! A few replicas over one store, moved step by step: nothing is left to chance.
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use longrun::engine::{
-    Applied, Apply, Clock as _, Engine, EngineConfig, EngineError, ToWorker, WatchItem, Watcher,
-    WorkerHello,
+    Applied, Apply, Clock as _, Connected, Engine, EngineConfig, EngineError, Submitted, ToWorker,
+    WatchItem, Watcher, WorkerHello,
 };
 use longrun::operation::{
     Attempt, Command, Kind, NewOperation, Operation, OperationId, Progress, SessionId, Settings,
@@ -21,6 +22,7 @@ use super::house::House;
 use super::store::ReplicaStore;
 use crate::clock::{ReplicaClock, SimClock};
 use crate::gate::Gate;
+use crate::store::Weather;
 
 pub const LEASE: Duration = Duration::from_secs(10);
 
@@ -42,6 +44,7 @@ pub struct Replica {
 pub struct Work {
     pub session: SessionId,
     pub is_resumed: bool,
+    pub connected: Connected,
     pub messages: mpsc::Receiver<ToWorker>,
 }
 
@@ -65,7 +68,7 @@ pub fn play<F: Future<Output = ()>>(replicas: usize, scene: impl FnOnce(Stage) -
 }
 
 impl Stage {
-    async fn open(&self, number: usize) -> Replica {
+    pub async fn open(&self, number: usize) -> Replica {
         let store = self.house.open(fastrand::Rng::with_seed(number as u64));
         let clock = Arc::new(ReplicaClock::new(Arc::clone(&self.clock), number));
         let config = EngineConfig { lease_duration: LEASE, ..EngineConfig::default() };
@@ -99,6 +102,17 @@ impl Stage {
         self.replicas[at].store.crash();
     }
 
+    /// What the store is like for that replica from now on.
+    pub fn set_weather(&self, at: usize, weather: Weather) {
+        self.replicas[at].store.store.set_weather(weather);
+    }
+
+    /// For how long the session's row stands as it is.
+    pub fn row(&self, session: SessionId) -> Option<Duration> {
+        let row = self.house.sessions().remove(&session)?;
+        Some(row.expires_at.since(self.clock.now()))
+    }
+
     pub async fn submit(&self, at: usize) -> OperationId {
         self.submit_with(at, Settings::default(), None).await
     }
@@ -109,19 +123,15 @@ impl Stage {
         settings: Settings,
         start_at: Option<Timestamp>,
     ) -> OperationId {
-        let new = NewOperation {
-            capacity: None,
-            tenant: TenantId::default_tenant(),
-            kind: Kind::parse("sim.a").unwrap(),
-            labels: Default::default(),
-            settings,
-            start_at,
-            idempotency_key: None,
-            retry_of: None,
-            input: None,
-        };
+        let new = NewOperation { settings, start_at, ..sample() };
         let stored = self.engine(at).submit(vec![new]).await.unwrap().pop().unwrap();
         stored.unwrap().operation.id()
+    }
+
+    /// Submits where so many may be there that are not done.
+    pub async fn submit_within(&self, at: usize, limit: u64) -> Result<Submitted, EngineError> {
+        let new = NewOperation { capacity: Some(limit), ..sample() };
+        self.engine(at).submit(vec![new]).await?.pop().unwrap()
     }
 
     /// A worker for these kinds, with one place, connects there.
@@ -160,7 +170,8 @@ impl Stage {
             running: running.to_vec(),
         };
         let connected = self.engine(at).connect(hello, sender).await?;
-        Ok(Work { session: connected.session, is_resumed: connected.resumed, messages })
+        let (session, is_resumed) = (connected.session, connected.resumed);
+        Ok(Work { session, is_resumed, connected, messages })
     }
 
     pub async fn report(
@@ -226,6 +237,18 @@ impl Stage {
         self.engine(at).watch(&tenant, id, None, false).await.unwrap().0
     }
 
+    /// The answer, while time passes, which the store may need.
+    pub async fn in_time<T>(&self, answer: impl Future<Output = T>) -> T {
+        let mut answer = pin!(answer);
+        loop {
+            tokio::select! {
+                biased;
+                answer = &mut answer => return answer,
+                () = yield_now() => self.clock.advance(1),
+            }
+        }
+    }
+
     /// Nobody has anything to do at this time.
     pub async fn rest(&self) {
         for _ in 0..200 {
@@ -247,6 +270,20 @@ impl Stage {
             self.engine(at).renew(session).await.unwrap();
             self.wait(1).await;
         }
+    }
+}
+
+fn sample() -> NewOperation {
+    NewOperation {
+        capacity: None,
+        tenant: TenantId::default_tenant(),
+        kind: Kind::parse("sim.a").unwrap(),
+        labels: Default::default(),
+        settings: Settings::default(),
+        start_at: None,
+        idempotency_key: None,
+        retry_of: None,
+        input: None,
     }
 }
 

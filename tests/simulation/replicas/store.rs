@@ -53,6 +53,11 @@ impl ReplicaStore {
         self.house.leave(self.id);
     }
 
+    /// Whether it waits for a commit.
+    pub fn is_open(&self) -> bool {
+        self.house.is_open(self.id)
+    }
+
     fn called(&self) {
         self.calls.fetch_add(1, Ordering::Relaxed);
     }
@@ -70,6 +75,7 @@ impl ReplicaStore {
     async fn find<T>(&self, look: impl FnOnce(&Disk) -> T) -> Result<T, StoreError> {
         self.called();
         let found = self.store.read(look).await;
+        self.house.begin(self.id);
         if found.is_err() {
             self.house.release(self.id);
         }
