@@ -204,7 +204,11 @@ fn pause_after(failures: u32) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
+    use super::super::sample::{at, operation};
     use super::*;
+    use crate::operation::{SessionId, State};
 
     #[test]
     fn pauses_grow_to_the_longest() {
@@ -215,12 +219,38 @@ mod tests {
 
     #[test]
     fn the_next_try_comes_when_its_time_has_or_the_clock_was_set_back() {
-        let at = |seconds: i64| Timestamp::from_micros(seconds * 1_000_000);
         let outage = Outage { doubt: None, try_at: at(100), pause: Duration::from_secs(8) };
         assert_eq!(outage.next_try(at(92)), at(100));
         assert_eq!(outage.next_try(at(99)), at(100));
         assert_eq!(outage.next_try(at(100)), at(100));
         assert_eq!(outage.next_try(at(101)), at(101));
         assert_eq!(outage.next_try(at(50)), at(50), "set back by far more than the pause");
+    }
+
+    #[test]
+    fn transitions_that_differ_in_one_fact_are_two() {
+        let leased = |session, attempt_deadline| State::Running {
+            lease: Lease {
+                session: SessionId::from_uuid(Uuid::from_u128(session)),
+                attempt_deadline,
+            },
+        };
+        let queued = operation(1, at(0)).life;
+        let running = Life { state: leased(1, None), ..queued.clone() };
+        let lives = [
+            Life { revision: queued.revision.next(), ..queued.clone() },
+            Life { updated_at: at(1), ..queued.clone() },
+            Life { attempt: Attempt(1), ..queued.clone() },
+            Life { state: leased(2, None), ..queued.clone() },
+            Life { state: leased(1, Some(at(1))), ..queued.clone() },
+            queued.clone(),
+            running.clone(),
+        ];
+        for (number, life) in lives.iter().enumerate() {
+            let same = lives.iter().filter(|other| identity(other) == identity(life)).count();
+            assert_eq!(same, 1, "number {number} is taken for another");
+        }
+        let told = Life { attempts_used: 1, ..running.clone() };
+        assert_eq!(identity(&told), identity(&running), "what follows from these is not asked");
     }
 }

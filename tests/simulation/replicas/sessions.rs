@@ -270,3 +270,24 @@ fn a_cancel_that_is_heard_of_in_an_outage_reaches_the_worker_after_it() {
         });
     }
 }
+
+/// What its replica knows of the operation is of the time before the worker went to another.
+#[test]
+fn a_lease_that_is_lost_is_looked_up_before_it_is_ended() {
+    play(3, |stage| async move {
+        let first = stage.work(0, 1, None, &[]).await;
+        let id = stage.submit(0).await;
+        stage.rest().await;
+        stage.replicas[0].store.mailbox.deafen(100_000);
+        let mut moved = stage.work(1, 1, Some(first.session), &[(id, Attempt(1))]).await;
+        stage.release(1, moved.session, id, 1).await.unwrap();
+        stage.wait_alive(1, moved.session, 3).await;
+        assert_eq!(moved.heard(), [Heard::Assigned(id, 2)]);
+        for lost in [1, 2] {
+            stage.crash(lost).await;
+        }
+        let mut other = stage.work(0, 1, None, &[]).await;
+        stage.wait_alive(0, other.session, 3 * LEASE_SECONDS).await;
+        assert_eq!(other.heard(), [Heard::Assigned(id, 3)]);
+    });
+}

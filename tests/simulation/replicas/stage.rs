@@ -187,6 +187,18 @@ impl Stage {
         self.apply(at, id, command, Some(session), Vec::new()).await
     }
 
+    /// The worker gives an attempt back.
+    pub async fn release(
+        &self,
+        at: usize,
+        session: SessionId,
+        id: OperationId,
+        attempt: u32,
+    ) -> Result<Applied, EngineError> {
+        let command = Command::Release { attempt: Attempt(attempt) };
+        self.apply(at, id, command, Some(session), Vec::new()).await
+    }
+
     pub async fn log(
         &self,
         at: usize,
