@@ -298,6 +298,11 @@ fn progress_that_is_reported_here_is_seen_there_until_the_attempt_is_over() {
             let (seen, ()) = tokio::join!(feed.next(), stage.wait(1));
             let Ok(FeedItem::Progress(seen)) = seen else { panic!("{seen:?}") };
             assert_eq!((seen.id(), percent(&seen)), (id, Some(reported)));
+            tokio::select! {
+                biased;
+                again = feed.next() => panic!("it is told again: {again:?}"),
+                () = stage.wait_alive(0, work.session, 3) => {}
+            }
         }
         // Its worker goes on elsewhere: what was known here is out of date.
         let moved = stage.work(1, 1, Some(work.session), &[(id, Attempt(1))]).await;
