@@ -66,19 +66,76 @@ impl ProgressBoard {
     /// What is to be left for other replicas, and what is to be taken away; it counts as done.
     pub(super) fn to_leave(&self) -> (Vec<AttemptProgress>, Vec<OperationId>) {
         let mut board = self.lock();
+        let Board { latest, ended } = &mut *board;
+        // What is left of a later attempt takes the place of what was left of the one that is over.
+        let mut ended = std::mem::take(ended);
+        ended.retain(|id| !latest.contains_key(id));
         let mut news: Vec<AttemptProgress> = Vec::new();
-        for (id, entry) in board.latest.iter_mut().filter(|(_, entry)| entry.is_news) {
+        for (id, entry) in latest.iter_mut().filter(|(_, entry)| entry.is_news) {
             (entry.is_left, entry.is_news) = (true, false);
             let (id, attempt, progress) = (*id, entry.attempt, entry.progress.clone());
             news.push(AttemptProgress { id, attempt, progress });
         }
         // One course of events has one outcome.
         news.sort_unstable_by_key(|it| it.id);
-        (news, std::mem::take(&mut board.ended))
+        (news, ended)
     }
 
     /// Everything is to be left again.
     pub(super) fn leave_all(&self) {
         self.lock().latest.values_mut().for_each(|entry| entry.is_news = true);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::{at, id};
+    use super::*;
+
+    fn set(board: &ProgressBoard, number: u128, attempt: u32) {
+        let progress = Progress {
+            percent: None,
+            done_units: Some(1),
+            total_units: None,
+            message: String::new(),
+            at: at(1),
+        };
+        board.set(id(number), Attempt(attempt), progress);
+    }
+
+    fn to_leave(board: &ProgressBoard) -> (Vec<(OperationId, u32)>, Vec<OperationId>) {
+        let (news, ended) = board.to_leave();
+        (news.iter().map(|it| (it.id, it.attempt.0)).collect(), ended)
+    }
+
+    #[test]
+    fn what_is_news_is_left_once_and_taken_away_when_it_is_over() {
+        let board = ProgressBoard::default();
+        set(&board, 2, 1);
+        set(&board, 1, 1);
+        set(&board, 1, 1);
+        assert_eq!(to_leave(&board), (vec![(id(1), 1), (id(2), 1)], vec![]));
+        assert_eq!(to_leave(&board), (vec![], vec![]));
+        // What was never left is not taken away.
+        set(&board, 3, 1);
+        for number in [1, 3] {
+            board.clear(id(number));
+        }
+        assert_eq!(to_leave(&board), (vec![], vec![id(1)]));
+        board.leave_all();
+        assert_eq!(to_leave(&board), (vec![(id(2), 1)], vec![]));
+    }
+
+    #[test]
+    fn the_next_attempt_takes_the_place_of_the_last() {
+        let board = ProgressBoard::default();
+        set(&board, 1, 1);
+        board.to_leave();
+        board.clear(id(1));
+        set(&board, 1, 2);
+        assert_eq!(board.get(id(1), Attempt(1)), None);
+        assert_eq!(to_leave(&board), (vec![(id(1), 2)], vec![]));
+        board.clear(id(1));
+        assert_eq!(to_leave(&board), (vec![], vec![id(1)]));
     }
 }
