@@ -76,7 +76,11 @@ impl Sharer {
         let mut left = store.recent_progress(MAX_NEWS).await?;
         let told = left.iter().map(|it| (it.id, (it.attempt, it.progress.at)));
         let told = std::mem::replace(&mut self.told, told.collect());
-        left.retain(|it| told.get(&it.id) != Some(&(it.attempt, it.progress.at)));
+        left.retain(|it| {
+            let is_told = told.get(&it.id) == Some(&(it.attempt, it.progress.at));
+            // Who has its reports knows better.
+            !is_told && self.shared.progress.get(it.id, it.attempt).is_none()
+        });
         if !has_feeds {
             for AttemptProgress { id, attempt, progress } in &left {
                 hub.progress(*id, *attempt, None, progress);

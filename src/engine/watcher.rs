@@ -159,15 +159,19 @@ impl Watcher {
         Ok(())
     }
 
-    /// Progress of the current attempt that was not told, if it may be told at `now`.
-    fn unsent_progress(&mut self, now: Timestamp) -> Option<WatchItem> {
-        let sent = self.progress.as_mut()?;
+    /// Progress of the attempt under way that was not told.
+    fn progress_news(&self) -> Option<Progress> {
+        let sent = self.progress.as_ref()?;
         self.operation.life.state.lease()?;
         let news = self.subscription.progress(self.operation.life.attempt)?;
         let known = sent.last.as_ref().or(self.operation.life.progress.as_ref());
-        if known == Some(&news) || sent.not_before > now {
-            return None;
-        }
+        (known != Some(&news)).then_some(news)
+    }
+
+    /// The same, if it may be told at `now`.
+    fn unsent_progress(&mut self, now: Timestamp) -> Option<WatchItem> {
+        let news = self.progress_news()?;
+        let sent = self.progress.as_mut().filter(|sent| sent.not_before <= now)?;
         sent.not_before = self.shared.clock.now().after(PROGRESS_INTERVAL);
         sent.last = Some(news.clone());
         let mut operation = Operation::clone(&self.operation);
@@ -188,13 +192,7 @@ impl Watcher {
 
     /// When progress that was held back may be told; never, if there is none.
     fn unsent_is_waiting(&self) -> Timestamp {
-        let Some(sent) = &self.progress else { return Timestamp::MAX };
-        let attempt = self.operation.life.attempt;
-        match self.subscription.progress(attempt) {
-            Some(news) if sent.last.as_ref() != Some(&news) && sent.last.is_some() => {
-                sent.not_before
-            }
-            _ => Timestamp::MAX,
-        }
+        let sent = self.progress.as_ref().filter(|_| self.progress_news().is_some());
+        sent.map_or(Timestamp::MAX, |sent| sent.not_before)
     }
 }

@@ -229,7 +229,7 @@ impl Cluster {
     }
 
     fn wait_until_ready(&self) {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_secs(180);
         let mut is_ready = Command::new(self.bin.join("pg_isready"));
         is_ready.args(["-q", "-h", "127.0.0.1", "-p"]).arg(self.port.to_string());
         while !is_ready.status().unwrap().success() {

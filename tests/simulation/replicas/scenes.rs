@@ -1,9 +1,15 @@
 //! What several replicas do together, step by step.
 
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::Rc;
+
 use longrun::engine::{Clock as _, EngineError, FeedItem, WatchItem};
 use longrun::operation::filter::Filter;
 use longrun::operation::log::LogBook;
-use longrun::operation::{Attempt, Operation, Rejection, Settings, StateName, TenantId};
+use longrun::operation::{Attempt, Operation, Progress, Rejection, Settings, StateName, TenantId};
+use longrun::store::shared::AttemptProgress;
 
 use super::stage::{Heard, LEASE, Stage, play, revisions};
 use crate::clock::TICK;
@@ -314,6 +320,54 @@ fn progress_that_is_reported_here_is_seen_there_until_the_attempt_is_over() {
         stage.report(1, moved.session, id, 1).await.unwrap();
         stage.wait(2).await;
         assert_eq!(stage.house.progress_of_others(0), [], "nothing of it is left");
+    });
+}
+
+/// The look that finds it may come after the transition that ended the attempt.
+#[test]
+fn progress_that_comes_after_its_attempt_is_not_told_and_wakes_nobody() {
+    play(2, |stage| async move {
+        let work = stage.work(0, 1, None, &[]).await;
+        let id = stage.submit(0).await;
+        stage.rest().await;
+        let tenant = TenantId::default_tenant();
+        let (mut watch, _) = stage.engine(1).watch(&tenant, id, None, true).await.unwrap();
+        assert!(matches!(watch.next().await, Ok(Some(WatchItem::Snapshot(_)))));
+        stage.progress(0, work.session, id, 20.0).await;
+        stage.wait_alive(0, work.session, 2).await;
+        assert!(matches!(watch.next().await, Ok(Some(WatchItem::Progress(_)))));
+        // What the first leaves last is found when the attempt is over.
+        stage.crash(0).await;
+        let late = AttemptProgress {
+            id,
+            attempt: Attempt(1),
+            progress: Progress {
+                percent: Some(30.0),
+                done_units: None,
+                total_units: None,
+                message: String::new(),
+                at: stage.clock.now(),
+            },
+        };
+        let other = stage.work(1, 1, Some(work.session), &[(id, Attempt(1))]).await;
+        stage.engine(1).drain(other.session).await.unwrap();
+        stage.release(1, other.session, id, 1).await.unwrap();
+        assert!(matches!(watch.next().await, Ok(Some(WatchItem::Transition(_)))));
+        stage.house.leave_progress(0, vec![late], &[]);
+        let polls = Rc::new(Cell::new(0));
+        let counted = Rc::clone(&polls);
+        let next = tokio::task::spawn_local(async move {
+            let mut next = pin!(watch.next());
+            let next = poll_fn(|context| {
+                counted.set(counted.get() + 1);
+                next.as_mut().poll(context)
+            });
+            next.await.is_ok()
+        });
+        stage.wait(4).await;
+        assert!(!next.is_finished());
+        assert!((1..20).contains(&polls.get()), "{} times", polls.get());
+        next.abort();
     });
 }
 
