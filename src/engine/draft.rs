@@ -347,13 +347,15 @@ impl Draft {
         self.known.get(&id).is_none_or(|known| known.current.is_some())
     }
 
-    /// What shows in the store whether the batch was written.
+    /// What shows in the store whether the batch was written: first what nobody else can have written.
     pub(super) fn traces(&self) -> impl Iterator<Item = Trace<'_>> {
-        let events = self.transitions.iter().filter(|transition| self.stays(transition.after.id()));
-        let events = events.map(|Transition { before, after, .. }| Trace::Event {
-            id: after.id(),
-            life: &after.life,
-            is_first: before.is_none(),
+        let (first, later): (Vec<_>, Vec<_>) = self
+            .transitions
+            .iter()
+            .filter(|transition| self.stays(transition.after.id()))
+            .partition(|transition| transition.before.is_none());
+        let events = first.into_iter().chain(later).map(|Transition { before, after, .. }| {
+            Trace::Event { id: after.id(), life: &after.life, is_first: before.is_none() }
         });
         let removals = self.removed.iter().map(|operation| Trace::Removal(operation.id()));
         events.chain(removals)

@@ -170,7 +170,10 @@ impl Committer {
             Trace::Event { id, life, .. } => (*id, *life),
             Trace::Removal(id) => {
                 let found = store.load(vec![Lookup::Id(*id)]).await?;
-                return Ok(Some(found.iter().flatten().next().is_none()));
+                let is_gone = found.iter().flatten().next().is_none();
+                // Another replica may have removed it.
+                let is_told = !is_gone || store.shared().is_none();
+                return Ok(is_told.then_some(is_gone));
             }
         };
         let after = HistoryPosition { revision: Revision(life.revision.0 - 1), log_number: 0 };
@@ -186,7 +189,8 @@ impl Committer {
                 let found = store.load(vec![Lookup::Id(id)]).await?;
                 found.iter().flatten().next().map(|_| false)
             }
-            _ => None,
+            // If it was there and has been removed since, that is remembered.
+            _ => Some(store.tombstone(id).await?.is_some()),
         })
     }
 }
