@@ -189,7 +189,7 @@ impl Committer {
                 let found = store.load(vec![Lookup::Id(id)]).await?;
                 found.iter().flatten().next().map(|_| false)
             }
-            // If it was there and has been removed since, that is remembered.
+            // A new operation that was there and has been removed since is remembered.
             _ => Some(store.tombstone(id).await?.is_some()),
         })
     }

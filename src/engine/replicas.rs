@@ -1,11 +1,12 @@
-//! The committer's part where several replicas share the store.
+//! The committer's part where several replicas share the store: whose sessions are whose, and what time and others
+//! bring. Claiming is in `claims`.
 //!
 //! What waits in a queue is known to the store only: the queue in memory holds what the round under way
 //! has queued, and is empty between rounds. Sessions are rows, kept by one write for all of them, so that any
 //! replica can take over those of one that is gone. What others do is heard of by hints; whatever hints
 //! miss is found by looking now and then.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,10 +17,10 @@ use super::sessions::{Sessions, ToWorker};
 use super::work::Work;
 use crate::operation::{Command, OperationId, SessionId, State, Timestamp};
 use crate::store::StoreError;
-use crate::store::shared::{KeptSession, Listening, Outstanding, SessionChanges, Topic, Wanted};
+use crate::store::shared::{KeptSession, Listening, Outstanding, SessionChanges};
 
-/// Most operations that one commit claims.
-const MAX_CLAIMS: usize = 512;
+mod claims;
+
 /// How often a replica with free workers looks for work that no hint spoke of.
 const POLL: Duration = Duration::from_secs(2);
 /// How often a replica looks for what others should have done: lost sessions, and what is due. More often where
@@ -206,48 +207,6 @@ impl Committer {
         }
     }
 
-    /// All queues served here may hold more than is known.
-    pub(super) fn stock_all(&mut self) {
-        let Some(replicas) = &mut self.replicas else { return };
-        for key in self.sessions.served() {
-            replicas.stocked.insert(key.clone());
-            self.dirty.mark(key);
-        }
-    }
-
-    /// The same of one queue.
-    pub(super) fn stock(&mut self, key: QueueKey) {
-        if let Some(replicas) = &mut self.replicas {
-            replicas.stocked.insert(key);
-        }
-    }
-
-    /// Whether the store may hold older work of that queue than memory does.
-    pub(super) fn is_stocked(&self, key: &QueueKey) -> bool {
-        self.replicas.as_ref().is_some_and(|replicas| replicas.stocked.contains(key))
-    }
-
-    /// What the round has left in the queue is in the store for everybody. Others' leavings are heard of from
-    /// now on where somebody here waits for them.
-    pub(super) fn hand_queue_over(&mut self) {
-        let Some(replicas) = &mut self.replicas else { return };
-        let (keys, next_start) = self.queue.take_all();
-        replicas.next_start = [replicas.next_start, next_start].into_iter().flatten().min();
-        replicas.stocked.extend(keys);
-        replicas.stocked.retain(|key| self.sessions.serves(key));
-        replicas.listening.retain(|key, _| self.sessions.serves(key));
-        replicas.fresh.retain(|fresh| self.sessions.get(*fresh).is_some());
-        if replicas.listening.len() == self.sessions.served_count() {
-            return;
-        }
-        let Some(store) = self.shared.store.shared() else { return };
-        for key in self.sessions.served() {
-            replicas.listening.entry(key).or_insert_with_key(|QueueKey { tenant, kind }| {
-                store.listen(Topic::Queue(tenant.clone(), kind.clone()))
-            });
-        }
-    }
-
     /// Adds what time brings: looking for work, for lost sessions, and for what is due. Those that hold nothing any
     /// more are added to `lost`.
     pub(super) async fn add_shared_work(
@@ -305,67 +264,6 @@ impl Committer {
             self.stock_all();
         }
         Ok(())
-    }
-
-    /// Claims queued operations for workers with room, in the queues that changes have pointed at.
-    pub(super) async fn claim(
-        &mut self,
-        draft: &mut Draft,
-    ) -> Result<Vec<(SessionId, OperationId)>, StoreError> {
-        let Some(replicas) = &mut self.replicas else { return Ok(Vec::new()) };
-        let Some(store) = self.shared.store.shared() else { return Ok(Vec::new()) };
-        let mut open: VecDeque<QueueKey> =
-            self.dirty.iter().filter(|key| replicas.stocked.contains(key)).cloned().collect();
-        let mut places: BTreeMap<QueueKey, VecDeque<SessionId>> = BTreeMap::new();
-        let mut reserved = 0;
-        // One place for each queue by turns, until there are no more places or queues.
-        while reserved < MAX_CLAIMS
-            && let Some(key) = open.pop_front()
-        {
-            if let Some(session) = self.sessions.reserve(&key) {
-                places.entry(key.clone()).or_default().push_back(session);
-                reserved += 1;
-                open.push_back(key);
-            } else if !places.contains_key(&key) {
-                draft.without_place.push(key);
-            }
-        }
-        if places.is_empty() {
-            return Ok(Vec::new());
-        }
-        let wanted = places.iter().map(|(key, places)| {
-            let (tenant, kind) = (key.tenant.clone(), key.kind.clone());
-            Wanted { tenant, kind, limit: places.len() }
-        });
-        let wanted = wanted.collect();
-        replicas.holds = true;
-        let claimed = store.claim(wanted, draft.now).await;
-        let mut matches = Vec::new();
-        if let Ok(claimed) = &claimed {
-            let next_start = [replicas.next_start, claimed.next_at];
-            replicas.next_start = next_start.into_iter().flatten().min();
-            for operation in &claimed.operations {
-                let places = places.get_mut(&QueueKey::of(operation));
-                let Some(session) = places.and_then(VecDeque::pop_front) else { continue };
-                draft.learn(Arc::new(operation.clone()));
-                draft.reserved.push(session);
-                matches.push((session, operation.id()));
-            }
-        }
-        if places.values().any(|left| !left.is_empty()) {
-            // Those whose place was not needed can serve others.
-            draft.spared = std::mem::take(&mut draft.without_place);
-        }
-        for (key, left) in places {
-            if left.is_empty() {
-                // There may be more, for workers that get room.
-                draft.without_place.push(key);
-            } else if claimed.is_ok() {
-                replicas.stocked.remove(&key);
-            }
-            self.sessions.settle(left);
-        }
-        claimed.map(|_| matches)
     }
 
     /// Forgets what the cache has of an operation that others may have changed: a change made on it would be

@@ -62,6 +62,7 @@ impl Sharer {
         let (news, ended) = board.to_leave();
         let is_idle = news.is_empty() && ended.is_empty();
         if !is_idle && store.leave_progress(news, ended).await.is_err() {
+            // What was to be taken away grows old there.
             board.leave_all();
         }
     }

@@ -13,6 +13,7 @@ use crate::{REPLICAS_SEED, play_many, play_one, variable};
 
 mod house;
 mod mailbox;
+mod progress;
 mod scenes;
 mod sessions;
 mod stage;

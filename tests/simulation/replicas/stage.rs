@@ -212,14 +212,19 @@ impl Stage {
 
     /// A worker says how far its first attempt has come.
     pub async fn progress(&self, at: usize, session: SessionId, id: OperationId, percent: f64) {
-        let progress = Progress {
+        let progress = self.percent(percent);
+        self.engine(at).progress(session, id, Attempt(1), progress).await.unwrap();
+    }
+
+    /// Progress that is reported now.
+    pub fn percent(&self, percent: f64) -> Progress {
+        Progress {
             percent: Some(percent),
             done_units: None,
             total_units: None,
             message: String::new(),
             at: self.clock.now(),
-        };
-        self.engine(at).progress(session, id, Attempt(1), progress).await.unwrap();
+        }
     }
 
     pub async fn cancel(&self, at: usize, id: OperationId) -> Result<Applied, EngineError> {
