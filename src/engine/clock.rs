@@ -1,7 +1,11 @@
 //! Time and ids, where they enter the program. Nothing else here reads a clock or draws an id.
+//!
+//! There are two clocks. *Wall time* ([`Timestamp`]) is for facts that are stored, shown or promised as instants;
+//! it can be set forward and back. *Monotonic time* ([`Moment`]) is for every question of the form "how long
+//! since": leases, heartbeats, pauses, polls, ages of streams. No duration is computed from two wall times.
 
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use tokio::sync::watch;
@@ -9,17 +13,51 @@ use uuid::{ContextV7, Uuid};
 
 use crate::operation::{OperationId, Timestamp};
 
-/// What time it is, and waiting for a time to come.
-#[async_trait]
-pub trait Clock: std::fmt::Debug + Send + Sync + 'static {
-    /// The time now.
-    fn now(&self) -> Timestamp;
+/// A reading of the monotonic clock: the time since an instant of this process that has no meaning. Arithmetic
+/// saturates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(Duration);
 
-    /// Returns once it is `at` or later.
-    async fn sleep_until(&self, at: Timestamp);
+impl Moment {
+    /// The latest moment there is; "never" where a moment is required.
+    pub const MAX: Self = Self(Duration::MAX);
+
+    /// The moment at which the monotonic clock shows `elapsed`.
+    pub const fn new(elapsed: Duration) -> Self {
+        Self(elapsed)
+    }
+
+    /// Later by `by`; at most [`Moment::MAX`].
+    pub fn after(self, by: Duration) -> Self {
+        Self(self.0.saturating_add(by))
+    }
+
+    /// The time from `earlier` until this; zero if it is not later.
+    pub fn since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
 }
 
-/// The machine's clock.
+/// Both clocks, and waiting for a time to come.
+#[async_trait]
+pub trait Clock: std::fmt::Debug + Send + Sync + 'static {
+    /// The wall time now.
+    fn now(&self) -> Timestamp;
+
+    /// Returns once the wall time is `at` or later.
+    async fn sleep_until(&self, at: Timestamp);
+
+    /// The monotonic time now.
+    fn moment(&self) -> Moment;
+
+    /// Returns once the monotonic time is `at` or later.
+    async fn sleep_until_moment(&self, at: Moment);
+}
+
+/// The longest time for which a timer is set. The runtime's timers do not take every duration.
+const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+
+/// The machine's clocks.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
@@ -32,44 +70,71 @@ impl Clock for SystemClock {
     }
 
     async fn sleep_until(&self, at: Timestamp) {
-        // In steps, because the machine's clock may be set while we sleep.
-        const STEP: Duration = Duration::from_secs(60);
         loop {
             let left = at.since(self.now());
             if left.is_zero() {
                 return;
             }
-            // Rounded up: the timer has millisecond resolution and must not fire early.
-            tokio::time::sleep(left.min(STEP)).await;
+            // In steps, because the machine's clock may be set meanwhile.
+            tokio::time::sleep(left.min(LONGEST_SLEEP)).await;
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the edge where the clock is read")]
+    fn moment(&self) -> Moment {
+        static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
+        Moment(BEGINNING.elapsed())
+    }
+
+    async fn sleep_until_moment(&self, at: Moment) {
+        loop {
+            let left = at.since(self.moment());
+            if left.is_zero() {
+                return;
+            }
+            tokio::time::sleep(left.min(LONGEST_SLEEP)).await;
         }
     }
 }
 
-/// A clock that stands still until it is told to go on.
+/// Two clocks that stand still until they are moved.
 #[derive(Debug)]
-pub struct ManualClock(watch::Sender<Timestamp>);
+pub struct ManualClock(watch::Sender<(Timestamp, Moment)>);
 
 impl ManualClock {
-    /// A clock that shows `start`.
+    /// A clock whose wall time is `start`.
     pub fn new(start: Timestamp) -> Self {
-        Self(watch::Sender::new(start))
+        Self(watch::Sender::new((start, Moment::default())))
     }
 
-    /// Goes on by `by` and wakes whoever waited for a time that has come.
+    /// Lets `by` pass on both clocks, and wakes callers that waited for a time that has come.
     pub fn advance(&self, by: Duration) {
-        self.0.send_modify(|now| *now = now.after(by));
+        self.0.send_modify(|(now, moment)| (*now, *moment) = (now.after(by), moment.after(by)));
+    }
+
+    /// Sets the wall time, as an operator or a time service does. No time passes.
+    pub fn set(&self, to: Timestamp) {
+        self.0.send_modify(|(now, _)| *now = to);
     }
 }
 
 #[async_trait]
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        *self.0.borrow()
+        self.0.borrow().0
     }
 
     async fn sleep_until(&self, at: Timestamp) {
         // The sender lives as long as `self`, so waiting cannot fail.
-        let _ = self.0.subscribe().wait_for(|now| *now >= at).await;
+        let _ = self.0.subscribe().wait_for(|(now, _)| *now >= at).await;
+    }
+
+    fn moment(&self) -> Moment {
+        self.0.borrow().1
+    }
+
+    async fn sleep_until_moment(&self, at: Moment) {
+        let _ = self.0.subscribe().wait_for(|(_, moment)| *moment >= at).await;
     }
 }
 

@@ -46,7 +46,7 @@ mod watch;
 mod watcher;
 mod work;
 
-pub use clock::{Clock, Ids, ManualClock, SystemClock};
+pub use clock::{Clock, Ids, ManualClock, Moment, SystemClock};
 pub use feed::{Feed, FeedItem};
 pub use health::StoreHealth;
 pub use request::{Applied, Apply, Connected, EngineError, Submitted};

@@ -1,5 +1,5 @@
-//! The only clock of a schedule. It stands still until it is moved, in either direction, and wakes in an
-//! order that does not depend on chance. Within one instant, tasks take turns by [`hop`].
+//! The only clocks of a schedule. They stand still until they are moved, wall time in either direction, and wake in
+//! an order that does not depend on chance. Within one instant, tasks take turns by [`hop`].
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -8,7 +8,7 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use longrun::engine::Clock;
+use longrun::engine::{Clock, Moment};
 use longrun::operation::Timestamp;
 
 /// When it starts: 2026-01-01.
@@ -23,15 +23,25 @@ pub struct SimClock(Mutex<State>);
 #[derive(Debug)]
 struct State {
     now: i64,
+    moment: Moment,
     steps_back: i64,
-    sleepers: BTreeMap<(Timestamp, u64), Waker>,
+    sleepers: Sleepers<Timestamp>,
+    moment_sleepers: Sleepers<Moment>,
     last: u64,
 }
 
+type Sleepers<T> = BTreeMap<(T, u64), Waker>;
+
 impl Default for SimClock {
     fn default() -> Self {
-        let sleepers = BTreeMap::new();
-        Self(Mutex::new(State { now: START, steps_back: 0, sleepers, last: 0 }))
+        Self(Mutex::new(State {
+            now: START,
+            moment: Moment::default(),
+            steps_back: 0,
+            sleepers: BTreeMap::new(),
+            moment_sleepers: BTreeMap::new(),
+            last: 0,
+        }))
     }
 }
 
@@ -40,14 +50,22 @@ impl SimClock {
         self.0.lock().unwrap()
     }
 
-    /// Goes on by so many ticks.
+    /// Lets so many ticks pass.
     pub fn advance(&self, ticks: u32) {
+        let mut state = self.state();
+        state.now += i64::from(ticks) * TICK.as_micros() as i64;
+        state.moment = state.moment.after(TICK * ticks);
+        state.wake();
+    }
+
+    /// Wall time is set ahead by so many ticks. No time passes.
+    pub fn set_ahead(&self, ticks: u32) {
         let mut state = self.state();
         state.now += i64::from(ticks) * TICK.as_micros() as i64;
         state.wake();
     }
 
-    /// Is set back by so many ticks.
+    /// Wall time is set back by so many ticks. No time passes.
     pub fn set_back(&self, ticks: u32) {
         let mut state = self.state();
         state.steps_back += 1;
@@ -56,16 +74,56 @@ impl SimClock {
         state.now = START.max((state.now - ticks) / 64_000 * 64_000) + phase;
         state.wake();
     }
+
+    /// Sleeps on one of the clocks, which `sleepers` chooses with what it shows.
+    async fn sleep<T: Copy + Ord>(
+        &self,
+        at: T,
+        sleepers: impl Fn(&mut State) -> (T, &mut Sleepers<T>),
+    ) {
+        struct Place<'a, T: Copy + Ord, F: Fn(&mut State) -> (T, &mut Sleepers<T>)> {
+            clock: &'a SimClock,
+            key: Option<(T, u64)>,
+            sleepers: F,
+        }
+        impl<T: Copy + Ord, F: Fn(&mut State) -> (T, &mut Sleepers<T>)> Drop for Place<'_, T, F> {
+            fn drop(&mut self) {
+                if let Some(key) = self.key.take() {
+                    (self.sleepers)(&mut self.clock.state()).1.remove(&key);
+                }
+            }
+        }
+        let mut place = Place { clock: self, key: None, sleepers };
+        poll_fn(|context| {
+            let mut state = self.state();
+            state.last += 1;
+            let number = state.last;
+            let (now, sleepers) = (place.sleepers)(&mut state);
+            if now >= at {
+                return Poll::Ready(());
+            }
+            let key = *place.key.get_or_insert((at, number));
+            sleepers.insert(key, context.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
 }
 
 impl State {
     fn wake(&mut self) {
-        while let Some(first) = self.sleepers.first_entry() {
-            if first.key().0 > Timestamp::from_micros(self.now) {
-                break;
-            }
-            first.remove().wake();
+        let now = Timestamp::from_micros(self.now);
+        wake(&mut self.sleepers, now);
+        wake(&mut self.moment_sleepers, self.moment);
+    }
+}
+
+fn wake<T: Copy + Ord>(sleepers: &mut Sleepers<T>, now: T) {
+    while let Some(first) = sleepers.first_entry() {
+        if first.key().0 > now {
+            break;
         }
+        first.remove().wake();
     }
 }
 
@@ -76,31 +134,20 @@ impl Clock for SimClock {
     }
 
     async fn sleep_until(&self, at: Timestamp) {
-        struct Place<'a>(&'a SimClock, Option<(Timestamp, u64)>);
-        impl Drop for Place<'_> {
-            fn drop(&mut self) {
-                if let Some(key) = self.1.take() {
-                    self.0.state().sleepers.remove(&key);
-                }
-            }
-        }
-        let mut place = Place(self, None);
-        poll_fn(|context| {
-            let mut state = self.state();
-            if state.now >= at.micros() {
-                return Poll::Ready(());
-            }
-            state.last += 1;
-            let number = state.last;
-            let key = *place.1.get_or_insert((at, number));
-            state.sleepers.insert(key, context.waker().clone());
-            Poll::Pending
-        })
-        .await;
+        self.sleep(at, |state| (Timestamp::from_micros(state.now), &mut state.sleepers)).await;
+    }
+
+    fn moment(&self) -> Moment {
+        self.state().moment
+    }
+
+    async fn sleep_until_moment(&self, at: Moment) {
+        self.sleep(at, |state| (state.moment, &mut state.moment_sleepers)).await;
     }
 }
 
-/// The clock as a replica has it: a little different, so that ids of two replicas are never of one millisecond.
+/// The clocks as a replica has them: wall time a little different, so that ids of two replicas are never of one
+/// millisecond.
 #[derive(Debug)]
 pub struct ReplicaClock(Arc<SimClock>, Duration);
 
@@ -119,6 +166,14 @@ impl Clock for ReplicaClock {
     async fn sleep_until(&self, at: Timestamp) {
         let ahead = self.1.as_micros() as i64;
         self.0.sleep_until(Timestamp::from_micros(at.micros() - ahead)).await;
+    }
+
+    fn moment(&self) -> Moment {
+        self.0.moment()
+    }
+
+    async fn sleep_until_moment(&self, at: Moment) {
+        self.0.sleep_until_moment(at).await;
     }
 }
 

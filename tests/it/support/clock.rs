@@ -1,4 +1,4 @@
-//! A manual clock that also tells who waits for which time.
+//! Manual clocks that also tell who waits for which time.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use longrun::engine::{Clock, ManualClock};
+use longrun::engine::{Clock, ManualClock, Moment};
 use longrun::operation::Timestamp;
 
 /// When it starts: 2026-01-01.
@@ -16,8 +16,15 @@ const START: Timestamp = Timestamp::from_micros(1_767_225_600_000_000);
 #[derive(Debug)]
 pub struct TestClock {
     time: ManualClock,
-    /// Every time that somebody has waited for.
-    awaited: watch::Sender<BTreeSet<Timestamp>>,
+    /// Every time that was waited for.
+    awaited: watch::Sender<Awaited>,
+}
+
+/// Times of both clocks.
+#[derive(Debug, Default)]
+struct Awaited {
+    times: BTreeSet<Timestamp>,
+    moments: BTreeSet<Moment>,
 }
 
 impl Default for TestClock {
@@ -32,11 +39,18 @@ impl TestClock {
         self.time.advance(by);
     }
 
-    /// Returns once somebody waits for the time that is `from_now` away.
+    /// Sets the wall time, forward or back. No time passes.
+    pub fn set(&self, to: Timestamp) {
+        self.time.set(to);
+    }
+
+    /// Returns once somebody waits for the time that is `from_now` away, by either clock.
     pub async fn is_awaited_in(&self, from_now: Duration) {
-        let at = self.now().after(from_now);
+        let (at, moment) = (self.now().after(from_now), self.moment().after(from_now));
+        let is_awaited =
+            |awaited: &Awaited| awaited.times.contains(&at) || awaited.moments.contains(&moment);
         // The sender lives as long as `self`, so waiting cannot fail.
-        let _ = self.awaited.subscribe().wait_for(|awaited| awaited.contains(&at)).await;
+        let _ = self.awaited.subscribe().wait_for(is_awaited).await;
     }
 }
 
@@ -47,7 +61,16 @@ impl Clock for TestClock {
     }
 
     async fn sleep_until(&self, at: Timestamp) {
-        self.awaited.send_if_modified(|awaited| awaited.insert(at));
+        self.awaited.send_if_modified(|awaited| awaited.times.insert(at));
         self.time.sleep_until(at).await;
+    }
+
+    fn moment(&self) -> Moment {
+        self.time.moment()
+    }
+
+    async fn sleep_until_moment(&self, at: Moment) {
+        self.awaited.send_if_modified(|awaited| awaited.moments.insert(at));
+        self.time.sleep_until_moment(at).await;
     }
 }
