@@ -25,7 +25,7 @@ use super::work::{Answer, Reply, Work, one_commit};
 use super::{EngineConfig, Shared};
 use crate::operation::log::LogBook;
 use crate::operation::{NewOperation, Operation, OperationId, Rejection, SessionId, Timestamp};
-use crate::store::{Batch, LogAppend, Lookup, Place, StoreError};
+use crate::store::{Batch, Committed, LogAppend, Lookup, Place, StoreError};
 
 /// Most requests of one commit.
 const MAX_BATCH: usize = 1_024;
@@ -250,29 +250,34 @@ impl Committer {
         let sessions = self.session_changes(&draft, lost);
         let holds = self.replicas.as_ref().is_some_and(|replicas| replicas.holds);
         let changes_sessions = !sessions.kept.is_empty() || !sessions.ended.is_empty();
+        let mut committed = Committed::default();
         if !draft.is_empty() || holds || changes_sessions {
-            let batch = Batch { sessions: sessions.clone(), ..draft.batch() };
+            let asks_frontier = self.shared.hub.has_feeds();
+            let batch = Batch { sessions: sessions.clone(), asks_frontier, ..draft.batch() };
             self.shared.cache.hold(draft.touched());
-            if let Err(error) = self.commit(batch).await {
-                let doubt = if matches!(error, StoreError::Unknown(_)) {
-                    Some(self.doubt(draft, messages))
-                } else {
-                    self.abandon(draft);
-                    None
-                };
-                return Err(Failed { error, doubt });
+            match self.commit(batch).await {
+                Ok(done) => committed = done,
+                Err(error) => {
+                    let doubt = if matches!(error, StoreError::Unknown(_)) {
+                        Some(self.doubt(draft, messages))
+                    } else {
+                        self.abandon(draft);
+                        None
+                    };
+                    return Err(Failed { error, doubt });
+                }
             }
             self.failures = 0;
         }
         if let Some(replicas) = &mut self.replicas {
             replicas.committed(&sessions, now);
         }
-        self.settle(draft, messages, false);
+        self.settle(draft, messages, &committed);
         Ok(answers)
     }
 
     /// Waits for the store, and says so when that takes long.
-    async fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+    async fn commit(&self, batch: Batch) -> Result<Committed, StoreError> {
         let mut commit = self.shared.store.commit(batch);
         let committed = tokio::select! {
             biased;
@@ -280,7 +285,7 @@ impl Committer {
             () = self.stalled() => commit.await,
         };
         // It answers again. What else it may answer begins an outage.
-        if matches!(committed, Ok(()) | Err(StoreError::Conflict(_) | StoreError::SessionsTaken(_)))
+        if matches!(committed, Ok(_) | Err(StoreError::Conflict(_) | StoreError::SessionsTaken(_)))
         {
             self.shared.health.writable(self.shared.clock.now());
         }
@@ -499,7 +504,7 @@ impl Committer {
         for id in draft.touched() {
             self.shared.cache.remove(id);
         }
-        for id in draft.logged() {
+        for id in draft.with_lines() {
             self.log_books.remove(&id);
         }
         for key in draft.undo(&mut self.queue) {

@@ -19,7 +19,7 @@ use crate::operation::{
     Attempt, Command, EventType, Operation, OperationId, Payload, PayloadInfo, SessionId, State,
     Timestamp,
 };
-use crate::store::{PayloadRole, StoreError, shared};
+use crate::store::{Committed, PayloadRole, StoreError, shared};
 
 /// Most attempts that one commit starts.
 const MAX_STARTS: usize = 512;
@@ -193,8 +193,13 @@ impl Committer {
         }
     }
 
-    /// After the commit: everything that others may now know, or which they may have read by now.
-    pub(super) fn settle(&mut self, mut draft: Draft, messages: Vec<Message>, is_late: bool) {
+    /// After the commit: everything that others may now know.
+    pub(super) fn settle(
+        &mut self,
+        mut draft: Draft,
+        messages: Vec<Message>,
+        committed: &Committed,
+    ) {
         self.resumed.clear();
         self.sessions.settle(std::mem::take(&mut draft.reserved));
         draft.spared.drain(..).for_each(|key| self.dirty.mark(key));
@@ -221,15 +226,15 @@ impl Committer {
             self.shared.cache.remove(operation.id());
             self.discard_objects(operation);
         }
-        if is_late {
-            return self.shared.hub.late(&draft.transitions, &draft.removed);
+        let hub = &self.shared.hub;
+        for Transition { after, event_type, .. } in &draft.transitions {
+            hub.transition(after, *event_type);
         }
-        for transition in draft.transitions {
-            self.shared.hub.transition(transition);
+        for operation in &draft.removed {
+            hub.gone(operation.id());
         }
-        for operation in draft.removed {
-            self.shared.hub.removed(operation);
-        }
+        let stamp = committed.stamp;
+        hub.chain().committed(committed, || stamp.map(|it| draft.logged(it)).unwrap_or_default());
     }
 
     /// Tells that an operation's objects are to go.

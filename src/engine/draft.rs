@@ -13,11 +13,12 @@ use super::EngineConfig;
 use super::progress::ProgressBoard;
 use super::queue::{Queue, QueueKey, Rank};
 use super::request::EngineError;
-use crate::operation::state::{Idempotency, Life, Submission};
+use crate::operation::state::{Idempotency, Submission};
 use crate::operation::{
     Command, Decision, Event, EventType, IdempotencyKey, NewOperation, Operation, OperationId,
     SessionId, State, TenantId, Timestamp, decide, transition,
 };
+use crate::store::log::{Change, Logged, Stamp};
 use crate::store::{Batch, Forget, LogAppend, Lookup, Removal, Tombstone, Write};
 
 /// An operation of the draft.
@@ -82,15 +83,6 @@ pub(super) struct Draft {
     pub(super) without_place: Vec<QueueKey>,
     /// Queues for which there is a place that others were offered and did not need.
     pub(super) spared: Vec<QueueKey>,
-}
-
-/// A part of a batch by which it is known again in the store.
-#[derive(Debug)]
-pub(super) enum Trace<'a> {
-    /// A transition; the operation's first, or a later one.
-    Event { id: OperationId, life: &'a Life, is_first: bool },
-    /// An operation that is no longer there.
-    Removal(OperationId),
 }
 
 /// What a command came to.
@@ -323,7 +315,7 @@ impl Draft {
                         forget_at: self.now.after(self.memory.retention),
                     });
                     let expected = stored.life.revision;
-                    batch.removals.push(Removal { id: *id, expected, tombstone });
+                    batch.removals.push(Removal { id: *id, expected, tombstone, at: self.now });
                 }
                 (None, None) => {}
             }
@@ -347,18 +339,18 @@ impl Draft {
         self.known.get(&id).is_none_or(|known| known.current.is_some())
     }
 
-    /// What shows in the store whether the batch was written: first what nobody else can have written.
-    pub(super) fn traces(&self) -> impl Iterator<Item = Trace<'_>> {
-        let (first, later): (Vec<_>, Vec<_>) = self
-            .transitions
-            .iter()
-            .filter(|transition| self.stays(transition.after.id()))
-            .partition(|transition| transition.before.is_none());
-        let events = first.into_iter().chain(later).map(|Transition { before, after, .. }| {
-            Trace::Event { id: after.id(), life: &after.life, is_first: before.is_none() }
+    /// What the commit of that name did, in the order of operation and revision.
+    pub(super) fn logged(&self, stamp: Stamp) -> Vec<Logged> {
+        let transitions = self.transitions.iter().filter(|it| self.stays(it.after.id()));
+        let transitions = transitions.map(|Transition { before, after, event_type, .. }| {
+            let (before, after) = (before.clone(), Arc::clone(after));
+            Change::Transition { before, after, event_type: *event_type }
         });
-        let removals = self.removed.iter().map(|operation| Trace::Removal(operation.id()));
-        events.chain(removals)
+        let removals = self.removed.iter().map(|removed| Change::Removed(Arc::clone(removed)));
+        let mut logged: Vec<Logged> =
+            transitions.chain(removals).map(|change| Logged { stamp, change }).collect();
+        logged.sort_by_key(|logged| logged.change.cursor());
+        logged
     }
 
     /// The operations that were changed, as they are to be, with new inputs.
@@ -374,7 +366,7 @@ impl Draft {
     }
 
     /// Whose log lines would have been written.
-    pub(super) fn logged(&self) -> impl Iterator<Item = OperationId> + '_ {
+    pub(super) fn with_lines(&self) -> impl Iterator<Item = OperationId> + '_ {
         self.logs.iter().map(|append| append.id)
     }
 

@@ -20,6 +20,7 @@ use crate::operation::{
     Attempt, NewOperation, ObjectId, Operation, OperationId, Progress, Revision, SessionId,
     TenantId,
 };
+use crate::store::log::LogKey;
 use crate::store::shared::{Listening, TakeOver, Topic};
 use crate::store::{HistoryEntry, HistoryQuery, ListQuery, Lookup, PayloadRole, Store, StoreError};
 
@@ -28,8 +29,6 @@ pub mod clock;
 mod committer;
 mod dispatch;
 mod draft;
-mod feed;
-mod follower;
 mod health;
 mod outage;
 mod progress;
@@ -41,30 +40,27 @@ mod sample;
 mod sessions;
 mod sharing;
 mod timers;
-mod told;
 mod watch;
-mod watcher;
 mod work;
 
 pub use clock::{Clock, Ids, ManualClock, Moment, SystemClock};
-pub use feed::{Feed, FeedItem};
 pub use health::StoreHealth;
 pub use request::{Applied, Apply, Connected, EngineError, Submitted};
 pub use sessions::{ToWorker, WorkerHello};
-pub use watch::Committed;
-pub use watcher::{WatchItem, Watcher};
+pub use watch::feed::{Feed, FeedItem, FeedStart};
+pub use watch::hub::Committed;
+pub use watch::watcher::{WatchItem, Watcher};
 
 use cache::Cache;
 use committer::Committer;
-use follower::Follower;
 use health::HealthBoard;
 use progress::ProgressBoard;
 use request::{Request, Taken};
 use sharing::Sharer;
-use watch::Hub;
+use watch::hints::HintReader;
+use watch::hub::Hub;
+use watch::tail::Tail;
 
-/// Changes of our own that wait to be told to watches over filters, where others change things too.
-const QUEUED_CHANGES: usize = 8_192;
 /// How long a watch waits until changes of other replicas can be heard.
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -150,16 +146,17 @@ pub struct Engine {
 pub struct EngineTask {
     committer: Committer,
     requests: mpsc::Receiver<Request>,
-    follower: Follower,
+    hints: HintReader,
+    tail: Tail,
     sharer: Sharer,
 }
 
 impl EngineTask {
     /// Works until `stop`, then finishes what has come in.
     pub async fn run(self, stop: CancellationToken) {
-        let Self { committer, requests, follower, sharer } = self;
-        let (following, sharing) = (follower.run(stop.clone()), sharer.run(stop.clone()));
-        tokio::join!(following, sharing, committer.run(requests, stop));
+        let Self { committer, requests, hints, tail, sharer } = self;
+        let (hints, tail) = (hints.run(stop.clone()), tail.run(stop.clone()));
+        tokio::join!(hints, tail, sharer.run(stop.clone()), committer.run(requests, stop));
     }
 }
 
@@ -170,13 +167,15 @@ impl Engine {
         clock: Arc<dyn Clock>,
         config: EngineConfig,
     ) -> Result<(Self, EngineTask), StoreError> {
-        let (changes, ours) = mpsc::channel(QUEUED_CHANGES);
-        let follower = store.shared().map(|_| changes);
+        let hub = Arc::new(Hub::new(store.shared().is_some()));
+        if store.shared().is_none() {
+            hub.chain().begin(&*store).await?;
+        }
         let shared = Arc::new(Shared {
             store,
             clock,
             ids: Ids::default(),
-            hub: Arc::new(Hub::new(follower)),
+            hub,
             cache: Cache::new(config.cached_operations),
             progress: ProgressBoard::default(),
             health: HealthBoard::default(),
@@ -190,11 +189,12 @@ impl Engine {
             queued_requests: config.queued_requests as u64,
             lease_duration: config.lease_duration,
         };
-        let follower = Follower::new(Arc::clone(&shared), sender, ours);
+        let hints = HintReader::new(Arc::clone(&shared), sender);
+        let tail = Tail::new(Arc::clone(&shared));
         let sharer = Sharer::new(Arc::clone(&shared));
         let mut committer = Committer::new(shared, config);
         committer.recover().await?;
-        Ok((engine, EngineTask { committer, requests, follower, sharer }))
+        Ok((engine, EngineTask { committer, requests, hints, tail, sharer }))
     }
 
     /// The engine's clock.
@@ -387,6 +387,7 @@ impl Engine {
         let subscription = self.shared.hub.subscribe(id);
         let listening = self.listen(Topic::Operation(id)).await?;
         let operation = self.get(tenant, id).await?;
+        self.shared.hub.known(id, operation.life.revision);
         let found = operation.clone();
         let shared = Arc::clone(&self.shared);
         let watcher =
@@ -414,9 +415,14 @@ impl Engine {
         tenant: TenantId,
         filter: Filter,
         include_progress: bool,
-        skip_current: bool,
+        start: FeedStart,
     ) -> Feed {
-        Feed::new(Arc::clone(&self.shared), tenant, filter, include_progress, skip_current)
+        Feed::new(Arc::clone(&self.shared), tenant, filter, include_progress, start)
+    }
+
+    /// What positions of watches over filters are signed with.
+    pub fn log_key(&self) -> LogKey {
+        self.shared.store.log_key()
     }
 
     async fn send(&self, request: Request) -> Result<(), EngineError> {

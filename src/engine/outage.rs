@@ -1,5 +1,5 @@
 //! The time from a failed commit until the store takes writes again: nothing is decided, the store is
-//! tried now and then, and a commit whose outcome is unknown is looked up before anything rests on it.
+//! tried now and then, and the name of a commit in doubt is claimed before anything rests on it.
 //!
 //! While there is doubt the draft is neither settled nor undone: what it took from the queue stays
 //! taken, its leases are not given out, nobody is told of it. Sessions may come and go meanwhile.
@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use super::committer::Committer;
 use super::dispatch::{Message, Resumed};
-use super::draft::{Draft, Trace};
+use super::draft::Draft;
 use super::health::not_writable;
 use super::request::EngineError;
-use crate::operation::{Attempt, Event, Lease, Life, Revision, StateName, Timestamp};
-use crate::store::{HistoryEntry, HistoryPosition, HistoryQuery, Lookup, StoreError};
+use crate::operation::Timestamp;
+use crate::store::{Committed, StoreError};
 
 /// How long after a failure the store is tried again; twice as long after each further failure
 /// without a commit in between.
@@ -113,15 +113,11 @@ impl Committer {
     }
 
     async fn end_outage(&mut self) -> Result<(), StoreError> {
-        self.shared.store.fence().await?;
-        if let Some(Outage { doubt: Some(doubt), .. }) = &self.outage {
-            let happened = self.happened(&doubt.draft).await?;
-            tracing::warn!(happened, "a commit of unknown outcome was looked up");
-            if let Some(Outage { doubt: Some(doubt), .. }) = self.outage.take() {
-                self.clear_up(doubt, happened);
-            }
+        let committed = self.shared.store.settle().await?;
+        if let Some(Outage { doubt: Some(doubt), .. }) = self.outage.take() {
+            tracing::warn!(was_committed = committed.is_some(), "a commit in doubt was settled");
+            self.clear_up(doubt, committed.as_ref());
         }
-        self.outage = None;
         let now = self.shared.clock.now();
         if let Some(replicas) = &mut self.replicas {
             replicas.after_outage(now);
@@ -131,16 +127,14 @@ impl Committer {
     }
 
     /// Does what would have been done, had the outcome been known at once.
-    fn clear_up(&mut self, doubt: Doubt, happened: bool) {
+    fn clear_up(&mut self, doubt: Doubt, committed: Option<&Committed>) {
         let Doubt { draft, mut messages, mut resumed } = doubt;
         let since = std::mem::take(&mut self.resumed);
-        if happened {
+        if let Some(committed) = committed {
             let touched: Vec<_> = draft.touched().collect();
-            // Who has been resumed since is told everything by that.
+            // A session resumed since then learned everything when it resumed.
             messages.retain(|message| since.iter().all(|other| other.session != message.session));
-            // Others could read it meanwhile.
-            let is_late = self.replicas.is_some();
-            self.settle(draft, messages, is_late);
+            self.settle(draft, messages, committed);
             // Another replica may have gone on from there.
             touched.into_iter().for_each(|id| self.shared.cache.remove(id));
             self.resumed = since;
@@ -151,54 +145,6 @@ impl Committer {
             self.resumed = resumed;
         }
     }
-
-    /// Whether the draft's batch was written, of which every part shows or none. Of log lines alone it makes
-    /// no difference: nothing in memory rests on them.
-    async fn happened(&self, draft: &Draft) -> Result<bool, StoreError> {
-        for trace in draft.traces() {
-            if let Some(happened) = self.shows(&trace).await? {
-                return Ok(happened);
-            }
-        }
-        Ok(false)
-    }
-
-    /// Whether one part was written; `None` if that cannot be told any more.
-    async fn shows(&self, trace: &Trace<'_>) -> Result<Option<bool>, StoreError> {
-        let store = &self.shared.store;
-        let (id, life) = match trace {
-            Trace::Event { id, life, .. } => (*id, *life),
-            Trace::Removal(id) => {
-                let found = store.load(vec![Lookup::Id(*id)]).await?;
-                let is_gone = found.iter().flatten().next().is_none();
-                // Another replica may have removed it.
-                let is_told = !is_gone || store.shared().is_none();
-                return Ok(is_told.then_some(is_gone));
-            }
-        };
-        let after = HistoryPosition { revision: Revision(life.revision.0 - 1), log_number: 0 };
-        let query = HistoryQuery { id, after, include_log: false, limit: 1 };
-        let entry = store.history(query).await?.into_iter().next();
-        Ok(match (trace, entry) {
-            // Another replica's transition of that revision is not ours.
-            (_, Some(HistoryEntry::Transition(Event { life: found, .. }))) => {
-                Some(identity(&found) == identity(life))
-            }
-            // It was to replace something. If that is gone too, somebody has removed it since.
-            (Trace::Event { is_first: false, .. }, _) => {
-                let found = store.load(vec![Lookup::Id(id)]).await?;
-                found.iter().flatten().next().map(|_| false)
-            }
-            // A new operation that was there and has been removed since is remembered.
-            _ => Some(store.tombstone(id).await?.is_some()),
-        })
-    }
-}
-
-/// What two transitions have in common only if they are the same.
-fn identity(life: &Life) -> (Revision, Timestamp, StateName, Attempt, Option<&Lease>) {
-    let Life { state, revision, updated_at, attempt, .. } = life;
-    (*revision, *updated_at, state.name(), *attempt, state.lease())
 }
 
 /// The pause after so many failures before.
@@ -208,11 +154,8 @@ fn pause_after(failures: u32) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
-    use super::super::sample::{at, operation};
+    use super::super::sample::at;
     use super::*;
-    use crate::operation::{SessionId, State};
 
     #[test]
     fn pauses_grow_to_the_longest() {
@@ -229,32 +172,5 @@ mod tests {
         assert_eq!(outage.next_try(at(100)), at(100));
         assert_eq!(outage.next_try(at(101)), at(101));
         assert_eq!(outage.next_try(at(50)), at(50), "set back by far more than the pause");
-    }
-
-    #[test]
-    fn transitions_that_differ_in_one_fact_are_two() {
-        let leased = |session, attempt_deadline| State::Running {
-            lease: Lease {
-                session: SessionId::from_uuid(Uuid::from_u128(session)),
-                attempt_deadline,
-            },
-        };
-        let queued = operation(1, at(0)).life;
-        let running = Life { state: leased(1, None), ..queued.clone() };
-        let lives = [
-            Life { revision: queued.revision.next(), ..queued.clone() },
-            Life { updated_at: at(1), ..queued.clone() },
-            Life { attempt: Attempt(1), ..queued.clone() },
-            Life { state: leased(2, None), ..queued.clone() },
-            Life { state: leased(1, Some(at(1))), ..queued.clone() },
-            queued.clone(),
-            running.clone(),
-        ];
-        for (number, life) in lives.iter().enumerate() {
-            let same = lives.iter().filter(|other| identity(other) == identity(life)).count();
-            assert_eq!(same, 1, "number {number} is taken for another");
-        }
-        let told = Life { attempts_used: 1, ..running.clone() };
-        assert_eq!(identity(&told), identity(&running), "what follows from these is not asked");
     }
 }

@@ -10,8 +10,9 @@ use super::list::parse_filter;
 use super::operations::{named, readable, visible};
 use super::{Caller, Document, OperationName, Reason, Service, ServiceError, View};
 pub use crate::engine::FeedItem;
-use crate::engine::{Clock, Feed, WatchItem, Watcher};
+use crate::engine::{self, Clock, Feed, WatchItem, Watcher};
 use crate::operation::{EventType, Operation, Revision, Timestamp};
+use crate::store::log::{LogKey, Position};
 
 /// How to watch.
 #[derive(Clone, Copy, Debug)]
@@ -172,10 +173,22 @@ impl WatchStream {
     }
 }
 
+/// Where a watch over a filter begins.
+#[derive(Clone, Copy, Debug)]
+pub enum FeedStart<'a> {
+    /// With current matches.
+    Current,
+    /// With changes from now on.
+    Now,
+    /// Behind the position that a message of an earlier watch over the same filter carried.
+    After(&'a str),
+}
+
 /// A watch over a filter.
 #[derive(Debug)]
 pub struct FeedStream {
     feed: Feed,
+    key: LogKey,
     lifetime: Lifetime,
     ended: bool,
 }
@@ -198,6 +211,11 @@ impl FeedStream {
         self.lifetime.spoke();
         self.ended = !matches!(message, Some(Ok(_)));
         message
+    }
+
+    /// Where to go on behind the message that came last; `None` if that is from the beginning.
+    pub fn position(&self) -> Option<String> {
+        self.feed.position().map(|position| position.encode(&self.key))
     }
 }
 
@@ -250,12 +268,19 @@ impl Service {
         caller: &Caller,
         filter: &str,
         include_progress: bool,
-        skip_current: bool,
+        start: FeedStart<'_>,
         timeout: Option<Duration>,
     ) -> Result<FeedStream, ServiceError> {
         let filter = parse_filter(filter)?.of(caller.owner.as_ref());
-        let tenant = caller.tenant.clone();
-        let feed = self.engine.feed(tenant, filter, include_progress, skip_current);
-        Ok(FeedStream { feed, lifetime: Lifetime::new(self, timeout), ended: false })
+        let key = self.engine.log_key();
+        let start = match start {
+            FeedStart::Current => engine::FeedStart::Current,
+            FeedStart::Now => engine::FeedStart::Now,
+            // One of another store is as good as one whose history is gone.
+            FeedStart::After(token) => Position::decode(token, &key)
+                .map_or(engine::FeedStart::Reset, engine::FeedStart::After),
+        };
+        let feed = self.engine.feed(caller.tenant.clone(), filter, include_progress, start);
+        Ok(FeedStream { feed, key, lifetime: Lifetime::new(self, timeout), ended: false })
     }
 }

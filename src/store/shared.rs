@@ -185,8 +185,8 @@ pub enum Topic {
 /// What another replica has done, or may have done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hint {
-    /// Operations have changed.
-    Changed(Vec<Changed>),
+    /// Operations have changed, or log lines were added to them.
+    Changed(Vec<OperationId>),
     /// Operations are in queues that were asked for, or in others.
     Queued,
     /// Leases that sessions of ours hold, or held, were changed by others.
@@ -196,19 +196,6 @@ pub enum Hint {
     /// Any of these may have happened unseen. Comes before anything else, and whenever others could not
     /// be heard for a while.
     Missed,
-}
-
-/// An operation that has changed. Where only log lines were added, both revisions are the one that it had.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Changed {
-    /// Which.
-    pub id: OperationId,
-    /// The first of the new transitions; with the last they may be many.
-    pub first: Revision,
-    /// The last of them.
-    pub last: Revision,
-    /// Whether it was removed (the revisions are then its last).
-    pub removed: bool,
 }
 
 /// Holds the wish for hints of a topic.

@@ -197,7 +197,7 @@ pub(super) async fn commit(to: &Side, batch: Batch) -> Result<(), TransferError>
     if is_empty {
         return Ok(());
     }
-    to.store.commit(batch).await.map_err(|error| match error {
+    to.store.commit(batch).await.map(drop).map_err(|error| match error {
         // All that was there has been looked at.
         StoreError::Conflict(_) | StoreError::SessionsTaken(_) => {
             TransferError::InUse(to.name.clone())

@@ -174,8 +174,14 @@ async fn trouble(world: &Rc<World>, rng: &mut fastrand::Rng) {
         88..90 => {
             // What is told late is known to be so for a minute.
             let ticks = rng.u32(10..if world.replicas() == 1 { 1_000 } else { 300 });
-            world.record.note(|| format!("the clock goes on by {ticks} ticks"));
-            world.clock.advance(ticks);
+            // Time passes, or the clock is only set.
+            let is_set = rng.bool();
+            world.record.note(|| format!("the clock goes on by {ticks} ticks, set: {is_set}"));
+            if is_set {
+                world.clock.set_ahead(ticks);
+            } else {
+                world.clock.advance(ticks);
+            }
         }
         90..93 => {
             let ticks = rng.u32(10..500);
@@ -208,6 +214,7 @@ fn trouble_among(world: &World, which: usize, rng: &mut fastrand::Rng) {
         1..5 => world.hold_up(which, false),
         5..7 => world.deafen(which, rng.u32(1..100)),
         7..12 => world.land(which),
+        12 => world.fail_over(),
         _ => {}
     }
 }

@@ -274,6 +274,17 @@ impl World {
         }
     }
 
+    /// Another database server takes the place of the one that there was: what was under way is gone, and what was
+    /// answered is not.
+    pub fn fail_over(&self) {
+        self.record.note(|| "the database fails over".to_owned());
+        for replica in &self.replicas {
+            let storage = replica.storage.borrow();
+            storage.store.fail_over();
+            storage.left.iter().for_each(SimStore::fail_over);
+        }
+    }
+
     /// What was under way somewhere comes to be, or not.
     pub fn land(&self, which: usize) {
         let mut storage = self.replicas[which].storage.borrow_mut();

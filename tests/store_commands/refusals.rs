@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use longrun::operation::{Command, Decision, Operation, SessionId, WorkerId, decide};
+use longrun::operation::{Command, Decision, Operation, SessionId, Timestamp, WorkerId, decide};
 use longrun::store::{Batch, Removal, Write};
 
 use crate::copy::copy;
@@ -60,7 +60,8 @@ async fn a_store_of_its_own_is_not_copied_over() {
     let directory = tempfile::tempdir().unwrap();
     let (from, to, operations) = copied(directory.path()).await;
     let id = operations[2].id();
-    let removal = Removal { id, expected: operations[2].life.revision, tombstone: None };
+    let (expected, at) = (operations[2].life.revision, Timestamp::default());
+    let removal = Removal { id, expected, tombstone: None, at };
     commit(&from, Batch { removals: vec![removal], ..Batch::default() }).await;
     let said = refused(1, &["copy", &from, &to]);
     assert!(said.contains(&format!("operation {id} is not in {from}")), "{said}");

@@ -197,9 +197,9 @@ pub async fn what_is_unfinished_is_told_in_pages(store: &dyn Store) {
     assert_eq!(told[2].kind, submission(3).kind);
 }
 
-pub async fn a_fence_changes_nothing(store: &dyn Store) {
+pub async fn a_claim_changes_nothing(store: &dyn Store) {
     let first = stored(store, submission(1)).await;
-    store.fence().await.unwrap();
+    store.settle().await.unwrap();
     assert_eq!(load(store, id(1)).await, Some(first));
     let second = stored(store, submission(2)).await;
     assert_eq!(load(store, id(2)).await, Some(second));
@@ -213,7 +213,7 @@ pub async fn a_closed_store_refuses_and_closing_twice_is_fine(store: &dyn Store)
     assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
     let refused = store.load(vec![Lookup::Id(id(1))]).await;
     assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
-    assert!(matches!(store.fence().await, Err(StoreError::Unavailable(_))));
+    assert!(matches!(store.settle().await, Err(StoreError::Unavailable(_))));
 }
 
 fn line(operation: &Operation, number: u64, revision: Revision) -> LogAppend {

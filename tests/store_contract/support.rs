@@ -149,8 +149,12 @@ pub fn complete(operation: &Operation) -> Command {
 }
 
 pub fn removing(operation: &Operation) -> Batch {
-    let removal =
-        Removal { id: operation.id(), expected: operation.life.revision, tombstone: None };
+    let removal = Removal {
+        id: operation.id(),
+        expected: operation.life.revision,
+        tombstone: None,
+        at: at(0),
+    };
     Batch { removals: vec![removal], ..Batch::default() }
 }
 

@@ -139,8 +139,8 @@ fn watch_all() -> Route {
         "filter",
         "include_progress",
         "skip_current",
-        "last_event_id.seen",
-        "Last-Event-ID.seen",
+        "last_event_id.position",
+        "Last-Event-ID.position",
     ])
     .answers(answers.refused(&ANY))
 }

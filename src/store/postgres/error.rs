@@ -40,6 +40,11 @@ pub(super) fn of_commit(error: Error) -> StoreError {
     }
 }
 
+/// Whether something of that name is there already.
+pub(super) fn is_taken(error: &Error) -> bool {
+    error.code() == Some(&SqlState::UNIQUE_VIOLATION)
+}
+
 /// Whether the transaction in which it happened cannot have been committed.
 pub(super) fn is_definite(error: &Error) -> bool {
     error.as_db_error().is_some_and(|db| db.parsed_severity() == Some(Severity::Error))

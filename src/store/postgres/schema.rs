@@ -21,7 +21,7 @@ struct Migration {
     compatible_with: i32,
 }
 
-const MIGRATIONS: [Migration; 2] = [
+const MIGRATIONS: [Migration; 3] = [
     Migration {
         script: include_str!("../migrations/postgres/0001_initial.sql"),
         compatible_with: 1,
@@ -30,6 +30,7 @@ const MIGRATIONS: [Migration; 2] = [
         script: include_str!("../migrations/postgres/0002_progress.sql"),
         compatible_with: 1,
     },
+    Migration { script: include_str!("../migrations/postgres/0003_log.sql"), compatible_with: 3 },
 ];
 
 /// The newest version that this program knows.

@@ -18,9 +18,10 @@ use std::path::Path;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use super::log::{Head, LogKey, LogPage, LogQuery};
 use super::{
-    Batch, HistoryEntry, HistoryQuery, ListQuery, Lookup, OpenError, PayloadRole, Store,
-    StoreError, Tombstone, Unfinished,
+    Batch, Committed, HistoryEntry, HistoryQuery, ListQuery, Lookup, OpenError, PayloadRole, Store,
+    StoreError, Tombstone, TrimLog, Unfinished,
 };
 use crate::operation::log::LogBook;
 use crate::operation::{ObjectId, Operation, OperationId, Timestamp};
@@ -28,6 +29,7 @@ use crate::operation::{ObjectId, Operation, OperationId, Timestamp};
 pub mod backup;
 mod damage;
 mod list;
+mod log;
 mod objects;
 mod open;
 mod read;
@@ -56,24 +58,31 @@ impl Default for SqliteOptions {
 /// The embedded store.
 pub struct SqliteStore {
     threads: Threads,
+    key: LogKey,
 }
 
 impl SqliteStore {
     /// Opens the store at `path`, which is made, with its directory, if it is not there. Blocks.
     pub fn open(path: &Path, options: &SqliteOptions) -> Result<Self, OpenError> {
-        let opened = open::open(path, options)?;
-        let threads = Threads::start(opened).map_err(|error| OpenError::Failed {
-            path: path.display().to_string(),
-            reason: format!("a thread cannot be started: {error}"),
-        })?;
-        Ok(Self { threads })
+        let failed = |reason| OpenError::Failed { path: path.display().to_string(), reason };
+        let mut opened = open::open(path, options)?;
+        let (names, key) =
+            log::Names::register(&mut opened.writer).map_err(|error| failed(error.to_string()))?;
+        let threads = Threads::start(opened, names)
+            .map_err(|error| failed(format!("a thread cannot be started: {error}")))?;
+        Ok(Self { threads, key })
     }
 }
 
 #[async_trait]
 impl Store for SqliteStore {
-    async fn commit(&self, batch: Batch) -> Result<(), StoreError> {
-        self.threads.commit(batch).await
+    async fn commit(&self, batch: Batch) -> Result<Committed, StoreError> {
+        self.threads.write(move |connection, names| write::commit(connection, names, &batch)).await
+    }
+
+    async fn settle(&self) -> Result<Option<Committed>, StoreError> {
+        let settled = self.threads.write(|connection, names| names.settle(connection)).await?;
+        Ok(settled.map(|stamp| Committed { stamp: Some(stamp), seen: None }))
     }
 
     async fn load(&self, lookups: Vec<Lookup>) -> Result<Vec<Option<Operation>>, StoreError> {
@@ -144,8 +153,27 @@ impl Store for SqliteStore {
         self.threads.look_up(read::next_wake).await
     }
 
-    async fn fence(&self) -> Result<(), StoreError> {
-        self.threads.fence().await
+    async fn head(&self) -> Result<Head, StoreError> {
+        self.threads.look_up(log::head).await
+    }
+
+    async fn list_with_head(&self, query: ListQuery) -> Result<(Vec<Operation>, Head), StoreError> {
+        // All that one job reads is of one moment.
+        let read =
+            move |connection: &_| Ok((list::list(connection, &query)?, log::head(connection)?));
+        self.threads.list(read).await
+    }
+
+    async fn log(&self, query: LogQuery) -> Result<LogPage, StoreError> {
+        self.threads.list(move |connection| log::log(connection, &query)).await
+    }
+
+    async fn trim_log(&self, trim: TrimLog) -> Result<(), StoreError> {
+        self.threads.write(move |connection, _| log::trim(connection, &trim)).await
+    }
+
+    fn log_key(&self) -> LogKey {
+        self.key
     }
 
     async fn close(&self) {

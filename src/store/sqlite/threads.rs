@@ -11,16 +11,17 @@ use std::thread::{self, JoinHandle};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use super::super::{Batch, StoreError};
+use super::super::StoreError;
+use super::log::Names;
 use super::open::Opened;
-use super::write;
 
 /// Jobs that may wait for a thread.
 const QUEUE: usize = 64;
 
 type Read = Box<dyn FnOnce(&Connection) + Send>;
-/// A batch to write, or nothing but a fence.
-type Commit = (Option<Batch>, oneshot::Sender<Result<(), StoreError>>);
+
+/// What the writer is asked to do.
+type Write = Box<dyn FnOnce(&mut Connection, &mut Names) + Send>;
 
 /// The running threads.
 pub(super) struct Threads {
@@ -30,7 +31,7 @@ pub(super) struct Threads {
 }
 
 struct Running {
-    commits: mpsc::Sender<Commit>,
+    writes: mpsc::Sender<Write>,
     writer: Worker,
     /// For reads of a few rows by key. Commits wait for some of these.
     lookups: Pool,
@@ -53,29 +54,29 @@ struct Worker {
 }
 
 impl Threads {
-    pub(super) fn start(opened: Opened) -> io::Result<Self> {
+    pub(super) fn start(opened: Opened, names: Names) -> io::Result<Self> {
         let Opened { lock, writer, lookups, lists } = opened;
         let lookups = Pool::start("sqlite-lookup", lookups)?;
         let lists = Pool::start("sqlite-list", lists)?;
-        let (commits, queue) = mpsc::channel(QUEUE);
-        let writer = Worker::start("sqlite-write".to_owned(), move || write_all(writer, queue))?;
-        let running = Running { commits, writer, lookups, lists, lock };
+        let (writes, queue) = mpsc::channel(QUEUE);
+        let writing = move || write_all(writer, names, queue);
+        let writer = Worker::start("sqlite-write".to_owned(), writing)?;
+        let running = Running { writes, writer, lookups, lists, lock };
         Ok(Self { state: Mutex::new(Some(running)), closing: tokio::sync::Mutex::default() })
     }
 
-    pub(super) async fn commit(&self, batch: Batch) -> Result<(), StoreError> {
-        self.write(Some(batch)).await
-    }
-
-    pub(super) async fn fence(&self) -> Result<(), StoreError> {
-        self.write(None).await
-    }
-
-    async fn write(&self, batch: Option<Batch>) -> Result<(), StoreError> {
-        let commits = self.with(|running| running.commits.clone())?;
+    /// Writes, behind all writes before.
+    pub(super) async fn write<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Connection, &mut Names) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let writes = self.with(|running| running.writes.clone())?;
         let (answer, answered) = oneshot::channel();
-        commits.send((batch, answer)).await.map_err(|_| closed())?;
-        drop(commits);
+        let job: Write = Box::new(move |connection, names| {
+            let _ = answer.send(job(connection, names));
+        });
+        writes.send(job).await.map_err(|_| closed())?;
+        drop(writes);
         // Without an answer the thread died in the middle of it.
         answered.await.unwrap_or_else(|_| Err(StoreError::Unknown("the writer ended".to_owned())))
     }
@@ -119,13 +120,13 @@ impl Threads {
     pub(super) async fn close(&self) {
         let _closing = self.closing.lock().await;
         let Some(running) = self.take() else { return };
-        let Running { commits, mut writer, lookups, lists, lock } = running;
+        let Running { writes, mut writer, lookups, lists, lock } = running;
         let mut readers = lookups.close();
         readers.extend(lists.close());
         for reader in &mut readers {
             let _ = (&mut reader.ended).await;
         }
-        drop(commits);
+        drop(writes);
         let _ = (&mut writer.ended).await;
         join(readers.into_iter().chain([writer]));
         drop(lock);
@@ -143,9 +144,9 @@ impl Threads {
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        if let Some(Running { commits, writer, lookups, lists, lock }) = self.take() {
+        if let Some(Running { writes, writer, lookups, lists, lock }) = self.take() {
             join(lookups.close().into_iter().chain(lists.close()));
-            drop(commits);
+            drop(writes);
             join([writer]);
             drop(lock);
         }
@@ -198,12 +199,9 @@ fn serve(connection: &Connection, queue: &Mutex<mpsc::Receiver<Read>>) {
     }
 }
 
-fn write_all(mut connection: Connection, mut queue: mpsc::Receiver<Commit>) {
-    while let Some((batch, answer)) = queue.blocking_recv() {
-        let _ = answer.send(match batch {
-            Some(batch) => write::commit(&mut connection, &batch),
-            None => write::fence(&connection),
-        });
+fn write_all(mut connection: Connection, mut names: Names, mut queue: mpsc::Receiver<Write>) {
+    while let Some(write) = queue.blocking_recv() {
+        write(&mut connection, &mut names);
     }
 }
 

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use longrun::engine::Clock as _;
-use longrun::operation::{OperationId, Revision, SessionId, State, TenantId, Timestamp};
+use longrun::operation::{OperationId, SessionId, State, TenantId, Timestamp};
+use longrun::store::log::Stamp;
 use longrun::store::shared::{
-    AttemptProgress, Changed, Claimed, ExpiredSession, Hint, Lease, Outstanding, TakeOver, Topic,
-    Wanted,
+    AttemptProgress, Claimed, ExpiredSession, Hint, Lease, Outstanding, TakeOver, Topic, Wanted,
 };
 use longrun::store::{Batch, Lookup, Place, StoreError};
 
@@ -89,7 +89,8 @@ impl House {
             id
         };
         let house = self.clone();
-        let landing = move |disk: &mut Disk, batch: &Batch| house.land(id, disk, batch);
+        let landing =
+            move |disk: &mut Disk, batch: &Batch, stamp| house.land(id, disk, batch, stamp);
         let (disk, clock) = (Arc::clone(&self.disk), Arc::clone(&self.clock));
         let store = SimStore::over(disk, Box::new(landing), clock, Lie::None, rng);
         ReplicaStore::new(id, store, mailbox, self.clone())
@@ -257,7 +258,13 @@ impl House {
     }
 
     /// The instant of a commit.
-    fn land(&self, id: ReplicaId, disk: &mut Disk, batch: &Batch) -> Result<(), StoreError> {
+    fn land(
+        &self,
+        id: ReplicaId,
+        disk: &mut Disk,
+        batch: &Batch,
+        stamp: Stamp,
+    ) -> Result<(), StoreError> {
         let mut hall = self.hall();
         let changes = &batch.sessions;
         let kept: Vec<SessionId> = changes.kept.iter().map(|kept| kept.session).collect();
@@ -277,7 +284,7 @@ impl House {
         if !conflicts.is_empty() {
             return Err(StoreError::Conflict(conflicts));
         }
-        disk.commit(batch)?;
+        disk.commit(batch, stamp)?;
         for kept in &changes.kept {
             let (tenant, expires_at) = (kept.tenant.clone(), kept.expires_at);
             hall.sessions.insert(kept.session, Row { tenant, owner: id, expires_at });
@@ -316,23 +323,18 @@ impl Hall {
 
     /// Tells all others what that replica has committed.
     fn tell(&self, id: ReplicaId, batch: &Batch) {
-        let of = |id, first, last, removed| Changed { id, first, last, removed };
-        let mut changed: BTreeMap<OperationId, Changed> = BTreeMap::new();
+        let mut changed: BTreeSet<OperationId> =
+            batch.removals.iter().map(|removal| removal.id).collect();
         let mut queues = Vec::new();
         for write in &batch.writes {
-            let (operation, last) = (&write.operation, write.operation.life.revision);
-            let first = write.expected.map_or(Revision(1), Revision::next);
-            changed.insert(operation.id(), of(operation.id(), first, last, false));
+            let operation = &write.operation;
+            changed.insert(operation.id());
             if matches!(operation.life.state, State::Queued { .. }) {
                 let submission = &operation.submission;
                 queues.push(Topic::Queue(submission.tenant.clone(), submission.kind.clone()));
             }
         }
-        for removal in &batch.removals {
-            let last = removal.expected;
-            changed.insert(removal.id, of(removal.id, last, last, true));
-        }
-        let changed: Vec<Changed> = changed.into_values().collect();
+        let changed: Vec<OperationId> = changed.into_iter().collect();
         for (_, present) in self.present.iter().filter(|(other, _)| **other != id) {
             present.mailbox.changed(&changed);
             present.mailbox.queued(queues.iter());

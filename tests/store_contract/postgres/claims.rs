@@ -125,7 +125,7 @@ async fn one_key_at_once_is_one_operation() {
             b.commit(submitting([with_key(submission(other), &key)])),
         );
         match first {
-            Ok(()) => assert_eq!(conflicts(second), [other]),
+            Ok(_) => assert_eq!(conflicts(second), [other]),
             first => {
                 assert_eq!(conflicts(first), [one]);
                 second.unwrap();

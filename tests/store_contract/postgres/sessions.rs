@@ -12,9 +12,9 @@ fn taking(number: u8) -> TakeOver {
     TakeOver { session: session(number), tenant: submission(1).tenant, expires_at: at(9_000) }
 }
 
-fn taken(committed: Result<(), StoreError>) -> bool {
+fn taken(committed: Result<Committed, StoreError>) -> bool {
     match committed {
-        Ok(()) => false,
+        Ok(_) => false,
         Err(StoreError::SessionsTaken(sessions)) => !sessions.is_empty(),
         other => panic!("{other:?}"),
     }

@@ -5,10 +5,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Shared;
-use super::request::EngineError;
-use super::watch::{Committed, News, Subscription};
-use crate::operation::{Operation, Progress, Revision, Timestamp};
+use super::super::Shared;
+use super::super::clock::Moment;
+use super::super::request::EngineError;
+use super::hub::{Committed, News, Subscription};
+use crate::operation::{Operation, Progress, Revision};
 use crate::store::shared::Listening;
 use crate::store::{HistoryEntry, HistoryPosition, HistoryQuery, StoreError};
 
@@ -51,12 +52,12 @@ pub struct Watcher {
 #[derive(Debug, Default)]
 struct SentProgress {
     last: Option<Progress>,
-    not_before: Timestamp,
+    not_before: Moment,
 }
 
 impl Watcher {
     /// A watch of `operation`, which was loaded after `subscription` was made.
-    pub(super) fn new(
+    pub(in crate::engine) fn new(
         shared: Arc<Shared>,
         subscription: Subscription,
         operation: Operation,
@@ -104,7 +105,7 @@ impl Watcher {
             match self.subscription.news(self.cursor) {
                 News::Next(committed) => {
                     // What was reported before the transition is told before it.
-                    if let Some(item) = self.unsent_progress(Timestamp::MAX) {
+                    if let Some(item) = self.unsent_progress(Moment::MAX) {
                         return Ok(Some(item));
                     }
                     return Ok(Some(self.advance(committed)));
@@ -113,7 +114,7 @@ impl Watcher {
                 News::Removed => return Err(EngineError::NotFound),
                 News::None if self.cursor < self.found_at => self.read_history().await?,
                 News::None => {
-                    if let Some(item) = self.unsent_progress(self.shared.clock.now()) {
+                    if let Some(item) = self.unsent_progress(self.shared.clock.moment()) {
                         return Ok(Some(item));
                     }
                     self.sleep().await;
@@ -139,7 +140,7 @@ impl Watcher {
             // It is watched on when the store is back, which replicas can do without a restart.
             Err(StoreError::Unavailable(_)) if self.listening.is_some() => {
                 let clock = &self.shared.clock;
-                clock.sleep_until(clock.now().after(STORE_PAUSE)).await;
+                clock.sleep_until_moment(clock.moment().after(STORE_PAUSE)).await;
                 return Ok(());
             }
             entries => entries?,
@@ -169,10 +170,10 @@ impl Watcher {
     }
 
     /// The same, if it may be told at `now`.
-    fn unsent_progress(&mut self, now: Timestamp) -> Option<WatchItem> {
+    fn unsent_progress(&mut self, now: Moment) -> Option<WatchItem> {
         let news = self.progress_news()?;
         let sent = self.progress.as_mut().filter(|sent| sent.not_before <= now)?;
-        sent.not_before = self.shared.clock.now().after(PROGRESS_INTERVAL);
+        sent.not_before = self.shared.clock.moment().after(PROGRESS_INTERVAL);
         sent.last = Some(news.clone());
         let mut operation = Operation::clone(&self.operation);
         operation.life.progress = Some(news);
@@ -186,13 +187,13 @@ impl Watcher {
         tokio::select! {
             biased;
             () = self.subscription.changed() => {}
-            () = self.shared.clock.sleep_until(waiting), if waiting < Timestamp::MAX => {}
+            () = self.shared.clock.sleep_until_moment(waiting), if waiting < Moment::MAX => {}
         }
     }
 
     /// When progress that was held back may be told; never, if there is none.
-    fn unsent_is_waiting(&self) -> Timestamp {
+    fn unsent_is_waiting(&self) -> Moment {
         let sent = self.progress.as_ref().filter(|_| self.progress_news().is_some());
-        sent.map_or(Timestamp::MAX, |sent| sent.not_before)
+        sent.map_or(Moment::MAX, |sent| sent.not_before)
     }
 }

@@ -1,23 +1,21 @@
-//! Telling watchers of commits: one topic per watched operation, one feed for watches over filters.
+//! Telling watchers of commits: one topic per watched operation. Watches over filters follow the chain.
 //!
 //! A watcher holds no queue. It pulls: from the topic's few recent transitions while it keeps up, from
 //! the stored history by its cursor when it does not. So memory is bounded by the number of watchers,
 //! however slow they are, and no transition is ever skipped.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{broadcast, watch};
 
-use super::draft::Transition;
-use super::follower::Ours;
+use super::chain::Chain;
 use crate::operation::{Attempt, EventType, Operation, OperationId, Progress, Revision};
 
 /// How many transitions a topic keeps for watchers that are not quite up to date.
 const RECENT: usize = 16;
-/// How many changes a watch over a filter may be behind before it must begin again.
-const FEED: usize = 4_096;
+/// How many reports of progress a watch over a filter may be behind before it misses some.
+const REPORTS: usize = 1_024;
 /// Locks are spread over this many shards.
 const SHARDS: usize = 64;
 
@@ -30,35 +28,13 @@ pub struct Committed {
     pub event_type: EventType,
 }
 
-/// A change for a watch over a filter.
-#[derive(Clone, Debug)]
-pub(super) enum Change {
-    Transition {
-        before: Option<Arc<Operation>>,
-        committed: Committed,
-    },
-    Progress(Arc<Operation>),
-    Removed(Arc<Operation>),
-    /// Some of these may not have been told.
-    Missed,
-}
-
-impl From<Transition> for Change {
-    fn from(transition: Transition) -> Self {
-        let Transition { before, after, event_type, .. } = transition;
-        Self::Transition { before, committed: Committed { operation: after, event_type } }
-    }
-}
-
 /// Where watchers register and commits are published.
 #[derive(Debug)]
-pub(super) struct Hub {
+pub(in crate::engine) struct Hub {
     shards: Vec<Mutex<HashMap<OperationId, Arc<Topic>>>>,
-    feed: broadcast::Sender<Change>,
-    /// How often there came to be watches over filters where there were none.
-    feed_times: AtomicU64,
-    /// Where others commit as well: who puts their changes and ours in order.
-    follower: Option<mpsc::Sender<Ours>>,
+    chain: Arc<Chain>,
+    /// Progress for watches over filters: operations with the latest report.
+    reports: broadcast::Sender<Arc<Operation>>,
 }
 
 /// What watchers of one operation share.
@@ -95,14 +71,23 @@ impl TopicState {
 }
 
 impl Hub {
-    /// What is committed here is told by `follower`, if there is one, to watches over filters.
-    pub(super) fn new(follower: Option<mpsc::Sender<Ours>>) -> Self {
+    /// Of a store that others write to as well, or not.
+    pub(in crate::engine) fn new(is_shared: bool) -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            feed: broadcast::Sender::new(FEED),
-            feed_times: AtomicU64::new(0),
-            follower,
+            chain: Chain::new(is_shared),
+            reports: broadcast::Sender::new(REPORTS),
         }
+    }
+
+    /// What was committed lately.
+    pub(in crate::engine) fn chain(&self) -> &Arc<Chain> {
+        &self.chain
+    }
+
+    /// Progress from now on.
+    pub(super) fn reports(&self) -> broadcast::Receiver<Arc<Operation>> {
+        self.reports.subscribe()
     }
 
     fn shard(&self, id: OperationId) -> MutexGuard<'_, HashMap<OperationId, Arc<Topic>>> {
@@ -121,7 +106,7 @@ impl Hub {
 
     /// Registers interest in an operation. Whatever is committed from now on will be told; read the
     /// operation after this.
-    pub(super) fn subscribe(self: &Arc<Self>, id: OperationId) -> Subscription {
+    pub(in crate::engine) fn subscribe(self: &Arc<Self>, id: OperationId) -> Subscription {
         let topic = Arc::clone(self.shard(id).entry(id).or_insert_with(|| {
             Arc::new(Topic { state: Mutex::default(), version: watch::Sender::new(0) })
         }));
@@ -129,71 +114,20 @@ impl Hub {
         Subscription { hub: Arc::clone(self), id, topic: Some(topic), wake }
     }
 
-    /// Registers interest in everything.
-    pub(super) fn subscribe_all(&self) -> broadcast::Receiver<Change> {
-        if !self.has_feeds() {
-            self.feed_times.fetch_add(1, Ordering::SeqCst);
-        }
-        self.feed.subscribe()
-    }
-
-    /// A transition was committed.
-    pub(super) fn transition(&self, transition: Transition) {
-        self.transition_of_others(&transition);
-        if !self.has_feeds() {
-            return;
-        }
-        match &self.follower {
-            None => self.tell_feeds(Change::from(transition)),
-            Some(follower) => self.hand_on(follower, Ours::Transition(transition)),
-        }
-    }
-
-    /// A transition was committed; watches over filters are told by somebody else.
-    pub(super) fn transition_of_others(&self, transition: &Transition) {
-        let Transition { after, event_type, .. } = transition;
+    /// A transition was committed, here or by another replica.
+    pub(in crate::engine) fn transition(&self, after: &Arc<Operation>, event_type: EventType) {
         self.publish(after.id(), |state| {
-            state.add(Committed { operation: Arc::clone(after), event_type: *event_type });
+            state.add(Committed { operation: Arc::clone(after), event_type });
         });
     }
 
-    /// What was committed is told after all: watches over filters, which may have read it, begin again.
-    pub(super) fn late(&self, transitions: &[Transition], removed: &[Arc<Operation>]) {
-        transitions.iter().for_each(|transition| self.transition_of_others(transition));
-        removed.iter().for_each(|operation| self.gone(operation.id()));
-        if let Some(follower) = &self.follower {
-            self.hand_on(follower, Ours::Late);
-        }
-    }
-
-    fn hand_on(&self, follower: &mpsc::Sender<Ours>, ours: Ours) {
-        if follower.try_send(ours).is_err() {
-            self.reset_feeds();
-        }
-    }
-
     /// Whether there are watches over filters.
-    pub(super) fn has_feeds(&self) -> bool {
-        self.feed.receiver_count() > 0
-    }
-
-    /// Rises when there come to be watches over filters where there were none.
-    pub(super) fn feed_times(&self) -> u64 {
-        self.feed_times.load(Ordering::SeqCst)
-    }
-
-    /// Tells watches over filters.
-    pub(super) fn tell_feeds(&self, change: Change) {
-        let _ = self.feed.send(change);
-    }
-
-    /// Watches over filters have missed something.
-    pub(super) fn reset_feeds(&self) {
-        self.tell_feeds(Change::Missed);
+    pub(in crate::engine) fn has_feeds(&self) -> bool {
+        self.chain.is_watched()
     }
 
     /// The operations that somebody watches.
-    pub(super) fn watched(&self) -> Vec<OperationId> {
+    pub(in crate::engine) fn watched(&self) -> Vec<OperationId> {
         let lock = |shard: &Mutex<HashMap<OperationId, Arc<Topic>>>| -> Vec<OperationId> {
             shard.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
         };
@@ -204,20 +138,20 @@ impl Hub {
     }
 
     /// Whether somebody watches any operation.
-    pub(super) fn has_watchers(&self) -> bool {
+    pub(in crate::engine) fn has_watchers(&self) -> bool {
         let is_watched = |shard: &Mutex<HashMap<OperationId, Arc<Topic>>>| {
             !shard.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
         };
         self.shards.iter().any(is_watched)
     }
 
-    /// Whether somebody watches the operation.
-    pub(super) fn is_watched(&self, id: OperationId) -> bool {
-        self.shard(id).contains_key(&id)
+    /// The latest transition of which the watches of an operation were told; `None` if nobody watches it.
+    pub(super) fn latest(&self, id: OperationId) -> Option<Revision> {
+        self.shard(id).get(&id).map(|topic| topic.lock().known)
     }
 
     /// The operation has transitions up to `revision`.
-    pub(super) fn known(&self, id: OperationId, revision: Revision) {
+    pub(in crate::engine) fn known(&self, id: OperationId, revision: Revision) {
         if let Some(topic) = self.shard(id).get(&id) {
             let mut state = topic.lock();
             if state.known < revision {
@@ -229,13 +163,13 @@ impl Hub {
     }
 
     /// The operation is not there any more.
-    pub(super) fn gone(&self, id: OperationId) {
+    pub(in crate::engine) fn gone(&self, id: OperationId) {
         self.publish(id, |state| state.removed = true);
     }
 
     /// A worker reported progress. `operation` is as of the last commit, where it is at hand: only
     /// then do watches over filters hear of it.
-    pub(super) fn progress(
+    pub(in crate::engine) fn progress(
         &self,
         id: OperationId,
         attempt: Attempt,
@@ -248,19 +182,7 @@ impl Hub {
         {
             let mut operation = Operation::clone(&operation);
             operation.life.progress = Some(progress.clone());
-            let _ = self.feed.send(Change::Progress(Arc::new(operation)));
-        }
-    }
-
-    /// An operation was deleted.
-    pub(super) fn removed(&self, operation: Arc<Operation>) {
-        self.gone(operation.id());
-        if !self.has_feeds() {
-            return;
-        }
-        match &self.follower {
-            None => self.tell_feeds(Change::Removed(operation)),
-            Some(follower) => self.hand_on(follower, Ours::Removed(operation)),
+            let _ = self.reports.send(Arc::new(operation));
         }
     }
 }
@@ -273,7 +195,7 @@ impl Topic {
 
 /// A place in a topic. Dropping it gives the place up.
 #[derive(Debug)]
-pub(super) struct Subscription {
+pub(in crate::engine) struct Subscription {
     hub: Arc<Hub>,
     id: OperationId,
     topic: Option<Arc<Topic>>,
