@@ -8,6 +8,7 @@ use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use uuid::Uuid;
 
 use super::super::log::Head;
+use super::super::sql::columns::OPERATION_COLUMNS;
 use super::super::sql::list::{Few, plan};
 use super::super::sql::params::{Dialect, Params, Value};
 use super::super::{ListQuery, StoreError};
@@ -37,7 +38,7 @@ pub(super) async fn list_with_head(
         "SELECT l.*, h.head FROM (SELECT {HEAD} AS head) AS h LEFT JOIN ({sql}) AS l ON TRUE"
     );
     let found = run(&session, &sql, &params).await?;
-    let head = found.first().map(|row| row.try_get(8)).transpose()?.flatten();
+    let head = found.first().map(|row| row.try_get(OPERATION_COLUMNS)).transpose()?.flatten();
     let mut page = Vec::with_capacity(found.len());
     for row in &found {
         if row.try_get::<_, Option<Uuid>>(0)?.is_some() {

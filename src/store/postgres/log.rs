@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::super::log::{
     Change, Cursor, Head, LogKey, LogPage, LogQuery, Logged, Range, Stamp, WriterState,
 };
-use super::super::sql::columns::{OPERATION, limit, number};
+use super::super::sql::columns::{OPERATION, OPERATION_COLUMNS as BEHIND, limit, number};
 use super::super::{StoreError, TrimLog, codec};
 use super::link::Pool;
 use super::rows;
@@ -155,12 +155,12 @@ pub(super) async fn log(session: Arc<Session>, query: LogQuery) -> Result<LogPag
     let mut places = Vec::with_capacity(transitions.len() + removals.len());
     for row in &transitions {
         let id = rows::id(row, 0)?;
-        places.push((place(id, row, 13)?, stamp(row, 11)?, transition(id, row)));
+        places.push((place(id, row, BEHIND + 5)?, stamp(row, BEHIND + 3)?, transition(id, row)));
     }
     for row in &removals {
         let id = rows::id(row, 0)?;
         let removed = rows::operation(row).map(|it| Change::Removed(Arc::new(it)));
-        places.push((place(id, row, 10)?, stamp(row, 8)?, removed));
+        places.push((place(id, row, BEHIND + 2)?, stamp(row, BEHIND)?, removed));
     }
     Ok(page(places, query.limit))
 }
@@ -193,8 +193,8 @@ fn stamp(row: &Row, at: usize) -> Result<Stamp, StoreError> {
 fn transition(id: OperationId, row: &Row) -> Result<Change, StoreError> {
     let submission = rows::operation(row)?.submission;
     let with = |life| Arc::new(Operation { submission: Arc::clone(&submission), life });
-    let Event { event_type, life } = rows::event_at(id, row, 8)?;
-    let before: Option<&[u8]> = row.try_get(10)?;
+    let Event { event_type, life } = rows::event_at(id, row, BEHIND)?;
+    let before: Option<&[u8]> = row.try_get(BEHIND + 2)?;
     let before = before.map(|life| codec::decode_life(id, life)).transpose()?.map(with);
     Ok(Change::Transition { before, after: with(life), event_type })
 }

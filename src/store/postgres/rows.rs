@@ -4,6 +4,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;
 use uuid::Uuid;
 
+use super::super::sql::columns::at_revision;
 use super::super::{LogEntry, Place, StoreError, Unfinished, codec};
 use crate::operation::id::InvalidName;
 use crate::operation::{
@@ -26,7 +27,8 @@ pub(super) fn operation(row: &Row) -> Result<Operation, StoreError> {
             .transpose()
             .map_err(|rule| codec::corrupt(id, format!("its idempotency key {rule}")))?,
     };
-    codec::decode_operation(columns, get(id, row, 6)?, get(id, row, 7)?)
+    let operation = codec::decode_operation(columns, get(id, row, 6)?, get(id, row, 7)?)?;
+    at_revision(operation, get(id, row, 8)?)
 }
 
 /// An event of its type and life.

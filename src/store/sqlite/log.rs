@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, Transaction
 use super::super::log::{
     Change, Cursor, Head, LogKey, LogPage, LogQuery, Logged, Range, Stamp, WriterState,
 };
-use super::super::sql::columns::{OPERATION, limit, number};
+use super::super::sql::columns::{OPERATION, OPERATION_COLUMNS, limit, number};
 use super::super::{StoreError, TrimLog, codec};
 use super::read::{event, get, operation, operation_at, rows};
 use super::store_error;
@@ -238,7 +238,7 @@ fn transition(id: OperationId, row: &Row<'_>) -> Result<Change, StoreError> {
     let event = event(id, row)?;
     let submission = operation_at(row, 2)?.submission;
     let with = |life| Arc::new(Operation { submission: Arc::clone(&submission), life });
-    let before: Option<Vec<u8>> = get(row, 10)?;
+    let before: Option<Vec<u8>> = get(row, 2 + OPERATION_COLUMNS)?;
     let before = before.map(|life| codec::decode_life(id, &life)).transpose()?.map(with);
     Ok(Change::Transition { before, after: with(event.life), event_type: event.event_type })
 }

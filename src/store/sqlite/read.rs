@@ -4,7 +4,7 @@ use bytes::Bytes;
 use rusqlite::types::FromSql;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::super::sql::columns::{OPERATION, limit, number, role_number};
+use super::super::sql::columns::{OPERATION, at_revision, limit, number, role_number};
 use super::super::{
     HistoryEntry, HistoryQuery, LogEntry, Lookup, PayloadRole, Place, StoreError, Unfinished, codec,
 };
@@ -202,7 +202,7 @@ pub(super) fn operation_at(row: &Row<'_>, at: usize) -> Result<Operation, StoreE
             .map_err(|rule| codec::corrupt(id, format!("its idempotency key {rule}")))?,
     };
     let (submission, life) = (blob(id, row, at + 6)?, blob(id, row, at + 7)?);
-    codec::decode_operation(columns, submission, life)
+    at_revision(codec::decode_operation(columns, submission, life)?, get(row, at + 8)?)
 }
 
 fn blob<'a>(id: OperationId, row: &'a Row<'_>, at: usize) -> Result<&'a [u8], StoreError> {
