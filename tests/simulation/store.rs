@@ -480,16 +480,26 @@ impl State {
 #[async_trait]
 impl Store for SimStore {
     async fn commit(&self, batch: Batch) -> Result<Committed, StoreError> {
-        let seen = {
+        let (last, seen) = {
             let mut state = self.state();
             state.check_open()?;
-            state.connect();
+            let last = state.connect();
             // Early: what others commit from here on is not seen.
             let asks = batch.asks_frontier && state.is_shared;
-            asks.then(|| state.disk().log.head().frontier())
+            (last, asks.then(|| state.disk().log.head().frontier()))
         };
         self.pause(true).await;
-        let answer = self.state().commit(batch, seen);
+        let answer = {
+            let mut state = self.state();
+            if state.last == Some(last) {
+                state.commit(batch, seen)
+            } else {
+                // The connection is gone, and the transaction with it.
+                state.unknowns += 1;
+                state.in_doubt = Some(last.next());
+                Err(StoreError::Unknown("the connection was cut".to_owned()))
+            }
+        };
         self.pause(true).await;
         answer
     }

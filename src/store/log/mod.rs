@@ -258,14 +258,15 @@ impl Frontier {
         joined == *self
     }
 
-    /// Whether `seen`, which contains the commit `own`, shows nothing that is not known here, except `own`, and that
-    /// everything of its writer before it is known here.
+    /// Whether `seen` shows the commit `own` and nothing else that is not known here, and everything of its writer before
+    /// it is known here.
     pub fn lacks_only(&self, own: Stamp, seen: &Self) -> bool {
         let writers = self.open.keys().chain(seen.open.keys()).copied();
         // Writers that came since are in one of the two, or ended already, and then nothing is known of them here.
         let is_next = self.sequence(own.writer).is_some_and(|known| known + 1 == own.sequence);
         let newer = (self.up_to + 1..=seen.up_to).chain(writers);
         is_next
+            && seen.contains(own)
             && newer
                 .filter(|writer| *writer != own.writer)
                 .all(|writer| self.sequence(writer) == seen.sequence(writer))
