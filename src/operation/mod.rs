@@ -37,6 +37,7 @@ pub mod new;
 pub mod payload;
 pub mod retry;
 pub mod settings;
+mod size;
 pub mod state;
 pub mod time;
 pub mod transition;

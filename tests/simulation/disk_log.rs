@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use longrun::operation::{Operation, OperationId};
-use longrun::store::log::{Change, Head, LogPage, LogQuery, Logged, Stamp, WriterState};
+use longrun::store::codec::encode_life;
+use longrun::store::log::{
+    Change, Head, LogPage, LogQuery, Logged, PAGE_BYTES, Stamp, WriterState,
+};
 
 #[derive(Clone, Default)]
 pub struct DiskLog {
@@ -96,8 +99,15 @@ impl DiskLog {
             is_asked && query.after.is_none_or(|after| logged.change.cursor() > after)
         });
         entries.sort_by_key(|logged| logged.change.cursor());
-        let is_full = entries.len() > query.limit;
-        entries.truncate(query.limit);
+        let mut bytes = 0;
+        let fits = entries.iter().take_while(|logged| {
+            let before = bytes;
+            bytes += encode_life(&logged.change.operation().life).len();
+            before < PAGE_BYTES
+        });
+        let most = fits.count().min(query.limit);
+        let is_full = entries.len() > most;
+        entries.truncate(most);
         let next = entries.last().filter(|_| is_full).map(|last| last.change.cursor());
         LogPage { entries, next, is_gone }
     }

@@ -1,7 +1,9 @@
 //! The log: names of commits, and what is read by them.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use longrun::operation::error::{ErrorSource, OperationError};
 use longrun::operation::state::Idempotency;
 use longrun::operation::{Command, Operation, Timestamp};
 use longrun::store::log::{
@@ -202,4 +204,42 @@ pub async fn a_batch_with_nothing_to_change_is_not_in_the_log(store: &dyn Store)
     let refused = store.commit(batch).await;
     assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
     assert!(read(store, from, 9).await.is_empty());
+}
+
+pub async fn pages_are_bounded_in_bytes(store: &dyn Store) {
+    let from = frontier(store).await;
+    let message = "x".repeat(200 << 10);
+    for number in 1..=40 {
+        let queued = stored(store, submission(number)).await;
+        let running = changed(store, &queued, &acquire(1)).await;
+        let error = OperationError {
+            code: "Large".to_owned(),
+            message: message.clone(),
+            status_code: 2,
+            metadata: BTreeMap::new(),
+            causes: Vec::new(),
+            source: ErrorSource::Application,
+        };
+        let fail = Command::Fail {
+            attempt: running.life.attempt,
+            error,
+            is_final: true,
+            retry_delay: None,
+            chance: 0.0,
+        };
+        changed(store, &running, &fail).await;
+    }
+    let mut reader = Reader::new(Position::at(from));
+    let (mut pages, mut told) = (0, Vec::new());
+    loop {
+        let page = reader.read(store, 1_000).await.unwrap();
+        if page.is_empty() {
+            break;
+        }
+        pages += 1;
+        told.extend(page.iter().map(brief));
+    }
+    assert!((2..=4).contains(&pages), "{pages} pages");
+    let all = (1..=40).flat_map(|it| [(it, 1, None), (it, 2, Some(1)), (it, 3, Some(2))]);
+    assert!(told.into_iter().eq(all));
 }

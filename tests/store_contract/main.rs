@@ -79,6 +79,7 @@ macro_rules! stores {
             log::what_is_trimmed_is_gone_and_not_passed_over,
             log::a_removed_operation_frees_its_key_in_the_same_batch,
             log::a_batch_with_nothing_to_change_is_not_in_the_log,
+            log::pages_are_bounded_in_bytes,
             lists::pages_are_in_order_and_complete_in_every_order,
             lists::pages_hold_still_while_operations_come_and_go,
             lists::a_list_is_of_one_tenant,

@@ -15,7 +15,7 @@ use tokio::sync::{Notify, watch};
 use crate::store::log::{Frontier, Logged};
 use crate::store::{Committed, Store, StoreError};
 
-/// Most bytes of changes that are kept, as they are estimated.
+/// Most bytes of operations that are kept.
 const MAX_BYTES: usize = 16 << 20;
 /// Most links that are kept.
 const MAX_LINKS: usize = 4_096;
@@ -197,14 +197,9 @@ impl State {
 
 impl Link {
     fn bytes(&self) -> usize {
-        let bytes = self.changes.iter().map(|logged| size(logged.change.operation()));
+        let bytes = self.changes.iter().map(|logged| logged.change.operation().size());
         bytes.sum()
     }
-}
-
-/// About how much memory an operation takes.
-fn size(operation: &crate::operation::Operation) -> usize {
-    crate::store::codec::encode_life(&operation.life).len() + 1_024
 }
 
 impl Place {

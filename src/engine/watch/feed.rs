@@ -22,8 +22,12 @@ use crate::store::log::{Change, Frontier, Logged, Position, ReadError, Reader};
 use crate::store::shared::{Listening, Topic};
 use crate::store::{ListOrder, ListPosition, ListQuery, OrderBy, StoreError};
 
-/// How many current matches, or changes, are read at a time.
+/// Most changes that are read at a time.
 const PAGE: usize = 200;
+/// How many current matches are read at first; later as many as have been few bytes.
+const FIRST_MATCHES: usize = 16;
+/// About how many bytes of current matches are read at a time.
+const MATCHES_BYTES: usize = 4 << 20;
 /// Progress is gathered for this long.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 /// How long a store that does not answer is left alone.
@@ -106,6 +110,8 @@ struct Listing {
     listed: Option<OperationId>,
     /// The next of them, and what they show.
     page: Option<(Vec<Operation>, Arc<Frontier>)>,
+    /// How many are asked for.
+    limit: usize,
 }
 
 impl Feed {
@@ -192,7 +198,7 @@ impl Feed {
             FeedStart::After(position) => match position.listed {
                 Some(listed) => {
                     let reader = Reader::new(position.clone());
-                    Phase::Listing(Listing { reader, listed, page: None })
+                    Phase::Listing(Listing { reader, listed, ..Listing::default() })
                 }
                 None => Phase::Reading(Reader::new(position.clone())),
             },
@@ -228,7 +234,7 @@ impl Feed {
                 filter: self.filter.clone(),
                 order: ListOrder { by: OrderBy::CreateTime, descending: false },
                 after: listing.listed.map(|id| ListPosition { end_time: Timestamp::MAX, id }),
-                limit: PAGE,
+                limit: listing.limit,
             };
             let (page, head) = store.list_with_head(query).await?;
             let page = self.shared.refresh(page).await;
@@ -239,7 +245,9 @@ impl Feed {
             listing.page = Some((page, to));
             return Ok(());
         };
-        let is_last = page.len() < PAGE;
+        let is_last = page.len() < listing.limit;
+        let bytes: usize = page.iter().map(Operation::size).sum();
+        listing.limit = (page.len() * MATCHES_BYTES / bytes.max(1)).clamp(1, PAGE);
         let at = |listed| Position { listed, ..Position::at(Arc::clone(&to)) };
         for operation in page {
             let position = at(Some(Some(operation.id())));
@@ -373,6 +381,7 @@ impl Feed {
 
 impl Default for Listing {
     fn default() -> Self {
-        Self { reader: Reader::new(Position::at(Frontier::default())), listed: None, page: None }
+        let reader = Reader::new(Position::at(Frontier::default()));
+        Self { reader, listed: None, page: None, limit: FIRST_MATCHES }
     }
 }

@@ -13,8 +13,8 @@ use crate::operation::{Operation, Progress, Revision};
 use crate::store::shared::Listening;
 use crate::store::{HistoryEntry, HistoryPosition, HistoryQuery, StoreError};
 
-/// How many transitions are read at a time by a watcher that has fallen behind.
-const PAGE: usize = 64;
+/// How many transitions are read at a time by a watcher that has fallen behind. Each may have 256 KiB of error text.
+const PAGE: usize = 16;
 /// How long a store that is away is left alone.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// Shortest time between two progress messages.

@@ -100,9 +100,12 @@ pub struct LogQuery {
     pub ranges: Vec<Range>,
     /// Begin behind this place.
     pub after: Option<Cursor>,
-    /// At most this many entries.
+    /// At most this many entries, and about [`PAGE_BYTES`].
     pub limit: usize,
 }
+
+/// A page holds at most so many bytes of lives, as they are stored, unless one change alone has more.
+pub const PAGE_BYTES: usize = 4 << 20;
 
 /// A page of the log.
 #[derive(Clone, Debug, Default)]

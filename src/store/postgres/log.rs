@@ -11,7 +11,7 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::super::log::{
-    Change, Cursor, Head, LogKey, LogPage, LogQuery, Logged, Range, Stamp, WriterState,
+    Change, Cursor, Head, LogKey, LogPage, LogQuery, Logged, PAGE_BYTES, Range, Stamp, WriterState,
 };
 use super::super::sql::columns::{OPERATION, OPERATION_COLUMNS as BEHIND, limit, number};
 use super::super::{StoreError, TrimLog, codec};
@@ -119,7 +119,8 @@ pub(super) async fn log(session: Arc<Session>, query: LogQuery) -> Result<LogPag
     let after = query.after.map(|(id, revision)| (uuid(id), number(revision.0)));
     let (id, revision) = after.unwrap_or((Uuid::nil(), 0));
     let most = limit(query.limit.saturating_add(1));
-    // The places are found first: with the rest in one, PostgreSQL may walk through all events by id.
+    // The places are found first, and what is there is looked up place by place (LIMIT keeps the planner from turning
+    // that round): else PostgreSQL may walk through all events by id.
     let transitions = format!(
         "WITH found AS MATERIALIZED (
            SELECT r.writer, e.sequence, e.id, e.revision
@@ -129,12 +130,22 @@ pub(super) async fn log(session: Arc<Session>, query: LogQuery) -> Result<LogPag
              WHERE e.writer = r.writer AND e.sequence > r.after AND e.sequence <= r.up_to
              ORDER BY e.writer, e.sequence) AS e
            WHERE (e.id, e.revision) > ($4, $5)),
-         page AS MATERIALIZED (SELECT * FROM found ORDER BY id, revision LIMIT $6)
-         SELECT {OPERATION}, e.type, e.life, p.life, page.writer, page.sequence, page.revision
-         FROM page JOIN events AS e ON e.id = page.id AND e.revision = page.revision
-         JOIN operations AS o ON o.id = page.id
-         LEFT JOIN events AS p ON p.id = page.id AND p.revision = page.revision - 1
-         ORDER BY page.id, page.revision"
+         page AS MATERIALIZED (SELECT * FROM found ORDER BY id, revision LIMIT $6),
+         sized AS (
+           SELECT page.*, e.type, e.life, p.life AS before, count(*) OVER () AS total,
+             sum(octet_length(e.life) + coalesce(octet_length(p.life), 0))
+               OVER (ORDER BY page.id, page.revision) - octet_length(e.life) AS bytes
+           FROM page
+           CROSS JOIN LATERAL (
+             SELECT e.type, e.life FROM events AS e
+             WHERE e.id = page.id AND e.revision = page.revision LIMIT 1) AS e
+           LEFT JOIN LATERAL (
+             SELECT p.life FROM events AS p
+             WHERE p.id = page.id AND p.revision = page.revision - 1 LIMIT 1) AS p ON TRUE)
+         SELECT {OPERATION}, s.type, s.life, s.before, s.writer, s.sequence, s.revision, s.total
+         FROM sized AS s
+         CROSS JOIN LATERAL (SELECT * FROM operations AS o WHERE o.id = s.id LIMIT 1) AS o
+         WHERE s.bytes < {PAGE_BYTES} OR s.total = 1 ORDER BY s.id, s.revision"
     );
     let removals = format!(
         "SELECT {OPERATION}, r.writer, o.sequence, o.revision + 1
@@ -162,13 +173,22 @@ pub(super) async fn log(session: Arc<Session>, query: LogQuery) -> Result<LogPag
         let removed = rows::operation(row).map(|it| Change::Removed(Arc::new(it)));
         places.push((place(id, row, BEHIND + 2)?, stamp(row, BEHIND)?, removed));
     }
-    Ok(page(places, query.limit))
+    // What is beyond the bytes of a page is left for the next, and the removals behind it with it.
+    let total: i64 =
+        transitions.first().map(|row| row.try_get(BEHIND + 6)).transpose()?.unwrap_or(0);
+    let is_cut = total > number(transitions.len() as u64);
+    let limit = if is_cut { query.limit.min(transitions.len()) } else { query.limit };
+    Ok(page(places, limit, is_cut))
 }
 
 /// The first of the changes in their order, those left out that cannot be read.
-fn page(mut places: Vec<(Cursor, Stamp, Result<Change, StoreError>)>, limit: usize) -> LogPage {
+fn page(
+    mut places: Vec<(Cursor, Stamp, Result<Change, StoreError>)>,
+    limit: usize,
+    is_cut: bool,
+) -> LogPage {
     places.sort_by_key(|(cursor, ..)| *cursor);
-    let is_full = places.len() > limit;
+    let is_full = is_cut || places.len() > limit;
     places.truncate(limit);
     let next = places.last().filter(|_| is_full).map(|(cursor, ..)| *cursor);
     let entries = places.into_iter().filter_map(|((id, _), stamp, change)| match change {

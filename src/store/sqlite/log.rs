@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, TransactionBehavior, params};
 
 use super::super::log::{
-    Change, Cursor, Head, LogKey, LogPage, LogQuery, Logged, Range, Stamp, WriterState,
+    Change, Cursor, Head, LogKey, LogPage, LogQuery, Logged, PAGE_BYTES, Range, Stamp, WriterState,
 };
 use super::super::sql::columns::{OPERATION, OPERATION_COLUMNS, limit, number};
 use super::super::{StoreError, TrimLog, codec};
@@ -163,17 +163,26 @@ pub(super) fn log(connection: &Connection, query: &LogQuery) -> Result<LogPage, 
     places.sort_unstable_by_key(|place| place.cursor);
     let is_full = places.len() > query.limit;
     places.truncate(query.limit);
-    let next = places.last().filter(|_| is_full).map(|place| place.cursor);
+    let mut next = places.last().filter(|_| is_full).map(|place| place.cursor);
     let mut entries = Vec::with_capacity(places.len());
-    for place in places {
+    let mut bytes = 0;
+    let count = places.len();
+    for (number, place) in places.into_iter().enumerate() {
         match read(connection, &place) {
-            Ok(change) => {
-                entries.extend(change.map(|change| Logged { stamp: place.stamp, change }));
+            Ok(read) => {
+                if let Some((change, size)) = read {
+                    bytes += size;
+                    entries.push(Logged { stamp: place.stamp, change });
+                }
             }
             Err(StoreError::Corrupt(error)) => {
                 tracing::error!(operation.id = %place.cursor.0, error, "a change cannot be read");
             }
             Err(error) => return Err(error),
+        }
+        if bytes >= PAGE_BYTES && number + 1 < count {
+            next = Some(place.cursor);
+            break;
         }
     }
     Ok(LogPage { entries, next, is_gone: false })
@@ -212,7 +221,8 @@ fn find(connection: &Connection, range: Range, query: &LogQuery) -> Result<Vec<P
     )
 }
 
-fn read(connection: &Connection, place: &Place) -> Result<Option<Change>, StoreError> {
+/// A change, and how many bytes of lives it has.
+fn read(connection: &Connection, place: &Place) -> Result<Option<(Change, usize)>, StoreError> {
     let (id, Revision(revision)) = place.cursor;
     if place.is_removal {
         let sql = format!(
@@ -221,7 +231,11 @@ fn read(connection: &Connection, place: &Place) -> Result<Option<Change>, StoreE
         let Stamp { writer, sequence } = place.stamp;
         let values = params![number(writer), number(sequence), id.as_bytes()];
         let removed = rows(connection, &sql, values, operation)?;
-        return Ok(removed.into_iter().next().map(|removed| Change::Removed(Arc::new(removed))));
+        let removed = removed.into_iter().next();
+        return Ok(removed.map(|removed| {
+            let size = codec::encode_life(&removed.life).len();
+            (Change::Removed(Arc::new(removed)), size)
+        }));
     }
     let sql = format!(
         "SELECT e.type, e.life, {OPERATION}, p.life
@@ -234,13 +248,17 @@ fn read(connection: &Connection, place: &Place) -> Result<Option<Change>, StoreE
     Ok(found.into_iter().next())
 }
 
-fn transition(id: OperationId, row: &Row<'_>) -> Result<Change, StoreError> {
+fn transition(id: OperationId, row: &Row<'_>) -> Result<(Change, usize), StoreError> {
     let event = event(id, row)?;
     let submission = operation_at(row, 2)?.submission;
     let with = |life| Arc::new(Operation { submission: Arc::clone(&submission), life });
     let before: Option<Vec<u8>> = get(row, 2 + OPERATION_COLUMNS)?;
+    let size =
+        |at| row.get_ref(at).ok().and_then(|life| life.as_blob().ok()).map_or(0, <[u8]>::len);
+    let size = size(1) + size(2 + OPERATION_COLUMNS);
     let before = before.map(|life| codec::decode_life(id, &life)).transpose()?.map(with);
-    Ok(Change::Transition { before, after: with(event.life), event_type: event.event_type })
+    let event_type = event.event_type;
+    Ok((Change::Transition { before, after: with(event.life), event_type }, size))
 }
 
 /// How long the names of the last commits are kept, beside the last one: that of a commit in doubt is among them.
