@@ -23,6 +23,9 @@ use crate::world::{World, hops};
 /// So many looks at whether all is done, each a few hundred milliseconds after the last.
 const PATIENCE: u32 = 6_000;
 
+/// So many looks at whether a watch over everything knows all.
+const FEED_PATIENCE: u32 = 200;
+
 /// What came of a schedule.
 pub struct Outcome {
     pub violations: Vec<Violation>,
@@ -94,7 +97,11 @@ async fn play(mut rng: fastrand::Rng, lie: Lie, replicas: usize, traced: bool) -
         }
     }
     if let Some(feed) = &feed {
-        for _ in 0..20 {
+        // Its stream may just have been cut.
+        for _ in 0..FEED_PATIENCE {
+            if feed.lacks(&world.disk()).is_none() {
+                break;
+            }
             world.clock.advance(6);
             hops(&mut rng, 60).await;
         }
