@@ -16,6 +16,12 @@ use super::state::{
 };
 use super::time::Timestamp;
 
+/// So many attempts of an operation can be released without a pause before the next.
+const FREE_RELEASES: u32 = 3;
+/// The first such pause; twice as long after each further one.
+const RELEASE_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_RELEASE_PAUSE: Duration = Duration::from_secs(60);
+
 /// The first transition: the operation as submitted.
 pub fn submit(submission: std::sync::Arc<Submission>) -> (Operation, EventType) {
     let life = Life {
@@ -173,8 +179,14 @@ impl Step<'_> {
         if matches!(self.operation.life.state, State::Cancelling { .. }) {
             return self.finish_cancelled(None);
         }
-        let mut life = self.next_life(State::Queued { not_before: self.now });
-        life.attempts_used = life.attempts_used.saturating_sub(1);
+        let used = self.operation.life.attempts_used.saturating_sub(1);
+        let released = self.operation.life.attempt.0.saturating_sub(used);
+        let pause = release_pause(released);
+        // From the start of this attempt on: one that was given back after a while is not the cause of a loop. The
+        // clock may have been set back since.
+        let next = self.operation.life.updated_at.after(pause).min(self.now.after(pause));
+        let mut life = self.next_life(State::Queued { not_before: next.max(self.now) });
+        life.attempts_used = used;
         change(EventType::Released, life)
     }
 
@@ -301,6 +313,17 @@ impl Step<'_> {
             attempt: old.attempt,
             attempts_used: old.attempts_used,
             started_at: old.started_at,
+        }
+    }
+}
+
+/// The least time from the start of an attempt that is released to the next, after that many released attempts: the
+/// first few are free, because workers stop and start again; one that gives everything back is slowed down.
+fn release_pause(released: u32) -> Duration {
+    match released.checked_sub(FREE_RELEASES + 1) {
+        None => Duration::ZERO,
+        Some(more) => {
+            RELEASE_PAUSE.saturating_mul(2_u32.saturating_pow(more)).min(LONGEST_RELEASE_PAUSE)
         }
     }
 }

@@ -10,8 +10,8 @@ use super::list::parse_filter;
 use super::operations::{named, readable, visible};
 use super::{Caller, Document, OperationName, Reason, Service, ServiceError, View};
 pub use crate::engine::FeedItem;
-use crate::engine::{self, Clock, Feed, WatchItem, Watcher};
-use crate::operation::{EventType, Operation, Revision, Timestamp};
+use crate::engine::{self, Clock, Feed, Moment, WatchItem, Watcher};
+use crate::operation::{EventType, Operation, Revision};
 use crate::store::log::{LogKey, Position};
 
 /// How to watch.
@@ -54,8 +54,8 @@ pub enum FeedMessage {
 pub struct Lifetime {
     clock: Arc<dyn Clock>,
     heartbeat_interval: Duration,
-    silent_since: Timestamp,
-    ends_at: Timestamp,
+    silent_since: Moment,
+    ends_at: Moment,
     closing: CancellationToken,
 }
 
@@ -71,7 +71,7 @@ pub enum Pause {
 impl Lifetime {
     fn new(service: &Service, timeout: Option<Duration>) -> Self {
         let clock = Arc::clone(service.engine.clock());
-        let now = clock.now();
+        let now = clock.moment();
         // Spread by a fifth either way, so that watchers that came together do not return together.
         let age = service.limits.max_stream_age.mul_f64(0.8 + 0.4 * fastrand::f64());
         Self {
@@ -86,7 +86,7 @@ impl Lifetime {
     /// Whether the call has lasted long enough. One that always has something to say asks this, because it
     /// never comes to wait in [`Lifetime::pause`].
     pub fn is_over(&self) -> bool {
-        self.closing.is_cancelled() || self.ends_at <= self.clock.now()
+        self.closing.is_cancelled() || self.ends_at <= self.clock.moment()
     }
 
     /// Returns when the silence has lasted long enough, or the call has.
@@ -95,14 +95,14 @@ impl Lifetime {
         tokio::select! {
             biased;
             () = self.closing.cancelled() => Pause::End,
-            () = self.clock.sleep_until(self.ends_at) => Pause::End,
-            () = self.clock.sleep_until(heartbeat_at) => Pause::Heartbeat,
+            () = self.clock.sleep_until_moment(self.ends_at) => Pause::End,
+            () = self.clock.sleep_until_moment(heartbeat_at) => Pause::Heartbeat,
         }
     }
 
     /// Something was said.
     pub fn spoke(&mut self) {
-        self.silent_since = self.clock.now();
+        self.silent_since = self.clock.moment();
     }
 }
 

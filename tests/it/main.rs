@@ -7,11 +7,13 @@ mod support;
 
 mod batch;
 mod cancel;
+mod clocks;
 mod delete;
 mod dispatch;
 mod events;
 mod get;
 mod idempotency;
+mod isolation;
 mod large;
 mod list;
 mod outstanding;

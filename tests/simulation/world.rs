@@ -181,7 +181,7 @@ impl World {
             max_outstanding: self.max_outstanding,
             max_sessions: 16,
             // Few, so that most operations are read from the store.
-            cached_operations: 2 + rng.usize(..20),
+            cached_bytes: (16 + rng.usize(..20)) << 10,
             tombstone_retention: Duration::from_secs(60),
             seed: rng.u64(..),
             ..EngineConfig::default()

@@ -10,7 +10,6 @@ use super::super::{Exit, text};
 use super::bar::Bar;
 use super::{count, file, open_objects};
 use crate::config::{Liveness, StoreUrl};
-use crate::engine::SystemClock;
 use crate::server;
 use crate::transfer::{self, Copied, Side, Tally};
 
@@ -68,7 +67,7 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
         let bar = Bar::new(out);
         let lease_duration = Liveness::default().lease_duration;
         let watcher = |progress| bar.show(progress);
-        let copied = transfer::copy(&from, &to, &SystemClock, lease_duration, &watcher).await;
+        let copied = transfer::copy(&from, &to, lease_duration, &watcher).await;
         from.store.close().await;
         to.store.close().await;
         copied.with_context(|| {

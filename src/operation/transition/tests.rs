@@ -229,16 +229,45 @@ fn backoff_follows_the_policy_or_the_worker() {
     assert_eq!(not_before(&changed(&running, &lost, after(2))), after(2));
 }
 
+/// When the next attempt of a queued operation may start.
+fn next_start(operation: &Operation) -> Timestamp {
+    match operation.life.state {
+        State::Queued { not_before } => not_before,
+        _ => panic!("{operation:?} is not queued"),
+    }
+}
+
 #[test]
 fn a_released_attempt_does_not_count_but_its_number_is_never_used_again() {
-    let mut operation = submitted(limited());
+    let mut operation = submitted(Settings::default());
     for number in 1..=10 {
-        operation = changed(&operation, &acquire(1), after(1));
+        // Each is given back after longer than any pause.
+        let start = u64::from(number) * 100;
+        operation = changed(&operation, &acquire(1), after(start));
         assert_eq!(operation.life.attempt, Attempt(number));
         let release = Command::Release { attempt: Attempt(number) };
-        operation = changed(&operation, &release, after(1));
+        operation = changed(&operation, &release, after(start + 60));
         assert_eq!(operation.life.attempts_used, 0);
+        assert_eq!(next_start(&operation), after(start + 60), "at once");
     }
+}
+
+#[test]
+fn attempts_that_are_released_at_once_follow_each_other_more_and_more_slowly() {
+    let mut operation = submitted(Settings::default());
+    let (mut now, mut pauses) = (1, Vec::new());
+    for number in 1..=12_u32 {
+        operation = changed(&operation, &acquire(1), after(now));
+        operation = changed(&operation, &Command::Release { attempt: Attempt(number) }, after(now));
+        let next = next_start(&operation);
+        pauses.push(next.since(after(now)).as_secs());
+        now += pauses[pauses.len() - 1];
+    }
+    assert_eq!(pauses, [0, 0, 0, 1, 2, 4, 8, 16, 32, 60, 60, 60]);
+    // A clock that was set back makes a pause no longer.
+    let running = changed(&operation, &acquire(1), after(now));
+    let release = Command::Release { attempt: running.life.attempt };
+    assert_eq!(next_start(&changed(&running, &release, after(now - 50))), after(now + 10));
 }
 
 #[test]

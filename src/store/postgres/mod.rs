@@ -295,15 +295,26 @@ impl Store for PostgresStore {
 
 #[async_trait]
 impl SharedStore for PostgresStore {
-    async fn claim(&self, wanted: Vec<Wanted>, now: Timestamp) -> Result<Claimed, StoreError> {
-        let steps = [claims::claim(&wanted, now), claims::next_start(&wanted, now)];
+    async fn claim(
+        &self,
+        wanted: Vec<Wanted>,
+        except: Vec<OperationId>,
+        now: Timestamp,
+    ) -> Result<Claimed, StoreError> {
+        let steps = [claims::claim(&wanted, &except, now), claims::next_start(&wanted, now)];
         let answers = self.writer.query(&steps).await?;
         let [found, next] = answers.as_slice() else { return Ok(Claimed::default()) };
         let next: Option<i64> = next.first().map(|row| row.try_get(0)).transpose()?.flatten();
-        Ok(Claimed {
-            operations: found.iter().map(rows::operation).collect::<Result<_, _>>()?,
-            next_at: next.map(Timestamp::from_micros),
-        })
+        let mut claimed =
+            Claimed { next_at: next.map(Timestamp::from_micros), ..Claimed::default() };
+        for row in found {
+            match rows::operation(row) {
+                Ok(operation) => claimed.operations.push(operation),
+                Err(StoreError::Corrupt(_)) => claimed.damaged.push(rows::id(row, 0)?),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(claimed)
     }
 
     async fn outstanding(&self) -> Result<Vec<Outstanding>, StoreError> {
@@ -331,11 +342,10 @@ impl SharedStore for PostgresStore {
 
     async fn expired(
         &self,
-        now: Timestamp,
         limit: usize,
         leases: usize,
     ) -> Result<Vec<ExpiredSession>, StoreError> {
-        let found = self.writer.query(&[sessions::expired(now, limit, leases)]).await?;
+        let found = self.writer.query(&[sessions::expired(limit, leases)]).await?;
         let mut expired: Vec<ExpiredSession> = Vec::new();
         for row in found.iter().flatten() {
             let session = rows::session(row, 0)?;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use longrun::engine::Clock as _;
+use longrun::engine::{Clock as _, Moment};
 use longrun::operation::{OperationId, SessionId, State, TenantId, Timestamp};
 use longrun::store::log::Stamp;
 use longrun::store::shared::{
@@ -43,7 +43,8 @@ struct Hall {
 pub struct Row {
     pub tenant: TenantId,
     pub owner: ReplicaId,
-    pub expires_at: Timestamp,
+    /// By the store's own clock, which nobody sets.
+    pub expires_at: Moment,
 }
 
 struct Present {
@@ -56,7 +57,7 @@ struct Present {
 struct Held {
     operations: BTreeSet<OperationId>,
     sessions: BTreeSet<SessionId>,
-    since: Option<Timestamp>,
+    since: Option<Moment>,
     /// Something was looked for since the last commit, which must follow.
     is_open: bool,
     /// It was given to others meanwhile.
@@ -142,7 +143,7 @@ impl House {
     }
 
     fn let_go_of_old(&self) {
-        let now = self.clock.now();
+        let now = self.clock.moment();
         for present in self.hall().present.values_mut() {
             if present.held.since.is_some_and(|since| since.after(TICK * HELD_FOR) <= now) {
                 present.held = Held { is_lost: true, ..Held::default() };
@@ -151,7 +152,14 @@ impl House {
     }
 
     /// Queued operations that may start.
-    pub fn claim(&self, id: ReplicaId, disk: &Disk, wanted: &[Wanted], now: Timestamp) -> Claimed {
+    pub fn claim(
+        &self,
+        id: ReplicaId,
+        disk: &Disk,
+        wanted: &[Wanted],
+        except: &[OperationId],
+        now: Timestamp,
+    ) -> Claimed {
         self.let_go_of_old();
         let mut hall = self.hall();
         let mut claimed = Claimed::default();
@@ -159,7 +167,7 @@ impl House {
             let mut queued = Vec::new();
             for it in disk.unfinished(None, usize::MAX) {
                 let Place::Queued { not_before } = it.place else { continue };
-                if it.tenant != *tenant || it.kind != *kind {
+                if it.tenant != *tenant || it.kind != *kind || except.contains(&it.id) {
                     continue;
                 }
                 if not_before > now {
@@ -171,7 +179,7 @@ impl House {
             }
             queued.sort_unstable();
             for (_, found) in queued.into_iter().take(*limit) {
-                hall.hold(id, self.clock.now(), |held| held.operations.insert(found));
+                hall.hold(id, self.clock.moment(), |held| held.operations.insert(found));
                 claimed.operations.extend(disk.load(&Lookup::Id(found)));
             }
         }
@@ -192,7 +200,7 @@ impl House {
         due.retain(|found| !hall.keeps_from(id, |held| held.operations.contains(found)));
         due.truncate(limit);
         for found in &due {
-            hall.hold(id, self.clock.now(), |held| held.operations.insert(*found));
+            hall.hold(id, self.clock.moment(), |held| held.operations.insert(*found));
         }
         due
     }
@@ -202,20 +210,20 @@ impl House {
         &self,
         id: ReplicaId,
         disk: &Disk,
-        now: Timestamp,
         limit: usize,
         leases: usize,
     ) -> Vec<ExpiredSession> {
         self.let_go_of_old();
+        let now = self.clock.moment();
         let mut hall = self.hall();
         let rows = hall.sessions.iter().filter(|(_, row)| row.expires_at <= now);
-        let mut gone: Vec<(Timestamp, SessionId)> =
+        let mut gone: Vec<(Moment, SessionId)> =
             rows.map(|(session, row)| (row.expires_at, *session)).collect();
         gone.sort_unstable();
         gone.retain(|(_, gone)| !hall.keeps_from(id, |held| held.sessions.contains(gone)));
         gone.truncate(limit);
         for (_, session) in &gone {
-            hall.hold(id, self.clock.now(), |held| held.sessions.insert(*session));
+            hall.hold(id, self.clock.moment(), |held| held.sessions.insert(*session));
         }
         let expired = gone.into_iter().map(|(_, session)| ExpiredSession {
             session,
@@ -229,7 +237,7 @@ impl House {
         let mut hall = self.hall();
         let row = hall.sessions.get_mut(&take.session).filter(|row| row.tenant == take.tenant)?;
         let before = row.owner;
-        (row.owner, row.expires_at) = (id, take.expires_at);
+        (row.owner, row.expires_at) = (id, self.clock.moment().after(take.lease));
         if before != id
             && let Some(present) = hall.present.get(&before)
         {
@@ -286,7 +294,7 @@ impl House {
         }
         disk.commit(batch, stamp)?;
         for kept in &changes.kept {
-            let (tenant, expires_at) = (kept.tenant.clone(), kept.expires_at);
+            let (tenant, expires_at) = (kept.tenant.clone(), self.clock.moment().after(kept.lease));
             hall.sessions.insert(kept.session, Row { tenant, owner: id, expires_at });
         }
         for ended in &changes.ended {
@@ -314,7 +322,7 @@ impl Hall {
         self.keeps_from(id, |held| sessions.iter().any(|session| held.sessions.contains(session)))
     }
 
-    fn hold(&mut self, id: ReplicaId, now: Timestamp, add: impl FnOnce(&mut Held) -> bool) {
+    fn hold(&mut self, id: ReplicaId, now: Moment, add: impl FnOnce(&mut Held) -> bool) {
         if let Some(present) = self.present.get_mut(&id) {
             add(&mut present.held);
             present.held.since = present.held.since.or(Some(now));

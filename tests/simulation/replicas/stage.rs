@@ -110,11 +110,17 @@ impl Stage {
     /// For how long the session's row stands as it is.
     pub fn row(&self, session: SessionId) -> Option<Duration> {
         let row = self.house.sessions().remove(&session)?;
-        Some(row.expires_at.since(self.clock.now()))
+        Some(row.expires_at.since(self.clock.moment()))
     }
 
     pub async fn submit(&self, at: usize) -> OperationId {
         self.submit_with(at, Settings::default(), None).await
+    }
+
+    pub async fn submit_as(&self, at: usize, kind: &str) -> OperationId {
+        let new = NewOperation { kind: Kind::parse(kind).unwrap(), ..sample() };
+        let stored = self.engine(at).submit(vec![new]).await.unwrap().pop().unwrap();
+        stored.unwrap().operation.id()
     }
 
     pub async fn submit_with(

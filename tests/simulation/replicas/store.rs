@@ -225,9 +225,14 @@ impl Store for ReplicaStore {
 
 #[async_trait]
 impl SharedStore for ReplicaStore {
-    async fn claim(&self, wanted: Vec<Wanted>, now: Timestamp) -> Result<Claimed, StoreError> {
+    async fn claim(
+        &self,
+        wanted: Vec<Wanted>,
+        except: Vec<OperationId>,
+        now: Timestamp,
+    ) -> Result<Claimed, StoreError> {
         self.claims.fetch_add(1, Ordering::Relaxed);
-        self.find(|disk| self.house.claim(self.id, disk, &wanted, now)).await
+        self.find(|disk| self.house.claim(self.id, disk, &wanted, &except, now)).await
     }
 
     async fn outstanding(&self) -> Result<Vec<Outstanding>, StoreError> {
@@ -243,11 +248,10 @@ impl SharedStore for ReplicaStore {
 
     async fn expired(
         &self,
-        now: Timestamp,
         limit: usize,
         leases: usize,
     ) -> Result<Vec<ExpiredSession>, StoreError> {
-        self.find(|disk| self.house.expired(self.id, disk, now, limit, leases)).await
+        self.find(|disk| self.house.expired(self.id, disk, limit, leases)).await
     }
 
     async fn transitions(

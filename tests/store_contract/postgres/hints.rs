@@ -75,7 +75,7 @@ async fn transitions_of_many_are_read_at_once() {
     let store = open(&database).await;
     let first = stored(&store, submission(1)).await;
     stored(&store, submission(2)).await;
-    store.commit(keeping(1, 9_000)).await.unwrap();
+    store.commit(keeping(1)).await.unwrap();
     let (running, batch) = leasing(&first, 1);
     store.commit(batch).await.unwrap();
     changed(&store, &running, &complete(&running)).await;

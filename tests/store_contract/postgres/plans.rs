@@ -36,7 +36,7 @@ async fn filled(last: &str) -> Database {
     let store = open(&database).await;
     let first = with_label(with_key(submission(1), "order-1"), "team", "a");
     let first = stored(&store, first).await;
-    store.commit(keeping(1, 5_000)).await.unwrap();
+    store.commit(keeping(1)).await.unwrap();
     store.commit(leasing(&first, 1).1).await.unwrap();
     store.close().await;
     let admin = database.connect().await;
@@ -193,7 +193,7 @@ async fn reads_are_by_index_and_few() {
         let mut all = wanted(20);
         let kind = longrun::operation::Kind::parse("other").unwrap();
         all.push(Wanted { tenant: tenant(), kind, limit: 20 });
-        let claimed = shared(store).claim(all, at(100_000)).await.unwrap();
+        let claimed = shared(store).claim(all, Vec::new(), at(100_000)).await.unwrap();
         assert!(claimed.operations.len() >= 20, "{}", claimed.operations.len());
     });
     ask!(
@@ -202,12 +202,12 @@ async fn reads_are_by_index_and_few() {
         ["operations_session"],
         "what is expired",
         async |store: &PostgresStore| {
-            let expired = shared(store).expired(at(100_000), 20, 5).await.unwrap();
+            let expired = shared(store).expired(20, 5).await.unwrap();
             assert_eq!(expired.len(), 20);
         }
     );
     ask!(database, admin, ["operations_session"], "a take-over", async |store: &PostgresStore| {
-        let take = TakeOver { session: session(1), tenant: tenant(), expires_at: at(1) };
+        let take = TakeOver { session: session(1), tenant: tenant(), lease: Duration::ZERO };
         assert_eq!(shared(store).take_over(take).await.unwrap().unwrap().len(), 1);
     });
 }

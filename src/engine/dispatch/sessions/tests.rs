@@ -1,11 +1,13 @@
 //! Who is given work, who is not, and when a session is over.
 
+use std::time::Duration;
+
 use uuid::Uuid;
 
 use super::*;
 
-fn at(seconds: i64) -> Timestamp {
-    Timestamp::from_micros(seconds * 1_000_000)
+fn at(seconds: u64) -> Moment {
+    Moment::new(Duration::from_secs(seconds))
 }
 
 fn session(number: u128) -> SessionId {
@@ -146,4 +148,50 @@ fn who_comes_back_for_other_kinds_is_given_those() {
     assert_eq!(sessions.reserve(&queue("a")), None);
     assert_eq!(sessions.reserve(&queue("b")), Some(session(1)));
     assert_eq!(sessions.serving.len(), 1);
+}
+
+#[test]
+fn after_a_gap_every_session_has_one_lease_to_be_heard_in() {
+    let mut sessions = Sessions::default();
+    let _stream = connected(&mut sessions);
+    lease(&mut sessions, 1);
+    sessions.renew_all(at(50));
+    assert_eq!(sessions.expired(at(49)), []);
+    sessions.renew_all(at(40));
+    assert_eq!(sessions.expired(at(49)), [], "a later end is not taken back");
+    assert_eq!(sessions.expired(at(50)), [(operation(1), Attempt(1))]);
+}
+
+#[test]
+fn a_worker_within_the_process_does_not_expire_once_it_has_connected() {
+    let mut sessions = Sessions::default();
+    let id = SessionId::in_process(Uuid::from_u128(7));
+    let (tenant, worker) = (TenantId::default_tenant(), WorkerId::parse("w").expect("a name"));
+    let lease = (operation(1), Attempt(1));
+    sessions.restore(id, tenant, worker, lease, at(1));
+    assert_eq!(sessions.expired(at(1)), [lease], "it was one of an earlier process");
+    let (sender, _receiver) = mpsc::channel(1);
+    sessions.connect(id, &hello("a", 2), sender, at(10));
+    assert_eq!(sessions.expired(at(1_000_000)), []);
+}
+
+#[test]
+fn a_lease_is_never_taken_back_to_an_earlier_attempt() {
+    let mut sessions = Sessions::default();
+    let _stream = connected(&mut sessions);
+    for attempt in [2, 1, 3, 2] {
+        let (tenant, worker) = (TenantId::default_tenant(), WorkerId::parse("w").expect("a name"));
+        sessions.restore(session(1), tenant, worker, (operation(1), Attempt(attempt)), at(10));
+    }
+    assert!(sessions.holds(session(1), operation(1), Attempt(3)));
+}
+
+#[test]
+fn a_stream_that_nobody_reads_is_given_nothing_and_ends() {
+    let mut sessions = Sessions::default();
+    let (_, receiver) = connected(&mut sessions);
+    drop(receiver);
+    assert_eq!(sessions.reserve(&queue("a")), None);
+    sessions.end_closed_streams();
+    assert_eq!(sessions.len(), 0, "it holds nothing");
 }

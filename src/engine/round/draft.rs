@@ -1,7 +1,6 @@
 //! One commit in the making: the touched operations as they were and as they are to be.
 //!
-//! Decides in memory, does no I/O. A draft that is not committed is dropped, and nothing has
-//! happened but what its journal tells to undo in the queue.
+//! Decides in memory and does no I/O: a draft that is not committed is dropped, and nothing has happened.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -9,14 +8,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::EngineConfig;
-use super::progress::ProgressBoard;
-use super::queue::{Queue, QueueKey, Rank};
-use super::request::EngineError;
+use super::transition::Transition;
+use crate::engine::EngineConfig;
+use crate::engine::request::EngineError;
 use crate::operation::state::{Idempotency, Submission};
 use crate::operation::{
     Command, Decision, Event, EventType, IdempotencyKey, NewOperation, Operation, OperationId,
-    SessionId, State, TenantId, Timestamp, decide, transition,
+    Progress, Revision, SessionId, TenantId, Timestamp, decide, transition,
 };
 use crate::store::log::{Change, Logged, Stamp};
 use crate::store::{Batch, Forget, LogAppend, Lookup, Removal, Tombstone, Write};
@@ -36,83 +34,74 @@ struct Known {
 
 /// What is remembered of operations that their retention removes.
 #[derive(Clone, Copy, Debug)]
-struct Memory {
+struct TombstonePolicy {
     retention: Duration,
     most: u64,
 }
 
-/// A transition of the draft.
-#[derive(Debug)]
-pub(super) struct Transition {
-    /// The operation before; `None` for a submission.
-    pub(super) before: Option<Arc<Operation>>,
-    /// The operation after.
-    pub(super) after: Arc<Operation>,
-    /// What it was.
-    pub(super) event_type: EventType,
-    /// Whether a report of the current attempt made it.
-    pub(super) by_report: bool,
-}
-
-/// What was done to the queue ahead of the commit.
-#[derive(Debug)]
-enum QueueChange {
-    Added(Arc<Operation>),
-    Removed(Arc<Operation>),
-    Popped(QueueKey, Rank),
-}
-
 /// One commit in the making.
 #[derive(Debug)]
-pub(super) struct Draft {
-    pub(super) now: Timestamp,
-    memory: Memory,
+pub(crate) struct Draft {
+    now: Timestamp,
+    tombstones: TombstonePolicy,
     forgets: bool,
     /// Ids rise with time: rows are appended in order, and operations of one commit keep theirs.
     known: BTreeMap<OperationId, Known>,
     keys: HashMap<(TenantId, IdempotencyKey), OperationId>,
-    pub(super) transitions: Vec<Transition>,
-    pub(super) removed: Vec<Arc<Operation>>,
+    transitions: Vec<Transition>,
+    removed: Vec<Arc<Operation>>,
     logs: Vec<LogAppend>,
-    journal: Vec<QueueChange>,
-    /// What cannot be read.
-    pub(super) damaged: HashSet<Lookup>,
-    /// Sessions for which a place is reserved, once per place.
-    pub(super) reserved: Vec<SessionId>,
-    /// Queues with work for which there was no place, some of which this draft may have reserved in vain.
-    pub(super) without_place: Vec<QueueKey>,
-    /// Queues for which there is a place that others were offered and did not need.
-    pub(super) spared: Vec<QueueKey>,
+    /// Lookups whose rows cannot be read.
+    damaged: HashSet<Lookup>,
 }
 
 /// What a command came to.
-pub(super) struct Outcome {
-    pub(super) operation: Arc<Operation>,
-    pub(super) changed: bool,
+pub(crate) struct Outcome {
+    pub(crate) operation: Arc<Operation>,
+    pub(crate) changed: bool,
 }
 
 impl Draft {
-    pub(super) fn new(now: Timestamp, config: &EngineConfig) -> Self {
+    pub(crate) fn new(now: Timestamp, config: &EngineConfig) -> Self {
         let EngineConfig { tombstone_retention, max_tombstones, .. } = *config;
         Self {
             now,
-            memory: Memory { retention: tombstone_retention, most: max_tombstones },
+            tombstones: TombstonePolicy { retention: tombstone_retention, most: max_tombstones },
             forgets: false,
             known: BTreeMap::new(),
             keys: HashMap::new(),
             transitions: Vec::new(),
             removed: Vec::new(),
             logs: Vec::new(),
-            journal: Vec::new(),
             damaged: HashSet::new(),
-            reserved: Vec::new(),
-            without_place: Vec::new(),
-            spared: Vec::new(),
         }
     }
 
+    pub(crate) fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// In the order in which they were decided.
+    pub(crate) fn transitions(&self) -> &[Transition] {
+        &self.transitions
+    }
+
+    /// Operations that are removed, as they were last.
+    pub(crate) fn removed(&self) -> &[Arc<Operation>] {
+        &self.removed
+    }
+
+    /// What was looked for cannot be read.
+    pub(crate) fn mark_damaged(&mut self, lookup: Lookup) {
+        self.damaged.insert(lookup);
+    }
+
+    pub(crate) fn is_damaged(&self, lookup: &Lookup) -> bool {
+        self.damaged.contains(lookup)
+    }
+
     /// Takes in an operation as it is stored.
-    pub(super) fn learn(&mut self, operation: Arc<Operation>) {
+    pub(crate) fn learn(&mut self, operation: Arc<Operation>) {
         let submission = &operation.submission;
         if let Some(idempotency) = &submission.idempotency {
             let key = (submission.tenant.clone(), idempotency.key.clone());
@@ -126,27 +115,27 @@ impl Draft {
     }
 
     /// The operation as it is to be.
-    pub(super) fn current(&self, id: OperationId) -> Option<Arc<Operation>> {
+    pub(crate) fn current(&self, id: OperationId) -> Option<Arc<Operation>> {
         self.known.get(&id).and_then(|known| known.current.clone())
     }
 
     /// The operation as it is stored.
-    pub(super) fn stored(&self, id: OperationId) -> Option<Arc<Operation>> {
+    pub(crate) fn stored(&self, id: OperationId) -> Option<Arc<Operation>> {
         self.known.get(&id).and_then(|known| known.stored.clone())
     }
 
-    /// Whether the operation was looked for.
-    pub(super) fn knows(&self, id: OperationId) -> bool {
+    /// Whether the operation was found.
+    pub(crate) fn knows(&self, id: OperationId) -> bool {
         self.known.contains_key(&id)
     }
 
     /// The contents of an input that comes with this commit.
-    pub(super) fn input(&self, id: OperationId) -> Option<Bytes> {
+    pub(crate) fn input(&self, id: OperationId) -> Option<Bytes> {
         self.known.get(&id).and_then(|known| known.input.clone())
     }
 
     /// The operation that the submission's idempotency key names already, if it does.
-    pub(super) fn existing(
+    pub(crate) fn existing(
         &self,
         new: &NewOperation,
     ) -> Option<Result<Arc<Operation>, EngineError>> {
@@ -162,12 +151,7 @@ impl Draft {
     }
 
     /// A submission that is new.
-    pub(super) fn submit(
-        &mut self,
-        new: &NewOperation,
-        id: OperationId,
-        queue: &mut Queue,
-    ) -> Arc<Operation> {
+    pub(crate) fn submit(&mut self, new: &NewOperation, id: OperationId) -> Arc<Operation> {
         let idempotency = new
             .idempotency_key
             .as_ref()
@@ -193,21 +177,19 @@ impl Draft {
         let in_row = new.input.as_ref().filter(|input| input.info.object.is_none());
         let input = in_row.map(|input| input.data.clone());
         self.known.insert(operation.id(), Known { input, ..Known::default() });
-        self.record(None, Arc::clone(&operation), event_type, false, queue);
+        self.record(None, Arc::clone(&operation), event_type, false);
         operation
     }
 
     /// A command for an operation that the draft knows.
-    pub(super) fn apply(
+    pub(crate) fn apply(
         &mut self,
         operation: &Arc<Operation>,
         command: &Command,
         result: Option<&Bytes>,
-        board: &ProgressBoard,
-        queue: &mut Queue,
+        progress: Option<&Progress>,
     ) -> Result<Outcome, EngineError> {
-        let progress = board.get(operation.id(), operation.life.attempt);
-        match decide(operation, command, progress.as_ref(), self.now)? {
+        match decide(operation, command, progress, self.now)? {
             Decision::NoChange => Ok(Outcome { operation: Arc::clone(operation), changed: false }),
             Decision::Change(event) => {
                 let Event { event_type, life } = *event;
@@ -223,7 +205,7 @@ impl Draft {
                     known.result = result.cloned();
                 }
                 let before = Some(Arc::clone(operation));
-                self.record(before, Arc::clone(&after), event_type, by_report, queue);
+                self.record(before, Arc::clone(&after), event_type, by_report);
                 Ok(Outcome { operation: after, changed: true })
             }
             Decision::Remove => {
@@ -238,28 +220,13 @@ impl Draft {
     }
 
     /// Tombstones whose time has come are to go.
-    pub(super) fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         self.forgets = true;
     }
 
     /// Log lines to be written.
-    pub(super) fn add_log(&mut self, append: LogAppend) {
+    pub(crate) fn add_log(&mut self, append: LogAppend) {
         self.logs.push(append);
-    }
-
-    /// Takes the first of a queue.
-    pub(super) fn pop(&mut self, queue: &mut Queue, key: &QueueKey) -> Option<OperationId> {
-        let rank = queue.pop(key)?;
-        self.journal.push(QueueChange::Popped(key.clone(), rank));
-        Some(rank.1)
-    }
-
-    /// Puts an operation that was popped in vain where it belongs.
-    pub(super) fn put_back(&mut self, queue: &mut Queue, operation: &Arc<Operation>) {
-        if matches!(operation.life.state, State::Queued { .. }) {
-            enqueue(queue, operation, self.now);
-            self.journal.push(QueueChange::Added(Arc::clone(operation)));
-        }
     }
 
     fn record(
@@ -268,31 +235,20 @@ impl Draft {
         after: Arc<Operation>,
         event_type: EventType,
         by_report: bool,
-        queue: &mut Queue,
     ) {
-        if let Some(before) = &before
-            && matches!(before.life.state, State::Queued { .. })
-        {
-            queue.remove(before);
-            self.journal.push(QueueChange::Removed(Arc::clone(before)));
-        }
-        if matches!(after.life.state, State::Queued { .. }) {
-            enqueue(queue, &after, self.now);
-            self.journal.push(QueueChange::Added(Arc::clone(&after)));
-        }
         let known = self.known.entry(after.id()).or_default();
         known.current = Some(Arc::clone(&after));
         self.transitions.push(Transition { before, after, event_type, by_report });
     }
 
     /// Whether there is nothing to commit.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         let nothing_written = self.transitions.is_empty() && self.logs.is_empty();
         nothing_written && self.removed.is_empty() && !self.forgets
     }
 
     /// The rows to write.
-    pub(super) fn batch(&self) -> Batch {
+    pub(crate) fn batch(&self) -> Batch {
         let mut batch = Batch::default();
         for (id, known) in &self.known {
             match (&known.stored, &known.current) {
@@ -312,7 +268,7 @@ impl Draft {
                     let tombstone = known.expired.then(|| Tombstone {
                         tenant: stored.submission.tenant.clone(),
                         purged_at: self.now,
-                        forget_at: self.now.after(self.memory.retention),
+                        forget_at: self.now.after(self.tombstones.retention),
                     });
                     let expected = stored.life.revision;
                     batch.removals.push(Removal { id: *id, expected, tombstone, at: self.now });
@@ -322,15 +278,14 @@ impl Draft {
         }
         // Each that comes may take two with it that are out of date, or too many.
         if self.forgets || batch.removals.iter().any(|removal| removal.tombstone.is_some()) {
-            batch.forget = Some(Forget { until: self.now, keep: self.memory.most });
+            batch.forget = Some(Forget { until: self.now, keep: self.tombstones.most });
         }
-        let stays = |id| self.stays(id);
-        let transitions = self.transitions.iter().filter(|transition| stays(transition.after.id()));
+        let transitions = self.transitions.iter().filter(|it| self.stays(it.after.id()));
         batch.events.extend(transitions.map(|transition| {
             let life = transition.after.life.clone();
             (transition.after.id(), Event { event_type: transition.event_type, life })
         }));
-        batch.logs.extend(self.logs.iter().filter(|append| stays(append.id)).cloned());
+        batch.logs.extend(self.logs.iter().filter(|append| self.stays(append.id)).cloned());
         batch
     }
 
@@ -340,7 +295,7 @@ impl Draft {
     }
 
     /// What the commit of that name did, in the order of operation and revision.
-    pub(super) fn logged(&self, stamp: Stamp) -> Vec<Logged> {
+    pub(crate) fn logged(&self, stamp: Stamp) -> Vec<Logged> {
         let transitions = self.transitions.iter().filter(|it| self.stays(it.after.id()));
         let transitions = transitions.map(|Transition { before, after, event_type, .. }| {
             let (before, after) = (before.clone(), Arc::clone(after));
@@ -354,47 +309,42 @@ impl Draft {
     }
 
     /// The operations that were changed, as they are to be, with new inputs.
-    pub(super) fn changed(&self) -> impl Iterator<Item = (Arc<Operation>, Option<Bytes>)> + '_ {
+    pub(crate) fn changed(&self) -> impl Iterator<Item = (Arc<Operation>, Option<Bytes>)> + '_ {
         self.known.values().filter_map(|known| {
             known.current.as_ref().map(|current| (Arc::clone(current), known.input.clone()))
         })
     }
 
+    /// Every operation that would be written, with the revision that is stored.
+    pub(crate) fn written(&self) -> impl Iterator<Item = (OperationId, Option<Revision>)> + '_ {
+        let revision = |operation: &Arc<Operation>| operation.life.revision;
+        let logged: HashSet<OperationId> = self.with_lines().collect();
+        self.known.iter().filter_map(move |(id, known)| {
+            let stored = known.stored.as_ref().map(revision);
+            let is_changed = stored != known.current.as_ref().map(revision);
+            (is_changed || logged.contains(id)).then_some((*id, stored))
+        })
+    }
+
     /// Every operation that the draft touched.
-    pub(super) fn touched(&self) -> impl Iterator<Item = OperationId> + '_ {
+    pub(crate) fn touched(&self) -> impl Iterator<Item = OperationId> + '_ {
         self.known.keys().copied()
     }
 
     /// Whose log lines would have been written.
-    pub(super) fn with_lines(&self) -> impl Iterator<Item = OperationId> + '_ {
+    pub(crate) fn with_lines(&self) -> impl Iterator<Item = OperationId> + '_ {
         self.logs.iter().map(|append| append.id)
     }
 
-    /// Undoes what was done to the queue: the commit did not happen. Answers the queues that were to be
-    /// served.
-    pub(super) fn undo(self, queue: &mut Queue) -> Vec<QueueKey> {
-        let mut unserved = self.without_place;
-        unserved.extend(self.spared);
-        for change in self.journal.into_iter().rev() {
-            match change {
-                QueueChange::Added(operation) => queue.remove(&operation),
-                QueueChange::Removed(operation) => {
-                    enqueue(queue, &operation, self.now);
-                    unserved.push(QueueKey::of(&operation));
-                }
-                QueueChange::Popped(key, rank) => {
-                    queue.put_back(key.clone(), rank);
-                    unserved.push(key);
-                }
-            }
-        }
-        unserved
+    /// The sessions under whose leases log lines are written.
+    pub(crate) fn logging_sessions(&self) -> impl Iterator<Item = SessionId> + '_ {
+        let session = |append: &LogAppend| {
+            let stored = self.stored(append.id)?;
+            stored.life.state.lease().map(|lease| lease.session)
+        };
+        self.logs.iter().filter_map(session)
     }
 }
 
-fn enqueue(queue: &mut Queue, operation: &Operation, now: Timestamp) {
-    if let State::Queued { not_before } = operation.life.state {
-        let priority = operation.submission.settings.priority;
-        queue.add(QueueKey::of(operation), priority, operation.id(), not_before, now);
-    }
-}
+#[cfg(test)]
+mod tests;
