@@ -24,7 +24,7 @@ use super::timers::Timers;
 use super::work::{Answer, Reply, Work, one_commit};
 use super::{EngineConfig, Shared};
 use crate::operation::log::LogBook;
-use crate::operation::{NewOperation, Operation, OperationId, Rejection, SessionId, Timestamp};
+use crate::operation::{NewOperation, Operation, OperationId, SessionId, Timestamp};
 use crate::store::{Batch, LogAppend, Lookup, Place, StoreError};
 
 /// Most requests of one commit.
@@ -458,9 +458,6 @@ impl Committer {
         else {
             return Ok(Err(EngineError::NotFound));
         };
-        if let Err(rejection) = check_holder(&operation, apply) {
-            return Ok(Err(rejection.into()));
-        }
         let board = &self.shared.progress;
         let outcome =
             draft.apply(&operation, &apply.command, apply.result.as_ref(), board, &mut self.queue);
@@ -547,14 +544,4 @@ fn submissions(works: &[Work]) -> u64 {
         _ => 0,
     });
     submissions.sum()
-}
-
-/// A report must come from the session that holds the lease, while there is a lease.
-fn check_holder(operation: &Operation, apply: &Apply) -> Result<(), Rejection> {
-    match (apply.session, operation.life.state.lease()) {
-        (Some(session), Some(lease)) if lease.session != session => {
-            Err(Rejection::StaleAttempt { reported: operation.life.attempt.0 })
-        }
-        _ => Ok(()),
-    }
 }

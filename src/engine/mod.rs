@@ -238,7 +238,8 @@ impl Engine {
     /// writes.
     pub async fn apply(&self, work: Apply) -> Result<Applied, EngineError> {
         self.shared.health.check()?;
-        let (tenant, id, by_worker) = (work.tenant.clone(), work.id, work.session.is_some());
+        let (tenant, id, by_worker) =
+            (work.tenant.clone(), work.id, work.command.reporter().is_some());
         let (reply, answer) = oneshot::channel();
         self.send(Request::Apply { work, reply }).await?;
         match answer.await.map_err(|_| closed())? {

@@ -272,7 +272,8 @@ impl Committer {
     pub(super) fn doubt_cached(&mut self, work: &Work) {
         let id = match work {
             Work::Apply(apply) => {
-                let session = apply.session.and_then(|session| self.sessions.get(session));
+                let reporter = apply.command.reporter();
+                let session = reporter.and_then(|it| self.sessions.get(it.session));
                 let is_held = session.is_some_and(|held| held.leases.contains_key(&apply.id));
                 if is_held { None } else { Some(apply.id) }
             }

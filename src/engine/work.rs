@@ -98,8 +98,8 @@ impl Committer {
                 works.push(Work::Submit(items));
             }
             Request::Apply { work, reply } => {
-                if let Some(session) = work.session {
-                    self.sessions.renew(session, renewed);
+                if let Some(reporter) = work.command.reporter() {
+                    self.sessions.renew(reporter.session, renewed);
                 }
                 replies.push(Reply::Apply(reply));
                 works.push(Work::Apply(Box::new(work)));

@@ -10,7 +10,9 @@ use uuid::Uuid;
 
 use super::*;
 use crate::operation::state::Submission;
-use crate::operation::{Kind, OperationId, RetryPolicy, Settings, StateName, TenantId};
+use crate::operation::{
+    Kind, OperationId, Payload, PayloadForm, RetryPolicy, Settings, StateName, TenantId,
+};
 
 const START: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
 
@@ -56,24 +58,29 @@ fn app_error(code: &str) -> OperationError {
     }
 }
 
-fn complete(attempt: u32) -> Command {
-    let attempt = Attempt(attempt);
-    Command::Complete { attempt, result: None, warnings: Vec::new(), errors: Vec::new() }
+/// The session of that number, on an attempt.
+fn by(number: u128, attempt: u32) -> Reporter {
+    Reporter { attempt: Attempt(attempt), session: session(number), former: None }
 }
 
-fn partial(attempt: u32) -> Command {
-    let (attempt, errors) = (Attempt(attempt), vec![app_error("Some")]);
-    Command::Complete { attempt, result: None, warnings: Vec::new(), errors }
+fn complete(reporter: Reporter) -> Command {
+    Command::complete(reporter, None, Vec::new(), Vec::new())
 }
 
-fn fail(attempt: u32, is_final: bool) -> Command {
-    Command::Fail {
-        attempt: Attempt(attempt),
-        error: app_error("Wrong"),
-        is_final,
-        retry_delay: None,
-        chance: 0.5,
-    }
+fn partial(reporter: Reporter) -> Command {
+    Command::complete(reporter, None, Vec::new(), vec![app_error("Some")])
+}
+
+fn fail(reporter: Reporter, is_final: bool) -> Command {
+    Command::fail(reporter, app_error("Wrong"), is_final, None, 0.5)
+}
+
+fn release(reporter: Reporter) -> Command {
+    Command::Release { reporter }
+}
+
+fn lose_lease(attempt: u32) -> Command {
+    Command::LoseLease { attempt: Attempt(attempt) }
 }
 
 fn cancel() -> Command {
@@ -106,35 +113,52 @@ fn sequence(commands: &[Command]) -> Operation {
 }
 
 fn states() -> Vec<(&'static str, Operation)> {
-    let last_attempt = [acquire(1), fail(1, false)]
-        .iter()
-        .fold(submitted(limited()), |operation, command| changed(&operation, command, after(1)));
+    let retried = sequence(&[acquire(1), fail(by(1, 1), false)]);
     vec![
         ("QUEUED", sequence(&[])),
-        ("QUEUED backing off", sequence(&[acquire(1), fail(1, false)])),
+        ("QUEUED backing off", retried.clone()),
+        ("QUEUED released", sequence(&[acquire(1), release(by(1, 1))])),
+        ("QUEUED after a loss", sequence(&[acquire(1), lose_lease(1)])),
         ("RUNNING", sequence(&[acquire(1)])),
-        ("RUNNING last attempt", changed(&last_attempt, &acquire(2), after(3))),
+        ("RUNNING last attempt", changed(&retried, &acquire(1), after(3))),
         ("CANCELLING", sequence(&[acquire(1), cancel()])),
-        ("SUCCEEDED", sequence(&[acquire(1), complete(1)])),
-        ("PARTIALLY_SUCCEEDED", sequence(&[acquire(1), partial(1)])),
-        ("FAILED", sequence(&[acquire(1), fail(1, true)])),
+        ("SUCCEEDED", sequence(&[acquire(1), complete(by(1, 1))])),
+        ("PARTIALLY_SUCCEEDED", sequence(&[acquire(1), partial(by(1, 1))])),
+        ("FAILED", sequence(&[acquire(1), fail(by(1, 1), true)])),
         ("CANCELLED", sequence(&[cancel()])),
+        ("CANCELLED after a failure", changed(&retried, &cancel(), after(3))),
     ]
 }
 
+/// Commands about that attempt. Session 1 holds it, or held it.
 fn commands(attempt: u32) -> Vec<(&'static str, Command, Timestamp)> {
     let soon = after(4);
+    let (holder, stranger) = (by(1, attempt), by(7, attempt));
+    let successor = Reporter { former: Some(session(1)), ..stranger };
+    let stale = by(1, attempt.saturating_sub(1));
+    let other_result = Payload::new(PayloadForm::Text, "", "other".into());
+    let other = Command::complete(holder, Some(&other_result), Vec::new(), Vec::new());
+    let fail_other = Command::fail(holder, app_error("Other"), false, None, 0.5);
     vec![
         ("acquire", acquire(7), soon),
-        ("complete", complete(attempt), soon),
-        ("complete in part", partial(attempt), soon),
-        ("fail", fail(attempt, false), soon),
-        ("fail finally", fail(attempt, true), soon),
-        ("release", Command::Release { attempt: Attempt(attempt) }, soon),
-        ("add log", Command::AddLog { attempt: Attempt(attempt) }, soon),
-        ("lose lease", Command::LoseLease { attempt: Attempt(attempt) }, soon),
-        ("complete, stale", complete(attempt.saturating_sub(1)), soon),
-        ("complete, ahead", complete(attempt + 1), soon),
+        ("complete", complete(holder), soon),
+        ("complete, other", other, soon),
+        ("complete in part", partial(holder), soon),
+        ("fail", fail(holder, false), soon),
+        ("fail, other", fail_other, soon),
+        ("fail finally", fail(holder, true), soon),
+        ("release", release(holder), soon),
+        ("add log", Command::AddLog { reporter: holder }, soon),
+        ("lose lease", lose_lease(attempt), soon),
+        ("complete, stale", complete(stale), soon),
+        ("fail, stale", fail(stale, false), soon),
+        ("complete, ahead", complete(by(1, attempt + 1)), soon),
+        ("complete, stranger", complete(stranger), soon),
+        ("fail, stranger", fail(stranger, false), soon),
+        ("release, stranger", release(stranger), soon),
+        ("add log, stranger", Command::AddLog { reporter: stranger }, soon),
+        ("complete, successor", complete(successor), soon),
+        ("fail, successor", fail(successor, false), soon),
         ("cancel", cancel(), soon),
         ("delete", Command::Delete, soon),
         ("tick, nothing up", TICK, soon),
@@ -220,13 +244,11 @@ fn backoff_follows_the_policy_or_the_worker() {
         State::Queued { not_before } => not_before,
         ref other => panic!("{other:?}"),
     };
-    assert_eq!(not_before(&changed(&running, &fail(1, false), after(2))), after(3));
-    let Command::Fail { attempt, error, is_final, chance, .. } = fail(1, false) else { panic!() };
+    assert_eq!(not_before(&changed(&running, &fail(by(1, 1), false), after(2))), after(3));
     let retry_delay = Some(Duration::from_secs(50));
-    let told = Command::Fail { attempt, error, is_final, retry_delay, chance };
+    let told = Command::fail(by(1, 1), app_error("Wrong"), false, retry_delay, 0.5);
     assert_eq!(not_before(&changed(&running, &told, after(2))), after(52));
-    let lost = Command::LoseLease { attempt };
-    assert_eq!(not_before(&changed(&running, &lost, after(2))), after(2));
+    assert_eq!(not_before(&changed(&running, &lose_lease(1), after(2))), after(2));
 }
 
 #[test]
@@ -235,8 +257,7 @@ fn a_released_attempt_does_not_count_but_its_number_is_never_used_again() {
     for number in 1..=10 {
         operation = changed(&operation, &acquire(1), after(1));
         assert_eq!(operation.life.attempt, Attempt(number));
-        let release = Command::Release { attempt: Attempt(number) };
-        operation = changed(&operation, &release, after(1));
+        operation = changed(&operation, &release(by(1, number)), after(1));
         assert_eq!(operation.life.attempts_used, 0);
     }
 }
@@ -251,7 +272,7 @@ fn progress_becomes_part_of_the_next_transition_and_starts_anew_with_an_attempt(
         at: after(2),
     };
     let running = changed(&submitted(limited()), &acquire(1), after(1));
-    let decision = decide(&running, &fail(1, false), Some(&progress), after(3));
+    let decision = decide(&running, &fail(by(1, 1), false), Some(&progress), after(3));
     let Ok(Decision::Change(event)) = decision else { panic!("{decision:?}") };
     assert_eq!(event.life.progress.as_ref(), Some(&progress));
     let queued = Operation { submission: running.submission, life: event.life };
@@ -261,14 +282,17 @@ fn progress_becomes_part_of_the_next_transition_and_starts_anew_with_an_attempt(
 /// A step of a random history: a command made from small numbers, and how far time goes on.
 fn arbitrary_step() -> impl Strategy<Value = (Command, i64)> {
     let attempt = 0_u32..5;
+    let former = prop::option::weighted(0.2, (1_u128..3).prop_map(session));
+    let reporter = (1_u128..3, attempt.clone(), former)
+        .prop_map(|(number, attempt, former)| Reporter { former, ..by(number, attempt) });
     let command = prop_oneof![
-        4 => (1_u128..4).prop_map(acquire),
-        3 => attempt.clone().prop_map(complete),
-        1 => attempt.clone().prop_map(partial),
-        3 => (attempt.clone(), any::<bool>()).prop_map(|(attempt, last)| fail(attempt, last)),
-        2 => attempt.clone().prop_map(|n| Command::Release { attempt: Attempt(n) }),
-        1 => attempt.clone().prop_map(|n| Command::AddLog { attempt: Attempt(n) }),
-        2 => attempt.prop_map(|n| Command::LoseLease { attempt: Attempt(n) }),
+        4 => (1_u128..3).prop_map(acquire),
+        3 => reporter.clone().prop_map(complete),
+        1 => reporter.clone().prop_map(partial),
+        3 => (reporter.clone(), any::<bool>()).prop_map(|(reporter, last)| fail(reporter, last)),
+        2 => reporter.clone().prop_map(release),
+        1 => reporter.prop_map(|reporter| Command::AddLog { reporter }),
+        2 => attempt.prop_map(lose_lease),
         1 => Just(cancel()),
         1 => Just(Command::Delete),
         3 => (0.0..=1.0).prop_map(|chance| Command::Tick { chance }),
@@ -277,13 +301,10 @@ fn arbitrary_step() -> impl Strategy<Value = (Command, i64)> {
     (command, prop_oneof![Just(0), -2_000_000_i64..30_000_000])
 }
 
-fn reported(command: &Command) -> Option<Attempt> {
+fn digest(command: &Command) -> Option<ReportDigest> {
     match command {
-        Command::Complete { attempt, .. }
-        | Command::Fail { attempt, .. }
-        | Command::Release { attempt }
-        | Command::AddLog { attempt }
-        | Command::LoseLease { attempt } => Some(*attempt),
+        Command::Complete { digest, .. } | Command::Fail { digest, .. } => Some(*digest),
+        Command::Release { .. } => Some(ReportDigest::of_release()),
         _ => None,
     }
 }
@@ -299,6 +320,7 @@ proptest! {
         let mut settings = if with_limits { limited() } else { Settings::default() };
         settings.retry_policy.max_attempts = max_attempts;
         let (mut operation, mut now) = (submitted(settings), START);
+        let mut recorded: Option<RecordedReport> = None;
         for (command, advance) in steps {
             now = Timestamp::from_micros(now.micros() + advance);
             let before = operation.clone();
@@ -315,11 +337,16 @@ proptest! {
                     let raised = u32::from(started);
                     prop_assert_eq!(life.attempt.0, before.life.attempt.0 + raised);
                     prop_assert!(!started || before.life.state.lease().is_none());
-                    // A report counts only for the attempt that holds the lease.
-                    if let Some(attempt) = reported(&command) {
-                        prop_assert_eq!(attempt, before.life.attempt);
-                        prop_assert!(before.life.state.lease().is_some());
+                    // A report counts only for the current attempt, and from the session that holds it.
+                    if let Some(reporter) = command.reporter() {
+                        let lease = before.life.state.lease();
+                        prop_assert_eq!(reporter.attempt, before.life.attempt);
+                        prop_assert_eq!(lease.map(|lease| lease.session), Some(reporter.session));
+                        let Reporter { attempt, session, .. } = *reporter;
+                        recorded = digest(&command)
+                            .map(|digest| RecordedReport { attempt, session, digest });
                     }
+                    prop_assert_eq!(life.last_report, recorded);
                     prop_assert!(life.attempts_used <= max_attempts);
                     operation.life = event.life;
                     if operation.is_done() {
@@ -339,7 +366,18 @@ proptest! {
                     prop_assert!(before.is_done());
                     break;
                 }
-                Ok(Decision::NoChange) | Err(_) => {}
+                // A report that changes nothing is acknowledged only if it is the one that was recorded.
+                Ok(Decision::NoChange) => {
+                    if let (Some(digest), Some(reporter)) = (digest(&command), command.reporter()) {
+                        let same = recorded.filter(|it| it.is_by(reporter) && it.digest == digest);
+                        prop_assert!(same.is_some(), "{command:?} is acknowledged in {before:?}");
+                    }
+                }
+                Err(rejection) => {
+                    let reporter = command.reporter();
+                    let is_stale = matches!(rejection, Rejection::StaleAttempt { .. });
+                    prop_assert_eq!(is_stale, reporter.is_some());
+                }
             }
         }
         // What waits for time alone does end by time alone.
@@ -361,20 +399,18 @@ proptest! {
 fn the_start_is_that_of_the_first_attempt() {
     let first = changed(&submitted(limited()), &acquire(1), after(1));
     assert_eq!(first.life.started_at, Some(after(1)));
-    let failed = changed(&first, &fail(1, false), after(2));
+    let failed = changed(&first, &fail(by(1, 1), false), after(2));
     let second = changed(&failed, &acquire(2), after(5));
     assert_eq!(second.life.started_at, Some(after(1)));
-    assert_eq!(second.life.closed_by, None, "no report has ended the new attempt");
 }
 
 #[test]
 fn a_lost_worker_is_told_of_as_the_last_only_when_it_was() {
-    let lose = |attempt| Command::LoseLease { attempt: Attempt(attempt) };
-    let lost = changed(&sequence(&[acquire(1)]), &lose(1), after(2));
+    let lost = changed(&sequence(&[acquire(1)]), &lose_lease(1), after(2));
     let message = |error: &OperationError| error.message.clone();
     let first = lost.life.last_error.as_ref().map(message).unwrap_or_default();
     assert_eq!(first, "worker w was lost during attempt 1");
-    let ended = changed(&changed(&lost, &acquire(2), after(2)), &lose(2), after(3));
+    let ended = changed(&changed(&lost, &acquire(2), after(2)), &lose_lease(2), after(3));
     let State::Done { outcome: Outcome::Failed { error }, .. } = &ended.life.state else {
         panic!("{:?}", ended.life.state);
     };
@@ -387,5 +423,55 @@ fn a_cancel_is_kept_wherever_it_met_the_operation() {
     for met in [&[][..], &[acquire(1)]] {
         let cancelled = changed(&sequence(met), &cancel(), after(7));
         assert_eq!(cancelled.life.cancel.as_ref(), Some(&request), "{met:?}");
+    }
+}
+
+#[test]
+fn a_report_is_known_again_until_another_ends_an_attempt() {
+    let refused = |operation: &Operation, command: &Command| {
+        decide(operation, command, None, after(9)).expect_err("a refusal").to_string()
+    };
+    let again = |operation: &Operation| {
+        decide(operation, &fail(by(1, 1), false), None, after(9)) == Ok(Decision::NoChange)
+    };
+    let failed = sequence(&[acquire(1), fail(by(1, 1), false)]);
+    let running = changed(&failed, &acquire(2), after(3));
+    let lost = changed(&running, &lose_lease(2), after(4));
+    assert!(again(&failed) && again(&running) && again(&lost));
+    let running_again = changed(&running, &release(by(2, 2)), after(4));
+    assert!(!again(&running_again));
+    assert_eq!(
+        refused(&running_again, &fail(by(1, 1), false)),
+        "attempt 1 is not current: attempt 2 was the last, and is over"
+    );
+    assert_eq!(refused(&running, &complete(by(1, 1))), "attempt 1 is not current: attempt 2 is");
+    assert_eq!(refused(&running, &complete(by(1, 2))), "attempt 2 is held by another session");
+}
+
+#[test]
+fn what_a_report_says_is_in_its_digest() {
+    let text = |text: &'static str| Payload::new(PayloadForm::Text, "", text.into());
+    let of = ReportDigest::of_complete;
+    let (one, two) = (app_error("One"), app_error("Two"));
+    let nested = app_error("Two").caused_by(Some(one.clone()));
+    let digests = [
+        of(None, &[], &[]),
+        of(Some(&text("")), &[], &[]),
+        of(Some(&text("a")), &[], &[]),
+        of(Some(&Payload::new(PayloadForm::Text, "text/csv", "a".into())), &[], &[]),
+        of(Some(&text("a")), std::slice::from_ref(&one), &[]),
+        of(Some(&text("a")), &[], std::slice::from_ref(&one)),
+        of(Some(&text("a")), &[], &[one.clone(), two.clone()]),
+        of(Some(&text("a")), &[one.clone()], &[two.clone()]),
+        of(Some(&text("a")), &[], &[nested.clone()]),
+        ReportDigest::of_fail(&one, false, None),
+        ReportDigest::of_fail(&one, true, None),
+        ReportDigest::of_fail(&one, false, Some(Duration::ZERO)),
+        ReportDigest::of_fail(&two, false, None),
+        ReportDigest::of_fail(&nested, false, None),
+        ReportDigest::of_release(),
+    ];
+    for (at, digest) in digests.iter().enumerate() {
+        assert!(!digests[..at].contains(digest), "{at}");
     }
 }
