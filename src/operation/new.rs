@@ -29,6 +29,10 @@ pub struct NewOperation {
 }
 
 impl NewOperation {
+    /// The latest start time: 9000-01-01T00:00:00Z. The thousand years behind it are room for time limits and
+    /// retention, so that every time of the operation can be written.
+    pub const LATEST_START: Timestamp = Timestamp::from_micros(221_845_392_000_000_000);
+
     /// SHA-256 over everything that the client chose but the key itself: two submissions under one
     /// key are the same if and only if their fingerprints are.
     ///
