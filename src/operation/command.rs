@@ -24,7 +24,7 @@ pub enum Command {
         /// What tells this report from others.
         digest: ReportDigest,
         /// The result, without its contents.
-        result: Option<PayloadInfo>,
+        result: Option<Box<PayloadInfo>>,
         /// What was noticed on the way.
         warnings: Vec<OperationError>,
         /// What went wrong; any makes it a partial success.
@@ -83,7 +83,7 @@ impl Command {
         errors: Vec<OperationError>,
     ) -> Self {
         let digest = ReportDigest::of_complete(result, &warnings, &errors);
-        let result = result.map(|result| result.info.clone());
+        let result = result.map(|result| Box::new(result.info.clone()));
         Self::Complete { reporter, digest, result, warnings, errors }
     }
 

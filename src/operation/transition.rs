@@ -48,7 +48,7 @@ pub fn decide(
         Command::Acquire { session, worker } => step.acquire(*session, worker),
         Command::Complete { reporter, digest, result, warnings, errors } => {
             step.report(reporter, *digest, |step| {
-                step.complete(result.clone(), warnings.clone(), errors.clone())
+                step.complete(result.as_deref().cloned(), warnings.clone(), errors.clone())
             })
         }
         Command::Fail { reporter, digest, error, is_final, retry_delay, chance } => {

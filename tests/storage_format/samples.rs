@@ -233,7 +233,7 @@ pub fn submissions() -> Vec<(&'static str, Submission)> {
             labels: new.labels,
             settings: new.settings,
             created_at: at(0),
-            start_at: new.start_at.unwrap_or(at(0)),
+            start_at: new.start_at.unwrap_or_else(|| at(0)),
             idempotency: new.idempotency_key.map(|key| Idempotency { key, fingerprint }),
             retry_of: new.retry_of,
             input: new.input.map(|input| input.info),

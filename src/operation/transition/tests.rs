@@ -1,11 +1,10 @@
-//! Every state against every command as a table, and arbitrary sequences against the guarantees.
+//! Every state against every command as a table, and single rules.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
@@ -13,6 +12,9 @@ use crate::operation::state::Submission;
 use crate::operation::{
     Kind, OperationId, Payload, PayloadForm, RetryPolicy, Settings, StateName, TenantId,
 };
+
+mod histories;
+mod reports;
 
 const START: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
 
@@ -279,122 +281,6 @@ fn progress_becomes_part_of_the_next_transition_and_starts_anew_with_an_attempt(
     assert_eq!(changed(&queued, &acquire(1), after(9)).life.progress, None);
 }
 
-/// A step of a random history: a command made from small numbers, and how far time goes on.
-fn arbitrary_step() -> impl Strategy<Value = (Command, i64)> {
-    let attempt = 0_u32..5;
-    let former = prop::option::weighted(0.2, (1_u128..3).prop_map(session));
-    let reporter = (1_u128..3, attempt.clone(), former)
-        .prop_map(|(number, attempt, former)| Reporter { former, ..by(number, attempt) });
-    let command = prop_oneof![
-        4 => (1_u128..3).prop_map(acquire),
-        3 => reporter.clone().prop_map(complete),
-        1 => reporter.clone().prop_map(partial),
-        3 => (reporter.clone(), any::<bool>()).prop_map(|(reporter, last)| fail(reporter, last)),
-        2 => reporter.clone().prop_map(release),
-        1 => reporter.prop_map(|reporter| Command::AddLog { reporter }),
-        2 => attempt.prop_map(lose_lease),
-        1 => Just(cancel()),
-        1 => Just(Command::Delete),
-        3 => (0.0..=1.0).prop_map(|chance| Command::Tick { chance }),
-    ];
-    // Time may also stand still or be set back a little.
-    (command, prop_oneof![Just(0), -2_000_000_i64..30_000_000])
-}
-
-fn digest(command: &Command) -> Option<ReportDigest> {
-    match command {
-        Command::Complete { digest, .. } | Command::Fail { digest, .. } => Some(*digest),
-        Command::Release { .. } => Some(ReportDigest::of_release()),
-        _ => None,
-    }
-}
-
-proptest! {
-    /// One outcome, a history without gaps, and one lease at a time, whatever happens in whatever order.
-    #[test]
-    fn any_history_keeps_the_guarantees(
-        steps in prop::collection::vec(arbitrary_step(), 1..60),
-        max_attempts in 1_u32..4,
-        with_limits in any::<bool>(),
-    ) {
-        let mut settings = if with_limits { limited() } else { Settings::default() };
-        settings.retry_policy.max_attempts = max_attempts;
-        let (mut operation, mut now) = (submitted(settings), START);
-        let mut recorded: Option<RecordedReport> = None;
-        for (command, advance) in steps {
-            now = Timestamp::from_micros(now.micros() + advance);
-            let before = operation.clone();
-            match decide(&before, &command, None, now) {
-                Ok(Decision::Change(event)) => {
-                    let life = &event.life;
-                    // One outcome: nothing changes a terminal state.
-                    prop_assert!(!before.is_done(), "{command:?} changed {before:?}");
-                    // A watcher misses nothing: revisions have no gap, times do not run backwards.
-                    prop_assert_eq!(life.revision, before.life.revision.next());
-                    prop_assert!(life.updated_at >= before.life.updated_at);
-                    // One lease at a time: only a start raises the attempt, by one, and only from the queue.
-                    let started = event.event_type == EventType::Started;
-                    let raised = u32::from(started);
-                    prop_assert_eq!(life.attempt.0, before.life.attempt.0 + raised);
-                    prop_assert!(!started || before.life.state.lease().is_none());
-                    // A report counts only for the current attempt, and from the session that holds it.
-                    if let Some(reporter) = command.reporter() {
-                        let lease = before.life.state.lease();
-                        prop_assert_eq!(reporter.attempt, before.life.attempt);
-                        prop_assert_eq!(lease.map(|lease| lease.session), Some(reporter.session));
-                        let Reporter { attempt, session, .. } = *reporter;
-                        recorded = digest(&command)
-                            .map(|digest| RecordedReport { attempt, session, digest });
-                    }
-                    prop_assert_eq!(life.last_report, recorded);
-                    prop_assert!(life.attempts_used <= max_attempts);
-                    operation.life = event.life;
-                    if operation.is_done() {
-                        prop_assert_eq!(event.event_type, EventType::Finished);
-                        prop_assert!(operation.ended_at().is_some());
-                    }
-                    // Said again, the same report changes nothing.
-                    if matches!(
-                        command,
-                        Command::Complete { .. } | Command::Fail { .. } | Command::Release { .. }
-                    ) {
-                        let again = decide(&operation, &command, None, now);
-                        prop_assert_eq!(again, Ok(Decision::NoChange));
-                    }
-                }
-                Ok(Decision::Remove) => {
-                    prop_assert!(before.is_done());
-                    break;
-                }
-                // A report that changes nothing is acknowledged only if it is the one that was recorded.
-                Ok(Decision::NoChange) => {
-                    if let (Some(digest), Some(reporter)) = (digest(&command), command.reporter()) {
-                        let same = recorded.filter(|it| it.is_by(reporter) && it.digest == digest);
-                        prop_assert!(same.is_some(), "{command:?} is acknowledged in {before:?}");
-                    }
-                }
-                Err(rejection) => {
-                    let reporter = command.reporter();
-                    let is_stale = matches!(rejection, Rejection::StaleAttempt { .. });
-                    prop_assert_eq!(is_stale, reporter.is_some());
-                }
-            }
-        }
-        // What waits for time alone does end by time alone.
-        if with_limits {
-            for _ in 0..20 {
-                let Some(at) = operation.wake_at() else { break };
-                match decide(&operation, &TICK, None, at) {
-                    Ok(Decision::Change(event)) => operation.life = event.life,
-                    Ok(Decision::Remove) => return Ok(()),
-                    other => prop_assert!(false, "{at:?} {other:?} {operation:?}"),
-                }
-            }
-            prop_assert!(false, "time does not end {operation:?}");
-        }
-    }
-}
-
 #[test]
 fn the_start_is_that_of_the_first_attempt() {
     let first = changed(&submitted(limited()), &acquire(1), after(1));
@@ -423,55 +309,5 @@ fn a_cancel_is_kept_wherever_it_met_the_operation() {
     for met in [&[][..], &[acquire(1)]] {
         let cancelled = changed(&sequence(met), &cancel(), after(7));
         assert_eq!(cancelled.life.cancel.as_ref(), Some(&request), "{met:?}");
-    }
-}
-
-#[test]
-fn a_report_is_known_again_until_another_ends_an_attempt() {
-    let refused = |operation: &Operation, command: &Command| {
-        decide(operation, command, None, after(9)).expect_err("a refusal").to_string()
-    };
-    let again = |operation: &Operation| {
-        decide(operation, &fail(by(1, 1), false), None, after(9)) == Ok(Decision::NoChange)
-    };
-    let failed = sequence(&[acquire(1), fail(by(1, 1), false)]);
-    let running = changed(&failed, &acquire(2), after(3));
-    let lost = changed(&running, &lose_lease(2), after(4));
-    assert!(again(&failed) && again(&running) && again(&lost));
-    let running_again = changed(&running, &release(by(2, 2)), after(4));
-    assert!(!again(&running_again));
-    assert_eq!(
-        refused(&running_again, &fail(by(1, 1), false)),
-        "attempt 1 is not current: attempt 2 was the last, and is over"
-    );
-    assert_eq!(refused(&running, &complete(by(1, 1))), "attempt 1 is not current: attempt 2 is");
-    assert_eq!(refused(&running, &complete(by(1, 2))), "attempt 2 is held by another session");
-}
-
-#[test]
-fn what_a_report_says_is_in_its_digest() {
-    let text = |text: &'static str| Payload::new(PayloadForm::Text, "", text.into());
-    let of = ReportDigest::of_complete;
-    let (one, two) = (app_error("One"), app_error("Two"));
-    let nested = app_error("Two").caused_by(Some(one.clone()));
-    let digests = [
-        of(None, &[], &[]),
-        of(Some(&text("")), &[], &[]),
-        of(Some(&text("a")), &[], &[]),
-        of(Some(&Payload::new(PayloadForm::Text, "text/csv", "a".into())), &[], &[]),
-        of(Some(&text("a")), std::slice::from_ref(&one), &[]),
-        of(Some(&text("a")), &[], std::slice::from_ref(&one)),
-        of(Some(&text("a")), &[], &[one.clone(), two.clone()]),
-        of(Some(&text("a")), &[one.clone()], &[two.clone()]),
-        of(Some(&text("a")), &[], &[nested.clone()]),
-        ReportDigest::of_fail(&one, false, None),
-        ReportDigest::of_fail(&one, true, None),
-        ReportDigest::of_fail(&one, false, Some(Duration::ZERO)),
-        ReportDigest::of_fail(&two, false, None),
-        ReportDigest::of_fail(&nested, false, None),
-        ReportDigest::of_release(),
-    ];
-    for (at, digest) in digests.iter().enumerate() {
-        assert!(!digests[..at].contains(digest), "{at}");
     }
 }
