@@ -144,7 +144,8 @@ impl Engine {
     /// refused for want of it. Refused at once while the store takes no writes.
     pub async fn apply(&self, work: Apply) -> Result<Applied, EngineError> {
         self.shared.health.check()?;
-        let (tenant, id, by_worker) = (work.tenant.clone(), work.id, work.session.is_some());
+        let by_worker = work.command.reporter().is_some();
+        let (tenant, id) = (work.tenant.clone(), work.id);
         // The largest report passes alone.
         let kib = kib(work.size()).min(self.admitted_kib);
         let admission = Arc::clone(&self.admission).acquire_many_owned(kib).await;

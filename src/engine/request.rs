@@ -138,8 +138,6 @@ pub struct Apply {
     pub id: OperationId,
     /// What to do.
     pub command: Command,
-    /// For a worker's report: the session that sends it, which must hold the lease.
-    pub session: Option<SessionId>,
     /// For a completion: the contents of its result, unless an object holds them.
     pub result: Option<Bytes>,
     /// For log lines: the lines.

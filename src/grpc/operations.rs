@@ -95,7 +95,10 @@ impl Operations for OperationsRpc {
         let timeout = match &request.timeout {
             None => DEFAULT_WAIT,
             Some(timeout) => decode::duration(timeout).ok_or_else(|| {
-                status(ServiceError::invalid_field("timeout", "must not be negative"))
+                status(ServiceError::invalid_field(
+                    "timeout",
+                    "must be a valid duration, not negative",
+                ))
             })?,
         };
         let timeout = patience.map_or(timeout, |patience| patience.min(timeout));

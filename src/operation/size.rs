@@ -94,7 +94,7 @@ impl Command {
     pub fn size(&self) -> usize {
         let more = match self {
             Self::Complete { result, warnings, errors: failed, .. } => {
-                result.as_ref().map_or(0, PayloadInfo::size) + errors(warnings) + errors(failed)
+                result.as_ref().map_or(0, |it| it.size()) + errors(warnings) + errors(failed)
             }
             Self::Fail { error, .. } => error.size(),
             Self::Cancel { reason } => reason.len(),
@@ -107,7 +107,7 @@ impl Command {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::operation::{Attempt, ErrorSource};
+    use crate::operation::{Attempt, ErrorSource, Reporter, SessionId};
 
     fn error(length: usize) -> OperationError {
         OperationError {
@@ -125,7 +125,9 @@ mod tests {
         let caused = OperationError { causes: vec![error(10_000)], ..error(10_000) };
         assert!((40_000..41_000).contains(&caused.size()), "{}", caused.size());
         let (errors, warnings) = (vec![error(10_000)], vec![error(10_000); 2]);
-        let command = Command::Complete { attempt: Attempt(1), result: None, warnings, errors };
+        let session = SessionId::from_uuid(uuid::Uuid::from_u128(1));
+        let reporter = Reporter { session, attempt: Attempt(1), former: None };
+        let command = Command::complete(reporter, None, warnings, errors);
         assert!((60_000..62_000).contains(&command.size()), "{}", command.size());
     }
 }

@@ -6,13 +6,14 @@
 
 use std::time::Duration;
 
-use super::command::{Command, Decision, Rejection};
+use super::command::{Command, CurrentAttempt, Decision, Rejection};
 use super::error::OperationError;
 use super::event::{Event, EventType};
 use super::id::{Attempt, Revision, SessionId, WorkerId};
 use super::payload::PayloadInfo;
+use super::report::{RecordedReport, ReportDigest, Reporter};
 use super::state::{
-    CancelRequest, Lease, Life, Limit, Operation, Outcome, Progress, Report, State, Submission,
+    CancelRequest, Lease, Life, Limit, Operation, Outcome, Progress, State, Submission,
 };
 use super::time::Timestamp;
 
@@ -30,7 +31,7 @@ pub fn submit(submission: std::sync::Arc<Submission>) -> (Operation, EventType) 
         attempt: Attempt(0),
         attempts_used: 0,
         worker: None,
-        closed_by: None,
+        last_report: None,
         updated_at: submission.created_at,
         started_at: None,
         progress: None,
@@ -51,20 +52,22 @@ pub fn decide(
     let step = Step { operation, progress, now };
     match command {
         Command::Acquire { session, worker } => step.acquire(*session, worker),
-        Command::Complete { attempt, result, warnings, errors } => {
-            step.report(*attempt, Report::Complete, |step| {
-                step.complete(result.clone(), warnings.clone(), errors.clone())
+        Command::Complete { reporter, digest, result, warnings, errors } => {
+            step.report(reporter, *digest, |step| {
+                step.complete(result.as_deref().cloned(), warnings.clone(), errors.clone())
             })
         }
-        Command::Fail { attempt, error, is_final, retry_delay, chance } => {
-            step.report(*attempt, Report::Fail, |step| {
+        Command::Fail { reporter, digest, error, is_final, retry_delay, chance } => {
+            step.report(reporter, *digest, |step| {
                 step.fail(error, *is_final, *retry_delay, *chance)
             })
         }
-        Command::Release { attempt } => {
-            step.report(*attempt, Report::Release, |step| step.release())
+        Command::Release { reporter } => {
+            step.report(reporter, ReportDigest::of_release(), |step| step.release())
         }
-        Command::AddLog { attempt } => step.check_current(*attempt).map(|()| Decision::NoChange),
+        Command::AddLog { reporter } => {
+            check_holder(operation, reporter).map(|()| Decision::NoChange)
+        }
         Command::LoseLease { attempt } => Ok(step.lose_lease(*attempt)),
         Command::Cancel { reason } => Ok(step.cancel(reason)),
         Command::Delete => match operation.life.state {
@@ -73,6 +76,33 @@ pub fn decide(
         },
         Command::Tick { chance } => Ok(step.tick(*chance)),
     }
+}
+
+/// Whether a report may be accepted, whatever its content: from the session that holds the attempt, or from the one
+/// whose report ended it and may be repeated.
+pub fn may_report(operation: &Operation, reporter: &Reporter) -> Result<(), Rejection> {
+    match &operation.life.last_report {
+        Some(recorded) if recorded.is_by(reporter) => Ok(()),
+        _ => check_holder(operation, reporter),
+    }
+}
+
+fn check_holder(operation: &Operation, reporter: &Reporter) -> Result<(), Rejection> {
+    let life = &operation.life;
+    let current = match (life.state.lease(), &life.last_report) {
+        (Some(lease), _)
+            if (life.attempt, lease.session) == (reporter.attempt, reporter.session) =>
+        {
+            return Ok(());
+        }
+        (Some(_), _) => CurrentAttempt::Leased(life.attempt),
+        (None, _) if life.attempt == Attempt(0) => CurrentAttempt::None,
+        (None, Some(recorded)) if recorded.attempt == life.attempt => {
+            CurrentAttempt::Reported(life.attempt)
+        }
+        (None, _) => CurrentAttempt::Over(life.attempt),
+    };
+    Err(Rejection::StaleAttempt { reported: reporter.attempt, current })
 }
 
 /// One application of a command.
@@ -102,34 +132,21 @@ impl Step<'_> {
         Ok(change(EventType::Started, life))
     }
 
-    /// A report that ends the current attempt, unless it already did.
+    /// A report that ends the attempt, unless the same report already did.
     fn report(
         &self,
-        attempt: Attempt,
-        report: Report,
+        reporter: &Reporter,
+        digest: ReportDigest,
         apply: impl FnOnce(&Self) -> Decision,
     ) -> Result<Decision, Rejection> {
-        let life = &self.operation.life;
-        if life.attempt == attempt && life.closed_by == Some(report) {
+        let recorded = self.operation.life.last_report;
+        if recorded.is_some_and(|it| it.is_by(reporter) && it.digest == digest) {
             return Ok(Decision::NoChange);
         }
-        self.check_current(attempt)?;
-        Ok(match apply(self) {
-            Decision::Change(mut event) => {
-                event.life.closed_by = Some(report);
-                Decision::Change(event)
-            }
-            other => other,
-        })
-    }
-
-    fn check_current(&self, attempt: Attempt) -> Result<(), Rejection> {
-        let life = &self.operation.life;
-        if life.state.lease().is_some() && life.attempt == attempt {
-            Ok(())
-        } else {
-            Err(Rejection::StaleAttempt { reported: attempt.0 })
-        }
+        check_holder(self.operation, reporter)?;
+        let Reporter { attempt, session, .. } = *reporter;
+        let recorded = RecordedReport { attempt, session, digest };
+        Ok(with_life(apply(self), |life| life.last_report = Some(recorded)))
     }
 
     fn complete(
@@ -191,14 +208,14 @@ impl Step<'_> {
     }
 
     fn lose_lease(&self, attempt: Attempt) -> Decision {
-        if self.check_current(attempt).is_err() {
+        let life = &self.operation.life;
+        if life.state.lease().is_none() || life.attempt != attempt {
             return Decision::NoChange;
         }
-        if matches!(self.operation.life.state, State::Cancelling { .. }) {
+        if matches!(life.state, State::Cancelling { .. }) {
             return self.finish_cancelled(None);
         }
-        let worker = self.operation.life.worker.as_ref().map_or("?", WorkerId::as_str);
-        let life = &self.operation.life;
+        let worker = life.worker.as_ref().map_or("?", WorkerId::as_str);
         let most = self.operation.submission.settings.retry_policy.max_attempts;
         // Whoever reads it as the end of the operation must not take it for work undone.
         let last = if life.attempts_used >= most {
@@ -303,7 +320,7 @@ impl Step<'_> {
         Life {
             state,
             revision: old.revision.next(),
-            closed_by: None,
+            last_report: old.last_report,
             // The clock may step back; the history does not.
             updated_at: self.now.max(old.updated_at),
             progress: self.progress.or(old.progress.as_ref()).cloned(),

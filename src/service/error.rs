@@ -230,7 +230,6 @@ impl From<EngineError> for ServiceError {
 }
 
 pub(super) fn rfc3339(at: Timestamp) -> String {
-    let (seconds, micros) = (at.micros().div_euclid(1_000_000), at.micros().rem_euclid(1_000_000));
-    let nanos = i32::try_from(micros * 1_000).unwrap_or(0);
+    let (seconds, nanos) = at.to_unix();
     prost_types::Timestamp { seconds, nanos }.to_string()
 }

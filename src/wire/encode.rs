@@ -281,11 +281,8 @@ pub fn request_error(error: &ServiceError) -> v1::RequestError {
 
 /// A time.
 pub fn timestamp(at: Timestamp) -> prost_types::Timestamp {
-    let micros = at.micros();
-    prost_types::Timestamp {
-        seconds: micros.div_euclid(1_000_000),
-        nanos: i32::try_from(micros.rem_euclid(1_000_000) * 1_000).unwrap_or(0),
-    }
+    let (seconds, nanos) = at.to_unix();
+    prost_types::Timestamp { seconds, nanos }
 }
 
 /// A duration.

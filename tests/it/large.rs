@@ -256,6 +256,54 @@ async fn chunks_that_do_not_fit_are_told_with_the_completion_and_can_be_sent_aga
 }
 
 #[tokio::test]
+async fn a_result_in_chunks_that_is_sent_again_is_acknowledged_again() {
+    let (server, objects) = a_server().await;
+    let data = contents();
+    for size in [SIZE, 300] {
+        let result = data.slice(..size);
+        let name = server.submit(submission("demo")).await.name;
+        let mut worker = server.worker("demo", 1).await;
+        let assignment = worker.assignment().await;
+        send_chunks(&mut worker, &assignment, &result).await;
+        assert_eq!(worker.try_complete(complete(&assignment, size)).await, None);
+        let done = server.get(&name).await;
+        let kept = files(&objects);
+        // The acknowledgement was lost: everything again.
+        send_chunks(&mut worker, &assignment, &result).await;
+        assert_eq!(worker.try_complete(complete(&assignment, size)).await, None, "{size}");
+        // Other contents of the same size.
+        send_chunks(&mut worker, &assignment, &vec![7; size].into()).await;
+        let refused = worker.try_complete(complete(&assignment, size)).await.expect("a refusal");
+        assert_eq!(refused.reason, "STALE_ATTEMPT");
+        // Nor may a stranger send them.
+        let mut stranger = server.worker("other", 1).await;
+        send_chunks(&mut stranger, &assignment, &result).await;
+        let refused = stranger.try_complete(complete(&assignment, size)).await;
+        assert_eq!(refused.expect("a refusal").reason, "STALE_ATTEMPT");
+        assert_eq!(server.get(&name).await, done);
+        assert!(soon(server.client().read_result(&name)).await.unwrap().data == result);
+        assert_eq!(files(&objects), kept, "no object is left behind");
+    }
+}
+
+#[tokio::test]
+async fn the_largest_payload_is_taken_and_a_byte_more_is_not() {
+    let (server, _objects) = server_with_at_most(SIZE).await;
+    let more = [&contents()[..], b"!"].concat().into();
+    let (status, _) = upload(&server, "one", contents()).await;
+    assert_eq!(status, 202);
+    let (status, _) = upload(&server, "two", Bytes::clone(&more)).await;
+    assert_eq!(status, 413);
+    let mut worker = server.worker("demo", 1).await;
+    let assignment = worker.assignment().await;
+    send_chunks(&mut worker, &assignment, &more).await;
+    let refused = worker.try_complete(complete(&assignment, SIZE + 1)).await;
+    assert_eq!(refused.expect("a refusal").reason, "PAYLOAD_TOO_LARGE");
+    send_chunks(&mut worker, &assignment, &contents()).await;
+    assert_eq!(worker.try_complete(complete(&assignment, SIZE)).await, None);
+}
+
+#[tokio::test]
 async fn a_retry_has_an_input_of_its_own() {
     let (server, objects) = a_server().await;
     let (_, first) = upload(&server, "one", contents()).await;

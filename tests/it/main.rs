@@ -19,6 +19,7 @@ mod list;
 mod outstanding;
 mod read_result;
 mod reflection;
+mod repeated_reports;
 mod reports;
 mod resume;
 mod retention;

@@ -117,9 +117,8 @@ pub async fn objects_are_known_while_their_operation_is_there(store: &dyn Store)
     let queued = stored(store, submission).await;
     assert_eq!(known().await.unwrap(), [true, false, false]);
     let running = changed(store, &queued, &acquire(1)).await;
-    let Command::Complete { attempt, warnings, errors, .. } = complete(&running) else { panic!() };
-    let result = Some(Payload::in_object("", object(2), 8_000_000).info);
-    let end = Command::Complete { attempt, result, warnings, errors };
+    let result = Payload::in_object("", object(2), 8_000_000);
+    let end = Command::complete(reporter(&running), Some(&result), Vec::new(), Vec::new());
     let done = changed(store, &running, &end).await;
     assert_eq!(known().await.unwrap(), [true, true, false]);
     assert_eq!(load(store, id(1)).await, Some(done.clone()));

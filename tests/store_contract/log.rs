@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use longrun::operation::error::{ErrorSource, OperationError};
 use longrun::operation::state::Idempotency;
-use longrun::operation::{Command, Operation, Timestamp};
+use longrun::operation::{Command, Operation, Reporter, Timestamp};
 use longrun::store::log::{
     Change, Frontier, LogQuery, Logged, Position, Range, ReadError, Reader, Stamp,
 };
@@ -13,7 +13,7 @@ use longrun::store::{Batch, Store, StoreError, TrimLog};
 
 use crate::lists;
 use crate::support::{
-    acquire, at, changed, changing, complete, id, key, load, removing, stored, submission,
+    acquire, at, changed, changing, complete, id, key, load, removing, session, stored, submission,
     submitting,
 };
 
@@ -220,13 +220,9 @@ pub async fn pages_are_bounded_in_bytes(store: &dyn Store) {
             causes: Vec::new(),
             source: ErrorSource::Application,
         };
-        let fail = Command::Fail {
-            attempt: running.life.attempt,
-            error,
-            is_final: true,
-            retry_delay: None,
-            chance: 0.0,
-        };
+        let reporter =
+            Reporter { session: session(1), attempt: running.life.attempt, former: None };
+        let fail = Command::fail(reporter, error, true, None, 0.0);
         changed(store, &running, &fail).await;
     }
     let mut reader = Reader::new(Position::at(from));

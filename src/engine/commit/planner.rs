@@ -19,7 +19,7 @@ use crate::engine::round::log_books::LogBooks;
 use crate::engine::round::transition::Transition;
 use crate::engine::round::work::{Answer, Work};
 use crate::engine::{EngineConfig, Shared};
-use crate::operation::{Command, NewOperation, Operation, OperationId, Rejection, Revision};
+use crate::operation::{Command, NewOperation, Operation, OperationId, Revision};
 use crate::store::{Committed, Lookup, StoreError};
 
 pub(super) struct Planner {
@@ -118,7 +118,8 @@ impl Planner {
         }
         let is_held = match work {
             Work::Apply { apply, .. } => {
-                apply.session.is_some_and(|session| self.workforce.has_lease(session, apply.id))
+                let reporter = apply.command.reporter();
+                reporter.is_some_and(|it| self.workforce.has_lease(it.session, apply.id))
             }
             _ => false,
         };
@@ -190,7 +191,6 @@ impl Planner {
             .current(apply.id)
             .filter(|found| found.submission.tenant == apply.tenant)
             .ok_or(EngineError::NotFound)?;
-        check_holder(&operation, apply)?;
         let outcome = self.apply_to(&operation, &apply.command, apply.result.as_ref(), draft)?;
         if !apply.lines.is_empty() {
             let append = self.log_books.append(&operation, &apply.lines, draft.now());
@@ -320,14 +320,4 @@ fn log(transition: &Transition) {
         state = %after.state_name(),
         "transition"
     );
-}
-
-/// A report must come from the session that holds the lease, while there is a lease.
-fn check_holder(operation: &Operation, apply: &Apply) -> Result<(), Rejection> {
-    match (apply.session, operation.life.state.lease()) {
-        (Some(session), Some(lease)) if lease.session != session => {
-            Err(Rejection::StaleAttempt { reported: operation.life.attempt.0 })
-        }
-        _ => Ok(()),
-    }
 }

@@ -108,7 +108,7 @@ impl Workforce {
                 works.push(Work::Submit { items, reply, admission });
             }
             Request::Apply { work, reply, admission } => {
-                if let Some(session) = work.session {
+                if let Some(session) = work.command.reporter().map(|reporter| reporter.session) {
                     sessions.renew(session, renewed);
                 }
                 works.push(Work::Apply { apply: Box::new(work), reply, admission });

@@ -51,7 +51,8 @@ impl LogBooks {
 
     fn missing(&self, work: &Work) -> Option<(OperationId, Attempt)> {
         let Work::Apply { apply, .. } = work else { return None };
-        let Command::AddLog { attempt } = apply.command else { return None };
+        let Command::AddLog { reporter } = &apply.command else { return None };
+        let attempt = reporter.attempt;
         let is_here = self.books.get(&apply.id).is_some_and(|(of, _)| *of == attempt);
         let is_wanted = !apply.lines.is_empty() && !is_here && !self.damaged.contains(&apply.id);
         is_wanted.then_some((apply.id, attempt))

@@ -81,7 +81,7 @@ fn in_query() -> Parameters {
         ("cancel_grace", "How long a worker has to stop after a cancel.", pattern(DURATION)),
         ("retention", "How long the record is kept once it is done.", pattern(DURATION)),
         ("max_attempts", "Attempts in all; 0 for the default.", number(most_attempts)),
-        ("start_time", "Not to be started before.", time),
+        ("start_time", "Not to be started before. At most 9000-01-01T00:00:00Z.", time),
     ];
     parameters("query", &table)
 }

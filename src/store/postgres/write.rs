@@ -144,7 +144,7 @@ fn events(events: &[(OperationId, Event)], stamp: Stamp) -> Step<'_> {
     )
     .with(events.iter().map(|(id, _)| uuid(*id)).collect::<Vec<_>>())
     .with(events.iter().map(|(_, event)| number(event.life.revision.0)).collect::<Vec<_>>())
-    .with(events.iter().map(|(_, event)| event.event_type as i16).collect::<Vec<_>>())
+    .with(events.iter().map(|(_, event)| i16::from(event.event_type.number())).collect::<Vec<_>>())
     .with(events.iter().map(|(_, event)| codec::encode_life(&event.life)).collect::<Vec<_>>())
     .with(number(stamp.writer))
     .with(number(stamp.sequence))

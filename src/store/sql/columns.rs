@@ -33,7 +33,7 @@ impl<'a> Changing<'a> {
         let life = &operation.life;
         let lease = life.state.lease();
         Self {
-            state: life.state.name() as u8,
+            state: life.state.name().number(),
             attempt: life.attempt.0,
             revision: number(life.revision.0),
             updated_at: life.updated_at.micros(),

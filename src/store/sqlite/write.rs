@@ -217,7 +217,7 @@ fn insert_event(
         .execute(params![
             id.as_bytes(),
             number(event.life.revision.0),
-            event.event_type as u8,
+            event.event_type.number(),
             codec::encode_life(&event.life),
             number(stamp.writer),
             number(stamp.sequence),

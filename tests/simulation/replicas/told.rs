@@ -53,7 +53,7 @@ async fn told(feed: &mut Feed) -> Vec<Told> {
 }
 
 async fn delete(stage: &Stage, at: usize, id: OperationId) {
-    stage.apply(at, id, Command::Delete, None, Vec::new()).await.unwrap();
+    stage.apply(at, id, Command::Delete, Vec::new()).await.unwrap();
 }
 
 #[test]
