@@ -223,8 +223,13 @@ fn status() -> Route {
 
 fn result() -> Route {
     let about = ["ETag", "Vary", "Preference-Applied?", "Longrun-Errors?", "Longrun-Warnings?"];
-    let contents =
-        ["Accept-Ranges", "X-Content-Type-Options", "Content-Security-Policy", "Longrun-Type-Url?"];
+    let contents = [
+        "Accept-Ranges",
+        "X-Content-Type-Options",
+        "Content-Security-Policy",
+        "Longrun-Type-Url?",
+        "Longrun-Recorded-Status?",
+    ];
     let whole = [&about[..], &contents].concat();
     let part = [&whole[..], &["Content-Range"]].concat();
     let pending = ["Location", "ETag", "Retry-After", "Vary", "Preference-Applied?"];
