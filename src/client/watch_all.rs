@@ -57,7 +57,6 @@ impl WatchAll {
                     continue;
                 }
                 if std::mem::take(&mut self.is_adrift) {
-                    self.request.skip_current = false;
                     let r#type = Type::Reset.into();
                     return Ok(WatchOperationsResponse { r#type, ..Default::default() });
                 }
@@ -66,6 +65,7 @@ impl WatchAll {
             self.request.after_position.clone_from(&message.position);
             if !matches!(message.r#type(), Type::Heartbeat | Type::Unspecified) {
                 self.is_adrift = message.position.is_empty();
+                self.request.skip_current &= !self.is_adrift;
                 return Ok(message);
             }
         }
