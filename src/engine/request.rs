@@ -10,6 +10,7 @@ use crate::operation::{
     Attempt, Command, NewOperation, Operation, OperationId, Progress, Rejection, SessionId,
     TenantId, Timestamp,
 };
+use crate::store::StoreError;
 use crate::store::shared::{self, Hint, Outstanding};
 
 /// A request to the committer.
@@ -47,6 +48,8 @@ pub(super) enum Request {
     Hint(Hint),
     /// The store has counted what is not done.
     Counts(Vec<Outstanding>),
+    /// The store cannot be written to, as was found out without a commit.
+    StoreFailed(StoreError),
 }
 
 /// What has become of a session that a worker wants to resume.

@@ -119,6 +119,11 @@ impl Committer {
             }
             Request::Hint(hint) => self.take_hint(hint, works, replies),
             Request::Counts(counts) => self.set_counts(counts),
+            Request::StoreFailed(error) => {
+                if self.outage.is_none() {
+                    self.begin_outage(&error, None, now);
+                }
+            }
             Request::Renew { session } => self.sessions.renew(session, renewed),
             Request::Drain { session } => self.sessions.drain(session),
             Request::Disconnect { session, stream } => self.sessions.disconnect(session, stream),

@@ -7,6 +7,7 @@ mod support;
 
 mod batch;
 mod cancel;
+mod damaged;
 mod delete;
 mod dispatch;
 mod events;

@@ -29,6 +29,7 @@ use super::{
 use crate::operation::log::LogBook;
 use crate::operation::{Event, ObjectId, Operation, OperationId, Revision, Timestamp};
 
+mod addresses;
 mod claims;
 mod error;
 mod hints;

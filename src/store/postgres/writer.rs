@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use super::super::StoreError;
 use super::error::{closed, describe, is_definite, is_of_connection, of_commit};
+use super::schema;
 use super::server::{CONNECTING, Server};
 use super::session::{Role, Session};
 
@@ -235,6 +236,7 @@ impl Writer {
             let opened = Session::open(&self.server, Role::Write, |_| {}).await;
             let session = opened.map_err(StoreError::Unavailable)?;
             self.lock(&session).await?;
+            schema::check_compatible(&session).await?;
             Ok(session)
         };
         let session = timeout(CONNECTING, opening).await.unwrap_or_else(|_| Err(stalled()))?;

@@ -3,7 +3,6 @@
 //! SQLite blocks, so it is kept off the runtime's threads. Queues are bounded: when all threads are
 //! busy, callers wait. A thread ends when its queue is closed and empty.
 
-use std::fs::File;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -12,8 +11,9 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::{Batch, StoreError};
+use super::hold::Hold;
 use super::open::Opened;
-use super::write;
+use super::{mark, write};
 
 /// Jobs that may wait for a thread.
 const QUEUE: usize = 64;
@@ -37,7 +37,7 @@ struct Running {
     /// For reads that may take long, so that they keep nobody but each other waiting.
     lists: Pool,
     /// Given back last of all, when no thread has the file any more.
-    lock: File,
+    hold: Arc<Hold>,
 }
 
 /// Threads that take reads from one queue.
@@ -54,12 +54,15 @@ struct Worker {
 
 impl Threads {
     pub(super) fn start(opened: Opened) -> io::Result<Self> {
-        let Opened { lock, writer, lookups, lists } = opened;
+        let Opened { hold, writer, lookups, lists } = opened;
+        let hold = Arc::new(hold);
         let lookups = Pool::start("sqlite-lookup", lookups)?;
         let lists = Pool::start("sqlite-list", lists)?;
         let (commits, queue) = mpsc::channel(QUEUE);
-        let writer = Worker::start("sqlite-write".to_owned(), move || write_all(writer, queue))?;
-        let running = Running { commits, writer, lookups, lists, lock };
+        let held = Arc::clone(&hold);
+        let write = move || write_all(writer, queue, &held);
+        let writer = Worker::start("sqlite-write".to_owned(), write)?;
+        let running = Running { commits, writer, lookups, lists, hold };
         Ok(Self { state: Mutex::new(Some(running)), closing: tokio::sync::Mutex::default() })
     }
 
@@ -114,12 +117,19 @@ impl Threads {
         answered.await.unwrap_or_else(|_| Err(closed()))
     }
 
+    /// Whether the files are still there.
+    pub(super) async fn check(&self) -> Result<(), StoreError> {
+        let hold = self.with(|running| Arc::clone(&running.hold))?;
+        let checked = tokio::task::spawn_blocking(move || hold.check()).await;
+        checked.unwrap_or_else(|_| Err(closed()))
+    }
+
     /// Lets what is under way finish and ends the threads, readers first: the last connection to
     /// go folds the log into the file, and only the writer may.
     pub(super) async fn close(&self) {
         let _closing = self.closing.lock().await;
         let Some(running) = self.take() else { return };
-        let Running { commits, mut writer, lookups, lists, lock } = running;
+        let Running { commits, mut writer, lookups, lists, hold } = running;
         let mut readers = lookups.close();
         readers.extend(lists.close());
         for reader in &mut readers {
@@ -128,7 +138,7 @@ impl Threads {
         drop(commits);
         let _ = (&mut writer.ended).await;
         join(readers.into_iter().chain([writer]));
-        drop(lock);
+        drop(hold);
     }
 
     fn with<T>(&self, look: impl FnOnce(&Running) -> T) -> Result<T, StoreError> {
@@ -143,11 +153,11 @@ impl Threads {
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        if let Some(Running { commits, writer, lookups, lists, lock }) = self.take() {
+        if let Some(Running { commits, writer, lookups, lists, hold }) = self.take() {
             join(lookups.close().into_iter().chain(lists.close()));
             drop(commits);
             join([writer]);
-            drop(lock);
+            drop(hold);
         }
     }
 }
@@ -198,13 +208,15 @@ fn serve(connection: &Connection, queue: &Mutex<mpsc::Receiver<Read>>) {
     }
 }
 
-fn write_all(mut connection: Connection, mut queue: mpsc::Receiver<Commit>) {
+fn write_all(mut connection: Connection, mut queue: mpsc::Receiver<Commit>, hold: &Hold) {
     while let Some((batch, answer)) = queue.blocking_recv() {
-        let _ = answer.send(match batch {
+        // Nothing is acknowledged that goes to a file that nobody will find again.
+        let _ = answer.send(hold.check().and_then(|()| match batch {
             Some(batch) => write::commit(&mut connection, &batch),
             None => write::fence(&connection),
-        });
+        }));
     }
+    mark::end(&connection, hold);
 }
 
 /// All that `job` reads is of one moment.

@@ -1,0 +1,185 @@
+//! The mark in a file's header: which log the file needs.
+//!
+//! A server that is killed leaves commits in the log that are not in the file. SQLite pairs the two by name alone: it
+//! replays whatever log it finds, also over a file that was put back from a backup, and takes a file without
+//! its log for complete. So the file itself says what it needs:
+//!
+//! - [`Mark::Folded`] after a clean stop, and in backups: everything is in the file, and a log beside it is another file's.
+//! - [`Mark::Named`] while the file is in use: the first salt of the log, a random number that SQLite gives to a new
+//!   log and raises by one each time that it begins the log anew.
+//! - [`Mark::Unmarked`] in files of older programs: nothing is known.
+//!
+//! The mark is in the header's field for a suggested cache size (`PRAGMA default_cache_size`), of which SQLite makes no
+//! other use and which every connection of this program overrides. A kill at any instant leaves a pair that is
+//! accepted: a mark goes through the log into the file, and a log that has nothing else is harmless.
+//!
+//! | instant | file | log |
+//! | --- | --- | --- |
+//! | opening: the mark is in the log only | folded | has nothing but the first page, changed by the mark |
+//! | open | names a log | that log |
+//! | stopping: folded, not yet removed | folded | its last first page is the file's |
+//! | stopped | folded | none |
+
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::hold::Hold;
+use super::log::{self, Found, Log, number};
+
+/// The place of the field in the header.
+const AT: usize = 48;
+/// What SQLite suggested before there was such a field.
+const FOLDED: u32 = 2_000;
+/// Set in names, which no cache is as large as.
+const NAMED: u32 = 1 << 30;
+/// Most times that a log is begun anew while one server has it, every 32 MiB at the earliest.
+const GENERATIONS: u32 = 1 << 20;
+/// Fields of the header that change with every mark: the change counter, the mark, the counter's copy with
+/// SQLite's version.
+const CHANGING: [std::ops::Range<usize>; 3] = [24..28, AT..AT + 4, 92..100];
+
+/// Which log a file needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mark {
+    /// It does not say.
+    Unmarked,
+    /// None.
+    Folded,
+    /// The one with this salt, or a later generation of it.
+    Named(u32),
+}
+
+impl Mark {
+    pub(super) fn of(first_page: &[u8]) -> Self {
+        match first_page.get(AT..AT + 4).map_or(0, number) {
+            FOLDED => Self::Folded,
+            name if name & NAMED != 0 => Self::Named(name & !NAMED),
+            _ => Self::Unmarked,
+        }
+    }
+
+    fn names(self, log: &Log) -> bool {
+        let Self::Named(salt) = self else { return false };
+        (log.salt & (NAMED - 1)).wrapping_sub(salt) & (NAMED - 1) < GENERATIONS
+    }
+}
+
+/// Why the log beside a file must not be replayed over it, or the file not be used without its log.
+pub(super) fn check(path: &Path, first_page: &[u8], found: &Found) -> Result<(), String> {
+    let log_path = format!("{}-wal", path.display());
+    let mark = Mark::of(first_page);
+    let log = match (mark, found) {
+        (Mark::Named(_), Found::Missing) => {
+            return Err(format!(
+                "it was not closed by the server that used it last, and that server's log {log_path} is missing. If \
+                 the file was moved, renamed or mounted without its log, put the log beside it. If the log is lost, \
+                 restore a backup. If another program (such as sqlite3) has opened the file since then and so taken \
+                 the log into the file, nothing is missing: make an empty file {log_path} and start again"
+            ));
+        }
+        (_, Found::Missing | Found::Empty | Found::Damaged(_)) => return Ok(()),
+        (_, Found::Commits(log)) => log,
+    };
+    let is_of_older = mark == Mark::Unmarked
+        && log.first_page.as_ref().is_none_or(|page| Mark::of(page) == Mark::Unmarked);
+    if is_of_older || mark.names(log) || is_mere_mark(log, first_page) || is_folded(log, first_page)
+    {
+        return Ok(());
+    }
+    Err(format!(
+        "the log {log_path} is not of this file, and would undo or mix up what is in it. If the file was put back \
+         from a backup, move the log (and {}-shm) away. If it was not, put back the file that the log is of, or \
+         close the other program that has written to the file",
+        path.display()
+    ))
+}
+
+/// Whether the log has nothing but a mark for this very page.
+fn is_mere_mark(log: &Log, first_page: &[u8]) -> bool {
+    let is_unchanged = |page: &Vec<u8>| {
+        let bytes = page.iter().zip(first_page).enumerate();
+        let differs = bytes.filter(|(_, (left, right))| left != right).map(|(at, _)| at);
+        page.len() == first_page.len()
+            && differs.into_iter().all(|at| CHANGING.iter().any(|field| field.contains(&at)))
+    };
+    log.has_first_page_only && log.first_page.as_ref().is_some_and(is_unchanged)
+}
+
+/// Whether the log was folded into this file by a clean stop.
+fn is_folded(log: &Log, first_page: &[u8]) -> bool {
+    Mark::of(first_page) == Mark::Folded && log.first_page.as_deref() == Some(first_page)
+}
+
+/// Begins a new log and has the file name it. The connection must be the only one that writes, and the log must be
+/// empty.
+pub(super) fn begin(writer: &Connection, hold: &Hold) -> Result<(), String> {
+    let begin = || -> rusqlite::Result<bool> {
+        write(writer, FOLDED)?;
+        let salt = log::salt(hold.log()).map_err(|error| {
+            let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR);
+            rusqlite::Error::SqliteFailure(code, Some(error.to_string()))
+        })?;
+        // The log's second generation: SQLite may draw a new salt for the first one only.
+        if !checkpoint(writer, "TRUNCATE")? {
+            return Ok(false);
+        }
+        write(writer, NAMED | salt & (NAMED - 1))?;
+        checkpoint(writer, "FULL")
+    };
+    match begin() {
+        Ok(true) => {}
+        Ok(false) => {
+            let why = "another program reads it: start again when that is done";
+            return Err(why.to_owned());
+        }
+        Err(error) => return Err(error.to_string()),
+    }
+    hold.found_log().map_err(|error| format!("its log {}: {error}", hold.log().display()))
+}
+
+/// Takes the log into the file as far as other programs let it be, and has the file say so. Whether the log is empty now.
+pub(super) fn fold(writer: &Connection) -> rusqlite::Result<bool> {
+    write(writer, FOLDED)?;
+    checkpoint(writer, "TRUNCATE")
+}
+
+/// Keeps the log that the file names, because it could not be folded. Whether the file names one.
+pub(super) fn go_on(
+    writer: &Connection,
+    mark: Mark,
+    folded: &rusqlite::Result<bool>,
+) -> Result<bool, String> {
+    let Mark::Named(salt) = mark else { return Ok(false) };
+    match write(writer, NAMED | salt) {
+        // As long as nothing can be written, the log has the name.
+        Err(error) if folded.is_ok() => Err(error.to_string()),
+        _ => Ok(true),
+    }
+}
+
+/// A clean stop. Where it does not succeed the file goes on naming its log.
+pub(super) fn end(writer: &Connection, hold: &Hold) {
+    // The names may lead to other files.
+    if hold.check().is_ok()
+        && let Err(error) = fold(writer)
+    {
+        tracing::warn!(error = %error, "the log stays beside the store");
+    }
+}
+
+/// Marks a copy that has no log.
+pub(super) fn needs_no_log(copy: &Connection) -> rusqlite::Result<()> {
+    write(copy, FOLDED)?;
+    copy.pragma_update(None, "cache_size", -16_384)
+}
+
+fn write(connection: &Connection, mark: u32) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "default_cache_size", mark)
+}
+
+/// Whether nobody was in the way.
+fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Result<bool> {
+    let sql = format!("PRAGMA wal_checkpoint({mode})");
+    connection.query_row(&sql, [], |row| row.get::<_, i64>(0)).map(|busy| busy == 0)
+}
