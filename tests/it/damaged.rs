@@ -76,7 +76,7 @@ async fn an_object_that_was_cut_off_is_refused() {
         let (answer, body) = ask(&server, "GET", &format!("/v1/{name}/input"), headers, "").await;
         assert_eq!(answer.status(), 500);
         let problem: serde_json::Value = serde_json::from_slice(&body).unwrap();
-        assert_eq!(problem["code"], "DATA_LOSS", "{problem}");
+        assert_eq!(problem["reason"], "DATA_LOSS", "{problem}");
     }
 }
 

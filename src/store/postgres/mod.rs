@@ -37,6 +37,7 @@ mod interest;
 mod link;
 mod list;
 mod listen;
+mod locked;
 mod notify;
 mod operations;
 mod presence;
@@ -157,7 +158,10 @@ impl Drop for PostgresStore {
 #[async_trait]
 impl Store for PostgresStore {
     async fn commit(&self, batch: Batch) -> Result<(), StoreError> {
-        self.writer.commit(|expired| self.work(&batch, expired)).await.map(drop)
+        match self.writer.commit(|expired| self.work(&batch, expired)).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(locked::name(&self.lookups, &batch, error).await),
+        }
     }
 
     async fn load(&self, lookups: Vec<Lookup>) -> Result<Vec<Option<Operation>>, StoreError> {

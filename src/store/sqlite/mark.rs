@@ -33,6 +33,8 @@ const AT: usize = 48;
 const FOLDED: u32 = 2_000;
 /// Set in names, which no cache is as large as.
 const NAMED: u32 = 1 << 30;
+/// The bits of a salt that a name has.
+const SALT: u32 = NAMED - 1;
 /// Most times that a log is begun anew while one server has it, every 32 MiB at the earliest.
 const GENERATIONS: u32 = 1 << 20;
 /// Fields of the header that change with every mark: the change counter, the mark, the counter's copy with
@@ -54,14 +56,14 @@ impl Mark {
     pub(super) fn of(first_page: &[u8]) -> Self {
         match first_page.get(AT..AT + 4).map_or(0, number) {
             FOLDED => Self::Folded,
-            name if name & NAMED != 0 => Self::Named(name & !NAMED),
+            name if name & NAMED != 0 => Self::Named(name & SALT),
             _ => Self::Unmarked,
         }
     }
 
     fn names(self, log: &Log) -> bool {
         let Self::Named(salt) = self else { return false };
-        (log.salt & (NAMED - 1)).wrapping_sub(salt) & (NAMED - 1) < GENERATIONS
+        log.salt.wrapping_sub(salt) & SALT < GENERATIONS
     }
 }
 
@@ -114,28 +116,24 @@ fn is_folded(log: &Log, first_page: &[u8]) -> bool {
 /// Begins a new log and has the file name it. The connection must be the only one that writes, and the log must be
 /// empty.
 pub(super) fn begin(writer: &Connection, hold: &Hold) -> Result<(), String> {
-    let begin = || -> rusqlite::Result<bool> {
-        write(writer, FOLDED)?;
-        let salt = log::salt(hold.log()).map_err(|error| {
-            let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR);
-            rusqlite::Error::SqliteFailure(code, Some(error.to_string()))
-        })?;
-        // The log's second generation: SQLite may draw a new salt for the first one only.
-        if !checkpoint(writer, "TRUNCATE")? {
-            return Ok(false);
-        }
-        write(writer, NAMED | salt & (NAMED - 1))?;
-        checkpoint(writer, "FULL")
-    };
-    match begin() {
-        Ok(true) => {}
-        Ok(false) => {
-            let why = "another program reads it: start again when that is done";
-            return Err(why.to_owned());
-        }
-        Err(error) => return Err(error.to_string()),
+    let sqlite = |error: rusqlite::Error| error.to_string();
+    let files = |error: std::io::Error| error.to_string();
+    let busy = || "another program reads it: start again when that is done".to_owned();
+    write(writer, FOLDED).map_err(sqlite)?;
+    let salt = log::salt(hold.log()).map_err(files)?;
+    // The log's second generation: SQLite may draw a new salt for the first one only.
+    if !checkpoint(writer, "TRUNCATE").map_err(sqlite)? {
+        return Err(busy());
     }
-    hold.found_log().map_err(|error| format!("its log {}: {error}", hold.log().display()))
+    write(writer, NAMED | salt & SALT).map_err(sqlite)?;
+    if !checkpoint(writer, "FULL").map_err(sqlite)? {
+        return Err(busy());
+    }
+    let (_, first_page) = hold.first_page().map_err(files)?;
+    if Mark::of(&first_page) != Mark::Named(salt & SALT) {
+        return Err("its header cannot be marked as in use".to_owned());
+    }
+    hold.found_log().map_err(files)
 }
 
 /// Takes the log into the file as far as other programs let it be, and has the file say so. Whether the log is empty now.
@@ -182,4 +180,80 @@ fn write(connection: &Connection, mark: u32) -> rusqlite::Result<()> {
 fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Result<bool> {
     let sql = format!("PRAGMA wal_checkpoint({mode})");
     connection.query_row(&sql, [], |row| row.get::<_, i64>(0)).map(|busy| busy == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::{SqliteOptions, SqliteStore};
+    use super::*;
+    use crate::files::beside;
+
+    /// What a kill at this instant leaves can be served.
+    fn survives(path: &Path, instant: &str) {
+        let other = tempfile::tempdir().unwrap();
+        let copy = other.path().join("copy.db");
+        fs::copy(path, &copy).unwrap();
+        let log = beside(path, "-wal");
+        if log.exists() {
+            fs::copy(log, beside(&copy, "-wal")).unwrap();
+        }
+        let opened = SqliteStore::open(&copy, &SqliteOptions::default());
+        assert!(opened.is_ok(), "{instant}: {:?}", opened.err());
+    }
+
+    #[test]
+    fn a_kill_at_any_instant_leaves_a_pair() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("longrun.db");
+        drop(SqliteStore::open(&path, &SqliteOptions::default()).unwrap());
+        survives(&path, "stopped");
+        let writer = Connection::open(&path).unwrap();
+        survives(&path, "opened");
+        write(&writer, FOLDED).unwrap();
+        survives(&path, "a log was begun");
+        let salt = log::salt(&beside(&path, "-wal")).unwrap();
+        checkpoint(&writer, "TRUNCATE").unwrap();
+        survives(&path, "the log is empty");
+        write(&writer, NAMED | salt & SALT).unwrap();
+        survives(&path, "the log has its name");
+        checkpoint(&writer, "FULL").unwrap();
+        survives(&path, "the file has its name");
+        let work = "CREATE TABLE work (a BLOB); INSERT INTO work VALUES (randomblob(100000))";
+        writer.execute_batch(work).unwrap();
+        survives(&path, "at work");
+        for generation in 0..3 {
+            checkpoint(&writer, "TRUNCATE").unwrap();
+            survives(&path, "the log was folded");
+            writer.execute_batch("UPDATE work SET a = randomblob(50000)").unwrap();
+            survives(&path, &format!("the log was begun anew, {generation} times before"));
+        }
+        let before = fs::read(&path).unwrap();
+        write(&writer, FOLDED).unwrap();
+        survives(&path, "the log has the mark of a stop");
+        checkpoint(&writer, "PASSIVE").unwrap();
+        survives(&path, "folded, not emptied");
+        // Pages are written in their order, so the first one may be there before the others.
+        let after = fs::read(&path).unwrap();
+        fs::write(&path, [&after[..4_096], &before[4_096..]].concat()).unwrap();
+        survives(&path, "half folded");
+        fs::write(&path, after).unwrap();
+        checkpoint(&writer, "TRUNCATE").unwrap();
+        survives(&path, "emptied");
+        drop(writer);
+        assert!(!beside(&path, "-wal").exists());
+        survives(&path, "stopped again");
+    }
+
+    #[test]
+    fn names_are_of_one_log_and_its_later_generations() {
+        let log = |salt| Log { salt, first_page: None, has_first_page_only: false };
+        let mark = Mark::Named(5);
+        assert!(mark.names(&log(5)) && mark.names(&log(6)));
+        assert!(mark.names(&log(NAMED | 5)), "a salt has more bits than a name");
+        assert!(!mark.names(&log(4)) && !mark.names(&log(5 + GENERATIONS)));
+        assert!(Mark::Named(SALT).names(&log(0)), "salts begin again");
+        assert!(!Mark::Folded.names(&log(5)) && !Mark::Unmarked.names(&log(5)));
+    }
 }
