@@ -19,6 +19,21 @@ pub(super) struct Address {
     pub(super) config: Config,
 }
 
+/// Refuses lists of different lengths, as the library does.
+pub(super) fn check(config: &Config) -> Result<(), String> {
+    let (hosts, pinned) = (config.get_hosts().len(), config.get_hostaddrs().len());
+    let (most, ports) = (hosts.max(pinned), config.get_ports().len());
+    if hosts > 0 && pinned > 0 && hosts != pinned {
+        return Err(format!(
+            "it has {hosts} hosts and {pinned} values of hostaddr: one for each host"
+        ));
+    }
+    if ports > 1 && ports != most {
+        return Err(format!("it has {most} hosts and {ports} ports: one for all, or one for each"));
+    }
+    Ok(())
+}
+
 /// The addresses in the order in which they are tried. Hosts whose names cannot be resolved become failures.
 pub(super) async fn of(config: &Config, failures: &mut Vec<(String, String)>) -> Vec<Address> {
     let (hosts, pinned, ports) = (config.get_hosts(), config.get_hostaddrs(), config.get_ports());

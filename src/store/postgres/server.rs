@@ -76,6 +76,7 @@ impl Server {
             Encryption::Preferred => SslMode::Prefer,
             _ => SslMode::Require,
         });
+        addresses::check(&config)?;
         let tls = tls::connector(encryption, root_certificates.as_deref().map(Path::new))?;
         Ok(Arc::new(Self {
             config,
