@@ -17,10 +17,12 @@
 //! | --- | --- | --- |
 //! | opening: the mark is in the log only | folded | has nothing but the first page, changed by the mark |
 //! | open | names a log | that log |
-//! | stopping: folded, not yet removed | folded | its last first page is the file's |
+//! | stopping: the log is folded, then marked | names a log | that log |
+//! | stopping: the mark is in the file | folded | its last first page is the file's, or none |
 //! | stopped | folded | none |
 
 use std::path::Path;
+use std::time::Duration;
 
 use rusqlite::Connection;
 
@@ -37,6 +39,8 @@ const NAMED: u32 = 1 << 30;
 const SALT: u32 = NAMED - 1;
 /// Most times that a log is begun anew while one server has it, every 32 MiB at the earliest.
 const GENERATIONS: u32 = 1 << 20;
+/// How long a fold waits for a lock. What cannot be folded now stays in the log.
+const MOMENT: Duration = Duration::from_millis(250);
 /// Fields of the header that change with every mark: the change counter, the mark, the counter's copy with
 /// SQLite's version.
 const CHANGING: [std::ops::Range<usize>; 3] = [24..28, AT..AT + 4, 92..100];
@@ -83,8 +87,9 @@ pub(super) fn check(path: &Path, first_page: &[u8], found: &Found) -> Result<(),
         (_, Found::Missing | Found::Empty | Found::Damaged(_)) => return Ok(()),
         (_, Found::Commits(log)) => log,
     };
-    let is_of_older = mark == Mark::Unmarked
-        && log.first_page.as_ref().is_none_or(|page| Mark::of(page) == Mark::Unmarked);
+    // A log of an older program has no name. This one may have been killed while it folded it.
+    let is_named = |page: &Vec<u8>| matches!(Mark::of(page), Mark::Named(_));
+    let is_of_older = mark == Mark::Unmarked && !log.first_page.as_ref().is_some_and(is_named);
     if is_of_older || mark.names(log) || is_mere_mark(log, first_page) || is_folded(log, first_page)
     {
         return Ok(());
@@ -136,33 +141,46 @@ pub(super) fn begin(writer: &Connection, hold: &Hold) -> Result<(), String> {
     hold.found_log().map_err(files)
 }
 
-/// Takes the log into the file as far as other programs let it be, and has the file say so. Whether the log is empty now.
-pub(super) fn fold(writer: &Connection) -> rusqlite::Result<bool> {
-    write(writer, FOLDED)?;
-    checkpoint(writer, "TRUNCATE")
+/// How far a log was taken into its file.
+#[derive(Debug)]
+pub(super) enum Folding {
+    /// Everything is in the file, which says so, and the log is empty.
+    Done,
+    /// The file names its log as before: another program reads it, or nothing can be written.
+    NotBegun(String),
+    /// The file may say that it needs no log, so nothing may be added to the log.
+    Halfway(String),
 }
 
-/// Keeps the log that the file names, because it could not be folded. Whether the file names one.
-pub(super) fn go_on(
-    writer: &Connection,
-    mark: Mark,
-    folded: &rusqlite::Result<bool>,
-) -> Result<bool, String> {
-    let Mark::Named(salt) = mark else { return Ok(false) };
-    match write(writer, NAMED | salt) {
-        // As long as nothing can be written, the log has the name.
-        Err(error) if folded.is_ok() => Err(error.to_string()),
-        _ => Ok(true),
+/// Takes the log into the file, and then has the file say so. Does not wait for other programs.
+pub(super) fn fold(writer: &Connection) -> Folding {
+    let busy = || "another program reads it".to_owned();
+    let truncated = writer
+        .busy_timeout(MOMENT)
+        .and_then(|()| checkpoint(writer, "TRUNCATE"))
+        .and_then(|is_folded| is_folded.then(|| write(writer, FOLDED)).transpose());
+    match truncated {
+        Ok(Some(())) => {}
+        Ok(None) => return Folding::NotBegun(busy()),
+        Err(error) => return Folding::NotBegun(error.to_string()),
+    }
+    match checkpoint(writer, "TRUNCATE") {
+        Ok(true) => Folding::Done,
+        Ok(false) => Folding::Halfway(busy()),
+        Err(error) => Folding::Halfway(error.to_string()),
     }
 }
 
-/// A clean stop. Where it does not succeed the file goes on naming its log.
+/// A clean stop. Where it does not succeed the log stays.
 pub(super) fn end(writer: &Connection, hold: &Hold) {
     // The names may lead to other files.
-    if hold.check().is_ok()
-        && let Err(error) = fold(writer)
-    {
-        tracing::warn!(error = %error, "the log stays beside the store");
+    if hold.check().is_ok() {
+        match fold(writer) {
+            Folding::Done => {}
+            Folding::NotBegun(why) | Folding::Halfway(why) => {
+                tracing::info!(why, "the log stays beside the store");
+            }
+        }
     }
 }
 
@@ -230,8 +248,6 @@ mod tests {
             survives(&path, &format!("the log was begun anew, {generation} times before"));
         }
         let before = fs::read(&path).unwrap();
-        write(&writer, FOLDED).unwrap();
-        survives(&path, "the log has the mark of a stop");
         checkpoint(&writer, "PASSIVE").unwrap();
         survives(&path, "folded, not emptied");
         // Pages are written in their order, so the first one may be there before the others.
@@ -241,9 +257,30 @@ mod tests {
         fs::write(&path, after).unwrap();
         checkpoint(&writer, "TRUNCATE").unwrap();
         survives(&path, "emptied");
+        write(&writer, FOLDED).unwrap();
+        survives(&path, "the log has the mark of a stop");
+        checkpoint(&writer, "PASSIVE").unwrap();
+        survives(&path, "the file has it");
+        checkpoint(&writer, "TRUNCATE").unwrap();
+        survives(&path, "emptied again");
         drop(writer);
         assert!(!beside(&path, "-wal").exists());
         survives(&path, "stopped again");
+    }
+
+    /// An older program was killed, and this one while it took the log into the file.
+    #[test]
+    fn a_log_of_an_older_program_is_taken_over() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("longrun.db");
+        drop(SqliteStore::open(&path, &SqliteOptions::default()).unwrap());
+        let writer = Connection::open(&path).unwrap();
+        write(&writer, 0).unwrap();
+        checkpoint(&writer, "TRUNCATE").unwrap();
+        writer.execute_batch("CREATE TABLE work (a BLOB)").unwrap();
+        survives(&path, "killed");
+        write(&writer, FOLDED).unwrap();
+        survives(&path, "taken over");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::super::OpenError;
 use super::hold::{self, Hold};
 use super::log::{self, Found, number};
-use super::mark::{self, Mark};
+use super::mark::{self, Folding, Mark};
 use super::{SqliteOptions, damage, schema};
 use crate::files;
 
@@ -72,17 +72,17 @@ pub(super) fn open(path: &Path, options: &SqliteOptions) -> Result<Opened, OpenE
     let mut writer = connect()?;
     let mut is_marked = false;
     if has_log {
-        // The stop that the last server did not come to. Where there is no room for it, the log goes on.
+        // The stop that the last server did not come to.
         match mark::fold(&writer) {
-            Ok(true) => {
+            Folding::Done => {
                 drop(writer);
                 writer = connect()?;
             }
-            outcome => {
-                is_marked =
-                    mark::go_on(&writer, Mark::of(&first_page), &outcome).map_err(failed)?;
-                tracing::warn!(is_folded = ?outcome, "the last server's log goes on");
+            Folding::NotBegun(why) => {
+                tracing::warn!(why, "the last server's log goes on");
+                is_marked = matches!(Mark::of(&first_page), Mark::Named(_));
             }
+            Folding::Halfway(why) => return Err(failed(why)),
         }
     }
     let sqlite_failed = |error: rusqlite::Error| failed(error.to_string());
@@ -97,6 +97,7 @@ pub(super) fn open(path: &Path, options: &SqliteOptions) -> Result<Opened, OpenE
     } else {
         mark::begin(&writer, &hold).map_err(failed)?;
     }
+    writer.busy_timeout(BUSY_TIMEOUT).map_err(sqlite_failed)?;
     // The mark changes the size of the cache.
     writer.execute_batch("PRAGMA cache_size = -65536").map_err(sqlite_failed)?;
     schema::migrate(&mut writer).map_err(sqlite_failed)?;
