@@ -4,6 +4,8 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Signal, kill_process};
+
 use crate::program::{Program, Setup, submission};
 
 /// Within seconds.
@@ -55,4 +57,26 @@ async fn nothing_is_acknowledged_that_goes_to_a_removed_file() {
     fs::remove_file(&path).unwrap();
     let refused = server.client().submit(submission("second", 10)).await.unwrap_err();
     assert!(refused.is_transient(), "{refused:?}");
+}
+
+/// A backup copied over the file of a running server: the server's log does not get into it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_is_overwritten_is_noticed_and_left_as_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, taken) = crate::damage::filled(directory.path(), true).await;
+    let elsewhere = tempfile::tempdir().unwrap();
+    let saved = elsewhere.path().join("saved");
+    fs::copy(&path, &saved).unwrap();
+    let mut server = Setup::new(&path).start();
+    server.client().submit(submission("later", 10)).await.unwrap();
+    fs::copy(&saved, &path).unwrap();
+    until_noticed(&server, "was replaced by other contents").await;
+    let refused = server.client().submit(submission("other", 10)).await.unwrap_err();
+    assert!(refused.is_transient(), "{refused:?}");
+    kill_process(server.pid(), Signal::TERM).unwrap();
+    server.child.wait().unwrap();
+    assert!(fs::read(&path).unwrap() == fs::read(&saved).unwrap());
+    crate::damage::refused(&path, "longrun.db-wal is not of this file");
+    fs::remove_file(path.with_extension("db-wal")).unwrap();
+    Setup::new(&path).start().has_all(&taken).await;
 }

@@ -1,4 +1,4 @@
-//! Who has a file: its locks, and whether it is still the file that its name leads to.
+//! The hold on a file: its locks, and whether its name still leads to it.
 //!
 //! A file has many names (links, hard links, mounts of a directory or of the file alone), so what is locked is the file
 //! itself, by `flock`, which on Linux does not touch SQLite's own locks. `PATH.lock` beside it covers the time before
@@ -6,28 +6,27 @@
 
 use std::collections::BTreeSet;
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind, Read as _, Seek as _};
-use std::os::unix::fs::MetadataExt as _;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::sleep;
 use std::time::Duration;
 
 use super::super::{OpenError, StoreError};
-use super::damage::page_bytes;
+use super::header::{BYTES, MARK_AT, page_bytes};
 use crate::files::beside;
 
 /// A backup tries the lock for a moment, so a server tries twice.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
-const HEADER_BYTES: u64 = 100;
 
-/// A file that this process has to itself. SQLite's connections must be closed before it is dropped: a file that is
-/// closed takes all locks along that the process has on it.
+/// A file that only this process may open as a store. SQLite's connections must be closed before it is dropped: closing a
+/// file releases all of SQLite's locks that the process has on it.
 #[derive(Debug)]
 pub(super) struct Hold {
     path: PathBuf,
     log: PathBuf,
-    log_identity: OnceLock<Identity>,
+    watched: OnceLock<Watched>,
     file: File,
     registered: Registered,
     _lock: File,
@@ -36,7 +35,14 @@ pub(super) struct Hold {
 /// A file whatever its name: device and inode.
 type Identity = (u64, u64);
 
-/// The files that stores of this process have. They are not even opened a second time.
+/// What does not change while the file is in use.
+#[derive(Debug)]
+struct Watched {
+    log: Identity,
+    mark: [u8; 4],
+}
+
+/// The files that stores of this process have. They must not even be opened a second time.
 static REGISTER: Mutex<BTreeSet<Identity>> = Mutex::new(BTreeSet::new());
 
 #[derive(Debug)]
@@ -76,7 +82,7 @@ impl Hold {
                 return Err(in_use());
             }
         }
-        Ok(Self { path, log, log_identity: OnceLock::new(), file, registered, _lock: lock })
+        Ok(Self { path, log, watched: OnceLock::new(), file, registered, _lock: lock })
     }
 
     /// The log's name.
@@ -89,31 +95,45 @@ impl Hold {
         first_page(&self.file)
     }
 
-    /// From here on the log that is there must stay.
-    pub(super) fn found_log(&self) -> io::Result<()> {
-        let found = identity(&std::fs::metadata(&self.log)?);
-        self.log_identity.get_or_init(|| found);
+    /// From here on, [`Hold::check`] expects this log and this mark.
+    pub(super) fn watch(&self) -> io::Result<()> {
+        let log = identity(&std::fs::metadata(&self.log)?);
+        let mark = self.mark()?;
+        self.watched.get_or_init(|| Watched { log, mark });
         Ok(())
     }
 
-    /// An error if the file or its log was removed or replaced.
+    /// An error if the file or its log was removed or replaced, or other contents were written into the file.
     pub(super) fn check(&self) -> Result<(), StoreError> {
-        let log = self.log_identity.get().map(|identity| (&self.log, *identity));
-        for (path, expected) in [(&self.path, self.registered.0)].into_iter().chain(log) {
-            let found = std::fs::metadata(path).map(|found| identity(&found));
-            let how = match found {
-                Ok(found) if found == expected => continue,
-                Ok(_) => "was replaced by another file".to_owned(),
-                Err(error) if error.kind() == ErrorKind::NotFound => "was removed".to_owned(),
-                Err(error) => format!("cannot be found: {error}"),
-            };
-            let path = path.display();
-            return Err(StoreError::Unavailable(format!(
-                "{path} {how} while it was in use: put it back, or stop the server"
-            )));
+        let Some(watched) = self.watched.get() else { return Ok(()) };
+        for (path, expected) in [(&self.path, self.registered.0), (&self.log, watched.log)] {
+            match std::fs::metadata(path).map(|found| identity(&found)) {
+                Ok(found) if found == expected => {}
+                Ok(_) => return Err(lost(path, "was replaced by another file")),
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    return Err(lost(path, "was removed"));
+                }
+                Err(error) => return Err(lost(path, &format!("cannot be found: {error}"))),
+            }
         }
-        Ok(())
+        match self.mark() {
+            Ok(mark) if mark == watched.mark => Ok(()),
+            Ok(_) => Err(lost(&self.path, "was replaced by other contents")),
+            Err(error) => Err(lost(&self.path, &format!("cannot be read: {error}"))),
+        }
     }
+
+    fn mark(&self) -> io::Result<[u8; 4]> {
+        let mut mark = [0; 4];
+        self.file.read_exact_at(&mut mark, MARK_AT as u64)?;
+        Ok(mark)
+    }
+}
+
+fn lost(path: &Path, how: &str) -> StoreError {
+    let path = path.display();
+    let what = format!("{path} {how} while it was in use: put it back, or stop the server");
+    StoreError::Unavailable(what)
 }
 
 impl Registered {
@@ -181,12 +201,13 @@ fn is_in_use(file: &File) -> bool {
 }
 
 /// A file's length and its first page.
-pub(super) fn first_page(mut file: &File) -> io::Result<(u64, Vec<u8>)> {
+pub(super) fn first_page(file: &File) -> io::Result<(u64, Vec<u8>)> {
     let length = file.metadata()?.len();
-    let mut page = Vec::new();
-    file.rewind()?;
-    file.take(HEADER_BYTES).read_to_end(&mut page)?;
-    let bytes = page_bytes(&page).saturating_sub(page.len() as u64);
-    file.take(bytes).read_to_end(&mut page)?;
+    let part = |bytes: u64| {
+        let mut part = vec![0; usize::try_from(bytes.min(length)).unwrap_or_default()];
+        file.read_exact_at(&mut part, 0).map(|()| part)
+    };
+    let header = part(BYTES as u64)?;
+    let page = part(page_bytes(&header).max(BYTES as u64))?;
     Ok((length, page))
 }

@@ -9,6 +9,8 @@ use std::fs::File;
 use std::io::{self, BufReader, ErrorKind, Read};
 use std::path::Path;
 
+use super::header::number;
+
 const HEADER_BYTES: usize = 32;
 const FRAME_HEADER_BYTES: usize = 24;
 /// The last bit says that checksums are of big-endian numbers.
@@ -165,9 +167,4 @@ impl Sum {
     fn is(self, stored: &[u8]) -> bool {
         (self.low, self.high) == (number(&stored[..4]), number(&stored[4..8]))
     }
-}
-
-/// A big-endian number.
-pub(super) fn number(bytes: &[u8]) -> u32 {
-    bytes.iter().take(4).fold(0, |number, byte| number << 8 | u32::from(*byte))
 }

@@ -25,12 +25,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 
+use super::header::{self, MARK_AT};
 use super::hold::Hold;
-use super::log::{self, Found, Log, number};
+use super::log::{self, Found, Log};
 
-/// The place of the field in the header.
-const AT: usize = 48;
 /// What SQLite suggested before there was such a field.
 const FOLDED: u32 = 2_000;
 /// Set in names, which no cache is as large as.
@@ -43,7 +43,7 @@ const GENERATIONS: u32 = 1 << 20;
 const MOMENT: Duration = Duration::from_millis(250);
 /// Fields of the header that change with every mark: the change counter, the mark, the counter's copy with
 /// SQLite's version.
-const CHANGING: [std::ops::Range<usize>; 3] = [24..28, AT..AT + 4, 92..100];
+const CHANGING: [std::ops::Range<usize>; 3] = [24..28, MARK_AT..MARK_AT + 4, 92..100];
 
 /// Which log a file needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub(super) enum Mark {
 
 impl Mark {
     pub(super) fn of(first_page: &[u8]) -> Self {
-        match first_page.get(AT..AT + 4).map_or(0, number) {
+        match header::field(first_page, MARK_AT) {
             FOLDED => Self::Folded,
             name if name & NAMED != 0 => Self::Named(name & SALT),
             _ => Self::Unmarked,
@@ -138,7 +138,7 @@ pub(super) fn begin(writer: &Connection, hold: &Hold) -> Result<(), String> {
     if Mark::of(&first_page) != Mark::Named(salt & SALT) {
         return Err("its header cannot be marked as in use".to_owned());
     }
-    hold.found_log().map_err(files)
+    hold.watch().map_err(files)
 }
 
 /// How far a log was taken into its file.
@@ -173,13 +173,15 @@ pub(super) fn fold(writer: &Connection) -> Folding {
 
 /// A clean stop. Where it does not succeed the log stays.
 pub(super) fn end(writer: &Connection, hold: &Hold) {
-    // The names may lead to other files.
-    if hold.check().is_ok() {
-        match fold(writer) {
-            Folding::Done => {}
-            Folding::NotBegun(why) | Folding::Halfway(why) => {
-                tracing::info!(why, "the log stays beside the store");
-            }
+    if hold.check().is_err() {
+        // The file may have the contents of another by now. Closing must not fold the log into it.
+        let _ = writer.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        return;
+    }
+    match fold(writer) {
+        Folding::Done => {}
+        Folding::NotBegun(why) | Folding::Halfway(why) => {
+            tracing::info!(why, "the log stays beside the store");
         }
     }
 }

@@ -28,7 +28,7 @@ use crate::operation::log::LogBook;
 use crate::operation::{ObjectId, Operation, OperationId, Timestamp};
 
 pub mod backup;
-mod damage;
+mod header;
 mod hold;
 mod list;
 mod log;

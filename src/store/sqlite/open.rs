@@ -9,10 +9,11 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::super::OpenError;
+use super::header::{BYTES, cut_off, field};
 use super::hold::{self, Hold};
-use super::log::{self, Found, number};
+use super::log::{self, Found};
 use super::mark::{self, Folding, Mark};
-use super::{SqliteOptions, damage, schema};
+use super::{SqliteOptions, schema};
 use crate::files;
 
 /// How long to wait for a program that reads or backs up the file beside us.
@@ -21,7 +22,6 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const STATEMENTS: usize = 96;
 
 const SQLITE_MAGIC: &[u8; 16] = b"SQLite format 3\0";
-const HEADER_BYTES: usize = 100;
 const USER_VERSION_AT: usize = 60;
 const APPLICATION_ID_AT: usize = 68;
 
@@ -93,7 +93,7 @@ pub(super) fn open(path: &Path, options: &SqliteOptions) -> Result<Opened, OpenE
     }
     begin_log(&writer).map_err(sqlite_failed)?;
     if is_marked {
-        hold.found_log().map_err(|error| failed(error.to_string()))?;
+        hold.watch().map_err(|error| failed(error.to_string()))?;
     } else {
         mark::begin(&writer, &hold).map_err(failed)?;
     }
@@ -114,14 +114,13 @@ fn check_header(path: &Path, header: &[u8]) -> Result<(), OpenError> {
     let not_ours = |reason: &str| {
         Err(OpenError::NotAStore { path: path.display().to_string(), reason: reason.to_owned() })
     };
-    if header.len() < HEADER_BYTES || !header.starts_with(SQLITE_MAGIC) {
+    if header.len() < BYTES || !header.starts_with(SQLITE_MAGIC) {
         return not_ours("it is not an SQLite file");
     }
-    let field = |at: usize| header.get(at..at + 4).map_or(0, number);
-    if field(APPLICATION_ID_AT) != schema::APPLICATION_ID {
+    if field(header, APPLICATION_ID_AT) != schema::APPLICATION_ID {
         return not_ours("it is an SQLite file of another program");
     }
-    refuse_newer(path, field(USER_VERSION_AT))
+    refuse_newer(path, field(header, USER_VERSION_AT))
 }
 
 fn find_damage(length: u64, first_page: &[u8], log: &Found) -> Option<String> {
@@ -129,7 +128,8 @@ fn find_damage(length: u64, first_page: &[u8], log: &Found) -> Option<String> {
         Found::Damaged(reason) => Some(reason.clone()),
         // The file may be behind its log, in length too.
         Found::Commits(_) => None,
-        Found::Missing | Found::Empty => damage::find(length, first_page),
+        Found::Missing | Found::Empty => cut_off(first_page, length)
+            .map(|whole| format!("it is cut off: of {whole} bytes it has {length}")),
     }
 }
 

@@ -210,7 +210,7 @@ fn serve(connection: &Connection, queue: &Mutex<mpsc::Receiver<Read>>) {
 
 fn write_all(mut connection: Connection, mut queue: mpsc::Receiver<Commit>, hold: &Hold) {
     while let Some((batch, answer)) = queue.blocking_recv() {
-        // Nothing is acknowledged that goes to a file that nobody will find again.
+        // A commit to a file that was removed would be lost with it.
         let _ = answer.send(hold.check().and_then(|()| match batch {
             Some(batch) => write::commit(&mut connection, &batch),
             None => write::fence(&connection),
