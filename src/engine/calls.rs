@@ -120,6 +120,14 @@ impl Engine {
         self.shared.health.subscribe()
     }
 
+    /// Asks the store whether its storage is still there. If not, writes are refused until the store takes them again.
+    pub async fn check_store(&self) {
+        if let Err(error) = self.shared.store.check().await {
+            // A queue without room has commits behind it, which find out as well.
+            let _ = self.requests.try_send(Request::StoreFailed(error));
+        }
+    }
+
     /// Stores submissions in one commit; answers each in its place. Refused at once where there is
     /// no room for it, and while the store takes no writes.
     pub async fn submit(

@@ -99,6 +99,8 @@ pub(crate) enum Request {
     Hint(Hint),
     /// The store has counted what is not done.
     Counts(Vec<Outstanding>),
+    /// The store cannot be written to, as was found out without a commit.
+    StoreFailed(StoreError),
 }
 
 /// Most submissions of one commit, one request's overshoot excepted.

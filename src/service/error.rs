@@ -54,6 +54,8 @@ pub enum Reason {
     Unavailable,
     /// A defect of the server or of its store.
     Internal,
+    /// Contents that were stored are missing or not as they were written.
+    DataLoss,
     /// There are no credentials where there must be some.
     Unauthenticated,
     /// A page of another site asked for a change (HTTP only).
@@ -101,6 +103,7 @@ impl Reason {
             Self::ResourceExhausted => ("RESOURCE_EXHAUSTED", 8, 429, "Limit reached"),
             Self::Unavailable => ("UNAVAILABLE", 14, 503, "Try again"),
             Self::Internal => ("INTERNAL", 13, 500, "Internal error"),
+            Self::DataLoss => ("DATA_LOSS", 15, 500, "Contents damaged"),
             Self::Unauthenticated => ("UNAUTHENTICATED", 16, 401, "No credentials"),
             Self::OriginRefused => ("ORIGIN_REFUSED", 7, 403, "Origin refused"),
             Self::PreconditionFailed => ("PRECONDITION_FAILED", 9, 412, "Precondition failed"),

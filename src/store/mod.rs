@@ -121,6 +121,12 @@ pub trait Store: Send + Sync + 'static {
     /// What positions of this store's log are signed with.
     fn log_key(&self) -> LogKey;
 
+    /// Whether the storage is still where it was when it was opened. Cheap; it is asked every few seconds, so that
+    /// storage that was taken away is noticed while nothing is written.
+    async fn check(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Finishes what is under way and lets go of the storage. Calls after it fail.
     async fn close(&self);
 

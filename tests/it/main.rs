@@ -8,6 +8,7 @@ mod support;
 mod batch;
 mod cancel;
 mod clocks;
+mod damaged;
 mod delete;
 mod dispatch;
 mod events;

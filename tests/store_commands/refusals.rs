@@ -150,3 +150,20 @@ async fn a_shared_store_tells_who_uses_it() {
     assert_eq!(first.shared().unwrap().others().await.unwrap(), 0);
     first.close().await;
 }
+
+/// One store under two names is not copied onto itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_is_not_copied_to_itself() {
+    let directory = tempfile::tempdir().unwrap();
+    let from = store_in(directory.path(), "from.db");
+    fill_with(&from, 3).await;
+    let [linked, above] =
+        ["linked.db", "no/../from.db"].map(|name| store_in(directory.path(), name));
+    std::fs::create_dir(directory.path().join("no")).unwrap();
+    std::fs::hard_link(directory.path().join("from.db"), directory.path().join("linked.db"))
+        .unwrap();
+    for same in [&linked, &above] {
+        let said = refused(2, &["copy", &from, same]);
+        assert!(said.contains("are the same file"), "{said}");
+    }
+}

@@ -133,7 +133,7 @@ async fn a_newer_schema_is_refused_and_untouched() {
 #[tokio::test]
 async fn a_newer_schema_in_the_log_is_refused_and_untouched() {
     let (_directory, path) = directory();
-    drop(open(&path).unwrap());
+    let _store = open(&path).unwrap();
     let newer = rusqlite::Connection::open(&path).unwrap();
     newer.pragma_update(None, "user_version", 99).unwrap();
     let (_other, copy) = directory();

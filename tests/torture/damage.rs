@@ -10,7 +10,7 @@ use tonic::Code;
 use crate::program::{Setup, submission};
 
 /// A store with operations in it, as after a graceful stop (`closed`) or after a kill.
-async fn filled(directory: &Path, closed: bool) -> (PathBuf, Vec<Operation>) {
+pub async fn filled(directory: &Path, closed: bool) -> (PathBuf, Vec<Operation>) {
     let path = directory.join("longrun.db");
     let mut server = Setup::new(&path).start();
     let client = server.client();
@@ -42,7 +42,7 @@ fn contents(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 
 /// The server does not start, says why in words that name the file, and leaves everything as it is.
 #[track_caller]
-fn refused(path: &Path, why: &str) {
+pub fn refused(path: &Path, why: &str) {
     let before = contents(path.parent().unwrap());
     let (code, said) = Setup::new(path).refusal();
     assert_eq!(code, 1, "{said}");

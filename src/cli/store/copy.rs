@@ -10,6 +10,7 @@ use super::super::{Exit, text};
 use super::bar::Bar;
 use super::{count, file, open_objects};
 use crate::config::{Liveness, StoreUrl};
+use crate::files;
 use crate::server;
 use crate::transfer::{self, Copied, Side, Tally};
 
@@ -50,6 +51,11 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
     let Args { from, to, from_objects, to_objects } = args;
     if from == to {
         return Err(Usage(format!("FROM and TO are both {from}")).into());
+    }
+    if let (Some(one), Some(other)) = (file(&from), file(&to))
+        && files::is_same(one, other)
+    {
+        return Err(Usage(format!("{from} and {to} are the same file")).into());
     }
     if let Some(path) = file(&from).filter(|path| !path.exists()) {
         anyhow::bail!("there is no store {}", path.display());

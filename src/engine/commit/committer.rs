@@ -123,7 +123,12 @@ impl Committer {
         self.forgive_gap(now.1);
         let (mut works, mut lost) = (Vec::new(), Vec::new());
         for request in requests {
-            self.planner.take(request, now, &mut works);
+            match request {
+                Request::StoreFailed(error) if !self.outage.is_on() => {
+                    self.begin_outage(&error, None);
+                }
+                request => self.planner.take(request, now, &mut works),
+            }
         }
         if self.is_up().await
             && let Err(error) =

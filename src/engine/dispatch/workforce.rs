@@ -134,8 +134,8 @@ impl Workforce {
                 let _ = reply.send(connected);
             }
             Request::Hint(hint) => self.take_hint(hint, works),
-            // The planner's.
-            Request::Counts(_) => {}
+            // The planner's, and the committer's.
+            Request::Counts(_) | Request::StoreFailed(_) => {}
             Request::Renew { session } => sessions.renew(session, renewed),
             Request::Drain { session } => sessions.drain(session),
             Request::Disconnect { session, stream } => sessions.disconnect(session, stream),

@@ -277,7 +277,7 @@ fn input() -> Route {
         .also("206", "*/*", &any);
     Route::new("get", "/v1/operations/{id}/input", "getInput", "Answers the input, as it came")
         .takes(&["id", "Range", "If-Range"])
-        .answers(answers.refused(&of_one(&[RangeNotSatisfiable])))
+        .answers(answers.refused(&of_one(&[RangeNotSatisfiable, DataLoss])))
 }
 
 fn events() -> Route {

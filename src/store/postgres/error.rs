@@ -62,7 +62,11 @@ pub(super) fn is_of_connection(error: &Error) -> bool {
 /// The error with its causes, in one line.
 pub(super) fn describe(error: &Error) -> String {
     if let Some(db) = error.as_db_error() {
-        return format!("{} ({})", db.message(), db.code().code());
+        let what = match db.code().code() {
+            "53300" => "its connections have run out: ",
+            _ => "",
+        };
+        return format!("{what}{} ({})", db.message(), db.code().code());
     }
     let mut text = error.to_string();
     let mut cause = error.source();

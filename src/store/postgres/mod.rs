@@ -30,6 +30,7 @@ use super::{
 use crate::operation::log::LogBook;
 use crate::operation::{Event, ObjectId, Operation, OperationId, Revision, Timestamp};
 
+mod addresses;
 mod claims;
 mod error;
 mod hints;
@@ -37,6 +38,7 @@ mod interest;
 mod link;
 mod list;
 mod listen;
+mod locked;
 mod log;
 mod notify;
 mod operations;
@@ -167,7 +169,10 @@ impl Drop for PostgresStore {
 impl Store for PostgresStore {
     async fn commit(&self, batch: Batch) -> Result<Committed, StoreError> {
         let committed = self.writer.commit(|expired, stamp| self.work(&batch, expired, stamp));
-        let (rows, stamp) = committed.await?;
+        let (rows, stamp) = match committed.await {
+            Ok(committed) => committed,
+            Err(error) => return Err(locked::name(&self.lookups, &batch, error).await),
+        };
         let asked = rows.last().and_then(|rows| rows.first()).filter(|_| batch.asks_frontier);
         let seen = match (stamp, asked) {
             // Without it the frontier is read when it is needed.

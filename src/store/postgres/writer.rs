@@ -24,9 +24,9 @@ use super::super::log::Stamp;
 use super::error::{
     closed, describe, is_definite, is_of_connection, is_taken, of_commit, unavailable,
 };
-use super::log;
 use super::server::{CONNECTING, Server};
 use super::session::{Role, Session};
+use super::{log, schema};
 
 /// Longest time for a transaction. The server gives up a statement before that, and says so.
 const TRANSACTION: Duration = Duration::from_secs(9);
@@ -290,6 +290,7 @@ impl Writer {
             let opened = Session::open(&self.server, Role::Write, |_| {}).await;
             let session = opened.map_err(StoreError::Unavailable)?;
             self.lock(&session).await?;
+            schema::check_compatible(&session).await?;
             let writer = log::register(&session).await?;
             Ok((session, Stamp { writer, sequence: 0 }))
         };

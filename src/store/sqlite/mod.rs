@@ -6,8 +6,10 @@
 //! - WAL with `synchronous=FULL`: a commit is one fsync, and readers see the last commit without
 //!   waiting for the writer. The log is folded into the file every 8,000 pages rather than every
 //!   1,000, which is worth 14 % of throughput.
-//! - `PATH.lock` is locked as long as the store is open. The system lets go of the lock when the
-//!   process ends, however it ends. SQLite's own locks let other programs read meanwhile.
+//! - The file itself is locked as long as the store is open, and so is `PATH.lock` (`hold`). The system
+//!   releases the locks when the process ends, however it ends. SQLite's own locks let other programs read meanwhile.
+//! - The file's header names the log that it needs (`mark`), so that a log of another file is not replayed, and a log
+//!   that is missing is missed.
 //! - There is no auto-vacuum: a store in steady state reuses the pages of what its retention
 //!   deletes, and moving pages would cost every commit.
 //!
@@ -27,15 +29,18 @@ use crate::operation::log::LogBook;
 use crate::operation::{ObjectId, Operation, OperationId, Timestamp};
 
 pub mod backup;
-mod damage;
+mod header;
+mod hold;
 mod list;
 mod log;
+mod mark;
 mod objects;
 mod open;
 mod read;
 mod schema;
 mod threads;
 mod tombstones;
+mod wal;
 mod write;
 
 use threads::Threads;
@@ -174,6 +179,10 @@ impl Store for SqliteStore {
 
     fn log_key(&self) -> LogKey {
         self.key
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        self.threads.check().await
     }
 
     async fn close(&self) {

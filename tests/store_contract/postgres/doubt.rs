@@ -90,6 +90,28 @@ async fn every_connection_is_mended() {
     b.close().await;
 }
 
+/// A row that another program has locked is a lost race of its operation, and soon.
+#[tokio::test]
+async fn a_locked_row_is_no_outage() {
+    let (database, a, b) = two().await;
+    let first = stored(&a, submission(1)).await;
+    let admin = database.connect().await;
+    admin.batch_execute("BEGIN; SELECT 1 FROM operations FOR UPDATE").await.unwrap();
+    let start = Instant::now();
+    let mut batch = changing(&first, &acquire(1), at(5)).1;
+    batch.writes.extend(submitting([submission(3)]).writes);
+    match a.commit(batch).await {
+        Err(StoreError::Conflict(named)) => assert_eq!(named, [id(1)], "the others may go on"),
+        other => panic!("{other:?}"),
+    }
+    assert!(start.elapsed() < Duration::from_millis(2_500), "after {:?}", start.elapsed());
+    stored(&a, submission(2)).await;
+    admin.batch_execute("ROLLBACK").await.unwrap();
+    changed(&a, &first, &acquire(1)).await;
+    a.close().await;
+    b.close().await;
+}
+
 /// Whoever holds a table up makes reads fail in time, and commits.
 #[tokio::test]
 async fn what_takes_too_long_is_given_up() {
