@@ -19,7 +19,7 @@ const PAGE: usize = 512;
 /// Most changes of one link. What is more, watches read themselves, each as fast as its client.
 const MAX_CHANGES: usize = 4_096;
 /// How often old parts of the log are deleted.
-const TRIM_INTERVAL: Duration = Duration::from_secs(60);
+const TRIM_INTERVAL: Duration = Duration::from_secs(45);
 /// How long removals are kept, for followers that were away.
 const KEEP_FOR: Duration = Duration::from_secs(3_600);
 /// Most removals that are kept of each writer.
