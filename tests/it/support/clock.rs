@@ -45,6 +45,11 @@ impl TestClock {
         self.time.set(to);
     }
 
+    /// What was waited for before this does not count.
+    pub fn forget_awaited(&self) {
+        self.awaited.send_modify(|awaited| *awaited = Awaited::default());
+    }
+
     /// Returns once somebody waits for the time that is `from_now` away, by either clock.
     pub async fn is_awaited_in(&self, from_now: Duration) {
         let (at, moment) = (self.now().after(from_now), self.moment().after(from_now));

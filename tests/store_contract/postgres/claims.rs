@@ -206,7 +206,7 @@ async fn what_is_damaged_or_excepted_hides_no_other() {
     let submissions: Vec<_> = (1..=5).map(submission).collect();
     a.commit(submitting(submissions)).await.unwrap();
     let client = database.connect().await;
-    let damage = "UPDATE operations SET life = '\\xff' WHERE id = (SELECT min(id) FROM operations)";
+    let damage = "UPDATE operations SET life = '\\xff' WHERE id = (SELECT id FROM operations ORDER BY id LIMIT 1)";
     assert_eq!(client.execute(damage, &[]).await.unwrap(), 1);
     let claimed = shared(&b).claim(wanted(2), vec![id(3)], at(1_000)).await.unwrap();
     assert_eq!(claimed.damaged, [id(1)]);
