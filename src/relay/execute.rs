@@ -132,8 +132,8 @@ impl Call {
         Ok(Body::from_stream(pieces))
     }
 
-    /// The response. A method that is not idempotent connects as often as others are attempted, and as long as there
-    /// is time: that nothing was sent must not end as a time-out, after which nobody knows.
+    /// The response. A method that is not idempotent connects as often as others are attempted, if there is time for
+    /// it: that nothing was sent must not end as a time-out, after which nobody knows.
     async fn send(
         &self,
         mounted: &Mounted,
@@ -146,6 +146,8 @@ impl Call {
             false => (mount.retries.max_attempts, Over::Fresh),
         };
         let mut backoff = FIRST_BACKOFF;
+        let is_time =
+            |pause: Duration| Instant::now() + pause + mount.limits.connect_timeout < until;
         loop {
             left -= 1;
             let mut request = Request::new(self.body().await?);
@@ -156,9 +158,7 @@ impl Call {
             let late = |_| Err(UpstreamError::Timeout(mount.limits.attempt_timeout));
             match answer.unwrap_or_else(late) {
                 Ok(response) => return Ok(response),
-                Err(UpstreamError::Unreachable(_))
-                    if left > 0 && Instant::now() + backoff < until =>
-                {
+                Err(UpstreamError::Unreachable(_)) if left > 0 && is_time(backoff) => {
                     tokio::time::sleep(backoff).await;
                     backoff = (2 * backoff).min(MAX_BACKOFF);
                 }
