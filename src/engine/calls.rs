@@ -18,9 +18,10 @@ use super::request::{
     Applied, Apply, Connected, EngineError, Request, Submitted, Taken, ToWorker, WorkerHello,
 };
 use super::sharing::Sharer;
-use super::watch::feed::{Feed, FeedStart};
+use super::watch::feed::Feed;
 use super::watch::hints::HintReader;
 use super::watch::hub::Hub;
+use super::watch::item::FeedStart;
 use super::watch::tail::Tail;
 use super::watch::watcher::Watcher;
 use super::{EngineConfig, Shared};

@@ -52,8 +52,9 @@ pub use clock::{Clock, Ids, ManualClock, Moment, SystemClock};
 pub use config::EngineConfig;
 pub use health::StoreHealth;
 pub use request::{Applied, Apply, Connected, EngineError, Submitted, ToWorker, WorkerHello};
-pub use watch::feed::{Feed, FeedItem, FeedStart};
+pub use watch::feed::Feed;
 pub use watch::hub::Committed;
+pub use watch::item::{FeedItem, FeedStart};
 pub use watch::watcher::{WatchItem, Watcher};
 
 use cache::Cache;

@@ -12,10 +12,11 @@ use std::time::Duration;
 use tokio::sync::broadcast;
 
 use super::super::Shared;
-use super::super::clock::Moment;
 use super::super::request::EngineError;
 use super::chain::{Next, Place};
+use super::gathered::Gathered;
 use super::hub::Committed;
+use super::item::{FeedItem, FeedStart};
 use crate::operation::filter::Filter;
 use crate::operation::{Operation, OperationId, TenantId, Timestamp};
 use crate::store::log::{Change, Frontier, Logged, Position, ReadError, Reader};
@@ -28,44 +29,8 @@ const PAGE: usize = 200;
 const FIRST_MATCHES: usize = 16;
 /// About how many bytes of current matches are read at a time.
 const MATCHES_BYTES: usize = 4 << 20;
-/// Progress is gathered for this long.
-const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 /// How long a store that does not answer is left alone.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
-/// Of how many operations progress is gathered at once; what is more is told with the next report.
-const MAX_PROGRESS: usize = 1_000;
-
-/// What a watch over a filter delivers.
-#[derive(Clone, Debug)]
-pub enum FeedItem {
-    /// A match as it is.
-    Current(Arc<Operation>),
-    /// All current matches have been told.
-    Synced,
-    /// A transition of a match.
-    Transition(Committed),
-    /// A transition after which the operation no longer matches.
-    Left(Committed),
-    /// A match was deleted.
-    Deleted(Arc<Operation>),
-    /// Progress of a match.
-    Progress(Arc<Operation>),
-    /// The history behind the position is gone: everything is told again.
-    Reset,
-}
-
-/// Where a watch over a filter begins.
-#[derive(Clone, Debug)]
-pub enum FeedStart {
-    /// With current matches.
-    Current,
-    /// With changes from now on.
-    Now,
-    /// Behind a position of an earlier watch over the same filter.
-    After(Position),
-    /// With a reset and then current matches, because the position is of another store.
-    Reset,
-}
 
 /// A watch over a filter.
 #[derive(Debug)]
@@ -85,8 +50,7 @@ pub struct Feed {
     pending: VecDeque<(FeedItem, Option<Position>)>,
     /// Behind the item that was delivered last.
     position: Option<Position>,
-    progress: Vec<Arc<Operation>>,
-    progress_due: Moment,
+    progress: Gathered,
 }
 
 #[derive(Debug)]
@@ -140,8 +104,7 @@ impl Feed {
             has_begun: position.is_some(),
             pending: VecDeque::new(),
             position,
-            progress: Vec::new(),
-            progress_due: Moment::MAX,
+            progress: Gathered::default(),
         }
     }
 
@@ -306,15 +269,15 @@ impl Feed {
                 () = self.place.changed() => {}
                 report = self.reports.recv(), if self.include_progress => {
                     // What is lagged behind is told with the next report.
-                    if let Ok(operation) = report {
-                        self.gather_progress(operation);
+                    let is_match = |it: &Arc<Operation>| {
+                        it.submission.tenant == self.tenant && self.filter.matches(it)
+                    };
+                    if let Some(operation) = report.ok().filter(is_match) {
+                        self.progress.add(operation, self.shared.clock.moment());
                     }
                 }
-                () = self.shared.clock.sleep_until_moment(self.progress_due),
-                    if !self.progress.is_empty() =>
-                {
-                    self.progress_due = Moment::MAX;
-                    let progress = self.progress.drain(..).map(FeedItem::Progress);
+                () = self.shared.clock.sleep_until_moment(self.progress.due()) => {
+                    let progress = self.progress.take().into_iter().map(FeedItem::Progress);
                     self.pending.extend(progress.map(|item| (item, None)));
                 }
             },
@@ -322,7 +285,7 @@ impl Feed {
     }
 
     fn reset(&mut self) {
-        self.progress.clear();
+        self.progress.take();
         self.pending.push_back((FeedItem::Reset, None));
         self.phase = Phase::Listing(Listing::default());
     }
@@ -359,22 +322,6 @@ impl Feed {
                 Change::Removed(_) => continue,
             };
             self.pending.push_back((item, Some(position)));
-        }
-    }
-
-    fn gather_progress(&mut self, operation: Arc<Operation>) {
-        let is_ours = operation.submission.tenant == self.tenant;
-        if !is_ours || !self.filter.matches(&operation) {
-            return;
-        }
-        let same = self.progress.iter_mut().find(|known| known.id() == operation.id());
-        if let Some(known) = same {
-            *known = operation;
-        } else if self.progress.len() < MAX_PROGRESS {
-            self.progress.push(operation);
-        }
-        if self.progress_due == Moment::MAX {
-            self.progress_due = self.shared.clock.moment().after(PROGRESS_INTERVAL);
         }
     }
 }
