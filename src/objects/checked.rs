@@ -62,7 +62,7 @@ impl Checking {
         self.left = self
             .left
             .checked_sub(bytes.len() as u64)
-            .ok_or(damaged("is longer than was recorded"))?;
+            .ok_or_else(|| damaged("is longer than was recorded"))?;
         let Some((digest, recorded)) = &mut self.digest else { return Ok(()) };
         digest.update(bytes);
         if self.left == 0 && digest.clone().finalize()[..] != recorded[..] {

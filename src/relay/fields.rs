@@ -190,7 +190,8 @@ mod tests {
 
     #[test]
     fn a_length_that_was_stated_is_stated_again() {
-        let cases: [(&[(&str, &str)], Option<u64>, &[(&str, &str)]); 5] = [
+        type Fields<'a> = &'a [(&'a str, &'a str)];
+        let cases: [(Fields<'_>, Option<u64>, Fields<'_>); 5] = [
             (&[], Some(0), &[]),
             (&[("content-length", "0")], Some(0), &[("content-length", "0")]),
             (

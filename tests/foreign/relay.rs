@@ -75,6 +75,14 @@ async fn pythons_requests_ends_with_the_upstreams_very_bytes() {
 
 #[track_caller]
 fn check(exchange: &Exchange, redirects: u64, answer: &Value) {
+    let mut answer = answer.clone();
+    if !exchange.location.is_empty() {
+        // Absolute, because it is replayed at another URL; and at the mount.
+        let location = answer["location"].as_str().unwrap_or_default();
+        let (server, path) = location.split_once("/api/").unwrap_or_default();
+        assert!(server.starts_with("http://127.0.0.1:"), "{}: {location}", exchange.path);
+        answer["location"] = format!("/{path}").into();
+    }
     let expected = json!({
         "status": exchange.status,
         "redirects": redirects,
@@ -82,5 +90,5 @@ fn check(exchange: &Exchange, redirects: u64, answer: &Value) {
         "location": exchange.location,
         "body": STANDARD.encode(&exchange.body),
     });
-    assert!(*answer == expected, "{}: {answer:.500}, not {expected:.500}", exchange.path);
+    assert!(answer == expected, "{}: {answer:.500}, not {expected:.500}", exchange.path);
 }

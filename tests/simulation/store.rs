@@ -513,9 +513,6 @@ impl Store for SimStore {
     }
 
     async fn head(&self) -> Result<Head, StoreError> {
-        if !self.state().is_shared {
-            self.state().connect();
-        }
         self.read(|disk| disk.log.head()).await
     }
 

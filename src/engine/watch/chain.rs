@@ -85,7 +85,15 @@ impl Chain {
     pub(in crate::engine) async fn begin(&self, store: &dyn Store) -> Result<(), StoreError> {
         if self.state().tip.is_none() {
             let tip = store.head().await?.frontier();
-            self.state().tip.get_or_insert(tip);
+            let mut state = self.state();
+            if state.tip.is_none() {
+                state.tip = Some(tip);
+                // What was committed without a tip is in no link: whoever has a place reads it.
+                state.skip();
+            }
+            let end = state.end();
+            drop(state);
+            self.end.send_replace(end);
             // What has been committed meanwhile was not noticed.
             self.unread();
         }
@@ -114,7 +122,13 @@ impl Chain {
         let mut state = self.state();
         let Some(tip) = state.tip.as_ref().filter(|tip| !tip.contains(stamp)) else { return };
         let to = match &committed.seen {
-            _ if !self.is_shared => tip.with(stamp),
+            _ if !self.is_shared && tip.expects(stamp.writer) => tip.with(stamp),
+            // The first commit since the store was opened: the writer came with it.
+            _ if !self.is_shared => {
+                state.tip = None;
+                drop(state);
+                return self.unread();
+            }
             Some(seen) if tip.lacks_only(stamp, seen) => seen.clone(),
             _ => {
                 drop(state);

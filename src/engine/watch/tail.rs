@@ -69,7 +69,13 @@ impl Tail {
     /// Reads everything that is visible.
     async fn follow(&self) -> Result<(), ReadError> {
         let (chain, store) = (self.shared.hub.chain(), &*self.shared.store);
-        let Some(tip) = chain.tip() else { return Ok(()) };
+        let Some(tip) = chain.tip() else {
+            // Where others write as well, the first watch begins the chain.
+            if store.shared().is_none() {
+                chain.begin(store).await?;
+            }
+            return Ok(());
+        };
         let mut reader = Reader::new(Position::at(tip));
         loop {
             let mut changes = match reader.read(store, PAGE).await {

@@ -233,6 +233,11 @@ impl Frontier {
         }
     }
 
+    /// Whether commits of that writer are expected.
+    pub fn expects(&self, writer: u64) -> bool {
+        self.open.contains_key(&writer)
+    }
+
     /// The last sequence of a writer that is known; `None` if all of it is.
     fn sequence(&self, writer: u64) -> Option<u64> {
         match self.open.get(&writer) {

@@ -58,18 +58,36 @@ fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or_default()
 }
 
-/// Makes the connection a writer, and answers its number.
-pub(super) async fn register(session: &Session) -> Result<u64, StoreError> {
+/// A writer as its own connection knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Writer {
+    number: u64,
+    nonce: i64,
+}
+
+impl Writer {
+    /// Its name before its first commit.
+    pub(super) fn beginning(self) -> Stamp {
+        Stamp { writer: self.number, sequence: 0 }
+    }
+}
+
+/// Makes the connection a writer. That waits for no standby, so that replicas can start while it is away. Where a
+/// failover takes a registration back, it has taken all commits of that writer back as well, which came after it; then
+/// the number may be given again, and the nonce tells the two apart.
+pub(super) async fn register(session: &Session) -> Result<Writer, StoreError> {
     let sql = "WITH next AS (
            UPDATE log_state SET last_writer = last_writer + 1 RETURNING last_writer),
          made AS (
            INSERT INTO writers (id, nonce)
            SELECT last_writer, ('x' || translate(left(gen_random_uuid()::text, 18), '-', ''))::bit(64)::bigint
-           FROM next RETURNING id)
-         SELECT id, pg_advisory_lock($1, id::integer) FROM made";
+           FROM next RETURNING id, nonce)
+         SELECT id, nonce, pg_advisory_lock($1, id::integer) FROM made";
+    session.client.batch_execute("BEGIN; SET LOCAL synchronous_commit = 'local'").await?;
     let made = session.query(sql, &[&LOCKS]).await?;
+    session.client.batch_execute("COMMIT").await?;
     let row = made.first().ok_or_else(|| StoreError::Corrupt("log_state is empty".to_owned()))?;
-    Ok(unsigned(row.try_get(0)?))
+    Ok(Writer { number: unsigned(row.try_get(0)?), nonce: row.try_get(1)? })
 }
 
 pub(super) async fn key(session: &Session) -> Result<LogKey, StoreError> {
@@ -79,13 +97,23 @@ pub(super) async fn key(session: &Session) -> Result<LogKey, StoreError> {
     key.ok_or_else(|| StoreError::Corrupt("log_state has no key".to_owned()))
 }
 
-/// Takes the name of a commit, for that commit or so that it can never be; an error on the server if it was taken before.
-/// Waits for a commit of that name that is under way.
-pub(super) fn claim<'a>(stamp: Stamp, is_void: bool) -> Step<'a> {
-    Step::new("INSERT INTO commits (writer, sequence, is_void) VALUES ($1, $2, $3)")
+/// Takes the name for its commit.
+pub(super) fn name<'a>(stamp: Stamp) -> Step<'a> {
+    Step::new("INSERT INTO commits (writer, sequence, is_void) VALUES ($1, $2, FALSE)")
         .with(number(stamp.writer))
         .with(number(stamp.sequence))
-        .with(is_void)
+}
+
+/// Takes the name of a commit so that it can never be; an error on the server if it was taken before. Waits for a commit of
+/// that name that is under way. Where the writer is not there, neither are its commits.
+pub(super) fn claim<'a>(writer: Writer, stamp: Stamp) -> Step<'a> {
+    Step::new(
+        "INSERT INTO commits (writer, sequence, is_void)
+         SELECT id, $2, TRUE FROM writers WHERE id = $1 AND nonce = $3",
+    )
+    .with(number(stamp.writer))
+    .with(number(stamp.sequence))
+    .with(writer.nonce)
 }
 
 /// Whether a name that is taken was taken by its commit. It is final, as it was in the way.

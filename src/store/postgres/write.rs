@@ -18,7 +18,7 @@ const LABEL_BYTES: usize = 1_020;
 pub(super) fn steps(batch: &Batch, stamp: Stamp) -> Vec<Step<'_>> {
     let mut steps = Vec::new();
     if batch.is_logged() {
-        steps.push(log::claim(stamp, false));
+        steps.push(log::name(stamp));
     }
     steps.extend(operations::step(batch, stamp));
     if !batch.removals.is_empty() {

@@ -96,12 +96,13 @@ pub(super) struct Writer {
     is_silent: AtomicBool,
     held: Mutex<Option<Held>>,
     /// The name of the last commit, if it is not known whether that happened. Locked while `held` is.
-    in_doubt: std::sync::Mutex<Option<Stamp>>,
+    in_doubt: std::sync::Mutex<Option<(log::Writer, Stamp)>>,
 }
 
 struct Held {
     session: Session,
-    /// The last name that was used.
+    /// The connection as a writer, and the last name that it has used.
+    writer: log::Writer,
     last: Stamp,
     /// Whether a transaction is open.
     is_open: bool,
@@ -150,7 +151,7 @@ impl Writer {
             *slot = Some(held);
             return Ok((Vec::new(), None));
         }
-        let is_named = work.is_named;
+        let (is_named, writer) = (work.is_named, held.writer);
         match self.transact(&mut slot, held, work).await? {
             Outcome::Committed(rows, _) => {
                 if let Some(held) = slot.as_mut().filter(|_| is_named) {
@@ -161,7 +162,7 @@ impl Writer {
             Outcome::RolledBack(error) => Err(of_commit(error)),
             Outcome::Unknown(why) => {
                 if is_named {
-                    self.set_in_doubt(Some(stamp));
+                    self.set_in_doubt(Some((writer, stamp)));
                 }
                 Err(StoreError::Unknown(why))
             }
@@ -175,8 +176,8 @@ impl Writer {
         let mut slot = self.held.lock().await;
         let held = self.take(slot.take()).await?;
         let in_doubt = *self.in_doubt.lock().unwrap_or_else(PoisonError::into_inner);
-        let stamp = in_doubt.unwrap_or(held.last.next());
-        let work = Work { tell, is_named: true, ..Work::of(vec![log::claim(stamp, true)]) };
+        let (writer, stamp) = in_doubt.unwrap_or_else(|| (held.writer, held.last.next()));
+        let work = Work { tell, is_named: true, ..Work::of(vec![log::claim(writer, stamp)]) };
         let was_committed = match self.transact(&mut slot, held, work).await? {
             Outcome::Committed(..) => false,
             Outcome::RolledBack(error) if is_taken(&error) => match &*slot {
@@ -194,7 +195,7 @@ impl Writer {
         Ok(was_committed.then_some(stamp))
     }
 
-    fn set_in_doubt(&self, stamp: Option<Stamp>) {
+    fn set_in_doubt(&self, stamp: Option<(log::Writer, Stamp)>) {
         *self.in_doubt.lock().unwrap_or_else(PoisonError::into_inner) = stamp;
     }
 
@@ -292,12 +293,13 @@ impl Writer {
             self.lock(&session).await?;
             schema::check_compatible(&session).await?;
             let writer = log::register(&session).await?;
-            Ok((session, Stamp { writer, sequence: 0 }))
+            Ok((session, writer))
         };
         let opened = timeout(CONNECTING, opening).await.unwrap_or_else(|_| Err(stalled()));
-        let (session, last) = opened?;
+        let (session, writer) = opened?;
         self.pid.store(session.pid, Ordering::SeqCst);
-        Ok(Held { session, last, is_open: false, expired: Vec::new() })
+        let last = writer.beginning();
+        Ok(Held { session, writer, last, is_open: false, expired: Vec::new() })
     }
 
     /// Waits until no other connection of ours is known to the server, after ending those that are.

@@ -14,8 +14,9 @@ use super::store_error;
 use crate::operation::{Operation, OperationId, Revision};
 
 /// The names that this opening of the file gives to its commits.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Names {
+    /// Its number as a writer, 0 before its first write: a start writes nothing.
     writer: u64,
     /// The last that was given.
     last: u64,
@@ -24,26 +25,13 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// Makes this opening of the file a writer. Those before it have ended: the file is locked.
-    pub(super) fn register(connection: &mut Connection) -> rusqlite::Result<(Self, LogKey)> {
-        let change = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        change.execute("UPDATE writers SET is_ended = 1 WHERE is_ended = 0", [])?;
-        let (writer, key): (i64, [u8; 32]) = change.query_row(
-            "UPDATE log_state SET last_writer = last_writer + 1 RETURNING last_writer, key",
-            [],
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )?;
-        change.execute(
-            "INSERT INTO writers (id, nonce, trimmed, is_ended) VALUES (?1, random(), 0, 0)",
-            [writer],
-        )?;
-        change.commit()?;
-        Ok((Self { writer: unsigned(writer), last: 0, in_doubt: None }, LogKey(key)))
-    }
-
-    /// The name of the next commit.
-    pub(super) fn next(&self) -> Stamp {
-        Stamp { writer: self.writer, sequence: self.last + 1 }
+    /// The name of the next commit. The first makes this opening of the file a writer; those before it have ended,
+    /// because the file is locked.
+    pub(super) fn next(&mut self, connection: &mut Connection) -> Result<Stamp, StoreError> {
+        if self.writer == 0 {
+            self.writer = register(connection).map_err(store_error)?;
+        }
+        Ok(Stamp { writer: self.writer, sequence: self.last + 1 })
     }
 
     /// A commit of that name has happened, or never will.
@@ -58,12 +46,39 @@ impl Names {
     }
 
     /// Ends the doubt about the last commit, and answers its name if it has happened.
-    pub(super) fn settle(&mut self, connection: &Connection) -> Result<Option<Stamp>, StoreError> {
-        let stamp = self.in_doubt.unwrap_or_else(|| self.next());
+    pub(super) fn settle(
+        &mut self,
+        connection: &mut Connection,
+    ) -> Result<Option<Stamp>, StoreError> {
+        let stamp = match self.in_doubt {
+            Some(stamp) => stamp,
+            None => self.next(connection)?,
+        };
         let was_committed = !claim(connection, stamp, true)? && is_of_commit(connection, stamp)?;
         self.used(stamp);
         Ok(was_committed.then_some(stamp))
     }
+}
+
+fn register(connection: &mut Connection) -> rusqlite::Result<u64> {
+    let change = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    change.execute("UPDATE writers SET is_ended = 1 WHERE is_ended = 0", [])?;
+    let writer: i64 = change.query_row(
+        "UPDATE log_state SET last_writer = last_writer + 1 RETURNING last_writer",
+        [],
+        |row| row.get(0),
+    )?;
+    change.execute(
+        "INSERT INTO writers (id, nonce, trimmed, is_ended) VALUES (?1, random(), 0, 0)",
+        [writer],
+    )?;
+    change.commit()?;
+    Ok(unsigned(writer))
+}
+
+/// What positions are signed with.
+pub(super) fn key(connection: &Connection) -> rusqlite::Result<LogKey> {
+    connection.query_row("SELECT key FROM log_state", [], |row| row.get(0)).map(LogKey)
 }
 
 /// Takes a name, for its commit or so that it can never be; false if it was taken before. A commit of that name which

@@ -70,10 +70,9 @@ impl SqliteStore {
     /// Opens the store at `path`, which is made, with its directory, if it is not there. Blocks.
     pub fn open(path: &Path, options: &SqliteOptions) -> Result<Self, OpenError> {
         let failed = |reason| OpenError::Failed { path: path.display().to_string(), reason };
-        let mut opened = open::open(path, options)?;
-        let (names, key) =
-            log::Names::register(&mut opened.writer).map_err(|error| failed(error.to_string()))?;
-        let threads = Threads::start(opened, names)
+        let opened = open::open(path, options)?;
+        let key = log::key(&opened.writer).map_err(|error| failed(error.to_string()))?;
+        let threads = Threads::start(opened)
             .map_err(|error| failed(format!("a thread cannot be started: {error}")))?;
         Ok(Self { threads, key })
     }

@@ -55,14 +55,14 @@ struct Worker {
 }
 
 impl Threads {
-    pub(super) fn start(opened: Opened, names: Names) -> io::Result<Self> {
+    pub(super) fn start(opened: Opened) -> io::Result<Self> {
         let Opened { hold, writer, lookups, lists } = opened;
         let hold = Arc::new(hold);
         let lookups = Pool::start("sqlite-lookup", lookups)?;
         let lists = Pool::start("sqlite-list", lists)?;
         let (writes, queue) = mpsc::channel(QUEUE);
         let held = Arc::clone(&hold);
-        let writing = move || write_all(writer, names, queue, &held);
+        let writing = move || write_all(writer, queue, &held);
         let writer = Worker::start("sqlite-write".to_owned(), writing)?;
         let running = Running { writes, writer, lookups, lists, hold };
         Ok(Self { state: Mutex::new(Some(running)), closing: tokio::sync::Mutex::default() })
@@ -209,12 +209,8 @@ fn serve(connection: &Connection, queue: &Mutex<mpsc::Receiver<Read>>) {
     }
 }
 
-fn write_all(
-    mut connection: Connection,
-    mut names: Names,
-    mut queue: mpsc::Receiver<Write>,
-    hold: &Hold,
-) {
+fn write_all(mut connection: Connection, mut queue: mpsc::Receiver<Write>, hold: &Hold) {
+    let mut names = Names::default();
     while let Some(write) = queue.blocking_recv() {
         // A commit to a file that was removed would be lost with it.
         match hold.check() {

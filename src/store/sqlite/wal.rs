@@ -122,7 +122,7 @@ impl Pages {
         }
         if is_commit {
             let before = self.committed.take();
-            let first_page = self.first_page.take().or(before.and_then(|(page, _)| page));
+            let first_page = self.first_page.take().or_else(|| before.and_then(|(page, _)| page));
             self.committed = Some((first_page, self.has_others));
         }
     }

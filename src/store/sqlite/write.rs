@@ -19,7 +19,7 @@ pub(super) fn commit(
     names: &mut Names,
     batch: &Batch,
 ) -> Result<Committed, StoreError> {
-    let stamp = names.next();
+    let stamp = names.next(connection)?;
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(store_error)?;
@@ -38,7 +38,7 @@ pub(super) fn commit(
 /// end may be in the log all the same, and a crash now would bring it back. Another commit, which
 /// takes its place in the log and its name, makes sure.
 fn after_failed_commit(
-    connection: &Connection,
+    connection: &mut Connection,
     names: &mut Names,
     stamp: Stamp,
     error: rusqlite::Error,
