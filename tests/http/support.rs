@@ -174,13 +174,23 @@ impl Worker {
     }
 
     pub(crate) async fn complete(&mut self, result: Option<Payload>) {
-        self.report(Report::Complete {
+        let (id, attempt, _) = self.next().await;
+        self.complete_of(id, attempt, result).await;
+    }
+
+    pub(crate) async fn complete_of(
+        &self,
+        id: OperationId,
+        attempt: Attempt,
+        result: Option<Payload>,
+    ) {
+        let report = Report::Complete {
             result,
             contents: None,
             warnings: Vec::new(),
             errors: Vec::new(),
-        })
-        .await;
+        };
+        self.session.report(id, attempt, report).await.expect("an acknowledgement");
     }
 }
 

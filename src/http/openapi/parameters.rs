@@ -92,7 +92,7 @@ fn in_header() -> Parameters {
         ("Idempotency-Key", key, pattern(KEY)),
         (
             "If-None-Match",
-            "304 for who has this revision; with a wait, until the next one.",
+            "304 if the client has this; with a wait, until there is something else.",
             text(),
         ),
         ("Range", "One range of bytes.", text()),
