@@ -4,8 +4,7 @@
 //! come in while the last commit was being synced forms the next one: no delay when idle, one sync
 //! for hundreds of changes under load. Nothing leaves this task before its commit is durable.
 
-use std::collections::VecDeque;
-use std::collections::hash_map::{Entry, HashMap};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,9 +59,6 @@ pub(super) struct Committer {
     /// Where others share the store.
     pub(super) replicas: Option<Replicas>,
     pub(super) log_books: HashMap<OperationId, LogBook>,
-    pub(super) outstanding: u64,
-    /// The same by tenant and kind.
-    pub(super) outstanding_of: HashMap<QueueKey, u64>,
     /// For how many more commits idempotency keys are looked up.
     careful: u32,
     chance: fastrand::Rng,
@@ -84,8 +80,6 @@ impl Committer {
             outage: None,
             failures: 0,
             log_books: HashMap::new(),
-            outstanding: 0,
-            outstanding_of: HashMap::new(),
             careful: 0,
             chance: fastrand::Rng::with_seed(config.seed),
             shared,
@@ -107,11 +101,10 @@ impl Committer {
             let page = self.shared.store.unfinished(after, RECOVERY_PAGE).await?;
             let Some(last) = page.last() else { break };
             after = Some(last.id);
-            self.outstanding += page.len() as u64;
             for operation in page {
                 let (id, tenant) = (operation.id, operation.tenant);
                 let key = QueueKey { tenant: tenant.clone(), kind: operation.kind };
-                *self.outstanding_of.entry(key.clone()).or_default() += 1;
+                self.shared.backlog.add(key.clone());
                 match operation.place {
                     Place::Queued { not_before } => {
                         self.queue.add(key, operation.priority, id, not_before, now);
@@ -130,7 +123,6 @@ impl Committer {
             }
         }
         self.timers.wake_by(self.shared.store.next_wake().await?);
-        self.shared.set_outstanding(self.outstanding);
         Ok(())
     }
 
@@ -331,7 +323,7 @@ impl Committer {
     /// submission names one: keys are taken for new until the store says otherwise, by a conflict, or
     /// until there is no room for what is new.
     async fn load(&mut self, works: &[Work], draft: &mut Draft) -> Result<(), StoreError> {
-        let room = self.config.max_outstanding.saturating_sub(self.outstanding);
+        let room = self.config.max_outstanding.saturating_sub(self.shared.backlog.all());
         let is_careful = self.careful > 0 || room < submissions(works);
         self.careful = self.careful.saturating_sub(1);
         let mut lookups = Vec::new();
@@ -426,18 +418,9 @@ impl Committer {
             return Err(EngineError::damaged());
         }
         let limit = self.config.max_outstanding;
-        if self.outstanding + added.all >= limit {
-            return Err(EngineError::Full { what: "operations that are not done", limit });
-        }
         let key = QueueKey { tenant: new.tenant.clone(), kind: new.kind.clone() };
-        let of_kind = self.outstanding_of.get(&key).copied().unwrap_or_default();
-        let added_of_kind = added.of.entry(key).or_default();
-        if let Some(limit) = new.capacity
-            && of_kind + *added_of_kind >= limit
-        {
-            let what = "operations of this kind that are not done";
-            return Err(EngineError::Full { what, limit });
-        }
+        let added_of_kind = added.of.entry(key.clone()).or_default();
+        self.shared.backlog.check(limit, &key, new.capacity, (added.all, *added_of_kind))?;
         added.all += 1;
         *added_of_kind += 1;
         let id = self.shared.ids.operation(draft.now);
@@ -516,20 +499,12 @@ impl Committer {
     pub(super) fn count(&mut self, submitted: bool, operation: &Operation) {
         let key = QueueKey::of(operation);
         if submitted {
-            self.outstanding += 1;
-            *self.outstanding_of.entry(key.clone()).or_default() += 1;
+            self.shared.backlog.add(key.clone());
         }
         if operation.is_done() {
-            self.outstanding = self.outstanding.saturating_sub(1);
-            if let Entry::Occupied(mut entry) = self.outstanding_of.entry(key) {
-                *entry.get_mut() = entry.get().saturating_sub(1);
-                if *entry.get() == 0 {
-                    entry.remove();
-                }
-            }
+            self.shared.backlog.remove(key);
             self.log_books.remove(&operation.id());
         }
-        self.shared.set_outstanding(self.outstanding);
     }
 }
 

@@ -8,7 +8,6 @@
 //! `watcher` for how transitions reach clients.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,6 +22,7 @@ use crate::operation::{
 use crate::store::shared::{Listening, TakeOver, Topic};
 use crate::store::{HistoryEntry, HistoryQuery, ListQuery, Lookup, PayloadRole, Store, StoreError};
 
+mod backlog;
 mod cache;
 pub mod clock;
 mod committer;
@@ -54,11 +54,13 @@ pub use sessions::{ToWorker, WorkerHello};
 pub use watch::Committed;
 pub use watcher::{WatchItem, Watcher};
 
+use backlog::Backlog;
 use cache::Cache;
 use committer::Committer;
 use follower::Follower;
 use health::HealthBoard;
 use progress::ProgressBoard;
+use queue::QueueKey;
 use request::{Request, Taken};
 use sharing::Sharer;
 use watch::Hub;
@@ -120,18 +122,12 @@ struct Shared {
     cache: Cache,
     progress: ProgressBoard,
     health: HealthBoard,
-    outstanding: AtomicU64,
+    backlog: Backlog,
 }
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared").field("outstanding", &self.outstanding).finish_non_exhaustive()
-    }
-}
-
-impl Shared {
-    fn set_outstanding(&self, outstanding: u64) {
-        self.outstanding.store(outstanding, Ordering::Relaxed);
+        f.debug_struct("Shared").field("backlog", &self.backlog).finish_non_exhaustive()
     }
 }
 
@@ -143,6 +139,7 @@ pub struct Engine {
     /// Room for submissions in memory, in KiB.
     admission: Arc<Semaphore>,
     queued_requests: u64,
+    max_outstanding: u64,
     lease_duration: Duration,
 }
 
@@ -180,7 +177,7 @@ impl Engine {
             cache: Cache::new(config.cached_operations),
             progress: ProgressBoard::default(),
             health: HealthBoard::default(),
-            outstanding: AtomicU64::new(0),
+            backlog: Backlog::default(),
         });
         let (sender, requests) = mpsc::channel(config.queued_requests);
         let engine = Self {
@@ -188,6 +185,7 @@ impl Engine {
             requests: sender.clone(),
             admission: Arc::new(Semaphore::new(config.queued_bytes >> 10)),
             queued_requests: config.queued_requests as u64,
+            max_outstanding: config.max_outstanding,
             lease_duration: config.lease_duration,
         };
         let follower = Follower::new(Arc::clone(&shared), sender, ours);
@@ -204,12 +202,24 @@ impl Engine {
 
     /// How many operations are not done.
     pub fn outstanding(&self) -> u64 {
-        self.shared.outstanding.load(Ordering::Relaxed)
+        self.shared.backlog.all()
     }
 
     /// Whether the store takes writes, to be watched.
     pub fn store_health(&self) -> signal::Receiver<StoreHealth> {
         self.shared.health.subscribe()
+    }
+
+    /// Refuses a submission that there is no room for as things stand, before its input is taken in. A known
+    /// idempotency key is let in whatever the load, because it is no new work.
+    pub async fn admit(&self, new: &NewOperation) -> Result<(), EngineError> {
+        self.shared.health.check()?;
+        let key = QueueKey { tenant: new.tenant.clone(), kind: new.kind.clone() };
+        let full = self.shared.backlog.check(self.max_outstanding, &key, new.capacity, (0, 0));
+        let (Err(_), Some(key)) = (&full, &new.idempotency_key) else { return full };
+        let lookup = Lookup::Key(new.tenant.clone(), key.clone());
+        let found = self.shared.store.load(vec![lookup]).await?;
+        if found.into_iter().flatten().next().is_some() { Ok(()) } else { full }
     }
 
     /// Stores submissions in one commit; answers each in its place. Refused at once where there is

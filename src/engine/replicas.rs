@@ -317,12 +317,9 @@ impl Committer {
 
     /// How many operations are not done, as the store has counted them.
     pub(super) fn set_counts(&mut self, counts: Vec<Outstanding>) {
-        self.outstanding = counts.iter().map(|of| of.count).sum();
-        self.outstanding_of = counts
-            .into_iter()
-            .map(|of| (QueueKey { tenant: of.tenant, kind: of.kind }, of.count))
-            .collect();
-        self.shared.set_outstanding(self.outstanding);
+        let counts = counts.into_iter();
+        let counts = counts.map(|of| (QueueKey { tenant: of.tenant, kind: of.kind }, of.count));
+        self.shared.backlog.set(counts.collect());
     }
 }
 

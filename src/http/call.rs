@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{FromRequestParts, RawPathParams};
+use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 
@@ -12,8 +13,8 @@ use super::headers::{Preferences, idempotency_key, is_json};
 use super::links::Links;
 use super::problem::Problem;
 use super::query::Parameters;
+use super::coding::Coding;
 use super::{Http, body};
-use crate::operation::Payload;
 use crate::proto::{json, v1};
 use crate::service::{Caller, OperationName, Reason, Service, ServiceError, View};
 use crate::wire::decode;
@@ -134,27 +135,13 @@ impl Call {
         text.ok_or_else(|| ServiceError::invalid_field("Content-Type", rule))
     }
 
-    /// The whole body as a payload of the media type that the request says, at most `limit` bytes; none
-    /// where the body is empty and of no type.
-    pub(super) async fn payload(
-        &self,
-        body: Body,
-        limit: usize,
-    ) -> Result<Option<Payload>, Problem> {
-        let content_type = self.content_type()?;
-        let payload = body::take_in(self.service(), body, limit, content_type).await?;
-        let is_sent = payload.info.size_bytes > 0 || !content_type.is_empty();
-        Ok(is_sent.then_some(payload))
-    }
-
     /// The body, which is a message as JSON. An empty one is the empty message.
     pub(super) async fn optional_message<M>(&self, body: Body) -> Result<M, Problem>
     where
         M: prost::Message + prost::Name + Default,
     {
-        let limit = self.service().limits().max_message_payload_bytes();
-        let body = body::read(self.service(), body, 2 * limit + JSON_SLACK).await?;
-        if body.is_empty() { Ok(M::default()) } else { self.decode(&body) }
+        let document = self.document(body).await?;
+        if document.is_empty() { Ok(M::default()) } else { self.decode(&document) }
     }
 
     /// The body, which is a message as JSON.
@@ -162,9 +149,16 @@ impl Call {
     where
         M: prost::Message + prost::Name + Default,
     {
-        let limit = self.service().limits().max_message_payload_bytes();
-        let body = body::read(self.service(), body, 2 * limit + JSON_SLACK).await?;
-        self.decode(&body)
+        let document = self.document(body).await?;
+        self.decode(&document)
+    }
+
+    /// The body, its coding undone.
+    async fn document(&self, body: Body) -> Result<Bytes, Problem> {
+        let coding = Coding::of_document(&self.parts.headers)?;
+        let limit = 2 * self.service().limits().max_message_payload_bytes() + JSON_SLACK;
+        let body = body::read(self.service(), body, limit).await?;
+        coding.undo(body, limit)
     }
 
     fn decode<M: prost::Message + prost::Name + Default>(&self, body: &[u8]) -> Result<M, Problem> {

@@ -17,7 +17,7 @@ use super::documents::{about, preferences_applied};
 use super::headers::vary_by;
 use super::problem::Problem;
 use super::replay;
-use super::submit::applied_wait;
+use super::submission::applied_wait;
 use crate::operation::{Operation, Progress, Revision};
 use crate::service::{Document, OperationName, Reason, ServiceError, View};
 

@@ -19,6 +19,7 @@ use crate::service::{Reason, Service, ServiceError};
 
 mod body;
 mod call;
+mod coding;
 mod conditional;
 mod contents;
 mod cors;
@@ -39,6 +40,7 @@ mod relay;
 mod replay;
 mod result;
 mod screen;
+mod submission;
 mod submit;
 
 use problem::Problem;

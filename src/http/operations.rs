@@ -8,7 +8,7 @@ use super::call::Call;
 use super::conditional::{self, Found, not_modified};
 use super::documents::{self, Answer, page_of};
 use super::problem::Problem;
-use super::submit::accepted;
+use super::submission::{self, Face};
 use crate::proto::v1;
 use crate::service::{ListParameters, OperationName, ServiceError, View};
 use crate::wire::decode;
@@ -124,7 +124,7 @@ async fn retry(call: &Call, name: &OperationName, body: Body) -> Answer {
     let key = decode::idempotency_key("idempotency_key", &key)?;
     conditional::require_match(call, name).await?;
     let submitted = call.service().retry(&call.caller, name, key).await?;
-    accepted(call, submitted).await
+    submission::answer(call, &call.caller, submitted, Face::Own).await
 }
 
 /// A name in the body must be that of the path.

@@ -4,9 +4,10 @@
 
 use axum::response::Response;
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::headers::ERROR_SOURCE;
+use super::submission::is_of_a_body;
 use crate::operation::HttpEnvelope;
 
 /// Fields that belong to one connection (RFC 9110, section 7.6.1), or that this answer has of its own.
@@ -57,20 +58,14 @@ fn is_repeated(name: &str) -> bool {
 /// Answers with the status and the header fields of the recorded response. A failure is marked as the
 /// operation's own.
 pub(super) fn apply(envelope: &HttpEnvelope, response: &mut Response) {
-    // A result that is not a response after all, but carries a request, is answered as any other.
+    // An input carries a request, of which its body alone is answered.
     let Some(status) = StatusCode::from_u16(envelope.status).ok().filter(|it| it.as_u16() >= 200)
     else {
-        return;
+        return repeat(envelope, response.headers_mut(), is_of_a_body);
     };
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    for header in envelope.headers.iter().filter(|header| is_repeated(&header.name)) {
-        let name = HeaderName::try_from(header.name.as_str());
-        let value = HeaderValue::from_bytes(&header.value);
-        if let (Ok(name), Ok(value)) = (name, value) {
-            headers.append(name, value);
-        }
-    }
+    repeat(envelope, headers, is_repeated);
     if status.is_client_error() || status.is_server_error() {
         headers.insert(ERROR_SOURCE.clone(), HeaderValue::from_static("operation"));
     }
@@ -80,6 +75,16 @@ pub(super) fn apply(envelope: &HttpEnvelope, response: &mut Response) {
         headers.remove(CONTENT_SECURITY_POLICY);
         headers.remove(X_CONTENT_TYPE_OPTIONS);
         *response.body_mut() = axum::body::Body::empty();
+    }
+}
+
+fn repeat(envelope: &HttpEnvelope, headers: &mut HeaderMap, is_repeated: fn(&str) -> bool) {
+    for header in envelope.headers.iter().filter(|header| is_repeated(&header.name)) {
+        let name = HeaderName::try_from(header.name.as_str());
+        let value = HeaderValue::from_bytes(&header.value);
+        if let (Ok(name), Ok(value)) = (name, value) {
+            headers.append(name, value);
+        }
     }
 }
 

@@ -1,18 +1,13 @@
 //! Submitting: a submission as JSON, or any body as the input of a kind.
 
-use std::time::Duration;
-
 use axum::body::Body;
-use axum::response::Response;
-use http::StatusCode;
 
 use super::call::Call;
-use super::documents::{self, Answer, preferences_applied};
-use super::headers::OPERATION_LOCATION;
-use super::problem::Problem;
-use crate::operation::NewOperation;
+use super::documents::Answer;
+use super::submission::{self, Face};
+use crate::operation::HttpEnvelope;
 use crate::proto::v1;
-use crate::service::{MAX_WAIT, OperationName, ServiceError, Submitted, View};
+use crate::service::ServiceError;
 use crate::wire::decode;
 
 /// `POST /v1/operations`: a `SubmitRequest` as JSON.
@@ -21,7 +16,8 @@ pub(super) async fn operation(mut call: Call, body: Body) -> Answer {
     let mut request: v1::SubmitRequest = call.message(body).await?;
     request.idempotency_key = call.idempotency_key(&request.idempotency_key)?;
     let new = decode::new_operation(request, "", call.service().limits())?;
-    store(call, new).await
+    let submitted = call.service().submit(&call.caller, new).await?;
+    submission::answer(&call, &call.caller, submitted, Face::Own).await
 }
 
 /// `POST /v1/kinds/{kind}/operations`: the body, whatever it is, is the input. The rest of a submission stands
@@ -35,9 +31,22 @@ pub(super) async fn of_kind(mut call: Call, body: Body) -> Answer {
     };
     take_settings(&mut call, &mut request)?;
     call.finish_query()?;
-    let mut new = decode::new_operation(request, "", call.service().limits())?;
-    new.input = call.payload(body, usize::MAX).await?;
-    store(call, new).await
+    let new = decode::new_operation(request, "", call.service().limits())?;
+    let submitted =
+        submission::take(&call, &call.caller, new, envelope(&call), body, usize::MAX).await?;
+    submission::answer(&call, &call.caller, submitted, Face::Own).await
+}
+
+/// The request around an input that is more than bytes of a type. The query stands in the settings.
+fn envelope(call: &Call) -> Option<HttpEnvelope> {
+    let headers = submission::of_a_body(&call.parts.headers);
+    let envelope = || HttpEnvelope {
+        method: call.parts.method.as_str().to_owned(),
+        target: call.parts.uri.path().to_owned(),
+        headers: headers.clone(),
+        ..HttpEnvelope::default()
+    };
+    (!headers.is_empty()).then(envelope)
 }
 
 fn take_settings(call: &mut Call, request: &mut v1::SubmitRequest) -> Result<(), ServiceError> {
@@ -74,45 +83,4 @@ fn take_duration(
 ) -> Result<Option<prost_types::Duration>, ServiceError> {
     let duration = call.query.take_duration(name)?.map(TryInto::try_into);
     duration.transpose().map_err(|_| ServiceError::invalid_field(name, "is too long"))
-}
-
-async fn store(call: Call, new: NewOperation) -> Answer {
-    let submitted = call.service().submit(&call.caller, new).await?;
-    accepted(&call, submitted).await
-}
-
-/// The answer to a submission that is stored: 202 with the operation, or 303 to it where it is done, be it
-/// that the key was known or that the client preferred to wait and it was quick.
-pub(super) async fn accepted(call: &Call, submitted: Submitted) -> Answer {
-    let mut document = submitted.document;
-    let id = document.operation.id();
-    let mut applied = Vec::new();
-    if let Some(wait) = call.preferences.wait {
-        if !document.operation.is_done() && !wait.is_zero() {
-            let name = OperationName { tenant: None, id };
-            document = call.service().wait(&call.caller, &name, wait, View::Basic).await?;
-        }
-        applied.push(applied_wait(wait));
-    }
-    let status =
-        if document.operation.is_done() { StatusCode::SEE_OTHER } else { StatusCode::ACCEPTED };
-    if call.preferences.respond_async && status == StatusCode::ACCEPTED {
-        applied.insert(0, "respond-async".to_owned());
-    }
-    let location = call.links().operation(id);
-    let mut response = documents::answer(call, status, Some(location), &document)?;
-    preferences_applied(&mut response, applied);
-    operation_location(&mut response, &call.links().status(id))?;
-    Ok(response)
-}
-
-/// The preference that was granted, which is less than was asked for past the maximum.
-pub(super) fn applied_wait(wait: Duration) -> String {
-    format!("wait={}", wait.min(MAX_WAIT).as_secs())
-}
-
-pub(super) fn operation_location(response: &mut Response, url: &str) -> Result<(), Problem> {
-    let url = documents::header_value(url)?;
-    response.headers_mut().insert(OPERATION_LOCATION.clone(), url);
-    Ok(())
 }

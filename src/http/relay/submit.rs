@@ -1,22 +1,16 @@
-//! A request that becomes an operation: stored, and answered like any submission, or with its result.
+//! A request that becomes an operation.
 
 use axum::body::Body;
-use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderMap};
 
-use super::super::body::take_in;
 use super::super::call::Call;
-use super::super::dialect::{Admission, accepted};
-use super::super::documents::{self, Answer, preferences_applied};
-use super::super::headers::vary_by;
-use super::super::result;
-use super::super::submit::{applied_wait, operation_location};
+use super::super::dialect::Admission;
+use super::super::documents::Answer;
+use super::super::submission::{self, Face};
 use super::Relayed;
-use crate::operation::{
-    HttpEnvelope, HttpHeader, InvalidEnvelope, Kind, NewOperation, Settings, TenantId,
-};
+use crate::operation::{HttpEnvelope, HttpHeader, Kind, NewOperation, Settings};
 use crate::relay::is_idempotent;
-use crate::service::{OperationName, Reason, ServiceError, View};
+use crate::service::{Reason, ServiceError};
 use crate::wire::decode;
 
 /// Backstop behind the relay's own timeout for an attempt, whose failure says more.
@@ -34,15 +28,11 @@ pub(super) async fn submit(
         None => None,
     };
     let key = decode::idempotency_key("Idempotency-Key", &call.idempotency_key("")?)?;
-    let envelope = envelope(&call, relayed, headers)?;
+    let envelope = envelope(&call, relayed, headers);
     let limit = mount.max_body.unwrap_or(usize::MAX);
-    let input = take_in(call.service(), body, limit, call.content_type()?).await?;
     let kind = Kind::parse(&mount.kind())
         .map_err(|error| ServiceError::new(Reason::Internal, error.to_string()))?;
     let new = NewOperation {
-        tenant: TenantId::default_tenant(),
-        kind,
-        labels: Default::default(),
         settings: Settings {
             queue_timeout: mount.limits.queue_timeout,
             attempt_timeout: Some(mount.limits.attempt_timeout + ATTEMPT_MARGIN),
@@ -51,71 +41,31 @@ pub(super) async fn submit(
             retention: call.service().limits().default_retention,
             ..Settings::default()
         },
-        start_at: None,
         idempotency_key: key,
-        retry_of: None,
-        input: Some(input.within(envelope)),
-        capacity: None,
+        ..NewOperation::of(kind)
     };
-    if let Some((dialect, admission)) = admission {
-        let new = admission.admit(new, relayed.trigger.as_deref());
-        let submitted = call.service().submit(&admission.caller, new).await?;
-        return accepted(&call, dialect, submitted);
-    }
-    let submitted = call.service().submit(&call.caller, new).await?;
-    answer(&call, mount.answer, submitted.document).await
+    let (caller, new, face) = match &admission {
+        Some((dialect, admission)) => {
+            let new = admission.admit(new, relayed.trigger.as_deref());
+            (&admission.caller, new, Face::Dialect(dialect))
+        }
+        None => (&call.caller, new, Face::Relay(mount.answer)),
+    };
+    let submitted = submission::take(&call, caller, new, Some(envelope), body, limit).await?;
+    submission::answer(&call, caller, submitted, face).await
 }
 
-/// The request without its body. What is too large or cannot be stored is refused.
-fn envelope(
-    call: &Call,
-    relayed: &Relayed<'_>,
-    mut headers: HeaderMap,
-) -> Result<HttpEnvelope, ServiceError> {
+/// The request without its body.
+fn envelope(call: &Call, relayed: &Relayed<'_>, mut headers: HeaderMap) -> HttpEnvelope {
     headers.remove(CONTENT_TYPE);
     let header = |(name, value): (&http::HeaderName, &http::HeaderValue)| HttpHeader {
         name: name.as_str().to_owned(),
         value: value.as_bytes().to_vec(),
     };
-    let envelope = HttpEnvelope {
+    HttpEnvelope {
         method: call.parts.method.as_str().to_owned(),
         target: relayed.target.clone(),
         status: 0,
         headers: headers.iter().map(header).collect(),
-    };
-    match envelope.check() {
-        Ok(()) => Ok(envelope),
-        Err(InvalidEnvelope { field, rule }) => Err(ServiceError::invalid_field(field, rule)),
     }
-}
-
-/// As a submission is answered: where to ask. A client that preferred to wait, and whose operation was done in
-/// time, gets what the upstream answered.
-async fn answer(call: &Call, accepted: u16, mut document: crate::service::Document) -> Answer {
-    let id = document.operation.id();
-    let name = OperationName { tenant: None, id };
-    let mut applied = Vec::new();
-    if let Some(wait) = call.preferences.wait {
-        if !document.operation.is_done() && !wait.is_zero() {
-            document = call.service().wait(&call.caller, &name, wait, View::Basic).await?;
-        }
-        applied.push(applied_wait(wait));
-        if document.operation.is_done() {
-            let mut response = result::of(call, &name, &document).await?;
-            vary_by(response.headers_mut(), "prefer");
-            preferences_applied(&mut response, applied);
-            operation_location(&mut response, &call.links().status(id))?;
-            return Ok(response);
-        }
-    }
-    if call.preferences.respond_async {
-        applied.insert(0, "respond-async".to_owned());
-    }
-    let done = document.operation.is_done();
-    let status = if done || accepted == 303 { StatusCode::SEE_OTHER } else { StatusCode::ACCEPTED };
-    let location = call.links().operation(id);
-    let mut response = documents::answer(call, status, Some(location), &document)?;
-    preferences_applied(&mut response, applied);
-    operation_location(&mut response, &call.links().status(id))?;
-    Ok(response)
 }
