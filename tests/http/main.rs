@@ -10,4 +10,5 @@ mod refusals;
 mod retention;
 mod sockets;
 mod streams;
+mod submissions;
 mod support;
