@@ -9,11 +9,11 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 
+use super::coding::Coding;
 use super::headers::{Preferences, idempotency_key, is_json};
 use super::links::Links;
 use super::problem::Problem;
 use super::query::Parameters;
-use super::coding::Coding;
 use super::{Http, body};
 use crate::proto::{json, v1};
 use crate::service::{Caller, OperationName, Reason, Service, ServiceError, View};
@@ -30,7 +30,7 @@ pub(super) struct Call {
     pub(super) parts: Parts,
     pub(super) preferences: Preferences,
     pub(super) query: Parameters,
-    parameters: Vec<(String, String)>,
+    segments: Vec<(String, String)>,
 }
 
 /// Who asks. The one place that decides it.
@@ -38,28 +38,41 @@ fn caller(_parts: &Parts) -> Result<Caller, ServiceError> {
     Ok(Caller::anonymous())
 }
 
+/// The places of the path, each by the name that its route gives it.
+pub(super) async fn segments(
+    parts: &mut Parts,
+    http: &Http,
+) -> Result<Vec<(String, String)>, Problem> {
+    match RawPathParams::from_request_parts(parts, http).await {
+        Ok(found) => {
+            Ok(found.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+        }
+        Err(RawPathParamsRejection::MissingPathParams(_)) => Ok(Vec::new()),
+        Err(_) => Err(ServiceError::invalid_field("path", "must be UTF-8").into()),
+    }
+}
+
+/// A call outside the routes of this interface, whose path and query others read.
 impl FromRequestParts<Http> for Call {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, http: &Http) -> Result<Self, Problem> {
-        let caller = caller(parts)?;
-        let parameters = match RawPathParams::from_request_parts(parts, http).await {
-            Ok(found) => {
-                found.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
-            }
-            Err(RawPathParamsRejection::MissingPathParams(_)) => Vec::new(),
-            Err(_) => {
-                return Err(ServiceError::invalid_field("path", "must be UTF-8").into());
-            }
-        };
-        let preferences = Preferences::parse(&parts.headers);
-        let query = Parameters::parse(&parts.uri)?;
-        let (http, parts) = (http.clone(), parts.clone());
-        Ok(Self { http, caller, parts, preferences, query, parameters })
+        Self::new(http, parts.clone(), Vec::new(), Parameters::default())
     }
 }
 
 impl Call {
+    pub(super) fn new(
+        http: &Http,
+        parts: Parts,
+        segments: Vec<(String, String)>,
+        query: Parameters,
+    ) -> Result<Self, Problem> {
+        let caller = caller(&parts)?;
+        let preferences = Preferences::parse(&parts.headers);
+        Ok(Self { http: http.clone(), caller, parts, preferences, query, segments })
+    }
+
     /// The use cases.
     pub(super) fn service(&self) -> &Service {
         &self.http.service
@@ -72,7 +85,7 @@ impl Call {
 
     /// A segment of the path; empty if the route has none of that name.
     pub(super) fn segment(&self, name: &str) -> &str {
-        let found = self.parameters.iter().find(|(key, _)| key == name);
+        let found = self.segments.iter().find(|(key, _)| key == name);
         found.map_or("", |(_, value)| value)
     }
 

@@ -31,7 +31,8 @@ impl Coding {
                     "the Content-Encoding of this document must be gzip, or none, and is {}",
                     others.join(", ")
                 );
-                let problem = Problem::from(ServiceError::new(Reason::UnsupportedMediaType, message));
+                let problem =
+                    Problem::from(ServiceError::new(Reason::UnsupportedMediaType, message));
                 Err(problem.with_header(ACCEPT_ENCODING, HeaderValue::from_static("gzip")))
             }
         }
@@ -45,7 +46,9 @@ impl Coding {
         let mut document = Vec::new();
         let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
         let read = MultiGzDecoder::new(&body[..]).take(most).read_to_end(&mut document);
-        read.map_err(|_| ServiceError::invalid_field("body", "must be gzip, as its Content-Encoding says"))?;
+        read.map_err(|_| {
+            ServiceError::invalid_field("body", "must be gzip, as its Content-Encoding says")
+        })?;
         if document.len() > limit {
             let message = format!("the body must be at most {limit} bytes, its coding undone");
             return Err(ServiceError::new(Reason::PayloadTooLarge, message).into());

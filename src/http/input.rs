@@ -1,8 +1,8 @@
 //! What an operation was submitted with, as it came.
 
 use axum::response::IntoResponse as _;
-use http::{HeaderValue, StatusCode};
 use http::header::ETAG;
+use http::{HeaderValue, StatusCode};
 
 use super::call::Call;
 use super::contents;

@@ -144,9 +144,9 @@ impl From<ServiceError> for Problem {
 /// A body that could not be read.
 impl From<JsonError> for Problem {
     fn from(error: JsonError) -> Self {
-        let place = error.position.map_or_else(String::new, |(line, column)| {
-            format!(" (line {line} column {column})")
-        });
+        let place = error
+            .position
+            .map_or_else(String::new, |(line, column)| format!(" (line {line} column {column})"));
         let field = if error.field.is_empty() { "body".to_owned() } else { error.field };
         ServiceError::invalid_field(field, format!("{}{place}", error.message)).into()
     }

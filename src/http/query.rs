@@ -47,6 +47,13 @@ impl Parameters {
         number.transpose().map_err(|_| ServiceError::invalid_field(name, "must be a whole number"))
     }
 
+    /// The one value of `name`, a number.
+    pub(super) fn take_real(&mut self, name: &str) -> Result<Option<f64>, ServiceError> {
+        let Some(text) = self.take(name)? else { return Ok(None) };
+        let number = text.parse().ok().filter(|number: &f64| number.is_finite());
+        number.map(Some).ok_or_else(|| ServiceError::invalid_field(name, "must be a number"))
+    }
+
     /// The one value of `name`, true or false.
     pub(super) fn take_flag(&mut self, name: &str) -> Result<Option<bool>, ServiceError> {
         let flag = self.take(name)?.map(|value| value.parse());
@@ -60,15 +67,24 @@ impl Parameters {
         duration(&text).map(Some).ok_or_else(|| ServiceError::invalid_field(name, rule))
     }
 
+    /// Refuses what has none of these names: a misspelt parameter must not pass for none.
+    pub(super) fn only<'a>(
+        &self,
+        names: impl Iterator<Item = &'a str> + Clone,
+    ) -> Result<(), ServiceError> {
+        let mut unknown = self.0.iter().filter(|(key, _)| !names.clone().any(|name| name == key));
+        unknown.next().map_or(Ok(()), |(name, _)| Err(unknown_parameter(name)))
+    }
+
     /// Refuses what is left, because it is of no use with the rest of the request.
     pub(super) fn finish(self) -> Result<(), ServiceError> {
-        match self.0.first() {
-            Some((name, _)) => {
-                Err(ServiceError::invalid_field(name, "is not a parameter of this resource"))
-            }
-            None => Ok(()),
-        }
+        self.0.first().map_or(Ok(()), |(name, _)| Err(unknown_parameter(name)))
     }
+}
+
+fn unknown_parameter(name: &str) -> ServiceError {
+    let shown: String = name.chars().take(64).collect();
+    ServiceError::invalid_field(shown, "is not a parameter of this resource")
 }
 
 /// The text of an `application/x-www-form-urlencoded` name or value; `None` if it is not UTF-8. A percent sign

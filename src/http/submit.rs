@@ -1,12 +1,14 @@
 //! Submitting: a submission as JSON, or any body as the input of a kind.
 
 use axum::body::Body;
+use serde_json::Value;
 
 use super::call::Call;
 use super::documents::Answer;
+use super::problem::Problem;
 use super::submission::{self, Face};
-use crate::operation::HttpEnvelope;
-use crate::proto::v1;
+use crate::operation::{HttpEnvelope, Range, Setting, Settings};
+use crate::proto::{json, v1};
 use crate::service::ServiceError;
 use crate::wire::decode;
 
@@ -21,8 +23,7 @@ pub(super) async fn operation(mut call: Call, body: Body) -> Answer {
 }
 
 /// `POST /v1/kinds/{kind}/operations`: the body, whatever it is, is the input. The rest of a submission stands
-/// in the query: `label=KEY=VALUE` (may be repeated), `priority`, `queue_timeout`, `attempt_timeout`,
-/// `deadline`, `cancel_grace`, `retention`, `max_attempts`, `start_time` (RFC 3339).
+/// in the query: `label=KEY=VALUE` (may be repeated), `start_time` (RFC 3339), and all of [`Settings::ALL`].
 pub(super) async fn of_kind(mut call: Call, body: Body) -> Answer {
     let mut request = v1::SubmitRequest {
         kind: call.segment("kind").to_owned(),
@@ -31,7 +32,7 @@ pub(super) async fn of_kind(mut call: Call, body: Body) -> Answer {
     };
     take_settings(&mut call, &mut request)?;
     call.finish_query()?;
-    let new = decode::new_operation(request, "", call.service().limits())?;
+    let new = decode::new_operation(request, "", call.service().limits()).map_err(by_parameter)?;
     let submitted =
         submission::take(&call, &call.caller, new, envelope(&call), body, usize::MAX).await?;
     submission::answer(&call, &call.caller, submitted, Face::Own).await
@@ -49,14 +50,14 @@ fn envelope(call: &Call) -> Option<HttpEnvelope> {
     (!headers.is_empty()).then(envelope)
 }
 
-fn take_settings(call: &mut Call, request: &mut v1::SubmitRequest) -> Result<(), ServiceError> {
+fn take_settings(call: &mut Call, request: &mut v1::SubmitRequest) -> Result<(), Problem> {
     for label in call.query.take_all("label") {
         let (key, value) = label
             .split_once('=')
             .ok_or_else(|| ServiceError::invalid_field("label", "must be KEY=VALUE"))?;
         if request.labels.insert(key.to_owned(), value.to_owned()).is_some() {
             let rule = format!("must give {key:?} once");
-            return Err(ServiceError::invalid_field("label", rule));
+            return Err(ServiceError::invalid_field("label", rule).into());
         }
     }
     if let Some(time) = call.query.take("start_time")? {
@@ -64,23 +65,34 @@ fn take_settings(call: &mut Call, request: &mut v1::SubmitRequest) -> Result<(),
         let time = time.parse().map_err(|_| ServiceError::invalid_field("start_time", rule))?;
         request.start_time = Some(time);
     }
-    let settings = request.settings.get_or_insert_default();
-    settings.priority = call.query.take_number("priority")?.unwrap_or_default();
-    settings.queue_timeout = take_duration(call, "queue_timeout")?;
-    settings.attempt_timeout = take_duration(call, "attempt_timeout")?;
-    settings.deadline = take_duration(call, "deadline")?;
-    settings.cancel_grace = take_duration(call, "cancel_grace")?;
-    settings.retention = take_duration(call, "retention")?;
-    if let Some(max_attempts) = call.query.take_number("max_attempts")? {
-        settings.retry_policy = Some(v1::RetryPolicy { max_attempts, ..Default::default() });
+    let mut given = Vec::new();
+    for Setting { name, path, range, .. } in Settings::ALL {
+        let value = match range {
+            Range::Whole(..) => call.query.take_number(name)?.map(Value::from),
+            Range::Real(..) => call.query.take_real(name)?.map(Value::from),
+            Range::Time(..) => take_time(call, name)?.map(|time| time.to_string().into()),
+        };
+        given.extend(value.map(|value| (*path, value)));
     }
+    request.settings = Some(json::from_fields(given)?);
     Ok(())
 }
 
-fn take_duration(
-    call: &mut Call,
-    name: &str,
-) -> Result<Option<prost_types::Duration>, ServiceError> {
-    let duration = call.query.take_duration(name)?.map(TryInto::try_into);
-    duration.transpose().map_err(|_| ServiceError::invalid_field(name, "is too long"))
+fn take_time(call: &mut Call, name: &str) -> Result<Option<prost_types::Duration>, ServiceError> {
+    let time = call.query.take_duration(name)?.map(TryInto::try_into);
+    time.transpose().map_err(|_| ServiceError::invalid_field(name, "is too long"))
+}
+
+/// The refusal of a setting under the name of its parameter.
+fn by_parameter(mut error: ServiceError) -> ServiceError {
+    if error.violations.is_empty() {
+        return error;
+    }
+    for violation in &mut error.violations {
+        let setting = violation.field.strip_prefix("settings.").and_then(Setting::at);
+        if let Some(setting) = setting {
+            setting.name.clone_into(&mut violation.field);
+        }
+    }
+    ServiceError { message: ServiceError::invalid(error.violations.clone()).message, ..error }
 }

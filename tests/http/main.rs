@@ -2,6 +2,7 @@
 
 mod browsers;
 mod conditions;
+mod described;
 mod envelopes;
 mod health;
 mod listening;

@@ -33,7 +33,10 @@ async fn the_coding_of_an_input_is_kept_with_it() {
     let input = input.expect("an input");
     assert_eq!((&input.data[..], input.info.form), (&coded[..], PayloadForm::Data));
     let http = input.info.http.as_deref().expect("a request around it");
-    assert_eq!((http.method.as_str(), http.target.as_str()), ("POST", "/v1/kinds/table/operations"));
+    assert_eq!(
+        (http.method.as_str(), http.target.as_str()),
+        ("POST", "/v1/kinds/table/operations")
+    );
     let kept: Vec<&str> = http.headers.iter().map(|header| header.name.as_str()).collect();
     assert_eq!(kept, ["content-encoding", "content-language", "content-disposition"]);
 
@@ -58,7 +61,10 @@ async fn the_coding_of_an_input_is_kept_with_it() {
     server.ask("POST", "/v1/kinds/plain/operations", &headers, "x").await.expect(202);
     let headers = [("content-encoding", "g zip")];
     let refused = server.ask("POST", "/v1/kinds/plain/operations", &headers, "x").await;
-    assert_eq!(refused.problem(400, "INVALID_ARGUMENT")["violations"][0]["field"], "Content-Encoding");
+    assert_eq!(
+        refused.problem(400, "INVALID_ARGUMENT")["violations"][0]["field"],
+        "Content-Encoding"
+    );
 }
 
 #[tokio::test]
@@ -92,10 +98,9 @@ async fn a_coded_document_is_read_or_refused() {
 #[tokio::test]
 async fn what_is_no_text_is_no_parameter() {
     let server = Server::start().await;
-    for (url, field) in [
-        ("/v1/kinds/a/operations?label=u=%ff", "label"),
-        ("/v1/kinds/a/operations?%ff=1", "query"),
-    ] {
+    for (url, field) in
+        [("/v1/kinds/a/operations?label=u=%ff", "label"), ("/v1/kinds/a/operations?%ff=1", "query")]
+    {
         let problem = server.ask("POST", url, &[], "x").await.problem(400, "INVALID_ARGUMENT");
         assert_eq!(problem["violations"][0]["field"], field);
         assert_eq!(problem["violations"][0]["description"], "must be UTF-8, percent-encoded");
@@ -130,7 +135,10 @@ async fn documents_are_refused_by_field_rule_and_place() {
     let problem = answer.problem(400, "INVALID_ARGUMENT");
     let detail = problem["detail"].as_str().expect("a text");
     assert!(detail.starts_with("input.json.a.a"), "{detail}");
-    assert!(detail.contains("must be nested at most 34 deep, objects and arrays (line 1 "), "{detail}");
+    assert!(
+        detail.contains("must be nested at most 34 deep, objects and arrays (line 1 "),
+        "{detail}"
+    );
     assert!(detail.len() < 250, "{detail}");
     let filter = server.get("/v1/operations?filter=state%3Dnone").await;
     let detail = filter.problem(400, "INVALID_ARGUMENT")["detail"].to_string();

@@ -83,8 +83,7 @@ pub(super) async fn submit(call: Call, mount: &Mount, submit: &Submit, body: Bod
         ..NewOperation::of(submit.kind.clone())
     };
     let (new, caller) = (admission.admit(new, None), &admission.caller);
-    let submitted =
-        submission::take(&call, caller, new, Some(envelope), body, usize::MAX).await?;
+    let submitted = submission::take(&call, caller, new, Some(envelope), body, usize::MAX).await?;
     submission::answer(&call, caller, submitted, Face::Dialect(mount)).await
 }
 

@@ -99,7 +99,8 @@ fn rule(text: &str) -> String {
         let name = name.strip_suffix("' not found").unwrap_or(name);
         format!("must have a type in @type that is known here, and has {}", quoted(name))
     } else if has("@type") || has("type url") {
-        "must name its type in @type, such as \"type.googleapis.com/longrun.v1.Progress\"".to_owned()
+        "must name its type in @type, such as \"type.googleapis.com/longrun.v1.Progress\""
+            .to_owned()
     } else {
         format!("cannot be read: {}", shorten(text, MAX_FIELD))
     }
@@ -150,10 +151,9 @@ fn syntax(text: &str) -> String {
         "expected value" => "a value is expected here".to_owned(),
         "expected ident" => "true, false or null is expected here".to_owned(),
         "trailing characters" => "something follows its end".to_owned(),
-        text => text.strip_prefix("expected ").map_or_else(
-            || text.to_owned(),
-            |expected| format!("{expected} is expected here"),
-        ),
+        text => text
+            .strip_prefix("expected ")
+            .map_or_else(|| text.to_owned(), |expected| format!("{expected} is expected here")),
     }
 }
 

@@ -93,7 +93,10 @@ fn errors_say_field_rule_and_place_in_words() {
             r#"{"settings": {"priorty": 3}}"#,
             "settings.priorty is no field of this document (line 1 column 23)",
         ),
-        (r#"{"kind": "a", "kind": "b"}"#, "the document must give \"kind\" once (line 1 column 20)"),
+        (
+            r#"{"kind": "a", "kind": "b"}"#,
+            "the document must give \"kind\" once (line 1 column 20)",
+        ),
         (
             r#"{"settings": {"priority": "x"}}"#,
             "settings.priority must be a number (line 1 column 29)",
