@@ -137,6 +137,8 @@ impl Call {
             let rule = "must be the same as the body's idempotencyKey where both are given";
             return Err(ServiceError::invalid_field("Idempotency-Key", rule));
         }
+        // Named for where it stands, before it goes on under the name that the message has for it.
+        decode::idempotency_key("Idempotency-Key", &in_header)?;
         Ok(in_header)
     }
 

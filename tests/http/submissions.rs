@@ -140,6 +140,20 @@ async fn documents_are_refused_by_field_rule_and_place() {
         "{detail}"
     );
     assert!(detail.len() < 250, "{detail}");
+    for path in ["/v1/operations", "/v1/kinds/a/operations"] {
+        let headers = [JSON, ("idempotency-key", &"k".repeat(256))];
+        let answer = server.ask("POST", path, &headers, r#"{"kind": "a"}"#).await;
+        let problem = answer.problem(400, "INVALID_ARGUMENT");
+        assert_eq!(problem["violations"][0]["field"], "Idempotency-Key");
+    }
+    let path = "/v1/kinds/a/operations?max_attempts=5000&backoff_jitter=2&cancel_grace=2h";
+    let problem = server.ask("POST", path, &[], "x").await.problem(400, "INVALID_ARGUMENT");
+    let detail = problem["detail"].as_str().expect("a text");
+    for field in
+        ["max_attempts must be from 1 to 1000", "backoff_jitter must be", "cancel_grace must be"]
+    {
+        assert!(detail.contains(field), "{detail}");
+    }
     let filter = server.get("/v1/operations?filter=state%3Dnone").await;
     let detail = filter.problem(400, "INVALID_ARGUMENT")["detail"].to_string();
     assert!(detail.contains("at character 7"), "{detail}");

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::schemas::{KIND, TENANT};
+use super::schemas::{KIND, TENANT, rule_of};
 use crate::operation::{Range, Setting, Settings};
 use crate::service::MAX_WAIT;
 
@@ -92,13 +92,16 @@ fn in_query() -> Parameters {
     [parameters("query", &table), parameters("query", &settings)].concat()
 }
 
-/// What a setting may be. Of times, schemas know the form and no limits; zero attempts stand for the default.
+/// What a setting may be.
 fn of_range(range: Range) -> Value {
-    match range {
-        Range::Whole(_, most) => number(most),
-        Range::Real(least, most) => json!({"type": "number", "minimum": least, "maximum": most}),
-        Range::Time(..) => pattern(DURATION),
-    }
+    let mut schema = rule_of(range);
+    schema["type"] = match range {
+        Range::Whole(..) => "integer".into(),
+        Range::Real(..) => "number".into(),
+        // Here without a unit, or with another.
+        Range::Time(..) => return pattern(DURATION),
+    };
+    schema
 }
 
 fn in_header() -> Parameters {

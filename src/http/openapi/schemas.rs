@@ -111,8 +111,8 @@ fn rules() -> Vec<(&'static str, String, Map<String, Value>)> {
     rules.collect()
 }
 
-/// The rule of a setting in a message. Of times, the units are known to schemas, and no limits.
-fn rule_of(range: Range) -> Value {
+/// The rule of a setting in a message. Of times, schemas know the form and no limits.
+pub(super) fn rule_of(range: Range) -> Value {
     match range {
         // Zero stands for the default.
         Range::Whole(least, most) if least > 0 => json!({"minimum": 0, "maximum": most}),
