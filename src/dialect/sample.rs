@@ -8,7 +8,7 @@ use super::view::{Record, Subject};
 use crate::operation::error::ErrorSource;
 use crate::operation::{
     Attempt, Command, Decision, HttpEnvelope, Kind, Operation, OperationError, OperationId,
-    Payload, PayloadForm, Progress, SessionId, Settings, StateName, Submission, TenantId,
+    Payload, PayloadForm, Progress, Reporter, SessionId, Settings, StateName, Submission, TenantId,
     Timestamp, WorkerId, mark, transition,
 };
 
@@ -30,20 +30,17 @@ fn lives() -> Vec<Vec<Command>> {
     let Ok(worker) = WorkerId::parse("worker") else { return Vec::new() };
     let session = SessionId::from_bytes([1; 16]);
     let acquire = || Command::Acquire { session, worker: worker.clone() };
-    let attempt = Attempt(1);
-    let complete = |result, warnings, errors| {
-        vec![acquire(), Command::Complete { attempt, result, warnings, errors }]
+    let reporter = Reporter { attempt: Attempt(1), session, former: None };
+    let complete = |result: Option<Payload>, warnings, errors| {
+        vec![acquire(), Command::complete(reporter, result.as_ref(), warnings, errors)]
     };
-    let fail = |error, is_final| {
-        let (retry_delay, chance) = (None, 0.0);
-        vec![acquire(), Command::Fail { attempt, error, is_final, retry_delay, chance }]
-    };
+    let fail =
+        |error, is_final| vec![acquire(), Command::fail(reporter, error, is_final, None, 0.0)];
     let cancel = || Command::Cancel { reason: HOSTILE.to_owned() };
     let result = |form, media_type: &str, status| {
         let payload = Payload::new(form, media_type, bytes::Bytes::from_static(b"{\"a\": 1}"));
         let envelope = HttpEnvelope { status, ..HttpEnvelope::default() };
-        let payload = if status == 0 { payload } else { payload.within(envelope) };
-        Some(payload.info)
+        Some(if status == 0 { payload } else { payload.within(envelope) })
     };
     let json = || result(PayloadForm::Json, "application/json", 0);
     vec![

@@ -371,7 +371,10 @@ fn decode_failure(
         Some(delay) => {
             let delay = decode::duration(&delay).filter(|delay| *delay <= longest);
             Some(delay.ok_or_else(|| {
-                ServiceError::invalid_field("fail.retry_delay", "must be from 0 s to 24 h")
+                ServiceError::invalid_field(
+                    "fail.retry_delay",
+                    "must be a valid duration from 0 s to 24 h",
+                )
             })?)
         }
     };

@@ -6,10 +6,10 @@ use http::header::ETAG;
 
 use super::call::Call;
 use super::conditional::{self, Found, not_modified, result_etag};
-use super::contents;
 use super::documents::{self, Answer};
 use super::headers::{ERRORS, WARNINGS};
 use super::problem::Problem;
+use super::{contents, replay};
 use crate::operation::{Operation, Outcome, State};
 use crate::service::{Document, OperationName, View};
 use crate::wire::encode;
@@ -74,7 +74,10 @@ async fn success(
     let mut response = match operation.result() {
         Some(info) => {
             let result = call.service().result(&call.caller, name);
-            contents::answer(call, &result_etag(operation), info, result).await?
+            let etag = result_etag(operation);
+            let mut response = contents::answer(call, &etag, info, result).await?;
+            replay::resolve(call, operation, &mut response);
+            response
         }
         None => StatusCode::NO_CONTENT.into_response(),
     };

@@ -155,8 +155,8 @@ fn watch_all() -> Route {
         "filter",
         "include_progress",
         "skip_current",
-        "last_event_id.seen",
-        "Last-Event-ID.seen",
+        "last_event_id.position",
+        "Last-Event-ID.position",
     ])
     .answers(answers)
     .refuses(&ANY)
@@ -252,8 +252,13 @@ fn status() -> Route {
 
 fn outcome() -> Route {
     let about = ["ETag", "Vary", "Preference-Applied?", "Longrun-Errors?", "Longrun-Warnings?"];
-    let contents =
-        ["Accept-Ranges", "X-Content-Type-Options", "Content-Security-Policy", "Longrun-Type-Url?"];
+    let contents = [
+        "Accept-Ranges",
+        "X-Content-Type-Options",
+        "Content-Security-Policy",
+        "Longrun-Type-Url?",
+        "Longrun-Recorded-Status?",
+    ];
     let whole = [&about[..], &contents].concat();
     let part = [&whole[..], &["Content-Range"]].concat();
     let pending = ["Location", "ETag", "Retry-After", "Vary", "Preference-Applied?"];
@@ -309,7 +314,7 @@ fn payload() -> Route {
     Route::new("get", path, "getInput", about, |call, _| Box::pin(input::get(call)))
         .takes(&["id", "Range", "If-Range"])
         .answers(answers)
-        .refuses(&of_one(&[RangeNotSatisfiable]))
+        .refuses(&of_one(&[RangeNotSatisfiable, DataLoss]))
 }
 
 fn history() -> Route {

@@ -32,17 +32,36 @@ pub(in crate::http) enum Face<'a> {
     Dialect(&'a Mount),
 }
 
-/// Stores `new` with the body as its input, at most `limit` bytes. Where there is no room for it, nothing of the
-/// body is taken.
+/// The body of a submission, and what is known of it.
+pub(in crate::http) struct Sent<'a> {
+    /// Its media type; empty if there is none.
+    pub(in crate::http) content_type: &'a str,
+    /// What else of the request is kept.
+    pub(in crate::http) envelope: Option<HttpEnvelope>,
+    pub(in crate::http) body: Body,
+    /// The most bytes that it may have.
+    pub(in crate::http) limit: usize,
+}
+
+impl<'a> Sent<'a> {
+    /// A body as its request says what it is, of as many bytes as a payload may have.
+    pub(in crate::http) fn of(
+        call: &'a Call,
+        envelope: Option<HttpEnvelope>,
+        body: Body,
+    ) -> Result<Self, ServiceError> {
+        Ok(Self { content_type: call.content_type()?, envelope, body, limit: usize::MAX })
+    }
+}
+
+/// Stores `new` with what was sent as its input. Where there is no room for it, nothing of the body is taken.
 pub(in crate::http) async fn take(
     call: &Call,
     caller: &Caller,
     new: NewOperation,
-    envelope: Option<HttpEnvelope>,
-    body: Body,
-    limit: usize,
+    sent: Sent<'_>,
 ) -> Result<Submitted, Problem> {
-    let content_type = call.content_type()?;
+    let Sent { content_type, envelope, body, limit } = sent;
     let is_coded = coding::is_coded(&call.parts.headers)?;
     let envelope = envelope.map(checked).transpose()?;
     call.service().admit(caller, &new).await?;

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::call::Call;
 use super::documents::Answer;
 use super::problem::Problem;
-use super::submission::{self, Face};
+use super::submission::{self, Face, Sent};
 use crate::operation::{HttpEnvelope, Range, Setting, Settings};
 use crate::proto::{json, v1};
 use crate::service::ServiceError;
@@ -34,7 +34,7 @@ pub(super) async fn of_kind(mut call: Call, body: Body) -> Answer {
     call.finish_query()?;
     let new = decode::new_operation(request, "", call.service().limits()).map_err(by_parameter)?;
     let submitted =
-        submission::take(&call, &call.caller, new, envelope(&call), body, usize::MAX).await?;
+        submission::take(&call, &call.caller, new, Sent::of(&call, envelope(&call), body)?).await?;
     submission::answer(&call, &call.caller, submitted, Face::Own).await
 }
 

@@ -94,6 +94,8 @@ reasons! {
     Unavailable = "UNAVAILABLE", 14, 503, "Try again";
     /// A defect of the server or of its store. Its log says more.
     Internal = "INTERNAL", 13, 500, "Internal error";
+    /// Contents that were stored are missing or not as they were written. Trying again does not help.
+    DataLoss = "DATA_LOSS", 15, 500, "Contents damaged";
     /// There are no credentials where there must be some.
     Unauthenticated = "UNAUTHENTICATED", 16, 401, "No credentials";
     /// A page of another site asked for a change; `--cors-origin` lets it (HTTP only).
@@ -212,8 +214,7 @@ impl From<EngineError> for ServiceError {
 }
 
 pub(super) fn rfc3339(at: Timestamp) -> String {
-    let (seconds, micros) = (at.micros().div_euclid(1_000_000), at.micros().rem_euclid(1_000_000));
-    let nanos = i32::try_from(micros * 1_000).unwrap_or(0);
+    let (seconds, nanos) = at.to_unix();
     prost_types::Timestamp { seconds, nanos }.to_string()
 }
 

@@ -8,7 +8,8 @@ use super::operations::{is_decided, named};
 use super::{Caller, Intake, Service, ServiceError, Violation};
 use crate::engine::{Apply, Connected, EngineError, ToWorker, WorkerHello};
 use crate::operation::{
-    Attempt, Command, OperationError, OperationId, Payload, Progress, Rejection, SessionId,
+    Attempt, Command, OperationError, OperationId, Payload, Progress, Reporter, SessionId,
+    transition,
 };
 
 /// A report that is acknowledged once it is durable.
@@ -46,6 +47,8 @@ pub struct WorkerSession {
     service: Service,
     caller: Caller,
     connected: Connected,
+    /// The session that the worker named and that could not be resumed.
+    former: Option<SessionId>,
 }
 
 impl Service {
@@ -64,9 +67,11 @@ impl Service {
         // Room for every assignment and a cancel of each: a worker that reads never fills it.
         let (sender, receiver) = mpsc::channel(2 * hello.max_in_flight + hello.running.len() + 16);
         let hello = WorkerHello { tenant: caller.tenant.clone(), ..hello };
+        let named = hello.resume;
         let connected = self.engine.connect(hello, sender).await?;
-        let session = WorkerSession { service: self.clone(), caller: caller.clone(), connected };
-        Ok((session, receiver))
+        let former = named.filter(|named| *named != connected.session);
+        let (service, caller) = (self.clone(), caller.clone());
+        Ok((WorkerSession { service, caller, connected, former }, receiver))
     }
 }
 
@@ -115,17 +120,17 @@ impl WorkerSession {
         report: Report,
     ) -> Result<(), ServiceError> {
         let mut stored = None;
+        let reporter = self.reporter(attempt);
         let mut work = Apply {
             tenant: self.caller.tenant.clone(),
             id,
-            command: Command::Release { attempt },
-            session: Some(self.id()),
+            command: Command::Release { reporter },
             result: None,
             lines: Vec::new(),
         };
         match report {
             Report::Log(lines) => {
-                work.command = Command::AddLog { attempt };
+                work.command = Command::AddLog { reporter };
                 work.lines = lines;
             }
             Report::Complete { result, contents, warnings, errors } => {
@@ -134,14 +139,13 @@ impl WorkerSession {
                 let result = self.put_result_away(result, contents).await?;
                 let in_row = result.as_ref().filter(|result| result.info.object.is_none());
                 work.result = in_row.map(|result| result.data.clone());
-                let result = result.map(|result| result.info);
-                stored = result.clone();
-                work.command = Command::Complete { attempt, result, warnings, errors };
+                work.command = Command::complete(reporter, result.as_ref(), warnings, errors);
+                stored = result.map(|result| result.info);
             }
             Report::Fail { error, is_final, retry_delay } => {
                 check_errors("fail.error", std::slice::from_ref(&error))?;
                 let chance = fastrand::f64();
-                work.command = Command::Fail { attempt, error, is_final, retry_delay, chance };
+                work.command = Command::fail(reporter, error, is_final, retry_delay, chance);
             }
             Report::Release => {}
         }
@@ -176,20 +180,20 @@ impl WorkerSession {
         }
     }
 
-    /// Refuses what is not an attempt of this session's.
-    pub(super) async fn check_lease(
+    fn reporter(&self, attempt: Attempt) -> Reporter {
+        Reporter { attempt, session: self.id(), former: self.former }
+    }
+
+    /// Refuses an attempt on which this session has nothing to report, and nothing to report again.
+    pub(super) async fn check_may_report(
         &self,
         id: OperationId,
         attempt: Attempt,
     ) -> Result<(), ServiceError> {
         let operation = self.service.engine.get(&self.caller.tenant, id).await;
         let operation = operation.map_err(|error| named(error, id))?;
-        let lease = operation.life.state.lease();
-        if operation.life.attempt == attempt && lease.is_some_and(|it| it.session == self.id()) {
-            return Ok(());
-        }
-        let stale = Rejection::StaleAttempt { reported: attempt.0 };
-        Err(named(EngineError::Rejected(stale), id))
+        transition::may_report(&operation, &self.reporter(attempt))
+            .map_err(|stale| named(EngineError::Rejected(stale), id))
     }
 }
 

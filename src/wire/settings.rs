@@ -94,7 +94,7 @@ impl Check<'_> {
         let time = time.filter(|time| (least..=most).contains(time));
         if time.is_none() {
             let (least, most) = (least.as_secs_f64(), most.as_secs_f64());
-            self.note(field, format!("must be from {least} s to {most} s"));
+            self.note(field, format!("must be a valid duration from {least} s to {most} s"));
         }
         time
     }

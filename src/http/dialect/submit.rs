@@ -9,7 +9,7 @@ use super::super::Http;
 use super::super::call::Call;
 use super::super::documents::{self, Answer};
 use super::super::problem::Problem;
-use super::super::submission::{self, Face};
+use super::super::submission::{self, Face, Sent};
 use super::document::{self, Asked};
 use crate::config::dialect::{Mount, Submit};
 use crate::operation::{HttpEnvelope, IdempotencyKey, NewOperation, Settings, mark};
@@ -83,7 +83,8 @@ pub(super) async fn submit(call: Call, mount: &Mount, submit: &Submit, body: Bod
         ..NewOperation::of(submit.kind.clone())
     };
     let (new, caller) = (admission.admit(new, None), &admission.caller);
-    let submitted = submission::take(&call, caller, new, Some(envelope), body, usize::MAX).await?;
+    let sent = Sent::of(&call, Some(envelope), body)?;
+    let submitted = submission::take(&call, caller, new, sent).await?;
     submission::answer(&call, caller, submitted, Face::Dialect(mount)).await
 }
 

@@ -78,9 +78,13 @@ fn in_query() -> Parameters {
         ("include_progress", "Of a stream: whether progress is sent, too.", flag(true)),
         ("skip_current", "Leaves out what matches already.", flag(false)),
         ("last_event_id", "Of a stream: as the header field, which wins.", pattern(REVISION)),
-        ("last_event_id.seen", "Anything: the stream begins with `reset`.", text()),
+        (
+            "last_event_id.position",
+            "The id of the last event that was seen: the stream goes on behind it, or begins with `reset`.",
+            text(),
+        ),
         ("label", "A label, `KEY=VALUE`.", labels),
-        ("start_time", "Not to be started before.", time),
+        ("start_time", "Not to be started before. At most 9000-01-01T00:00:00Z.", time),
     ];
     let settings = Settings::ALL.iter().map(|setting| {
         let Setting { name, range, default, about, .. } = setting;
@@ -129,7 +133,11 @@ fn in_header() -> Parameters {
         ("Range", "One range of bytes.", text()),
         ("If-Range", "The range only if this is the ETag, else the whole.", text()),
         ("Last-Event-ID", last, text()),
-        ("Last-Event-ID.seen", "Anything: the stream begins with `reset`.", text()),
+        (
+            "Last-Event-ID.position",
+            "The id of the last event that was seen: the stream goes on behind it, or begins with `reset`.",
+            text(),
+        ),
     ];
     parameters("header", &table)
 }

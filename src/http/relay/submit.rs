@@ -1,13 +1,14 @@
 //! A request that becomes an operation.
 
 use axum::body::Body;
-use http::header::{CONTENT_TYPE, HeaderMap};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 
 use super::super::call::Call;
 use super::super::dialect::Admission;
 use super::super::documents::Answer;
-use super::super::submission::{self, Face};
+use super::super::submission::{self, Face, Sent};
 use super::Relayed;
+use crate::operation::http::media_type;
 use crate::operation::{HttpEnvelope, HttpHeader, Kind, NewOperation, Settings};
 use crate::relay::is_idempotent;
 use crate::service::{Reason, ServiceError};
@@ -28,7 +29,7 @@ pub(super) async fn submit(
         None => None,
     };
     let key = decode::idempotency_key("Idempotency-Key", &call.idempotency_key("")?)?;
-    let envelope = envelope(&call, relayed, headers);
+    let (content_type, envelope) = envelope(&call, relayed, headers)?;
     let limit = mount.max_body.unwrap_or(usize::MAX);
     let kind = Kind::parse(&mount.kind())
         .map_err(|error| ServiceError::new(Reason::Internal, error.to_string()))?;
@@ -51,21 +52,36 @@ pub(super) async fn submit(
         }
         None => (&call.caller, new, Face::Relay(mount.answer)),
     };
-    let submitted = submission::take(&call, caller, new, Some(envelope), body, limit).await?;
+    let sent = Sent { content_type: &content_type, envelope: Some(envelope), body, limit };
+    let submitted = submission::take(&call, caller, new, sent).await?;
     submission::answer(&call, caller, submitted, face).await
 }
 
-/// The request without its body.
-fn envelope(call: &Call, relayed: &Relayed<'_>, mut headers: HeaderMap) -> HttpEnvelope {
+/// The request without its body, and the media type for that. A type that cannot be stored is refused.
+fn envelope(
+    call: &Call,
+    relayed: &Relayed<'_>,
+    mut headers: HeaderMap,
+) -> Result<(String, HttpEnvelope), ServiceError> {
+    let said = headers.get_all(CONTENT_TYPE);
+    if said.iter().any(|value| value.to_str().is_err()) {
+        return Err(ServiceError::invalid_field("Content-Type", "must be printable ASCII"));
+    }
+    let (content_type, verbatim) = media_type(said.iter().map(HeaderValue::as_bytes));
     headers.remove(CONTENT_TYPE);
-    let header = |(name, value): (&http::HeaderName, &http::HeaderValue)| HttpHeader {
+    // The stored body has its length. What remains to be said is that the client stated that of nothing.
+    if headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0") {
+        headers.remove(CONTENT_LENGTH);
+    }
+    let header = |(name, value): (&http::HeaderName, &HeaderValue)| HttpHeader {
         name: name.as_str().to_owned(),
         value: value.as_bytes().to_vec(),
     };
-    HttpEnvelope {
+    let envelope = HttpEnvelope {
         method: call.parts.method.as_str().to_owned(),
         target: relayed.target.clone(),
         status: 0,
-        headers: headers.iter().map(header).collect(),
-    }
+        headers: verbatim.into_iter().chain(headers.iter().map(header)).collect(),
+    };
+    Ok((content_type, envelope))
 }
