@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
 use super::paint::Paint;
+use super::settings::changed;
 use super::text::{age, bytes, clean, clean_lines, date, duration, shorten, time};
 use crate::proto::v1::event::Type;
 use crate::proto::v1::operation::State;
@@ -163,7 +164,7 @@ fn facts(operation: &Operation, now: SystemTime, paint: Paint) -> Vec<(&'static 
         ("attempt", attempt),
         ("worker", clean(&operation.worker_id)),
         ("labels", labels.join(", ")),
-        ("priority", priority(operation)),
+        ("settings", operation.settings.as_ref().map(changed).unwrap_or_default()),
         ("created", at(operation.create_time.as_ref())),
         ("due", due(operation, now)),
         ("started", at(operation.start_time.as_ref())),
@@ -174,13 +175,6 @@ fn facts(operation: &Operation, now: SystemTime, paint: Paint) -> Vec<(&'static 
         ("key", clean(&operation.idempotency_key)),
         ("retry of", clean(&operation.retry_of)),
     ]
-}
-
-fn priority(operation: &Operation) -> String {
-    match operation.settings.as_ref().map_or(0, |settings| settings.priority) {
-        0 => String::new(),
-        priority => priority.to_string(),
-    }
 }
 
 /// When a queued operation may start, if that is yet to come.

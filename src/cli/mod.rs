@@ -31,6 +31,7 @@ mod paint;
 mod remote;
 mod result;
 mod serve;
+mod settings;
 mod signals;
 mod store;
 mod submit;

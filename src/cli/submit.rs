@@ -8,8 +8,9 @@ use clap::builder::NonEmptyStringValueParser;
 
 use super::output::Output;
 use super::remote::Remote;
+use super::settings::SettingsArgs;
 use super::{Exit, change, input, text, wait, watch};
-use crate::proto::v1::{Operation, RetryPolicy, Settings, SubmitRequest};
+use crate::proto::v1::{Operation, SubmitRequest};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -46,31 +47,15 @@ pub(super) struct Args {
     #[command(flatten)]
     settings: SettingsArgs,
     #[command(flatten)]
+    start: Start,
+    #[command(flatten)]
     then: Then,
 }
 
-/// How the service treats the operation.
+/// When the operation may start.
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Settings")]
-struct SettingsArgs {
-    /// From 0 to 100; within a kind the higher goes first [default: 0]
-    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true, value_parser = clap::value_parser!(i32).range(0..=100))]
-    priority: i32,
-    /// Longest time until a worker starts it [default: none]
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
-    queue_timeout: Option<Duration>,
-    /// Longest time for one attempt [default: none]
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
-    attempt_timeout: Option<Duration>,
-    /// Longest time from submission to the end [default: none]
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
-    deadline: Option<Duration>,
-    /// Attempts in all, the first included [default: 5]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=1_000))]
-    max_attempts: Option<i32>,
-    /// How long it is kept once it is done [default: the server's, 7d]
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
-    retention: Option<Duration>,
+struct Start {
     /// Start no sooner than in this time
     #[arg(long, value_name = "DURATION", conflicts_with = "start_time", value_parser = humantime::parse_duration)]
     start_in: Option<Duration>,
@@ -95,7 +80,7 @@ struct Then {
 }
 
 pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Result<Exit> {
-    let Args { kind, input, content_type, labels, idempotency_key, settings, then } = args;
+    let Args { kind, input, content_type, labels, idempotency_key, settings, start, then } = args;
     let input = match input {
         Some(input) => Some(input::read(&input, content_type.as_deref())?),
         None => None,
@@ -103,8 +88,8 @@ pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Re
     let request = SubmitRequest {
         input,
         labels: labels.into_iter().collect::<HashMap<_, _>>(),
-        start_time: settings.start_time()?.map(prost_types::Timestamp::from),
-        settings: Some(settings.settings()?),
+        start_time: start.time()?.map(prost_types::Timestamp::from),
+        settings: Some(settings.message()?),
         // None given: the client makes one.
         idempotency_key: idempotency_key.unwrap_or_default(),
         kind,
@@ -140,8 +125,8 @@ impl Then {
     }
 }
 
-impl SettingsArgs {
-    fn start_time(&self) -> anyhow::Result<Option<SystemTime>> {
+impl Start {
+    fn time(&self) -> anyhow::Result<Option<SystemTime>> {
         match self.start_in {
             Some(wait) => {
                 let start = text::now().checked_add(wait).context("--start-in is too long")?;
@@ -149,26 +134,6 @@ impl SettingsArgs {
             }
             None => Ok(self.start_time),
         }
-    }
-
-    fn settings(&self) -> anyhow::Result<Settings> {
-        let span = |length: Option<Duration>, flag: &'static str| {
-            length
-                .map(prost_types::Duration::try_from)
-                .transpose()
-                .with_context(|| format!("{flag} is too long"))
-        };
-        Ok(Settings {
-            priority: self.priority,
-            queue_timeout: span(self.queue_timeout, "--queue-timeout")?,
-            attempt_timeout: span(self.attempt_timeout, "--attempt-timeout")?,
-            deadline: span(self.deadline, "--deadline")?,
-            retry_policy: self
-                .max_attempts
-                .map(|max_attempts| RetryPolicy { max_attempts, ..Default::default() }),
-            cancel_grace: None,
-            retention: span(self.retention, "--retention")?,
-        })
     }
 }
 
@@ -185,6 +150,7 @@ mod tests {
     use clap::Parser as _;
 
     use super::*;
+    use crate::proto::v1::Settings;
 
     #[derive(clap::Parser)]
     struct Line {
@@ -207,14 +173,26 @@ mod tests {
 
     #[test]
     fn settings_that_are_not_given_are_left_to_the_server() {
-        assert_eq!(parse(&["k"]).unwrap().settings.settings().unwrap(), Settings::default());
+        assert_eq!(parse(&["k"]).unwrap().settings.message().unwrap(), Settings::default());
         let args = parse(&["k", "-", "-l", "a=b=c", "--max-attempts", "2", "--deadline", "1h 1s"]);
         let args = args.unwrap();
         assert_eq!(args.labels, [("a".to_owned(), "b=c".to_owned())]);
-        let settings = args.settings.settings().unwrap();
+        let settings = args.settings.message().unwrap();
         assert_eq!(settings.retry_policy.unwrap().max_attempts, 2);
         assert_eq!(settings.deadline.unwrap().seconds, 3_601);
         assert!(parse(&["k", "--label", "x"]).is_err());
+        let args = parse(&["k", "--backoff-jitter", "0", "--cancel-grace", "90s"]).unwrap();
+        let settings = args.settings.message().unwrap();
+        assert_eq!(settings.retry_policy.unwrap().jitter, Some(0.0));
+        assert_eq!(settings.cancel_grace.unwrap().seconds, 90);
+        for [flag, wrong] in [
+            ["--priority", "101"],
+            ["--max-attempts", "0"],
+            ["--backoff-jitter", "1.5"],
+            ["--deadline", "soon"],
+        ] {
+            assert!(parse(&["k", flag, wrong]).is_err(), "{flag} {wrong}");
+        }
         assert!(parse(&["k", "--start-in", "1s", "--start-time", "2026-03-01T12:00:00Z"]).is_err());
     }
 }

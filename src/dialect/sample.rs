@@ -2,65 +2,63 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::view::{Record, Subject};
 use crate::operation::error::ErrorSource;
 use crate::operation::{
-    HttpEnvelope, Kind, Lease, Life, Operation, OperationError, OperationId, Outcome, Payload,
-    PayloadForm, Progress, Revision, SessionId, Settings, State, StateName, Submission, TenantId,
-    Timestamp, mark,
+    Attempt, Command, Decision, HttpEnvelope, Kind, Operation, OperationError, OperationId,
+    Payload, PayloadForm, Progress, Reporter, SessionId, Settings, StateName, Submission, TenantId,
+    Timestamp, WorkerId, mark, transition,
 };
 
 const AT: Timestamp = Timestamp::from_micros(1_767_225_600_123_456);
+/// Until then a worker must have started it.
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(60);
 /// What breaks documents that do not escape.
 const HOSTILE: &str = "\"quoted\" \\ <b>\u{e9}";
 
-/// Operations of every state, each without and with everything.
+/// Operations of every state, each without and with everything. They come about by the rules, as those do that a
+/// template meets later.
 pub(super) fn operations(kind: &Kind) -> Vec<Operation> {
-    let states = || {
-        let result = |form, media_type: &str, status| {
-            let payload = Payload::new(form, media_type, bytes::Bytes::from_static(b"{\"a\": 1}"));
-            let envelope = HttpEnvelope { status, ..HttpEnvelope::default() };
-            let payload = if status == 0 { payload } else { payload.within(envelope) };
-            Some(payload.info)
-        };
-        let json = || result(PayloadForm::Json, "application/json", 0);
-        let csv = || result(PayloadForm::Data, "text/csv", 200);
-        let failed = |code| Outcome::Failed { error: error(code) };
-        let ended = [
-            Outcome::Succeeded { result: None, warnings: Vec::new() },
-            Outcome::Succeeded { result: json(), warnings: vec![error("W")] },
-            Outcome::Succeeded { result: csv(), warnings: Vec::new() },
-            Outcome::PartiallySucceeded {
-                result: json(),
-                errors: vec![error("A"), error("B")],
-                warnings: vec![error("W")],
-            },
-            Outcome::PartiallySucceeded {
-                result: None,
-                errors: vec![OperationError::service("A", 13, "")],
-                warnings: Vec::new(),
-            },
-            failed("A"),
-            failed(OperationError::QUEUE_TIMEOUT),
-            Outcome::Failed { error: OperationError::service("A", 2, "") },
-            Outcome::Cancelled { error: error(OperationError::CANCELLED) },
-        ];
-        let lease = || Lease { session: SessionId::from_bytes([1; 16]), attempt_deadline: None };
-        let ended = ended.into_iter().map(|outcome| State::Done {
-            outcome,
-            at: AT,
-            purge_at: Timestamp::MAX,
-        });
-        let pending = [
-            State::Queued { not_before: AT },
-            State::Running { lease: lease() },
-            State::Cancelling { lease: lease(), grace_until: AT },
-        ];
-        pending.into_iter().chain(ended)
+    let all = |is_rich| lives().into_iter().map(move |life| operation(kind, life, is_rich));
+    all(false).chain(all(true)).collect()
+}
+
+/// What is done to an operation once it is submitted: one list for each way in which it can stand or end.
+fn lives() -> Vec<Vec<Command>> {
+    let Ok(worker) = WorkerId::parse("worker") else { return Vec::new() };
+    let session = SessionId::from_bytes([1; 16]);
+    let acquire = || Command::Acquire { session, worker: worker.clone() };
+    let reporter = Reporter { attempt: Attempt(1), session, former: None };
+    let complete = |result: Option<Payload>, warnings, errors| {
+        vec![acquire(), Command::complete(reporter, result.as_ref(), warnings, errors)]
     };
-    let bare = states().map(|state| operation(kind, state, false));
-    bare.chain(states().map(|state| operation(kind, state, true))).collect()
+    let fail =
+        |error, is_final| vec![acquire(), Command::fail(reporter, error, is_final, None, 0.0)];
+    let cancel = || Command::Cancel { reason: HOSTILE.to_owned() };
+    let result = |form, media_type: &str, status| {
+        let payload = Payload::new(form, media_type, bytes::Bytes::from_static(b"{\"a\": 1}"));
+        let envelope = HttpEnvelope { status, ..HttpEnvelope::default() };
+        Some(if status == 0 { payload } else { payload.within(envelope) })
+    };
+    let json = || result(PayloadForm::Json, "application/json", 0);
+    vec![
+        Vec::new(),
+        vec![acquire()],
+        fail(error("A"), false),
+        vec![acquire(), cancel()],
+        complete(None, Vec::new(), Vec::new()),
+        complete(json(), vec![error("W")], Vec::new()),
+        complete(result(PayloadForm::Data, "text/csv", 200), Vec::new(), Vec::new()),
+        complete(json(), vec![error("W")], vec![error("A"), error("B")]),
+        complete(None, Vec::new(), vec![OperationError::service("A", 13, "")]),
+        fail(error("A"), true),
+        fail(OperationError::service("A", 2, ""), true),
+        // Its queue timeout is over by then.
+        vec![Command::Tick { chance: 0.0 }],
+        vec![cancel()],
+    ]
 }
 
 /// The history of an operation that has everything.
@@ -106,7 +104,34 @@ fn error(code: &str) -> OperationError {
     }
 }
 
-fn operation(kind: &Kind, state: State, is_rich: bool) -> Operation {
+/// The operation after those commands.
+fn operation(kind: &Kind, commands: Vec<Command>, is_rich: bool) -> Operation {
+    let progress = Progress {
+        percent: Some(12.5),
+        done_units: Some(1),
+        total_units: Some(8),
+        message: HOSTILE.to_owned(),
+        at: AT,
+    };
+    let progress = is_rich.then_some(progress);
+    let (mut operation, _) = transition::submit(Arc::new(submission(kind, is_rich)));
+    for command in commands {
+        let now = match command {
+            Command::Tick { .. } => AT.after(QUEUE_TIMEOUT),
+            _ => AT,
+        };
+        let decided = transition::decide(&operation, &command, progress.as_ref(), now);
+        if let Ok(Decision::Change(event)) = decided {
+            operation.life = event.life;
+        }
+    }
+    if operation.life.state.lease().is_some() {
+        operation.life.progress = progress;
+    }
+    operation
+}
+
+fn submission(kind: &Kind, is_rich: bool) -> Submission {
     let envelope = HttpEnvelope {
         method: "POST".to_owned(),
         target: "/path?query=1".to_owned(),
@@ -117,37 +142,38 @@ fn operation(kind: &Kind, state: State, is_rich: bool) -> Operation {
         ("label".to_owned(), HOSTILE.to_owned()),
         (mark::TRIGGER.to_owned(), "async=true".to_owned()),
     ];
-    let submission = Submission {
+    Submission {
         id: OperationId::from_bytes([7; 16]),
         tenant: TenantId::default_tenant(),
         kind: kind.clone(),
         labels: if is_rich { labels.into() } else { BTreeMap::new() },
-        settings: Settings::default(),
+        settings: Settings { queue_timeout: Some(QUEUE_TIMEOUT), ..Settings::default() },
         created_at: AT,
         start_at: AT,
         idempotency: None,
         retry_of: None,
         input: is_rich.then(|| input.within(envelope).info),
-    };
-    let progress = Progress {
-        percent: Some(12.5),
-        done_units: Some(1),
-        total_units: Some(8),
-        message: HOSTILE.to_owned(),
-        at: AT,
-    };
-    let life = Life {
-        state,
-        revision: Revision(1),
-        attempt: crate::operation::Attempt(1),
-        attempts_used: 1,
-        worker: None,
-        last_report: None,
-        updated_at: AT,
-        started_at: is_rich.then_some(AT),
-        progress: is_rich.then_some(progress),
-        last_error: None,
-        cancel: None,
-    };
-    Operation { submission: Arc::new(submission), life }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operation::{Outcome, State};
+
+    #[test]
+    fn there_is_one_of_every_state() {
+        let operations = operations(&Kind::parse("a").unwrap());
+        for state in StateName::ALL {
+            let of_state = operations.iter().filter(|it| it.state_name() == state);
+            assert!(of_state.count() >= 2, "{state:?}");
+        }
+        let timed_out = |operation: &Operation| match &operation.life.state {
+            State::Done { outcome: Outcome::Failed { error }, .. } => {
+                error.code == OperationError::QUEUE_TIMEOUT
+            }
+            _ => false,
+        };
+        assert!(operations.iter().any(timed_out));
+    }
 }

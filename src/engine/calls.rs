@@ -1,8 +1,7 @@
 //! The calls: what the service may ask of the engine. Reads go to the store; what changes something goes to the
 //! committer.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::cache::Cache;
 use super::clock::{Clock, Ids};
 use super::commit::committer::Committer;
+use super::commit::counts::{Added, Counts};
 use super::health::{HealthBoard, StoreHealth};
 use super::progress::ProgressBoard;
 use super::request::{
@@ -86,7 +86,7 @@ impl Engine {
             cache: Cache::new(config.cached_bytes),
             progress: ProgressBoard::default(),
             health: HealthBoard::default(),
-            outstanding: AtomicU64::new(0),
+            counts: Mutex::new(Counts::new(config.max_outstanding)),
         });
         let (sender, requests) = mpsc::channel(config.queued_requests);
         let admitted_kib = u32::try_from(config.queued_bytes >> 10).unwrap_or(u32::MAX);
@@ -113,7 +113,7 @@ impl Engine {
 
     /// How many operations are not done.
     pub fn outstanding(&self) -> u64 {
-        self.shared.outstanding.load(Ordering::Relaxed)
+        self.shared.counts().all()
     }
 
     /// Whether the store takes writes, to be watched.
@@ -127,6 +127,17 @@ impl Engine {
             // A queue without room has commits behind it, which find out as well.
             let _ = self.requests.try_send(Request::StoreFailed(error));
         }
+    }
+
+    /// Refuses a submission that there is no room for as things stand, before its input is taken in. A known
+    /// idempotency key is let in whatever the load, because it is no new work.
+    pub async fn admit(&self, new: &NewOperation) -> Result<(), EngineError> {
+        self.shared.health.check()?;
+        let full = self.shared.counts().submit(new, &mut Added::default());
+        let (Err(_), Some(key)) = (&full, &new.idempotency_key) else { return full };
+        let lookup = Lookup::Key(new.tenant.clone(), key.clone());
+        let found = self.shared.store.load(vec![lookup]).await?;
+        if found.into_iter().flatten().next().is_some() { Ok(()) } else { full }
     }
 
     /// Stores submissions in one commit; answers each in its place. Refused at once where there is

@@ -27,8 +27,7 @@
 //! races, `dispatch::dispatcher` for what happens on both sides of a commit, `watch` for how transitions reach
 //! clients.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::store::Store;
 
@@ -58,6 +57,7 @@ pub use watch::item::{FeedItem, FeedStart};
 pub use watch::watcher::{WatchItem, Watcher};
 
 use cache::Cache;
+use commit::counts::Counts;
 use health::HealthBoard;
 use progress::ProgressBoard;
 use watch::hub::Hub;
@@ -71,17 +71,18 @@ struct Shared {
     cache: Cache,
     progress: ProgressBoard,
     health: HealthBoard,
-    outstanding: AtomicU64,
+    /// The committer alone counts; whoever is about to submit may look.
+    counts: Mutex<Counts>,
 }
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared").field("outstanding", &self.outstanding).finish_non_exhaustive()
+        f.debug_struct("Shared").field("counts", &self.counts).finish_non_exhaustive()
     }
 }
 
 impl Shared {
-    fn set_outstanding(&self, outstanding: u64) {
-        self.outstanding.store(outstanding, Ordering::Relaxed);
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -5,15 +5,16 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{FromRequestParts, RawPathParams};
+use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 
+use super::coding::Coding;
 use super::headers::{Preferences, idempotency_key, is_json};
 use super::links::Links;
 use super::problem::Problem;
 use super::query::Parameters;
 use super::{Http, body};
-use crate::operation::Payload;
 use crate::proto::{json, v1};
 use crate::service::{Caller, OperationName, Reason, Service, ServiceError, View};
 use crate::wire::decode;
@@ -29,7 +30,7 @@ pub(super) struct Call {
     pub(super) parts: Parts,
     pub(super) preferences: Preferences,
     pub(super) query: Parameters,
-    parameters: Vec<(String, String)>,
+    segments: Vec<(String, String)>,
 }
 
 /// Who asks. The one place that decides it.
@@ -37,28 +38,41 @@ fn caller(_parts: &Parts) -> Result<Caller, ServiceError> {
     Ok(Caller::anonymous())
 }
 
+/// The places of the path, each by the name that its route gives it.
+pub(super) async fn segments(
+    parts: &mut Parts,
+    http: &Http,
+) -> Result<Vec<(String, String)>, Problem> {
+    match RawPathParams::from_request_parts(parts, http).await {
+        Ok(found) => {
+            Ok(found.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+        }
+        Err(RawPathParamsRejection::MissingPathParams(_)) => Ok(Vec::new()),
+        Err(_) => Err(ServiceError::invalid_field("path", "must be UTF-8").into()),
+    }
+}
+
+/// A call outside the routes of this interface, whose path and query others read.
 impl FromRequestParts<Http> for Call {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, http: &Http) -> Result<Self, Problem> {
-        let caller = caller(parts)?;
-        let parameters = match RawPathParams::from_request_parts(parts, http).await {
-            Ok(found) => {
-                found.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
-            }
-            Err(RawPathParamsRejection::MissingPathParams(_)) => Vec::new(),
-            Err(_) => {
-                return Err(ServiceError::invalid_field("path", "must be UTF-8").into());
-            }
-        };
-        let preferences = Preferences::parse(&parts.headers);
-        let query = Parameters::parse(&parts.uri)?;
-        let (http, parts) = (http.clone(), parts.clone());
-        Ok(Self { http, caller, parts, preferences, query, parameters })
+        Self::new(http, parts.clone(), Vec::new(), Parameters::default())
     }
 }
 
 impl Call {
+    pub(super) fn new(
+        http: &Http,
+        parts: Parts,
+        segments: Vec<(String, String)>,
+        query: Parameters,
+    ) -> Result<Self, Problem> {
+        let caller = caller(&parts)?;
+        let preferences = Preferences::parse(&parts.headers);
+        Ok(Self { http: http.clone(), caller, parts, preferences, query, segments })
+    }
+
     /// The use cases.
     pub(super) fn service(&self) -> &Service {
         &self.http.service
@@ -71,7 +85,7 @@ impl Call {
 
     /// A segment of the path; empty if the route has none of that name.
     pub(super) fn segment(&self, name: &str) -> &str {
-        let found = self.parameters.iter().find(|(key, _)| key == name);
+        let found = self.segments.iter().find(|(key, _)| key == name);
         found.map_or("", |(_, value)| value)
     }
 
@@ -123,6 +137,8 @@ impl Call {
             let rule = "must be the same as the body's idempotencyKey where both are given";
             return Err(ServiceError::invalid_field("Idempotency-Key", rule));
         }
+        // Named for where it stands, before it goes on under the name that the message has for it.
+        decode::idempotency_key("Idempotency-Key", &in_header)?;
         Ok(in_header)
     }
 
@@ -134,27 +150,13 @@ impl Call {
         text.ok_or_else(|| ServiceError::invalid_field("Content-Type", rule))
     }
 
-    /// The whole body as a payload of the media type that the request says, at most `limit` bytes; none
-    /// where the body is empty and of no type.
-    pub(super) async fn payload(
-        &self,
-        body: Body,
-        limit: usize,
-    ) -> Result<Option<Payload>, Problem> {
-        let content_type = self.content_type()?;
-        let payload = body::take_in(self.service(), body, limit, content_type).await?;
-        let is_sent = payload.info.size_bytes > 0 || !content_type.is_empty();
-        Ok(is_sent.then_some(payload))
-    }
-
     /// The body, which is a message as JSON. An empty one is the empty message.
     pub(super) async fn optional_message<M>(&self, body: Body) -> Result<M, Problem>
     where
         M: prost::Message + prost::Name + Default,
     {
-        let limit = self.service().limits().max_message_payload_bytes();
-        let body = body::read(self.service(), body, 2 * limit + JSON_SLACK).await?;
-        if body.is_empty() { Ok(M::default()) } else { self.decode(&body) }
+        let document = self.document(body).await?;
+        if document.is_empty() { Ok(M::default()) } else { self.decode(&document) }
     }
 
     /// The body, which is a message as JSON.
@@ -162,9 +164,16 @@ impl Call {
     where
         M: prost::Message + prost::Name + Default,
     {
-        let limit = self.service().limits().max_message_payload_bytes();
-        let body = body::read(self.service(), body, 2 * limit + JSON_SLACK).await?;
-        self.decode(&body)
+        let document = self.document(body).await?;
+        self.decode(&document)
+    }
+
+    /// The body, its coding undone.
+    async fn document(&self, body: Body) -> Result<Bytes, Problem> {
+        let coding = Coding::of_document(&self.parts.headers)?;
+        let limit = 2 * self.service().limits().max_message_payload_bytes() + JSON_SLACK;
+        let body = body::read(self.service(), body, limit).await?;
+        coding.undo(body, limit)
     }
 
     fn decode<M: prost::Message + prost::Name + Default>(&self, body: &[u8]) -> Result<M, Problem> {

@@ -1,31 +1,59 @@
-//! Conditional requests (RFC 9110, section 13): the entity tag of everything about an operation is its revision.
+//! Conditional requests (RFC 9110, section 13).
 //!
-//! With a wait, `If-None-Match` makes a long poll of it: answered once the operation is no longer as the client
-//! knows it. Progress is no new revision.
+//! The entity tag of every document about an operation is its revision and, until it is done, a digest of its
+//! progress, because both show in the document. With a wait, `If-None-Match` makes a long poll of it: answered once
+//! the operation is no longer as the client knows it. `If-Match` compares the revision alone: progress that a worker
+//! reports between a client's look and its cancel is no reason to refuse the cancel.
 
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use http::header::{IF_MATCH, IF_NONE_MATCH, IF_RANGE};
 use http::{HeaderMap, HeaderName, StatusCode};
+use sha2::{Digest, Sha256};
 
 use super::call::Call;
 use super::documents::{about, preferences_applied};
 use super::headers::vary_by;
 use super::problem::Problem;
-use super::submit::applied_wait;
-use crate::operation::{Operation, Revision};
+use super::replay;
+use super::submission::applied_wait;
+use crate::operation::{Operation, Progress, Revision};
 use crate::service::{Document, OperationName, Reason, ServiceError, View};
 
-/// The entity tag of a revision.
-pub(super) fn etag(revision: Revision) -> String {
-    format!("\"{}\"", revision.0)
+/// What separates the revision from the digest of the progress.
+const DIGEST_MARK: char = '-';
+
+/// The entity tag of an operation as it is.
+pub(super) fn etag(operation: &Operation) -> String {
+    let revision = operation.life.revision.0;
+    match &operation.life.progress {
+        Some(progress) if !operation.is_done() => {
+            format!("\"{revision}{DIGEST_MARK}{}\"", digest(progress))
+        }
+        // No progress can follow, or none has come.
+        _ => format!("\"{revision}\""),
+    }
+}
+
+/// The entity tag of a result: that of the recorded response, if it has one, else the operation's.
+pub(super) fn result_etag(operation: &Operation) -> String {
+    let envelope = operation.result().and_then(|result| result.http.as_deref());
+    let recorded = envelope.and_then(replay::etag);
+    let recorded = recorded.and_then(|field| field.to_str().map(str::to_owned).ok());
+    recorded.unwrap_or_else(|| etag(operation))
+}
+
+fn digest(progress: &Progress) -> String {
+    let Progress { percent, done_units, total_units, message, at } = progress;
+    let text = format!("{percent:?} {done_units:?} {total_units:?} {} {message}", at.micros());
+    Sha256::digest(text)[..6].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// An operation that was asked for.
 pub(super) struct Found {
     pub(super) document: Document,
-    /// Whether the client has it at this revision.
+    /// Whether the client has it as it is.
     pub(super) is_known: bool,
 }
 
@@ -36,17 +64,28 @@ pub(super) async fn find(
     wait: Option<Duration>,
     view: View,
 ) -> Result<Found, Problem> {
+    find_by(call, name, wait, view, etag).await
+}
+
+/// The same, for answers that have another entity tag.
+pub(super) async fn find_by(
+    call: &Call,
+    name: &OperationName,
+    wait: Option<Duration>,
+    view: View,
+    etag: fn(&Operation) -> String,
+) -> Result<Found, Problem> {
     let (service, caller) = (call.service(), &call.caller);
     let known = EntityTags::if_none_match(&call.parts.headers);
     let document = match (wait, &known) {
         (None, _) => service.get(caller, name, view).await?,
         (Some(wait), None) => service.wait(caller, name, wait, view).await?,
         (Some(wait), Some(known)) => {
-            let seen = |revision| known.contain(revision);
+            let seen = |operation: &Operation| known.contain(&etag(operation));
             service.wait_for_change(caller, name, seen, wait, view).await?
         }
     };
-    let is_known = known.is_some_and(|known| known.contain(document.operation.life.revision));
+    let is_known = known.is_some_and(|known| known.contain(&etag(&document.operation)));
     Ok(Found { document, is_known })
 }
 
@@ -61,7 +100,7 @@ pub(super) async fn require_match(call: &Call, name: &OperationName) -> Result<(
         .ok_or_else(|| ServiceError::invalid_field("If-Match", rule))?;
     let document = call.service().get(&call.caller, name, View::Basic).await?;
     let revision = document.operation.life.revision;
-    if tags.contain(revision) {
+    if tags.name(revision) {
         return Ok(());
     }
     let message = format!("{} is at revision {}", document.operation.id().name(), revision.0);
@@ -82,11 +121,12 @@ pub(super) fn of_request(response: &mut Response, call: &Call) {
     preferences_applied(response, call.preferences.wait.map(applied_wait));
 }
 
-/// Whether a range may be taken of that revision: there is no condition, or it holds. Dates never do, for
+/// Whether a range may be taken of what has that entity tag: there is no condition, or it holds. Dates never do, for
 /// nothing here has one.
-pub(super) fn range_applies(headers: &HeaderMap, revision: Revision) -> bool {
-    // A weak tag does not equal a strong one.
-    headers.get(IF_RANGE).is_none_or(|field| field.as_bytes() == etag(revision).as_bytes())
+pub(super) fn range_applies(headers: &HeaderMap, etag: &str) -> bool {
+    // A weak tag equals none.
+    let is_strong = etag.starts_with('"');
+    headers.get(IF_RANGE).is_none_or(|field| is_strong && field.as_bytes() == etag.as_bytes())
 }
 
 /// What a client knows.
@@ -132,10 +172,23 @@ impl EntityTags {
         Some(Self::Listed(tags))
     }
 
-    fn contain(&self, revision: Revision) -> bool {
+    /// Whether the entity tag is among them, be it weak.
+    fn contain(&self, etag: &str) -> bool {
+        let opaque = etag.trim_start_matches("W/").trim_matches('"');
         match self {
             Self::Any => true,
-            Self::Listed(tags) => tags.iter().any(|tag| *tag == revision.0.to_string()),
+            Self::Listed(tags) => tags.iter().any(|tag| tag == opaque),
+        }
+    }
+
+    /// Whether one of them is of that revision.
+    fn name(&self, revision: Revision) -> bool {
+        let revision = revision.0.to_string();
+        match self {
+            Self::Any => true,
+            Self::Listed(tags) => {
+                tags.iter().any(|tag| tag.split(DIGEST_MARK).next() == Some(revision.as_str()))
+            }
         }
     }
 }
@@ -167,10 +220,19 @@ mod tests {
     }
 
     #[test]
-    fn tags_contain_revisions_weakly() {
-        let contain = |field| tags(&[field]).is_some_and(|tags| tags.contain(Revision(3)));
+    fn tags_contain_others_weakly() {
+        let contain = |field| tags(&[field]).is_some_and(|tags| tags.contain("\"3\""));
         assert!(contain("*") && contain("\"3\"") && contain("\"1\", W/\"3\""));
         assert!(!contain("\"33\"") && !contain("\"03\"") && !contain("\"\""));
+        assert!(!contain("\"3-a1\""));
+        assert!(tags(&["\"v7\""]).is_some_and(|tags| tags.contain("W/\"v7\"")));
+    }
+
+    #[test]
+    fn a_revision_is_named_whatever_the_progress() {
+        let name = |field| tags(&[field]).is_some_and(|tags| tags.name(Revision(3)));
+        assert!(name("*") && name("\"3\"") && name("\"3-0a1b\""));
+        assert!(!name("\"2-3\"") && !name("\"33\"") && !name("\"-3\"") && !name("\"\""));
     }
 
     #[test]
@@ -185,12 +247,14 @@ mod tests {
     }
 
     #[test]
-    fn a_range_applies_to_the_very_revision() {
-        let applies = |field| {
+    fn a_range_applies_to_the_very_tag() {
+        let under = |field, etag| {
             let headers = [(IF_RANGE, HeaderValue::from_static(field))].into_iter().collect();
-            range_applies(&headers, Revision(3))
+            range_applies(&headers, etag)
         };
-        assert!(range_applies(&HeaderMap::new(), Revision(3)) && applies("\"3\""));
+        let applies = |field| under(field, "\"3\"");
+        assert!(range_applies(&HeaderMap::new(), "\"3\"") && applies("\"3\""));
+        assert!(range_applies(&HeaderMap::new(), "W/\"3\"") && !under("W/\"3\"", "W/\"3\""));
         assert!(
             !applies("\"2\"") && !applies("W/\"3\"") && !applies("Sun, 22 Nov 2026 00:00:00 GMT")
         );

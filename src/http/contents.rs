@@ -17,21 +17,21 @@ use super::headers::TYPE_URL;
 use super::problem::Problem;
 use super::range::Extent;
 use super::replay;
-use crate::operation::{PayloadForm, PayloadInfo, Revision};
+use crate::operation::{PayloadForm, PayloadInfo};
 use crate::service::{Contents, Reason, ServiceError};
 
-/// The payload that `info` tells of, read from `contents` unless only its length is asked for. `revision` is
-/// what its entity tag says.
+/// The payload that `info` tells of, read from `contents` unless only its length is asked for. `etag` is its entity
+/// tag.
 pub(super) async fn answer(
     call: &Call,
-    revision: Revision,
+    etag: &str,
     info: &PayloadInfo,
     contents: impl Future<Output = Result<Contents, ServiceError>> + Send,
 ) -> Answer {
     let mut response = if call.parts.method == Method::HEAD {
         of_length(Body::empty(), info.size_bytes)
     } else {
-        part_or_whole(call, revision, contents.await?).await?
+        part_or_whole(call, etag, contents.await?).await?
     };
     let headers = response.headers_mut();
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
@@ -53,9 +53,9 @@ pub(super) async fn answer(
     Ok(response)
 }
 
-async fn part_or_whole(call: &Call, revision: Revision, contents: Contents) -> Answer {
+async fn part_or_whole(call: &Call, etag: &str, contents: Contents) -> Answer {
     let size = contents.size_bytes();
-    match extent(call, revision, &contents.info, size) {
+    match extent(call, etag, &contents.info, size) {
         Extent::Whole => {
             let body = Body::from_stream(contents.read(0..size).await?);
             Ok(of_length(body, size))
@@ -84,13 +84,13 @@ fn of_length(body: Body, length: u64) -> Response {
 }
 
 /// What is asked for. Of a recorded response that is not answered as 200 there are no parts.
-fn extent(call: &Call, revision: Revision, info: &PayloadInfo, length: u64) -> Extent {
+fn extent(call: &Call, etag: &str, info: &PayloadInfo, length: u64) -> Extent {
     if info.http.as_ref().is_some_and(|envelope| !matches!(envelope.status, 0 | 200 | 202)) {
         return Extent::Whole;
     }
     let headers = &call.parts.headers;
     match headers.get(RANGE).and_then(|field| field.to_str().ok()) {
-        Some(field) if conditional::range_applies(headers, revision) => Extent::of(field, length),
+        Some(field) if conditional::range_applies(headers, etag) => Extent::of(field, length),
         _ => Extent::Whole,
     }
 }

@@ -76,7 +76,7 @@ pub(super) fn answer(
 /// `ETag`, and `Retry-After` while it is not done.
 pub(super) fn about(response: &mut Response, call: &Call, operation: &Operation) {
     let headers = response.headers_mut();
-    if let Ok(etag) = HeaderValue::try_from(etag(operation.life.revision)) {
+    if let Ok(etag) = HeaderValue::try_from(etag(operation)) {
         headers.insert(ETAG, etag);
     }
     if !operation.is_done() {

@@ -1,20 +1,17 @@
 //! `/livez` and `/readyz`, for whoever starts, restarts and load-balances servers.
 
-use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse as _;
 
-use super::Http;
-use super::problem::Problem;
+use super::call::Call;
+use super::documents::Answer;
 
 /// Whoever can answer is alive.
-pub(super) async fn live() -> &'static str {
-    "ok\n"
+pub(super) async fn live(_: Call) -> Answer {
+    Ok("ok\n".into_response())
 }
 
 /// Whether new work is taken, and if not, why.
-pub(super) async fn ready(State(http): State<Http>) -> Response {
-    match http.service.ready() {
-        Ok(()) => "ok\n".into_response(),
-        Err(error) => Problem::from(error).into_response(),
-    }
+pub(super) async fn ready(call: Call) -> Answer {
+    call.service().ready()?;
+    Ok("ok\n".into_response())
 }

@@ -3,7 +3,8 @@
 //! Decodes, calls [`Service`], encodes. It holds no state and decides nothing about operations; messages have
 //! the JSON form of their protos, refusals are problem documents, and no answer may be cached.
 //!
-//! Read next: `call` for a request as handlers see it, `documents` for what is answered.
+//! Read next: `routes` for what can be asked, `call` for a request as handlers see it, `documents` for what is
+//! answered.
 
 use std::sync::Arc;
 
@@ -11,14 +12,14 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post};
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderValue, Method, StatusCode, Uri};
+use http::{HeaderValue, StatusCode, Uri};
 
 use crate::service::{Reason, Service, ServiceError};
 
 mod body;
 mod call;
+mod coding;
 mod conditional;
 mod contents;
 mod cors;
@@ -38,10 +39,14 @@ mod range;
 mod relay;
 mod replay;
 mod result;
+mod route;
+mod routes;
 mod screen;
+mod submission;
 mod submit;
 
 use problem::Problem;
+use route::Resource;
 pub use screen::{Hosts, screen};
 
 /// How the interface is set up.
@@ -69,8 +74,8 @@ struct Http {
 pub fn router(service: Service, options: HttpOptions) -> Router {
     let http = Http { service, options: Arc::new(options) };
     let mut router = Router::new();
-    for (path, methods) in resources() {
-        router = router.route(&path, methods);
+    for (pattern, resource) in Resource::all(routes::all()) {
+        router = router.route(&pattern, resource.served());
     }
     router
         .fallback(no_route)
@@ -80,49 +85,8 @@ pub fn router(service: Service, options: HttpOptions) -> Router {
         .with_state(http)
 }
 
-/// The resources, by their paths; each is described in [`openapi`].
-fn resources() -> Vec<(String, MethodRouter<Http>)> {
-    let list = get(operations::list).post(submit::operation);
-    let mut all = vec![
-        ("/livez".to_owned(), resource(READ_ONLY, get(health::live))),
-        ("/readyz".to_owned(), resource(READ_ONLY, get(health::ready))),
-        ("/openapi.json".to_owned(), resource(READ_ONLY, get(openapi::get))),
-        ("/v1/operations".to_owned(), resource("GET,HEAD,POST,OPTIONS", list)),
-        // No id is `events`.
-        ("/v1/operations/events".to_owned(), resource(READ_ONLY, get(events::of_all))),
-        ("/v1/kinds/{kind}/operations".to_owned(), resource("POST,OPTIONS", post(submit::of_kind))),
-    ];
-    for parent in ["/v1", "/v1/tenants/{tenant}"] {
-        // A verb stands behind a colon within the last segment, which a route cannot say.
-        let target = get(operations::get)
-            .post(operations::act)
-            .delete(operations::delete)
-            .options(operations::options)
-            .fallback(operations::method_not_allowed);
-        let operation = format!("{parent}/operations/{{id}}");
-        all.extend([
-            (format!("{parent}/operations/{{target}}"), target),
-            (format!("{operation}/status"), resource(READ_ONLY, get(operations::status))),
-            (format!("{operation}/result"), resource(READ_ONLY, get(result::get))),
-            (format!("{operation}/input"), resource(READ_ONLY, get(input::get))),
-            (format!("{operation}/events"), resource(READ_ONLY, get(events::of_operation))),
-        ]);
-    }
-    all
-}
-
-/// What can be read, and no more.
-const READ_ONLY: &str = "GET,HEAD,OPTIONS";
-
-/// The methods of a resource, which tells them to who asks or uses another.
-fn resource(allow: &'static str, methods: MethodRouter<Http>) -> MethodRouter<Http> {
-    methods
-        .options(move || async move { options(allow) })
-        .fallback(move |method: Method| async move { Problem::method_not_allowed(&method, allow) })
-}
-
 /// Which methods there are.
-fn options(allow: &'static str) -> Response {
+fn options(allow: HeaderValue) -> Response {
     (StatusCode::NO_CONTENT, [(ALLOW, allow)]).into_response()
 }
 

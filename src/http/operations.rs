@@ -7,8 +7,7 @@ use http::StatusCode;
 use super::call::Call;
 use super::conditional::{self, Found, not_modified};
 use super::documents::{self, Answer, page_of};
-use super::problem::Problem;
-use super::submit::accepted;
+use super::submission::{self, Face};
 use crate::proto::v1;
 use crate::service::{ListParameters, OperationName, ServiceError, View};
 use crate::wire::decode;
@@ -32,11 +31,7 @@ pub(super) async fn list(mut call: Call) -> Answer {
 
 /// `GET …/{id}`: 202 until it is done, then 303 to the result.
 pub(super) async fn get(mut call: Call) -> Answer {
-    let target = call.segment("target");
-    if target.contains(':') {
-        return Err(not_here(&call));
-    }
-    let name = call.name_of(target)?;
+    let name = call.name_of(call.segment("id"))?;
     let wait = call.take_wait()?;
     let view = call.take_view(View::Full)?;
     call.finish_query()?;
@@ -71,40 +66,9 @@ pub(super) async fn status(mut call: Call) -> Answer {
     Ok(response)
 }
 
-/// What can be done to an operation by `POST …/{id}:verb`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verb {
-    Cancel,
-    Retry,
-}
-
-impl Verb {
-    fn parse(text: &str) -> Option<Self> {
-        match text {
-            "cancel" => Some(Self::Cancel),
-            "retry" => Some(Self::Retry),
-            _ => None,
-        }
-    }
-}
-
-/// `POST …/{id}:cancel` and `POST …/{id}:retry`.
-pub(super) async fn act(mut call: Call, body: Body) -> Answer {
-    let Some((id, verb)) = call.segment("target").split_once(':') else {
-        return Err(not_here(&call));
-    };
-    let verb = Verb::parse(verb).ok_or_else(|| Problem::no_route(call.parts.uri.path()))?;
-    let id = id.to_owned();
-    call.finish_query()?;
-    let name = call.name_of(&id)?;
-    match verb {
-        Verb::Cancel => cancel(&call, &name, body).await,
-        Verb::Retry => retry(&call, &name, body).await,
-    }
-}
-
-/// 200 with the operation where it is done, be it by this or before; else 202, as getting it answers.
-async fn cancel(call: &Call, name: &OperationName, body: Body) -> Answer {
+/// `POST …/{id}:cancel`: 200 with the operation where it is done, be it by this or before; else 202, as getting it answers.
+pub(super) async fn cancel(call: Call, body: Body) -> Answer {
+    let (call, name) = (&call, &call.name_of(call.segment("id"))?);
     let request: v1::CancelOperationRequest = call.optional_message(body).await?;
     same_name(name, &request.name)?;
     conditional::require_match(call, name).await?;
@@ -117,14 +81,16 @@ async fn cancel(call: &Call, name: &OperationName, body: Body) -> Answer {
     }
 }
 
-async fn retry(call: &Call, name: &OperationName, body: Body) -> Answer {
+/// `POST …/{id}:retry`: a new operation with the same input, answered as a submission.
+pub(super) async fn retry(call: Call, body: Body) -> Answer {
+    let (call, name) = (&call, &call.name_of(call.segment("id"))?);
     let request: v1::RetryOperationRequest = call.optional_message(body).await?;
     same_name(name, &request.name)?;
     let key = call.idempotency_key(&request.idempotency_key)?;
     let key = decode::idempotency_key("idempotency_key", &key)?;
     conditional::require_match(call, name).await?;
     let submitted = call.service().retry(&call.caller, name, key).await?;
-    accepted(call, submitted).await
+    submission::answer(call, &call.caller, submitted, Face::Own).await
 }
 
 /// A name in the body must be that of the path.
@@ -136,40 +102,9 @@ fn same_name(in_path: &OperationName, in_body: &str) -> Result<(), ServiceError>
 }
 
 /// `DELETE …/{id}`.
-pub(super) async fn delete(mut call: Call) -> Answer {
-    call.finish_query()?;
-    let target = call.segment("target");
-    if target.contains(':') {
-        return Err(not_here(&call));
-    }
-    let name = call.name_of(target)?;
+pub(super) async fn delete(call: Call) -> Answer {
+    let name = call.name_of(call.segment("id"))?;
     conditional::require_match(&call, &name).await?;
     call.service().delete(&call.caller, &name).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
-}
-
-/// `OPTIONS …/{id}` and `OPTIONS …/{id}:verb`.
-pub(super) async fn options(call: Call) -> Answer {
-    Ok(super::options(allowed(&call)?))
-}
-
-/// Any other method.
-pub(super) async fn method_not_allowed(call: Call) -> Problem {
-    not_here(&call)
-}
-
-fn not_here(call: &Call) -> Problem {
-    match allowed(call) {
-        Ok(allow) => Problem::method_not_allowed(&call.parts.method, allow),
-        Err(problem) => problem,
-    }
-}
-
-/// The methods of an operation, or of a verb.
-fn allowed(call: &Call) -> Result<&'static str, Problem> {
-    match call.segment("target").split_once(':') {
-        None => Ok("GET,HEAD,DELETE,OPTIONS"),
-        Some((_, verb)) if Verb::parse(verb).is_some() => Ok("POST,OPTIONS"),
-        Some(_) => Err(Problem::no_route(call.parts.uri.path())),
-    }
 }

@@ -144,16 +144,11 @@ impl From<ServiceError> for Problem {
 /// A body that could not be read.
 impl From<JsonError> for Problem {
     fn from(error: JsonError) -> Self {
-        let refused = if error.field.is_empty() {
-            ServiceError::new(Reason::InvalidArgument, format!("the body cannot be read: {error}"))
-        } else {
-            let place = error.position.map_or_else(String::new, |(line, column)| {
-                format!(" (line {line} column {column})")
-            });
-            let rule = format!("cannot be read: {}{place}", error.message);
-            ServiceError::invalid_field(error.field, rule)
-        };
-        refused.into()
+        let place = error
+            .position
+            .map_or_else(String::new, |(line, column)| format!(" (line {line} column {column})"));
+        let field = if error.field.is_empty() { "body".to_owned() } else { error.field };
+        ServiceError::invalid_field(field, format!("{}{place}", error.message)).into()
     }
 }
 

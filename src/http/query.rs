@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use axum::extract::Query;
 use http::Uri;
 
 use crate::service::ServiceError;
@@ -14,10 +13,18 @@ pub(super) struct Parameters(Vec<(String, String)>);
 impl Parameters {
     /// All parameters, in their order.
     pub(super) fn parse(uri: &Uri) -> Result<Self, ServiceError> {
-        let query = Query::<Vec<(String, String)>>::try_from_uri(uri);
-        let Query(pairs) =
-            query.map_err(|error| ServiceError::invalid_field("query", error.to_string()))?;
-        Ok(Self(pairs.into_iter().map(|(name, value)| (snake_case(&name), value)).collect()))
+        let pairs = uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+        let pairs = pairs.map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let rule = "must be UTF-8, percent-encoded";
+            let name = decoded(name).ok_or_else(|| ServiceError::invalid_field("query", rule))?;
+            let name = snake_case(&name);
+            match decoded(value) {
+                Some(value) => Ok((name, value)),
+                None => Err(ServiceError::invalid_field(name, rule)),
+            }
+        });
+        pairs.collect::<Result<_, _>>().map(Self)
     }
 
     /// Every value of `name`.
@@ -40,6 +47,13 @@ impl Parameters {
         number.transpose().map_err(|_| ServiceError::invalid_field(name, "must be a whole number"))
     }
 
+    /// The one value of `name`, a number.
+    pub(super) fn take_real(&mut self, name: &str) -> Result<Option<f64>, ServiceError> {
+        let Some(text) = self.take(name)? else { return Ok(None) };
+        let number = text.parse().ok().filter(|number: &f64| number.is_finite());
+        number.map(Some).ok_or_else(|| ServiceError::invalid_field(name, "must be a number"))
+    }
+
     /// The one value of `name`, true or false.
     pub(super) fn take_flag(&mut self, name: &str) -> Result<Option<bool>, ServiceError> {
         let flag = self.take(name)?.map(|value| value.parse());
@@ -53,15 +67,47 @@ impl Parameters {
         duration(&text).map(Some).ok_or_else(|| ServiceError::invalid_field(name, rule))
     }
 
-    /// Refuses what is left: a misspelt parameter must not pass for none.
+    /// Refuses what has none of these names: a misspelt parameter must not pass for none.
+    pub(super) fn only<'a>(
+        &self,
+        names: impl Iterator<Item = &'a str> + Clone,
+    ) -> Result<(), ServiceError> {
+        let mut unknown = self.0.iter().filter(|(key, _)| !names.clone().any(|name| name == key));
+        unknown.next().map_or(Ok(()), |(name, _)| Err(unknown_parameter(name)))
+    }
+
+    /// Refuses what is left, because it is of no use with the rest of the request.
     pub(super) fn finish(self) -> Result<(), ServiceError> {
-        match self.0.first() {
-            Some((name, _)) => {
-                Err(ServiceError::invalid_field(name, "is not a parameter of this resource"))
+        self.0.first().map_or(Ok(()), |(name, _)| Err(unknown_parameter(name)))
+    }
+}
+
+fn unknown_parameter(name: &str) -> ServiceError {
+    let shown: String = name.chars().take(64).collect();
+    ServiceError::invalid_field(shown, "is not a parameter of this resource")
+}
+
+/// The text of an `application/x-www-form-urlencoded` name or value; `None` if it is not UTF-8. A percent sign
+/// that no two digits follow stands for itself, as WHATWG's URL standard has it.
+fn decoded(text: &str) -> Option<String> {
+    let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());
+    let digit = |byte: u8| (byte as char).to_digit(16);
+    while let Some((&first, behind)) = rest.split_first() {
+        rest = behind;
+        let escaped = match behind {
+            [high, low, ..] if first == b'%' => digit(*high).zip(digit(*low)),
+            _ => None,
+        };
+        match escaped {
+            Some((high, low)) => {
+                bytes.push((high << 4 | low) as u8);
+                rest = &behind[2..];
             }
-            None => Ok(()),
+            None if first == b'+' => bytes.push(b' '),
+            None => bytes.push(first),
         }
     }
+    String::from_utf8(bytes).ok()
 }
 
 /// `pageToken` as `page_token`.
@@ -133,6 +179,16 @@ mod tests {
         assert_eq!(given.take("filter").unwrap(), None);
         assert_eq!(given.take_flag("skip_current").unwrap(), Some(true));
         given.finish().unwrap();
+
+        let mut given = parameters("&filter=50%25+%C3%a4%zz%&&view&=x&");
+        assert_eq!(given.take("filter").unwrap().as_deref(), Some("50% ä%zz%"));
+        assert_eq!(given.take("view").unwrap().as_deref(), Some(""));
+        assert_eq!(given.take("").unwrap().as_deref(), Some("x"));
+        given.finish().unwrap();
+        for (query, field) in [("label=u=%ff", "label"), ("a=b&%c3=x", "query")] {
+            let uri = format!("/x?{query}").parse().unwrap();
+            assert_eq!(Parameters::parse(&uri).unwrap_err().violations[0].field, field);
+        }
 
         assert!(parameters("wait=1&wait=2").take("wait").is_err());
         assert!(parameters("pageSize=x").take_number("page_size").is_err());

@@ -7,10 +7,11 @@ use http::header::{
     ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
     X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use super::call::Call;
 use super::headers::ERROR_SOURCE;
+use super::submission::is_of_a_body;
 use crate::operation::http::is_credential;
 use crate::operation::{HttpEnvelope, Operation};
 use crate::relay::location::Place;
@@ -73,10 +74,10 @@ fn is_repeated(name: &str, status: StatusCode) -> bool {
 /// Answers a request of `method` with the status and the header fields of the recorded response. A failure is
 /// marked as the operation's own.
 pub(super) fn apply(envelope: &HttpEnvelope, method: &Method, response: &mut Response) {
-    // A result that is not a response after all, but carries a request, is answered as any other.
+    // An input carries a request, of which its body alone is answered.
     let Some(status) = StatusCode::from_u16(envelope.status).ok().filter(|it| it.as_u16() >= 200)
     else {
-        return;
+        return repeat(envelope, response.headers_mut(), is_of_a_body);
     };
     let headers = response.headers_mut();
     let status = if status == StatusCode::ACCEPTED {
@@ -90,13 +91,7 @@ pub(super) fn apply(envelope: &HttpEnvelope, method: &Method, response: &mut Res
         // There are no parts of it: see `contents`.
         headers.remove(ACCEPT_RANGES);
     }
-    for header in envelope.headers.iter().filter(|header| is_repeated(&header.name, status)) {
-        let name = HeaderName::try_from(header.name.as_str());
-        let value = HeaderValue::from_bytes(&header.value);
-        if let (Ok(name), Ok(value)) = (name, value) {
-            headers.append(name, value);
-        }
-    }
+    repeat(envelope, headers, |name| is_repeated(name, status));
     // What the payload itself cannot say, or says wrongly: none, several, or any that is too long.
     let mut said = envelope.values(CONTENT_TYPE.as_str()).peekable();
     if said.peek().is_some() {
@@ -136,6 +131,16 @@ pub(super) fn resolve(call: &Call, operation: &Operation, response: &mut Respons
     let host = request.values("host").next().and_then(|host| std::str::from_utf8(host).ok());
     let place = Place { mount, base: links.base(), host, target: &request.target };
     place.resolve(response.headers_mut());
+}
+
+fn repeat(envelope: &HttpEnvelope, headers: &mut HeaderMap, is_repeated: impl Fn(&str) -> bool) {
+    for header in envelope.headers.iter().filter(|header| is_repeated(&header.name)) {
+        let name = HeaderName::try_from(header.name.as_str());
+        let value = HeaderValue::from_bytes(&header.value);
+        if let (Ok(name), Ok(value)) = (name, value) {
+            headers.append(name, value);
+        }
+    }
 }
 
 /// The recorded validator, which is the resource's own and so what conditional requests to it need.

@@ -1,11 +1,11 @@
 //! The outcome as a synchronous call would have answered it.
 
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::ETAG;
 
 use super::call::Call;
-use super::conditional::{self, Found, not_modified};
+use super::conditional::{self, Found, not_modified, result_etag};
 use super::documents::{self, Answer};
 use super::headers::{ERRORS, WARNINGS};
 use super::problem::Problem;
@@ -21,9 +21,12 @@ pub(super) async fn get(mut call: Call) -> Answer {
     let name = call.name_of(call.segment("id"))?;
     let wait = call.take_wait()?;
     call.finish_query()?;
-    let Found { document, is_known } = conditional::find(&call, &name, wait, View::Basic).await?;
+    let found = conditional::find_by(&call, &name, wait, View::Basic, result_etag).await?;
+    let Found { document, is_known } = found;
     if is_known && !has_failed(&document.operation) {
-        return Ok(not_modified(&call, &document.operation));
+        let mut response = not_modified(&call, &document.operation);
+        tag(&mut response, &document.operation)?;
+        return Ok(response);
     }
     let mut response = of(&call, &name, &document).await?;
     conditional::of_request(&mut response, &call);
@@ -52,11 +55,14 @@ pub(super) async fn of(call: &Call, name: &OperationName, document: &Document) -
         }
     };
     documents::about(&mut response, call, operation);
-    let envelope = operation.result().and_then(|result| result.http.as_deref());
-    if let Some(etag) = envelope.and_then(replay::etag) {
-        response.headers_mut().insert(ETAG, etag);
-    }
+    tag(&mut response, operation)?;
     Ok(response)
+}
+
+fn tag(response: &mut Response, operation: &Operation) -> Result<(), Problem> {
+    let etag = documents::header_value(&result_etag(operation))?;
+    response.headers_mut().insert(ETAG, etag);
+    Ok(())
 }
 
 async fn success(
@@ -68,8 +74,8 @@ async fn success(
     let mut response = match operation.result() {
         Some(info) => {
             let result = call.service().result(&call.caller, name);
-            let mut response =
-                contents::answer(call, operation.life.revision, info, result).await?;
+            let etag = result_etag(operation);
+            let mut response = contents::answer(call, &etag, info, result).await?;
             replay::resolve(call, operation, &mut response);
             response
         }

@@ -56,7 +56,7 @@ impl Hosts {
 /// Refuses what is no plain request to this server.
 pub async fn screen(State(hosts): State<Hosts>, request: Request, next: Next) -> Response {
     if request.method() == Method::OPTIONS && request.uri().path() == "*" {
-        return super::options(METHODS);
+        return super::options(HeaderValue::from_static(METHODS));
     }
     match check(&hosts, &request) {
         Ok(()) => next.run(request).await,

@@ -1,18 +1,15 @@
 //! Submitting: a submission as JSON, or any body as the input of a kind.
 
-use std::time::Duration;
-
 use axum::body::Body;
-use axum::response::Response;
-use http::StatusCode;
+use serde_json::Value;
 
 use super::call::Call;
-use super::documents::{self, Answer, preferences_applied};
-use super::headers::OPERATION_LOCATION;
+use super::documents::Answer;
 use super::problem::Problem;
-use crate::operation::NewOperation;
-use crate::proto::v1;
-use crate::service::{MAX_WAIT, OperationName, ServiceError, Submitted, View};
+use super::submission::{self, Face, Sent};
+use crate::operation::{HttpEnvelope, Range, Setting, Settings};
+use crate::proto::{json, v1};
+use crate::service::ServiceError;
 use crate::wire::decode;
 
 /// `POST /v1/operations`: a `SubmitRequest` as JSON.
@@ -21,12 +18,12 @@ pub(super) async fn operation(mut call: Call, body: Body) -> Answer {
     let mut request: v1::SubmitRequest = call.message(body).await?;
     request.idempotency_key = call.idempotency_key(&request.idempotency_key)?;
     let new = decode::new_operation(request, "", call.service().limits())?;
-    store(call, new).await
+    let submitted = call.service().submit(&call.caller, new).await?;
+    submission::answer(&call, &call.caller, submitted, Face::Own).await
 }
 
 /// `POST /v1/kinds/{kind}/operations`: the body, whatever it is, is the input. The rest of a submission stands
-/// in the query: `label=KEY=VALUE` (may be repeated), `priority`, `queue_timeout`, `attempt_timeout`,
-/// `deadline`, `cancel_grace`, `retention`, `max_attempts`, `start_time` (RFC 3339).
+/// in the query: `label=KEY=VALUE` (may be repeated), `start_time` (RFC 3339), and all of [`Settings::ALL`].
 pub(super) async fn of_kind(mut call: Call, body: Body) -> Answer {
     let mut request = v1::SubmitRequest {
         kind: call.segment("kind").to_owned(),
@@ -35,19 +32,32 @@ pub(super) async fn of_kind(mut call: Call, body: Body) -> Answer {
     };
     take_settings(&mut call, &mut request)?;
     call.finish_query()?;
-    let mut new = decode::new_operation(request, "", call.service().limits())?;
-    new.input = call.payload(body, usize::MAX).await?;
-    store(call, new).await
+    let new = decode::new_operation(request, "", call.service().limits()).map_err(by_parameter)?;
+    let submitted =
+        submission::take(&call, &call.caller, new, Sent::of(&call, envelope(&call), body)?).await?;
+    submission::answer(&call, &call.caller, submitted, Face::Own).await
 }
 
-fn take_settings(call: &mut Call, request: &mut v1::SubmitRequest) -> Result<(), ServiceError> {
+/// The request around an input that is more than bytes of a type. The query stands in the settings.
+fn envelope(call: &Call) -> Option<HttpEnvelope> {
+    let headers = submission::of_a_body(&call.parts.headers);
+    let envelope = || HttpEnvelope {
+        method: call.parts.method.as_str().to_owned(),
+        target: call.parts.uri.path().to_owned(),
+        headers: headers.clone(),
+        ..HttpEnvelope::default()
+    };
+    (!headers.is_empty()).then(envelope)
+}
+
+fn take_settings(call: &mut Call, request: &mut v1::SubmitRequest) -> Result<(), Problem> {
     for label in call.query.take_all("label") {
         let (key, value) = label
             .split_once('=')
             .ok_or_else(|| ServiceError::invalid_field("label", "must be KEY=VALUE"))?;
         if request.labels.insert(key.to_owned(), value.to_owned()).is_some() {
             let rule = format!("must give {key:?} once");
-            return Err(ServiceError::invalid_field("label", rule));
+            return Err(ServiceError::invalid_field("label", rule).into());
         }
     }
     if let Some(time) = call.query.take("start_time")? {
@@ -55,64 +65,34 @@ fn take_settings(call: &mut Call, request: &mut v1::SubmitRequest) -> Result<(),
         let time = time.parse().map_err(|_| ServiceError::invalid_field("start_time", rule))?;
         request.start_time = Some(time);
     }
-    let settings = request.settings.get_or_insert_default();
-    settings.priority = call.query.take_number("priority")?.unwrap_or_default();
-    settings.queue_timeout = take_duration(call, "queue_timeout")?;
-    settings.attempt_timeout = take_duration(call, "attempt_timeout")?;
-    settings.deadline = take_duration(call, "deadline")?;
-    settings.cancel_grace = take_duration(call, "cancel_grace")?;
-    settings.retention = take_duration(call, "retention")?;
-    if let Some(max_attempts) = call.query.take_number("max_attempts")? {
-        settings.retry_policy = Some(v1::RetryPolicy { max_attempts, ..Default::default() });
+    let mut given = Vec::new();
+    for Setting { name, path, range, .. } in Settings::ALL {
+        let value = match range {
+            Range::Whole(..) => call.query.take_number(name)?.map(Value::from),
+            Range::Real(..) => call.query.take_real(name)?.map(Value::from),
+            Range::Time(..) => take_time(call, name)?.map(|time| time.to_string().into()),
+        };
+        given.extend(value.map(|value| (*path, value)));
     }
+    request.settings = Some(json::from_fields(given)?);
     Ok(())
 }
 
-fn take_duration(
-    call: &mut Call,
-    name: &str,
-) -> Result<Option<prost_types::Duration>, ServiceError> {
-    let duration = call.query.take_duration(name)?.map(TryInto::try_into);
-    duration.transpose().map_err(|_| ServiceError::invalid_field(name, "is too long"))
+fn take_time(call: &mut Call, name: &str) -> Result<Option<prost_types::Duration>, ServiceError> {
+    let time = call.query.take_duration(name)?.map(TryInto::try_into);
+    time.transpose().map_err(|_| ServiceError::invalid_field(name, "is too long"))
 }
 
-async fn store(call: Call, new: NewOperation) -> Answer {
-    let submitted = call.service().submit(&call.caller, new).await?;
-    accepted(&call, submitted).await
-}
-
-/// The answer to a submission that is stored: 202 with the operation, or 303 to it where it is done, be it
-/// that the key was known or that the client preferred to wait and it was quick.
-pub(super) async fn accepted(call: &Call, submitted: Submitted) -> Answer {
-    let mut document = submitted.document;
-    let id = document.operation.id();
-    let mut applied = Vec::new();
-    if let Some(wait) = call.preferences.wait {
-        if !document.operation.is_done() && !wait.is_zero() {
-            let name = OperationName { tenant: None, id };
-            document = call.service().wait(&call.caller, &name, wait, View::Basic).await?;
+/// The refusal of a setting under the name of its parameter.
+fn by_parameter(mut error: ServiceError) -> ServiceError {
+    if error.violations.is_empty() {
+        return error;
+    }
+    for violation in &mut error.violations {
+        let setting = violation.field.strip_prefix("settings.").and_then(Setting::at);
+        if let Some(setting) = setting {
+            setting.name.clone_into(&mut violation.field);
         }
-        applied.push(applied_wait(wait));
     }
-    let status =
-        if document.operation.is_done() { StatusCode::SEE_OTHER } else { StatusCode::ACCEPTED };
-    if call.preferences.respond_async && status == StatusCode::ACCEPTED {
-        applied.insert(0, "respond-async".to_owned());
-    }
-    let location = call.links().operation(id);
-    let mut response = documents::answer(call, status, Some(location), &document)?;
-    preferences_applied(&mut response, applied);
-    operation_location(&mut response, &call.links().status(id))?;
-    Ok(response)
-}
-
-/// The preference that was granted, which is less than was asked for past the maximum.
-pub(super) fn applied_wait(wait: Duration) -> String {
-    format!("wait={}", wait.min(MAX_WAIT).as_secs())
-}
-
-pub(super) fn operation_location(response: &mut Response, url: &str) -> Result<(), Problem> {
-    let url = documents::header_value(url)?;
-    response.headers_mut().insert(OPERATION_LOCATION.clone(), url);
-    Ok(())
+    ServiceError { message: ServiceError::invalid(error.violations.clone()).message, ..error }
 }

@@ -58,7 +58,7 @@ pub use new::NewOperation;
 pub use payload::{Payload, PayloadForm, PayloadInfo, StoredObject};
 pub use report::{RecordedReport, ReportDigest, Reporter};
 pub use retry::RetryPolicy;
-pub use settings::Settings;
+pub use settings::{Range, Setting, Settings};
 pub use state::{Lease, Life, Operation, Outcome, Progress, State, StateName, Submission};
 pub use time::Timestamp;
 pub use transition::decide;

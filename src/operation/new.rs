@@ -33,6 +33,21 @@ impl NewOperation {
     /// retention, so that every time of the operation can be written.
     pub const LATEST_START: Timestamp = Timestamp::from_micros(221_845_392_000_000_000);
 
+    /// A submission of `kind` and nothing else: the default tenant, settings by default.
+    pub fn of(kind: Kind) -> Self {
+        Self {
+            tenant: TenantId::default_tenant(),
+            kind,
+            labels: BTreeMap::new(),
+            settings: Settings::default(),
+            start_at: None,
+            idempotency_key: None,
+            retry_of: None,
+            input: None,
+            capacity: None,
+        }
+    }
+
     /// SHA-256 over everything that the client chose but the key itself: two submissions under one
     /// key are the same if and only if their fingerprints are.
     ///

@@ -1,5 +1,9 @@
 //! How the service treats one operation: time limits, retries, priority, retention.
+//!
+//! Each setting is declared once, in [`Settings::ALL`]: checks, query parameters, flags of the command line, the OpenAPI
+//! document and the table in `docs/http.md` are made of that or held to it.
 
+use std::fmt;
 use std::time::Duration;
 
 use super::RetryPolicy;
@@ -23,7 +27,85 @@ pub struct Settings {
     pub retention: Duration,
 }
 
+/// One setting as its submitter knows it.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// Its name among query parameters; as a flag, with dashes.
+    pub name: &'static str,
+    /// Its path in `longrun.v1.Settings`.
+    pub path: &'static str,
+    /// Its kind, and what it may be.
+    pub range: Range,
+    /// What it is where it is not given, in words.
+    pub default: &'static str,
+    /// What it does, as a sentence without its full stop.
+    pub about: &'static str,
+}
+
+/// The kind of a setting with its least and its greatest value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Range {
+    /// A whole number.
+    Whole(i32, i32),
+    /// A number.
+    Real(f64, f64),
+    /// A duration.
+    Time(Duration, Duration),
+}
+
+impl Setting {
+    const fn new(
+        name: &'static str,
+        path: &'static str,
+        range: Range,
+        default: &'static str,
+        about: &'static str,
+    ) -> Self {
+        Self { name, path, range, default, about }
+    }
+
+    /// The setting at `path` of `longrun.v1.Settings`.
+    pub fn at(path: &str) -> Option<&'static Self> {
+        Settings::ALL.iter().find(|setting| setting.path == path)
+    }
+}
+
 impl Settings {
+    const LIMIT: Range = Range::Time(Self::MIN_TIMEOUT, Self::MAX_DURATION);
+    const GRACE: Range = Range::Time(Duration::ZERO, Self::MAX_CANCEL_GRACE);
+    const KEPT: Range = Range::Time(Duration::ZERO, Self::MAX_DURATION);
+    const BACKOFF: Range = Range::Time(Duration::ZERO, Self::MAX_BACKOFF);
+    const PRIORITIES: Range = Range::Whole(0, Self::MAX_PRIORITY as i32);
+    const ATTEMPTS: Range = Range::Whole(1, Self::MAX_ATTEMPTS as i32);
+    const FACTOR: Range = Range::Real(1.0, Self::MAX_MULTIPLIER);
+
+    /// Every setting: name, path, range, default, what it does.
+    #[rustfmt::skip]
+    pub const ALL: &[Setting] = &[
+        Setting::new("priority", "priority", Self::PRIORITIES, "0",
+            "Within a kind the higher goes first"),
+        Setting::new("queue_timeout", "queue_timeout", Self::LIMIT, "none",
+            "Longest time from the start time until a worker starts it"),
+        Setting::new("attempt_timeout", "attempt_timeout", Self::LIMIT, "none",
+            "Longest time for one attempt"),
+        Setting::new("deadline", "deadline", Self::LIMIT, "none",
+            "Longest time from submission to the end"),
+        Setting::new("cancel_grace", "cancel_grace", Self::GRACE, "30s",
+            "How long a worker has to stop after a cancel"),
+        Setting::new("retention", "retention", Self::KEPT, "the server's, 7d",
+            "How long the record is kept once it is done"),
+        Setting::new("max_attempts", "retry_policy.max_attempts", Self::ATTEMPTS, "5",
+            "Attempts in all, the first included"),
+        Setting::new("initial_backoff", "retry_policy.initial_backoff", Self::BACKOFF, "1s",
+            "The wait before the second attempt"),
+        Setting::new("backoff_multiplier", "retry_policy.multiplier", Self::FACTOR, "2",
+            "What each further wait is multiplied by"),
+        Setting::new("max_backoff", "retry_policy.max_backoff", Self::BACKOFF, "1m",
+            "The longest wait between two attempts"),
+        Setting::new("backoff_jitter", "retry_policy.jitter", Range::Real(0.0, 1.0), "0.2",
+            "The part of a wait that is left to chance"),
+    ];
+
     /// Highest priority.
     pub const MAX_PRIORITY: u8 = 100;
     /// Shortest time limit.
@@ -51,5 +133,40 @@ impl Default for Settings {
             cancel_grace: Duration::from_secs(30),
             retention: Duration::from_secs(7 * 24 * 3600),
         }
+    }
+}
+
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole(least, most) => write!(f, "{least} to {most}"),
+            Self::Real(least, most) => write!(f, "{least} to {most}"),
+            Self::Time(least, most) => write!(f, "{} to {}", span(*least), span(*most)),
+        }
+    }
+}
+
+/// A duration in the largest unit that it is a whole number of.
+fn span(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms")];
+    let unit = units.iter().find(|(size, _)| millis != 0 && millis % size == 0);
+    unit.map_or_else(|| "0s".to_owned(), |(size, unit)| format!("{}{unit}", millis / size))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_of_settings_is_true() {
+        let page = include_str!("../../docs/http.md");
+        let rows = Settings::ALL.iter().map(|setting| {
+            let Setting { name, range, default, about, .. } = setting;
+            format!("| `{name}` | {range} | {default} | {about} |\n")
+        });
+        let head = "| setting | from … to | default | what it does |\n| --- | --- | --- | --- |\n";
+        let table = head.to_owned() + &rows.collect::<String>();
+        assert!(page.contains(&table), "docs/http.md must have this table:\n{table}");
     }
 }

@@ -2,28 +2,31 @@
 //!
 //! Writing never depends on what a client put into an `Any`: one whose type is unknown here, or whose bytes
 //! are not of that type, is written as grpcurl does, `{"@type": …, "@error": …, "@value": base64}`, so that
-//! nothing is lost. Reading refuses unknown fields and types and says where it stopped. Neither goes deeper
-//! than its input was allowed to.
+//! nothing is lost, and does not go deeper than its input was allowed to. What reading refuses, and in what words,
+//! stands in `read`.
 //!
 //! Fields stand in the order of the proto, map entries in the order of their keys. Nothing here knows what
 //! the messages mean.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::LazyLock;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use prost::{Message, Name};
 use prost_reflect::{
-    DescriptorError, DescriptorPool, DeserializeOptions, DynamicMessage, FieldDescriptor, Kind,
-    MapKey, MessageDescriptor, ReflectMessage, Value as Reflected,
+    DescriptorError, DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MapKey,
+    MessageDescriptor, ReflectMessage, Value as Reflected,
 };
-use serde_json::error::Category;
 use serde_json::{Map, Number, Value};
 
+mod error;
+mod read;
 #[cfg(test)]
 mod tests;
+
+pub use error::JsonError;
+pub use read::{MAX_DEPTH, from_fields, from_slice};
 
 /// How many `Any` may stand within each other and still be written out; deeper ones keep their bytes. Each is
 /// decoded by itself, so that prost's own limit on nesting does not hold across them.
@@ -41,47 +44,15 @@ static POOL: LazyLock<Result<DescriptorPool, DescriptorError>> = LazyLock::new(|
     Ok(pool)
 });
 
-/// Why JSON could not be read or written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JsonError {
-    /// What is wrong, as a sentence without its place.
-    pub message: String,
-    /// Path of the field at fault as it stands in the JSON, e.g. `settings.queueTimeout`; empty where the
-    /// text is no JSON at all.
-    pub field: String,
-    /// Line and column, both from 1, where reading stopped, if that is known.
-    pub position: Option<(usize, usize)>,
+/// A field's name, or a path of such, as JSON has it: `retry_policy.max_attempts` as `retryPolicy.maxAttempts`.
+pub fn camel_case(path: &str) -> String {
+    let mut words = path.split('_');
+    let first = words.next().unwrap_or_default().to_owned();
+    words.fold(first, |text, word| {
+        let (initial, rest) = word.split_at(1.min(word.len()));
+        text + &initial.to_ascii_uppercase() + rest
+    })
 }
-
-impl JsonError {
-    pub(super) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), field: String::new(), position: None }
-    }
-
-    fn read(error: &serde_json::Error, path: &serde_path_to_error::Path) -> Self {
-        let text = error.to_string();
-        let position = (error.line() > 0).then(|| (error.line(), error.column()));
-        let suffix = format!(" at line {} column {}", error.line(), error.column());
-        let message = text.strip_suffix(&suffix).unwrap_or(&text).to_owned();
-        let in_field = error.classify() == Category::Data && path.iter().next().is_some();
-        Self { message, field: if in_field { path.to_string() } else { String::new() }, position }
-    }
-}
-
-impl fmt::Display for JsonError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.field.is_empty() {
-            write!(f, "{}: ", self.field)?;
-        }
-        f.write_str(&self.message)?;
-        match self.position {
-            Some((line, column)) => write!(f, " at line {line} column {column}"),
-            None => Ok(()),
-        }
-    }
-}
-
-impl std::error::Error for JsonError {}
 
 /// The message as a JSON value.
 pub fn to_value<M: Message + Name>(message: &M) -> Result<Value, JsonError> {
@@ -93,21 +64,6 @@ pub fn to_value<M: Message + Name>(message: &M) -> Result<Value, JsonError> {
 /// The message as a line of JSON.
 pub fn to_string<M: Message + Name>(message: &M) -> Result<String, JsonError> {
     to_value(message).map(|value| value.to_string())
-}
-
-/// The message in a JSON text. Names are taken in camelCase and as in the proto; unknown ones are refused.
-pub fn from_slice<M: Message + Name + Default>(text: &[u8]) -> Result<M, JsonError> {
-    let mut json = serde_json::Deserializer::from_slice(text);
-    let mut track = serde_path_to_error::Track::new();
-    let dynamic = DynamicMessage::deserialize_with_options(
-        descriptor::<M>()?,
-        serde_path_to_error::Deserializer::new(&mut json, &mut track),
-        &DeserializeOptions::new().deny_unknown_fields(true),
-    );
-    let dynamic = dynamic.map_err(|error| JsonError::read(&error, &track.path()))?;
-    json.end()
-        .map_err(|error| JsonError::read(&error, &serde_path_to_error::Track::new().path()))?;
-    dynamic.transcode_to().map_err(|error| JsonError::new(error.to_string()))
 }
 
 pub(super) fn pool() -> Result<&'static DescriptorPool, JsonError> {

@@ -25,122 +25,103 @@ impl Violation {
     }
 }
 
-/// The reasons for which calls are refused: `ErrorInfo.reason`, in the domain `longrun`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Reason {
-    /// A field breaks a rule.
-    InvalidArgument,
-    /// A payload is larger than the limit.
-    PayloadTooLarge,
-    /// No such operation for this caller.
-    OperationNotFound,
-    /// The operation was this caller's, and its retention has removed it.
-    OperationExpired,
-    /// The operation was submitted without an input.
-    InputNotFound,
-    /// The operation has no result.
-    ResultNotFound,
-    /// The idempotency key was used with different content.
-    IdempotencyKeyReused,
-    /// The operation must be done for this.
-    OperationNotDone,
-    /// The attempt of a report is not current.
-    StaleAttempt,
-    /// The operation never had that revision.
-    RevisionAhead,
-    /// A limit is reached.
-    ResourceExhausted,
-    /// Try again.
-    Unavailable,
-    /// A defect of the server or of its store.
-    Internal,
-    /// Contents that were stored are missing or not as they were written.
-    DataLoss,
-    /// There are no credentials where there must be some.
-    Unauthenticated,
-    /// A page of another site asked for a change (HTTP only).
-    OriginRefused,
-    /// The operation is not at the revision that the request is for (HTTP only).
-    PreconditionFailed,
-    /// The request names a host that this server does not go by (HTTP only).
-    HostRefused,
-    /// The request's target is too long (HTTP only).
-    UriTooLong,
-    /// The request did not arrive in time (HTTP only).
-    RequestTimeout,
-    /// There is no such route (HTTP only).
-    RouteNotFound,
-    /// The route exists, for other methods (HTTP only).
-    MethodNotAllowed,
-    /// The body is of a media type that the route does not take (HTTP only).
-    UnsupportedMediaType,
-    /// The result has no such range (HTTP only).
-    RangeNotSatisfiable,
-    /// The connection was to become another protocol (HTTP only).
-    UpgradeRefused,
-    /// An upstream cannot be reached, or broke the connection (HTTP only).
-    UpstreamUnreachable,
-    /// An upstream did not answer in time (HTTP only).
-    UpstreamTimeout,
+/// Declares the reasons: each with its meaning, its name, its canonical gRPC code, its HTTP status, and the title
+/// of an HTTP problem. What else speaks of reasons (`docs/errors.md`, `/openapi.json`) is made of this, or held to it.
+macro_rules! reasons {
+    ($($(#[doc = $about:literal])+ $reason:ident = $name:literal, $grpc:literal, $http:literal, $title:literal;)+) => {
+        /// The reasons for which calls are refused: `ErrorInfo.reason`, in the domain `longrun`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Reason {
+            $($(#[doc = $about])+ $reason,)+
+        }
+
+        impl Reason {
+            /// All of them, in the order of their declaration.
+            pub const ALL: &[Self] = &[$(Self::$reason),+];
+
+            /// The reason's name, in upper snake case.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$reason => $name,)+ }
+            }
+
+            /// The canonical gRPC status code.
+            pub const fn grpc_code(self) -> i32 {
+                match self { $(Self::$reason => $grpc,)+ }
+            }
+
+            /// The HTTP status.
+            pub const fn http_status(self) -> u16 {
+                match self { $(Self::$reason => $http,)+ }
+            }
+
+            /// The title of an HTTP problem.
+            pub const fn title(self) -> &'static str {
+                match self { $(Self::$reason => $title,)+ }
+            }
+
+            /// What it means, and what to do about it.
+            pub const fn about(self) -> &'static str {
+                match self { $(Self::$reason => concat!($($about),+),)+ }
+            }
+        }
+    };
 }
 
-impl Reason {
-    /// The table: name, canonical gRPC code, HTTP status, title of the problem.
-    const fn row(self) -> (&'static str, i32, u16, &'static str) {
-        match self {
-            Self::InvalidArgument => ("INVALID_ARGUMENT", 3, 400, "Invalid argument"),
-            Self::PayloadTooLarge => ("PAYLOAD_TOO_LARGE", 3, 413, "Payload too large"),
-            Self::OperationNotFound => ("OPERATION_NOT_FOUND", 5, 404, "No such operation"),
-            Self::OperationExpired => ("OPERATION_EXPIRED", 5, 410, "Operation expired"),
-            Self::InputNotFound => ("INPUT_NOT_FOUND", 5, 404, "No input"),
-            Self::ResultNotFound => ("RESULT_NOT_FOUND", 5, 404, "No result"),
-            Self::IdempotencyKeyReused => {
-                ("IDEMPOTENCY_KEY_REUSED", 6, 422, "Idempotency key reused")
-            }
-            Self::OperationNotDone => ("OPERATION_NOT_DONE", 9, 409, "Operation not done"),
-            Self::StaleAttempt => ("STALE_ATTEMPT", 9, 409, "Attempt not current"),
-            Self::RevisionAhead => ("REVISION_AHEAD", 11, 400, "Revision ahead"),
-            Self::ResourceExhausted => ("RESOURCE_EXHAUSTED", 8, 429, "Limit reached"),
-            Self::Unavailable => ("UNAVAILABLE", 14, 503, "Try again"),
-            Self::Internal => ("INTERNAL", 13, 500, "Internal error"),
-            Self::DataLoss => ("DATA_LOSS", 15, 500, "Contents damaged"),
-            Self::Unauthenticated => ("UNAUTHENTICATED", 16, 401, "No credentials"),
-            Self::OriginRefused => ("ORIGIN_REFUSED", 7, 403, "Origin refused"),
-            Self::PreconditionFailed => ("PRECONDITION_FAILED", 9, 412, "Precondition failed"),
-            Self::HostRefused => ("HOST_REFUSED", 7, 421, "Host refused"),
-            Self::UriTooLong => ("URI_TOO_LONG", 3, 414, "URI too long"),
-            Self::RequestTimeout => ("REQUEST_TIMEOUT", 4, 408, "Request timeout"),
-            Self::RouteNotFound => ("ROUTE_NOT_FOUND", 12, 404, "No such route"),
-            Self::MethodNotAllowed => ("METHOD_NOT_ALLOWED", 12, 405, "Method not allowed"),
-            Self::UnsupportedMediaType => {
-                ("UNSUPPORTED_MEDIA_TYPE", 3, 415, "Unsupported media type")
-            }
-            Self::RangeNotSatisfiable => ("RANGE_NOT_SATISFIABLE", 11, 416, "No such range"),
-            Self::UpgradeRefused => ("UPGRADE_REFUSED", 12, 501, "Upgrade refused"),
-            Self::UpstreamUnreachable => ("UPSTREAM_UNREACHABLE", 14, 502, "Upstream unreachable"),
-            Self::UpstreamTimeout => ("UPSTREAM_TIMEOUT", 4, 504, "Upstream timed out"),
-        }
-    }
-
-    /// The reason's name, in upper snake case.
-    pub const fn as_str(self) -> &'static str {
-        self.row().0
-    }
-
-    /// The canonical gRPC status code.
-    pub const fn grpc_code(self) -> i32 {
-        self.row().1
-    }
-
-    /// The HTTP status.
-    pub const fn http_status(self) -> u16 {
-        self.row().2
-    }
-
-    /// The title of an HTTP problem.
-    pub const fn title(self) -> &'static str {
-        self.row().3
-    }
+reasons! {
+    /// A field breaks a rule. The violations name all fields and rules.
+    InvalidArgument = "INVALID_ARGUMENT", 3, 400, "Invalid argument";
+    /// A payload or a body is larger than the limit, which the message names.
+    PayloadTooLarge = "PAYLOAD_TOO_LARGE", 3, 413, "Payload too large";
+    /// There is no such operation for this caller.
+    OperationNotFound = "OPERATION_NOT_FOUND", 5, 404, "No such operation";
+    /// The operation was this caller's, and its retention has removed it.
+    OperationExpired = "OPERATION_EXPIRED", 5, 410, "Operation expired";
+    /// The operation was submitted without an input (gRPC only; 204 over HTTP).
+    InputNotFound = "INPUT_NOT_FOUND", 5, 404, "No input";
+    /// The operation is done and has no result (gRPC only; 204, or what it ended with, over HTTP).
+    ResultNotFound = "RESULT_NOT_FOUND", 5, 404, "No result";
+    /// The idempotency key was used with different content. Take another key for another submission.
+    IdempotencyKeyReused = "IDEMPOTENCY_KEY_REUSED", 6, 422, "Idempotency key reused";
+    /// The operation must be done for this. Wait, or cancel it.
+    OperationNotDone = "OPERATION_NOT_DONE", 9, 409, "Operation not done";
+    /// The attempt of a worker's report is not current: another one has the work. Stop, and report nothing more (gRPC only).
+    StaleAttempt = "STALE_ATTEMPT", 9, 409, "Attempt not current";
+    /// The operation never had the revision to resume from. Begin anew.
+    RevisionAhead = "REVISION_AHEAD", 11, 400, "Revision ahead";
+    /// A limit is reached. Try again after the delay that comes along.
+    ResourceExhausted = "RESOURCE_EXHAUSTED", 8, 429, "Limit reached";
+    /// The server is stopping, or its store is away. Try again after the delay that comes along.
+    Unavailable = "UNAVAILABLE", 14, 503, "Try again";
+    /// A defect of the server or of its store. Its log says more.
+    Internal = "INTERNAL", 13, 500, "Internal error";
+    /// Contents that were stored are missing or not as they were written. Trying again does not help.
+    DataLoss = "DATA_LOSS", 15, 500, "Contents damaged";
+    /// There are no credentials where there must be some.
+    Unauthenticated = "UNAUTHENTICATED", 16, 401, "No credentials";
+    /// A page of another site asked for a change; `--cors-origin` lets it (HTTP only).
+    OriginRefused = "ORIGIN_REFUSED", 7, 403, "Origin refused";
+    /// The operation is not at the revision that `If-Match` names. Look again, then decide (HTTP only).
+    PreconditionFailed = "PRECONDITION_FAILED", 9, 412, "Precondition failed";
+    /// The request names a host that this server does not go by; `--allowed-host` gives it the name (HTTP only).
+    HostRefused = "HOST_REFUSED", 7, 421, "Host refused";
+    /// The path and query are longer than 16 KiB (HTTP only).
+    UriTooLong = "URI_TOO_LONG", 3, 414, "URI too long";
+    /// The body did not arrive in time (HTTP only).
+    RequestTimeout = "REQUEST_TIMEOUT", 4, 408, "Request timeout";
+    /// There is nothing at this path (HTTP only).
+    RouteNotFound = "ROUTE_NOT_FOUND", 12, 404, "No such route";
+    /// There is something at this path, for the methods in `Allow` (HTTP only).
+    MethodNotAllowed = "METHOD_NOT_ALLOWED", 12, 405, "Method not allowed";
+    /// The body is of a media type or a coding that is not taken here (HTTP only).
+    UnsupportedMediaType = "UNSUPPORTED_MEDIA_TYPE", 3, 415, "Unsupported media type";
+    /// The contents have no such range; `Content-Range` says how much there is (HTTP only).
+    RangeNotSatisfiable = "RANGE_NOT_SATISFIABLE", 11, 416, "No such range";
+    /// The connection was to become another protocol, which is not relayed (HTTP only).
+    UpgradeRefused = "UPGRADE_REFUSED", 12, 501, "Upgrade refused";
+    /// The API behind a relay cannot be reached, or broke the connection (HTTP only).
+    UpstreamUnreachable = "UPSTREAM_UNREACHABLE", 14, 502, "Upstream unreachable";
+    /// The API behind a relay did not answer in time (HTTP only).
+    UpstreamTimeout = "UPSTREAM_TIMEOUT", 4, 504, "Upstream timed out";
 }
 
 /// A refused call.
@@ -235,4 +216,50 @@ impl From<EngineError> for ServiceError {
 pub(super) fn rfc3339(at: Timestamp) -> String {
     let (seconds, nanos) = at.to_unix();
     prost_types::Timestamp { seconds, nanos }.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The names of canonical codes by their numbers.
+    const CODES: [&str; 17] = [
+        "OK",
+        "CANCELLED",
+        "UNKNOWN",
+        "INVALID_ARGUMENT",
+        "DEADLINE_EXCEEDED",
+        "NOT_FOUND",
+        "ALREADY_EXISTS",
+        "PERMISSION_DENIED",
+        "RESOURCE_EXHAUSTED",
+        "FAILED_PRECONDITION",
+        "ABORTED",
+        "OUT_OF_RANGE",
+        "UNIMPLEMENTED",
+        "INTERNAL",
+        "UNAVAILABLE",
+        "DATA_LOSS",
+        "UNAUTHENTICATED",
+    ];
+
+    #[test]
+    fn the_page_of_reasons_is_true() {
+        let page = include_str!("../../docs/errors.md");
+        let rows = Reason::ALL.iter().map(|reason| {
+            let code = CODES[usize::try_from(reason.grpc_code()).unwrap()];
+            let (name, status) = (reason.as_str(), reason.http_status());
+            format!("| `{name}` | {code} | {status} | {} |\n", reason.about().trim())
+        });
+        let head = "| reason | gRPC | HTTP | what it means |\n| --- | --- | --- | --- |\n";
+        let table = head.to_owned() + &rows.collect::<String>();
+        assert!(page.contains(&table), "docs/errors.md must have this table:\n{table}");
+    }
+
+    #[test]
+    fn reasons_are_told_apart_by_their_names() {
+        let names: std::collections::BTreeSet<_> =
+            Reason::ALL.iter().map(|it| it.as_str()).collect();
+        assert_eq!(names.len(), Reason::ALL.len());
+    }
 }

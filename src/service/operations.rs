@@ -30,6 +30,13 @@ impl Service {
         answers.pop().unwrap_or_else(|| Err(EngineError::NotFound.into()))
     }
 
+    /// Refuses a submission that there is no room for, before its input is taken in: a client that is about to send
+    /// much learns it at once. A submission that is admitted may be refused yet.
+    pub async fn admit(&self, caller: &Caller, new: &NewOperation) -> Result<(), ServiceError> {
+        let new = NewOperation { tenant: caller.tenant.clone(), ..new.clone() };
+        Ok(self.engine.admit(&new).await?)
+    }
+
     /// Stores submissions in one commit. Those that could not be decoded are answered in their place.
     pub async fn submit_batch(
         &self,
@@ -198,14 +205,12 @@ impl Service {
         };
         let new = NewOperation {
             tenant: caller.tenant.clone(),
-            kind: submission.kind.clone(),
             labels: submission.labels.clone(),
             settings: submission.settings.clone(),
-            start_at: None,
             idempotency_key,
             retry_of: Some(old.id()),
             input,
-            capacity: None,
+            ..NewOperation::of(submission.kind.clone())
         };
         self.submit(caller, new).await
     }

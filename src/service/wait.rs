@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::operations::{named, readable, visible};
 use super::{Caller, Document, MAX_WAIT, OperationName, Service, ServiceError, View};
 use crate::engine::WatchItem;
-use crate::operation::{Operation, Revision};
+use crate::operation::Operation;
 
 impl Service {
     /// The operation once it is done, or as it is after `timeout` (at most 300 s).
@@ -19,36 +19,37 @@ impl Service {
         timeout: Duration,
         view: View,
     ) -> Result<Document, ServiceError> {
-        self.hold(caller, name, timeout, view, |_| false).await
+        self.hold(caller, name, timeout, view, None::<fn(&Operation) -> bool>).await
     }
 
-    /// The operation as soon as its revision is none that was seen, or as it is after `timeout` (at most 300 s),
+    /// The operation as soon as it is not as it was seen, progress included, or as it is after `timeout` (at most 300 s),
     /// or once it is done: then nothing new can come.
     pub async fn wait_for_change(
         &self,
         caller: &Caller,
         name: &OperationName,
-        seen: impl Fn(Revision) -> bool + Send,
+        seen: impl Fn(&Operation) -> bool + Send,
         timeout: Duration,
         view: View,
     ) -> Result<Document, ServiceError> {
-        let is_news = move |operation: &Operation| !seen(operation.life.revision);
-        self.hold(caller, name, timeout, view, is_news).await
+        let is_news = move |operation: &Operation| !seen(operation);
+        self.hold(caller, name, timeout, view, Some(is_news)).await
     }
 
-    /// The operation once it is `enough` or done, or the time is up, or the server stops.
+    /// The operation once it is `enough` or done, or the time is up, or the server stops. Progress counts only where
+    /// something can be enough.
     async fn hold(
         &self,
         caller: &Caller,
         name: &OperationName,
         timeout: Duration,
         view: View,
-        enough: impl Fn(&Operation) -> bool + Send,
+        enough: Option<impl Fn(&Operation) -> bool + Send>,
     ) -> Result<Document, ServiceError> {
         let clock = Arc::clone(self.engine.clock());
         let until = clock.moment().after(timeout.min(MAX_WAIT));
         let id = visible(caller, name)?;
-        let watch = self.engine.watch(&caller.tenant, id, None, false).await;
+        let watch = self.engine.watch(&caller.tenant, id, None, enough.is_some()).await;
         let (mut watcher, found) = watch.map_err(|error| named(error, id))?;
         readable(caller, &found)?;
         let mut latest = None;
@@ -63,7 +64,7 @@ impl Service {
                 () = clock.sleep_until_moment(until) => break,
                 () = self.closing.cancelled() => break,
             };
-            let is_enough = enough(&operation);
+            let is_enough = enough.as_ref().is_some_and(|enough| enough(&operation));
             latest = Some(operation);
             if is_enough {
                 break;

@@ -55,15 +55,12 @@ pub fn new_operation(
     };
     match kind {
         Some(kind) if violations.is_empty() => Ok(NewOperation {
-            tenant: TenantId::default_tenant(),
-            kind,
             labels,
             settings,
             start_at,
             idempotency_key: key,
-            retry_of: None,
             input,
-            capacity: None,
+            ..NewOperation::of(kind)
         }),
         _ => Err(ServiceError::invalid(violations)),
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::decode::duration;
 use super::encode;
-use crate::operation::{RetryPolicy, Settings};
+use crate::operation::{Range, RetryPolicy, Setting, Settings};
 use crate::proto::v1;
 use crate::service::Violation;
 
@@ -18,20 +18,15 @@ pub(super) fn decode(
     let default = Settings { retention: default_retention, ..Settings::default() };
     let Some(message) = message else { return default };
     let mut check = Check { path, violations };
-    let most = Settings::MAX_DURATION;
-    let limit = Settings::MIN_TIMEOUT..=most;
     Settings {
-        priority: check.number("priority", message.priority, 0, i32::from(Settings::MAX_PRIORITY))
-            as u8,
-        queue_timeout: check.time("queue_timeout", message.queue_timeout, limit.clone()),
-        attempt_timeout: check.time("attempt_timeout", message.attempt_timeout, limit.clone()),
-        deadline: check.time("deadline", message.deadline, limit),
+        priority: check.number("priority", message.priority) as u8,
+        queue_timeout: check.time("queue_timeout", message.queue_timeout),
+        attempt_timeout: check.time("attempt_timeout", message.attempt_timeout),
+        deadline: check.time("deadline", message.deadline),
         cancel_grace: check
-            .time("cancel_grace", message.cancel_grace, Duration::ZERO..=Settings::MAX_CANCEL_GRACE)
+            .time("cancel_grace", message.cancel_grace)
             .unwrap_or(default.cancel_grace),
-        retention: check
-            .time("retention", message.retention, Duration::ZERO..=most)
-            .unwrap_or(default.retention),
+        retention: check.time("retention", message.retention).unwrap_or(default.retention),
         retry_policy: match message.retry_policy {
             Some(policy) => retry_policy(policy, &mut check),
             None => default.retry_policy,
@@ -41,30 +36,26 @@ pub(super) fn decode(
 
 fn retry_policy(message: v1::RetryPolicy, check: &mut Check<'_>) -> RetryPolicy {
     let default = RetryPolicy::default();
-    let backoff = Duration::ZERO..=Settings::MAX_BACKOFF;
     let max_attempts = match message.max_attempts {
         0 => default.max_attempts,
-        given => {
-            let most = Settings::MAX_ATTEMPTS.cast_signed();
-            check.number("retry_policy.max_attempts", given, 1, most).cast_unsigned()
-        }
+        given => check.number("retry_policy.max_attempts", given).cast_unsigned(),
     };
     let multiplier = match message.multiplier {
         0.0 => default.multiplier,
-        given => check.real("retry_policy.multiplier", given, 1.0, Settings::MAX_MULTIPLIER),
+        given => check.real("retry_policy.multiplier", given),
     };
     RetryPolicy {
         max_attempts,
         multiplier,
         initial_backoff: check
-            .time("retry_policy.initial_backoff", message.initial_backoff, backoff.clone())
+            .time("retry_policy.initial_backoff", message.initial_backoff)
             .unwrap_or(default.initial_backoff),
         max_backoff: check
-            .time("retry_policy.max_backoff", message.max_backoff, backoff)
+            .time("retry_policy.max_backoff", message.max_backoff)
             .unwrap_or(default.max_backoff),
         jitter: message
             .jitter
-            .map_or(default.jitter, |given| check.real("retry_policy.jitter", given, 0.0, 1.0)),
+            .map_or(default.jitter, |given| check.real("retry_policy.jitter", given)),
     }
 }
 
@@ -79,35 +70,38 @@ impl Check<'_> {
         self.violations.push(Violation::new(format!("{}settings.{field}", self.path), rule));
     }
 
-    fn number(&mut self, field: &str, given: i32, least: i32, most: i32) -> i32 {
+    fn number(&mut self, field: &str, given: i32) -> i32 {
+        let Some(Range::Whole(least, most)) = range(field) else { return given };
         if !(least..=most).contains(&given) {
             self.note(field, format!("must be from {least} to {most}"));
         }
         given.clamp(least, most)
     }
 
-    fn real(&mut self, field: &str, given: f64, least: f64, most: f64) -> f64 {
-        if (least..=most).contains(&given) {
-            return given;
+    fn real(&mut self, field: &str, given: f64) -> f64 {
+        match range(field) {
+            Some(Range::Real(least, most)) if !(least..=most).contains(&given) => {
+                self.note(field, format!("must be from {least} to {most}"));
+                least
+            }
+            _ => given,
         }
-        self.note(field, format!("must be from {least} to {most}"));
-        least
     }
 
-    fn time(
-        &mut self,
-        field: &str,
-        given: Option<prost_types::Duration>,
-        range: std::ops::RangeInclusive<Duration>,
-    ) -> Option<Duration> {
-        let given = given?;
-        let time = duration(&given).filter(|time| range.contains(time));
+    fn time(&mut self, field: &str, given: Option<prost_types::Duration>) -> Option<Duration> {
+        let time = duration(&given?);
+        let Some(Range::Time(least, most)) = range(field) else { return time };
+        let time = time.filter(|time| (least..=most).contains(time));
         if time.is_none() {
-            let (least, most) = (range.start().as_secs_f64(), range.end().as_secs_f64());
+            let (least, most) = (least.as_secs_f64(), most.as_secs_f64());
             self.note(field, format!("must be a valid duration from {least} s to {most} s"));
         }
         time
     }
+}
+
+fn range(path: &str) -> Option<Range> {
+    Setting::at(path).map(|setting| setting.range)
 }
 
 /// The settings as a message.
@@ -127,5 +121,61 @@ pub(super) fn encode(settings: &Settings) -> v1::Settings {
         }),
         cancel_grace: Some(encode::duration(settings.cancel_grace)),
         retention: Some(encode::duration(settings.retention)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::json;
+    use crate::proto::schema::{Side, schemas};
+
+    /// What is wrong with settings of which one is given.
+    fn refused(path: &str, text: &str) -> Vec<Violation> {
+        let value = serde_json::from_str(text).unwrap();
+        let settings = json::from_fields([(path, value)]).unwrap();
+        let mut violations = Vec::new();
+        decode(Some(settings), "", Duration::ZERO, &mut violations);
+        violations
+    }
+
+    #[test]
+    fn every_setting_of_the_proto_is_declared_and_held_to_its_range() {
+        for Setting { path, range, .. } in Settings::ALL {
+            let time =
+                |time: Duration| format!("\"{}.{:09}s\"", time.as_secs(), time.subsec_nanos());
+            let (least, most, beyond) = match range {
+                Range::Whole(least, most) => {
+                    (least.to_string(), most.to_string(), (most + 1).to_string())
+                }
+                Range::Real(least, most) => {
+                    (least.to_string(), most.to_string(), (most + 0.5).to_string())
+                }
+                Range::Time(least, most) => {
+                    (time(*least), time(*most), time(*most + Duration::from_nanos(1)))
+                }
+            };
+            assert_eq!(refused(path, &least), [], "{path} {least}");
+            assert_eq!(refused(path, &most), [], "{path} {most}");
+            assert_eq!(
+                refused(path, &beyond)[0].field,
+                format!("settings.{path}"),
+                "{path} {beyond}"
+            );
+        }
+        let schemas = schemas(&["Settings"], Side::Read);
+        let schemas = schemas.unwrap();
+        let declared = Settings::ALL.iter().map(|setting| json::camel_case(setting.path));
+        let mut declared: Vec<String> = declared.collect();
+        declared.sort_unstable();
+        let fields = |schema: &str| {
+            schemas[schema]["properties"].as_object().unwrap().keys().cloned().collect::<Vec<_>>()
+        };
+        let known = fields("Settings").into_iter().filter(|field| field != "retryPolicy");
+        let policy =
+            fields("RetryPolicyInput").into_iter().map(|field| format!("retryPolicy.{field}"));
+        let mut known: Vec<String> = known.chain(policy).collect();
+        known.sort_unstable();
+        assert_eq!(declared, known);
     }
 }

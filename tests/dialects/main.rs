@@ -2,6 +2,7 @@
 
 mod capacity;
 mod files;
+mod inputs;
 mod owners;
 mod paths;
 mod support;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use longrun::operation::{HttpEnvelope, HttpHeader, Progress, Timestamp};
+
 use crate::support::{JSON, Server, csv};
 
 #[tokio::test]
@@ -91,6 +93,77 @@ async fn a_long_poll_ends_with_the_next_change_or_with_time() {
         let time = async { server.clock.advance(Duration::from_secs(20)) };
         let (poll, ()) = tokio::join!(poll, time);
         assert_eq!(poll.expect(304).header("preference-applied"), applied);
+    }
+}
+
+fn progress(percent: f64, at: i64) -> Progress {
+    Progress {
+        percent: Some(percent),
+        done_units: None,
+        total_units: None,
+        message: String::new(),
+        at: Timestamp::from_micros(at),
+    }
+}
+
+#[tokio::test]
+async fn progress_makes_another_representation() {
+    let server = Server::start().await;
+    let path = server.submit("p").await;
+    let mut worker = server.work("p").await;
+    let (id, attempt, _) = worker.next().await;
+    let (status, pending) = (format!("{path}/status"), format!("{path}/result"));
+    let urls = [path.clone(), status.clone(), pending];
+    let mut known = server.get(&status).await.header("etag").to_owned();
+    assert_eq!(known, "\"2\"");
+
+    for percent in [40.0, 41.0] {
+        // A client that waits for news hears of it, and one that looks is not told that there is none.
+        let headers = [("if-none-match", known.as_str()), ("prefer", "wait=30")];
+        let news = server.ask("GET", &status, &headers, "");
+        let reported = worker.session.progress(id, attempt, progress(percent, percent as i64));
+        let (news, reported) = tokio::join!(news, reported);
+        reported.expect("a place for it");
+        let news = news.expect(200);
+        assert_eq!(news.json()["percentComplete"], percent);
+        let tag = news.header("etag").to_owned();
+        assert!(tag.starts_with("\"2-") && tag != known, "{tag}");
+        for url in &urls {
+            let headers = [("if-none-match", known.as_str())];
+            let changed = server.ask("GET", url, &headers, "").await;
+            assert_ne!(changed.status, 304, "{url}");
+            assert_eq!(changed.header("etag"), tag);
+            server.ask("GET", url, &[("if-none-match", &tag)], "").await.expect(304);
+        }
+        known = tag;
+        server.clock.advance(Duration::from_secs(1));
+    }
+    // A change is for the revision that was seen, however far the work has come since.
+    let cancel = format!("{path}:cancel");
+    let change = async |tag: &str| server.ask("POST", &cancel, &[("if-match", tag)], "").await;
+    change("\"1-0011\"").await.problem(412, "PRECONDITION_FAILED");
+    change("\"2-0011\"").await.expect(202);
+    worker.complete_of(id, attempt, Some(csv())).await;
+    for url in [status, format!("{path}/result")] {
+        assert_eq!(server.get(&url).await.header("etag"), "\"4\"");
+    }
+}
+
+#[tokio::test]
+async fn a_recorded_validator_holds_for_the_result() {
+    let server = Server::start().await;
+    let header = HttpHeader { name: "etag".to_owned(), value: b"\"v7\"".to_vec() };
+    let recorded = HttpEnvelope { status: 200, headers: vec![header], ..HttpEnvelope::default() };
+    let path = server.submit("r").await;
+    server.work("r").await.complete(Some(csv().within(recorded))).await;
+    let url = format!("{path}/result");
+    assert_eq!(server.get(&url).await.expect(200).header("etag"), "\"v7\"");
+    let known = server.ask("GET", &url, &[("if-none-match", "W/\"v7\"")], "").await.expect(304);
+    assert_eq!(known.header("etag"), "\"v7\"");
+    server.ask("GET", &url, &[("if-none-match", "\"3\"")], "").await.expect(200);
+    for (tag, status) in [("\"v7\"", 206), ("\"3\"", 200)] {
+        let headers = [("range", "bytes=0-1"), ("if-range", tag)];
+        server.ask("GET", &url, &headers, "").await.expect(status);
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod browsers;
 mod conditions;
+mod described;
 mod envelopes;
 mod health;
 mod listening;
@@ -10,4 +11,5 @@ mod refusals;
 mod retention;
 mod sockets;
 mod streams;
+mod submissions;
 mod support;

@@ -27,6 +27,10 @@ struct Running {
 
 impl Running {
     async fn start(directory: &TempDir) -> Self {
+        Self::start_with(directory, |_| {}).await
+    }
+
+    async fn start_with(directory: &TempDir, edit: impl FnOnce(&mut ServeConfig)) -> Self {
         let listen = Listen {
             addr: "127.0.0.1:0".parse().expect("an address"),
             allowed_hosts: vec!["lro.test".to_owned()],
@@ -36,7 +40,8 @@ impl Running {
             url: StoreUrl::Sqlite(directory.path().join("longrun.db")),
             ..Store::default()
         };
-        let config = ServeConfig { listen, store, ..ServeConfig::default() };
+        let mut config = ServeConfig { listen, store, ..ServeConfig::default() };
+        edit(&mut config);
         let server = Server::bind(config).await.expect("a server");
         let (addr, stop) = (server.local_addr(), CancellationToken::new());
         let stopped = tokio::spawn(server.run(stop.clone()));
@@ -218,6 +223,27 @@ async fn a_method_of_grpc_called_otherwise_is_told_so() {
     let (status, fields, _) = server.send(head).await;
     assert_eq!(status, "HTTP/1.1 415 Unsupported Media Type");
     assert!(fields.contains(&"content-type: application/problem+json".to_owned()), "{fields:?}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_full_says_so_before_it_takes_an_upload() {
+    let directory = directory();
+    let server = Running::start_with(&directory, |config| config.limits.max_outstanding = 1).await;
+    let head = "POST /v1/kinds/work/operations HTTP/1.1; Idempotency-Key: known";
+    let (status, ..) = server.send(&format!("{head}; Content-Length: 0")).await;
+    assert_eq!(status, "HTTP/1.1 202 Accepted");
+
+    let upload = "Content-Length: 300000000; Expect: 100-continue";
+    for key in ["", "; Idempotency-Key: new"] {
+        let head = format!("POST /v1/kinds/work/operations HTTP/1.1; {upload}{key}");
+        let (status, fields, _) = server.send(&head).await;
+        assert_eq!(status, "HTTP/1.1 429 Too Many Requests");
+        assert!(fields.contains(&"retry-after: 1".to_owned()), "{fields:?}");
+    }
+    // A known key is no new work: that it is for another input is found out when the input is there.
+    let (status, ..) = server.send(&format!("{head}; {upload}")).await;
+    assert_eq!(status, "HTTP/1.1 100 Continue");
     server.stop().await;
 }
 

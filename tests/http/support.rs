@@ -22,6 +22,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic::codegen::Service as _;
 
+use crate::described;
+
 pub(crate) struct Server {
     pub(crate) router: Router,
     pub(crate) service: Service,
@@ -124,6 +126,8 @@ impl Server {
     ) -> Answer {
         let (parts, body) = self.open(method, path, headers, body).await.into_parts();
         let body = axum::body::to_bytes(body, usize::MAX).await.expect("a body");
+        let answer = (parts.status, &parts.headers, &body[..]);
+        described::hold(&self.router, (method, path), answer).await;
         Answer { status: parts.status, headers: parts.headers, body }
     }
 
@@ -174,13 +178,19 @@ impl Worker {
     }
 
     pub(crate) async fn complete(&mut self, result: Option<Payload>) {
-        self.report(Report::Complete {
-            result,
-            contents: None,
-            warnings: Vec::new(),
-            errors: Vec::new(),
-        })
-        .await;
+        let (id, attempt, _) = self.next().await;
+        self.complete_of(id, attempt, result).await;
+    }
+
+    pub(crate) async fn complete_of(
+        &self,
+        id: OperationId,
+        attempt: Attempt,
+        result: Option<Payload>,
+    ) {
+        let report =
+            Report::Complete { result, contents: None, warnings: Vec::new(), errors: Vec::new() };
+        self.session.report(id, attempt, report).await.expect("an acknowledgement");
     }
 }
 

@@ -2,7 +2,7 @@
 //! the store itself.
 
 pub(crate) mod committer;
-mod counts;
+pub(crate) mod counts;
 mod in_doubt;
 mod outage;
 mod planner;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::counts::{Added, Counts};
+use super::counts::Added;
 use super::recovery::recover;
 use crate::engine::clock::{Moment, Now};
 use crate::engine::dispatch::dispatcher::Outgoing;
@@ -27,7 +27,6 @@ pub(super) struct Planner {
     config: EngineConfig,
     loader: Loader,
     log_books: LogBooks,
-    counts: Counts,
     workforce: Workforce,
 }
 
@@ -40,7 +39,6 @@ impl Planner {
         Self {
             loader: Loader::new(Arc::clone(&shared)),
             log_books: LogBooks::default(),
-            counts: Counts::new(config.max_outstanding),
             workforce: Workforce::new(Arc::clone(&shared), &config, heartbeat_interval),
             shared,
             config,
@@ -55,25 +53,24 @@ impl Planner {
     /// Does at once what needs no commit, and makes works of the rest.
     pub(super) fn take(&mut self, request: Request, now: Now, works: &mut Vec<Work>) {
         match request {
-            Request::Counts(counts) => {
-                self.counts.set(counts);
-                self.shared.set_outstanding(self.counts.all());
-            }
+            Request::Counts(counts) => self.shared.counts().set(counts),
             request => self.workforce.take(request, now, works),
         }
     }
 
     /// Rebuilds from the store what is kept in memory only.
     pub(super) async fn recover(&mut self) -> Result<(), StoreError> {
-        let Self { shared, config, counts, workforce, .. } = self;
+        let Self { shared, config, workforce, .. } = self;
         match shared.store.shared() {
-            Some(store) => counts.set(store.outstanding().await?),
+            Some(store) => {
+                let counts = store.outstanding().await?;
+                shared.counts().set(counts);
+            }
             None => {
-                recover(shared, config, counts, workforce.dispatcher()).await?;
+                recover(shared, config, workforce.dispatcher()).await?;
                 workforce.upkeep().wake_by(shared.store.next_wake().await?);
             }
         }
-        shared.set_outstanding(counts.all());
         Ok(())
     }
 
@@ -93,7 +90,8 @@ impl Planner {
         }
         let works = round.works();
         works.iter().for_each(|work| self.drop_uncertain(work));
-        let loading = self.loader.works(works, self.counts.room(), draft);
+        let room = self.shared.counts().room();
+        let loading = self.loader.works(works, room, draft);
         let (loaded, books) = tokio::join!(loading, self.log_books.load(works, &self.shared.store));
         loaded.and(books)?;
         let mut added = Added::default();
@@ -176,7 +174,7 @@ impl Planner {
         if lookup.is_some_and(|lookup| draft.is_damaged(&lookup)) {
             return Err(EngineError::damaged());
         }
-        self.counts.submit(new, added)?;
+        self.shared.counts().submit(new, added)?;
         let operation = draft.submit(new, self.shared.ids.operation(draft.now()));
         Ok(Submitted { operation, existing: false })
     }
@@ -221,7 +219,7 @@ impl Planner {
         self.workforce.committed(draft, messages);
         for transition in draft.transitions() {
             log(transition);
-            self.counts.committed(transition);
+            self.shared.counts().committed(transition);
             let had_lease =
                 transition.before.as_ref().is_some_and(|it| it.life.state.lease().is_some());
             if had_lease && transition.after.life.state.lease().is_none() {
@@ -229,7 +227,6 @@ impl Planner {
             }
             self.shared.progress.clear(transition.after.id());
         }
-        self.shared.set_outstanding(self.counts.all());
         for (operation, input) in draft.changed() {
             // Nobody reads it from there where others may have changed it.
             if operation.is_done() && self.workforce.is_shared() {

@@ -1,6 +1,5 @@
 //! What a server that has a store to itself reads at its start: the queue, the leases, and how many there are.
 
-use super::counts::Counts;
 use crate::engine::dispatch::dispatcher::Dispatcher;
 use crate::engine::dispatch::queue::QueueKey;
 use crate::engine::{EngineConfig, Shared};
@@ -13,7 +12,6 @@ const PAGE: usize = 10_000;
 pub(super) async fn recover(
     shared: &Shared,
     config: &EngineConfig,
-    counts: &mut Counts,
     dispatcher: &mut Dispatcher,
 ) -> Result<(), StoreError> {
     let (now, moment) = (shared.clock.now(), shared.clock.moment());
@@ -25,7 +23,7 @@ pub(super) async fn recover(
         for operation in page {
             let (id, tenant) = (operation.id, operation.tenant);
             let key = QueueKey { tenant: tenant.clone(), kind: operation.kind };
-            counts.found(key.clone());
+            shared.counts().found(key.clone());
             match operation.place {
                 Place::Queued { not_before } => {
                     dispatcher.queue_mut().add(key, operation.priority, id, not_before, now);

@@ -6,16 +6,14 @@ use http::StatusCode;
 use sha2::{Digest, Sha256};
 
 use super::super::Http;
-use super::super::body::take_in;
 use super::super::call::Call;
 use super::super::documents::{self, Answer};
 use super::super::problem::Problem;
+use super::super::submission::{self, Face, Sent};
 use super::document::{self, Asked};
 use crate::config::dialect::{Mount, Submit};
-use crate::operation::{
-    HttpEnvelope, IdempotencyKey, InvalidEnvelope, NewOperation, Settings, TenantId, mark,
-};
-use crate::service::{Caller, ServiceError, Submitted};
+use crate::operation::{HttpEnvelope, IdempotencyKey, NewOperation, Settings, mark};
+use crate::service::{Caller, Submitted};
 use crate::wire::decode;
 
 /// What a mount adds to a submission: its mark, whose it is, how much is taken.
@@ -73,28 +71,21 @@ pub(super) async fn submit(call: Call, mount: &Mount, submit: &Submit, body: Bod
     let envelope = HttpEnvelope {
         method: call.parts.method.as_str().to_owned(),
         target: target.to_owned(),
+        headers: submission::of_a_body(&call.parts.headers),
         ..HttpEnvelope::default()
     };
-    envelope
-        .check()
-        .map_err(|InvalidEnvelope { field, rule }| ServiceError::invalid_field(field, rule))?;
-    let input = take_in(call.service(), body, usize::MAX, call.content_type()?).await?;
     let new = NewOperation {
-        tenant: TenantId::default_tenant(),
-        kind: submit.kind.clone(),
-        labels: Default::default(),
         settings: Settings {
             retention: call.service().limits().default_retention,
             ..Settings::default()
         },
-        start_at: None,
         idempotency_key: key,
-        retry_of: None,
-        input: Some(input.within(envelope)),
-        capacity: None,
+        ..NewOperation::of(submit.kind.clone())
     };
-    let submitted = call.service().submit(&admission.caller, admission.admit(new, None)).await?;
-    accepted(&call, mount, submitted)
+    let (new, caller) = (admission.admit(new, None), &admission.caller);
+    let sent = Sent::of(&call, Some(envelope), body)?;
+    let submitted = submission::take(&call, caller, new, sent).await?;
+    submission::answer(&call, caller, submitted, Face::Dialect(mount)).await
 }
 
 /// The answer to a submission that is stored, in the dialect's words.

@@ -7,28 +7,33 @@ use serde_json::{Map, Value, json};
 use super::fields;
 use crate::service::Reason;
 
-pub(super) const JSON: &str = "application/json";
+pub(in crate::http) const JSON: &str = "application/json";
 const EVENT_STREAM: &str = "text/event-stream";
 
 /// Answers by their status.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Answers(Map<String, Value>);
+pub(in crate::http) struct Answers(Map<String, Value>);
 
 impl Answers {
     /// With an answer that has no body.
-    pub(super) fn empty(self, status: &str, description: &str, names: &[&str]) -> Self {
+    pub(in crate::http) fn empty(self, status: &str, description: &str, names: &[&str]) -> Self {
         self.cacheable(status, description, &[names, &["Cache-Control"]].concat())
     }
 
     /// With one that may come without a word about caches.
-    pub(super) fn cacheable(mut self, status: &str, description: &str, names: &[&str]) -> Self {
+    pub(in crate::http) fn cacheable(
+        mut self,
+        status: &str,
+        description: &str,
+        names: &[&str],
+    ) -> Self {
         let answer = json!({"description": description, "headers": fields::of(names)});
         self.0.insert(status.to_owned(), answer);
         self
     }
 
     /// With an answer that has a JSON body.
-    pub(super) fn json(
+    pub(in crate::http) fn json(
         self,
         status: &str,
         description: &str,
@@ -39,14 +44,14 @@ impl Answers {
     }
 
     /// The answer of that status may also have a body of this media type.
-    pub(super) fn also(mut self, status: &str, media_type: &str, schema: &Value) -> Self {
+    pub(in crate::http) fn also(mut self, status: &str, media_type: &str, schema: &Value) -> Self {
         let answer = self.0.entry(status).or_insert_with(|| json!({}));
         answer["content"][media_type] = json!({"schema": schema});
         self
     }
 
     /// The answer of that status may also be a stream of events of these names. The schema is that of one event.
-    pub(super) fn events(self, status: &str, names: &[&str], message: &str) -> Self {
+    pub(in crate::http) fn events(self, status: &str, names: &[&str], message: &str) -> Self {
         let event = json!({
             "type": "object",
             "description": "One event.",
@@ -65,7 +70,7 @@ impl Answers {
     }
 
     /// With refusals, whose statuses the table of reasons knows.
-    pub(super) fn refused(mut self, reasons: &[Reason]) -> Self {
+    pub(in crate::http) fn refused(mut self, reasons: &[Reason]) -> Self {
         let mut by_status: BTreeMap<u16, Vec<&str>> = BTreeMap::new();
         for reason in reasons {
             by_status.entry(reason.http_status()).or_default().push(reason.as_str());
@@ -81,12 +86,12 @@ impl Answers {
     }
 
     /// All of them.
-    pub(super) fn all(&self) -> Value {
+    pub(in crate::http) fn all(&self) -> Value {
         Value::Object(self.0.clone())
     }
 
     /// All of them as `HEAD` has them.
-    pub(super) fn without_contents(&self) -> Value {
+    pub(in crate::http) fn without_contents(&self) -> Value {
         let mut answers = self.0.clone();
         for answer in answers.values_mut().filter_map(Value::as_object_mut) {
             answer.remove("content");
@@ -95,12 +100,12 @@ impl Answers {
     }
 }
 
-pub(super) fn refer(schema: &str) -> Value {
+pub(in crate::http) fn refer(schema: &str) -> Value {
     json!({"$ref": format!("#/components/schemas/{schema}")})
 }
 
 /// A refusal.
-pub(super) fn problem() -> Value {
+pub(in crate::http) fn problem() -> Value {
     let names = ["Longrun-Error-Source", "Retry-After?", "Cache-Control"];
     json!({
         "description": "Refused.",

@@ -5,6 +5,8 @@ use serde_json::{Map, Value, json};
 /// What marks a field that an answer may come without, in a table of answers and in the document.
 const OPTIONAL: [&str; 2] = ["?", ".optional"];
 
+const ETAG: &str = "The operation's revision, with a digest of its progress where it has any; of a recorded response, its own.";
+
 /// Each with what it says and its schema: those that some answers have and some
 /// may have stand here twice.
 fn table() -> Vec<(&'static str, &'static str, Value)> {
@@ -19,10 +21,13 @@ fn table() -> Vec<(&'static str, &'static str, Value)> {
         ("Allow?", "The methods that there are.", text()),
         ("Cache-Control", "No answer may be cached, unless a recorded one says otherwise.", text()),
         ("Cache-Control?", "Not to be cached.", text()),
+        ("Content-Disposition?", "As the input was sent.", text()),
+        ("Content-Encoding?", "As the input was sent.", text()),
+        ("Content-Language?", "As the input was sent.", text()),
         ("Content-Range", "Which part of the result this is, of how much.", text()),
         ("Content-Security-Policy", "Nothing in a result runs in a browser.", text()),
-        ("ETag", "The operation's revision; of a recorded response, its own.", quoted.clone()),
-        ("ETag?", "The operation's revision; of a recorded response, its own.", quoted),
+        ("ETag", ETAG, quoted.clone()),
+        ("ETag?", ETAG, quoted),
         ("Location", "Where to ask next, or where the result is.", url()),
         ("Longrun-Error-Source", "Who failed: the service, or the work itself.", source()),
         ("Longrun-Error-Source?", "Who failed: the service, or the work itself.", source()),

@@ -1,8 +1,8 @@
 //! The interface as an OpenAPI 3.1 document, at `GET /openapi.json`.
 //!
 //! It says what the code says: schemas of messages come from the descriptors that the JSON goes by, limits from the
-//! rules' own constants, statuses of refusals from the one table of reasons. What remains to be written is one
-//! entry for each method in `routes`; the tests hold them against the router, and against the answers of a running server.
+//! rules' own constants, settings and reasons from their declarations, and the routes from those that the router is made of
+//! (`routes`). Every answer of the tests in `tests/http` is held against it.
 //!
 //! Only the canonical interface is described: what a relay's upstream answers, its own documents say.
 
@@ -12,14 +12,13 @@ use serde_json::{Map, Value, json};
 use super::call::Call;
 use super::documents::{self, Answer};
 use super::problem::Problem;
+use super::routes;
 use crate::proto::json::JsonError;
 use crate::service::{Reason, ServiceError};
 
-mod answers;
+pub(super) mod answers;
 mod fields;
-mod parameters;
-mod route;
-mod routes;
+pub(super) mod parameters;
 mod schemas;
 #[cfg(test)]
 mod tests;

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::schemas::{KIND, TENANT};
-use crate::operation::Settings;
+use super::schemas::{KIND, TENANT, rule_of};
+use crate::operation::{Range, Setting, Settings};
 use crate::service::MAX_WAIT;
 
 /// A canonical UUID.
@@ -18,13 +18,24 @@ const REVISION: &str = "^[0-9]{0,18}$";
 const KEY: &str = "^[!#-~]([ -~]{0,253}[!-~])?$";
 const LABEL: &str = r"^[A-Za-z][A-Za-z0-9_./-]{0,62}=[^\x00-\x1f\x7f-\x9f]{0,255}$";
 
+/// Names of content codings.
+const CODINGS: &str = "^[0-9A-Za-z!#$%&'*+.^_`|~, -]*$";
+/// Names of those that are undone here.
+const CODING: &str = "^[ ,]*((x-)?gzip|identity)?[ ,]*$";
+
 /// All, by the names that [`refer`] takes.
-pub(super) fn all() -> Map<String, Value> {
+pub(in crate::http) fn all() -> Map<String, Value> {
     [in_path(), in_query(), in_header()].into_iter().flatten().collect()
 }
 
+/// The header fields that are parameters of some route.
+pub(in crate::http) fn fields() -> Vec<String> {
+    let names = in_header().into_iter().filter(|(key, _)| !key.contains('.'));
+    names.map(|(name, _)| name).collect()
+}
+
 /// The parameters of these names.
-pub(super) fn refer<'a>(names: impl IntoIterator<Item = &'a str>) -> Value {
+pub(in crate::http) fn refer<'a>(names: impl IntoIterator<Item = &'a str>) -> Value {
     let refer = |name| json!({"$ref": format!("#/components/parameters/{name}")});
     names.into_iter().map(refer).collect()
 }
@@ -51,7 +62,6 @@ fn in_query() -> Parameters {
         "How long to hold the request until it is done; more than {} s is taken as that.",
         MAX_WAIT.as_secs()
     );
-    let most_attempts = Settings::MAX_ATTEMPTS.cast_signed();
     let mut order = pattern(ORDER);
     order["default"] = "create_time desc".into();
     let labels = json!({"type": "array", "items": pattern(LABEL), "maxItems": 64});
@@ -74,16 +84,28 @@ fn in_query() -> Parameters {
             text(),
         ),
         ("label", "A label, `KEY=VALUE`.", labels),
-        ("priority", "The higher goes first.", number(Settings::MAX_PRIORITY.into())),
-        ("queue_timeout", "The longest time until the first attempt.", pattern(DURATION)),
-        ("attempt_timeout", "The longest time for one attempt.", pattern(DURATION)),
-        ("deadline", "The longest time from submission to the end.", pattern(DURATION)),
-        ("cancel_grace", "How long a worker has to stop after a cancel.", pattern(DURATION)),
-        ("retention", "How long the record is kept once it is done.", pattern(DURATION)),
-        ("max_attempts", "Attempts in all; 0 for the default.", number(most_attempts)),
         ("start_time", "Not to be started before. At most 9000-01-01T00:00:00Z.", time),
     ];
-    parameters("query", &table)
+    let settings = Settings::ALL.iter().map(|setting| {
+        let Setting { name, range, default, about, .. } = setting;
+        let about = format!("{about}: {range}; by default {default}.");
+        (*name, about, of_range(*range))
+    });
+    let settings: Vec<_> = settings.collect();
+    let settings: Vec<_> = settings.iter().map(|(n, a, s)| (*n, a.as_str(), s.clone())).collect();
+    [parameters("query", &table), parameters("query", &settings)].concat()
+}
+
+/// What a setting may be.
+fn of_range(range: Range) -> Value {
+    let mut schema = rule_of(range);
+    schema["type"] = match range {
+        Range::Whole(..) => "integer".into(),
+        Range::Real(..) => "number".into(),
+        // Here without a unit, or with another.
+        Range::Time(..) => return pattern(DURATION),
+    };
+    schema
 }
 
 fn in_header() -> Parameters {
@@ -96,9 +118,18 @@ fn in_header() -> Parameters {
         ("Idempotency-Key", key, pattern(KEY)),
         (
             "If-None-Match",
-            "304 for who has this revision; with a wait, until the next one.",
+            "304 if the client has this; with a wait, until there is something else.",
             text(),
         ),
+        (
+            "If-Match",
+            "Only if the operation is at this revision, whatever its progress; else 412.",
+            text(),
+        ),
+        ("Content-Encoding", "What the input is coded with; kept with it.", pattern(CODINGS)),
+        ("Content-Encoding.document", "What the document is coded with.", pattern(CODING)),
+        ("Content-Language", "Of the input; kept with it.", text()),
+        ("Content-Disposition", "Of the input; kept with it.", text()),
         ("Range", "One range of bytes.", text()),
         ("If-Range", "The range only if this is the ETag, else the whole.", text()),
         ("Last-Event-ID", last, text()),

@@ -4,9 +4,10 @@
 use serde_json::{Map, Value, json};
 
 use super::answers::refer;
-use crate::operation::{HttpEnvelope, Settings, StateName};
-use crate::proto::json::JsonError;
+use crate::operation::{HttpEnvelope, Range, Settings, StateName};
+use crate::proto::json::{JsonError, camel_case};
 use crate::proto::schema::{Side, schemas};
+use crate::service::Reason;
 
 /// The rules of names, as [`crate::operation`] has them.
 pub(super) const KIND: &str = "^[A-Za-z][A-Za-z0-9_.-]{0,127}$";
@@ -39,12 +40,13 @@ pub(super) fn all() -> Result<Map<String, Value>, JsonError> {
         }
     }
     for (name, property, rules) in rules() {
-        let schema = all.get_mut(name).and_then(|it| it["properties"].get_mut(property));
+        let schema = all.get_mut(name).and_then(|it| it["properties"].get_mut(&property));
         if let Some(schema) = schema.and_then(Value::as_object_mut) {
             schema.extend(rules);
         }
     }
     all.insert("Problem".to_owned(), problem());
+    all.insert("Reason".to_owned(), reasons());
     all.insert("Status".to_owned(), status());
     all.insert("StatusError".to_owned(), status_error());
     all.sort_keys();
@@ -76,44 +78,62 @@ const REQUIRED: &[(&str, &[&str])] = &[
 ];
 
 /// Rules that the descriptors do not know: a schema, a property, and what to say of it.
-fn rules() -> Vec<(&'static str, &'static str, Map<String, Value>)> {
-    let duration = json!({"pattern": r"^[0-9]+(\.[0-9]{1,9})?s$"});
-    let up_to = |most: Value| json!({"minimum": 0, "maximum": most});
+fn rules() -> Vec<(&'static str, String, Map<String, Value>)> {
     let value = json!({"type": "string", "pattern": r"^[^\x00-\x1f\x7f-\x9f]{0,255}$"});
     let labels = json!({
         "maxProperties": 64,
         "propertyNames": {"pattern": LABEL_KEY},
         "additionalProperties": value,
     });
-    let mut multiplier = up_to(Settings::MAX_MULTIPLIER.into());
-    // Zero stands for the default.
-    multiplier["not"] = json!({"exclusiveMinimum": 0, "exclusiveMaximum": 1});
     let rules = [
         ("SubmitRequest", "kind", json!({"type": "string", "pattern": KIND})),
         ("SubmitRequest", "idempotencyKey", json!({"pattern": ASCII})),
         ("SubmitRequest", "labels", labels),
-        ("SettingsInput", "priority", up_to(Settings::MAX_PRIORITY.into())),
-        ("SettingsInput", "queueTimeout", duration.clone()),
-        ("SettingsInput", "attemptTimeout", duration.clone()),
-        ("SettingsInput", "deadline", duration.clone()),
-        ("SettingsInput", "cancelGrace", duration.clone()),
-        ("SettingsInput", "retention", duration.clone()),
-        ("RetryPolicyInput", "maxAttempts", up_to(Settings::MAX_ATTEMPTS.into())),
-        ("RetryPolicyInput", "multiplier", multiplier),
-        ("RetryPolicyInput", "jitter", up_to(1.into())),
-        ("RetryPolicyInput", "initialBackoff", duration.clone()),
-        ("RetryPolicyInput", "maxBackoff", duration),
         ("PayloadInput", "contentType", json!({"pattern": ASCII})),
         ("HttpEnvelopeInput", "method", json!({"maxLength": 32})),
         ("HttpEnvelopeInput", "headers", json!({"maxItems": HttpEnvelope::MAX_HEADERS})),
         ("CancelOperationRequest", "reason", json!({"maxLength": 1_000})),
         ("RetryOperationRequest", "idempotencyKey", json!({"pattern": ASCII})),
     ];
-    let rules = rules.into_iter().filter_map(|(name, property, rules)| match rules {
+    let rules = rules.map(|(name, property, rules)| (name, property.to_owned(), rules));
+    let settings = Settings::ALL.iter().map(|setting| {
+        let (name, property) = match setting.path.strip_prefix("retry_policy.") {
+            Some(field) => ("RetryPolicyInput", field),
+            None => ("SettingsInput", setting.path),
+        };
+        (name, camel_case(property), rule_of(setting.range))
+    });
+    let rules = rules.into_iter().chain(settings);
+    let rules = rules.filter_map(|(name, property, rules)| match rules {
         Value::Object(rules) => Some((name, property, rules)),
         _ => None,
     });
     rules.collect()
+}
+
+/// The rule of a setting in a message. Of times, schemas know the form and no limits.
+pub(super) fn rule_of(range: Range) -> Value {
+    match range {
+        // Zero stands for the default.
+        Range::Whole(least, most) if least > 0 => json!({"minimum": 0, "maximum": most}),
+        Range::Whole(least, most) => json!({"minimum": least, "maximum": most}),
+        Range::Real(least, most) if least > 0.0 => {
+            let not = json!({"exclusiveMinimum": 0, "exclusiveMaximum": least});
+            json!({"minimum": 0, "maximum": most, "not": not})
+        }
+        Range::Real(least, most) => json!({"minimum": least, "maximum": most}),
+        Range::Time(..) => json!({"pattern": r"^[0-9]+(\.[0-9]{1,9})?s$"}),
+    }
+}
+
+/// Why calls are refused.
+fn reasons() -> Value {
+    let about = Reason::ALL.iter().map(|it| format!("\n- `{}`:{}", it.as_str(), it.about()));
+    json!({
+        "type": "string",
+        "description": format!("Why a call is refused.{}", about.collect::<String>()),
+        "enum": Reason::ALL.iter().map(|reason| reason.as_str()).collect::<Vec<_>>(),
+    })
 }
 
 /// As `problem` makes it.
@@ -127,7 +147,10 @@ fn problem() -> Value {
             "title": text("What sort of problem this is, for people."),
             "status": {"type": "integer", "minimum": 100, "maximum": 599, "description": "The status of this answer."},
             "detail": text("What is wrong, for people."),
-            "reason": text("Why, for programs: `ErrorInfo.reason` of gRPC, or the code of the operation's error."),
+            "reason": {
+                "description": "Why, for programs: the reason of a refusal, or the code of the operation's error.",
+                "anyOf": [refer("Reason"), {"type": "string"}],
+            },
             "instance": text("The path that was asked for."),
             "violations": {
                 "type": "array",
@@ -225,7 +248,7 @@ mod tests {
         }
         for (name, property, rules) in rules() {
             for (rule, value) in rules {
-                assert_eq!(all[name]["properties"][property][&rule], value, "{name}.{property}");
+                assert_eq!(all[name]["properties"][&property][&rule], value, "{name}.{property}");
             }
         }
     }

@@ -2,21 +2,6 @@ use std::collections::BTreeSet;
 
 use super::*;
 
-/// The methods of an operation share a route with its verbs.
-const TARGETS: [&str; 3] = ["{id}", "{id}:cancel", "{id}:retry"];
-
-#[test]
-fn what_is_routed_is_described_and_nothing_else() {
-    let document = document("/").unwrap();
-    let described: BTreeSet<String> =
-        document["paths"].as_object().unwrap().keys().cloned().collect();
-    let routed = super::super::resources().into_iter().flat_map(|(path, _)| {
-        let targets = if path.contains("{target}") { &TARGETS[..] } else { &[""] };
-        targets.iter().map(move |target| path.replace("{target}", target)).collect::<Vec<_>>()
-    });
-    assert_eq!(described, routed.collect());
-}
-
 /// Every `$ref` in the document.
 fn references(value: &Value, found: &mut BTreeSet<String>) {
     match value {

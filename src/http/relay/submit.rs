@@ -1,23 +1,17 @@
-//! A request that becomes an operation: stored, and answered like any submission, or with its result.
+//! A request that becomes an operation.
 
 use axum::body::Body;
-use http::StatusCode;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 
-use super::super::body::take_in;
 use super::super::call::Call;
-use super::super::dialect::{Admission, accepted};
-use super::super::documents::{self, Answer, preferences_applied};
-use super::super::headers::vary_by;
-use super::super::result;
-use super::super::submit::{applied_wait, operation_location};
+use super::super::dialect::Admission;
+use super::super::documents::Answer;
+use super::super::submission::{self, Face, Sent};
 use super::Relayed;
 use crate::operation::http::media_type;
-use crate::operation::{
-    HttpEnvelope, HttpHeader, InvalidEnvelope, Kind, NewOperation, Settings, TenantId,
-};
+use crate::operation::{HttpEnvelope, HttpHeader, Kind, NewOperation, Settings};
 use crate::relay::is_idempotent;
-use crate::service::{OperationName, Reason, ServiceError, View};
+use crate::service::{Reason, ServiceError};
 use crate::wire::decode;
 
 /// Backstop behind the relay's own timeout for an attempt, whose failure says more.
@@ -37,13 +31,9 @@ pub(super) async fn submit(
     let key = decode::idempotency_key("Idempotency-Key", &call.idempotency_key("")?)?;
     let (content_type, envelope) = envelope(&call, relayed, headers)?;
     let limit = mount.max_body.unwrap_or(usize::MAX);
-    let input = take_in(call.service(), body, limit, &content_type).await?;
     let kind = Kind::parse(&mount.kind())
         .map_err(|error| ServiceError::new(Reason::Internal, error.to_string()))?;
     let new = NewOperation {
-        tenant: TenantId::default_tenant(),
-        kind,
-        labels: Default::default(),
         settings: Settings {
             queue_timeout: mount.limits.queue_timeout,
             attempt_timeout: Some(mount.limits.attempt_timeout + ATTEMPT_MARGIN),
@@ -52,22 +42,22 @@ pub(super) async fn submit(
             retention: call.service().limits().default_retention,
             ..Settings::default()
         },
-        start_at: None,
         idempotency_key: key,
-        retry_of: None,
-        input: Some(input.within(envelope)),
-        capacity: None,
+        ..NewOperation::of(kind)
     };
-    if let Some((dialect, admission)) = admission {
-        let new = admission.admit(new, relayed.trigger.as_deref());
-        let submitted = call.service().submit(&admission.caller, new).await?;
-        return accepted(&call, dialect, submitted);
-    }
-    let submitted = call.service().submit(&call.caller, new).await?;
-    answer(&call, mount.answer, submitted.document).await
+    let (caller, new, face) = match &admission {
+        Some((dialect, admission)) => {
+            let new = admission.admit(new, relayed.trigger.as_deref());
+            (&admission.caller, new, Face::Dialect(dialect))
+        }
+        None => (&call.caller, new, Face::Relay(mount.answer)),
+    };
+    let sent = Sent { content_type: &content_type, envelope: Some(envelope), body, limit };
+    let submitted = submission::take(&call, caller, new, sent).await?;
+    submission::answer(&call, caller, submitted, face).await
 }
 
-/// The request without its body, and the media type for that. What is too large or cannot be stored is refused.
+/// The request without its body, and the media type for that. A type that cannot be stored is refused.
 fn envelope(
     call: &Call,
     relayed: &Relayed<'_>,
@@ -93,39 +83,5 @@ fn envelope(
         status: 0,
         headers: verbatim.into_iter().chain(headers.iter().map(header)).collect(),
     };
-    match envelope.check() {
-        Ok(()) => Ok((content_type, envelope)),
-        Err(InvalidEnvelope { field, rule }) => Err(ServiceError::invalid_field(field, rule)),
-    }
-}
-
-/// As a submission is answered: where to ask. A client that preferred to wait, and whose operation was done in
-/// time, gets what the upstream answered.
-async fn answer(call: &Call, accepted: u16, mut document: crate::service::Document) -> Answer {
-    let id = document.operation.id();
-    let name = OperationName { tenant: None, id };
-    let mut applied = Vec::new();
-    if let Some(wait) = call.preferences.wait {
-        if !document.operation.is_done() && !wait.is_zero() {
-            document = call.service().wait(&call.caller, &name, wait, View::Basic).await?;
-        }
-        applied.push(applied_wait(wait));
-        if document.operation.is_done() {
-            let mut response = result::of(call, &name, &document).await?;
-            vary_by(response.headers_mut(), "prefer");
-            preferences_applied(&mut response, applied);
-            operation_location(&mut response, &call.links().status(id))?;
-            return Ok(response);
-        }
-    }
-    if call.preferences.respond_async {
-        applied.insert(0, "respond-async".to_owned());
-    }
-    let done = document.operation.is_done();
-    let status = if done || accepted == 303 { StatusCode::SEE_OTHER } else { StatusCode::ACCEPTED };
-    let location = call.links().operation(id);
-    let mut response = documents::answer(call, status, Some(location), &document)?;
-    preferences_applied(&mut response, applied);
-    operation_location(&mut response, &call.links().status(id))?;
-    Ok(response)
+    Ok((content_type, envelope))
 }

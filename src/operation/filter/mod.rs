@@ -21,9 +21,9 @@ pub struct Filter {
 
 /// Why a filter cannot be parsed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("at character {position}: {rule}")]
+#[error("at character {}: {rule}", position + 1)]
 pub struct FilterError {
-    /// The character where it went wrong, counted from 0.
+    /// The character where it went wrong, counted from 0; the text of the error counts from 1.
     pub position: usize,
     /// What is wrong there, and what is right.
     pub rule: String,

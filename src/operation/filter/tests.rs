@@ -44,7 +44,7 @@ fn or_binds_tighter_than_and_and_juxtaposition_is_and() {
 fn states_go_by_either_name() {
     assert_eq!(Filter::parse("state=STATE_FAILED"), Filter::parse("state = 'FAILED'"));
     assert_eq!(refused("state<FAILED").rule, "state takes = or !=");
-    assert!(refused("state=failed").to_string().starts_with("at character 6: a state is one of"));
+    assert!(refused("state=failed").to_string().starts_with("at character 7: a state is one of"));
 }
 
 #[test]

@@ -95,7 +95,8 @@ def life_of(one):
     about("POST", ":cancel", 415, TEXT, "why", id=waiting)
     about("POST", ":cancel", 413, JSON, " " * 3_000_000, id=waiting)
     about("POST", ":cancel", 403, {"Origin": "http://elsewhere.example"}, id=waiting)
-    about("POST", ":cancel", 200, JSON, '{"reason": "enough"}', id=waiting)
+    about("POST", ":cancel", 412, {"If-Match": '"9"'}, id=waiting)
+    about("POST", ":cancel", 200, JSON | {"If-Match": known["If-None-Match"]}, '{"reason": "enough"}', id=waiting)
     about("GET", "/result", 499, id=waiting)
     about("GET", "/status", 200, id=waiting)
 
@@ -139,6 +140,8 @@ def life_of(one):
     about("POST", ":retry", 422, key, id=failed)
     about("POST", ":retry", 413, JSON, " " * 3_000_000, id=done)
     about("POST", ":retry", 415, TEXT, "why", id=done)
+    about("POST", ":retry", 412, {"If-Match": '"9"'}, id=done)
+    about("DELETE", "", 412, {"If-Match": '"9"'}, id=done)
     about("POST", ":retry", 403, {"Origin": "http://elsewhere.example"}, id=done)
     about("DELETE", "", 403, {"Origin": "http://elsewhere.example"}, id=done)
     about("DELETE", "", 204, id=done)
@@ -171,6 +174,8 @@ def submissions():
         post(403, elsewhere)
         post(413, data=" " * 3_000_000)
     ask("POST", OPERATIONS, 415, TEXT, body)
+    ask("POST", OPERATIONS, 415, JSON | {"Content-Encoding": "br"}, body)
+    ask("POST", OF_KIND, 202, TEXT | {"Content-Encoding": "gzip"}, "any", kind="nobody")
     ask("POST", OPERATIONS, 400, JSON, '{"kind": "1", "settings": {"priority": 101}}')
 
 

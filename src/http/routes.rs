@@ -1,9 +1,11 @@
-//! What can be asked: one entry for each method of each resource.
+//! What can be asked: one declaration for each method of each resource.
 
 use serde_json::json;
 
-use super::answers::{Answers, JSON, refer};
+use super::openapi::answers::{Answers, JSON, refer};
 use super::route::Route;
+use super::{events, health, input, openapi, operations, result, submit};
+use crate::operation::Settings;
 use crate::service::Reason::{self, *};
 
 const TEXT: &str = "text/plain";
@@ -16,18 +18,8 @@ const NOT_THERE: [Reason; 2] = [OperationNotFound, OperationExpired];
 const SUBMISSION: [Reason; 5] =
     [OriginRefused, RequestTimeout, PayloadTooLarge, IdempotencyKeyReused, ResourceExhausted];
 
-/// The settings of a submission that stand in the query.
-const SETTINGS: [&str; 9] = [
-    "label",
-    "priority",
-    "queue_timeout",
-    "attempt_timeout",
-    "deadline",
-    "cancel_grace",
-    "retention",
-    "max_attempts",
-    "start_time",
-];
+/// What every method that changes something may come to.
+const CHANGE: [Reason; 4] = [OriginRefused, RequestTimeout, PayloadTooLarge, UnsupportedMediaType];
 
 /// The names of events.
 const OF_ONE: [&str; 4] = ["snapshot", "transition", "progress", "problem"];
@@ -39,9 +31,16 @@ const OPERATION: &str = "/v1/operations/{id}";
 
 /// Every method of every resource, but for `HEAD`, which is as `GET`, and `OPTIONS`, which is alike everywhere.
 pub(super) fn all() -> Vec<Route> {
-    let mut all =
-        vec![live(), ready(), description(), list(), submit(), submit_of_kind(), watch_all()];
-    let of_one = || [get(), delete(), cancel(), retry(), status(), result(), input(), events()];
+    let mut all = vec![
+        live(),
+        ready(),
+        description(),
+        list(),
+        submission(),
+        submission_of_kind(),
+        watch_all(),
+    ];
+    let of_one = || [get(), delete(), cancel(), retry(), status(), outcome(), payload(), history()];
     all.extend(of_one());
     all.extend(of_one().map(Route::under_tenant));
     all
@@ -49,16 +48,22 @@ pub(super) fn all() -> Vec<Route> {
 
 fn live() -> Route {
     let answers = Answers::default().empty("200", "The server is up.", &[]);
-    Route::new("get", "/livez", "getLiveness", "Whether the server is up").answers(
-        answers.also("200", TEXT, &json!({"type": "string"})).refused(&[UriTooLong, HostRefused]),
-    )
+    Route::new("get", "/livez", "getLiveness", "Whether the server is up", |call, _| {
+        Box::pin(health::live(call))
+    })
+    .ignores_query()
+    .answers(answers.also("200", TEXT, &json!({"type": "string"})))
+    .refuses(&[UriTooLong, HostRefused])
 }
 
 fn ready() -> Route {
     let answers = Answers::default().empty("200", "New work is taken.", &[]);
     let answers = answers.also("200", TEXT, &json!({"type": "string"}));
-    Route::new("get", "/readyz", "getReadiness", "Whether new work is taken, and if not, why")
-        .answers(answers.refused(&[UriTooLong, HostRefused, Unavailable]))
+    let about = "Whether new work is taken, and if not, why";
+    Route::new("get", "/readyz", "getReadiness", about, |call, _| Box::pin(health::ready(call)))
+        .ignores_query()
+        .answers(answers)
+        .refuses(&[UriTooLong, HostRefused, Unavailable])
 }
 
 fn description() -> Route {
@@ -67,8 +72,11 @@ fn description() -> Route {
         JSON,
         &json!({"type": "object", "required": ["openapi"]}),
     );
-    Route::new("get", "/openapi.json", "getDescription", "This document")
-        .answers(answers.refused(&ANY))
+    Route::new("get", "/openapi.json", "getDescription", "This document", |call, _| {
+        Box::pin(openapi::get(call))
+    })
+    .answers(answers)
+    .refuses(&ANY)
 }
 
 fn list() -> Route {
@@ -78,9 +86,11 @@ fn list() -> Route {
         "/v1/operations",
         "listOperations",
         "Lists operations, newest first by default",
+        |call, _| Box::pin(operations::list(call)),
     )
     .takes(&["filter", "order_by", "page_size", "page_token", "view"])
-    .answers(answers.refused(&ANY))
+    .answers(answers)
+    .refuses(&ANY)
 }
 
 /// What a submission is answered with.
@@ -95,30 +105,35 @@ fn submitted() -> Answers {
             &both,
             "Operation",
         )
-        .refused(&[&ANY[..], &SUBMISSION].concat())
 }
 
-fn submit() -> Route {
-    let unsupported = [&ANY[..], &SUBMISSION, &[UnsupportedMediaType]].concat();
-    Route::new("post", "/v1/operations", "submit", "Submits an operation")
-        .takes(&["Prefer", "Idempotency-Key"])
-        .body(JSON, &refer("SubmitRequest"), true)
-        .answers(submitted().refused(&unsupported))
+fn submission() -> Route {
+    Route::new("post", "/v1/operations", "submit", "Submits an operation", |call, body| {
+        Box::pin(submit::operation(call, body))
+    })
+    .takes(&["Prefer", "Idempotency-Key", "Content-Encoding.document"])
+    .body(JSON, &refer("SubmitRequest"), true)
+    .answers(submitted())
+    .refuses(&[&ANY[..], &SUBMISSION, &[UnsupportedMediaType]].concat())
 }
 
-fn submit_of_kind() -> Route {
+fn submission_of_kind() -> Route {
+    let settings: Vec<&str> = Settings::ALL.iter().map(|setting| setting.name).collect();
     let path = "/v1/kinds/{kind}/operations";
     Route::new(
         "post",
         path,
         "submitOfKind",
         "Submits an operation whose input is the body, whatever it is",
+        |call, body| Box::pin(submit::of_kind(call, body)),
     )
-    .takes(&["kind"])
-    .takes(&SETTINGS)
+    .takes(&["kind", "label", "start_time"])
+    .takes(&settings)
     .takes(&["Prefer", "Idempotency-Key"])
+    .takes(&["Content-Encoding", "Content-Language", "Content-Disposition"])
     .body("*/*", &json!({}), false)
     .answers(submitted())
+    .refuses(&[&ANY[..], &SUBMISSION].concat())
 }
 
 fn watch_all() -> Route {
@@ -134,6 +149,7 @@ fn watch_all() -> Route {
         "/v1/operations/events",
         "watchOperations",
         "Streams the operations that match a filter",
+        |call, _| Box::pin(events::of_all(call)),
     )
     .takes(&[
         "filter",
@@ -142,7 +158,8 @@ fn watch_all() -> Route {
         "last_event_id.position",
         "Last-Event-ID.position",
     ])
-    .answers(answers.refused(&ANY))
+    .answers(answers)
+    .refuses(&ANY)
 }
 
 /// What an operation that is not there, or any other, may answer.
@@ -161,21 +178,27 @@ fn get() -> Route {
         OPERATION,
         "getOperation",
         "Answers the operation as it is, and where its result is",
+        |call, _| Box::pin(operations::get(call)),
     )
     .takes(&["id", "wait", "view", "Prefer", "If-None-Match"])
-    .answers(not_modified(answers).refused(&of_one(&[])))
+    .answers(not_modified(answers))
+    .refuses(&of_one(&[]))
 }
 
 fn not_modified(answers: Answers) -> Answers {
     let names = ["ETag", "Vary", "Retry-After?", "Preference-Applied?"];
-    answers.empty("304", "The client has the current revision.", &names)
+    answers.empty("304", "The client has what there is.", &names)
 }
 
 fn delete() -> Route {
     let answers = Answers::default().empty("204", "It is forgotten.", &[]);
-    Route::new("delete", OPERATION, "deleteOperation", "Forgets an operation that is done")
-        .takes(&["id"])
-        .answers(answers.refused(&of_one(&[OperationNotDone, OriginRefused])))
+    let about = "Forgets an operation that is done";
+    Route::new("delete", OPERATION, "deleteOperation", about, |call, _| {
+        Box::pin(operations::delete(call))
+    })
+    .takes(&["id", "If-Match"])
+    .answers(answers)
+    .refuses(&of_one(&[OperationNotDone, OriginRefused, PreconditionFailed]))
 }
 
 fn cancel() -> Route {
@@ -183,29 +206,33 @@ fn cancel() -> Route {
     let answers = Answers::default()
         .json("200", "It is done, by this or before.", &["ETag", "Vary"], "Operation")
         .json("202", "Its worker has been told.", &accepted, "Operation");
-    let refusals = [OriginRefused, RequestTimeout, PayloadTooLarge, UnsupportedMediaType];
     Route::new(
         "post",
         "/v1/operations/{id}:cancel",
         "cancelOperation",
         "Asks for the operation to be cancelled",
+        |call, body| Box::pin(operations::cancel(call, body)),
     )
-    .takes(&["id"])
+    .takes(&["id", "If-Match", "Content-Encoding.document"])
     .body(JSON, &refer("CancelOperationRequest"), false)
-    .answers(answers.refused(&of_one(&refusals)))
+    .answers(answers)
+    .refuses(&of_one(&CHANGE))
+    .refuses(&[PreconditionFailed])
 }
 
 fn retry() -> Route {
-    let more = [&SUBMISSION[..], &[OperationNotDone, UnsupportedMediaType]].concat();
+    let more = [OperationNotDone, UnsupportedMediaType, PreconditionFailed];
     Route::new(
         "post",
         "/v1/operations/{id}:retry",
         "retryOperation",
         "Submits the input of an operation that is done again",
+        |call, body| Box::pin(operations::retry(call, body)),
     )
-    .takes(&["id", "Prefer", "Idempotency-Key"])
+    .takes(&["id", "Prefer", "Idempotency-Key", "If-Match", "Content-Encoding.document"])
     .body(JSON, &refer("RetryOperationRequest"), false)
-    .answers(submitted().refused(&of_one(&more)))
+    .answers(submitted())
+    .refuses(&of_one(&[&SUBMISSION[..], &more].concat()))
 }
 
 fn status() -> Route {
@@ -216,12 +243,14 @@ fn status() -> Route {
         "/v1/operations/{id}/status",
         "getStatus",
         "Answers the status document, whatever the state",
+        |call, _| Box::pin(operations::status(call)),
     )
     .takes(&["id", "wait", "Prefer", "If-None-Match"])
-    .answers(not_modified(answers).refused(&of_one(&[])))
+    .answers(not_modified(answers))
+    .refuses(&of_one(&[]))
 }
 
-fn result() -> Route {
+fn outcome() -> Route {
     let about = ["ETag", "Vary", "Preference-Applied?", "Longrun-Errors?", "Longrun-Warnings?"];
     let contents = [
         "Accept-Ranges",
@@ -254,18 +283,24 @@ fn result() -> Route {
         "/v1/operations/{id}/result",
         "getResult",
         "Answers the outcome, as a synchronous call would have",
+        |call, _| Box::pin(result::get(call)),
     )
     .takes(&["id", "wait", "Prefer", "If-None-Match", "Range", "If-Range"])
-    .answers(not_modified(answers).refused(&[RangeNotSatisfiable]))
+    .answers(not_modified(answers))
+    .refuses(&[RangeNotSatisfiable])
+    .may_refuse(&of_one(&[]))
 }
 
-fn input() -> Route {
+fn payload() -> Route {
     let whole = [
         "ETag",
         "Accept-Ranges",
         "X-Content-Type-Options",
         "Content-Security-Policy",
         "Longrun-Type-Url?",
+        "Content-Encoding?",
+        "Content-Language?",
+        "Content-Disposition?",
     ];
     let part = [&whole[..], &["Content-Range"]].concat();
     let any = json!({});
@@ -275,12 +310,14 @@ fn input() -> Route {
         .empty("204", "It was submitted without an input.", &["ETag"])
         .empty("206", "The part that was asked for.", &part)
         .also("206", "*/*", &any);
-    Route::new("get", "/v1/operations/{id}/input", "getInput", "Answers the input, as it came")
+    let (path, about) = ("/v1/operations/{id}/input", "Answers the input, as it came");
+    Route::new("get", path, "getInput", about, |call, _| Box::pin(input::get(call)))
         .takes(&["id", "Range", "If-Range"])
-        .answers(answers.refused(&of_one(&[RangeNotSatisfiable, DataLoss])))
+        .answers(answers)
+        .refuses(&of_one(&[RangeNotSatisfiable, DataLoss]))
 }
 
-fn events() -> Route {
+fn history() -> Route {
     let answers = Answers::default()
         .json("200", "A page of the history, oldest first; or, to who accepts `text/event-stream`, a stream.", &["Vary", "X-Accel-Buffering?"], "ListEventsResponse")
         .events("200", &OF_ONE, "WatchOperationResponse")
@@ -290,6 +327,7 @@ fn events() -> Route {
         "/v1/operations/{id}/events",
         "listEvents",
         "Answers the history in pages, or the life as a stream",
+        |call, _| Box::pin(events::of_operation(call)),
     )
     .takes(&[
         "id",
@@ -300,5 +338,6 @@ fn events() -> Route {
         "last_event_id",
         "Last-Event-ID",
     ])
-    .answers(answers.refused(&of_one(&[RevisionAhead])))
+    .answers(answers)
+    .refuses(&of_one(&[RevisionAhead]))
 }

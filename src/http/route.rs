@@ -1,0 +1,288 @@
+//! One method of one resource, declared once: what it takes, what it answers, for which reasons it refuses, and who
+//! serves it. The router, `Allow` and the OpenAPI document are made of that.
+//!
+//! A handler sees no parameter that its route does not declare: other parameters of the query are refused, and other
+//! header fields that are parameters of some route are taken out.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::IntoResponse as _;
+use axum::routing::{MethodRouter, any};
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, HeaderValue, Method};
+use serde_json::{Value, json};
+
+use super::Http;
+use super::call::{Call, segments};
+use super::documents::Answer;
+use super::openapi::answers::Answers;
+use super::openapi::parameters;
+use super::problem::Problem;
+use super::query::Parameters;
+use crate::service::Reason::{self, HostRefused, InvalidArgument, RouteNotFound, UriTooLong};
+
+pub(super) type Handler = fn(Call, Body) -> BoxFuture<'static, Answer>;
+
+/// The header fields that some route takes as parameters.
+static FIELDS: LazyLock<Vec<String>> = LazyLock::new(parameters::fields);
+
+/// One method of one resource.
+pub(super) struct Route {
+    pub(super) path: String,
+    /// In lower case, as OpenAPI has it.
+    pub(super) method: &'static str,
+    handler: Handler,
+    /// The name of the method for generated clients.
+    id: String,
+    summary: &'static str,
+    parameters: Vec<&'static str>,
+    body: Option<Value>,
+    answers: Answers,
+    /// Those of which the answers tell, and those that stand behind an answer's `default`.
+    refusals: Vec<Reason>,
+    ignores_query: bool,
+}
+
+impl Route {
+    pub(super) fn new(
+        method: &'static str,
+        path: &str,
+        id: &str,
+        summary: &'static str,
+        handler: Handler,
+    ) -> Self {
+        Self {
+            path: path.to_owned(),
+            method,
+            handler,
+            id: id.to_owned(),
+            summary,
+            parameters: Vec::new(),
+            body: None,
+            answers: Answers::default(),
+            refusals: Vec::new(),
+            ignores_query: false,
+        }
+    }
+
+    pub(super) fn takes(mut self, parameters: &[&'static str]) -> Self {
+        self.parameters.extend(parameters);
+        self
+    }
+
+    /// Whatever a probe adds to the path, it is answered.
+    pub(super) fn ignores_query(mut self) -> Self {
+        self.ignores_query = true;
+        self
+    }
+
+    pub(super) fn body(mut self, media_type: &str, schema: &Value, required: bool) -> Self {
+        self.body =
+            Some(json!({"required": required, "content": {media_type: {"schema": schema}}}));
+        self
+    }
+
+    pub(super) fn answers(mut self, answers: Answers) -> Self {
+        self.answers = answers;
+        self
+    }
+
+    pub(super) fn refuses(mut self, reasons: &[Reason]) -> Self {
+        self.answers = self.answers.refused(reasons);
+        self.may_refuse(reasons)
+    }
+
+    /// Refusals that the answers do not tell apart from others.
+    pub(super) fn may_refuse(mut self, reasons: &[Reason]) -> Self {
+        self.refusals.extend(reasons);
+        self
+    }
+
+    pub(super) fn under_tenant(mut self) -> Self {
+        self.path = self.path.replacen("/v1", "/v1/tenants/{tenant}", 1);
+        self.id += "OfTenant";
+        self.parameters.insert(0, "tenant");
+        self
+    }
+
+    /// The names of its parameters. What stands behind a dot tells apart parameters of one name.
+    fn names(&self) -> impl Iterator<Item = &str> + Clone {
+        self.parameters.iter().filter_map(|key| key.split('.').next())
+    }
+
+    /// What stands behind the colon of the last segment, which no pattern of a router can say.
+    fn verb(&self) -> Option<&str> {
+        self.path.rsplit('/').next()?.split_once(':').map(|(_, verb)| verb)
+    }
+
+    /// The pattern of the router, which the verbs of an operation share with the operation itself.
+    fn pattern(&self) -> String {
+        match self.path.rsplit_once('/') {
+            Some((parent, last)) if last.starts_with("{id}") => format!("{parent}/{{target}}"),
+            _ => self.path.clone(),
+        }
+    }
+
+    /// Takes out the fields that are parameters of other routes only.
+    fn sift(&self, headers: &mut HeaderMap) {
+        for field in FIELDS.iter().filter(|field| !self.names().any(|name| name == *field)) {
+            headers.remove(field);
+        }
+    }
+
+    /// The entry of the document.
+    pub(super) fn operation(&self) -> Value {
+        let mut reasons: Vec<&str> = self.refusals.iter().map(|reason| reason.as_str()).collect();
+        reasons.sort_unstable();
+        reasons.dedup();
+        let mut operation = json!({
+            "operationId": self.id,
+            "summary": self.summary,
+            "parameters": parameters::refer(self.parameters.iter().copied()),
+            "x-reasons": reasons,
+        });
+        if let Some(body) = &self.body {
+            operation["requestBody"] = body.clone();
+        }
+        operation["responses"] = self.answers.all();
+        operation
+    }
+
+    /// The entry for `HEAD`.
+    pub(super) fn without_contents(&self) -> Value {
+        let mut operation = self.operation();
+        operation["operationId"] = format!("headOf{}", capitalised(&self.id)).into();
+        operation["summary"] = "As GET, without a body".into();
+        operation["responses"] = self.answers.without_contents();
+        operation
+    }
+
+    /// `OPTIONS` of the resource, which it answers whether it is there or not.
+    pub(super) fn options(&self) -> Value {
+        let about = "The methods that there are; to a browser's preflight, what its page may do.";
+        let answers = Answers::default()
+            .cacheable("204", about, &["Allow?", "Cache-Control?"])
+            .refused(&[InvalidArgument, UriTooLong, HostRefused, RouteNotFound]);
+        let segments = self.path.split(['{', '}']).skip(1).step_by(2);
+        let segments: Vec<String> = segments.map(|name| format!("{name}.any")).collect();
+        json!({
+            "operationId": format!("optionsOf{}", capitalised(&self.id)),
+            "summary": "Which methods there are",
+            "parameters": parameters::refer(segments.iter().map(String::as_str)),
+            "responses": answers.all(),
+        })
+    }
+}
+
+fn capitalised(id: &str) -> String {
+    let (first, rest) = id.split_at(1);
+    first.to_ascii_uppercase() + rest
+}
+
+/// The routes that share a pattern of the router.
+pub(super) struct Resource(Vec<Route>);
+
+impl Resource {
+    /// The resources that `routes` make, by their patterns.
+    pub(super) fn all(routes: Vec<Route>) -> BTreeMap<String, Self> {
+        let mut all = BTreeMap::new();
+        for route in routes {
+            all.entry(route.pattern()).or_insert_with(|| Self(Vec::new())).0.push(route);
+        }
+        all
+    }
+
+    pub(super) fn served(self) -> MethodRouter<Http> {
+        let resource = Arc::new(self);
+        any(move |State(http): State<Http>, request: Request| async move {
+            let answer = resource.serve(&http, request).await;
+            answer.unwrap_or_else(|problem| problem.into_response())
+        })
+    }
+
+    async fn serve(&self, http: &Http, request: Request) -> Answer {
+        let (mut parts, body) = request.into_parts();
+        let mut places = segments(&mut parts, http).await?;
+        let mut verb = None;
+        for (name, value) in &mut places {
+            if name == "target" {
+                // No id has a colon.
+                if let Some((id, after)) = value.split_once(':') {
+                    (verb, *value) = (Some(after.to_owned()), id.to_owned());
+                }
+                "id".clone_into(name);
+            }
+        }
+        let here = self.0.iter().filter(|route| route.verb() == verb.as_deref());
+        let here: Vec<&Route> = here.collect();
+        if here.is_empty() {
+            return Err(Problem::no_route(parts.uri.path()));
+        }
+        if parts.method == Method::OPTIONS {
+            return Ok(super::options(allow(&here)));
+        }
+        let asked = if parts.method == Method::HEAD { &Method::GET } else { &parts.method };
+        let route = here.iter().find(|route| asked.as_str().eq_ignore_ascii_case(route.method));
+        let Some(route) = route else {
+            return Err(Problem::not_allowed(&parts.method, allow(&here)));
+        };
+        route.sift(&mut parts.headers);
+        let query = if route.ignores_query {
+            Parameters::default()
+        } else {
+            Parameters::parse(&parts.uri)?
+        };
+        query.only(route.names())?;
+        (route.handler)(Call::new(http, parts, places, query)?, body).await
+    }
+}
+
+/// The methods of routes that share a path.
+fn allow(routes: &[&Route]) -> HeaderValue {
+    let has = |method: &str| routes.iter().any(|route| route.method == method);
+    let methods = [("get", "GET,HEAD,"), ("post", "POST,"), ("delete", "DELETE,")];
+    let methods = methods.into_iter().filter(|(method, _)| has(method)).map(|(_, names)| names);
+    let methods = methods.collect::<String>() + "OPTIONS";
+    HeaderValue::try_from(methods).unwrap_or_else(|_| HeaderValue::from_static("OPTIONS"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::http::routes;
+
+    #[test]
+    fn a_route_is_declared_once_and_takes_what_is_declared() {
+        let mut declared = BTreeSet::new();
+        let known = parameters::all();
+        for route in routes::all() {
+            assert!(["get", "post", "delete"].contains(&route.method), "{}", route.path);
+            for parameter in &route.parameters {
+                assert!(known.contains_key(*parameter), "{} takes {parameter}", route.path);
+            }
+            let places = route.path.split(['{', '}']).skip(1).step_by(2);
+            for place in places {
+                assert!(route.names().any(|name| name == place), "{} has {place}", route.path);
+            }
+            assert!(declared.insert((route.path.clone(), route.method)), "{} twice", route.path);
+        }
+    }
+
+    #[test]
+    fn the_methods_of_a_path_are_those_of_its_routes() {
+        let all = Resource::all(routes::all());
+        let of = |pattern: &str, verb: Option<&str>| {
+            let routes = &all[pattern].0;
+            allow(&routes.iter().filter(|route| route.verb() == verb).collect::<Vec<_>>())
+        };
+        assert_eq!(of("/v1/operations", None), "GET,HEAD,POST,OPTIONS");
+        assert_eq!(of("/v1/operations/{target}", None), "GET,HEAD,DELETE,OPTIONS");
+        assert_eq!(of("/v1/operations/{target}", Some("retry")), "POST,OPTIONS");
+        assert_eq!(of("/v1/kinds/{kind}/operations", None), "POST,OPTIONS");
+    }
+}

@@ -1,0 +1,170 @@
+//! Reading a message from a JSON text. Refused are unknown fields and types, names that an object has twice, and
+//! nesting beyond what a message can hold: nothing that was sent is dropped in silence.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::fmt;
+
+use prost::{Message, Name};
+use prost_reflect::{DeserializeOptions, DynamicMessage, MessageDescriptor};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
+use serde_path_to_error::Track;
+
+use super::{JsonError, descriptor};
+
+/// The deepest nesting of objects and arrays that a document may have, itself included. A message may stand within
+/// others up to 100 deep, and an object within a `google.protobuf.Value` is three of them; so `input.json`, which
+/// is two deep in a submission, may be nested 32 deep by itself.
+pub const MAX_DEPTH: usize = 34;
+
+/// The message in a JSON text. Names are taken in camelCase and as in the proto; unknown ones are refused.
+pub fn from_slice<M: Message + Name + Default>(text: &[u8]) -> Result<M, JsonError> {
+    if text.iter().all(u8::is_ascii_whitespace) {
+        return Err(JsonError::new("must be a JSON object, and is empty"));
+    }
+    read(text, Shape { depth: 0 })?;
+    let dynamic = read(text, Fields(descriptor::<M>()?))?;
+    dynamic.transcode_to().map_err(|_| JsonError::new("cannot be held by the message"))
+}
+
+/// The message with these fields, each by its path in the proto, such as `retry_policy.max_attempts`.
+pub fn from_fields<'p, M>(
+    fields: impl IntoIterator<Item = (&'p str, Value)>,
+) -> Result<M, JsonError>
+where
+    M: Message + Name + Default,
+{
+    let mut document = Value::Object(Map::new());
+    for (path, value) in fields {
+        let place = path.split('.').fold(&mut document, |outer, name| &mut outer[name]);
+        *place = value;
+    }
+    from_slice(document.to_string().as_bytes())
+}
+
+/// What the seed makes of the whole text.
+fn read<'t, S: DeserializeSeed<'t>>(text: &'t [u8], seed: S) -> Result<S::Value, JsonError> {
+    let mut json = serde_json::Deserializer::from_slice(text);
+    let mut track = Track::new();
+    let found = seed.deserialize(serde_path_to_error::Deserializer::new(&mut json, &mut track));
+    let found = found.map_err(|error| JsonError::read(&error, &track.path()))?;
+    json.end().map_err(|error| JsonError::read(&error, &Track::new().path()))?;
+    Ok(found)
+}
+
+/// Reads the fields of a message.
+struct Fields(MessageDescriptor);
+
+impl<'de> DeserializeSeed<'de> for Fields {
+    type Value = DynamicMessage;
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<DynamicMessage, D::Error> {
+        let options = DeserializeOptions::new().deny_unknown_fields(true);
+        DynamicMessage::deserialize_with_options(self.0, json, &options)
+    }
+}
+
+/// Reads any JSON and keeps none of it: only how deep it is, and whether names stand in an object twice.
+#[derive(Clone, Copy)]
+struct Shape {
+    /// How many objects and arrays there are around it.
+    depth: usize,
+}
+
+impl Shape {
+    fn inner<E: serde::de::Error>(self) -> Result<Self, E> {
+        if self.depth == MAX_DEPTH {
+            let rule = format!("must be nested at most {MAX_DEPTH} deep, objects and arrays");
+            return Err(E::custom(rule));
+        }
+        Ok(Self { depth: self.depth + 1 })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Shape {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
+        json.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Shape {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
+        let inner = self.inner()?;
+        while entries.next_element_seed(inner)?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
+        let inner = self.inner()?;
+        let mut names = HashSet::new();
+        while let Some(name) = entries.next_key_seed(Text)? {
+            if names.contains(&name) {
+                let shown: String = name.chars().take(64).collect();
+                return Err(A::Error::custom(format!("must give {shown:?} once")));
+            }
+            names.insert(name);
+            entries.next_value_seed(inner)?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads a name, from the text itself where it has no escapes.
+struct Text;
+
+impl<'de> DeserializeSeed<'de> for Text {
+    type Value = Cow<'de, str>;
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Cow<'de, str>, D::Error> {
+        json.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Text {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Cow<'de, str>, E> {
+        Ok(Cow::Borrowed(text))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Cow<'de, str>, E> {
+        Ok(Cow::Owned(text.to_owned()))
+    }
+}
