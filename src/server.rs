@@ -35,6 +35,7 @@ mod collector;
 mod connection;
 mod listen;
 mod opening;
+mod resets;
 mod tasks;
 
 use collector::Collector;
