@@ -103,9 +103,12 @@ impl Conversation {
         in_process: bool,
         mut requests: Streaming<v1::WorkRequest>,
     ) -> Result<Self, Status> {
-        let first = tokio::time::timeout(HELLO_TIMEOUT, requests.message());
+        let first = tokio::select! {
+            first = tokio::time::timeout(HELLO_TIMEOUT, requests.message()) => first,
+            () = service.closing() => return Err(status(ServiceError::stopping())),
+        };
         let late = |_| status(ServiceError::invalid_field("hello", "must be sent within 10 s"));
-        let first = first.await.map_err(late)??;
+        let first = first.map_err(late)??;
         let Some(v1::WorkRequest { message: Some(Up::Hello(hello)) }) = first else {
             let rule = "must be the first message of the stream";
             return Err(status(ServiceError::invalid_field("hello", rule)));

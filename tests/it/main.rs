@@ -5,6 +5,7 @@
 
 mod support;
 
+mod answer_sizes;
 mod batch;
 mod cancel;
 mod delete;
@@ -15,6 +16,7 @@ mod idempotency;
 mod large;
 mod list;
 mod outstanding;
+mod raw_calls;
 mod read_result;
 mod reflection;
 mod reports;
