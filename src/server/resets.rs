@@ -2,7 +2,7 @@
 //!
 //! A client may give calls up: deadlines pass, and proxies carry many clients over one connection. A client that
 //! opens calls only to reset them ("rapid reset") gets around the limit of concurrent streams. Neither can be told
-//! from one reset, so a connection has a budget of them that time refills.
+//! from one reset, so a connection has a budget of them, which complete calls and time refill.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,10 +13,10 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Resets that may come at once: every call that a connection can have, twice.
-const BURST: u64 = 2 * super::connection::MAX_CONCURRENT_STREAMS as u64;
-/// Resets per second that a connection may go on with.
-const PER_SECOND: u64 = 1_024;
+/// Resets that may come at once: of every call that a connection can have.
+const BURST: u64 = super::connection::MAX_CONCURRENT_STREAMS as u64;
+/// Resets per second that a connection may go on with, beside one for each call that is complete.
+const PER_SECOND: u64 = 100;
 
 /// The budget of one connection.
 #[derive(Debug)]
@@ -41,6 +41,11 @@ impl ResetBudget {
     /// Returns once there were more resets than the budget allows.
     pub(super) async fn exceeded(&self) {
         self.exceeded.cancelled().await;
+    }
+
+    fn refill(&self) {
+        let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
+        spent.resets = spent.resets.saturating_sub(1);
     }
 
     fn spend(&self, now: Instant) {
@@ -78,8 +83,9 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        if !self.is_complete {
-            self.budget.spend(Instant::now());
+        match self.is_complete {
+            true => self.budget.refill(),
+            false => self.budget.spend(Instant::now()),
         }
     }
 }
@@ -137,11 +143,12 @@ mod tests {
     fn only_calls_without_a_complete_response_count() {
         let budget = ResetBudget::new();
         let spent = || budget.spent.lock().unwrap().resets;
-        drop(Call::new(&budget).body(Body::empty(), true));
-        drop(Call::new(&budget).body(Body::from("not sent"), false));
-        assert_eq!(spent(), 0);
         drop(Call::new(&budget).body(Body::from("sent"), true));
         drop(Call::new(&budget));
         assert_eq!(spent(), 2);
+        drop(Call::new(&budget).body(Body::empty(), true));
+        assert_eq!(spent(), 1, "a complete call makes up for one that was not");
+        drop(Call::new(&budget).body(Body::from("not sent"), false));
+        assert_eq!(spent(), 0);
     }
 }
