@@ -12,8 +12,9 @@ use crate::operation::{Operation, Progress, Revision, Timestamp};
 use crate::store::shared::Listening;
 use crate::store::{HistoryEntry, HistoryPosition, HistoryQuery, StoreError};
 
-/// How many transitions are read at a time by a watcher that has fallen behind.
-const PAGE: usize = 64;
+/// How many transitions are read at a time by a watcher that has fallen behind. Few: each can have half a MiB of
+/// errors, and a watch whose client does not read holds them.
+const PAGE: usize = 8;
 /// How long a store that is away is left alone.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// Shortest time between two progress messages.
