@@ -7,6 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::committer::Committer;
 use super::request::{Applied, Apply, Connected, EngineError, Request, Submitted, Taken};
+use super::sessions::ToWorker;
 use crate::operation::{Command, NewOperation, OperationId, Timestamp};
 use crate::store::shared::Hint;
 
@@ -127,6 +128,9 @@ impl Committer {
                 if self.sessions.holds(session, id, attempt) {
                     self.shared.hub.progress(id, attempt, self.shared.cache.get(id), &progress);
                     self.shared.progress.set(id, attempt, progress);
+                } else {
+                    // It is not acknowledged, so this is all that the worker hears of it.
+                    self.sessions.send(session, ToWorker::NotCurrent { id, attempt });
                 }
             }
             Request::DisconnectAll { reply } => {

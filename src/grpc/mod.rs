@@ -23,6 +23,7 @@ mod health;
 mod operations;
 mod status;
 mod time_limit;
+mod work_messages;
 mod workers;
 
 pub use status::explain;

@@ -62,6 +62,8 @@ pub enum Reason {
     OperationNotDone,
     /// The attempt of a report is not current.
     StaleAttempt,
+    /// Another stream has the worker's session (gRPC only).
+    SessionSuperseded,
     /// The operation never had that revision.
     RevisionAhead,
     /// A limit is reached.
@@ -113,6 +115,7 @@ impl Reason {
             }
             Self::OperationNotDone => ("OPERATION_NOT_DONE", 9, 409, "Operation not done"),
             Self::StaleAttempt => ("STALE_ATTEMPT", 9, 409, "Attempt not current"),
+            Self::SessionSuperseded => ("SESSION_SUPERSEDED", 9, 409, "Session superseded"),
             Self::RevisionAhead => ("REVISION_AHEAD", 11, 400, "Revision ahead"),
             Self::ResourceExhausted => ("RESOURCE_EXHAUSTED", 8, 429, "Limit reached"),
             Self::Unavailable => ("UNAVAILABLE", 14, 503, "Try again"),

@@ -7,9 +7,15 @@ use tokio::sync::mpsc;
 use super::operations::{is_decided, named};
 use super::{Caller, Intake, Service, ServiceError, Violation};
 use crate::engine::{Apply, Connected, EngineError, ToWorker, WorkerHello};
+use crate::operation::error::ErrorSource;
 use crate::operation::{
-    Attempt, Command, OperationError, OperationId, Payload, Progress, Rejection, SessionId,
+    Attempt, Command, Event, EventType, OperationError, OperationId, Outcome, Payload, Progress,
+    Rejection, Revision, SessionId, State,
 };
+use crate::store::{HistoryEntry, HistoryPosition, HistoryQuery};
+
+/// How many transitions are read at once to find the end of an attempt.
+const HISTORY_READ: usize = 8;
 
 /// A report that is acknowledged once it is durable.
 #[derive(Debug)]
@@ -176,6 +182,34 @@ impl WorkerSession {
         }
     }
 
+    /// Whether the attempt is over because its own report was recorded; `false` where that cannot be told.
+    pub async fn was_recorded(&self, id: OperationId, attempt: Attempt) -> bool {
+        let engine = &self.service.engine;
+        if engine.get(&self.caller.tenant, id).await.is_err() {
+            return false;
+        }
+        // Each attempt before took a start and an end, so this one's start has that revision at least.
+        let start = Revision(2 * u64::from(attempt.0.max(1)));
+        let mut after = HistoryPosition { revision: Revision(start.0 - 1), log_number: 0 };
+        loop {
+            let query = HistoryQuery { id, after, include_log: false, limit: HISTORY_READ };
+            let Ok(events) = engine.history(query).await else { return false };
+            for event in &events {
+                after = event.position();
+                let HistoryEntry::Transition(event) = event else { continue };
+                let is_running = event.life.state.lease().is_some();
+                if event.life.attempt > attempt {
+                    return false;
+                } else if event.life.attempt == attempt && !is_running {
+                    return is_by_report(event);
+                }
+            }
+            if events.len() < HISTORY_READ {
+                return false;
+            }
+        }
+    }
+
     /// Refuses what is not an attempt of this session's.
     pub(super) async fn check_lease(
         &self,
@@ -190,6 +224,24 @@ impl WorkerSession {
         }
         let stale = Rejection::StaleAttempt { reported: attempt.0 };
         Err(named(EngineError::Rejected(stale), id))
+    }
+}
+
+/// Whether a worker's report caused this end of an attempt. One that was being cancelled ends alike by a report and
+/// without, unless the worker said why.
+fn is_by_report(event: &Event) -> bool {
+    let is_application = |error: &OperationError| error.source == ErrorSource::Application;
+    match (&event.life.state, event.event_type) {
+        (State::Done { outcome, .. }, _) => match outcome {
+            Outcome::Succeeded { .. } | Outcome::PartiallySucceeded { .. } => true,
+            Outcome::Failed { error } => is_application(error),
+            Outcome::Cancelled { error } => error.causes.iter().any(is_application),
+        },
+        (_, EventType::RetryScheduled) => {
+            event.life.last_error.as_ref().is_some_and(is_application)
+        }
+        (_, EventType::Released) => true,
+        _ => false,
     }
 }
 
