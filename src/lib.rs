@@ -27,6 +27,7 @@ pub mod client;
 pub mod config;
 pub mod dialect;
 pub mod engine;
+mod files;
 pub mod grpc;
 pub mod http;
 pub mod objects;

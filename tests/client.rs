@@ -266,27 +266,33 @@ async fn a_wait_goes_on_until_done_or_its_own_limit() {
 #[tokio::test]
 async fn a_filter_watch_tells_its_reader_when_it_begins_again() {
     use watch_operations_response::Type::*;
-    let message = |r#type: watch_operations_response::Type| {
-        Ok(WatchOperationsResponse { r#type: r#type.into(), ..Default::default() })
+    let message = |r#type: watch_operations_response::Type, position: &str| {
+        let (r#type, position) = (r#type.into(), position.to_owned());
+        Ok(WatchOperationsResponse { r#type, position, ..Default::default() })
     };
     let fake = fake().await;
     play(
         &fake.script.watch_all,
         [
-            vec![message(Synced), message(Heartbeat), message(Transition)],
-            vec![message(Current), message(Synced), Err(Status::permission_denied("no more"))],
+            vec![message(Synced, "a"), message(Heartbeat, "b"), message(Transition, "c")],
+            vec![message(Transition, "d"), message(Heartbeat, "e")],
+            vec![message(Reset, "")],
+            vec![message(Current, "f"), message(Synced, "g")],
+            vec![Err(Status::permission_denied("no more"))],
         ],
     );
     let request = WatchOperationsRequest { skip_current: true, ..Default::default() };
     let mut watch = fake.client.watch_operations(request);
-    for expected in [Synced, Transition, Reset, Current, Synced] {
+    // A stream that ended behind a RESET is begun again, which is said again.
+    for expected in [Synced, Transition, Transition, Reset, Reset, Current, Synced] {
         assert_eq!(watch.next().await.unwrap().unwrap().r#type(), expected);
     }
     assert_eq!(watch.next().await.unwrap().unwrap_err().code(), Code::PermissionDenied);
     assert!(watch.next().await.is_none());
-    let skipped: Vec<_> =
-        requests(&fake.script.watch_all).into_iter().map(|request| request.skip_current).collect();
-    assert_eq!(skipped, [true, false]);
+    let asked = requests(&fake.script.watch_all).into_iter();
+    let asked: Vec<_> = asked.map(|it| (it.after_position, it.skip_current)).collect();
+    let asked: Vec<_> = asked.iter().map(|(after, skip)| (after.as_str(), *skip)).collect();
+    assert_eq!(asked, [("", true), ("c", true), ("e", true), ("", false), ("g", false)]);
 }
 
 #[tokio::test]

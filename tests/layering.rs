@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 /// Each module with the modules of this crate that it may name.
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("operation", &[]),
-    ("store", &["operation"]),
-    ("objects", &["operation"]),
+    ("files", &[]),
+    ("store", &["files", "operation"]),
+    ("objects", &["files", "operation"]),
     ("engine", &["store", "operation"]),
     ("service", &["engine", "objects", "store", "operation"]),
     ("proto", &[]),
@@ -17,7 +18,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("client", &["proto"]),
     ("worker", &["client", "proto"]),
     ("dialect", &["operation"]),
-    ("config", &["dialect", "operation"]),
+    ("config", &["dialect", "files", "operation"]),
     ("relay", &["config", "worker", "client", "operation"]),
     (
         "server",
@@ -50,6 +51,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "transfer",
             "objects",
             "engine",
+            "files",
             "operation",
         ],
     ),

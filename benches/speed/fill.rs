@@ -11,8 +11,8 @@ use bytes::Bytes;
 use longrun::engine::Ids;
 use longrun::operation::transition::submit;
 use longrun::operation::{
-    Attempt, Command, Decision, Event, Kind, Operation, OperationId, PayloadForm, PayloadInfo,
-    SessionId, Settings, Submission, TenantId, Timestamp, WorkerId, decide,
+    Attempt, Command, Decision, Event, Kind, Operation, OperationId, Payload, PayloadForm,
+    Reporter, SessionId, Settings, Submission, TenantId, Timestamp, WorkerId, decide,
 };
 use longrun::store::sqlite::{SqliteOptions, SqliteStore};
 use longrun::store::{Batch, Store as _, Write};
@@ -73,14 +73,8 @@ fn add(
     at: Timestamp,
     left: Left,
 ) -> anyhow::Result<()> {
-    let info = PayloadInfo {
-        content_type: "application/octet-stream".to_owned(),
-        form: PayloadForm::Data,
-        type_url: String::new(),
-        size_bytes: PAYLOAD as u64,
-        http: None,
-        object: None,
-    };
+    let payload = |mark: u8| Bytes::from(vec![mark; PAYLOAD]);
+    let (input, result) = (payload(1), Payload::new(PayloadForm::Data, "", payload(2)));
     let submission = Submission {
         id,
         tenant: TenantId::default_tenant(),
@@ -91,21 +85,15 @@ fn add(
         start_at: at,
         idempotency: None,
         retry_of: None,
-        input: Some(info.clone()),
+        input: Some(result.info.clone()),
     };
     let (mut operation, event_type) = submit(Arc::new(submission));
     batch.events.push((id, Event { event_type, life: operation.life.clone() }));
     if left == Left::Finished {
-        let acquire = Command::Acquire {
-            session: SessionId::from_bytes([1; 16]),
-            worker: WorkerId::parse("worker-1")?,
-        };
-        let complete = Command::Complete {
-            attempt: Attempt(1),
-            result: Some(info),
-            warnings: Vec::new(),
-            errors: Vec::new(),
-        };
+        let session = SessionId::from_bytes([1; 16]);
+        let acquire = Command::Acquire { session, worker: WorkerId::parse("worker-1")? };
+        let reporter = Reporter { attempt: Attempt(1), session, former: None };
+        let complete = Command::complete(reporter, Some(&result), Vec::new(), Vec::new());
         for command in [acquire, complete] {
             let later = operation.life.updated_at.after(Duration::from_millis(1));
             let Decision::Change(event) = decide(&operation, &command, None, later)? else {
@@ -116,11 +104,10 @@ fn add(
             batch.events.push((id, *event));
         }
     }
-    let payload = |mark: u8| Bytes::from(vec![mark; PAYLOAD]);
     batch.writes.push(Write {
         expected: None,
-        input: Some(payload(1)),
-        result: (left == Left::Finished).then(|| payload(2)),
+        input: Some(input),
+        result: (left == Left::Finished).then_some(result.data),
         operation,
     });
     Ok(())

@@ -9,7 +9,7 @@ use crate::proto::v1::{WatchOperationsRequest, WatchOperationsResponse};
 
 /// Shows current matches, then changes.
 pub(super) async fn run(filter: String, remote: &Remote, out: &Output) -> anyhow::Result<Exit> {
-    let request = WatchOperationsRequest { filter, include_progress: true, skip_current: false };
+    let request = WatchOperationsRequest { filter, include_progress: true, ..Default::default() };
     let mut watch = remote.client.watch_operations(request);
     let follow = async {
         while let Some(message) = watch.next().await {

@@ -1,8 +1,7 @@
 //! The operations that match a filter, over as many streams as it takes.
 //!
-//! There is no position to resume such a watch from: a new stream begins with all current
-//! matches. Readers are told by a RESET, the same message by which the server says that it skipped
-//! changes, so that they have one case to handle and not two.
+//! A stream goes on behind the position of the last message. Where the server no longer has the history behind it, it
+//! sends a RESET; where a stream ended before there was a position, this sends one.
 
 use futures_util::{Stream, stream};
 
@@ -11,23 +10,24 @@ use super::{Client, ClientError};
 use crate::proto::v1::watch_operations_response::Type;
 use crate::proto::v1::{WatchOperationsRequest, WatchOperationsResponse};
 
-/// A watch over a filter: the current matches, a SYNCED mark, then changes, without end.
+/// A watch over a filter: the current matches, a SYNCED mark, then changes, without end and without a gap.
 ///
-/// Whenever a stream ends and another takes its place, a RESET says so, then current matches and a
-/// SYNCED mark follow (also where `skip_current` left them out at first: changes may have been missed).
+/// After a RESET the current matches and a SYNCED mark follow (also where `skip_current` left them out at first:
+/// changes were missed).
 #[derive(Debug)]
 pub struct WatchAll {
     client: Client,
     request: WatchOperationsRequest,
     link: Link<WatchOperationsResponse>,
-    began: bool,
+    /// Whether messages came that the next stream does not go on from.
+    is_adrift: bool,
     failed: bool,
 }
 
 impl WatchAll {
     pub(super) fn new(client: Client, request: WatchOperationsRequest) -> Self {
         let link = Link::new(client.patience);
-        Self { client, request, link, began: false, failed: false }
+        Self { client, request, link, is_adrift: false, failed: false }
     }
 
     /// The next message, never a heartbeat; `None` after an error. May be dropped and called again
@@ -56,15 +56,16 @@ impl WatchAll {
                 if !self.link.opened(opened)? {
                     continue;
                 }
-                self.request.skip_current = false;
-                if std::mem::replace(&mut self.began, true) {
+                if std::mem::take(&mut self.is_adrift) {
                     let r#type = Type::Reset.into();
                     return Ok(WatchOperationsResponse { r#type, ..Default::default() });
                 }
             }
-            if let Received::Message(message) = self.link.receive().await?
-                && !matches!(message.r#type(), Type::Heartbeat | Type::Unspecified)
-            {
+            let Received::Message(message) = self.link.receive().await? else { continue };
+            self.request.after_position.clone_from(&message.position);
+            if !matches!(message.r#type(), Type::Heartbeat | Type::Unspecified) {
+                self.is_adrift = message.position.is_empty();
+                self.request.skip_current &= !self.is_adrift;
                 return Ok(message);
             }
         }

@@ -25,6 +25,12 @@ pub struct Mount {
     /// The API's base URL; what follows the prefix is appended.
     #[serde(deserialize_with = "upstream")]
     pub upstream: Upstream,
+    /// Whether the upstream is asked under the host that the client has named, in place of its own.
+    #[serde(default)]
+    pub preserve_host: bool,
+    /// Whether URLs of the upstream in `Location`, `Content-Location` and `Link` become URLs of the mount.
+    #[serde(default = "yes")]
+    pub rewrite_locations: bool,
     /// A file of certificates (PEM) that alone are trusted to vouch for an `https` upstream; by default the
     /// system's are.
     #[serde(default)]
@@ -74,6 +80,10 @@ pub struct Trigger {
     pub query: Option<String>,
     /// The parameter's values that count; `true`, `1` and `yes` by default.
     pub values: Vec<String>,
+    /// Origins whose pages may have requests become operations here, beside the server's own `--cors-origin`,
+    /// e.g. `https://app.example.com`; none by default.
+    #[serde(deserialize_with = "origins")]
+    pub origins: Vec<String>,
 }
 
 /// Time limits of a mount.
@@ -87,6 +97,16 @@ pub struct Limits {
     /// default.
     #[serde(deserialize_with = "duration")]
     pub response_timeout: Duration,
+    /// For a connection without a request to be kept; 4 s by default. Longer than the upstream keeps it, and a
+    /// request can meet a connection that is just being closed.
+    #[serde(deserialize_with = "duration")]
+    pub idle_timeout: Duration,
+    /// Largest header of an upstream's answer, in bytes; from 8 KiB to 4 MiB, 400 KiB by default.
+    #[serde(deserialize_with = "header_bytes")]
+    pub max_header_bytes: usize,
+    /// Most header fields of an upstream's answer; from 100 to 10,000, 1,000 by default.
+    #[serde(deserialize_with = "header_fields")]
+    pub max_header_fields: usize,
     /// From submission to the first attempt; none by default.
     #[serde(deserialize_with = "optional_duration")]
     pub queue_timeout: Option<Duration>,
@@ -118,16 +138,16 @@ pub struct Headers {
     /// Never these.
     #[serde(deserialize_with = "names")]
     pub deny: BTreeSet<String>,
-    /// Which of `authorization` and `cookie` an operation's request keeps. They are stored with it. None by
-    /// default: only requests that pass straight through have theirs.
-    #[serde(deserialize_with = "credentials")]
+    /// Which fields an operation keeps although they look like credentials, e.g. `authorization`. They are stored
+    /// with it. None by default: only requests that pass straight through have theirs.
+    #[serde(deserialize_with = "names")]
     pub credentials: BTreeSet<String>,
 }
 
 impl Default for Trigger {
     fn default() -> Self {
         let values = ["true", "1", "yes"].map(str::to_owned).into();
-        Self { prefer: true, query: None, values }
+        Self { prefer: true, query: None, values, origins: Vec::new() }
     }
 }
 
@@ -136,6 +156,10 @@ impl Default for Limits {
         Self {
             connect_timeout: Duration::from_secs(5),
             response_timeout: Duration::from_secs(60),
+            // Below the 5 s of Node.js, uvicorn and Apache.
+            idle_timeout: Duration::from_secs(4),
+            max_header_bytes: 400 << 10,
+            max_header_fields: 1_000,
             queue_timeout: None,
             attempt_timeout: Duration::from_secs(600),
             deadline: None,
@@ -188,6 +212,10 @@ const fn accepted() -> u16 {
 
 const fn sixteen() -> u16 {
     16
+}
+
+const fn yes() -> bool {
+    true
 }
 
 fn name<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
@@ -296,79 +324,38 @@ fn optional_names<'de, D: Deserializer<'de>>(
     names(from).map(Some)
 }
 
-fn credentials<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeSet<String>, D::Error> {
-    let names = names(from)?;
-    match names.iter().find(|name| !matches!(name.as_str(), "authorization" | "cookie")) {
-        Some(name) => {
-            let rule = format!("credentials may name authorization and cookie, and not {name}");
+fn header_bytes<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
+    match super::size(&String::deserialize(from)?).map_err(D::Error::custom)? {
+        bytes if (8 << 10..=4 << 20).contains(&bytes) => Ok(bytes),
+        _ => Err(D::Error::custom("max_header_bytes must be from 8KiB to 4MiB")),
+    }
+}
+
+fn header_fields<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
+    match usize::deserialize(from)? {
+        number @ 100..=10_000 => Ok(number),
+        _ => Err(D::Error::custom("max_header_fields must be from 100 to 10000")),
+    }
+}
+
+/// Origins as browsers send them: scheme, host and port, in lower case.
+fn origins<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    let origins = Vec::<String>::deserialize(from)?;
+    let is_origin = |text: &String| {
+        let uri = text.parse::<Uri>().ok();
+        let host = uri.as_ref().and_then(|uri| Some((uri.scheme_str()?, uri.authority()?)));
+        host.is_some_and(|(scheme, host)| *text == format!("{scheme}://{host}"))
+            && !text.contains('@')
+            && !text.bytes().any(|byte| byte.is_ascii_uppercase())
+    };
+    match origins.iter().find(|text| !is_origin(text)) {
+        Some(text) => {
+            let rule = format!("{text:?} is no origin such as https://app.example.com");
             Err(D::Error::custom(rule))
         }
-        None => Ok(names),
+        None => Ok(origins),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(text: &str) -> Result<Vec<Mount>, FileError> {
-        super::super::file::parse(text, &|_| Ok(String::new())).map(|config| config.relay)
-    }
-
-    const LEAST: &str = "[[relay]]\nname = \"a\"\nprefix = \"/a\"\nupstream = \"http://h:1/b/\"\n";
-
-    #[test]
-    fn the_least_mount_has_the_defaults() {
-        let mounts = parse(LEAST).unwrap();
-        let mount = &mounts[0];
-        assert_eq!(mount.upstream.authority, "h:1");
-        assert_eq!(mount.upstream.path, "/b");
-        assert_eq!((mount.answer, mount.concurrency, mount.max_body), (202, 16, None));
-        assert_eq!(mount.trigger, Trigger::default());
-        assert_eq!(mount.limits, Limits::default());
-        assert_eq!(mount.kind(), "relay.a");
-        assert_eq!(parse("").unwrap(), []);
-    }
-
-    #[test]
-    fn everything_can_be_said() {
-        let more = "answer = 303\nmax_body = \"64KiB\"\n[relay.trigger]\nprefer = false\nquery = \"bgrs\"\n\
-            [relay.limits]\nqueue_timeout = \"30s\"\n[relay.retries]\nmax_attempts = 7\n\
-            [relay.headers]\nallow = [\"Accept\"]\ncredentials = [\"Cookie\"]\n";
-        let mount = &parse(&format!("{LEAST}{more}")).unwrap()[0];
-        assert_eq!(mount.max_body, Some(64 << 10));
-        assert_eq!(mount.limits.queue_timeout, Some(Duration::from_secs(30)));
-        assert_eq!(mount.retry_policy(true).max_attempts, 7);
-        assert_eq!(mount.retry_policy(false).max_attempts, 1);
-        assert_eq!(mount.headers.credentials, ["cookie".to_owned()].into());
-    }
-
-    #[test]
-    fn what_cannot_be_served_is_refused_by_line_and_reason() {
-        let second = |prefix: &str, name: &str| {
-            format!("{LEAST}\n{}", LEAST.replace("/a", prefix).replace("\"a\"", name))
-        };
-        let cases = [
-            (LEAST.replace("/a", "/v1/x"), 3, "this server's own"),
-            (LEAST.replace("/a", "/longrun.v1"), 3, "this server's own"),
-            (LEAST.replace("/a", "/a/../b"), 3, "prefix must be"),
-            (LEAST.replace("/a", "a"), 3, "prefix must be"),
-            (LEAST.replace("http://", "ftp://"), 4, "upstream must be"),
-            (format!("{LEAST}ca_file = \"ca.pem\"\n"), 1, "https:// URL"),
-            (LEAST.replace("h:1", "u:p@h:1"), 4, "upstream must be"),
-            (LEAST.replace("name", "nam"), 2, "unknown field"),
-            (format!("{LEAST}answer = 200\n"), 5, "202 or 303"),
-            (format!("{LEAST}[relay.limits]\ndeadline = \"soon\"\n"), 6, "duration"),
-            (format!("{LEAST}[relay.headers]\ncredentials = [\"x-key\"]\n"), 6, "credentials may"),
-            (format!("{LEAST}[relay.headers]\ndeny = [\"a b\"]\n"), 6, "not a header"),
-            (second("/b", "\"a\""), 6, "given twice"),
-            (second("/a", "\"b\""), 6, "given twice"),
-            ("relay = 7".to_owned(), 1, "invalid type"),
-            ("[[relay]".to_owned(), 1, ""),
-        ];
-        for (text, line, reason) in cases {
-            let error = parse(&text).unwrap_err();
-            assert!(error.line == line && error.reason.contains(reason), "{text}: {error}");
-        }
-    }
-}
+mod tests;

@@ -9,6 +9,8 @@ use clap::builder::{TypedValueParser, ValueParserFactory};
 use clap::error::ErrorKind;
 use clap::{Arg, Args, Command, Error};
 
+use crate::files;
+
 /// Where operations are kept.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 #[command(next_help_heading = "Storage")]
@@ -24,8 +26,8 @@ pub struct Store {
     )]
     pub url: StoreUrl,
     /// Where large inputs and results are kept: a directory, or the URL of an object store (s3://BUCKET/PREFIX,
-    /// gs://…, az://…) whose credentials are in the vendor's variables; by default a directory beside the
-    /// store's file, its name with .objects behind it; none with PostgreSQL
+    /// gs://…, az://…) whose credentials are in the vendor's variables; by default the directory FILE.objects beside the
+    /// store's file, to which links are followed; none with PostgreSQL
     #[arg(long, value_name = "DIR|URL", env = "LONGRUN_OBJECTS")]
     pub objects: Option<String>,
     /// Inputs and results larger than this are kept there
@@ -44,7 +46,11 @@ impl Store {
     pub fn objects(&self) -> Option<String> {
         match (&self.objects, &self.url) {
             (Some(place), _) => Some(place.clone()),
-            (None, StoreUrl::Sqlite(path)) => Some(format!("{}.objects", path.display())),
+            (None, StoreUrl::Sqlite(path)) => {
+                // One directory whichever name the file goes by; what cannot be resolved cannot be opened either.
+                let file = files::resolve(path).unwrap_or_else(|_| path.clone());
+                Some(files::beside(&file, ".objects").display().to_string())
+            }
             (None, StoreUrl::Postgres(_)) => None,
         }
     }
@@ -183,7 +189,11 @@ mod tests {
     #[test]
     fn objects_are_beside_the_file_or_where_it_is_said() {
         let mut store = Store::default();
-        assert_eq!(store.objects().as_deref(), Some("longrun.db.objects"));
+        let here = std::fs::canonicalize(".").unwrap();
+        let beside = |name: &str| Some(here.join(name).display().to_string());
+        assert_eq!(store.objects(), beside("longrun.db.objects"));
+        store.url = "sqlite:src/../other.db".parse().unwrap();
+        assert_eq!(store.objects(), beside("other.db.objects"));
         store.url = "postgres://h/d".parse().unwrap();
         assert_eq!(store.objects(), None);
         store.objects = Some("s3://bucket".to_owned());

@@ -142,7 +142,7 @@ fn operation(kind: &Kind, state: State, is_rich: bool) -> Operation {
         attempt: crate::operation::Attempt(1),
         attempts_used: 1,
         worker: None,
-        closed_by: None,
+        last_report: None,
         updated_at: AT,
         started_at: is_rich.then_some(AT),
         progress: is_rich.then_some(progress),

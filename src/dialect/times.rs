@@ -6,8 +6,7 @@ use crate::operation::Timestamp;
 
 /// RFC 3339, in UTC.
 pub(super) fn rfc3339(at: Timestamp) -> String {
-    let (seconds, micros) = (at.micros().div_euclid(1_000_000), at.micros().rem_euclid(1_000_000));
-    let nanos = i32::try_from(micros * 1_000).unwrap_or(0);
+    let (seconds, nanos) = at.to_unix();
     prost_types::Timestamp { seconds, nanos }.to_string()
 }
 

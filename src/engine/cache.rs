@@ -1,6 +1,6 @@
-//! Operations that are likely to be needed again soon, as of their last commit: a transition then
-//! costs no read, and neither does a look at an operation that has just changed. Bounded in number and in
-//! bytes of input; what is not here is in the store.
+//! Operations that are likely to be needed again soon, as of their last commit: a transition then costs no read, and
+//! neither does a look at an operation that has just changed. Bounded in bytes, inputs included; what is not here is
+//! in the store.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,8 +9,8 @@ use hashlink::LruCache;
 
 use crate::operation::{Operation, OperationId};
 
-/// Most inputs' bytes kept.
-const MAX_INPUT_BYTES: usize = 64 << 20;
+/// What an entry costs beside the operation.
+const ENTRY_BYTES: usize = 128;
 
 #[derive(Debug)]
 struct Entry {
@@ -20,6 +20,12 @@ struct Entry {
     held: bool,
 }
 
+impl Entry {
+    fn bytes(&self) -> usize {
+        ENTRY_BYTES + self.operation.size() + self.input.as_ref().map_or(0, Bytes::len)
+    }
+}
+
 /// The cache. Its task writes it with each commit, before anybody is told; reads of others come in between.
 #[derive(Debug)]
 pub(super) struct Cache(Mutex<Entries>);
@@ -27,12 +33,14 @@ pub(super) struct Cache(Mutex<Entries>);
 #[derive(Debug)]
 struct Entries {
     by_id: LruCache<OperationId, Entry>,
-    input_bytes: usize,
+    most: usize,
+    bytes: usize,
 }
 
 impl Cache {
-    pub(super) fn new(capacity: usize) -> Self {
-        Self(Mutex::new(Entries { by_id: LruCache::new(capacity), input_bytes: 0 }))
+    /// Keeps at most that many bytes.
+    pub(super) fn new(most: usize) -> Self {
+        Self(Mutex::new(Entries { by_id: LruCache::new_unbounded(), most, bytes: 0 }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Entries> {
@@ -66,49 +74,51 @@ impl Cache {
         self.lock().by_id.get(&id).and_then(|entry| entry.input.clone())
     }
 
-    /// Keeps an operation as committed, and `input` if there is room; an input kept before stays until the
-    /// operation is done.
+    /// Keeps an operation as committed with its input; an input kept before stays until the operation is done. Those
+    /// that were used longest ago make room.
     pub(super) fn put(&self, operation: Arc<Operation>, input: Option<Bytes>) {
         let mut entries = self.lock();
-        let (id, done) = (operation.id(), operation.is_done());
-        if let Some(entry) = entries.by_id.get_mut(&id) {
-            entry.operation = operation;
-            entry.held = false;
-            let unused = if done { entry.input.take() } else { None };
-            entries.forget_input(unused);
+        let (id, is_done) = (operation.id(), operation.is_done());
+        let before = entries.take_out(id).and_then(|entry| entry.input);
+        let input = before.or(input).filter(|_| !is_done);
+        let mut entry = Entry { operation, input, held: false };
+        if entry.bytes() > entries.most / 16 {
+            // One must not push out all the others.
+            entry.input = None;
+        }
+        if entry.bytes() > entries.most / 16 {
             return;
         }
-        if entries.by_id.len() >= entries.by_id.capacity()
+        entries.bytes += entry.bytes();
+        entries.by_id.insert(id, entry);
+        while entries.bytes > entries.most
             && let Some((_, evicted)) = entries.by_id.remove_lru()
         {
-            entries.forget_input(evicted.input);
+            entries.bytes -= evicted.bytes();
         }
-        let room = MAX_INPUT_BYTES.saturating_sub(entries.input_bytes);
-        let input = input.filter(|input| !done && input.len() <= room);
-        entries.input_bytes += input.as_ref().map_or(0, Bytes::len);
-        entries.by_id.insert(id, Entry { operation, input, held: false });
     }
 
     /// Forgets an operation.
     pub(super) fn remove(&self, id: OperationId) {
-        let mut entries = self.lock();
-        if let Some(entry) = entries.by_id.remove(&id) {
-            entries.forget_input(entry.input);
-        }
+        self.lock().take_out(id);
     }
 }
 
 impl Entries {
-    fn forget_input(&mut self, input: Option<Bytes>) {
-        self.input_bytes -= input.map_or(0, |input| input.len());
+    fn take_out(&mut self, id: OperationId) -> Option<Entry> {
+        let entry = self.by_id.remove(&id)?;
+        self.bytes -= entry.bytes();
+        Some(entry)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::sample::{at, id, operation};
+    use super::super::sample::{at, cancelled, id, operation};
     use super::*;
-    use crate::operation::{Command, Decision, Revision, decide};
+    use crate::operation::Revision;
+
+    const MOST: usize = 1 << 20;
 
     fn put(cache: &Cache, number: u128, input: Option<usize>) {
         let input = input.map(|length| Bytes::from(vec![0; length]));
@@ -116,22 +126,22 @@ mod tests {
     }
 
     fn end(cache: &Cache, number: u128) {
-        let operation = operation(number, at(0));
-        let cancel = Command::Cancel { reason: String::new() };
-        let Ok(Decision::Change(event)) = decide(&operation, &cancel, None, at(1)) else {
-            panic!("{operation:?} cannot be cancelled");
-        };
         let input = Some(Bytes::from_static(b"not wanted any more"));
-        cache.put(Arc::new(Operation { life: event.life, ..operation }), input);
+        cache.put(Arc::new(cancelled(&operation(number, at(0)))), input);
     }
 
     fn lengths<const N: usize>(cache: &Cache) -> [Option<usize>; N] {
         std::array::from_fn(|index| cache.input(id(index as u128 + 1)).map(|input| input.len()))
     }
 
+    fn is_exact(cache: &Cache) -> bool {
+        let entries = cache.lock();
+        entries.bytes == entries.by_id.iter().map(|(_, entry)| entry.bytes()).sum::<usize>()
+    }
+
     #[test]
     fn what_a_commit_is_changing_is_for_that_commit_only() {
-        let cache = Cache::new(10);
+        let cache = Cache::new(MOST);
         for number in [1, 2] {
             put(&cache, number, None);
         }
@@ -146,20 +156,22 @@ mod tests {
     }
 
     #[test]
-    fn the_one_that_was_used_longest_ago_makes_room() {
-        let cache = Cache::new(2);
-        for number in [1, 2] {
-            put(&cache, number, Some(10));
+    fn those_that_were_used_longest_ago_make_room() {
+        let cache = Cache::new(MOST);
+        // Sixteen of them do not fit.
+        let length = MOST / 16 - 2_000;
+        for number in 1..=16 {
+            put(&cache, number, Some(length));
         }
         assert!(cache.get(id(1)).is_some());
-        put(&cache, 3, Some(10));
-        assert_eq!(lengths(&cache), [Some(10), None, Some(10)]);
-        assert_eq!(cache.lock().input_bytes, 20);
+        put(&cache, 17, Some(length));
+        assert_eq!(lengths(&cache), [Some(length), None, Some(length)]);
+        assert!(cache.lock().bytes <= MOST && is_exact(&cache));
     }
 
     #[test]
     fn an_input_is_kept_until_its_operation_is_done() {
-        let cache = Cache::new(10);
+        let cache = Cache::new(MOST);
         for number in [1, 2] {
             put(&cache, number, Some(10));
         }
@@ -167,25 +179,23 @@ mod tests {
         assert_eq!(lengths(&cache), [Some(10), Some(10)]);
         end(&cache, 1);
         assert_eq!(lengths(&cache), [None, Some(10)]);
-        assert_eq!(cache.lock().input_bytes, 10);
         cache.remove(id(2));
-        assert_eq!(cache.lock().input_bytes, 0);
         end(&cache, 3);
         assert!(cache.get(id(3)).is_some() && cache.input(id(3)).is_none());
+        assert!(is_exact(&cache));
     }
 
     #[test]
-    fn inputs_are_kept_while_there_is_room_for_their_bytes() {
-        let cache = Cache::new(10);
-        put(&cache, 1, Some(MAX_INPUT_BYTES - 10));
-        put(&cache, 2, Some(11));
-        put(&cache, 3, Some(10));
-        put(&cache, 4, Some(1));
-        let all = [Some(MAX_INPUT_BYTES - 10), None, Some(10), None];
-        assert_eq!(lengths(&cache), all);
+    fn what_is_too_large_pushes_out_nothing() {
+        let cache = Cache::new(MOST);
+        put(&cache, 1, Some(10));
+        put(&cache, 2, Some(MOST / 16));
         assert!(cache.get(id(2)).is_some(), "the operation is kept without");
-        cache.remove(id(3));
-        put(&cache, 5, Some(10));
-        assert_eq!(lengths::<5>(&cache)[4], Some(10));
+        let mut large = cancelled(&operation(3, at(0)));
+        large.life.cancel.as_mut().expect("a cancel").reason = "r".repeat(MOST / 16);
+        cache.put(Arc::new(large), None);
+        assert!(cache.get(id(3)).is_none(), "errors and texts count as well");
+        assert_eq!(lengths(&cache), [Some(10), None]);
+        assert!(is_exact(&cache));
     }
 }

@@ -38,6 +38,9 @@ impl Moment {
     }
 }
 
+/// What both clocks show, as a round of the engine begins.
+pub(crate) type Now = (Timestamp, Moment);
+
 /// Both clocks, and waiting for a time to come.
 #[async_trait]
 pub trait Clock: std::fmt::Debug + Send + Sync + 'static {

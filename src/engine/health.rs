@@ -1,7 +1,10 @@
 //! Whether the store takes writes, as everybody may know it. Said once per change.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use tokio::sync::watch;
 
+use super::clock::{Moment, Now};
 use super::request::EngineError;
 use crate::operation::Timestamp;
 
@@ -21,35 +24,42 @@ pub enum StoreHealth {
 
 /// What is known of the store.
 #[derive(Debug)]
-pub(super) struct HealthBoard(watch::Sender<StoreHealth>);
+pub(super) struct HealthBoard {
+    health: watch::Sender<StoreHealth>,
+    /// When it began to fail, if it does.
+    failing_since: Mutex<Moment>,
+}
 
 impl Default for HealthBoard {
     fn default() -> Self {
-        Self(watch::Sender::new(StoreHealth::Writable))
+        Self { health: watch::Sender::new(StoreHealth::Writable), failing_since: Mutex::default() }
     }
 }
 
 impl HealthBoard {
     /// To be told of changes.
     pub(super) fn subscribe(&self) -> watch::Receiver<StoreHealth> {
-        self.0.subscribe()
+        self.health.subscribe()
     }
 
     /// Refuses what would have to be written while nothing can be.
     pub(super) fn check(&self) -> Result<(), EngineError> {
-        match *self.0.borrow() {
+        match *self.health.borrow() {
             StoreHealth::Writable => Ok(()),
             StoreHealth::Failing { .. } => Err(not_writable()),
         }
     }
 
     /// A write failed, or takes too long.
-    pub(super) fn failing(&self, reason: String, now: Timestamp) {
-        self.0.send_if_modified(|health| {
+    pub(super) fn failing(&self, reason: String, (now, moment): Now) {
+        self.health.send_if_modified(|health| {
             let since = match health {
                 StoreHealth::Failing { reason: known, .. } if *known == reason => return false,
                 StoreHealth::Failing { since, .. } => *since,
-                StoreHealth::Writable => now,
+                StoreHealth::Writable => {
+                    *self.failing_since() = moment;
+                    now
+                }
             };
             tracing::error!(reason, "the store takes no writes: new work is refused");
             *health = StoreHealth::Failing { reason, since };
@@ -58,18 +68,25 @@ impl HealthBoard {
     }
 
     /// A write succeeded.
-    pub(super) fn writable(&self, now: Timestamp) {
-        self.0.send_if_modified(|health| {
-            let StoreHealth::Failing { since, .. } = health else { return false };
-            tracing::warn!(after = ?now.since(*since), "the store takes writes again");
+    pub(super) fn writable(&self, moment: Moment) {
+        self.health.send_if_modified(|health| {
+            if *health == StoreHealth::Writable {
+                return false;
+            }
+            let after = moment.since(*self.failing_since());
+            tracing::warn!(?after, "the store takes writes again");
             *health = StoreHealth::Writable;
             true
         });
     }
+
+    fn failing_since(&self) -> MutexGuard<'_, Moment> {
+        self.failing_since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What a caller is told whose call would have to be written.
-pub(super) fn not_writable() -> EngineError {
+pub(crate) fn not_writable() -> EngineError {
     let message = "the store takes no writes now; what is stored can be read";
     EngineError::Unavailable(message.to_owned())
 }
@@ -83,22 +100,23 @@ mod tests {
         let board = HealthBoard::default();
         let mut health = board.subscribe();
         let at = |seconds: i64| Timestamp::from_micros(seconds * 1_000_000);
+        let now = |seconds: i64| (at(seconds), Moment::default());
         let failing =
             |reason: &str| StoreHealth::Failing { reason: reason.to_owned(), since: at(1) };
-        board.writable(at(0));
+        board.writable(Moment::default());
         assert!(!health.has_changed().unwrap(), "it was writable before");
         assert!(board.check().is_ok());
 
-        board.failing("full".to_owned(), at(1));
+        board.failing("full".to_owned(), now(1));
         assert_eq!(*health.borrow_and_update(), failing("full"));
         assert!(board.check().is_err());
-        board.failing("full".to_owned(), at(2));
+        board.failing("full".to_owned(), now(2));
         assert!(!health.has_changed().unwrap(), "the same was told before");
-        board.failing("gone".to_owned(), at(3));
+        board.failing("gone".to_owned(), now(3));
         assert!(health.has_changed().unwrap());
         assert_eq!(*health.borrow_and_update(), failing("gone"));
 
-        board.writable(at(4));
+        board.writable(Moment::default());
         assert_eq!(*health.borrow_and_update(), StoreHealth::Writable);
         assert!(board.check().is_ok());
     }

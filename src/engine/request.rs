@@ -1,20 +1,69 @@
 //! What the committer is asked to do, and what it answers.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
-use super::sessions::{StreamNumber, ToWorker, WorkerHello};
 use crate::operation::{
-    Attempt, Command, NewOperation, Operation, OperationId, Progress, Rejection, SessionId,
-    TenantId, Timestamp,
+    Attempt, Command, Kind, NewOperation, Operation, OperationId, Payload, Progress, Rejection,
+    SessionId, TenantId, Timestamp, WorkerId,
 };
+use crate::store::StoreError;
 use crate::store::shared::{self, Hint, Outstanding};
+
+/// What a worker says of itself when it connects.
+#[derive(Clone, Debug)]
+pub struct WorkerHello {
+    /// Whose work it does.
+    pub tenant: TenantId,
+    /// Its name for itself.
+    pub worker: WorkerId,
+    /// The kinds that it serves.
+    pub kinds: Vec<Kind>,
+    /// How many attempts it runs at once.
+    pub max_in_flight: usize,
+    /// The session to resume.
+    pub resume: Option<SessionId>,
+    /// Whether it is in this process, and so ends with it.
+    pub in_process: bool,
+    /// The attempts that it still knows of.
+    pub running: Vec<(OperationId, Attempt)>,
+}
+
+/// A message for a worker.
+#[derive(Clone, Debug)]
+pub enum ToWorker {
+    /// An attempt to execute: the operation's current one.
+    Assignment {
+        /// The operation as of its start.
+        operation: Arc<Operation>,
+        /// Its input.
+        input: Option<Payload>,
+    },
+    /// Somebody cancelled the operation.
+    CancelRequested {
+        /// The operation as of the cancel.
+        operation: Arc<Operation>,
+    },
+    /// The attempt is no longer current.
+    NotCurrent {
+        /// Whose.
+        id: OperationId,
+        /// Which.
+        attempt: Attempt,
+    },
+    /// Another stream has the session now; the last message.
+    Superseded,
+}
+
+/// One stream of a worker, told apart from earlier streams of the same session.
+pub(crate) type StreamNumber = u64;
 
 /// A request to the committer.
 #[derive(Debug)]
-pub(super) enum Request {
+pub(crate) enum Request {
     /// Store submissions, all in one commit.
     Submit {
         items: Vec<NewOperation>,
@@ -23,7 +72,12 @@ pub(super) enum Request {
         admission: OwnedSemaphorePermit,
     },
     /// Apply a command to an operation.
-    Apply { work: Apply, reply: oneshot::Sender<Result<Applied, EngineError>> },
+    Apply {
+        work: Apply,
+        reply: oneshot::Sender<Result<Applied, EngineError>>,
+        /// Holds the room that the request takes in memory.
+        admission: OwnedSemaphorePermit,
+    },
     /// Connect a worker.
     Connect {
         hello: WorkerHello,
@@ -47,11 +101,30 @@ pub(super) enum Request {
     Hint(Hint),
     /// The store has counted what is not done.
     Counts(Vec<Outstanding>),
+    /// The store cannot be written to, as was found out without a commit.
+    StoreFailed(StoreError),
+}
+
+/// Most submissions of one commit, one request's overshoot excepted.
+const MAX_SUBMISSIONS: usize = 2_048;
+
+/// Takes the requests of the next commit: as many as there are, unless they are large batches.
+pub(crate) fn one_commit(waiting: &mut VecDeque<Request>) -> Vec<Request> {
+    let mut submissions = 0;
+    let fits = waiting.iter().take_while(|request| {
+        let before = submissions;
+        if let Request::Submit { items, .. } = request {
+            submissions += items.len();
+        }
+        before < MAX_SUBMISSIONS
+    });
+    let count = fits.count();
+    waiting.drain(..count).collect()
 }
 
 /// What has become of a session that a worker wants to resume.
 #[derive(Debug)]
-pub(super) enum Taken {
+pub(crate) enum Taken {
     /// It is this replica's now, with these leases, unless more has been done here since.
     Over(Vec<shared::Lease>),
     /// There is no such session any more.
@@ -69,12 +142,18 @@ pub struct Apply {
     pub id: OperationId,
     /// What to do.
     pub command: Command,
-    /// For a worker's report: the session that sends it, which must hold the lease.
-    pub session: Option<SessionId>,
     /// For a completion: the contents of its result, unless an object holds them.
     pub result: Option<Bytes>,
     /// For log lines: the lines.
     pub lines: Vec<String>,
+}
+
+impl Apply {
+    /// About how many bytes it takes in memory.
+    pub(crate) fn size(&self) -> usize {
+        let lines: usize = self.lines.iter().map(|line| 32 + line.len()).sum();
+        self.command.size() + self.result.as_ref().map_or(0, Bytes::len) + lines
+    }
 }
 
 /// A stored submission.
@@ -103,7 +182,7 @@ pub struct Connected {
     /// Whether it was resumed.
     pub resumed: bool,
     /// The number of the stream, to disconnect that one and no later one.
-    pub(super) stream: StreamNumber,
+    pub(crate) stream: StreamNumber,
 }
 
 /// Why the engine refuses.
@@ -142,7 +221,22 @@ pub enum EngineError {
 
 impl EngineError {
     /// What is stored cannot be understood.
-    pub(super) fn damaged() -> Self {
+    pub(crate) fn damaged() -> Self {
         Self::Internal("the store is damaged".to_owned())
+    }
+}
+
+impl From<StoreError> for EngineError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Corrupt(_) => {
+                tracing::error!(error = %error, "reading the store failed");
+                Self::damaged()
+            }
+            _ => {
+                tracing::warn!(error = %error, "the store did not answer");
+                Self::Unavailable("the store is not available".to_owned())
+            }
+        }
     }
 }

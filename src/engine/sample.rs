@@ -6,19 +6,20 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::operation::{
-    Kind, Operation, OperationId, Settings, Submission, TenantId, Timestamp, transition,
+    Command, Decision, Kind, NewOperation, Operation, OperationId, Settings, Submission, TenantId,
+    Timestamp, decide, transition,
 };
 
-pub(super) fn at(seconds: i64) -> Timestamp {
+pub(crate) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_micros(seconds * 1_000_000)
 }
 
-pub(super) fn id(number: u128) -> OperationId {
+pub(crate) fn id(number: u128) -> OperationId {
     OperationId::from_uuid(Uuid::from_u128(number))
 }
 
 /// One that was submitted at that time.
-pub(super) fn operation(number: u128, submitted_at: Timestamp) -> Operation {
+pub(crate) fn operation(number: u128, submitted_at: Timestamp) -> Operation {
     let submission = Submission {
         id: id(number),
         tenant: TenantId::default_tenant(),
@@ -32,4 +33,28 @@ pub(super) fn operation(number: u128, submitted_at: Timestamp) -> Operation {
         input: None,
     };
     transition::submit(Arc::new(submission)).0
+}
+
+/// The operation, cancelled while it waited.
+pub(crate) fn cancelled(operation: &Operation) -> Operation {
+    let cancel = Command::Cancel { reason: String::new() };
+    let Ok(Decision::Change(event)) = decide(operation, &cancel, None, at(1)) else {
+        panic!("{operation:?} cannot be cancelled");
+    };
+    Operation { life: event.life, ..operation.clone() }
+}
+
+/// A submission without anything that is optional.
+pub(crate) fn new_operation(kind: &str) -> NewOperation {
+    NewOperation {
+        capacity: None,
+        tenant: TenantId::default_tenant(),
+        kind: Kind::parse(kind).expect("a kind"),
+        labels: BTreeMap::new(),
+        settings: Settings::default(),
+        start_at: None,
+        idempotency_key: None,
+        retry_of: None,
+        input: None,
+    }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
+use super::clock::Moment;
 use crate::operation::{Attempt, Operation, OperationId, Timestamp};
 use crate::store::shared::{AttemptProgress, SharedStore};
 use crate::store::{Lookup, StoreError};
@@ -26,12 +27,12 @@ pub(super) struct Sharer {
     shared: Arc<Shared>,
     /// What of the others' progress watchers were told, as of the last look.
     told: HashMap<OperationId, (Attempt, Timestamp)>,
-    again_at: Timestamp,
+    again_at: Moment,
 }
 
 impl Sharer {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        let again_at = shared.clock.now().after(AGAIN);
+        let again_at = shared.clock.moment().after(AGAIN);
         Self { shared, told: HashMap::new(), again_at }
     }
 
@@ -40,11 +41,11 @@ impl Sharer {
         let shared = Arc::clone(&self.shared);
         let Some(store) = shared.store.shared() else { return };
         loop {
-            let wake = shared.clock.now().after(INTERVAL);
+            let wake = shared.clock.moment().after(INTERVAL);
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                () = shared.clock.sleep_until(wake) => {}
+                () = shared.clock.sleep_until_moment(wake) => {}
             }
             self.leave(store).await;
             // What could not be read now is read the next time.
@@ -53,7 +54,7 @@ impl Sharer {
     }
 
     async fn leave(&mut self, store: &dyn SharedStore) {
-        let now = self.shared.clock.now();
+        let now = self.shared.clock.moment();
         let board = &self.shared.progress;
         if self.again_at <= now {
             self.again_at = now.after(AGAIN);

@@ -14,8 +14,8 @@ use crate::operation::{Revision, SessionId};
 use crate::proto::v1;
 use crate::proto::v1::operations_server::Operations;
 use crate::service::{
-    Budget, Contents, DEFAULT_WAIT, Document, ListParameters, Service, ServiceError, View,
-    WatchOptions,
+    Budget, Contents, DEFAULT_WAIT, Document, FeedStart, ListParameters, Service, ServiceError,
+    View, WatchOptions,
 };
 use crate::wire::{decode, encode, size, streams};
 
@@ -94,7 +94,10 @@ impl Operations for OperationsRpc {
         let timeout = match &request.timeout {
             None => DEFAULT_WAIT,
             Some(timeout) => decode::duration(timeout).ok_or_else(|| {
-                status(ServiceError::invalid_field("timeout", "must not be negative"))
+                status(ServiceError::invalid_field(
+                    "timeout",
+                    "must be a valid duration, not negative",
+                ))
             })?,
         };
         let timeout = patience.map_or(timeout, |patience| patience.min(timeout));
@@ -156,15 +159,21 @@ impl Operations for OperationsRpc {
     ) -> Result<Response<Self::WatchOperationsStream>, Status> {
         let caller = caller(request.metadata());
         let timeout = timeout_to_answer(request.metadata());
-        let v1::WatchOperationsRequest { filter, include_progress, skip_current } =
-            request.into_inner();
+        let request = request.into_inner();
+        let v1::WatchOperationsRequest { filter, include_progress, .. } = &request;
+        let start = match request.after_position.as_str() {
+            "" if request.skip_current => FeedStart::Now,
+            "" => FeedStart::Current,
+            position => FeedStart::After(position),
+        };
         let feed = self
             .service
-            .watch_all(&caller, &filter, include_progress, skip_current, timeout)
+            .watch_all(&caller, filter, *include_progress, start, timeout)
             .map_err(status)?;
         let messages = stream::unfold(feed, |mut feed| async move {
             let message = feed.next().await?;
-            Some((message.map(streams::feed_message).map_err(status), feed))
+            let message = message.map(|it| streams::feed_message(it, feed.position()));
+            Some((message.map_err(status), feed))
         });
         Ok(streamed(Box::pin(messages)))
     }

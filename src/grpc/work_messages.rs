@@ -79,7 +79,8 @@ pub(super) fn failure(
     let retry_delay = retry_delay.map(|delay| {
         let delay = decode::duration(&delay).filter(|delay| *delay <= longest);
         delay.unwrap_or_else(|| {
-            violations.push(Violation::new("fail.retry_delay", "must be from 0 s to 24 h"));
+            let rule = "must be a valid duration from 0 s to 24 h";
+            violations.push(Violation::new("fail.retry_delay", rule));
             Duration::ZERO
         })
     });

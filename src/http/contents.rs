@@ -45,7 +45,7 @@ pub(super) async fn answer(
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
     if let Some(envelope) = &info.http {
         let is_part = response.status() == StatusCode::PARTIAL_CONTENT;
-        replay::apply(envelope, &mut response);
+        replay::apply(envelope, &call.parts.method, &mut response);
         if is_part {
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
         }
@@ -83,9 +83,9 @@ fn of_length(body: Body, length: u64) -> Response {
     ([(CONTENT_LENGTH, HeaderValue::from(length))], body).into_response()
 }
 
-/// What is asked for. Of a recorded response that was not a 200 there are no parts.
+/// What is asked for. Of a recorded response that is not answered as 200 there are no parts.
 fn extent(call: &Call, revision: Revision, info: &PayloadInfo, length: u64) -> Extent {
-    if info.http.as_ref().is_some_and(|envelope| !matches!(envelope.status, 0 | 200)) {
+    if info.http.as_ref().is_some_and(|envelope| !matches!(envelope.status, 0 | 200 | 202)) {
         return Extent::Whole;
     }
     let headers = &call.parts.headers;

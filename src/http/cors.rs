@@ -3,24 +3,29 @@
 //! Nobody is let in by default, neither to read nor to change. Credentials are never asked for: a page sends what it was given, in a header.
 //! tower-http's layer takes every OPTIONS request for a preflight; here OPTIONS keeps its own meaning.
 
+use std::sync::Arc;
+
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
-    ACCESS_CONTROL_REQUEST_METHOD, HOST, ORIGIN, VARY,
+    ACCESS_CONTROL_REQUEST_METHOD, HOST, ORIGIN,
 };
+use http::request::Parts;
 use http::uri::Authority;
-use http::{HeaderValue, Method, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 
-use super::Http;
+use super::headers::vary_by;
 use super::problem::Problem;
+use super::{Http, relay};
 use crate::service::{Reason, ServiceError};
 
 /// What a page may read besides the fields that every page may.
 const EXPOSED: &str = "location, operation-location, retry-after, etag, preference-applied, \
                        longrun-error-source, longrun-errors, longrun-warnings, longrun-type-url, \
+                       longrun-recorded-status, \
                        accept-ranges, content-range";
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE";
 /// How long a browser may remember a preflight, in seconds; browsers cut it down to their own maximum.
@@ -39,8 +44,14 @@ pub(super) async fn protect(State(http): State<Http>, request: Request, next: Ne
 
 /// Whether a page of another site asks for a change.
 pub(super) fn is_refused(http: &Http, request: &Request) -> bool {
-    let origin = request.headers().get(ORIGIN).filter(|_| !request.method().is_safe());
-    origin.is_some_and(|origin| !is_trusted(http, request, origin))
+    !request.method().is_safe() && is_foreign(http, request.headers(), request.uri(), &[])
+}
+
+/// Whether a page asks whose origin is trusted neither here nor `also`.
+pub(super) fn is_foreign(http: &Http, headers: &HeaderMap, uri: &Uri, also: &[String]) -> bool {
+    let is_listed = |origin: &HeaderValue| also.iter().any(|it| it.as_bytes() == origin.as_bytes());
+    let origin = headers.get(ORIGIN).filter(|origin| !is_listed(origin));
+    origin.is_some_and(|origin| !is_trusted(http, headers, uri, origin))
 }
 
 /// What such a page is told.
@@ -50,58 +61,74 @@ pub(super) fn refusal() -> Problem {
 }
 
 /// Whether the origin is a named one, or this server's own as the request or the configuration has it.
-fn is_trusted(http: &Http, request: &Request, origin: &HeaderValue) -> bool {
+fn is_trusted(http: &Http, headers: &HeaderMap, uri: &Uri, origin: &HeaderValue) -> bool {
     let Ok(origin) = origin.to_str() else { return false };
     if http.options.cors_origins.iter().any(|allowed| allowed == "*" || allowed == origin) {
         return true;
     }
     let Ok(origin) = origin.parse::<Uri>() else { return false };
-    let host = || request.headers().get(HOST)?.to_str().ok()?.parse::<Authority>().ok();
-    let asked = request.uri().authority().cloned().or_else(host);
+    let host = || headers.get(HOST)?.to_str().ok()?.parse::<Authority>().ok();
+    let asked = uri.authority().cloned().or_else(host);
     let public = http.options.public_url.as_deref().and_then(|url| url.parse::<Uri>().ok());
     let public = public.and_then(|url| url.authority().cloned());
     let is_own = |own: Authority| origin.authority() == Some(&own);
     asked.is_some_and(is_own) || public.is_some_and(is_own)
 }
 
-/// Answers preflights, and tells browsers whose pages may read an answer.
+/// Origins whose pages may read this answer beside those of the configuration: an extension of responses.
+#[derive(Clone, Debug)]
+pub(super) struct Origins(pub(super) Arc<[String]>);
+
+/// Whether the request only asks what another one may do.
+pub(super) fn is_preflight(parts: &Parts) -> bool {
+    parts.method == Method::OPTIONS && parts.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+/// Answers preflights, and tells browsers whose pages may read an answer. An API behind a relay that does so itself
+/// has the say: its answers stay as they are.
 pub(super) async fn cors(State(http): State<Http>, request: Request, next: Next) -> Response {
-    let allowed = &http.options.cors_origins;
-    if allowed.is_empty() {
-        return next.run(request).await;
+    let (parts, body) = request.into_parts();
+    let origin = parts.headers.get(ORIGIN).cloned();
+    let asked =
+        is_preflight(&parts).then(|| parts.headers.get(ACCESS_CONTROL_REQUEST_HEADERS).cloned());
+    let mut response = next.run(Request::from_parts(parts, body)).await;
+    let is_upstreams = response.extensions().get::<relay::Verbatim>().is_some();
+    if is_upstreams && response.headers().contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
+        return response;
     }
-    let everybody = allowed.iter().any(|origin| origin == "*");
-    let origin = request.headers().get(ORIGIN).filter(|origin| {
-        everybody || allowed.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes())
+    let more = response.extensions().get::<Origins>().map(|origins| Arc::clone(&origins.0));
+    let more = more.as_deref().unwrap_or_default();
+    let allowed = || http.options.cors_origins.iter().chain(more);
+    if allowed().next().is_none() {
+        return response;
+    }
+    let everybody = allowed().any(|origin| origin == "*");
+    let origin = origin.filter(|origin| {
+        everybody || allowed().any(|allowed| allowed.as_bytes() == origin.as_bytes())
     });
-    let origin =
-        origin.map(|origin| if everybody { HeaderValue::from_static("*") } else { origin.clone() });
-    let is_preflight = request.method() == Method::OPTIONS
-        && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
-    let mut response = match &origin {
-        Some(_) if is_preflight => preflight(&request),
-        _ => next.run(request).await,
-    };
+    if let Some(asked) = asked.filter(|_| origin.is_some()) {
+        response = preflight(asked);
+    }
     let headers = response.headers_mut();
     if !everybody {
-        headers.append(VARY, HeaderValue::from_static("origin"));
+        vary_by(headers, "origin");
     }
     if let Some(origin) = origin {
+        let origin = if everybody { HeaderValue::from_static("*") } else { origin };
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
     }
     response
 }
 
-/// Whatever header the page means to send: its origin is trusted with all that this interface can do.
-fn preflight(request: &Request) -> Response {
+/// Whatever header fields the page means to send, which are `asked`: its origin is trusted with all that this
+/// interface can do.
+fn preflight(asked: Option<HeaderValue>) -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
     let headers = response.headers_mut();
     headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(METHODS));
     headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(MAX_AGE));
-    headers.append(VARY, HeaderValue::from_static("access-control-request-headers"));
-    if let Some(asked) = request.headers().get(ACCESS_CONTROL_REQUEST_HEADERS) {
-        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, asked.clone());
-    }
+    vary_by(headers, "access-control-request-headers");
+    headers.extend(asked.map(|asked| (ACCESS_CONTROL_ALLOW_HEADERS, asked)));
     response
 }

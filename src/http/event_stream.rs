@@ -4,6 +4,7 @@
 //! Knows nothing of operations. A stream is pulled: what the client does not read is not made.
 
 use std::convert::Infallible;
+use std::fmt::Display;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -57,15 +58,13 @@ pub(super) fn last_event_id(call: &mut Call) -> Result<Option<String>, ServiceEr
     Ok(in_header.or(in_query).filter(|id| !id.is_empty()))
 }
 
-/// What a stream begins with: when to come back after it ends, and an id to come back with, where events have
-/// none of their own.
-pub(super) fn opening(reconnect_delay: Duration, id: Option<&str>) -> String {
-    let id = id.map_or_else(String::new, |id| format!("id: {id}\n"));
-    format!("retry: {}\n{id}\n", reconnect_delay.as_millis())
+/// What a stream begins with: when to come back after it ends.
+pub(super) fn opening(reconnect_delay: Duration) -> String {
+    format!("retry: {}\n\n", reconnect_delay.as_millis())
 }
 
 /// An event. Without an id, the client keeps the one that it has.
-pub(super) fn event(name: &str, id: Option<u64>, data: &Value) -> String {
+pub(super) fn event(name: &str, id: Option<impl Display>, data: &Value) -> String {
     let id = id.map_or_else(String::new, |id| format!("id: {id}\n"));
     // JSON without indents has no line breaks, so it is one line of data.
     format!("event: {name}\n{id}data: {data}\n\n")
@@ -111,10 +110,9 @@ mod tests {
 
     #[test]
     fn events_are_written_as_browsers_read_them() {
-        assert_eq!(opening(Duration::from_millis(1_500), None), "retry: 1500\n\n");
-        assert_eq!(opening(Duration::from_secs(2), Some("x")), "retry: 2000\nid: x\n\n");
+        assert_eq!(opening(Duration::from_millis(1_500)), "retry: 1500\n\n");
         let data = json!({"text": "two\nlines"});
-        let written = event("progress", None, &data);
+        let written = event("progress", None::<u64>, &data);
         assert_eq!(written, "event: progress\ndata: {\"text\":\"two\\nlines\"}\n\n");
         assert!(
             event("transition", Some(3), &data).starts_with("event: transition\nid: 3\ndata: ")

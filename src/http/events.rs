@@ -9,8 +9,8 @@
 //! breaks off.
 //!
 //! The id of a snapshot or a transition is its revision, from which a reconnect resumes. Progress has none. After
-//! the terminal event the response ends; the browser comes back once, and is told by 204 to stay away. A stream
-//! over a filter resumes by snapshot: a browser that comes back is told `reset`, and then what there is.
+//! the terminal event the response ends; the browser comes back once, and is told by 204 to stay away. The id of an event
+//! over a filter is its position, from which a reconnect goes on as gRPC does: without a gap, or with a `reset`.
 
 use axum::response::IntoResponse;
 use futures_util::stream;
@@ -26,13 +26,10 @@ use super::links::Links;
 use super::problem::Problem;
 use crate::operation::Revision;
 use crate::service::{
-    FeedItem, FeedMessage, FeedStream, OperationName, ServiceError, View, WatchMessage,
+    FeedItem, FeedMessage, FeedStart, FeedStream, OperationName, ServiceError, View, WatchMessage,
     WatchOptions, WatchStream,
 };
 use crate::wire::{encode, size, streams};
-
-/// The id of every event over a filter: it says that this is not the first connection.
-const SEEN: &str = "seen";
 
 /// `GET …/{id}/events`: a page of the history, or the life as a stream.
 pub(super) async fn of_operation(call: Call) -> Answer {
@@ -69,7 +66,7 @@ async fn watch(mut call: Call, name: OperationName) -> Answer {
         // The one answer after which an EventSource does not come back.
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let opening = event_stream::opening(call.service().reconnect_delay(), None);
+    let opening = event_stream::opening(call.service().reconnect_delay());
     let state = (watch, Writer::of(&call));
     let events = stream::unfold(state, |(mut watch, writer)| async move {
         let text = writer.next_of_one(&mut watch).await?;
@@ -80,18 +77,19 @@ async fn watch(mut call: Call, name: OperationName) -> Answer {
 
 /// `GET /v1/operations/events`: all operations that match, and what becomes of them.
 pub(super) async fn of_all(mut call: Call) -> Answer {
-    let again = event_stream::last_event_id(&mut call)?.is_some();
+    let last_event_id = event_stream::last_event_id(&mut call)?;
     let filter = call.query.take("filter")?.unwrap_or_default();
     let include_progress = call.query.take_flag("include_progress")?.unwrap_or(true);
     let skip_current = call.query.take_flag("skip_current")?.unwrap_or(false);
     call.finish_query()?;
-    let feed =
-        call.service().watch_all(&call.caller, &filter, include_progress, skip_current, None)?;
-    let mut opening = event_stream::opening(call.service().reconnect_delay(), Some(SEEN));
+    let start = match &last_event_id {
+        Some(position) => FeedStart::After(position),
+        None if skip_current => FeedStart::Now,
+        None => FeedStart::Current,
+    };
+    let feed = call.service().watch_all(&call.caller, &filter, include_progress, start, None)?;
+    let opening = event_stream::opening(call.service().reconnect_delay());
     let writer = Writer::of(&call);
-    if again {
-        opening.push_str(&writer.feed_message(FeedMessage::Item(FeedItem::Reset))?);
-    }
     let events = stream::unfold((feed, writer), |(mut feed, writer)| async move {
         let text = writer.next_of_all(&mut feed).await?;
         Some((text, (feed, writer)))
@@ -128,7 +126,9 @@ impl Writer {
 
     async fn next_of_all(&self, feed: &mut FeedStream) -> Option<String> {
         let message = feed.next().await?;
-        let written = message.map_err(Problem::from).and_then(|it| self.feed_message(it));
+        let written = message
+            .map_err(Problem::from)
+            .and_then(|message| self.feed_message(message, feed.position()));
         Some(written.unwrap_or_else(|problem| self.problem(problem)))
     }
 
@@ -144,7 +144,11 @@ impl Writer {
         Ok(event_stream::event(name, id, &located(data.into(), Some(location))))
     }
 
-    fn feed_message(&self, message: FeedMessage) -> Result<String, Problem> {
+    fn feed_message(
+        &self,
+        message: FeedMessage,
+        position: Option<String>,
+    ) -> Result<String, Problem> {
         let FeedMessage::Item(item) = &message else {
             return Ok(event_stream::HEARTBEAT.to_owned());
         };
@@ -158,12 +162,12 @@ impl Writer {
             FeedItem::Reset => ("reset", None),
         };
         let location = operation.map(|operation| self.links.operation(operation.id()));
-        let data = documents::object(&streams::feed_message(message))?;
-        Ok(event_stream::event(name, None, &located(data.into(), location)))
+        let data = documents::object(&streams::feed_message(message, position.clone()))?;
+        Ok(event_stream::event(name, position, &located(data.into(), location)))
     }
 
     fn problem(&self, problem: Problem) -> String {
-        event_stream::event("problem", None, &problem.document(&self.path))
+        event_stream::event("problem", None::<u64>, &problem.document(&self.path))
     }
 }
 

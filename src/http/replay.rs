@@ -3,18 +3,25 @@
 //! Adds to a response that has its body and this service's own safeguards already, and takes none of them away.
 
 use axum::response::Response;
-use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::header::{
+    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 
+use super::call::Call;
 use super::headers::ERROR_SOURCE;
-use crate::operation::HttpEnvelope;
+use crate::operation::http::is_credential;
+use crate::operation::{HttpEnvelope, Operation};
+use crate::relay::location::Place;
+
+/// The recorded status, where the answer cannot have it.
+static RECORDED_STATUS: HeaderName = HeaderName::from_static("longrun-recorded-status");
 
 /// Fields that belong to one connection (RFC 9110, section 7.6.1), or that this answer has of its own.
-const OF_THE_CONNECTION: [&str; 16] = [
-    "accept-ranges",
+const OF_THE_CONNECTION: [&str; 14] = [
     "connection",
     "content-length",
-    "content-range",
     "content-type",
     "date",
     // Said by `etag`.
@@ -32,55 +39,103 @@ const OF_THE_CONNECTION: [&str; 16] = [
 
 /// Fields that speak for a whole origin, or to a browser as its user's own: the origin is this service, and
 /// whoever may read a result is not who the response was made for.
-const OF_THE_ORIGIN: [&str; 9] = [
+const OF_THE_ORIGIN: [&str; 8] = [
     "alt-svc",
     "clear-site-data",
     "nel",
+    // Moves the page that shows it.
+    "refresh",
     "report-to",
     "reporting-endpoints",
     "service-worker-allowed",
-    "set-cookie",
-    "set-cookie2",
     "strict-transport-security",
 ];
 
+/// Fields that tell a proxy in front to answer with something of its own.
+const OF_PROXIES: [&str; 4] =
+    ["x-lighttpd-send-file", "x-litespeed-location", "x-reproxy-url", "x-sendfile"];
+
+/// Fields about parts: of a recorded part they are the resource's, otherwise they are this answer's.
+const OF_PARTS: [&str; 2] = ["accept-ranges", "content-range"];
+
 /// Fields that are this service's to say.
 const OF_THE_SERVICE: [&str; 2] = ["operation-location", "preference-applied"];
-const PREFIXES_LEFT_OUT: [&str; 2] = ["access-control-", "longrun-"];
+const PREFIXES_LEFT_OUT: [&str; 4] = ["access-control-", "longrun-", "x-accel-", "x-sendfile-"];
 
-fn is_repeated(name: &str) -> bool {
-    let left_out = [&OF_THE_CONNECTION[..], &OF_THE_ORIGIN, &OF_THE_SERVICE];
+fn is_repeated(name: &str, status: StatusCode) -> bool {
+    let left_out = [&OF_THE_CONNECTION[..], &OF_THE_ORIGIN, &OF_PROXIES, &OF_THE_SERVICE];
     !left_out.iter().any(|names| names.contains(&name))
         && !PREFIXES_LEFT_OUT.iter().any(|prefix| name.starts_with(prefix))
+        && !is_credential(name)
+        && (status != StatusCode::OK || !OF_PARTS.contains(&name))
 }
 
-/// Answers with the status and the header fields of the recorded response. A failure is marked as the
-/// operation's own.
-pub(super) fn apply(envelope: &HttpEnvelope, response: &mut Response) {
+/// Answers a request of `method` with the status and the header fields of the recorded response. A failure is
+/// marked as the operation's own.
+pub(super) fn apply(envelope: &HttpEnvelope, method: &Method, response: &mut Response) {
     // A result that is not a response after all, but carries a request, is answered as any other.
     let Some(status) = StatusCode::from_u16(envelope.status).ok().filter(|it| it.as_u16() >= 200)
     else {
         return;
     };
-    *response.status_mut() = status;
     let headers = response.headers_mut();
-    for header in envelope.headers.iter().filter(|header| is_repeated(&header.name)) {
+    let status = if status == StatusCode::ACCEPTED {
+        // Said again it would read as this operation's own, which is done: clients would ask for ever.
+        headers.insert(RECORDED_STATUS.clone(), HeaderValue::from(status.as_u16()));
+        StatusCode::OK
+    } else {
+        status
+    };
+    if status != StatusCode::OK {
+        // There are no parts of it: see `contents`.
+        headers.remove(ACCEPT_RANGES);
+    }
+    for header in envelope.headers.iter().filter(|header| is_repeated(&header.name, status)) {
         let name = HeaderName::try_from(header.name.as_str());
         let value = HeaderValue::from_bytes(&header.value);
         if let (Ok(name), Ok(value)) = (name, value) {
             headers.append(name, value);
         }
     }
-    if status.is_client_error() || status.is_server_error() {
+    // What the payload itself cannot say, or says wrongly: none, several, or any that is too long.
+    let mut said = envelope.values(CONTENT_TYPE.as_str()).peekable();
+    if said.peek().is_some() {
+        headers.remove(CONTENT_TYPE);
+        let said = said.filter(|value| !value.is_empty()).map(HeaderValue::from_bytes);
+        headers.extend(said.flatten().map(|value| (CONTENT_TYPE, value)));
+    }
+    // The length of what a HEAD does not get.
+    if let Some(length) = envelope.values(CONTENT_LENGTH.as_str()).next()
+        && let Ok(length) = HeaderValue::from_bytes(length)
+        && method == Method::HEAD
+    {
+        headers.insert(CONTENT_LENGTH, length);
+    }
+    if status.as_u16() >= 400 {
         headers.insert(ERROR_SOURCE.clone(), HeaderValue::from_static("operation"));
     }
     if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
         headers.remove(CONTENT_TYPE);
-        headers.remove(http::header::CONTENT_LENGTH);
+        headers.remove(CONTENT_LENGTH);
         headers.remove(CONTENT_SECURITY_POLICY);
         headers.remove(X_CONTENT_TYPE_OPTIONS);
         *response.body_mut() = axum::body::Body::empty();
     }
+    *response.status_mut() = status;
+}
+
+/// Makes the URLs in a relay's recorded response absolute, and of the mount where they name the upstream: the response
+/// is said under another URL than that of its request.
+pub(super) fn resolve(call: &Call, operation: &Operation, response: &mut Response) {
+    let submission = &operation.submission;
+    let request = submission.input.as_ref().and_then(|input| input.http.as_deref());
+    let mut mounts = call.http.options.relay.mounts().iter().map(|mounted| &mounted.mount);
+    let mount = mounts.find(|mount| mount.kind() == submission.kind.as_str());
+    let (Some(request), Some(mount)) = (request, mount) else { return };
+    let links = call.links();
+    let host = request.values("host").next().and_then(|host| std::str::from_utf8(host).ok());
+    let place = Place { mount, base: links.base(), host, target: &request.target };
+    place.resolve(response.headers_mut());
 }
 
 /// The recorded validator, which is the resource's own and so what conditional requests to it need.
@@ -106,7 +161,7 @@ mod tests {
         let mut response = Response::new(Body::from("body"));
         let sandbox = HeaderValue::from_static("sandbox");
         response.headers_mut().insert(CONTENT_SECURITY_POLICY, sandbox);
-        apply(&envelope, &mut response);
+        apply(&envelope, &Method::GET, &mut response);
         response
     }
 
@@ -141,6 +196,11 @@ mod tests {
             "longrun-error-source",
             "strict-transport-security",
             "date",
+            "x-accel-redirect",
+            "x-sendfile",
+            "refresh",
+            "x-auth-token",
+            "content-range",
         ] {
             let response = replayed(200, &[(name, "x")]);
             assert!(!response.headers().contains_key(name), "{name}");
@@ -148,5 +208,22 @@ mod tests {
         assert_eq!(replayed(503, &[]).headers()[&ERROR_SOURCE], "operation");
         assert_eq!(replayed(204, &[]).headers().len(), 0);
         assert_eq!(replayed(0, &[("link", "<a>")]).headers().len(), 1);
+    }
+
+    #[test]
+    fn parts_and_other_statuses_are_told_as_they_were() {
+        for status in [206, 416] {
+            let part =
+                replayed(status, &[("content-range", "bytes 0-1/9"), ("accept-ranges", "none")]);
+            assert_eq!(part.headers()["content-range"], "bytes 0-1/9");
+            assert_eq!(part.headers()["accept-ranges"], "none");
+        }
+        let accepted = replayed(202, &[]);
+        assert_eq!(accepted.status(), 200);
+        assert_eq!(accepted.headers()[&RECORDED_STATUS], "202");
+        let odd = replayed(799, &[("content-type", "")]);
+        assert_eq!((odd.status().as_u16(), odd.headers().get("content-type")), (799, None));
+        let several = replayed(200, &[("content-type", "a/b"), ("content-type", "c/d")]);
+        assert_eq!(several.headers().get_all("content-type").iter().count(), 2);
     }
 }

@@ -68,7 +68,10 @@ async fn success(
     let mut response = match operation.result() {
         Some(info) => {
             let result = call.service().result(&call.caller, name);
-            contents::answer(call, operation.life.revision, info, result).await?
+            let mut response =
+                contents::answer(call, operation.life.revision, info, result).await?;
+            replay::resolve(call, operation, &mut response);
+            response
         }
         None => StatusCode::NO_CONTENT.into_response(),
     };

@@ -67,7 +67,7 @@ impl Objects {
         size_bytes: u64,
         mut take: impl AsyncFnMut(Bytes) -> Result<(), ObjectError>,
     ) -> Result<(), ObjectError> {
-        let mut stream = self.read(id, 0..size_bytes).await?;
+        let mut stream = self.read_part(id, size_bytes, 0..size_bytes).await?;
         while let Some(bytes) = stream.next().await {
             take(bytes?).await?;
         }

@@ -20,8 +20,10 @@ use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt as _};
 use tokio_stream::StreamExt as _;
 use uuid::Uuid;
 
-use crate::operation::ObjectId;
+use crate::files;
+use crate::operation::{ObjectId, StoredObject};
 
+mod checked;
 mod fetch;
 pub mod sweep;
 mod upload;
@@ -51,6 +53,14 @@ pub enum ObjectError {
     /// The object is not there.
     #[error("object {0} is missing")]
     Missing(ObjectId),
+    /// The object is not as it was written.
+    #[error("object {id} is damaged: it {how}")]
+    Damaged {
+        /// The object.
+        id: ObjectId,
+        /// How that shows, e.g. "is cut off".
+        how: &'static str,
+    },
     /// There is no object store.
     #[error("there is no place for objects")]
     Nowhere,
@@ -78,14 +88,14 @@ impl Objects {
     pub fn in_directory(directory: &FilePath) -> Result<Self, OpenError> {
         let failed =
             |reason: String| OpenError { location: directory.display().to_string(), reason };
-        let absolute = std::path::absolute(directory).map_err(|error| failed(error.to_string()))?;
-        let prefix = Path::from_absolute_path(&absolute).map_err(|it| failed(it.to_string()))?;
+        let resolved = files::resolve(directory).map_err(|error| failed(error.to_string()))?;
+        let prefix = Path::from_absolute_path(&resolved).map_err(|it| failed(it.to_string()))?;
         Ok(Self {
             store: Arc::new(LocalFileSystem::new().with_fsync(true)),
             prefix,
             part_bytes: LOCAL_PART_BYTES,
-            location: absolute.display().to_string().into(),
-            directory: Some(absolute),
+            location: resolved.display().to_string().into(),
+            directory: Some(resolved),
         })
     }
 
@@ -128,14 +138,50 @@ impl Objects {
         Upload::new(Arc::clone(&self.store), self.path(id), id, self.part_bytes)
     }
 
-    /// Reads part of an object.
-    pub async fn read(&self, id: ObjectId, range: Range<u64>) -> Result<ObjectStream, ObjectError> {
-        if range.is_empty() {
+    /// Reads an object of `size_bytes` bytes whole. The last bytes come only if all of them have the SHA-256 that was
+    /// recorded; an object of another length is refused at once.
+    pub async fn read_whole(
+        &self,
+        object: StoredObject,
+        size_bytes: u64,
+    ) -> Result<ObjectStream, ObjectError> {
+        let chunks = self.chunks(object.id, size_bytes, 0..size_bytes).await?;
+        Ok(checked::whole(object, size_bytes, chunks))
+    }
+
+    /// Reads part of an object of `size_bytes` bytes, of which only the length can be checked.
+    pub async fn read_part(
+        &self,
+        id: ObjectId,
+        size_bytes: u64,
+        part: Range<u64>,
+    ) -> Result<ObjectStream, ObjectError> {
+        let length = part.end.saturating_sub(part.start);
+        let chunks = self.chunks(id, size_bytes, part).await?;
+        Ok(checked::part(id, length, chunks))
+    }
+
+    async fn chunks(
+        &self,
+        id: ObjectId,
+        size_bytes: u64,
+        part: Range<u64>,
+    ) -> Result<ObjectStream, ObjectError> {
+        if part.is_empty() {
             return Ok(Box::pin(tokio_stream::empty()));
         }
-        let options = GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
-        let found = self.store.get_opts(&self.path(id), options).await;
-        let found = found.map_err(|error| failed(id, &error))?;
+        let options = GetOptions { range: Some(GetRange::Bounded(part)), ..GetOptions::default() };
+        let found = match self.store.get_opts(&self.path(id), options).await {
+            Ok(found) => found,
+            Err(error) => {
+                // A range beyond the end is an error of its own kind at every store.
+                if let Ok(Some(size)) = self.size(id).await {
+                    checked::length(id, size, size_bytes)?;
+                }
+                return Err(failed(id, &error));
+            }
+        };
+        checked::length(id, found.meta.size, size_bytes)?;
         let chunks = found.into_stream();
         Ok(Box::pin(chunks.map(move |chunk| chunk.map_err(|error| failed(id, &error)))))
     }

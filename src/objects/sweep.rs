@@ -8,7 +8,7 @@ use tokio_stream::StreamExt as _;
 use super::{ObjectError, Objects};
 use crate::operation::{ObjectId, Timestamp};
 
-/// An object that nothing refers to is older than this before it goes: its commit may be on its way.
+/// An object that nothing refers to is older than this before it is deleted, because its commit may be under way.
 pub const GRACE: Duration = Duration::from_secs(3600);
 /// Files that an upload has left unfinished are older than this before they go.
 const UNFINISHED_GRACE: Duration = Duration::from_secs(24 * 3600);
@@ -37,7 +37,8 @@ where
             Some(Ok(meta)) => {
                 let id = meta.location.filename().and_then(ObjectId::parse);
                 let modified = Timestamp::from_micros(meta.last_modified.timestamp_micros());
-                page.extend(id.filter(|_| modified.after(GRACE) <= now));
+                let is_old = |id: &ObjectId| begun_at(*id).max(modified).after(GRACE) <= now;
+                page.extend(id.filter(is_old));
             }
             // A directory that is not there yet.
             Some(Err(object_store::Error::NotFound { .. })) | None => {}
@@ -56,6 +57,14 @@ where
             return Ok(deleted);
         }
     }
+}
+
+/// The time at which an upload or a copy was begun, which its id says. A copy in a directory is a hard link and has the
+/// time of the original; an upload that takes long has an old id, but a young file.
+fn begun_at(id: ObjectId) -> Timestamp {
+    let millis =
+        id.as_bytes().iter().take(6).fold(0_i64, |time, byte| time << 8 | i64::from(*byte));
+    Timestamp::from_micros(millis.saturating_mul(1_000))
 }
 
 /// In a directory an upload that a crash has ended leaves its file, which no list shows.

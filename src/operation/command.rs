@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Attempt, Event, OperationError, PayloadInfo, SessionId, WorkerId};
+use super::{
+    Attempt, Event, OperationError, Payload, PayloadInfo, ReportDigest, Reporter, SessionId,
+    WorkerId,
+};
 
 /// What somebody wants of an operation. Requests, workers and timers differ only in the command.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,21 +17,25 @@ pub enum Command {
         /// Its worker's name.
         worker: WorkerId,
     },
-    /// A report of the attempt: it succeeded.
+    /// A report of the attempt: it succeeded. Made by [`Command::complete`].
     Complete {
-        /// The fencing token.
-        attempt: Attempt,
+        /// Which session reports, on which attempt.
+        reporter: Reporter,
+        /// What tells this report from others.
+        digest: ReportDigest,
         /// The result, without its contents.
-        result: Option<PayloadInfo>,
+        result: Option<Box<PayloadInfo>>,
         /// What was noticed on the way.
         warnings: Vec<OperationError>,
         /// What went wrong; any makes it a partial success.
         errors: Vec<OperationError>,
     },
-    /// A report of the attempt: it failed.
+    /// A report of the attempt: it failed. Made by [`Command::fail`].
     Fail {
-        /// The fencing token.
-        attempt: Attempt,
+        /// Which session reports, on which attempt.
+        reporter: Reporter,
+        /// What tells this report from others.
+        digest: ReportDigest,
         /// Why.
         error: OperationError,
         /// No retry, whatever the policy.
@@ -40,13 +47,13 @@ pub enum Command {
     },
     /// A report of the attempt: it is given back undone.
     Release {
-        /// The fencing token.
-        attempt: Attempt,
+        /// Which session reports, on which attempt.
+        reporter: Reporter,
     },
     /// Log lines of the attempt arrived; accepted by "no change".
     AddLog {
-        /// The fencing token.
-        attempt: Attempt,
+        /// Which session reports, on which attempt.
+        reporter: Reporter,
     },
     /// The session that holds the lease is gone.
     LoseLease {
@@ -67,6 +74,47 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// A completion with this result.
+    pub fn complete(
+        reporter: Reporter,
+        result: Option<&Payload>,
+        warnings: Vec<OperationError>,
+        errors: Vec<OperationError>,
+    ) -> Self {
+        let digest = ReportDigest::of_complete(result, &warnings, &errors);
+        let result = result.map(|result| Box::new(result.info.clone()));
+        Self::Complete { reporter, digest, result, warnings, errors }
+    }
+
+    /// A failure; `chance` as in [`Command::Fail`].
+    pub fn fail(
+        reporter: Reporter,
+        error: OperationError,
+        is_final: bool,
+        retry_delay: Option<Duration>,
+        chance: f64,
+    ) -> Self {
+        let digest = ReportDigest::of_fail(&error, is_final, retry_delay);
+        Self::Fail { reporter, digest, error, is_final, retry_delay, chance }
+    }
+
+    /// The session and attempt of a worker's report.
+    pub fn reporter(&self) -> Option<&Reporter> {
+        match self {
+            Self::Complete { reporter, .. }
+            | Self::Fail { reporter, .. }
+            | Self::Release { reporter }
+            | Self::AddLog { reporter } => Some(reporter),
+            Self::Acquire { .. }
+            | Self::LoseLease { .. }
+            | Self::Cancel { .. }
+            | Self::Delete
+            | Self::Tick { .. } => None,
+        }
+    }
+}
+
 /// What follows from a command.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Decision {
@@ -81,11 +129,13 @@ pub enum Decision {
 /// Why a command is refused. Nothing changes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
-    /// The report is of an attempt that is not, or no longer, current.
-    #[error("attempt {reported} is not current")]
+    /// The reporting session does not hold the attempt.
+    #[error("{}", stale(*reported, *current))]
     StaleAttempt {
         /// The attempt of the report.
-        reported: u32,
+        reported: Attempt,
+        /// The operation's own attempt.
+        current: CurrentAttempt,
     },
     /// The operation is not waiting for a worker, or not yet.
     #[error("the operation is not due for an attempt")]
@@ -93,4 +143,36 @@ pub enum Rejection {
     /// The operation is not done.
     #[error("the operation is not done")]
     NotDone,
+}
+
+/// The attempt of an operation, from the view of a session whose report was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CurrentAttempt {
+    /// No attempt has started.
+    None,
+    /// This one is under way, and another session's.
+    Leased(Attempt),
+    /// This one was the last. It is over, and not by a report.
+    Over(Attempt),
+    /// This one was the last. Another report has ended it.
+    Reported(Attempt),
+}
+
+/// Why a report of the attempt `reported` is refused.
+fn stale(Attempt(reported): Attempt, current: CurrentAttempt) -> String {
+    let why = match current {
+        CurrentAttempt::None => "none has started".to_owned(),
+        CurrentAttempt::Leased(Attempt(number)) if number == reported => {
+            return format!("attempt {reported} is held by another session");
+        }
+        CurrentAttempt::Leased(Attempt(number)) => format!("attempt {number} is"),
+        CurrentAttempt::Over(Attempt(number)) if number == reported => "it is over".to_owned(),
+        CurrentAttempt::Reported(Attempt(number)) if number == reported => {
+            "another report has ended it".to_owned()
+        }
+        CurrentAttempt::Over(Attempt(number)) | CurrentAttempt::Reported(Attempt(number)) => {
+            format!("attempt {number} was the last, and is over")
+        }
+    };
+    format!("attempt {reported} is not current: {why}")
 }

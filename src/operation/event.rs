@@ -1,39 +1,23 @@
 //! The record of a transition.
 
+use super::closed_set::closed_set;
 use super::{Life, StateName};
 
-/// What a transition was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum EventType {
-    /// It was submitted.
-    Submitted = 1,
-    /// A worker started an attempt.
-    Started = 2,
-    /// An attempt failed, timed out or was lost, and another will follow.
-    RetryScheduled = 3,
-    /// The worker gave the lease back.
-    Released = 4,
-    /// Cancelling was asked for while it ran.
-    CancelRequested = 5,
-    /// It is done.
-    Finished = 6,
-}
-
-impl EventType {
-    /// All of them.
-    pub const ALL: [Self; 6] = [
-        Self::Submitted,
-        Self::Started,
-        Self::RetryScheduled,
-        Self::Released,
-        Self::CancelRequested,
-        Self::Finished,
-    ];
-
-    /// The type with that number.
-    pub fn from_number(number: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| *kind as u8 == number)
+closed_set! {
+    /// What a transition was. The numbers are those of the database.
+    pub enum EventType {
+        /// It was submitted.
+        Submitted = 1,
+        /// A worker started an attempt.
+        Started = 2,
+        /// An attempt failed, timed out or was lost, and another will follow.
+        RetryScheduled = 3,
+        /// The worker gave the lease back.
+        Released = 4,
+        /// Cancelling was asked for while it ran.
+        CancelRequested = 5,
+        /// It is done.
+        Finished = 6,
     }
 }
 

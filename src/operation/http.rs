@@ -12,7 +12,9 @@ pub struct HttpEnvelope {
     pub target: String,
     /// The status of a response; 0 for a request.
     pub status: u16,
-    /// The header fields in their order, but for `Content-Type` and what frames the message.
+    /// The header fields in their order, except those that frame the message. `Content-Type` is here only where the
+    /// payload's own media type does not tell it: see [`media_type`]. `Content-Length` is here only where the
+    /// payload's size does not tell it: `0` of a request that states it, any of the response to a HEAD.
     pub headers: Vec<HttpHeader>,
 }
 
@@ -34,14 +36,40 @@ pub struct InvalidEnvelope {
     pub rule: String,
 }
 
-/// Header fields that the payload itself states, or that belong to one connection: never within an envelope.
-const FRAMING: [&str; 4] = ["content-type", "content-length", "transfer-encoding", "connection"];
+/// Header fields that frame a message on one connection: never within an envelope.
+const FRAMING: [&str; 2] = ["transfer-encoding", "connection"];
 
-/// Header fields that differ from one sending of the same request to the next.
-const OF_ONE_SENDING: [&str; 14] = [
+/// Header fields that carry secrets. Others are known by their [endings](CREDENTIAL_ENDINGS).
+const CREDENTIALS: [&str; 13] = [
+    "api-key",
+    "apikey",
+    "auth",
+    "authorization",
+    "cookie",
+    "cookie2",
+    "password",
+    "proxy-authorization",
+    "secret",
+    "set-cookie",
+    "set-cookie2",
+    "token",
+    "x-auth-key",
+];
+const CREDENTIAL_ENDINGS: [&str; 7] =
+    ["-access-key", "-api-key", "-apikey", "-password", "-secret", "-subscription-key", "-token"];
+
+/// Header fields in which a gateway says where a request came from.
+const OF_GATEWAYS: [&str; 4] = ["forwarded", "true-client-ip", "via", "x-real-ip"];
+
+/// Header fields that differ from one sending of the same request to the next, or that are compared apart from the
+/// others: the media type, and the idempotency key, which is the same bare and quoted.
+const OF_ONE_SENDING: [&str; 17] = [
     "b3",
+    "content-length",
+    "content-type",
     "date",
     "forwarded",
+    "idempotency-key",
     "priority",
     "traceparent",
     "tracestate",
@@ -57,9 +85,9 @@ const OF_ONE_SENDING: [&str; 14] = [
 
 impl HttpEnvelope {
     /// Most header fields.
-    pub const MAX_HEADERS: usize = 100;
+    pub const MAX_HEADERS: usize = 1_000;
     /// Most bytes of method, target, names and values together.
-    pub const MAX_BYTES: usize = 32 << 10;
+    pub const MAX_BYTES: usize = 256 << 10;
 
     /// Bytes of method, target, names and values together.
     pub fn size_bytes(&self) -> usize {
@@ -85,23 +113,57 @@ impl HttpEnvelope {
                     return wrong("target", "must not have a fragment");
                 }
             }
-            (200..=599, "", "") => {}
-            (_, "", "") => return wrong("status", "must be from 200 to 599"),
+            (200..=999, "", "") => {}
+            (_, "", "") => return wrong("status", "must be from 200 to 999"),
             _ => return wrong("status", "must not be set beside method or target"),
         }
         if self.headers.len() > Self::MAX_HEADERS {
-            return wrong("headers", "must be at most 100");
+            return wrong("headers", &format!("must be at most {}", Self::MAX_HEADERS));
         }
         for (at, header) in self.headers.iter().enumerate() {
-            header.check().map_err(|(part, rule)| InvalidEnvelope {
+            header.check(self.status).map_err(|(part, rule)| InvalidEnvelope {
                 field: format!("headers[{at}].{part}"),
                 rule: rule.to_owned(),
             })?;
         }
         if self.size_bytes() > Self::MAX_BYTES {
-            return wrong("headers", "must be at most 32 KiB together with method and target");
+            let most = Self::MAX_BYTES >> 10;
+            let rule = format!("must be at most {most} KiB together with method and target");
+            return wrong("headers", &rule);
         }
         Ok(())
+    }
+
+    /// Refuses, beyond [`Self::check`], what no client may say of its request: where the request came from, which is
+    /// a gateway's to say, and secrets, which operations do not keep.
+    pub fn check_submitted(&self) -> Result<(), InvalidEnvelope> {
+        self.check()?;
+        for (at, HttpHeader { name, .. }) in self.headers.iter().enumerate() {
+            let why = match name.as_str() {
+                _ if is_of_gateways(name) => "which only a gateway may state",
+                _ if is_credential(name) => "which looks like a credential, and those are not kept",
+                _ => continue,
+            };
+            let field = format!("headers[{at}].name");
+            return Err(InvalidEnvelope { field, rule: format!("must not be {name}, {why}") });
+        }
+        Ok(())
+    }
+
+    /// Adds a header field if there is room for it; returns whether there was.
+    pub fn push(&mut self, header: HttpHeader) -> bool {
+        let size = self.size_bytes() + header.name.len() + header.value.len();
+        let fits = self.headers.len() < Self::MAX_HEADERS && size <= Self::MAX_BYTES;
+        if fits {
+            self.headers.push(header);
+        }
+        fits
+    }
+
+    /// The values of the fields of that name, which is in lower case.
+    pub fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        let fields = self.headers.iter().filter(move |header| header.name == name);
+        fields.map(|header| header.value.as_slice())
     }
 
     /// The header fields that say what is asked for or answered, and so tell two submissions apart. A request
@@ -112,14 +174,16 @@ impl HttpEnvelope {
 }
 
 impl HttpHeader {
-    fn check(&self) -> Result<(), (&'static str, &'static str)> {
+    /// `status` is that of the envelope.
+    fn check(&self, status: u16) -> Result<(), (&'static str, &'static str)> {
         if !is_token(&self.name) || self.name.bytes().any(|byte| byte.is_ascii_uppercase()) {
             return Err(("name", "must be a header field's name in lower case"));
         }
         if FRAMING.contains(&self.name.as_str()) {
-            let rule = "must not be content-type, which the payload states, nor a field that \
-                        frames messages";
-            return Err(("name", rule));
+            return Err(("name", "must not be a field that frames messages"));
+        }
+        if self.name == "content-length" && status == 0 && self.value != b"0" {
+            return Err(("name", "must not be content-length, which the payload's size states"));
         }
         // What ends a line or a string elsewhere would make two fields of one.
         if self.value.iter().any(|byte| matches!(byte, 0..=8 | 10..=31 | 127)) {
@@ -127,6 +191,38 @@ impl HttpHeader {
         }
         Ok(())
     }
+}
+
+/// Whether a header field of that name, in lower case, looks like one that carries a secret.
+pub fn is_credential(name: &str) -> bool {
+    CREDENTIALS.contains(&name) || CREDENTIAL_ENDINGS.iter().any(|ending| name.ends_with(ending))
+}
+
+/// Whether a header field of that name, in lower case, says where a request came from.
+pub fn is_of_gateways(name: &str) -> bool {
+    OF_GATEWAYS.contains(&name) || name.starts_with("x-forwarded-")
+}
+
+/// The media type of a message with these `Content-Type` fields, for its payload, and the fields that its envelope
+/// has to keep because the payload cannot say the same: none, several, one that is too long or not of printable
+/// ASCII, or the payload's default. A single empty one means that the message had none.
+pub fn media_type<'a>(fields: impl IntoIterator<Item = &'a [u8]>) -> (String, Vec<HttpHeader>) {
+    const MAX_LEN: usize = 255;
+    let fields: Vec<&[u8]> = fields.into_iter().collect();
+    let readable = |text: &&str| {
+        (1..=MAX_LEN).contains(&text.len()) && text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+    };
+    let first = fields.first().and_then(|field| std::str::from_utf8(field).ok());
+    if let (1, Some(said)) = (fields.len(), first.filter(readable))
+        && said != "application/octet-stream"
+    {
+        return (said.to_owned(), Vec::new());
+    }
+    let essence = first.and_then(|said| said.split(';').next()).map(str::trim).filter(readable);
+    let kept = if fields.is_empty() { vec![&b""[..]] } else { fields };
+    let header =
+        |value: &[u8]| HttpHeader { name: "content-type".to_owned(), value: value.to_vec() };
+    (essence.unwrap_or_default().to_owned(), kept.into_iter().map(header).collect())
 }
 
 /// Whether the text is a token of RFC 9110, as methods and names of header fields are.
@@ -153,17 +249,28 @@ mod tests {
 
     #[test]
     fn an_envelope_is_a_request_or_a_response() {
-        for good in [request("POST", "/a?b=%20"), response(204, &[("x-a", b"caf\xe9\t1")])] {
+        let length = |value: &[u8]| HttpEnvelope {
+            headers: response(200, &[("content-length", value)]).headers,
+            ..request("HEAD", "/")
+        };
+        let answered = response(200, &[("content-length", b"3"), ("content-type", b"")]);
+        for good in [
+            request("POST", "/a?b=%20"),
+            length(b"0"),
+            answered,
+            response(204, &[("x-a", b"caf\xe9\t1")]),
+            response(999, &[]),
+        ] {
             assert_eq!(good.check(), Ok(()), "{good:?}");
         }
         let both = HttpEnvelope { status: 200, ..request("GET", "/") };
         let long = vec![b'x'; HttpEnvelope::MAX_BYTES];
-        let many = vec![("x-a", &b""[..]); 101];
+        let many = vec![("x-a", &b""[..]); HttpEnvelope::MAX_HEADERS + 1];
         let cases = [
             (HttpEnvelope::default(), "status"),
             (both, "status"),
             (response(100, &[]), "status"),
-            (response(600, &[]), "status"),
+            (response(1_000, &[]), "status"),
             (request("GE T", "/"), "method"),
             (request("GET", ""), "target"),
             (request("GET", "http://x/"), "target"),
@@ -172,7 +279,8 @@ mod tests {
             (request("GET", "/a\r\nx: y"), "target"),
             (response(200, &[("X-A", b"")]), "headers[0].name"),
             (response(200, &[("x-a", b""), ("x a", b"")]), "headers[1].name"),
-            (response(200, &[("content-length", b"3")]), "headers[0].name"),
+            (response(200, &[("connection", b"close")]), "headers[0].name"),
+            (length(b"3"), "headers[0].name"),
             (response(200, &[("x-a", b"b\r\nset-cookie: c")]), "headers[0].value"),
             (response(200, &[("x-a", b"b\0")]), "headers[0].value"),
             (response(200, &[("x-a", &long)]), "headers"),
@@ -181,5 +289,46 @@ mod tests {
         for (bad, field) in cases {
             assert_eq!(bad.check().unwrap_err().field, field, "{bad:?}");
         }
+    }
+    #[test]
+    fn a_submitted_request_says_neither_secrets_nor_where_it_came_from() {
+        for name in ["cookie", "x-auth-token", "my-secret", "x-forwarded-for", "via", "forwarded"] {
+            let headers = response(200, &[("accept", b"*/*"), (name, b"x")]).headers;
+            let request = HttpEnvelope { headers, ..request("GET", "/") };
+            assert_eq!(request.check(), Ok(()));
+            let invalid = request.check_submitted().unwrap_err();
+            assert_eq!(invalid.field, "headers[1].name");
+            assert!(invalid.rule.contains(name), "{}", invalid.rule);
+        }
+        for name in ["accept", "authority", "tokens", "x-secrets", "idempotency-key", "etag"] {
+            assert!(!is_credential(name) && !is_of_gateways(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_the_payload_cannot_say_of_the_media_type_the_envelope_keeps() {
+        let long = format!("text/csv; name=\"{}\"", "x".repeat(300));
+        let cases: [(&[&[u8]], &str, usize); 6] = [
+            (&[b"text/csv; header=present"], "text/csv; header=present", 0),
+            (&[], "", 1),
+            (&[b"application/octet-stream"], "application/octet-stream", 1),
+            (&[b"text/csv", b"text/html"], "text/csv", 2),
+            (&[long.as_bytes()], "text/csv", 1),
+            (&[b"text/csv; name=caf\xe9"], "", 1),
+        ];
+        for (fields, payload, kept) in cases {
+            let (media_type, headers) = media_type(fields.iter().copied());
+            assert_eq!((media_type.as_str(), headers.len()), (payload, kept), "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn there_is_room_up_to_the_limit() {
+        let mut envelope = response(200, &[]);
+        let field = |len| HttpHeader { name: "x".to_owned(), value: vec![b'y'; len] };
+        assert!(!envelope.push(field(HttpEnvelope::MAX_BYTES)));
+        assert!(envelope.push(field(HttpEnvelope::MAX_BYTES - 1)));
+        assert!(!envelope.push(field(0)));
+        assert_eq!(envelope.check(), Ok(()));
     }
 }

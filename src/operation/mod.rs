@@ -20,12 +20,15 @@
 //!
 //! - Every change raises the revision by exactly one; a terminal state never changes.
 //! - The attempt number rises with every lease and never falls: it is the fencing token. A
-//!   report of any attempt but the current one changes nothing.
+//!   report of any attempt but the current one changes nothing, and only the report that ended an
+//!   attempt is acknowledged again.
 //! - A terminal operation has exactly one outcome and a time at which it is purged.
 //!
 //! Read next: [`state`] for the data, [`transition`] for the rules.
 
+pub(crate) mod closed_set;
 pub mod command;
+mod digest;
 pub mod error;
 pub mod event;
 pub mod filter;
@@ -35,8 +38,10 @@ pub mod log;
 pub mod mark;
 pub mod new;
 pub mod payload;
+pub mod report;
 pub mod retry;
 pub mod settings;
+mod size;
 pub mod state;
 pub mod time;
 pub mod transition;
@@ -51,6 +56,7 @@ pub use id::{
 pub use mark::Owner;
 pub use new::NewOperation;
 pub use payload::{Payload, PayloadForm, PayloadInfo, StoredObject};
+pub use report::{RecordedReport, ReportDigest, Reporter};
 pub use retry::RetryPolicy;
 pub use settings::Settings;
 pub use state::{Lease, Life, Operation, Outcome, Progress, State, StateName, Submission};

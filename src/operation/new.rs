@@ -1,13 +1,9 @@
 //! A submission before it is an operation: everything that its client chose.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use sha2::{Digest, Sha256};
-
-use super::{
-    IdempotencyKey, Kind, OperationId, Payload, PayloadForm, Settings, TenantId, Timestamp,
-};
+use super::digest::{Fields, micros};
+use super::{IdempotencyKey, Kind, OperationId, Payload, Settings, TenantId, Timestamp};
 
 /// What a client submits, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,10 +29,17 @@ pub struct NewOperation {
 }
 
 impl NewOperation {
+    /// The latest start time: 9000-01-01T00:00:00Z. The thousand years behind it are room for time limits and
+    /// retention, so that every time of the operation can be written.
+    pub const LATEST_START: Timestamp = Timestamp::from_micros(221_845_392_000_000_000);
+
     /// SHA-256 over everything that the client chose but the key itself: two submissions under one
     /// key are the same if and only if their fingerprints are.
+    ///
+    /// Fingerprints are stored, so that of a submission never changes. What a later version can choose is hashed
+    /// last, and only where it is not what was so before: then keys from before are still known.
     pub fn fingerprint(&self) -> [u8; 32] {
-        let mut hash = Fields(Sha256::new());
+        let mut hash = Fields::new();
         hash.bytes(self.kind.as_str().as_bytes());
         hash.number(self.labels.len() as u64);
         for (key, value) in &self.labels {
@@ -48,12 +51,7 @@ impl NewOperation {
         hash.bytes(self.retry_of.as_ref().map_or(&[][..], |id| id.as_bytes()));
         hash.number(u64::from(self.input.is_some()));
         if let Some(input) = &self.input {
-            hash.number(match input.info.form {
-                PayloadForm::Data => 0,
-                PayloadForm::Text => 1,
-                PayloadForm::Json => 2,
-                PayloadForm::Any => 3,
-            });
+            hash.number(u64::from(input.info.form.number()));
             hash.bytes(input.info.content_type.as_bytes());
             hash.bytes(input.info.type_url.as_bytes());
             match &input.info.object {
@@ -61,7 +59,7 @@ impl NewOperation {
                 Some(object) => hash.bytes(&object.sha256),
                 None => hash.bytes(&input.data),
             }
-            // The last fields, so that fingerprints from before there were envelopes stay as they are.
+            // Came later.
             if let Some(http) = &input.info.http {
                 hash.bytes(http.method.as_bytes());
                 hash.bytes(http.target.as_bytes());
@@ -72,7 +70,7 @@ impl NewOperation {
                 }
             }
         }
-        hash.0.finalize().into()
+        hash.finish()
     }
 
     fn hash_settings(&self, hash: &mut Fields) {
@@ -85,36 +83,16 @@ impl NewOperation {
             cancel_grace,
             retention,
         } = &self.settings;
-        let micros = |duration: &Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         hash.number(u64::from(*priority));
         for limit in [queue_timeout, attempt_timeout, deadline] {
-            hash.optional(limit.as_ref().map(micros));
+            hash.optional(limit.map(micros));
         }
         hash.number(u64::from(retry_policy.max_attempts));
-        hash.number(micros(&retry_policy.initial_backoff));
+        hash.number(micros(retry_policy.initial_backoff));
         hash.number(retry_policy.multiplier.to_bits());
-        hash.number(micros(&retry_policy.max_backoff));
+        hash.number(micros(retry_policy.max_backoff));
         hash.number(retry_policy.jitter.to_bits());
-        hash.number(micros(cancel_grace));
-        hash.number(micros(retention));
-    }
-}
-
-/// Feeds fields so that no two sequences of fields look alike.
-struct Fields(Sha256);
-
-impl Fields {
-    fn number(&mut self, number: u64) {
-        self.0.update(number.to_le_bytes());
-    }
-
-    fn optional(&mut self, number: Option<u64>) {
-        self.number(u64::from(number.is_some()));
-        self.number(number.unwrap_or(0));
-    }
-
-    fn bytes(&mut self, bytes: &[u8]) {
-        self.number(bytes.len() as u64);
-        self.0.update(bytes);
+        hash.number(micros(*cancel_grace));
+        hash.number(micros(*retention));
     }
 }

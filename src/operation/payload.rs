@@ -4,19 +4,22 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::closed_set::closed_set;
 use super::{HttpEnvelope, ObjectId};
 
-/// In which of the wire's forms a payload was given, and is answered again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum PayloadForm {
-    /// Any bytes.
-    Data,
-    /// UTF-8 text.
-    Text,
-    /// A JSON text (RFC 8259).
-    Json,
-    /// The value of a `google.protobuf.Any`; its type URL is kept beside.
-    Any,
+closed_set! {
+    /// The form in which a payload was given and is returned. The numbers are those of the database and of
+    /// fingerprints.
+    pub enum PayloadForm {
+        /// Any bytes.
+        Data = 0,
+        /// UTF-8 text.
+        Text = 1,
+        /// A JSON text (RFC 8259).
+        Json = 2,
+        /// The value of a `google.protobuf.Any`; its type URL is kept beside.
+        Any = 3,
+    }
 }
 
 /// What is known of a payload without its contents.

@@ -1,12 +1,12 @@
 //! The data of an operation: what was submitted, which never changes, and its life, which does.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
+use super::closed_set::closed_set;
 use super::{
-    Attempt, IdempotencyKey, Kind, OperationError, OperationId, PayloadInfo, Revision, SessionId,
-    Settings, TenantId, Timestamp, WorkerId,
+    Attempt, IdempotencyKey, Kind, OperationError, OperationId, PayloadInfo, RecordedReport,
+    Revision, SessionId, Settings, TenantId, Timestamp, WorkerId,
 };
 
 /// One piece of work and its whole life.
@@ -65,8 +65,9 @@ pub struct Life {
     pub attempts_used: u32,
     /// The worker of that attempt.
     pub worker: Option<WorkerId>,
-    /// The report that ended that attempt, if a report did: sent again, it changes nothing.
-    pub closed_by: Option<Report>,
+    /// The latest report that ended an attempt; the current attempt's, if a report ended it. Lives stored
+    /// by earlier versions of the program do not have it.
+    pub last_report: Option<RecordedReport>,
     /// When the latest transition was made.
     pub updated_at: Timestamp,
     /// When the first attempt started.
@@ -159,17 +160,6 @@ pub struct CancelRequest {
     pub reason: String,
 }
 
-/// The kinds of report that end an attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Report {
-    /// It succeeded, wholly or in part.
-    Complete,
-    /// It failed.
-    Fail,
-    /// It was given back.
-    Release,
-}
-
 /// How far the work has come, by the worker's account.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Progress {
@@ -185,66 +175,31 @@ pub struct Progress {
     pub at: Timestamp,
 }
 
-/// The name of a state, in the order of the life cycle. The numbers are those of the wire and of
-/// the database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-pub enum StateName {
-    /// Waiting for a worker.
-    Queued = 1,
-    /// Executed by a worker.
-    Running = 2,
-    /// Told to stop.
-    Cancelling = 3,
-    /// Done, with a result.
-    Succeeded = 4,
-    /// Done, with a result and errors.
-    PartiallySucceeded = 5,
-    /// Done, with an error.
-    Failed = 6,
-    /// Done, cancelled.
-    Cancelled = 7,
+closed_set! {
+    /// The name of a state, in the order of the life cycle. The numbers are those of the wire and of
+    /// the database.
+    pub enum StateName {
+        /// Waiting for a worker.
+        Queued = 1 "QUEUED",
+        /// Executed by a worker.
+        Running = 2 "RUNNING",
+        /// Told to stop.
+        Cancelling = 3 "CANCELLING",
+        /// Done, with a result.
+        Succeeded = 4 "SUCCEEDED",
+        /// Done, with a result and errors.
+        PartiallySucceeded = 5 "PARTIALLY_SUCCEEDED",
+        /// Done, with an error.
+        Failed = 6 "FAILED",
+        /// Done, cancelled.
+        Cancelled = 7 "CANCELLED",
+    }
 }
 
 impl StateName {
-    /// All of them, in order.
-    pub const ALL: [Self; 7] = [
-        Self::Queued,
-        Self::Running,
-        Self::Cancelling,
-        Self::Succeeded,
-        Self::PartiallySucceeded,
-        Self::Failed,
-        Self::Cancelled,
-    ];
-
-    /// The name as it is written in filters, logs and documents.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Queued => "QUEUED",
-            Self::Running => "RUNNING",
-            Self::Cancelling => "CANCELLING",
-            Self::Succeeded => "SUCCEEDED",
-            Self::PartiallySucceeded => "PARTIALLY_SUCCEEDED",
-            Self::Failed => "FAILED",
-            Self::Cancelled => "CANCELLED",
-        }
-    }
-
-    /// The state of that name.
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.as_str() == name)
-    }
-
     /// Whether the state is final.
     pub const fn is_done(self) -> bool {
         matches!(self, Self::Succeeded | Self::PartiallySucceeded | Self::Failed | Self::Cancelled)
-    }
-}
-
-impl fmt::Display for StateName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 

@@ -1,5 +1,6 @@
 //! Points in time as numbers. Reading a clock is not done here.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// Microseconds since the Unix epoch, UTC. Arithmetic saturates.
@@ -9,6 +10,24 @@ pub struct Timestamp(i64);
 impl Timestamp {
     /// The latest time there is; "never" where a time is required.
     pub const MAX: Self = Self(i64::MAX);
+
+    /// The times that RFC 3339 and protobuf can write: the years 1 to 9999, in seconds since the Unix epoch.
+    const WRITABLE: RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
+
+    /// From seconds and nanoseconds since the Unix epoch, if they are a time of the years 1 to 9999.
+    pub fn from_unix(seconds: i64, nanos: i32) -> Option<Self> {
+        let is_time = Self::WRITABLE.contains(&seconds) && (0..1_000_000_000).contains(&nanos);
+        is_time.then(|| Self(seconds * 1_000_000 + i64::from(nanos) / 1_000))
+    }
+
+    /// Seconds and nanoseconds since the Unix epoch. A time beyond the years 1 to 9999, which nobody could write, is
+    /// brought into them.
+    pub fn to_unix(self) -> (i64, i32) {
+        let (first, last) = (*Self::WRITABLE.start(), *Self::WRITABLE.end());
+        let micros = self.0.clamp(first * 1_000_000, last * 1_000_000 + 999_999);
+        let nanos = i32::try_from(micros.rem_euclid(1_000_000) * 1_000).unwrap_or(0);
+        (micros.div_euclid(1_000_000), nanos)
+    }
 
     /// From microseconds since the Unix epoch.
     pub const fn from_micros(micros: i64) -> Self {
@@ -41,5 +60,30 @@ mod tests {
         assert_eq!(late.since(early), Duration::from_micros(7));
         assert_eq!(early.since(late), Duration::ZERO);
         assert_eq!(late.after(Duration::MAX), Timestamp::MAX);
+    }
+
+    #[test]
+    fn what_is_written_of_a_time_is_of_the_years_1_to_9999() {
+        let last = (253_402_300_799, 999_999_000);
+        for (micros, written) in [
+            (-1, (-1, 999_999_000)),
+            (1_500_000, (1, 500_000_000)),
+            (253_402_300_799_999_999, last),
+            (253_402_300_800_000_000, last),
+            (i64::MAX, last),
+            (-62_135_596_800_000_000, (-62_135_596_800, 0)),
+            (i64::MIN, (-62_135_596_800, 0)),
+        ] {
+            let time = Timestamp::from_micros(micros);
+            assert_eq!(time.to_unix(), written, "{micros}");
+            let (seconds, nanos) = written;
+            let read = Timestamp::from_unix(seconds, nanos).map(Timestamp::to_unix);
+            assert_eq!(read, Some(written));
+        }
+        for (seconds, nanos) in
+            [(253_402_300_800, 0), (-62_135_596_801, 0), (0, -1), (0, 1_000_000_000)]
+        {
+            assert_eq!(Timestamp::from_unix(seconds, nanos), None, "{seconds} {nanos}");
+        }
     }
 }

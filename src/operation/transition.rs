@@ -6,15 +6,22 @@
 
 use std::time::Duration;
 
-use super::command::{Command, Decision, Rejection};
+use super::command::{Command, CurrentAttempt, Decision, Rejection};
 use super::error::OperationError;
 use super::event::{Event, EventType};
 use super::id::{Attempt, Revision, SessionId, WorkerId};
 use super::payload::PayloadInfo;
+use super::report::{RecordedReport, ReportDigest, Reporter};
 use super::state::{
-    CancelRequest, Lease, Life, Limit, Operation, Outcome, Progress, Report, State, Submission,
+    CancelRequest, Lease, Life, Limit, Operation, Outcome, Progress, State, Submission,
 };
 use super::time::Timestamp;
+
+/// So many attempts of an operation can be released without a pause before the next.
+const FREE_RELEASES: u32 = 3;
+/// The first such pause; twice as long after each further one.
+const RELEASE_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_RELEASE_PAUSE: Duration = Duration::from_secs(60);
 
 /// The first transition: the operation as submitted.
 pub fn submit(submission: std::sync::Arc<Submission>) -> (Operation, EventType) {
@@ -24,7 +31,7 @@ pub fn submit(submission: std::sync::Arc<Submission>) -> (Operation, EventType) 
         attempt: Attempt(0),
         attempts_used: 0,
         worker: None,
-        closed_by: None,
+        last_report: None,
         updated_at: submission.created_at,
         started_at: None,
         progress: None,
@@ -45,20 +52,22 @@ pub fn decide(
     let step = Step { operation, progress, now };
     match command {
         Command::Acquire { session, worker } => step.acquire(*session, worker),
-        Command::Complete { attempt, result, warnings, errors } => {
-            step.report(*attempt, Report::Complete, |step| {
-                step.complete(result.clone(), warnings.clone(), errors.clone())
+        Command::Complete { reporter, digest, result, warnings, errors } => {
+            step.report(reporter, *digest, |step| {
+                step.complete(result.as_deref().cloned(), warnings.clone(), errors.clone())
             })
         }
-        Command::Fail { attempt, error, is_final, retry_delay, chance } => {
-            step.report(*attempt, Report::Fail, |step| {
+        Command::Fail { reporter, digest, error, is_final, retry_delay, chance } => {
+            step.report(reporter, *digest, |step| {
                 step.fail(error, *is_final, *retry_delay, *chance)
             })
         }
-        Command::Release { attempt } => {
-            step.report(*attempt, Report::Release, |step| step.release())
+        Command::Release { reporter } => {
+            step.report(reporter, ReportDigest::of_release(), |step| step.release())
         }
-        Command::AddLog { attempt } => step.check_current(*attempt).map(|()| Decision::NoChange),
+        Command::AddLog { reporter } => {
+            check_holder(operation, reporter).map(|()| Decision::NoChange)
+        }
         Command::LoseLease { attempt } => Ok(step.lose_lease(*attempt)),
         Command::Cancel { reason } => Ok(step.cancel(reason)),
         Command::Delete => match operation.life.state {
@@ -67,6 +76,33 @@ pub fn decide(
         },
         Command::Tick { chance } => Ok(step.tick(*chance)),
     }
+}
+
+/// Whether a report may be accepted, whatever its content: from the session that holds the attempt, or from the one
+/// whose report ended it and may be repeated.
+pub fn may_report(operation: &Operation, reporter: &Reporter) -> Result<(), Rejection> {
+    match &operation.life.last_report {
+        Some(recorded) if recorded.is_by(reporter) => Ok(()),
+        _ => check_holder(operation, reporter),
+    }
+}
+
+fn check_holder(operation: &Operation, reporter: &Reporter) -> Result<(), Rejection> {
+    let life = &operation.life;
+    let current = match (life.state.lease(), &life.last_report) {
+        (Some(lease), _)
+            if (life.attempt, lease.session) == (reporter.attempt, reporter.session) =>
+        {
+            return Ok(());
+        }
+        (Some(_), _) => CurrentAttempt::Leased(life.attempt),
+        (None, _) if life.attempt == Attempt(0) => CurrentAttempt::None,
+        (None, Some(recorded)) if recorded.attempt == life.attempt => {
+            CurrentAttempt::Reported(life.attempt)
+        }
+        (None, _) => CurrentAttempt::Over(life.attempt),
+    };
+    Err(Rejection::StaleAttempt { reported: reporter.attempt, current })
 }
 
 /// One application of a command.
@@ -96,34 +132,21 @@ impl Step<'_> {
         Ok(change(EventType::Started, life))
     }
 
-    /// A report that ends the current attempt, unless it already did.
+    /// A report that ends the attempt, unless the same report already did.
     fn report(
         &self,
-        attempt: Attempt,
-        report: Report,
+        reporter: &Reporter,
+        digest: ReportDigest,
         apply: impl FnOnce(&Self) -> Decision,
     ) -> Result<Decision, Rejection> {
-        let life = &self.operation.life;
-        if life.attempt == attempt && life.closed_by == Some(report) {
+        let recorded = self.operation.life.last_report;
+        if recorded.is_some_and(|it| it.is_by(reporter) && it.digest == digest) {
             return Ok(Decision::NoChange);
         }
-        self.check_current(attempt)?;
-        Ok(match apply(self) {
-            Decision::Change(mut event) => {
-                event.life.closed_by = Some(report);
-                Decision::Change(event)
-            }
-            other => other,
-        })
-    }
-
-    fn check_current(&self, attempt: Attempt) -> Result<(), Rejection> {
-        let life = &self.operation.life;
-        if life.state.lease().is_some() && life.attempt == attempt {
-            Ok(())
-        } else {
-            Err(Rejection::StaleAttempt { reported: attempt.0 })
-        }
+        check_holder(self.operation, reporter)?;
+        let Reporter { attempt, session, .. } = *reporter;
+        let recorded = RecordedReport { attempt, session, digest };
+        Ok(with_life(apply(self), |life| life.last_report = Some(recorded)))
     }
 
     fn complete(
@@ -173,20 +196,26 @@ impl Step<'_> {
         if matches!(self.operation.life.state, State::Cancelling { .. }) {
             return self.finish_cancelled(None);
         }
-        let mut life = self.next_life(State::Queued { not_before: self.now });
-        life.attempts_used = life.attempts_used.saturating_sub(1);
+        let used = self.operation.life.attempts_used.saturating_sub(1);
+        let released = self.operation.life.attempt.0.saturating_sub(used);
+        let pause = release_pause(released);
+        // From the start of this attempt on: one that was given back after a while is not the cause of a loop. The
+        // clock may have been set back since.
+        let next = self.operation.life.updated_at.after(pause).min(self.now.after(pause));
+        let mut life = self.next_life(State::Queued { not_before: next.max(self.now) });
+        life.attempts_used = used;
         change(EventType::Released, life)
     }
 
     fn lose_lease(&self, attempt: Attempt) -> Decision {
-        if self.check_current(attempt).is_err() {
+        let life = &self.operation.life;
+        if life.state.lease().is_none() || life.attempt != attempt {
             return Decision::NoChange;
         }
-        if matches!(self.operation.life.state, State::Cancelling { .. }) {
+        if matches!(life.state, State::Cancelling { .. }) {
             return self.finish_cancelled(None);
         }
-        let worker = self.operation.life.worker.as_ref().map_or("?", WorkerId::as_str);
-        let life = &self.operation.life;
+        let worker = life.worker.as_ref().map_or("?", WorkerId::as_str);
         let most = self.operation.submission.settings.retry_policy.max_attempts;
         // Whoever reads it as the end of the operation must not take it for work undone.
         let last = if life.attempts_used >= most {
@@ -291,7 +320,7 @@ impl Step<'_> {
         Life {
             state,
             revision: old.revision.next(),
-            closed_by: None,
+            last_report: old.last_report,
             // The clock may step back; the history does not.
             updated_at: self.now.max(old.updated_at),
             progress: self.progress.or(old.progress.as_ref()).cloned(),
@@ -301,6 +330,17 @@ impl Step<'_> {
             attempt: old.attempt,
             attempts_used: old.attempts_used,
             started_at: old.started_at,
+        }
+    }
+}
+
+/// The least time from the start of an attempt that is released to the next, after that many released attempts: the
+/// first few are free, because workers stop and start again; one that gives everything back is slowed down.
+fn release_pause(released: u32) -> Duration {
+    match released.checked_sub(FREE_RELEASES + 1) {
+        None => Duration::ZERO,
+        Some(more) => {
+            RELEASE_PAUSE.saturating_mul(2_u32.saturating_pow(more)).min(LONGEST_RELEASE_PAUSE)
         }
     }
 }

@@ -1,22 +1,24 @@
 //! Executes the requests that became operations: a worker of the mount's kind.
 //!
-//! The upstream's response, whatever its status, is the result. A request whose method is not idempotent is sent
-//! once at most: only connecting is tried again, and whatever ends it after that is final and says so.
+//! The upstream's response, whatever its status, is the result (`recording` makes one of it). A request whose method
+//! is not idempotent is sent once at most, over a connection of its own: only connecting is tried again, and whatever
+//! ends it after that is final and says so.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use futures_util::stream;
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response};
-use http_body_util::BodyExt as _;
+use tokio::time::Instant;
 use tonic::Code;
 
-use super::{Mounted, UpstreamError, fields, is_idempotent, target, upstream_target};
+use super::recording::{self, unanswered};
+use super::{Mounted, Over, UpstreamError, fields, is_idempotent, target, upstream_target};
 use crate::client::Client;
 use crate::config::relay::Mount;
-use crate::worker::{CancelCause, Context, Failure, Input, Outcome, Spool, Worker};
+use crate::worker::{CancelCause, Context, Failure, Input, Outcome, Worker};
 
 /// The first wait before connecting again; each further one is twice as long.
 const FIRST_BACKOFF: Duration = Duration::from_millis(250);
@@ -89,15 +91,12 @@ impl Call {
             headers.append(name, value);
         }
         fields::strip_hop_by_hop(&mut headers);
-        fields::strip_credentials(&mut headers, &mount.headers);
+        fields::strip_credentials(&mut headers, &mount.headers, None);
+        let host = headers.remove(HOST).filter(|_| mount.preserve_host);
         fields::apply_policy(&mut headers, &mount.headers);
-        headers.remove(http::header::HOST);
-        headers.remove(http::header::CONTENT_LENGTH);
-        let content_type = HeaderValue::try_from(input.content_type()).ok();
-        // An input without a body and without a media type of its own has the form's default: not to be sent.
-        let said = input.size_bytes() > 0 || input.content_type() != "application/octet-stream";
-        headers
-            .extend(content_type.filter(|it| said && !it.is_empty()).map(|it| (CONTENT_TYPE, it)));
+        headers.extend(host.map(|host| (HOST, host)));
+        fields::frame(&mut headers, Some(input.size_bytes()));
+        set_content_type(&mut headers, input);
         Ok(Self { method, target, headers, input: input.clone() })
     }
 
@@ -108,14 +107,12 @@ impl Call {
         most: u64,
     ) -> Result<Outcome, Failure> {
         let timeout = mounted.mount.limits.attempt_timeout;
-        let exchange = async {
-            let response = self.send(mounted, is_idempotent).await?;
-            outcome(response, is_idempotent, most).await
-        };
-        match tokio::time::timeout(timeout, exchange).await {
-            Ok(outcome) => outcome,
-            Err(_elapsed) => Err(failure(&UpstreamError::Timeout(timeout), is_idempotent)),
-        }
+        let until = Instant::now() + timeout;
+        let response = self.send(mounted, is_idempotent, until).await?;
+        let late = UpstreamError::Timeout(timeout);
+        let recorder = recording::Recorder::new(&mounted.mount.headers, &response, is_idempotent);
+        let recording = tokio::time::timeout_at(until, recorder.record(response, most));
+        recording.await.unwrap_or_else(|_| Err(recorder.lost("UPSTREAM_TIMEOUT", &late)))
     }
 
     /// The body from its beginning: at hand, or read as it is sent.
@@ -135,83 +132,54 @@ impl Call {
         Ok(Body::from_stream(pieces))
     }
 
-    /// The response. A method that is not idempotent connects as often as others are attempted.
+    /// The response. A method that is not idempotent connects as often as others are attempted, if there is time for
+    /// it: that nothing was sent must not end as a time-out, after which nobody knows.
     async fn send(
         &self,
         mounted: &Mounted,
         is_idempotent: bool,
+        until: Instant,
     ) -> Result<Response<Body>, Failure> {
-        let limits = &mounted.mount.limits;
-        let mut left = if is_idempotent { 1 } else { mounted.mount.retries.max_attempts };
+        let Mounted { mount, upstream } = mounted;
+        let (mut left, over) = match is_idempotent {
+            true => (1, Over::Any),
+            false => (mount.retries.max_attempts, Over::Fresh),
+        };
         let mut backoff = FIRST_BACKOFF;
+        let is_time =
+            |pause: Duration| Instant::now() + pause + mount.limits.connect_timeout < until;
         loop {
             left -= 1;
             let mut request = Request::new(self.body().await?);
             request.method_mut().clone_from(&self.method);
             request.headers_mut().clone_from(&self.headers);
-            let target = self.target.clone();
-            match mounted.upstream.send(request, target, limits.attempt_timeout).await {
+            let exchange = upstream.exchange(request, self.target.clone(), over);
+            let answer = tokio::time::timeout_at(until, exchange).await;
+            let late = |_| Err(UpstreamError::Timeout(mount.limits.attempt_timeout));
+            match answer.unwrap_or_else(late) {
                 Ok(response) => return Ok(response),
-                Err(UpstreamError::Unreachable(_)) if left > 0 => {
+                Err(UpstreamError::Unreachable(_)) if left > 0 && is_time(backoff) => {
                     tokio::time::sleep(backoff).await;
                     backoff = (2 * backoff).min(MAX_BACKOFF);
                 }
-                Err(error) => return Err(failure(&error, is_idempotent)),
+                Err(error) => return Err(unanswered(&error, is_idempotent)),
             }
         }
     }
 }
 
-fn failure(error: &UpstreamError, is_idempotent: bool) -> Failure {
-    let message = error.to_string();
-    let (code, status, uncertain) = match error {
-        UpstreamError::Unreachable(_) => ("UPSTREAM_UNREACHABLE", Code::Unavailable, false),
-        UpstreamError::Broken(_) => ("UPSTREAM_UNREACHABLE", Code::Unavailable, true),
-        UpstreamError::Timeout(_) => ("UPSTREAM_TIMEOUT", Code::DeadlineExceeded, true),
-    };
-    let failure = if is_idempotent {
-        Failure::retryable(code, message)
-    } else if uncertain {
-        let rest = "the request is not tried again because its method is not idempotent; whether \
-                    it took effect is not known";
-        Failure::permanent(code, format!("{message}; {rest}"))
-    } else {
-        Failure::permanent(code, format!("{message}; nothing was sent"))
-    };
-    failure.with_status_code(status)
-}
-
-/// The response as the operation's result.
-async fn outcome(
-    response: Response<Body>,
-    is_idempotent: bool,
-    most: u64,
-) -> Result<Outcome, Failure> {
-    let (mut parts, mut body) = response.into_parts();
-    let unkept = |error: std::io::Error| {
-        let why = format!("the upstream's response could not be kept: {error}");
-        match is_idempotent {
-            true => Failure::retryable("RESULT_NOT_KEPT", why),
-            false => Failure::permanent("RESULT_NOT_KEPT", why),
-        }
-    };
-    let mut spool = Spool::new();
-    while let Some(frame) = body.frame().await {
-        let broken = |error: axum::Error| UpstreamError::Broken(error.to_string());
-        let frame = frame.map_err(|error| failure(&broken(error), is_idempotent))?;
-        let Ok(piece) = frame.into_data() else { continue };
-        if spool.size_bytes() + piece.len() as u64 > most {
-            let message = format!("the upstream's response has more than {most} bytes");
-            return Err(Failure::permanent("RESULT_TOO_LARGE", message)
-                .with_status_code(Code::OutOfRange)
-                .with_metadata("upstream_status", parts.status.as_u16().to_string()));
-        }
-        spool.write(&piece).await.map_err(unkept)?;
+/// The request's media type is what its fields say, if there are any; one without a value stands for none. Otherwise
+/// it is the input's.
+fn set_content_type(headers: &mut HeaderMap, input: &Input) {
+    let said: Vec<HeaderValue> = headers.get_all(CONTENT_TYPE).iter().cloned().collect();
+    headers.remove(CONTENT_TYPE);
+    if said.is_empty() {
+        // Nothing of no type, as submissions that are no request of the relay's may say: the form's default.
+        let is_default =
+            input.size_bytes() == 0 && input.content_type() == "application/octet-stream";
+        let content_type = HeaderValue::try_from(input.content_type()).ok();
+        let content_type = content_type.filter(|it| !is_default && !it.is_empty());
+        headers.extend(content_type.map(|it| (CONTENT_TYPE, it)));
     }
-    let body = spool.finish().await.map_err(unkept)?;
-    fields::strip_hop_by_hop(&mut parts.headers);
-    let content_type = parts.headers.remove(CONTENT_TYPE);
-    let content_type = content_type.as_ref().and_then(|it| it.to_str().ok()).unwrap_or_default();
-    let headers = parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
-    Ok(Outcome::spooled(content_type, body).as_http_response(parts.status.as_u16(), headers))
+    headers.extend(said.into_iter().filter(|it| !it.is_empty()).map(|it| (CONTENT_TYPE, it)));
 }

@@ -3,11 +3,12 @@
 use std::net::IpAddr;
 
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue,
-    TRANSFER_ENCODING, VIA,
+    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, HeaderMap,
+    HeaderName, HeaderValue, TRANSFER_ENCODING, VIA,
 };
 
 use crate::config::relay::Headers;
+use crate::operation::http::is_credential;
 
 /// Fields that belong to one connection (RFC 9110, section 7.6.1), beyond those that `Connection` names.
 const HOP_BY_HOP: [&str; 12] = [
@@ -50,22 +51,52 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// Leaves what the mount passes on.
+/// Leaves what the mount passes on. What the body is and how long it is goes with the body.
 pub fn apply_policy(headers: &mut HeaderMap, policy: &Headers) {
-    let names: Vec<HeaderName> = headers.keys().cloned().collect();
-    for name in names {
+    let of_the_body = [CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE];
+    retain(headers, |name| {
         let allowed = policy.allow.as_ref().is_none_or(|allow| allow.contains(name.as_str()));
-        if !allowed || policy.deny.contains(name.as_str()) {
-            headers.remove(name);
-        }
+        (allowed || of_the_body.contains(name)) && !policy.deny.contains(name.as_str())
+    });
+}
+
+/// Takes out what an operation must not keep: fields that look like credentials and those named `own`, in which a
+/// mount's clients say who they are. The policy may except any by name.
+pub fn strip_credentials(headers: &mut HeaderMap, policy: &Headers, own: Option<&HeaderName>) {
+    retain(headers, |name| {
+        let is_secret = is_credential(name.as_str()) || own == Some(name);
+        !is_secret || policy.credentials.contains(name.as_str())
+    });
+}
+
+fn retain(headers: &mut HeaderMap, keeps: impl Fn(&HeaderName) -> bool) {
+    let names: Vec<HeaderName> = headers.keys().filter(|name| !keeps(name)).cloned().collect();
+    for name in names {
+        headers.remove(name);
     }
 }
 
-/// Takes out the credentials that the mount does not store.
-pub fn strip_credentials(headers: &mut HeaderMap, policy: &Headers) {
-    for name in [AUTHORIZATION, COOKIE] {
-        if !policy.credentials.contains(name.as_str()) {
-            headers.remove(name);
+/// Joins the pieces that HTTP/2 lets clients make of a `Cookie` (RFC 9113, section 8.2.3): HTTP/1.1 has one field.
+pub fn join_cookies(headers: &mut HeaderMap) {
+    let pieces: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if pieces.len() > 1
+        && let Ok(whole) = HeaderValue::from_bytes(&pieces.join(&b"; "[..]))
+    {
+        headers.insert(COOKIE, whole);
+    }
+}
+
+/// Frames a request by its body. A length that the client stated is stated again, also that of nothing.
+pub fn frame(headers: &mut HeaderMap, size: Option<u64>) {
+    let is_stated = headers.remove(CONTENT_LENGTH).is_some();
+    match size {
+        Some(0) if !is_stated => {}
+        Some(size) => {
+            headers.insert(CONTENT_LENGTH, size.into());
+        }
+        // Said aloud, because without it the client library sends no body with a GET.
+        None => {
+            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
     }
 }
@@ -144,15 +175,44 @@ mod tests {
     fn the_mount_says_what_is_passed_on() {
         let fields = [("authorization", "a"), ("cookie", "b"), ("accept", "c"), ("x-in", "d")];
         let mut given = headers(&fields);
-        strip_credentials(&mut given, &Headers::default());
+        strip_credentials(&mut given, &Headers::default(), None);
         assert_eq!(names(&given), ["accept", "x-in"]);
+        strip_credentials(&mut given, &Headers::default(), Some(&HeaderName::from_static("x-in")));
+        assert_eq!(names(&given), ["accept"]);
         let allow = Some(["accept".to_owned(), "cookie".to_owned()].into());
         let credentials = ["cookie".to_owned()].into();
         let policy = Headers { allow, credentials, ..Headers::default() };
         let mut given = headers(&fields);
-        strip_credentials(&mut given, &policy);
+        strip_credentials(&mut given, &policy, None);
         apply_policy(&mut given, &policy);
         assert_eq!(names(&given), ["accept", "cookie"]);
+    }
+
+    #[test]
+    fn a_length_that_was_stated_is_stated_again() {
+        let cases: [(&[(&str, &str)], Option<u64>, &[(&str, &str)]); 5] = [
+            (&[], Some(0), &[]),
+            (&[("content-length", "0")], Some(0), &[("content-length", "0")]),
+            (
+                &[("content-length", "4"), ("content-length", "4")],
+                Some(4),
+                &[("content-length", "4")],
+            ),
+            (&[], Some(4), &[("content-length", "4")]),
+            (&[], None, &[("transfer-encoding", "chunked")]),
+        ];
+        for (fields, size, expected) in cases {
+            let mut given = headers(fields);
+            frame(&mut given, size);
+            assert_eq!(given, headers(expected), "{fields:?} {size:?}");
+        }
+    }
+
+    #[test]
+    fn pieces_of_a_cookie_are_joined() {
+        let mut given = headers(&[("cookie", "a=b"), ("x", "y"), ("cookie", "c=d")]);
+        join_cookies(&mut given);
+        assert_eq!(given, headers(&[("cookie", "a=b; c=d"), ("x", "y")]));
     }
 
     #[test]

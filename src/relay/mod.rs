@@ -4,7 +4,8 @@
 //! Upstream hosts come from the configuration only, never from a request. It submits nothing and answers
 //! nobody: `http` does, and workers execute.
 //!
-//! Read next: `target` for where a request goes, `fields` for what it carries, `execute` for operations.
+//! Read next: `target` for where a request goes, `fields` for what it carries, `execute` for operations, `recording`
+//! for what they keep of the answer.
 
 use http::Method;
 use http::uri::{InvalidUri, PathAndQuery};
@@ -12,14 +13,18 @@ use http::uri::{InvalidUri, PathAndQuery};
 use crate::config::relay::Mount;
 
 mod connect;
+mod devious;
 pub mod execute;
 pub mod fields;
+pub mod location;
+mod recording;
 pub mod target;
 pub mod upstream;
 
 pub use connect::TrustError;
-pub use target::{Devious, Onward};
-pub use upstream::{Upstream, UpstreamError};
+pub use devious::Devious;
+pub use target::Onward;
+pub use upstream::{Over, Upstream, UpstreamError};
 
 /// The mounts of a server with the connections to their upstreams. Cheap to clone.
 #[derive(Clone, Debug, Default)]

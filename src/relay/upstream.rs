@@ -3,24 +3,35 @@
 use std::error::Error;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{Request, Response, Uri};
+use http::{Request, Response, StatusCode, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::connect::{Connector, TrustError};
+use super::is_idempotent;
 use crate::config::relay::Mount;
-
-/// Idle connections are closed before the 60 s at which servers usually close theirs.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 
 /// The connections to one upstream. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Upstream {
-    client: Client<Connector, Body>,
+    /// Keeps connections for the requests to come.
+    pooled: Client<Connector, Body>,
+    /// Makes a connection for each request.
+    fresh: Client<Connector, Body>,
     scheme: Scheme,
     authority: Authority,
+}
+
+/// The connection for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// One that has been used before, if there is one. It may be closed by the upstream at any time, also just while
+    /// the request is sent.
+    Any,
+    /// One that is made for this request: for those that must not be lost and cannot be sent again.
+    Fresh,
 }
 
 /// Why there is no answer from an upstream.
@@ -32,6 +43,9 @@ pub enum UpstreamError {
     /// The connection broke: it is not known whether the request was received.
     #[error("the upstream did not answer: {0}")]
     Broken(String),
+    /// The upstream has answered, so it has the request, but the answer is not one of HTTP/1.1.
+    #[error("the upstream's answer cannot be read: {0}")]
+    Unreadable(String),
     /// The time was up: it is not known whether the request was received.
     #[error("the upstream did not answer within {}", humantime::format_duration(*.0))]
     Timeout(Duration),
@@ -41,30 +55,26 @@ impl Upstream {
     /// The upstream of `mount`, over HTTP/1.1, within TLS where its URL says so.
     pub fn new(mount: &Mount) -> Result<Self, TrustError> {
         let connector = Connector::new(mount)?;
-        let client = Client::builder(TokioExecutor::new())
+        let mut builder = Client::builder(TokioExecutor::new());
+        builder
             .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .build(connector);
+            .pool_idle_timeout(mount.limits.idle_timeout)
+            .http1_max_buf_size(mount.limits.max_header_bytes)
+            .http1_max_headers(mount.limits.max_header_fields);
+        let pooled = builder.build(connector.clone());
+        let fresh = builder.pool_max_idle_per_host(0).build(connector);
         let (scheme, authority) = (mount.upstream.scheme.clone(), mount.upstream.authority.clone());
-        Ok(Self { client, scheme, authority })
+        Ok(Self { pooled, fresh, scheme, authority })
     }
 
-    /// Sends a request to `target` there, within `timeout`; answers when the header of the response is in.
-    pub async fn send(
-        &self,
-        request: Request<Body>,
-        target: PathAndQuery,
-        timeout: Duration,
-    ) -> Result<Response<Body>, UpstreamError> {
-        let exchange = tokio::time::timeout(timeout, self.exchange(request, target));
-        exchange.await.unwrap_or(Err(UpstreamError::Timeout(timeout)))
-    }
-
-    /// The same for as long as it takes.
+    /// Sends a request to `target` there; returns when the header of the response is in. A request that can be sent
+    /// again is, once and over a fresh connection, if the first one breaks: it has a body of nothing and an
+    /// idempotent method. Of any other only what has not reached the connection is.
     pub async fn exchange(
         &self,
         mut request: Request<Body>,
         target: PathAndQuery,
+        over: Over,
     ) -> Result<Response<Body>, UpstreamError> {
         let uri = Uri::builder()
             .scheme(self.scheme.clone())
@@ -73,12 +83,53 @@ impl Upstream {
             .build();
         *request.uri_mut() = uri.map_err(|error| UpstreamError::Unreachable(error.to_string()))?;
         *request.version_mut() = http::Version::HTTP_11;
-        match self.client.request(request).await {
-            Ok(response) => Ok(response.map(Body::new)),
-            Err(error) if error.is_connect() => Err(UpstreamError::Unreachable(whole(&error))),
-            Err(error) => Err(UpstreamError::Broken(whole(&error))),
+        if over == Over::Fresh {
+            return once(&self.fresh, request).await;
+        }
+        let is_repeatable = is_idempotent(request.method()) && request.body().is_end_stream();
+        let again = is_repeatable.then(|| empty_copy(&request));
+        match (once(&self.pooled, request).await, again) {
+            (Err(UpstreamError::Broken(_)), Some(again)) => once(&self.fresh, again).await,
+            (answer, _) => answer,
         }
     }
+}
+
+/// The same request, which has no body.
+fn empty_copy(request: &Request<Body>) -> Request<Body> {
+    let mut copy = Request::new(Body::empty());
+    copy.method_mut().clone_from(request.method());
+    copy.uri_mut().clone_from(request.uri());
+    copy.headers_mut().clone_from(request.headers());
+    copy
+}
+
+async fn once(
+    client: &Client<Connector, Body>,
+    request: Request<Body>,
+) -> Result<Response<Body>, UpstreamError> {
+    match client.request(request).await {
+        Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            let why = "it changes to another protocol, which the request did not ask for";
+            Err(UpstreamError::Unreadable(why.to_owned()))
+        }
+        Ok(response) => Ok(response.map(Body::new)),
+        Err(error) if error.is_connect() => Err(UpstreamError::Unreachable(whole(&error))),
+        Err(error) if is_unreadable(&error) => Err(UpstreamError::Unreadable(whole(&error))),
+        Err(error) => Err(UpstreamError::Broken(whole(&error))),
+    }
+}
+
+/// Whether something came back that is no answer.
+fn is_unreadable(error: &(dyn Error + 'static)) -> bool {
+    let mut error = Some(error);
+    while let Some(one) = error {
+        if one.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
+            return true;
+        }
+        error = one.source();
+    }
+    false
 }
 
 /// An error with its sources, each said once.

@@ -1,5 +1,5 @@
-//! Deletes objects that are no longer needed: those of removed operations as they go, those that a crash has
-//! left behind at start and every hour.
+//! Looks after storage: deletes objects that are no longer needed (those of removed operations as they go, those that a
+//! crash has left behind at start and every hour), and notices when the store's file is taken away.
 
 use std::time::Duration;
 
@@ -7,11 +7,13 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::Engine;
+use crate::engine::{Engine, StoreHealth};
 use crate::objects::{Objects, sweep};
 use crate::operation::ObjectId;
 
 const SWEEP_INTERVAL: Duration = Duration::from_secs(3600);
+/// How often the store is asked whether its file is still there.
+const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The task's state.
 pub(super) struct Collector {
@@ -24,7 +26,9 @@ pub(super) struct Collector {
 impl Collector {
     /// Works until `stop`.
     pub(super) async fn run(self, stop: CancellationToken) {
-        stop.run_until_cancelled_owned(self.collect()).await;
+        let engine = self.engine.clone();
+        let work = async { tokio::join!(self.collect(), check(&engine)) };
+        stop.run_until_cancelled_owned(work).await;
     }
 
     async fn collect(mut self) {
@@ -43,6 +47,10 @@ impl Collector {
     }
 
     async fn sweep(&self) {
+        // A commit whose outcome is unknown may refer to objects of which the store does not know yet.
+        if *self.engine.store_health().borrow() != StoreHealth::Writable {
+            return;
+        }
         let now = self.engine.clock().now();
         let known = |ids| self.engine.known_objects(ids);
         match sweep::orphans(&self.objects, now, known).await {
@@ -50,5 +58,14 @@ impl Collector {
             Ok(deleted) => tracing::info!(deleted, "objects that nothing referred to"),
             Err(error) => tracing::warn!(error = %error, "the sweep of objects was broken off"),
         }
+    }
+}
+
+async fn check(engine: &Engine) {
+    let mut checks = interval(CHECK_INTERVAL);
+    checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        checks.tick().await;
+        engine.check_store().await;
     }
 }

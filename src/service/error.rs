@@ -72,6 +72,8 @@ pub enum Reason {
     Unavailable,
     /// A defect of the server or of its store.
     Internal,
+    /// Contents that were stored are missing or not as they were written.
+    DataLoss,
     /// There are no credentials where there must be some.
     Unauthenticated,
     /// A page of another site asked for a change (HTTP only).
@@ -120,6 +122,7 @@ impl Reason {
             Self::ResourceExhausted => ("RESOURCE_EXHAUSTED", 8, 429, "Limit reached"),
             Self::Unavailable => ("UNAVAILABLE", 14, 503, "Try again"),
             Self::Internal => ("INTERNAL", 13, 500, "Internal error"),
+            Self::DataLoss => ("DATA_LOSS", 15, 500, "Contents damaged"),
             Self::Unauthenticated => ("UNAUTHENTICATED", 16, 401, "No credentials"),
             Self::OriginRefused => ("ORIGIN_REFUSED", 7, 403, "Origin refused"),
             Self::PreconditionFailed => ("PRECONDITION_FAILED", 9, 412, "Precondition failed"),
@@ -256,7 +259,6 @@ impl From<EngineError> for ServiceError {
 }
 
 pub(super) fn rfc3339(at: Timestamp) -> String {
-    let (seconds, micros) = (at.micros().div_euclid(1_000_000), at.micros().rem_euclid(1_000_000));
-    let nanos = i32::try_from(micros * 1_000).unwrap_or(0);
+    let (seconds, nanos) = at.to_unix();
     prost_types::Timestamp { seconds, nanos }.to_string()
 }

@@ -31,7 +31,8 @@ pub use list::{ListParameters, Page};
 pub use operations::Submitted;
 pub use payloads::{ContentStream, Contents, Intake};
 pub use streams::{
-    FeedItem, FeedMessage, FeedStream, Lifetime, Pause, WatchMessage, WatchOptions, WatchStream,
+    FeedItem, FeedMessage, FeedStart, FeedStream, Lifetime, Pause, WatchMessage, WatchOptions,
+    WatchStream,
 };
 pub use uploads::ResultUploads;
 pub use workers::{Report, WorkerSession};

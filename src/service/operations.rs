@@ -181,14 +181,8 @@ impl Service {
         if !found.is_changeable_by(caller.owner.as_ref()) {
             return Err(named(EngineError::NotFound, id));
         }
-        let work = Apply {
-            tenant: caller.tenant.clone(),
-            id,
-            command,
-            session: None,
-            result: None,
-            lines: Vec::new(),
-        };
+        let work =
+            Apply { tenant: caller.tenant.clone(), id, command, result: None, lines: Vec::new() };
         let applied = self.engine.apply(work).await.map_err(|error| named(error, id))?;
         Ok(applied.operation)
     }

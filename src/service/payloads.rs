@@ -8,7 +8,7 @@ use tokio_stream::StreamExt as _;
 
 use super::{Caller, OperationName, Reason, Service, ServiceError, Violation};
 use crate::objects::{ObjectError, Objects, Upload};
-use crate::operation::{ObjectId, OperationId, Payload, PayloadInfo, SessionId};
+use crate::operation::{OperationId, Payload, PayloadInfo, SessionId, StoredObject};
 use crate::store::PayloadRole;
 
 /// Contents that come in piece by piece: kept in memory up to the threshold, from there on in an object.
@@ -78,7 +78,7 @@ pub struct Contents {
 #[derive(Clone, Debug)]
 enum Source {
     Row(Bytes),
-    Object(Objects, ObjectId),
+    Object(Objects, StoredObject),
 }
 
 /// Contents as they come.
@@ -93,7 +93,8 @@ impl Contents {
         }
     }
 
-    /// Part of them; what is beyond their end is left out.
+    /// Part of them; what is beyond their end is left out. A stream of an object that is not as it was written ends with
+    /// [`Reason::DataLoss`], and before the last byte: by its length, or by its digest where the whole is read.
     pub async fn read(&self, part: Range<u64>) -> Result<ContentStream, ServiceError> {
         let end = part.end.min(self.size_bytes());
         let part = part.start.min(end)..end;
@@ -103,9 +104,13 @@ impl Contents {
                 let part = data.slice(at(part.start)..at(part.end));
                 Ok(Box::pin(stream::once(async move { Ok(part) })))
             }
-            Source::Object(objects, id) => {
-                let chunks = objects.read(*id, part).await?;
-                Ok(Box::pin(chunks.map(|chunk| chunk.map_err(ServiceError::from))))
+            Source::Object(objects, object) => {
+                let size = self.info.size_bytes;
+                let chunks = match part == (0..size) {
+                    true => objects.read_whole(*object, size).await?,
+                    false => objects.read_part(object.id, size, part).await?,
+                };
+                Ok(Box::pin(chunks.map(|chunk| Ok(chunk?))))
             }
         }
     }
@@ -221,7 +226,7 @@ impl Service {
         info: PayloadInfo,
     ) -> Result<Option<Contents>, ServiceError> {
         let source = match info.object {
-            Some(object) => Some(Source::Object(self.objects.clone(), object.id)),
+            Some(object) => Some(Source::Object(self.objects.clone(), object)),
             None => self.engine.payload(id, role).await?.map(Source::Row),
         };
         Ok(source.map(|source| Contents { info, source }))
@@ -233,7 +238,11 @@ impl From<ObjectError> for ServiceError {
         match error {
             ObjectError::Missing(_) => {
                 tracing::error!(error = %error, "contents are missing");
-                Self::new(Reason::Internal, "the contents are missing from the object store")
+                Self::new(Reason::DataLoss, "the contents are missing from the object store")
+            }
+            ObjectError::Damaged { how, .. } => {
+                tracing::error!(error = %error, "contents are damaged");
+                Self::new(Reason::DataLoss, format!("the contents are damaged: their object {how}"))
             }
             ObjectError::Nowhere => Self::new(
                 Reason::PayloadTooLarge,

@@ -10,8 +10,9 @@ use super::list::parse_filter;
 use super::operations::{named, readable, visible};
 use super::{Caller, Document, OperationName, Reason, Service, ServiceError, View};
 pub use crate::engine::FeedItem;
-use crate::engine::{Clock, Feed, WatchItem, Watcher};
-use crate::operation::{EventType, Operation, Revision, Timestamp};
+use crate::engine::{self, Clock, Feed, Moment, WatchItem, Watcher};
+use crate::operation::{EventType, Operation, Revision};
+use crate::store::log::{LogKey, Position};
 
 /// How to watch.
 #[derive(Clone, Copy, Debug)]
@@ -53,8 +54,8 @@ pub enum FeedMessage {
 pub struct Lifetime {
     clock: Arc<dyn Clock>,
     heartbeat_interval: Duration,
-    silent_since: Timestamp,
-    ends_at: Timestamp,
+    silent_since: Moment,
+    ends_at: Moment,
     closing: CancellationToken,
 }
 
@@ -70,7 +71,7 @@ pub enum Pause {
 impl Lifetime {
     fn new(service: &Service, timeout: Option<Duration>) -> Self {
         let clock = Arc::clone(service.engine.clock());
-        let now = clock.now();
+        let now = clock.moment();
         // Spread by a fifth either way, so that watchers that came together do not return together.
         let age = service.limits.max_stream_age.mul_f64(0.8 + 0.4 * fastrand::f64());
         Self {
@@ -85,7 +86,7 @@ impl Lifetime {
     /// Whether the call has lasted long enough. One that always has something to say asks this, because it
     /// never comes to wait in [`Lifetime::pause`].
     pub fn is_over(&self) -> bool {
-        self.closing.is_cancelled() || self.ends_at <= self.clock.now()
+        self.closing.is_cancelled() || self.ends_at <= self.clock.moment()
     }
 
     /// Returns when the silence has lasted long enough, or the call has.
@@ -94,14 +95,14 @@ impl Lifetime {
         tokio::select! {
             biased;
             () = self.closing.cancelled() => Pause::End,
-            () = self.clock.sleep_until(self.ends_at) => Pause::End,
-            () = self.clock.sleep_until(heartbeat_at) => Pause::Heartbeat,
+            () = self.clock.sleep_until_moment(self.ends_at) => Pause::End,
+            () = self.clock.sleep_until_moment(heartbeat_at) => Pause::Heartbeat,
         }
     }
 
     /// Something was said.
     pub fn spoke(&mut self) {
-        self.silent_since = self.clock.now();
+        self.silent_since = self.clock.moment();
     }
 }
 
@@ -179,10 +180,22 @@ impl WatchStream {
     }
 }
 
+/// Where a watch over a filter begins.
+#[derive(Clone, Copy, Debug)]
+pub enum FeedStart<'a> {
+    /// With current matches.
+    Current,
+    /// With changes from now on.
+    Now,
+    /// Behind the position that a message of an earlier watch over the same filter carried.
+    After(&'a str),
+}
+
 /// A watch over a filter.
 #[derive(Debug)]
 pub struct FeedStream {
     feed: Feed,
+    key: LogKey,
     lifetime: Lifetime,
     ended: bool,
 }
@@ -205,6 +218,11 @@ impl FeedStream {
         self.lifetime.spoke();
         self.ended = !matches!(message, Some(Ok(_)));
         message
+    }
+
+    /// Where to go on behind the message that came last; `None` if that is from the beginning.
+    pub fn position(&self) -> Option<String> {
+        self.feed.position().map(|position| position.encode(&self.key))
     }
 }
 
@@ -258,12 +276,19 @@ impl Service {
         caller: &Caller,
         filter: &str,
         include_progress: bool,
-        skip_current: bool,
+        start: FeedStart<'_>,
         timeout: Option<Duration>,
     ) -> Result<FeedStream, ServiceError> {
         let filter = parse_filter(filter)?.of(caller.owner.as_ref());
-        let tenant = caller.tenant.clone();
-        let feed = self.engine.feed(tenant, filter, include_progress, skip_current);
-        Ok(FeedStream { feed, lifetime: Lifetime::new(self, timeout), ended: false })
+        let key = self.engine.log_key();
+        let start = match start {
+            FeedStart::Current => engine::FeedStart::Current,
+            FeedStart::Now => engine::FeedStart::Now,
+            // One of another store is as good as one whose history is gone.
+            FeedStart::After(token) => Position::decode(token, &key)
+                .map_or(engine::FeedStart::Reset, engine::FeedStart::After),
+        };
+        let feed = self.engine.feed(caller.tenant.clone(), filter, include_progress, start);
+        Ok(FeedStream { feed, key, lifetime: Lifetime::new(self, timeout), ended: false })
     }
 }

@@ -94,7 +94,7 @@ async fn begin(
         let message = format!("at most {MAX_UPLOADS} results may be on their way at once");
         return Err(ServiceError::new(Reason::ResourceExhausted, message));
     }
-    session.check_lease(id, attempt).await?;
+    session.check_may_report(id, attempt).await?;
     Ok(service.intake(usize::MAX))
 }
 

@@ -46,7 +46,7 @@ impl Service {
         enough: impl Fn(&Operation) -> bool + Send,
     ) -> Result<Document, ServiceError> {
         let clock = Arc::clone(self.engine.clock());
-        let until = clock.now().after(timeout.min(MAX_WAIT));
+        let until = clock.moment().after(timeout.min(MAX_WAIT));
         let id = visible(caller, name)?;
         let watch = self.engine.watch(&caller.tenant, id, None, false).await;
         let (mut watcher, found) = watch.map_err(|error| named(error, id))?;
@@ -60,7 +60,7 @@ impl Service {
                     Some(WatchItem::Transition(committed)) => committed.operation,
                     None => break,
                 },
-                () = clock.sleep_until(until) => break,
+                () = clock.sleep_until_moment(until) => break,
                 () = self.closing.cancelled() => break,
             };
             let is_enough = enough(&operation);

@@ -7,15 +7,10 @@ use tokio::sync::mpsc;
 use super::operations::{is_decided, named};
 use super::{Caller, Intake, Service, ServiceError, Violation};
 use crate::engine::{Apply, Connected, EngineError, ToWorker, WorkerHello};
-use crate::operation::error::ErrorSource;
 use crate::operation::{
-    Attempt, Command, Event, EventType, OperationError, OperationId, Outcome, Payload, Progress,
-    Rejection, Revision, SessionId, State,
+    Attempt, Command, OperationError, OperationId, Payload, Progress, Reporter, SessionId,
+    transition,
 };
-use crate::store::{HistoryEntry, HistoryPosition, HistoryQuery};
-
-/// How many transitions are read at once to find the end of an attempt.
-const HISTORY_READ: usize = 8;
 
 /// A report that is acknowledged once it is durable.
 #[derive(Debug)]
@@ -52,6 +47,8 @@ pub struct WorkerSession {
     service: Service,
     caller: Caller,
     connected: Connected,
+    /// The session that the worker named and that could not be resumed.
+    former: Option<SessionId>,
 }
 
 impl Service {
@@ -70,9 +67,11 @@ impl Service {
         // Room for every assignment and a cancel of each: a worker that reads never fills it.
         let (sender, receiver) = mpsc::channel(2 * hello.max_in_flight + hello.running.len() + 16);
         let hello = WorkerHello { tenant: caller.tenant.clone(), ..hello };
+        let named = hello.resume;
         let connected = self.engine.connect(hello, sender).await?;
-        let session = WorkerSession { service: self.clone(), caller: caller.clone(), connected };
-        Ok((session, receiver))
+        let former = named.filter(|named| *named != connected.session);
+        let (service, caller) = (self.clone(), caller.clone());
+        Ok((WorkerSession { service, caller, connected, former }, receiver))
     }
 }
 
@@ -121,17 +120,17 @@ impl WorkerSession {
         report: Report,
     ) -> Result<(), ServiceError> {
         let mut stored = None;
+        let reporter = self.reporter(attempt);
         let mut work = Apply {
             tenant: self.caller.tenant.clone(),
             id,
-            command: Command::Release { attempt },
-            session: Some(self.id()),
+            command: Command::Release { reporter },
             result: None,
             lines: Vec::new(),
         };
         match report {
             Report::Log(lines) => {
-                work.command = Command::AddLog { attempt };
+                work.command = Command::AddLog { reporter };
                 work.lines = lines;
             }
             Report::Complete { result, contents, warnings, errors } => {
@@ -140,14 +139,13 @@ impl WorkerSession {
                 let result = self.put_result_away(result, contents).await?;
                 let in_row = result.as_ref().filter(|result| result.info.object.is_none());
                 work.result = in_row.map(|result| result.data.clone());
-                let result = result.map(|result| result.info);
-                stored = result.clone();
-                work.command = Command::Complete { attempt, result, warnings, errors };
+                work.command = Command::complete(reporter, result.as_ref(), warnings, errors);
+                stored = result.map(|result| result.info);
             }
             Report::Fail { error, is_final, retry_delay } => {
                 check_errors("fail.error", std::slice::from_ref(&error))?;
                 let chance = fastrand::f64();
-                work.command = Command::Fail { attempt, error, is_final, retry_delay, chance };
+                work.command = Command::fail(reporter, error, is_final, retry_delay, chance);
             }
             Report::Release => {}
         }
@@ -182,66 +180,27 @@ impl WorkerSession {
         }
     }
 
-    /// Whether the attempt is over because its own report was recorded; `false` where that cannot be told.
+    /// Whether the attempt is over because this worker's report ended it; `false` where that cannot be told.
     pub async fn was_recorded(&self, id: OperationId, attempt: Attempt) -> bool {
-        let engine = &self.service.engine;
-        if engine.get(&self.caller.tenant, id).await.is_err() {
-            return false;
-        }
-        // Each attempt before took a start and an end, so this one's start has that revision at least.
-        let start = Revision(2 * u64::from(attempt.0.max(1)));
-        let mut after = HistoryPosition { revision: Revision(start.0 - 1), log_number: 0 };
-        loop {
-            let query = HistoryQuery { id, after, include_log: false, limit: HISTORY_READ };
-            let Ok(events) = engine.history(query).await else { return false };
-            for event in &events {
-                after = event.position();
-                let HistoryEntry::Transition(event) = event else { continue };
-                let is_running = event.life.state.lease().is_some();
-                if event.life.attempt > attempt {
-                    return false;
-                } else if event.life.attempt == attempt && !is_running {
-                    return is_by_report(event);
-                }
-            }
-            if events.len() < HISTORY_READ {
-                return false;
-            }
-        }
+        let operation = self.service.engine.get(&self.caller.tenant, id).await;
+        let recorded = operation.ok().and_then(|operation| operation.life.last_report);
+        recorded.is_some_and(|report| report.is_by(&self.reporter(attempt)))
     }
 
-    /// Refuses what is not an attempt of this session's.
-    pub(super) async fn check_lease(
+    fn reporter(&self, attempt: Attempt) -> Reporter {
+        Reporter { attempt, session: self.id(), former: self.former }
+    }
+
+    /// Refuses an attempt on which this session has nothing to report, and nothing to report again.
+    pub(super) async fn check_may_report(
         &self,
         id: OperationId,
         attempt: Attempt,
     ) -> Result<(), ServiceError> {
         let operation = self.service.engine.get(&self.caller.tenant, id).await;
         let operation = operation.map_err(|error| named(error, id))?;
-        let lease = operation.life.state.lease();
-        if operation.life.attempt == attempt && lease.is_some_and(|it| it.session == self.id()) {
-            return Ok(());
-        }
-        let stale = Rejection::StaleAttempt { reported: attempt.0 };
-        Err(named(EngineError::Rejected(stale), id))
-    }
-}
-
-/// Whether a worker's report caused this end of an attempt. One that was being cancelled ends alike by a report and
-/// without, unless the worker said why.
-fn is_by_report(event: &Event) -> bool {
-    let is_application = |error: &OperationError| error.source == ErrorSource::Application;
-    match (&event.life.state, event.event_type) {
-        (State::Done { outcome, .. }, _) => match outcome {
-            Outcome::Succeeded { .. } | Outcome::PartiallySucceeded { .. } => true,
-            Outcome::Failed { error } => is_application(error),
-            Outcome::Cancelled { error } => error.causes.iter().any(is_application),
-        },
-        (_, EventType::RetryScheduled) => {
-            event.life.last_error.as_ref().is_some_and(is_application)
-        }
-        (_, EventType::Released) => true,
-        _ => false,
+        transition::may_report(&operation, &self.reporter(attempt))
+            .map_err(|stale| named(EngineError::Rejected(stale), id))
     }
 }
 

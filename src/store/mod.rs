@@ -7,12 +7,16 @@
 //!
 //! - When [`Store::commit`] answers `Ok`, the whole batch is durable and every later read sees it;
 //!   when it answers an error other than [`StoreError::Unknown`], nothing of the batch is there.
-//! - After [`StoreError::Unknown`] the batch may be there, may not be there, or may come to be there later, a
-//!   crash of this process included; [`Store::fence`] ends the doubt.
+//! - After [`StoreError::Unknown`] the batch may or may not be durable, and may still become so, even after a
+//!   crash; [`Store::settle`] ends the doubt.
+//! - A commit that changes operations has a name, which its events carry (`log`). Names of one writer are visible
+//!   in their order.
 //! - A write, a removal or a log append happens only if the stored revision is the expected one;
 //!   otherwise the whole batch is refused with [`StoreError::Conflict`], which names as many of those that
 //!   were changed as the store knows.
 //! - Reads see committed data only.
+
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -25,18 +29,26 @@ use crate::operation::{
 };
 
 pub mod codec;
+pub mod log;
 pub mod postgres;
 pub mod shared;
 mod sql;
 pub mod sqlite;
 
+use log::{Frontier, Head, LogKey, LogPage, LogQuery, Stamp};
 use shared::{SessionChanges, SharedStore};
 
 /// Durable storage of operations.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// Writes all of the batch in one durable transaction, or nothing of it.
-    async fn commit(&self, batch: Batch) -> Result<(), StoreError>;
+    /// Writes all of the batch in one durable transaction, or nothing of it. Removals come first, so that the
+    /// idempotency key of an operation that is removed is free for a new one.
+    async fn commit(&self, batch: Batch) -> Result<Committed, StoreError>;
+
+    /// Ends the doubt about our last commit, if it was answered with [`StoreError::Unknown`], by claiming its name: it
+    /// happened if the name is taken, and never will if it was not. Answers that commit if it happened. Calls
+    /// without a doubt write something of no meaning: `Ok` says that the store can be written to.
+    async fn settle(&self) -> Result<Option<Committed>, StoreError>;
 
     /// The operations asked for, in the order asked; `None` where there is none.
     async fn load(&self, lookups: Vec<Lookup>) -> Result<Vec<Option<Operation>>, StoreError>;
@@ -94,10 +106,26 @@ pub trait Store: Send + Sync + 'static {
     /// `forget_at` of the oldest tombstone.
     async fn next_wake(&self) -> Result<Option<Timestamp>, StoreError>;
 
-    /// Writes something of no meaning durably, behind everything before it. `Ok` says that the store can be
-    /// written to, and that no commit is in doubt any more: a batch that was answered with
-    /// [`StoreError::Unknown`] is seen by every later read, or will never be there.
-    async fn fence(&self) -> Result<(), StoreError>;
+    /// All writers and how far each has come, as of one moment.
+    async fn head(&self) -> Result<Head, StoreError>;
+
+    /// A page of operations, and the writers as of the very same moment: it shows just what their commits made.
+    async fn list_with_head(&self, query: ListQuery) -> Result<(Vec<Operation>, Head), StoreError>;
+
+    /// A page of the log.
+    async fn log(&self, query: LogQuery) -> Result<LogPage, StoreError>;
+
+    /// Deletes old records of removals and names of commits, and writers that have ended.
+    async fn trim_log(&self, trim: TrimLog) -> Result<(), StoreError>;
+
+    /// What positions of this store's log are signed with.
+    fn log_key(&self) -> LogKey;
+
+    /// Whether the storage is still where it was when it was opened. Cheap; it is asked every few seconds, so that
+    /// storage that was taken away is noticed while nothing is written.
+    async fn check(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     /// Finishes what is under way and lets go of the storage. Calls after it fail.
     async fn close(&self);
@@ -107,6 +135,27 @@ pub trait Store: Send + Sync + 'static {
     fn shared(&self) -> Option<&dyn SharedStore> {
         None
     }
+}
+
+/// A commit that was written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Committed {
+    /// Its name; `None` if it changed no operation.
+    pub stamp: Option<Stamp>,
+    /// Everything that was visible to it, itself included. Only where the batch has asked for it and others may
+    /// commit.
+    pub seen: Option<Frontier>,
+}
+
+/// What of the log to delete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrimLog {
+    /// The time now.
+    pub now: Timestamp,
+    /// Records of removals that are older than this are deleted.
+    pub keep_for: Duration,
+    /// And those of each writer that are more than this many behind its latest.
+    pub keep: u64,
 }
 
 /// Rows to be written in one transaction. An operation occurs at most once among `writes` and
@@ -128,6 +177,15 @@ pub struct Batch {
     pub forget: Option<Forget>,
     /// What becomes of sessions, where replicas share the store.
     pub sessions: SessionChanges,
+    /// Whether [`Committed::seen`] is wanted.
+    pub asks_frontier: bool,
+}
+
+impl Batch {
+    /// Whether it changes operations, so that its commit is one to be told of.
+    pub fn is_logged(&self) -> bool {
+        !(self.events.is_empty() && self.removals.is_empty() && self.logs.is_empty())
+    }
 }
 
 /// One operation to write.
@@ -173,6 +231,8 @@ pub struct Removal {
     pub expected: Revision,
     /// What is to be remembered of it.
     pub tombstone: Option<Tombstone>,
+    /// When it is removed.
+    pub at: Timestamp,
 }
 
 /// What is remembered of an operation that was removed.
@@ -372,7 +432,7 @@ pub enum StoreError {
     /// The storage cannot be used now; nothing was written.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
-    /// Whether the batch was written is not known before [`Store::fence`] has answered.
+    /// Whether the batch was written is not known before [`Store::settle`] has answered.
     #[error("the outcome of a commit is unknown: {0}")]
     Unknown(String),
     /// What is stored cannot be understood.

@@ -4,6 +4,8 @@
 //! all the rest. Who holds a lease is a matter of rows; what replicas tell each other are hints, which
 //! may come twice, late, or as [`Hint::Missed`].
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use tokio::sync::watch;
 
@@ -21,8 +23,13 @@ pub trait SharedStore: Send + Sync {
     ///
     /// What is answered here, by [`SharedStore::expired`] or by [`Store::due`](super::Store::due) is
     /// answered to no other replica before our next commit, which must follow, with an empty batch if there
-    /// is nothing to write. What others have been answered is left out.
-    async fn claim(&self, wanted: Vec<Wanted>, now: Timestamp) -> Result<Claimed, StoreError>;
+    /// is nothing to write. Operations claimed by other replicas are skipped, and so are those of `except`.
+    async fn claim(
+        &self,
+        wanted: Vec<Wanted>,
+        except: Vec<OperationId>,
+        now: Timestamp,
+    ) -> Result<Claimed, StoreError>;
 
     /// How many operations are not done.
     async fn outstanding(&self) -> Result<Vec<Outstanding>, StoreError>;
@@ -31,14 +38,10 @@ pub trait SharedStore: Send + Sync {
     /// was another replica's, that one is told.
     async fn take_over(&self, take: TakeOver) -> Result<Option<Vec<Lease>>, StoreError>;
 
-    /// Sessions that nobody has kept past `now`, each with at most `leases` of its leases; at most `limit`.
-    /// See [`SharedStore::claim`] for what the answer means to others.
-    async fn expired(
-        &self,
-        now: Timestamp,
-        limit: usize,
-        leases: usize,
-    ) -> Result<Vec<ExpiredSession>, StoreError>;
+    /// Sessions that no replica has kept for as long as their lease, by the store's own clock: each with at most
+    /// `leases` of its leases; at most `limit`. See [`SharedStore::claim`] for what the answer means to others.
+    async fn expired(&self, limit: usize, leases: usize)
+    -> Result<Vec<ExpiredSession>, StoreError>;
 
     /// Transitions of operations, in the order asked: of each those after the revision that is named with it, the
     /// oldest first, at most `limit`. Of an operation that is not there, none.
@@ -88,6 +91,8 @@ pub struct Wanted {
 pub struct Claimed {
     /// The operations, those of a queue in its order.
     pub operations: Vec<Operation>,
+    /// Operations that would be among them and cannot be read.
+    pub damaged: Vec<OperationId>,
     /// When the next operation of the same queues may start that may not start yet.
     pub next_at: Option<Timestamp>,
 }
@@ -119,8 +124,8 @@ pub struct TakeOver {
     pub session: SessionId,
     /// Whose.
     pub tenant: TenantId,
-    /// Until when it is ours unless it is kept.
-    pub expires_at: Timestamp,
+    /// For how long it is ours unless it is kept.
+    pub lease: Duration,
 }
 
 /// A session that nobody has kept.
@@ -167,8 +172,8 @@ pub struct KeptSession {
     pub tenant: TenantId,
     /// The worker's name.
     pub worker: WorkerId,
-    /// Until when.
-    pub expires_at: Timestamp,
+    /// For how long from the commit on, by the store's own clock.
+    pub lease: Duration,
 }
 
 /// What hints can be asked for.
@@ -185,8 +190,8 @@ pub enum Topic {
 /// What another replica has done, or may have done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hint {
-    /// Operations have changed.
-    Changed(Vec<Changed>),
+    /// Operations have changed, or log lines were added to them.
+    Changed(Vec<OperationId>),
     /// Operations are in queues that were asked for, or in others.
     Queued,
     /// Leases that sessions of ours hold, or held, were changed by others.
@@ -196,19 +201,6 @@ pub enum Hint {
     /// Any of these may have happened unseen. Comes before anything else, and whenever others could not
     /// be heard for a while.
     Missed,
-}
-
-/// An operation that has changed. Where only log lines were added, both revisions are the one that it had.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Changed {
-    /// Which.
-    pub id: OperationId,
-    /// The first of the new transitions; with the last they may be many.
-    pub first: Revision,
-    /// The last of them.
-    pub last: Revision,
-    /// Whether it was removed (the revisions are then its last).
-    pub removed: bool,
 }
 
 /// Holds the wish for hints of a topic.

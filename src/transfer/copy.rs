@@ -12,7 +12,6 @@ use super::leases::Leases;
 use super::record::{Record, groups};
 use super::verify::{Verified, verify};
 use super::{Progress, Side, Stage, TransferError, Watcher, bring_object, payloads};
-use crate::engine::Clock;
 use crate::operation::{Operation, OperationId};
 use crate::store::{Batch, Lookup, StoreError};
 
@@ -41,14 +40,13 @@ pub struct Copied {
 pub async fn copy(
     from: &Side,
     to: &Side,
-    clock: &dyn Clock,
     lease_duration: Duration,
     watcher: Watcher<'_>,
 ) -> Result<Copied, TransferError> {
     tokio::try_join!(from.refuse_in_use(), to.refuse_in_use())?;
     refuse_others(from, to, watcher).await?;
     let total = from.store.count().await.map_err(from.failed())?;
-    let leases = Leases::new(to, clock, lease_duration);
+    let leases = Leases::new(to, lease_duration);
     let copied = Copied::default();
     let mut copying = Copying { from, to, leases, watcher, total, copied };
     copying.operations().await?;
@@ -197,7 +195,7 @@ pub(super) async fn commit(to: &Side, batch: Batch) -> Result<(), TransferError>
     if is_empty {
         return Ok(());
     }
-    to.store.commit(batch).await.map_err(|error| match error {
+    to.store.commit(batch).await.map(drop).map_err(|error| match error {
         // All that was there has been looked at.
         StoreError::Conflict(_) | StoreError::SessionsTaken(_) => {
             TransferError::InUse(to.name.clone())

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use super::copy::commit;
 use super::{Side, TransferError};
-use crate::engine::Clock;
-use crate::operation::{Operation, SessionId, Timestamp};
+use crate::operation::{Operation, SessionId};
 use crate::store::Batch;
 use crate::store::shared::{KeptSession, SessionChanges, TakeOver};
 
@@ -17,14 +16,13 @@ const SESSIONS: usize = 1_000;
 /// The sessions that hold leases.
 pub(super) struct Leases<'a> {
     to: &'a Side,
-    clock: &'a dyn Clock,
     duration: Duration,
     sessions: HashMap<SessionId, KeptSession>,
 }
 
 impl<'a> Leases<'a> {
-    pub(super) fn new(to: &'a Side, clock: &'a dyn Clock, duration: Duration) -> Self {
-        Self { to, clock, duration, sessions: HashMap::new() }
+    pub(super) fn new(to: &'a Side, duration: Duration) -> Self {
+        Self { to, duration, sessions: HashMap::new() }
     }
 
     /// Sees to it that the session of a leased operation is there when the batch of these changes is.
@@ -39,12 +37,12 @@ impl<'a> Leases<'a> {
             return Ok(());
         };
         let Some(worker) = &life.worker else { return Ok(()) };
-        let (session, expires_at) = (lease.session, self.expires_at());
+        let (session, lease) = (lease.session, self.duration);
         if !self.sessions.contains_key(&session) {
             let kept =
-                KeptSession { session, tenant: tenant.clone(), worker: worker.clone(), expires_at };
+                KeptSession { session, tenant: tenant.clone(), worker: worker.clone(), lease };
             // An earlier copy may have left it.
-            let take = TakeOver { session, tenant: tenant.clone(), expires_at };
+            let take = TakeOver { session, tenant: tenant.clone(), lease };
             if shared.take_over(take).await.map_err(self.to.failed())?.is_none() {
                 changes.kept.push(kept.clone());
             }
@@ -58,17 +56,11 @@ impl<'a> Leases<'a> {
 
     /// Gives all of them the whole time to come back.
     pub(super) async fn renew(mut self) -> Result<(), TransferError> {
-        let expires_at = self.expires_at();
-        let mut sessions: Vec<KeptSession> = self.sessions.drain().map(|(_, kept)| kept).collect();
-        sessions.iter_mut().for_each(|kept| kept.expires_at = expires_at);
+        let sessions: Vec<KeptSession> = self.sessions.drain().map(|(_, kept)| kept).collect();
         for kept in sessions.chunks(SESSIONS) {
             let sessions = SessionChanges { kept: kept.to_vec(), ..SessionChanges::default() };
             commit(self.to, Batch { sessions, ..Batch::default() }).await?;
         }
         Ok(())
-    }
-
-    fn expires_at(&self) -> Timestamp {
-        self.clock.now().after(self.duration)
     }
 }

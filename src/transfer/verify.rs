@@ -201,6 +201,7 @@ impl Comparing<'_> {
                 }
                 Ok(_) => "does not have the SHA-256 that was recorded",
                 Err(ObjectError::Missing(_)) => "is missing",
+                Err(ObjectError::Damaged { how, .. }) => how,
                 Err(error) => {
                     let (id, place) = (operation.id(), to.objects.to_string());
                     return Err(TransferError::Object {

@@ -35,9 +35,10 @@ pub fn new_operation(
     let settings =
         settings::decode(request.settings, path, limits.default_retention, &mut violations);
     let start_at = request.start_time.and_then(|time| {
-        let at = timestamp(&time);
+        let at = timestamp(&time).filter(|at| *at <= NewOperation::LATEST_START);
         if at.is_none() {
-            violations.push(Violation::new(format!("{path}start_time"), "must be a valid time"));
+            let rule = "must be a valid time, at most 9000-01-01T00:00:00Z";
+            violations.push(Violation::new(format!("{path}start_time"), rule));
         }
         at
     });
@@ -144,7 +145,8 @@ fn envelope(message: v1::HttpEnvelope, field: &str) -> Result<HttpEnvelope, Viol
     let violation = |part: String, rule: &str| Violation::new(format!("{field}.http.{part}"), rule);
     // A number of messages beyond the limit is not worth its conversion.
     if message.headers.len() > HttpEnvelope::MAX_HEADERS {
-        return Err(violation("headers".to_owned(), "must be at most 100"));
+        let rule = format!("must be at most {}", HttpEnvelope::MAX_HEADERS);
+        return Err(violation("headers".to_owned(), &rule));
     }
     let headers = message.headers.into_iter().enumerate().map(|(at, header)| {
         let value = header.value.chars().map(u8::try_from).collect::<Result<Vec<u8>, _>>();
@@ -159,7 +161,9 @@ fn envelope(message: v1::HttpEnvelope, field: &str) -> Result<HttpEnvelope, Viol
         status: u16::try_from(message.status).unwrap_or(u16::MAX),
         headers: headers.collect::<Result<_, _>>()?,
     };
-    match envelope.check() {
+    // A request is a client's own words; a response is checked as what it is.
+    let checked = if envelope.status == 0 { envelope.check_submitted() } else { envelope.check() };
+    match checked {
         Ok(()) => Ok(envelope),
         Err(InvalidEnvelope { field, rule }) => Err(violation(field, &rule)),
     }
@@ -203,19 +207,17 @@ pub fn view(number: i32, default: View) -> Result<View, ServiceError> {
     }
 }
 
-/// A duration that is not negative.
+/// A duration that is not negative. One of seconds and nanoseconds that do not go together, such as 1 s and -1 ns, is
+/// none.
 pub fn duration(message: &prost_types::Duration) -> Option<Duration> {
-    Duration::try_from(*message).ok()
+    let seconds = u64::try_from(message.seconds).ok()?;
+    let nanos = u32::try_from(message.nanos).ok().filter(|nanos| *nanos < 1_000_000_000)?;
+    Some(Duration::new(seconds, nanos))
 }
 
-/// A time within the range of timestamps.
+/// A time of the years 1 to 9999.
 pub fn timestamp(message: &prost_types::Timestamp) -> Option<Timestamp> {
-    let nanos = (0..1_000_000_000).contains(&message.nanos).then_some(message.nanos)?;
-    // 0001-01-01 to 9999-12-31, as the type itself has it.
-    let seconds = (-62_135_596_800..=253_402_300_799)
-        .contains(&message.seconds)
-        .then_some(message.seconds)?;
-    Some(Timestamp::from_micros(seconds * 1_000_000 + i64::from(nanos) / 1_000))
+    Timestamp::from_unix(message.seconds, message.nanos)
 }
 
 /// An attempt's reference in a worker's message.

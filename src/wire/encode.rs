@@ -8,6 +8,7 @@ use prost_types::Any;
 
 use super::{json_value, settings};
 use crate::operation::error::ErrorSource;
+use crate::operation::http::is_credential;
 use crate::operation::state::Limit;
 use crate::operation::{
     EventType, HttpEnvelope, HttpHeader, Life, Operation, OperationError, Outcome, Payload,
@@ -133,19 +134,22 @@ pub fn payload(info: &PayloadInfo, data: Option<Bytes>) -> v1::Payload {
     v1::Payload {
         content_type: info.content_type.clone(),
         omitted: content.is_none() && info.size_bytes > 0,
-        http: info.http.as_deref().map(|http| envelope(http, content.is_some())),
+        http: info.http.as_deref().map(|http| {
+            // Credentials may be kept for the worker that is to use them: nobody else reads them.
+            envelope(http, |header| content.is_some() && !is_credential(&header.name))
+        }),
         content,
         size_bytes: info.size_bytes.cast_signed(),
     }
 }
 
-/// The request or the response around a payload; its headers only where they are asked for.
-fn envelope(envelope: &HttpEnvelope, with_headers: bool) -> v1::HttpEnvelope {
+/// The request or the response around a payload, with those of its header fields that are `shown`.
+fn envelope(envelope: &HttpEnvelope, shown: impl Fn(&HttpHeader) -> bool) -> v1::HttpEnvelope {
     let header = |header: &HttpHeader| v1::HttpHeader {
         name: header.name.clone(),
         value: header.value.iter().copied().map(char::from).collect(),
     };
-    let headers = envelope.headers.iter().filter(|_| with_headers).map(header).collect();
+    let headers = envelope.headers.iter().filter(|header| shown(header)).map(header).collect();
     v1::HttpEnvelope {
         method: envelope.method.clone(),
         target: envelope.target.clone(),
@@ -158,7 +162,7 @@ fn envelope(envelope: &HttpEnvelope, with_headers: bool) -> v1::HttpEnvelope {
 pub fn exact_payload(payload: Payload) -> v1::Payload {
     use v1::payload::Content;
     let Payload { info, data } = payload;
-    let http = info.http.as_deref().map(|http| envelope(http, true));
+    let http = info.http.as_deref().map(|http| envelope(http, |_| true));
     let omitted = info.object.is_some();
     let content = match info.form {
         // The type is told even so.
@@ -311,11 +315,8 @@ pub fn request_error(error: &ServiceError) -> v1::RequestError {
 
 /// A time.
 pub fn timestamp(at: Timestamp) -> prost_types::Timestamp {
-    let micros = at.micros();
-    prost_types::Timestamp {
-        seconds: micros.div_euclid(1_000_000),
-        nanos: i32::try_from(micros.rem_euclid(1_000_000) * 1_000).unwrap_or(0),
-    }
+    let (seconds, nanos) = at.to_unix();
+    prost_types::Timestamp { seconds, nanos }
 }
 
 /// A duration.

@@ -104,7 +104,7 @@ impl Check<'_> {
         let time = duration(&given).filter(|time| range.contains(time));
         if time.is_none() {
             let (least, most) = (range.start().as_secs_f64(), range.end().as_secs_f64());
-            self.note(field, format!("must be from {least} s to {most} s"));
+            self.note(field, format!("must be a valid duration from {least} s to {most} s"));
         }
         time
     }

@@ -26,8 +26,8 @@ pub fn watch_message(message: WatchMessage, cursor: Revision) -> v1::WatchOperat
     }
 }
 
-/// A message of a watch over a filter.
-pub fn feed_message(message: FeedMessage) -> v1::WatchOperationsResponse {
+/// A message of a watch over a filter; `position` is where to go on behind it.
+pub fn feed_message(message: FeedMessage, position: Option<String>) -> v1::WatchOperationsResponse {
     use watch_operations_response::Type;
     let (kind, operation, event_type) = match message {
         FeedMessage::Heartbeat => (Type::Heartbeat, None, None),
@@ -48,5 +48,6 @@ pub fn feed_message(message: FeedMessage) -> v1::WatchOperationsResponse {
         r#type: kind.into(),
         event: event_type.zip(life).map(|(event_type, life)| encode::transition(event_type, life)),
         operation: operation.map(|operation| encode::operation(&Document::basic(operation))),
+        position: position.unwrap_or_default(),
     }
 }

@@ -81,18 +81,31 @@ impl Outcome {
 
     /// The same as the body of an HTTP response; see [`Outcome::http_response`].
     pub fn as_http_response<N: Into<String>, V: AsRef<[u8]>>(
-        mut self,
+        self,
         status: u16,
         headers: impl IntoIterator<Item = (N, V)>,
     ) -> Self {
         const FRAMING: [&str; 4] =
             ["content-type", "content-length", "transfer-encoding", "connection"];
+        let headers = headers.into_iter().map(|(name, value)| (name.into(), value));
+        let of_message = |(name, _): &(String, V)| {
+            !FRAMING.iter().any(|framing| name.eq_ignore_ascii_case(framing))
+        };
+        self.as_recorded_response(status, headers.filter(of_message))
+    }
+
+    /// The same with every header field as it is given, for a response that somebody else made. `Content-Type` and
+    /// `Content-Length` have the meaning that `HttpEnvelope` gives them.
+    pub fn as_recorded_response<N: Into<String>, V: AsRef<[u8]>>(
+        mut self,
+        status: u16,
+        headers: impl IntoIterator<Item = (N, V)>,
+    ) -> Self {
         let headers = headers.into_iter().map(|(name, value)| v1::HttpHeader {
             name: name.into().to_ascii_lowercase(),
             value: value.as_ref().iter().copied().map(char::from).collect(),
         });
-        let headers = headers.filter(|header| !FRAMING.contains(&header.name.as_str())).collect();
-        let status = i32::from(status);
+        let (status, headers) = (i32::from(status), headers.collect());
         let envelope = v1::HttpEnvelope { status, headers, ..Default::default() };
         self.result.get_or_insert_default().http = Some(envelope);
         self

@@ -12,10 +12,11 @@ use longrun::client::Client;
 use longrun::operation::log::LogBook;
 use longrun::operation::{ObjectId, Operation, OperationId, Timestamp};
 use longrun::proto::v1::SubmitRequest;
+use longrun::store::log::{Head, LogKey, LogPage, LogQuery};
 use longrun::store::sqlite::{SqliteOptions, SqliteStore};
 use longrun::store::{
-    Batch, HistoryEntry, HistoryPosition, HistoryQuery, ListQuery, Lookup, PayloadRole, Store,
-    StoreError, Tombstone, Unfinished,
+    Batch, Committed, HistoryEntry, HistoryPosition, HistoryQuery, ListQuery, Lookup, PayloadRole,
+    Store, StoreError, Tombstone, TrimLog, Unfinished,
 };
 use tokio::time::Instant;
 
@@ -91,9 +92,11 @@ impl BrokenStore {
 
 #[async_trait]
 impl Store for BrokenStore {
-    async fn commit(&self, mut batch: Batch) -> Result<(), StoreError> {
+    async fn commit(&self, mut batch: Batch) -> Result<Committed, StoreError> {
         match self.lie {
-            Lie::Forgets if has_submissions(&batch) && self.lies_now() => return Ok(()),
+            Lie::Forgets if has_submissions(&batch) && self.lies_now() => {
+                return Ok(Committed::default());
+            }
             Lie::DropsEvents if self.lies_now() => drop(batch.events.pop()),
             Lie::LosesKeys => {
                 for write in &mut batch.writes {
@@ -107,14 +110,16 @@ impl Store for BrokenStore {
                     *result = this.unwrap_or_else(|| result.clone());
                 }
             }
-            Lie::IgnoresRevisions => {
-                while let Err(StoreError::Conflict(ids)) = self.honest.commit(batch.clone()).await {
-                    for id in ids {
-                        self.expect_anything(&mut batch, id).await?;
+            Lie::IgnoresRevisions => loop {
+                match self.honest.commit(batch.clone()).await {
+                    Err(StoreError::Conflict(ids)) => {
+                        for id in ids {
+                            self.expect_anything(&mut batch, id).await?;
+                        }
                     }
+                    committed => return committed,
                 }
-                return Ok(());
-            }
+            },
             _ => {}
         }
         self.honest.commit(batch).await
@@ -188,8 +193,28 @@ impl Store for BrokenStore {
         self.honest.next_wake().await
     }
 
-    async fn fence(&self) -> Result<(), StoreError> {
-        self.honest.fence().await
+    async fn settle(&self) -> Result<Option<Committed>, StoreError> {
+        self.honest.settle().await
+    }
+
+    async fn head(&self) -> Result<Head, StoreError> {
+        self.honest.head().await
+    }
+
+    async fn list_with_head(&self, query: ListQuery) -> Result<(Vec<Operation>, Head), StoreError> {
+        self.honest.list_with_head(query).await
+    }
+
+    async fn log(&self, query: LogQuery) -> Result<LogPage, StoreError> {
+        self.honest.log(query).await
+    }
+
+    async fn trim_log(&self, trim: TrimLog) -> Result<(), StoreError> {
+        self.honest.trim_log(trim).await
+    }
+
+    fn log_key(&self) -> LogKey {
+        self.honest.log_key()
     }
 
     async fn close(&self) {

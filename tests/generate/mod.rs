@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use longrun::operation::state::{CancelRequest, Idempotency, Report};
+use longrun::operation::state::{CancelRequest, Idempotency};
 use longrun::operation::{
     Attempt, ErrorSource, HttpEnvelope, HttpHeader, IdempotencyKey, Kind, Lease, Life, ObjectId,
     Operation, OperationError, OperationId, Outcome, PayloadForm, PayloadInfo, Progress,
-    RetryPolicy, Revision, SessionId, Settings, State, StoredObject, Submission, TenantId,
-    Timestamp, WorkerId,
+    RecordedReport, ReportDigest, RetryPolicy, Revision, SessionId, Settings, State, StoredObject,
+    Submission, TenantId, Timestamp, WorkerId,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -49,12 +49,7 @@ fn session() -> impl Strategy<Value = SessionId> {
 }
 
 fn payload() -> impl Strategy<Value = PayloadInfo> {
-    let form = prop_oneof![
-        Just(PayloadForm::Data),
-        Just(PayloadForm::Text),
-        Just(PayloadForm::Json),
-        Just(PayloadForm::Any)
-    ];
+    let form = proptest::sample::select(&PayloadForm::ALL[..]);
     let content_type = prop_oneof![
         Just("application/json"),
         Just("application/octet-stream"),
@@ -154,7 +149,10 @@ pub fn life() -> impl Strategy<Value = Life> {
 }
 
 fn life_of(state: impl Strategy<Value = State>) -> impl Strategy<Value = Life> {
-    let report = prop_oneof![Just(Report::Complete), Just(Report::Fail), Just(Report::Release)];
+    let report = (0..4_u32, session(), any::<[u8; 16]>()).prop_map(|(attempt, session, digest)| {
+        let (attempt, digest) = (Attempt(attempt), ReportDigest::from_bytes(digest));
+        RecordedReport { attempt, session, digest }
+    });
     let cancel = (any_time(), ".{0,8}").prop_map(|(at, reason)| CancelRequest { at, reason });
     (
         (state, 1..1_u64 << 62, 0..4_u32, any::<u32>(), "[ -~]{1,9}", option::of(report)),
@@ -162,14 +160,14 @@ fn life_of(state: impl Strategy<Value = State>) -> impl Strategy<Value = Life> {
         (option::of(error()), option::of(cancel)),
     )
         .prop_map(|(first, (updated_at, started_at, progress), (last_error, cancel))| {
-            let (state, revision, attempt, attempts_used, worker, closed_by) = first;
+            let (state, revision, attempt, attempts_used, worker, last_report) = first;
             Life {
                 state,
                 revision: Revision(revision),
                 attempt: Attempt(attempt),
                 attempts_used,
                 worker: Some(WorkerId::parse(&worker).unwrap()),
-                closed_by,
+                last_report,
                 updated_at,
                 started_at,
                 progress,

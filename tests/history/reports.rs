@@ -57,18 +57,15 @@ fn shown(name: &str, last: &Final, by_token: &HashMap<&str, &Report>, violations
     }
 }
 
-/// An acknowledged report shows where it must. One that was forged may only have been taken for a
-/// repetition of the report that ended the attempt.
+/// An acknowledged report shows where it must, and was its attempt's holder's.
 fn acknowledged(report: &Report, last: &Final, violations: &mut Violations) {
     let Report { attempt, token, .. } = report;
     let ending = last.events.iter().find(|event| ends(event, *attempt));
-    let shows = match report.kind {
-        ReportKind::Log => last.log.iter().any(|line| *line == (*attempt, token.clone())),
-        kind => ending.is_some_and(|event| {
-            let kinds = if report.is_forged { alike(kind) } else { vec![kind] };
-            kinds.iter().any(|kind| ends_as(*kind, event))
-        }),
-    };
+    let shows = !report.is_forged
+        && match report.kind {
+            ReportKind::Log => last.log.iter().any(|line| *line == (*attempt, token.clone())),
+            kind => ending.is_some_and(|event| ends_as(kind, event)),
+        };
     let carried = match report.kind {
         ReportKind::Complete | ReportKind::CompletePartly => &last.tokens,
         ReportKind::FailForRetry | ReportKind::FailForGood => {
@@ -76,7 +73,7 @@ fn acknowledged(report: &Report, last: &Final, violations: &mut Violations) {
         }
         ReportKind::Release | ReportKind::Log => return must(shows, report, ending, violations),
     };
-    must(shows && (report.is_forged || carried.contains(token)), report, ending, violations);
+    must(shows && carried.contains(token), report, ending, violations);
 }
 
 fn must(holds: bool, report: &Report, ending: Option<&EventFact>, violations: &mut Violations) {
@@ -89,19 +86,6 @@ fn must(holds: bool, report: &Report, ending: Option<&EventFact>, violations: &m
 fn ends(event: &EventFact, attempt: i32) -> bool {
     let ending = [EventType::RetryScheduled, EventType::Released, EventType::Finished];
     event.mark.attempt == attempt && ending.contains(&event.event)
-}
-
-/// The kinds that are taken for repetitions of each other.
-fn alike(kind: ReportKind) -> Vec<ReportKind> {
-    match kind {
-        ReportKind::Complete | ReportKind::CompletePartly => {
-            vec![ReportKind::Complete, ReportKind::CompletePartly]
-        }
-        ReportKind::FailForRetry | ReportKind::FailForGood => {
-            vec![ReportKind::FailForRetry, ReportKind::FailForGood]
-        }
-        ReportKind::Release | ReportKind::Log => vec![kind],
-    }
 }
 
 /// Whether the attempt ended as such a report ends it. A cancelled operation whose worker fails or

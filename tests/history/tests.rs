@@ -338,7 +338,10 @@ fn what_a_stranger_or_a_stale_attempt_did_is_noticed() {
         history.reports[2].acknowledged = 0;
     };
     assert_eq!(broken_by(stale), [Promise::NothingFromStrangers]);
-    let forged = |history: &mut History| history.reports[2].is_forged = true;
+    let forged = |history: &mut History| {
+        history.reports[2].is_forged = true;
+        history.reports[2].acknowledged = 0;
+    };
     assert_eq!(broken_by(forged), [Promise::NothingFromStrangers]);
     let invented = |history: &mut History| a(history).log.push((1, "whose?".to_owned()));
     assert_eq!(broken_by(invented), [Promise::NothingFromStrangers]);
@@ -361,16 +364,16 @@ fn what_a_stranger_or_a_stale_attempt_did_is_noticed() {
 }
 
 #[test]
-fn a_forged_report_may_only_be_acknowledged_as_a_repetition() {
+fn a_forged_report_that_is_acknowledged_is_noticed() {
     let forge = |kind| {
         move |history: &mut History| {
             let forged = Report { is_forged: true, ..report(2, kind, "forged") };
             history.reports.push(forged);
         }
     };
-    assert_eq!(broken_by(forge(ReportKind::CompletePartly)), []);
-    assert_eq!(broken_by(forge(ReportKind::Release)), [Promise::ReportShows]);
-    assert_eq!(broken_by(forge(ReportKind::Log)), [Promise::ReportShows]);
+    for kind in [ReportKind::CompletePartly, ReportKind::Release, ReportKind::Log] {
+        assert_eq!(broken_by(forge(kind)), [Promise::ReportShows], "{kind:?}");
+    }
 }
 
 #[test]

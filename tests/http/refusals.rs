@@ -1,9 +1,17 @@
 //! What is refused, and how.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use axum::body::Body;
+use longrun::engine::Clock as _;
+use longrun::operation::{
+    Event, Kind, OperationId, Settings, Submission, TenantId, Timestamp, transition,
+};
+use longrun::store::{Batch, Write};
 use serde_json::json;
 
-use crate::support::Server;
+use crate::support::{JSON, Server};
 
 #[tokio::test]
 async fn what_cannot_be_taken_is_refused_with_a_reason() {
@@ -34,6 +42,56 @@ async fn what_cannot_be_taken_is_refused_with_a_reason() {
     let streamed = Body::from_stream(chunks);
     let streamed = server.ask("POST", "/v1/kinds/a/operations", &[], streamed).await;
     streamed.problem(413, "PAYLOAD_TOO_LARGE");
+}
+
+#[tokio::test]
+async fn every_time_that_is_taken_can_be_written() {
+    let server = Server::start().await;
+    let post =
+        async |body: &str| server.ask("POST", "/v1/operations", &[JSON], body.to_owned()).await;
+    for start in ["9999-12-31T23:59:59Z", "9000-01-01T00:00:00.000001Z"] {
+        let late = json!({
+            "kind": "x",
+            "startTime": start,
+            "settings": {"queueTimeout": "300000000s"},
+        });
+        let refused = post(&late.to_string()).await.problem(400, "INVALID_ARGUMENT");
+        assert_eq!(refused["violations"][0]["field"], "start_time");
+    }
+    let latest = json!({
+        "kind": "x",
+        "startTime": "9000-01-01T00:00:00Z",
+        "settings": {"queueTimeout": "300000000s"},
+    });
+    post(&latest.to_string()).await.expect(202);
+
+    // One that an earlier version has stored is shown all the same.
+    let at = server.clock.now();
+    let submission = Submission {
+        id: OperationId::parse("0190a1b2-0000-7000-8000-000000000000").unwrap(),
+        tenant: TenantId::default_tenant(),
+        kind: Kind::parse("x").unwrap(),
+        labels: BTreeMap::new(),
+        settings: Settings { queue_timeout: Some(Settings::MAX_DURATION), ..Settings::default() },
+        created_at: at,
+        start_at: Timestamp::from_unix(253_402_300_799, 0).unwrap(),
+        idempotency: None,
+        retry_of: None,
+        input: None,
+    };
+    let (operation, event_type) = transition::submit(Arc::new(submission));
+    let event = Event { event_type, life: operation.life.clone() };
+    let batch = Batch {
+        events: vec![(operation.id(), event)],
+        writes: vec![Write { operation, expected: None, input: None, result: None }],
+        ..Batch::default()
+    };
+    server.store.commit(batch).await.unwrap();
+    let path = "/v1/operations/0190a1b2-0000-7000-8000-000000000000";
+    let shown = server.get(path).await.expect(202).json();
+    assert_eq!(shown["queueDeadlineTime"], "9999-12-31T23:59:59.999999Z");
+    let listed = server.get("/v1/operations").await.expect(200).json();
+    assert_eq!(listed["operations"].as_array().unwrap().len(), 2);
 }
 
 #[tokio::test]

@@ -194,3 +194,45 @@ async fn many_workers_do_much_work_once_each() {
     let filter = "state=SUCCEEDED AND attempt=1".to_owned();
     assert_eq!(server.matching(&filter).await, done);
 }
+
+/// Whatever the order of names, of the hello and of age, and however much waits.
+#[tokio::test]
+async fn the_kinds_of_a_worker_take_turns() {
+    for (few, many, slots) in [("a", "b", 1), ("b", "a", 1), ("a", "b", 4), ("b", "a", 4)] {
+        let server = TestServer::start().await;
+        server.submit_batch(vec![submission(few); 5]).await;
+        server.submit_batch(vec![submission(many); 60]).await;
+        let kinds = [many, few].map(str::to_owned).to_vec();
+        let hello = Hello { kinds, ..hello(many, slots) };
+        let mut worker = TestWorker::connect(&server, hello).await;
+        let (mut order, mut held) = (Vec::new(), std::collections::VecDeque::new());
+        while order.len() < 20 {
+            let assignment = worker.assignment().await;
+            order.push(assignment.operation.as_ref().unwrap().kind.clone());
+            held.push_back(assignment);
+            if held.len() == slots as usize {
+                worker.complete(&held.pop_front().unwrap(), None).await;
+            }
+        }
+        let places = (0..order.len()).filter(|at| order[*at] == few);
+        for (number, at) in places.enumerate() {
+            assert!(at <= 2 * number + 1, "{few} with {slots} slots: {order:?}");
+        }
+        assert_eq!(order.iter().filter(|kind| *kind == few).count(), 5, "{order:?}");
+    }
+}
+
+#[tokio::test]
+async fn urgent_work_of_another_kind_waits_for_one_turn_only() {
+    let server = TestServer::start().await;
+    server.submit_batch(vec![submission("bulk"); 60]).await;
+    let kinds = ["bulk", "urgent"].map(str::to_owned).to_vec();
+    let hello = Hello { kinds, ..hello("bulk", 2) };
+    let mut worker = TestWorker::connect(&server, hello).await;
+    let running = [worker.assignment().await, worker.assignment().await];
+    let settings = Settings { priority: 100, ..Settings::default() };
+    server.submit_batch(vec![with_settings(submission("urgent"), settings); 3]).await;
+    worker.complete(&running[0], None).await;
+    let next = worker.assignment().await;
+    assert_eq!(next.operation.unwrap().kind, "urgent");
+}

@@ -19,10 +19,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::*;
 
-const SIZE: usize = 3_000_000;
+pub(crate) const SIZE: usize = 3_000_000;
 
 /// A server that keeps in rows what is up to 1 KiB, and where it keeps the rest.
-async fn a_server() -> (TestServer, TempDir) {
+pub(crate) async fn a_server() -> (TestServer, TempDir) {
     server_with_at_most(5 << 30).await
 }
 
@@ -38,12 +38,12 @@ async fn server_with_at_most(max_payload_bytes: usize) -> (TestServer, TempDir) 
     (server.await, objects)
 }
 
-fn contents() -> Bytes {
+pub(crate) fn contents() -> Bytes {
     (0..SIZE).map(|n| (n * n % 251) as u8).collect()
 }
 
 /// The files that there are, unfinished ones among them.
-fn files(objects: &TempDir) -> Vec<PathBuf> {
+pub(crate) fn files(objects: &TempDir) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(objects.path().join("objects")) else { return Vec::new() };
     entries.map(|entry| entry.unwrap().path()).collect()
 }
@@ -59,7 +59,7 @@ async fn files_become(objects: &TempDir, count: usize) {
     .await;
 }
 
-async fn ask(
+pub(crate) async fn ask(
     server: &TestServer,
     method: &str,
     path: &str,
@@ -79,7 +79,7 @@ async fn ask(
 }
 
 /// Uploads an input; answers the operation's name.
-async fn upload(server: &TestServer, key: &str, body: Bytes) -> (StatusCode, String) {
+pub(crate) async fn upload(server: &TestServer, key: &str, body: Bytes) -> (StatusCode, String) {
     let headers = [("content-type", "image/x-thing"), ("idempotency-key", key)];
     let pieces = body.chunks(70_000).map(|piece| Ok::<_, std::io::Error>(piece.to_vec()));
     let pieces: Vec<_> = pieces.collect();
@@ -101,7 +101,7 @@ async fn read_input(server: &TestServer, name: &str, offset_bytes: i64) -> Vec<u
 }
 
 /// Sends `data` as the chunks of a result.
-async fn send_chunks(worker: &mut TestWorker, assignment: &Assignment, data: &Bytes) {
+pub(crate) async fn send_chunks(worker: &mut TestWorker, assignment: &Assignment, data: &Bytes) {
     let mut offset_bytes = 0;
     for piece in data.chunks(200_000) {
         let (attempt, data) = (attempt_of(assignment), Bytes::copy_from_slice(piece));
@@ -110,7 +110,7 @@ async fn send_chunks(worker: &mut TestWorker, assignment: &Assignment, data: &By
     }
 }
 
-fn complete(assignment: &Assignment, chunked_bytes: usize) -> Complete {
+pub(crate) fn complete(assignment: &Assignment, chunked_bytes: usize) -> Complete {
     let result = Payload { content_type: "image/x-other".to_owned(), ..Payload::default() };
     Complete {
         attempt: attempt_of(assignment),
@@ -256,6 +256,54 @@ async fn chunks_that_do_not_fit_are_told_with_the_completion_and_can_be_sent_aga
 }
 
 #[tokio::test]
+async fn a_result_in_chunks_that_is_sent_again_is_acknowledged_again() {
+    let (server, objects) = a_server().await;
+    let data = contents();
+    for size in [SIZE, 300] {
+        let result = data.slice(..size);
+        let name = server.submit(submission("demo")).await.name;
+        let mut worker = server.worker("demo", 1).await;
+        let assignment = worker.assignment().await;
+        send_chunks(&mut worker, &assignment, &result).await;
+        assert_eq!(worker.try_complete(complete(&assignment, size)).await, None);
+        let done = server.get(&name).await;
+        let kept = files(&objects);
+        // The acknowledgement was lost: everything again.
+        send_chunks(&mut worker, &assignment, &result).await;
+        assert_eq!(worker.try_complete(complete(&assignment, size)).await, None, "{size}");
+        // Other contents of the same size.
+        send_chunks(&mut worker, &assignment, &vec![7; size].into()).await;
+        let refused = worker.try_complete(complete(&assignment, size)).await.expect("a refusal");
+        assert_eq!(refused.reason, "STALE_ATTEMPT");
+        // Nor may a stranger send them.
+        let mut stranger = server.worker("other", 1).await;
+        send_chunks(&mut stranger, &assignment, &result).await;
+        let refused = stranger.try_complete(complete(&assignment, size)).await;
+        assert_eq!(refused.expect("a refusal").reason, "STALE_ATTEMPT");
+        assert_eq!(server.get(&name).await, done);
+        assert!(soon(server.client().read_result(&name)).await.unwrap().data == result);
+        assert_eq!(files(&objects), kept, "no object is left behind");
+    }
+}
+
+#[tokio::test]
+async fn the_largest_payload_is_taken_and_a_byte_more_is_not() {
+    let (server, _objects) = server_with_at_most(SIZE).await;
+    let more = [&contents()[..], b"!"].concat().into();
+    let (status, _) = upload(&server, "one", contents()).await;
+    assert_eq!(status, 202);
+    let (status, _) = upload(&server, "two", Bytes::clone(&more)).await;
+    assert_eq!(status, 413);
+    let mut worker = server.worker("demo", 1).await;
+    let assignment = worker.assignment().await;
+    send_chunks(&mut worker, &assignment, &more).await;
+    let refused = worker.try_complete(complete(&assignment, SIZE + 1)).await;
+    assert_eq!(refused.expect("a refusal").reason, "PAYLOAD_TOO_LARGE");
+    send_chunks(&mut worker, &assignment, &contents()).await;
+    assert_eq!(worker.try_complete(complete(&assignment, SIZE)).await, None);
+}
+
+#[tokio::test]
 async fn a_retry_has_an_input_of_its_own() {
     let (server, objects) = a_server().await;
     let (_, first) = upload(&server, "one", contents()).await;
@@ -323,4 +371,34 @@ async fn objects_that_nothing_refers_to_are_swept_once_they_are_old() {
     assert_eq!(soon(sweep::orphans(&objects, older, known)).await, Ok(0));
     let left: Vec<_> = std::fs::read_dir(directory.path().join("objects")).unwrap().collect();
     assert_eq!(left.len(), 1);
+}
+
+/// A copy in a directory is a hard link: its file is as old as the original.
+#[tokio::test]
+async fn a_copy_is_as_young_as_its_id() {
+    let directory = TempDir::new().unwrap();
+    let objects = Objects::in_directory(&directory.path().join("objects")).unwrap();
+    let mut upload = objects.upload();
+    upload.write("input".into()).await.unwrap();
+    let original = upload.finish().await.unwrap().id;
+    let file = directory.path().join("objects").join(original.to_string());
+    let written = std::fs::metadata(&file).unwrap().modified().unwrap();
+    let three_hours_ago = written - Duration::from_secs(3 * 3600);
+    std::fs::File::options()
+        .write(true)
+        .open(&file)
+        .unwrap()
+        .set_modified(three_hours_ago)
+        .unwrap();
+    let copy = objects.copy(original).await.unwrap();
+    assert_ne!(copy, original);
+
+    // Nothing refers to either yet: the retry's commit is under way.
+    let unknown = async |ids: Vec<ObjectId>| Ok::<_, String>(vec![false; ids.len()]);
+    let now = written.duration_since(std::time::UNIX_EPOCH).unwrap();
+    let now = Timestamp::from_micros(now.as_micros() as i64).after(Duration::from_secs(60));
+    assert_eq!(soon(sweep::orphans(&objects, now, unknown)).await, Ok(0));
+    assert_eq!(files(&directory).len(), 2);
+    let old = now.after(sweep::GRACE);
+    assert_eq!(soon(sweep::orphans(&objects, old, unknown)).await, Ok(2));
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use longrun::config::StoreUrl;
 use longrun::proto::v1::operation::State;
 use longrun::proto::v1::work_request::Message as Up;
 use longrun::proto::v1::work_response::Message as Down;
@@ -84,33 +85,6 @@ async fn warnings_alone_leave_it_a_success() {
     let operation = server.get(&name).await;
     assert_eq!((operation.state(), operation.warnings.len()), (State::Succeeded, 1));
     assert_eq!((operation.result, operation.error), (None, None));
-}
-
-#[tokio::test]
-async fn a_report_sent_again_is_acknowledged_again_and_changes_nothing() {
-    let mut server = TestServer::start().await;
-    let name = server.submit(with_settings(submission("demo"), attempts(2))).await.name;
-    let mut worker = server.worker("demo", 1).await;
-    let first = worker.assignment().await;
-    worker.send(Up::Drain(WorkerDrain {})).await;
-    for _ in 0..3 {
-        worker.fail(&first, "Again").await;
-    }
-    assert_eq!(server.get(&name).await.revision, 3);
-    let mut worker = server.worker("demo", 1).await;
-    let second = worker.assignment().await;
-    assert_eq!(second.attempt, 2);
-    for _ in 0..3 {
-        worker.complete(&second, Some(text("result"))).await;
-    }
-    let done = server.get(&name).await;
-    assert_eq!(done.revision, 5);
-    drop(worker);
-    server.restart().await;
-    // Its ack was lost with the stream, and the session is over.
-    let mut worker = server.worker("demo", 1).await;
-    worker.complete(&second, Some(text("result"))).await;
-    assert_eq!(server.get(&name).await, done);
 }
 
 #[tokio::test]
@@ -305,4 +279,31 @@ async fn a_bad_report_is_refused_by_its_field_and_the_stream_goes_on() {
     assert_eq!(server.get(&name).await, before, "nothing has changed");
     let at_most = Fail { error: Some(nested(8)), r#final: true, ..fail() };
     assert_eq!(worker.try_fail(at_most).await, None);
+}
+
+#[tokio::test]
+async fn a_worker_is_not_read_while_as_many_of_its_reports_wait_as_may() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let path = directory.path().join("longrun.db");
+    let store = StoreUrl::Sqlite(path.clone());
+    let server = TestServer::with(|config| config.store.url = store).await;
+    let name = server.submit(submission("demo")).await.name;
+    let mut worker = server.worker("demo", 1).await;
+    let attempt = attempt_of(&worker.assignment().await);
+    // The store waits for whoever holds this lock, and so do the reports.
+    let lock = rusqlite::Connection::open(&path).unwrap();
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    for report_id in 1..=256 {
+        let (attempt, lines) = (attempt.clone(), vec![String::new()]);
+        worker.send(Up::Log(ReportLog { attempt, report_id, lines })).await;
+    }
+    // Said twice, it ends the stream as soon as it is read.
+    worker.send(Up::Hello(hello("demo", 1))).await;
+    // What comes on the same connection afterwards is served.
+    for _ in 0..20 {
+        server.get(&name).await;
+    }
+    lock.execute_batch("ROLLBACK").unwrap();
+    let first = worker.next().await.expect("no error before an acknowledgement");
+    assert!(matches!(first, Some(work_response::Message::Ack(_))), "{first:?}");
 }

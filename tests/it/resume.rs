@@ -172,10 +172,10 @@ async fn a_lost_worker_costs_a_lease_and_an_attempt() {
     let assignment = worker.assignment().await;
     let mut watch = server.watch(watch_from(&name, 2)).await;
     let session = worker.disconnect();
-    server.advance(LEASE - Duration::from_secs(1));
+    server.live_through(LEASE - Duration::from_secs(1)).await;
     server.submit(submission("other")).await;
     assert_eq!(server.get(&name).await.state(), State::Running, "not a moment too early");
-    server.advance(Duration::from_secs(2));
+    server.live_through(Duration::from_secs(1)).await;
     let lost = watch.next().await.event.unwrap();
     assert_eq!((lost.r#type(), lost.state()), (EventType::RetryScheduled, State::Queued));
     let error = lost.error.unwrap();
@@ -204,7 +204,7 @@ async fn losing_workers_uses_the_attempts_up() {
         let revision = server.get(&name).await.revision;
         drop(worker);
         let mut watch = server.watch(watch_from(&name, revision)).await;
-        server.advance(LEASE + Duration::from_secs(1));
+        server.live_through(LEASE).await;
         watch.next().await;
     }
     let failed = server.done(&name).await;
@@ -219,7 +219,7 @@ async fn a_silent_worker_is_lost_although_its_stream_is_open() {
     let mut worker = server.worker("demo", 1).await;
     worker.assignment().await;
     let mut watch = server.watch(watch_from(&name, 2)).await;
-    server.advance(LEASE + Duration::from_secs(1));
+    server.live_through(LEASE).await;
     assert_eq!(watch.next().await.event.unwrap().r#type(), EventType::RetryScheduled);
     worker.told_to_drain().await;
 }
@@ -239,7 +239,7 @@ async fn any_message_renews_the_lease() {
         Up::Heartbeat(Heartbeat {}),
     ];
     for sign in signs {
-        server.advance(Duration::from_secs(20));
+        server.live_through(Duration::from_secs(20)).await;
         worker.send(sign).await;
         // Refused before it gets as far as the lease, so it only says what was heard before it.
         worker.try_complete(Complete::default()).await.unwrap();
@@ -283,11 +283,11 @@ async fn after_a_restart_workers_have_a_lease_to_come_back() {
     worker.assignment().await;
     drop(worker);
     server.restart_after(10 * LEASE).await;
-    server.advance(LEASE - Duration::from_secs(1));
+    server.live_through(LEASE - Duration::from_secs(1)).await;
     server.submit(submission("other")).await;
     assert_eq!(server.get(&name).await.state(), State::Running, "the time away does not count");
     let mut watch = server.watch(watch_from(&name, 2)).await;
-    server.advance(Duration::from_secs(2));
+    server.live_through(Duration::from_secs(1)).await;
     assert_eq!(watch.next().await.event.unwrap().error.unwrap().code, "WORKER_LOST");
     let mut worker = server.worker("demo", 1).await;
     assert_eq!(worker.assignment().await.attempt, 2);

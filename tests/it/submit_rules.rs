@@ -76,12 +76,16 @@ async fn settings_are_within_their_ranges() {
     let server = TestServer::start().await;
     let ten_years = 10 * 366 * 24 * 3600;
     let negative = Some(Duration { seconds: -1, nanos: 0 });
+    let of_two_signs = Some(Duration { seconds: 1, nanos: -1 });
+    let of_too_many_nanos = Some(Duration { seconds: 1, nanos: 1_000_000_000 });
     let cases: Vec<(&str, SubmitRequest)> = vec![
         ("settings.priority", settings(|s| s.priority = -1)),
         ("settings.priority", settings(|s| s.priority = 101)),
         ("settings.queue_timeout", settings(|s| s.queue_timeout = nanos(999_999))),
         ("settings.queue_timeout", settings(|s| s.queue_timeout = negative)),
         ("settings.queue_timeout", settings(|s| s.queue_timeout = seconds(ten_years + 1))),
+        ("settings.queue_timeout", settings(|s| s.queue_timeout = of_two_signs)),
+        ("settings.attempt_timeout", settings(|s| s.attempt_timeout = of_too_many_nanos)),
         ("settings.attempt_timeout", settings(|s| s.attempt_timeout = nanos(0))),
         ("settings.attempt_timeout", settings(|s| s.attempt_timeout = seconds(i64::MAX))),
         ("settings.deadline", settings(|s| s.deadline = nanos(0))),
@@ -89,10 +93,12 @@ async fn settings_are_within_their_ranges() {
         ("settings.cancel_grace", settings(|s| s.cancel_grace = negative)),
         ("settings.cancel_grace", settings(|s| s.cancel_grace = seconds(3601))),
         ("settings.retention", settings(|s| s.retention = negative)),
+        ("settings.retention", settings(|s| s.retention = of_two_signs)),
         ("settings.retention", settings(|s| s.retention = seconds(ten_years + 1))),
         ("settings.retry_policy.max_attempts", policy(|p| p.max_attempts = -1)),
         ("settings.retry_policy.max_attempts", policy(|p| p.max_attempts = 1_001)),
         ("settings.retry_policy.initial_backoff", policy(|p| p.initial_backoff = negative)),
+        ("settings.retry_policy.initial_backoff", policy(|p| p.initial_backoff = of_two_signs)),
         (
             "settings.retry_policy.initial_backoff",
             policy(|p| p.initial_backoff = seconds(24 * 3600 + 1)),
@@ -112,17 +118,34 @@ async fn settings_are_within_their_ranges() {
 }
 
 #[tokio::test]
-async fn start_times_are_within_the_years_1_to_9999() {
+async fn start_times_leave_room_for_all_times_of_an_operation() {
     let server = TestServer::start().await;
     let at = |seconds, nanos| SubmitRequest {
         start_time: Some(Timestamp { seconds, nanos }),
         ..submission("demo")
     };
-    let last = server.submit(at(253_402_300_799, 999_999_999)).await;
-    assert_eq!(last.not_before_time.unwrap().seconds, 253_402_300_799);
-    for (seconds, nanos) in [(253_402_300_800, 0), (-62_135_596_801, 0), (0, -1), (0, 1 << 30)] {
+    let (latest, ten_years) = (221_845_392_000, 10 * 366 * 24 * 3600);
+    let longest = Settings {
+        queue_timeout: seconds(ten_years),
+        attempt_timeout: seconds(ten_years),
+        deadline: seconds(ten_years),
+        retention: seconds(ten_years),
+        ..Settings::default()
+    };
+    let last = server.submit(with_settings(at(latest, 0), longest)).await;
+    assert_eq!(last.not_before_time.unwrap().seconds, latest);
+    for (seconds, nanos) in [
+        (latest, 1_000),
+        (latest + 1, 0),
+        (253_402_300_799, 999_999_999),
+        (253_402_300_800, 0),
+        (-62_135_596_801, 0),
+        (0, -1),
+        (0, 1 << 30),
+    ] {
         refusal(&server, at(seconds, nanos)).await.is_about("start_time");
     }
+    server.submit(at(-62_135_596_800, 0)).await;
 }
 
 #[tokio::test]

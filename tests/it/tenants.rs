@@ -6,8 +6,8 @@ use longrun::engine::{FeedItem, ToWorker, WorkerHello};
 use longrun::operation::{IdempotencyKey, Kind, NewOperation, TenantId, WorkerId};
 use longrun::proto::v1::SubmitRequest;
 use longrun::service::{
-    Caller, FeedMessage, ListParameters, OperationName, Reason, Report, ServiceError, View,
-    WatchOptions, WorkerSession,
+    Caller, FeedMessage, FeedStart, ListParameters, OperationName, Reason, Report, ServiceError,
+    View, WatchOptions, WorkerSession,
 };
 use longrun::wire::decode;
 use longrun::wire::size;
@@ -96,7 +96,7 @@ async fn watches_over_a_filter_do_not_leak() {
     let server = ClockedServer::start().await;
     let (ours, theirs) = (tenant("ours"), tenant("theirs"));
     submit(&server, &ours).await;
-    let mut feed = server.service.watch_all(&theirs, "", true, false, None).unwrap();
+    let mut feed = server.service.watch_all(&theirs, "", true, FeedStart::Current, None).unwrap();
     let mut next = async || match soon(feed.next()).await.unwrap().unwrap() {
         FeedMessage::Item(item) => item,
         FeedMessage::Heartbeat => panic!("time stands still"),

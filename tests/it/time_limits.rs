@@ -271,3 +271,26 @@ async fn limits_that_were_up_while_the_server_was_away_are_applied_at_its_start(
     server.submit(submission("demo")).await;
     worker.assignment().await;
 }
+
+#[tokio::test]
+async fn a_worker_that_gives_everything_back_is_slowed_down() {
+    let server = ClockedServer::start().await;
+    let name = server.submit(backing_off(1)).await.name;
+    let mut worker = server.worker("demo", 1).await;
+    for _ in 0..3 {
+        let assignment = worker.assignment().await;
+        worker.release(&assignment).await;
+    }
+    for pause in [1, 2, 4] {
+        let assignment = worker.assignment().await;
+        worker.release(&assignment).await;
+        let_the_engine_look(&server).await;
+        assert_eq!(server.get(&name).await.state(), State::Queued);
+        server.advance(pause * SECOND - Duration::from_millis(1));
+        let_the_engine_look(&server).await;
+        assert_eq!(server.get(&name).await.state(), State::Queued, "{pause} s are not over");
+        server.advance(Duration::from_millis(1));
+    }
+    let assignment = worker.assignment().await;
+    assert_eq!((assignment.attempt, assignment.operation.unwrap().attempts_used), (7, 1));
+}

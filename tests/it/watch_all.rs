@@ -135,30 +135,54 @@ async fn nothing_is_lost_or_told_twice_while_the_beginning_is_read() {
 }
 
 #[tokio::test]
-async fn a_reader_that_is_too_slow_is_told_to_begin_again() {
+async fn a_reader_that_is_slow_misses_nothing() {
     let server = TestServer::start().await;
     let mut watch = Api::narrow(server.addr).watch_all(over("")).await;
     watch.tells(Type::Synced, "").await;
-    // More changes than are kept for a reader, and more bytes than are sent ahead of it.
+    // More changes than are kept in memory, and more bytes than are sent ahead of a reader.
     for _ in 0..6 {
         server.submit_batch(vec![large(); 1_000]).await;
     }
-    let expected = server.matching("").await;
-    let after_reset = soon(async {
-        while watch.next().await.r#type() != Type::Reset {}
-        let mut names = Vec::new();
-        loop {
-            let message = watch.next().await;
-            match message.r#type() {
-                Type::Current => names.push(message.operation.unwrap().name),
-                Type::Reset => names.clear(),
-                Type::Synced => return names,
-                _ => {}
-            }
+    for name in server.matching("").await {
+        watch.tells(Type::Transition, &name).await;
+    }
+}
+
+#[tokio::test]
+async fn a_watch_goes_on_behind_any_position() {
+    let server = TestServer::start().await;
+    let first = server.submit(submission("demo")).await.name;
+    let mut watch = server.watch_all(over("")).await;
+    watch.tells(Type::Current, &first).await;
+    let mut positions = vec![watch.next().await.position];
+    let second = server.submit(submission("demo")).await.name;
+    positions.push(watch.next().await.position);
+    server.cancel(&first, "").await;
+    positions.push(watch.next().await.position);
+    server.delete(&first).await;
+    positions.push(watch.next().await.position);
+    let resume = async |position: &str| {
+        let after_position = position.to_owned();
+        server.watch_all(WatchOperationsRequest { after_position, ..over("") }).await
+    };
+    for (number, position) in positions.iter().enumerate() {
+        let mut again = resume(position).await;
+        // What is gone meanwhile is told as that only.
+        if number < 3 {
+            again.tells(Type::Deleted, &first).await;
         }
-    })
-    .await;
-    assert_eq!(after_reset, expected);
+        if number < 1 {
+            again.tells(Type::Transition, &second).await;
+        }
+        let last = positions.last().unwrap();
+        let mut last = resume(last).await;
+        server.cancel(&server.submit(submission("marker")).await.name, "").await;
+        assert_eq!(again.next().await.operation, last.next().await.operation, "nothing between");
+    }
+    // What no server over this store has given out begins again.
+    let mut again = resume("elsewhere").await;
+    assert_eq!(again.next().await.r#type(), Type::Reset);
+    again.tells(Type::Current, &second).await;
 }
 
 #[tokio::test]

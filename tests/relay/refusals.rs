@@ -15,6 +15,10 @@ async fn no_path_leaves_the_mount() {
         "/api/..;/admin",
         "/api/a%5c..%5cb",
         "/api/%252e%252e/x",
+        "/api/%c0%ae%c0%ae/x",
+        "/api/..%20/x",
+        "/api/%u002e%u002e/x",
+        "/api/%ef%bc%8e%ef%bc%8e/x",
     ] {
         for prefer in ["", "Prefer: respond-async\r\n"] {
             let answer = raw(

@@ -69,7 +69,10 @@ async fn respond(State(api): State<Api>, request: Request) -> Response {
     match path.rsplit('/').next().unwrap_or_default() {
         "csv" => (csv, "a,b\n1,2\n").into_response(),
         "varied" => ([("vary", "accept, Origin")], "x").into_response(),
-        "made" => (StatusCode::CREATED, [("location", "/things/7")], "{}").into_response(),
+        "made" => {
+            let fields = [("location", "/things/7"), ("x-made", "7")];
+            (StatusCode::CREATED, fields, "{}").into_response()
+        }
         "none" => StatusCode::NO_CONTENT.into_response(),
         "missing" => (StatusCode::NOT_FOUND, [("set-cookie", "a=b")], "no").into_response(),
         "broken" => {
@@ -132,7 +135,7 @@ pub struct Setup {
     pub stop_worker: CancellationToken,
     config: ServeConfig,
     running: tokio::task::JoinSet<()>,
-    _directory: tempfile::TempDir,
+    pub directory: tempfile::TempDir,
 }
 
 /// An answer.
@@ -180,6 +183,18 @@ impl Setup {
         api: Api,
         running: tokio::task::JoinSet<()>,
     ) -> Self {
+        Self::edited(upstream, more, asked, api, running, |_| {}).await
+    }
+
+    /// With the rest of the configuration changed.
+    pub async fn edited(
+        upstream: &str,
+        more: &str,
+        asked: mpsc::UnboundedReceiver<Asked>,
+        api: Api,
+        running: tokio::task::JoinSet<()>,
+        edit: impl FnOnce(&mut ServeConfig),
+    ) -> Self {
         let text = format!(
             "[[relay]]\nname = \"api\"\nprefix = \"/api\"\nupstream = \"{upstream}\"\n{more}"
         );
@@ -189,7 +204,9 @@ impl Setup {
         config.listen.addr.set_port(0);
         config.store.url = StoreUrl::Sqlite(directory.path().join("longrun.db"));
         config.liveness.lease_duration = Duration::from_secs(1);
-        config.relay = file::parse(&text, &no_files).expect("a configuration").relay;
+        let parsed = file::parse(&text, &no_files).expect("a configuration");
+        (config.relay, config.dialects) = (parsed.relay, parsed.dialects);
+        edit(&mut config);
         let addr = config.listen.addr;
         let mut setup = Self {
             addr,
@@ -198,7 +215,7 @@ impl Setup {
             stop_worker: CancellationToken::new(),
             config,
             running,
-            _directory: directory,
+            directory,
         };
         setup.start().await;
         setup
@@ -268,7 +285,10 @@ pub async fn ask(
         request = request.header(*name, *value);
     }
     let request = request.body(body.into()).expect("a request");
-    let client = Client::builder(TokioExecutor::new()).build_http::<Body>();
+    let client = Client::builder(TokioExecutor::new())
+        .http1_max_headers(5_000)
+        .http1_max_buf_size(4 << 20)
+        .build_http::<Body>();
     let call = async {
         let (parts, body) = client.request(request).await.expect("an answer").into_parts();
         let body = body.collect().await.expect("a body").to_bytes();

@@ -88,8 +88,10 @@ async fn an_upstream_that_is_vouched_for_is_asked_over_connections_that_are_kept
         setup.ask("GET", "/api/csv?x=1", &[], "").await.expect(200);
         assert_eq!(setup.asked().await.target, "/csv?x=1");
     }
-    setup.result("POST", "/api/made", "x").await.expect(201);
     assert_eq!(handshakes.load(Ordering::SeqCst), 1);
+    // What cannot be sent again has a connection of its own.
+    setup.result("POST", "/api/made", "x").await.expect(201);
+    assert_eq!(handshakes.load(Ordering::SeqCst), 2);
 }
 
 #[tokio::test]

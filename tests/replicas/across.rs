@@ -2,11 +2,12 @@
 
 use longrun::proto::v1::cancel_attempt::Cause;
 use longrun::proto::v1::operation::State;
+use longrun::proto::v1::payload::Content;
 use longrun::proto::v1::watch_operation_response::Type;
 use longrun::proto::v1::work_request::Message as Up;
 use longrun::proto::v1::work_response::Message as Down;
 use longrun::proto::v1::{
-    CancelOperationRequest, Complete, GetOperationRequest, Progress, ReportProgress,
+    CancelOperationRequest, Complete, GetOperationRequest, Payload, Progress, ReportProgress,
     WatchOperationRequest,
 };
 
@@ -107,6 +108,40 @@ async fn a_worker_takes_its_session_along_to_another_replica() {
     // Its place is free again, whoever submits.
     let next = a.submit("moving").await;
     assert_eq!(work.assignment().await.operation.unwrap().name, next.name);
+}
+
+#[tokio::test]
+async fn a_report_that_is_sent_again_is_acknowledged_at_any_replica_and_no_other_is() {
+    let store = database().await.url;
+    let [a, b] = [(); 2].map(|()| Replica::start(&store, &[]));
+    let mut work = a.work("again", None, Vec::new()).await;
+    a.submit("again").await;
+    let attempt = attempt(&work.assignment().await);
+    let said = |report_id, text: &str| {
+        let result =
+            Payload { content: Some(Content::Text(text.to_owned())), ..Payload::default() };
+        let attempt = Some(attempt.clone());
+        Up::Complete(Complete { attempt, report_id, result: Some(result), ..Complete::default() })
+    };
+    let reason = |message: Down| match message {
+        Down::Ack(ack) => ack.error.map(|error| error.reason).unwrap_or_default(),
+        other => panic!("no answer but {other:?}"),
+    };
+    work.say(said(1, "result")).await;
+    assert_eq!(reason(work.heard().await), "");
+    let session = work.session.clone();
+    drop(work);
+    let mut again = b.work("again", Some(&session), Vec::new()).await;
+    let mut stranger = b.work("other", None, Vec::new()).await;
+    for (is_stranger, text, expected) in [
+        (false, "result", ""),
+        (false, "another", "STALE_ATTEMPT"),
+        (true, "result", "STALE_ATTEMPT"),
+    ] {
+        let work = if is_stranger { &mut stranger } else { &mut again };
+        work.say(said(2, text)).await;
+        assert_eq!(reason(work.heard().await), expected, "{text}");
+    }
 }
 
 #[tokio::test]

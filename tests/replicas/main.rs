@@ -6,6 +6,7 @@ mod across;
 mod away;
 mod heard;
 mod large;
+mod logs;
 #[path = "../postgres_support/mod.rs"]
 #[expect(dead_code, reason = "not everything is used by each of the tests")]
 mod postgres_support;

@@ -9,12 +9,17 @@ use std::sync::Arc;
 use bytes::Bytes;
 use longrun::operation::log::LogBook;
 use longrun::operation::{
-    Event, IdempotencyKey, ObjectId, Operation, OperationId, Revision, State, TenantId, Timestamp,
+    Event, IdempotencyKey, Life, ObjectId, Operation, OperationId, Revision, State, TenantId,
+    Timestamp,
 };
+use longrun::store::log::{Change, LogPage, LogQuery, Logged, Stamp};
 use longrun::store::{
     Batch, FORGET_BATCH, Forget, HistoryEntry, HistoryPosition, HistoryQuery, ListOrder, ListQuery,
-    LogAppend, LogEntry, Lookup, OrderBy, PayloadRole, Place, StoreError, Tombstone, Unfinished,
+    LogAppend, LogEntry, Lookup, OrderBy, PayloadRole, Place, Removal, StoreError, Tombstone,
+    Unfinished,
 };
+
+use crate::disk_log::DiskLog;
 
 /// One operation with all that belongs to it.
 #[derive(Clone)]
@@ -22,7 +27,7 @@ struct Row {
     operation: Operation,
     input: Option<Bytes>,
     result: Option<Bytes>,
-    events: Vec<Event>,
+    events: Vec<(Event, Stamp)>,
     lines: Vec<LogEntry>,
     /// The number of the last line that there ever was.
     last_line: u64,
@@ -37,6 +42,7 @@ pub struct Disk {
     tombstones: Vec<(OperationId, Tombstone)>,
     /// How many tombstones there ever were.
     buried: u64,
+    pub log: DiskLog,
 }
 
 impl Disk {
@@ -48,16 +54,17 @@ impl Disk {
         ids.iter().map(|id| known.contains(id)).collect()
     }
 
-    /// Writes all of the batch, or nothing of it.
-    pub fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
+    /// Writes all of the batch under that name, or nothing of it.
+    pub fn commit(&mut self, batch: &Batch, stamp: Stamp) -> Result<(), StoreError> {
         let mut next = self.clone();
-        next.apply(batch)?;
+        next.apply(batch, stamp)?;
         *self = next;
         Ok(())
     }
 
     /// All operations with which another writer was first.
     pub fn conflicts(&self, batch: &Batch) -> Vec<OperationId> {
+        let is_removed = |id| batch.removals.iter().any(|removal| removal.id == id);
         let revision = |id| self.rows.get(&id).map(|row| row.operation.life.revision);
         let mut conflicts = BTreeSet::new();
         let mut written = BTreeSet::new();
@@ -66,7 +73,8 @@ impl Disk {
             written.insert(id);
             let key = submission.idempotency.as_ref();
             let key = key.map(|known| (submission.tenant.clone(), known.key.clone()));
-            let is_taken = key.is_some_and(|key| self.keys.contains_key(&key));
+            let is_taken =
+                key.and_then(|key| self.keys.get(&key)).is_some_and(|id| !is_removed(*id));
             if revision(id) != write.expected || write.expected.is_none() && is_taken {
                 conflicts.insert(id);
             }
@@ -87,7 +95,13 @@ impl Disk {
         conflicts.into_iter().collect()
     }
 
-    fn apply(&mut self, batch: &Batch) -> Result<(), StoreError> {
+    fn apply(&mut self, batch: &Batch, stamp: Stamp) -> Result<(), StoreError> {
+        if batch.is_logged() && !self.log.claim(stamp, false) {
+            return Err(StoreError::Corrupt(format!("{stamp:?} is taken")));
+        }
+        for removal in &batch.removals {
+            self.remove(removal, stamp)?;
+        }
         let written: BTreeSet<OperationId> =
             batch.writes.iter().map(|write| write.operation.id()).collect();
         for write in &batch.writes {
@@ -108,11 +122,11 @@ impl Disk {
         }
         for (id, event) in &batch.events {
             let row = self.row(*id)?;
-            if row.events.iter().any(|known| known.life.revision == event.life.revision) {
+            if row.events.iter().any(|(known, _)| known.life.revision == event.life.revision) {
                 return Err(StoreError::Corrupt(format!("{id} has that event already")));
             }
-            row.events.push(event.clone());
-            row.events.sort_by_key(|event| event.life.revision);
+            row.events.push((event.clone(), stamp));
+            row.events.sort_by_key(|(event, _)| event.life.revision);
         }
         for append in &batch.logs {
             let row = self.row(append.id)?;
@@ -120,17 +134,6 @@ impl Disk {
                 return Err(StoreError::Conflict(vec![append.id]));
             }
             row.append(append)?;
-        }
-        for removal in &batch.removals {
-            if self.row(removal.id)?.operation.life.revision != removal.expected {
-                return Err(StoreError::Conflict(vec![removal.id]));
-            }
-            self.rows.remove(&removal.id);
-            self.keys.retain(|_, id| *id != removal.id);
-            if let Some(tombstone) = &removal.tombstone {
-                self.buried += 1;
-                self.tombstones.push((removal.id, tombstone.clone()));
-            }
         }
         for (id, tombstone) in &batch.tombstones {
             self.buried += 1;
@@ -148,6 +151,38 @@ impl Disk {
             });
         }
         Ok(())
+    }
+
+    fn remove(&mut self, removal: &Removal, stamp: Stamp) -> Result<(), StoreError> {
+        let operation = self.row(removal.id)?.operation.clone();
+        if operation.life.revision != removal.expected {
+            return Err(StoreError::Conflict(vec![removal.id]));
+        }
+        self.log.removed(stamp, operation);
+        self.rows.remove(&removal.id);
+        self.keys.retain(|_, id| *id != removal.id);
+        if let Some(tombstone) = &removal.tombstone {
+            self.buried += 1;
+            self.tombstones.push((removal.id, tombstone.clone()));
+        }
+        Ok(())
+    }
+
+    /// A page of the log.
+    pub fn log_page(&self, query: &LogQuery) -> LogPage {
+        let transitions = self.rows.values().flat_map(|row| {
+            let submission = &row.operation.submission;
+            let with = |life: &Life| {
+                let (submission, life) = (Arc::clone(submission), life.clone());
+                Arc::new(Operation { submission, life })
+            };
+            row.events.iter().enumerate().map(move |(at, (event, stamp))| {
+                let before = at.checked_sub(1).map(|at| with(&row.events[at].0.life));
+                let (after, event_type) = (with(&event.life), event.event_type);
+                Logged { stamp: *stamp, change: Change::Transition { before, after, event_type } }
+            })
+        });
+        self.log.page(query, transitions.collect())
     }
 
     fn insert(&mut self, operation: Operation, input: Option<Bytes>) -> Result<(), StoreError> {
@@ -233,7 +268,7 @@ impl Disk {
 
     pub fn history(&self, query: &HistoryQuery) -> Vec<HistoryEntry> {
         let Some(row) = self.rows.get(&query.id) else { return Vec::new() };
-        let transitions = row.events.iter().cloned().map(HistoryEntry::Transition);
+        let transitions = row.events.iter().map(|(it, _)| HistoryEntry::Transition(it.clone()));
         let lines = row.lines.iter().enumerate().map(|(at, line)| {
             let dropped_before = if at == 0 { line.number - 1 } else { 0 };
             HistoryEntry::Log(LogEntry { dropped_before, ..line.clone() })

@@ -1,23 +1,25 @@
-//! Watches all operations, stream after stream: within a stream every transition of everything comes once and in
-//! order, and at the end it knows everything as it is.
+//! Watches all operations, stream after stream, each from where the last one was cut: every transition of everything
+//! comes once and in order over all of them, and at the end everything is known as it is, and nothing else.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use longrun::operation::{Operation, OperationId, Revision};
-use longrun::service::{FeedItem, FeedMessage};
+use longrun::service::{FeedItem, FeedMessage, FeedStart};
 use longrun::store::Lookup;
 
 use crate::disk::Disk;
 use crate::world::{CallError, World, hops};
 
-/// What a stream has told so far.
+/// What the streams have told so far.
 #[derive(Default)]
 struct Told {
     by_id: BTreeMap<OperationId, Revision>,
-    /// All that was there when the stream, or its last reset, began.
+    /// All that was there when the watch, or its last reset, began.
     is_synced: bool,
+    /// Behind the last message that came.
+    position: Option<String>,
     replica: usize,
 }
 
@@ -40,22 +42,27 @@ impl Feed {
         loop {
             // An end for whatever reason is followed by another stream.
             let _ = self.one_stream(&mut rng).await;
-            *self.told.borrow_mut() = Told::default();
+            // Now and then by a client that knows nothing.
+            let forgets = !self.world.enough.get() && rng.u32(..10) == 0;
+            if forgets || self.told.borrow().position.is_none() {
+                *self.told.borrow_mut() = Told::default();
+            }
             self.world.pause(&mut rng, 20).await;
         }
     }
 
-    /// What the stream that goes on has not told, or told otherwise.
+    /// What the streams have not told, or told otherwise.
     pub fn lacks(&self, disk: &Disk) -> Option<String> {
         let told = self.told.borrow();
         if !told.is_synced {
             return None;
         }
         let stored: BTreeMap<OperationId, Revision> = disk.revisions().collect();
-        let wrong = stored.iter().find(|(id, revision)| told.by_id.get(id) != Some(revision));
-        wrong.map(|(id, revision)| {
+        let mut ids = stored.keys().chain(told.by_id.keys());
+        let wrong = ids.find(|id| told.by_id.get(id) != stored.get(id));
+        wrong.map(|id| {
             let (name, known) = (self.world.record.name(*id), told.by_id.get(id));
-            let at = told.replica;
+            let (at, revision) = (told.replica, stored.get(id));
             format!("a feed at {at} knows {name} at {known:?}, and it is at {revision:?}")
         })
     }
@@ -63,7 +70,9 @@ impl Feed {
     async fn one_stream(&self, rng: &mut fastrand::Rng) -> Result<(), CallError> {
         hops(rng, 4).await;
         let connection = self.world.connect(rng).ok_or(CallError::Cut)?;
-        let opened = connection.service.watch_all(&World::caller(), "", rng.bool(), false, None);
+        let position = self.told.borrow().position.clone();
+        let start = position.as_deref().map_or(FeedStart::Current, FeedStart::After);
+        let opened = connection.service.watch_all(&World::caller(), "", rng.bool(), start, None);
         let mut stream = opened.map_err(CallError::Refused)?;
         self.told.borrow_mut().replica = connection.replica;
         loop {
@@ -78,6 +87,7 @@ impl Feed {
                 Some(Ok(FeedMessage::Heartbeat)) => {}
                 Some(Err(error)) => return Err(CallError::Refused(error)),
             }
+            self.told.borrow_mut().position = stream.position();
         }
     }
 

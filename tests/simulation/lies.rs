@@ -51,9 +51,9 @@ fn a_store_that_denies_its_writes_is_found_out() {
 }
 
 #[test]
-fn a_store_whose_fence_settles_nothing_is_found_out() {
+fn a_store_whose_claims_settle_nothing_is_found_out() {
     found(
-        Lie::FencesNothing,
+        Lie::ClaimsNothing,
         &[
             Promise::EveryoneEnds,
             Promise::WatchIsWhole,

@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 
 mod clock;
 mod disk;
+mod disk_log;
 mod feed;
 mod gate;
 #[path = "../history/mod.rs"]

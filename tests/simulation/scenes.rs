@@ -177,7 +177,6 @@ fn what_could_not_be_cancelled_in_an_outage_is_started_after_it() {
                 tenant: TenantId::default_tenant(),
                 id,
                 command: Command::Cancel { reason: String::new() },
-                session: None,
                 result: None,
                 lines: Vec::new(),
             };

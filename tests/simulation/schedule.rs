@@ -23,6 +23,9 @@ use crate::world::{World, hops};
 /// So many looks at whether all is done, each a few hundred milliseconds after the last.
 const PATIENCE: u32 = 6_000;
 
+/// So many looks at whether a watch over everything knows all.
+const FEED_PATIENCE: u32 = 200;
+
 /// What came of a schedule.
 pub struct Outcome {
     pub violations: Vec<Violation>,
@@ -94,7 +97,11 @@ async fn play(mut rng: fastrand::Rng, lie: Lie, replicas: usize, traced: bool) -
         }
     }
     if let Some(feed) = &feed {
-        for _ in 0..20 {
+        // Its stream may just have been cut.
+        for _ in 0..FEED_PATIENCE {
+            if feed.lacks(&world.disk()).is_none() {
+                break;
+            }
             world.clock.advance(6);
             hops(&mut rng, 60).await;
         }
@@ -174,8 +181,14 @@ async fn trouble(world: &Rc<World>, rng: &mut fastrand::Rng) {
         88..90 => {
             // What is told late is known to be so for a minute.
             let ticks = rng.u32(10..if world.replicas() == 1 { 1_000 } else { 300 });
-            world.record.note(|| format!("the clock goes on by {ticks} ticks"));
-            world.clock.advance(ticks);
+            // Time passes, or the clock is only set.
+            let is_set = rng.bool();
+            world.record.note(|| format!("the clock goes on by {ticks} ticks, set: {is_set}"));
+            if is_set {
+                world.clock.set_ahead(ticks);
+            } else {
+                world.clock.advance(ticks);
+            }
         }
         90..93 => {
             let ticks = rng.u32(10..500);
@@ -208,6 +221,7 @@ fn trouble_among(world: &World, which: usize, rng: &mut fastrand::Rng) {
         1..5 => world.hold_up(which, false),
         5..7 => world.deafen(which, rng.u32(1..100)),
         7..12 => world.land(which),
+        12 => world.fail_over(),
         _ => {}
     }
 }

@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use longrun::engine::Clock as _;
+use longrun::engine::{Clock as _, Moment};
 use longrun::operation::log::LogBook;
 use longrun::operation::{Command, Decision, ObjectId, Operation, OperationId, Timestamp, decide};
+use longrun::store::log::{Frontier, Head, LogKey, LogPage, LogQuery, Stamp};
 use longrun::store::{
-    Batch, HistoryEntry, HistoryQuery, ListQuery, Lookup, PayloadRole, Store, StoreError,
-    Tombstone, Unfinished, Write,
+    Batch, Committed, HistoryEntry, HistoryQuery, ListQuery, Lookup, PayloadRole, Store,
+    StoreError, Tombstone, TrimLog, Unfinished, Write,
 };
 
 use crate::clock::{SimClock, TICK, hop};
@@ -51,7 +52,7 @@ pub enum Lie {
     /// It does not keep idempotency keys.
     LosesKeys,
     /// What it answers to be settled may still come to be.
-    FencesNothing,
+    ClaimsNothing,
     /// It says that nothing was written where something was.
     DeniesWrites,
 }
@@ -60,13 +61,14 @@ pub enum Lie {
 #[derive(Clone)]
 enum Pending {
     /// In the log, behind its end: the next write takes its place, a crash may bring it back.
-    InLog(Batch),
-    /// Under way: it comes to be, or not, before a fence is answered.
-    UnderWay(Batch),
+    InLog(Batch, Stamp),
+    /// Under way, seen by nobody, as one that waits for a standby: it comes to be or not, before its name can be
+    /// claimed.
+    UnderWay(Batch, Stamp),
 }
 
 /// What a commit does to the disk at its instant.
-type Landing = Box<dyn Fn(&mut Disk, &Batch) -> Result<(), StoreError> + Send>;
+type Landing = Box<dyn Fn(&mut Disk, &Batch, Stamp) -> Result<(), StoreError> + Send>;
 
 struct State {
     /// Others may have it as well.
@@ -78,10 +80,14 @@ struct State {
     before: Disk,
     pending: Option<Pending>,
     weather: Weather,
-    /// So many fences fail before the doubt can be ended.
-    fences_to_fail: u32,
-    /// How many fences failed at this time.
-    failed_fences: (Timestamp, u32),
+    /// The last name that was used; nothing while there is no connection that writes.
+    last: Option<Stamp>,
+    /// The name of the last commit, if it is not known whether that happened.
+    in_doubt: Option<Stamp>,
+    /// So many claims fail before the doubt can be ended.
+    claims_to_fail: u32,
+    /// How many claims failed at this time.
+    failed_claims: (Moment, u32),
     is_closed: bool,
     lie: Lie,
     rng: fastrand::Rng,
@@ -132,8 +138,10 @@ impl SimStore {
             before: Disk::default(),
             pending: None,
             weather: Weather::Still,
-            fences_to_fail: 0,
-            failed_fences: (Timestamp::MAX, 0),
+            last: None,
+            in_doubt: None,
+            claims_to_fail: 0,
+            failed_claims: (Moment::MAX, 0),
             is_closed: false,
             lie,
             rng,
@@ -160,6 +168,15 @@ impl SimStore {
             *state.disk() = before;
         }
         state.end_pending();
+        state.disconnect();
+        state.in_doubt = None;
+    }
+
+    /// All connections are cut, and another server takes over: what is under way is gone.
+    pub fn fail_over(&self) {
+        let mut state = self.state();
+        state.pending = None;
+        state.disconnect();
     }
 
     /// Another writer cancels an operation that is queued.
@@ -175,7 +192,8 @@ impl SimStore {
         let write = Write { operation, expected, input: None, result: None };
         let events = vec![(id, *event)];
         let batch = Batch { writes: vec![write], events, ..Batch::default() };
-        state.land(&batch).unwrap();
+        let writer = state.disk().log.register(u64::MAX);
+        state.land(&batch, Stamp { writer, sequence: 1 }).unwrap();
     }
 
     /// What is under way comes to be at last, or not.
@@ -185,11 +203,11 @@ impl SimStore {
 
     /// Lets a tick pass.
     pub async fn tick(&self) {
-        self.clock.sleep_until(self.clock.now().after(TICK)).await;
+        self.clock.sleep_until_moment(self.clock.moment().after(TICK)).await;
     }
 
     /// A write of another kind than commits: it happens or not, and is answered or not.
-    pub async fn write_else<T>(&self, write: impl FnOnce(&Disk) -> T) -> Result<T, StoreError> {
+    pub async fn write_else<T>(&self, write: impl FnOnce(&mut Disk) -> T) -> Result<T, StoreError> {
         self.pause(true).await;
         let written = {
             let mut state = self.state();
@@ -199,7 +217,7 @@ impl SimStore {
                 (Weather::Flaky, 1) => (true, false),
                 _ => (true, true),
             };
-            let written = happens.then(|| write(&state.disk()));
+            let written = happens.then(|| write(&mut state.disk()));
             if !is_answered {
                 state.failures += 1;
             }
@@ -240,7 +258,7 @@ impl SimStore {
             hop().await;
         }
         if ticks > 0 {
-            self.clock.sleep_until(self.clock.now().after(TICK * ticks)).await;
+            self.clock.sleep_until_moment(self.clock.moment().after(TICK * ticks)).await;
         }
     }
 
@@ -294,14 +312,23 @@ impl State {
         }
     }
 
-    fn commit(&mut self, mut batch: Batch) -> Result<(), StoreError> {
+    fn commit(
+        &mut self,
+        mut batch: Batch,
+        seen: Option<Frontier>,
+    ) -> Result<Committed, StoreError> {
+        let stamp = self.connect().next();
+        let committed = Committed {
+            stamp: batch.is_logged().then_some(stamp),
+            seen: seen.filter(|_| batch.is_logged()).map(|seen| seen.with(stamp)),
+        };
         let unknown = || StoreError::Unknown("the answer was lost".to_owned());
         let fate = self.fate(&batch);
         match fate {
             Fate::Refused => {
                 self.failures += 1;
                 if self.lie == Lie::DeniesWrites {
-                    self.write(&batch)?;
+                    self.write(&batch, stamp)?;
                 }
                 return Err(StoreError::Unavailable("no room in this weather".to_owned()));
             }
@@ -312,14 +339,14 @@ impl State {
             Fate::Done | Fate::UnknownDone => {
                 let seldom = self.rng.u32(..15) == 0;
                 if self.lie == Lie::Forgets && seldom {
-                    return Ok(());
+                    return Ok(committed);
                 }
                 if self.lie == Lie::LosesKeys {
                     for write in &mut batch.writes {
                         Arc::make_mut(&mut write.operation.submission).idempotency = None;
                     }
                 }
-                self.write(&batch)?;
+                self.write(&batch, stamp)?;
                 if self.lie == Lie::DropsEvents
                     && seldom
                     && let Some((id, _)) = batch.events.last()
@@ -327,86 +354,193 @@ impl State {
                     self.disk().drop_last_event(*id);
                 }
                 if fate == Fate::Done {
-                    return Ok(());
+                    return Ok(committed);
                 }
             }
             Fate::UnknownLost => {}
-            Fate::UnknownInLog if !self.is_shared => self.pending = Some(Pending::InLog(batch)),
-            Fate::UnknownInLog => self.pending = Some(Pending::UnderWay(batch)),
-            Fate::UnknownUnderWay => self.pending = Some(Pending::UnderWay(batch)),
+            Fate::UnknownInLog if !self.is_shared => {
+                self.pending = Some(Pending::InLog(batch, stamp));
+            }
+            Fate::UnknownInLog | Fate::UnknownUnderWay => {
+                self.pending = Some(Pending::UnderWay(batch, stamp));
+            }
         }
         self.unknowns += 1;
-        self.fences_to_fail = self.rng.u32(..4);
+        self.claims_to_fail = self.rng.u32(..4);
+        self.in_doubt = Some(stamp);
+        if self.is_shared {
+            // With the connection.
+            self.last = None;
+        }
         Err(unknown())
     }
 
-    fn write(&mut self, batch: &Batch) -> Result<(), StoreError> {
-        if let Some(Pending::UnderWay(_)) = &self.pending {
+    /// The last name that was used by the connection that writes, which is made if there is none.
+    fn connect(&mut self) -> Stamp {
+        if let Some(last) = self.last {
+            return last;
+        }
+        let nonce = self.rng.u64(..);
+        let writer = self.disk().log.register(nonce);
+        if !self.is_shared {
+            // The file is locked: no other has it open.
+            (1..writer).for_each(|ended| self.disk().log.disconnect(ended));
+            self.disk().log.end_disconnected();
+        }
+        let last = Stamp { writer, sequence: 0 };
+        self.last = Some(last);
+        last
+    }
+
+    /// The connection that writes is gone, and what it had under way.
+    fn disconnect(&mut self) {
+        if let Some(last) = self.last.take() {
+            self.disk().log.disconnect(last.writer);
+        }
+    }
+
+    fn write(&mut self, batch: &Batch, stamp: Stamp) -> Result<(), StoreError> {
+        if let Some(Pending::UnderWay(..)) = &self.pending {
             self.end_pending();
         }
         let before = self.disk().clone();
-        self.land(batch)?;
+        self.land(batch, stamp)?;
+        if batch.is_logged() {
+            self.last = Some(stamp);
+        }
         self.before = before;
         self.pending = None;
         self.commits += 1;
         Ok(())
     }
 
-    fn fence(&mut self, now: Timestamp) -> Result<(), StoreError> {
-        let is_doubtful = self.fences_to_fail > 0;
-        self.fences_to_fail = self.fences_to_fail.saturating_sub(1);
+    fn settle(&mut self, now: Moment) -> Result<Option<Committed>, StoreError> {
+        let is_doubtful = self.claims_to_fail > 0;
+        self.claims_to_fail = self.claims_to_fail.saturating_sub(1);
         let fails = is_doubtful
             || match self.weather {
                 Weather::Down | Weather::ReadOnly => true,
                 Weather::Flaky => self.rng.u32(..3) == 0,
                 Weather::Still | Weather::Calm | Weather::Slow => false,
             };
+        let own = self.connect().next();
+        let stamp = self.in_doubt.unwrap_or(own);
         if fails {
             self.failures += 1;
-            let before = if self.failed_fences.0 == now { self.failed_fences.1 } else { 0 };
-            self.failed_fences = (now, before + 1);
+            let before = if self.failed_claims.0 == now { self.failed_claims.1 } else { 0 };
+            self.failed_claims = (now, before + 1);
             assert!(before < 20, "the store is tried again and again without a pause");
-            return Err(StoreError::Unavailable("no fence in this weather".to_owned()));
+            // The name may be taken all the same.
+            if self.rng.bool() && self.lie != Lie::ClaimsNothing {
+                self.claim(stamp);
+            }
+            return Err(StoreError::Unavailable("no claim in this weather".to_owned()));
         }
+        let was_committed = match self.lie {
+            Lie::ClaimsNothing => self.disk().log.was_committed(stamp),
+            _ => self.claim(stamp),
+        };
+        if stamp == own {
+            self.last = Some(own);
+        }
+        self.in_doubt = None;
+        Ok(was_committed.then_some(Committed { stamp: Some(stamp), seen: None }))
+    }
+
+    /// Takes a name, once its commit has ended; whether that has happened.
+    fn claim(&mut self, stamp: Stamp) -> bool {
         match &self.pending {
-            _ if self.lie == Lie::FencesNothing => {}
-            Some(Pending::UnderWay(_)) => self.end_pending(),
+            Some(Pending::UnderWay(..)) => self.end_pending(),
             _ => self.pending = None,
         }
-        Ok(())
+        let mut disk = self.disk();
+        !disk.log.claim(stamp, true) && disk.log.was_committed(stamp)
     }
 
     /// What was not told comes to be, or not.
     fn end_pending(&mut self) {
-        if let Some(Pending::InLog(batch) | Pending::UnderWay(batch)) = self.pending.take()
-            && self.rng.bool()
+        if let Some(Pending::InLog(batch, stamp) | Pending::UnderWay(batch, stamp)) =
+            self.pending.take()
         {
-            // Refused if others have written since; if nobody has, it fits.
-            let _ = self.land(&batch);
+            if self.rng.bool() {
+                // Refused if others have written since; if nobody has, it fits.
+                let _ = self.land(&batch, stamp);
+            }
+            if self.is_shared {
+                self.disk().log.disconnect(stamp.writer);
+            }
         }
     }
 
-    fn land(&self, batch: &Batch) -> Result<(), StoreError> {
-        (self.landing)(&mut self.disk(), batch)
+    fn land(&self, batch: &Batch, stamp: Stamp) -> Result<(), StoreError> {
+        (self.landing)(&mut self.disk(), batch, stamp)
     }
 }
 
 #[async_trait]
 impl Store for SimStore {
-    async fn commit(&self, batch: Batch) -> Result<(), StoreError> {
-        self.state().check_open()?;
+    async fn commit(&self, batch: Batch) -> Result<Committed, StoreError> {
+        let (last, seen) = {
+            let mut state = self.state();
+            state.check_open()?;
+            let last = state.connect();
+            // Early: what others commit from here on is not seen.
+            let asks = batch.asks_frontier && state.is_shared;
+            (last, asks.then(|| state.disk().log.head().frontier()))
+        };
         self.pause(true).await;
-        let answer = self.state().commit(batch);
+        let answer = {
+            let mut state = self.state();
+            if state.last == Some(last) {
+                state.commit(batch, seen)
+            } else {
+                // The connection is gone, and the transaction with it.
+                state.unknowns += 1;
+                state.in_doubt = Some(last.next());
+                Err(StoreError::Unknown("the connection was cut".to_owned()))
+            }
+        };
         self.pause(true).await;
         answer
     }
 
-    async fn fence(&self) -> Result<(), StoreError> {
+    async fn settle(&self) -> Result<Option<Committed>, StoreError> {
         self.state().check_open()?;
         self.pause(true).await;
-        let answer = self.state().fence(self.clock.now());
+        let answer = self.state().settle(self.clock.moment());
         self.pause(false).await;
         answer
+    }
+
+    async fn head(&self) -> Result<Head, StoreError> {
+        if !self.state().is_shared {
+            self.state().connect();
+        }
+        self.read(|disk| disk.log.head()).await
+    }
+
+    async fn list_with_head(&self, query: ListQuery) -> Result<(Vec<Operation>, Head), StoreError> {
+        self.read(|disk| (disk.list(&query), disk.log.head())).await
+    }
+
+    async fn log(&self, query: LogQuery) -> Result<LogPage, StoreError> {
+        self.read(|disk| disk.log_page(&query)).await
+    }
+
+    async fn trim_log(&self, trim: TrimLog) -> Result<(), StoreError> {
+        let keep = {
+            let mut state = self.state();
+            // In a schedule much earlier than any real store, so that it shows.
+            match state.weather {
+                Weather::Still => trim.keep as usize,
+                _ => state.rng.usize(..20),
+            }
+        };
+        self.write_else(|disk| disk.log.trim(keep)).await
+    }
+
+    fn log_key(&self) -> LogKey {
+        LogKey([7; 32])
     }
 
     async fn load(&self, lookups: Vec<Lookup>) -> Result<Vec<Option<Operation>>, StoreError> {

@@ -181,7 +181,7 @@ impl World {
             max_outstanding: self.max_outstanding,
             max_sessions: 16,
             // Few, so that most operations are read from the store.
-            cached_operations: 2 + rng.usize(..20),
+            cached_bytes: (16 + rng.usize(..20)) << 10,
             tombstone_retention: Duration::from_secs(60),
             seed: rng.u64(..),
             ..EngineConfig::default()
@@ -271,6 +271,17 @@ impl World {
             if let Some(shared) = &replica.storage.borrow().shared {
                 shared.mailbox.hurry();
             }
+        }
+    }
+
+    /// Another database server takes the place of the one that there was: what was under way is gone, and what was
+    /// answered is not.
+    pub fn fail_over(&self) {
+        self.record.note(|| "the database fails over".to_owned());
+        for replica in &self.replicas {
+            let storage = replica.storage.borrow();
+            storage.store.fail_over();
+            storage.left.iter().for_each(SimStore::fail_over);
         }
     }
 

@@ -100,6 +100,43 @@ fn objects_are_backed_up_with_their_store() {
     assert!(found.iter().all(|path| !path.to_str().unwrap().contains("partial")), "{found:?}");
 }
 
+/// Paths with `..`, for the store, its objects, the backup, and copies.
+#[tokio::test(flavor = "multi_thread")]
+async fn paths_may_lead_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    for name in ["data", "backups"] {
+        fs::create_dir(root.join(name)).unwrap();
+    }
+    let live = store_in(root, "data/../data/live.db");
+    fill(&live, &root.join("objects")).await;
+    let up = |name: &str| root.join("data/..").join(name).display().to_string();
+    let (to, objects) = (up("backups/../backups/monday.db"), up("objects"));
+    let summary = backup(&["--store", &live, "--objects", &objects, &to]);
+    assert!(summary["objects"].as_u64().unwrap() > 3);
+    assert!(root.join("backups/monday.db").exists());
+    assert!(root.join("backups/monday.db.objects").exists());
+
+    let copied = store_in(root, "data/../copied.db");
+    copy(&[&format!("sqlite:{to}"), &copied]);
+    assert!(root.join("copied.db.objects").exists());
+    assert!(everything(&copied).await == everything(&live).await);
+}
+
+/// It would be taken for the backup's own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_is_not_put_beside_a_log_of_another_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let live = store_in(directory.path(), "live.db");
+    fill(&live, &directory.path().join("live.db.objects")).await;
+    let to = directory.path().join("to.db");
+    fs::write(directory.path().join("to.db-wal"), "of another").unwrap();
+    let output = run(&["store", "backup", "--store", &live, to.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("to.db-wal is there already"), "{}", stderr(&output));
+    assert!(!to.exists());
+}
+
 #[test]
 fn what_cannot_be_backed_up_is_said() {
     let directory = tempfile::tempdir().unwrap();

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use longrun::operation::{Command, Decision, Operation, SessionId, WorkerId, decide};
+use longrun::operation::{Command, Decision, Operation, SessionId, Timestamp, WorkerId, decide};
 use longrun::store::{Batch, Removal, Write};
 
 use crate::copy::copy;
@@ -60,7 +60,8 @@ async fn a_store_of_its_own_is_not_copied_over() {
     let directory = tempfile::tempdir().unwrap();
     let (from, to, operations) = copied(directory.path()).await;
     let id = operations[2].id();
-    let removal = Removal { id, expected: operations[2].life.revision, tombstone: None };
+    let (expected, at) = (operations[2].life.revision, Timestamp::default());
+    let removal = Removal { id, expected, tombstone: None, at };
     commit(&from, Batch { removals: vec![removal], ..Batch::default() }).await;
     let said = refused(1, &["copy", &from, &to]);
     assert!(said.contains(&format!("operation {id} is not in {from}")), "{said}");
@@ -148,4 +149,21 @@ async fn a_shared_store_tells_who_uses_it() {
     second.close().await;
     assert_eq!(first.shared().unwrap().others().await.unwrap(), 0);
     first.close().await;
+}
+
+/// One store under two names is not copied onto itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_is_not_copied_to_itself() {
+    let directory = tempfile::tempdir().unwrap();
+    let from = store_in(directory.path(), "from.db");
+    fill_with(&from, 3).await;
+    let [linked, above] =
+        ["linked.db", "no/../from.db"].map(|name| store_in(directory.path(), name));
+    std::fs::create_dir(directory.path().join("no")).unwrap();
+    std::fs::hard_link(directory.path().join("from.db"), directory.path().join("linked.db"))
+        .unwrap();
+    for same in [&linked, &above] {
+        let said = refused(2, &["copy", &from, same]);
+        assert!(said.contains("are the same file"), "{said}");
+    }
 }

@@ -117,9 +117,8 @@ pub async fn objects_are_known_while_their_operation_is_there(store: &dyn Store)
     let queued = stored(store, submission).await;
     assert_eq!(known().await.unwrap(), [true, false, false]);
     let running = changed(store, &queued, &acquire(1)).await;
-    let Command::Complete { attempt, warnings, errors, .. } = complete(&running) else { panic!() };
-    let result = Some(Payload::in_object("", object(2), 8_000_000).info);
-    let end = Command::Complete { attempt, result, warnings, errors };
+    let result = Payload::in_object("", object(2), 8_000_000);
+    let end = Command::complete(reporter(&running), Some(&result), Vec::new(), Vec::new());
     let done = changed(store, &running, &end).await;
     assert_eq!(known().await.unwrap(), [true, true, false]);
     assert_eq!(load(store, id(1)).await, Some(done.clone()));
@@ -197,9 +196,9 @@ pub async fn what_is_unfinished_is_told_in_pages(store: &dyn Store) {
     assert_eq!(told[2].kind, submission(3).kind);
 }
 
-pub async fn a_fence_changes_nothing(store: &dyn Store) {
+pub async fn a_claim_changes_nothing(store: &dyn Store) {
     let first = stored(store, submission(1)).await;
-    store.fence().await.unwrap();
+    store.settle().await.unwrap();
     assert_eq!(load(store, id(1)).await, Some(first));
     let second = stored(store, submission(2)).await;
     assert_eq!(load(store, id(2)).await, Some(second));
@@ -213,7 +212,7 @@ pub async fn a_closed_store_refuses_and_closing_twice_is_fine(store: &dyn Store)
     assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
     let refused = store.load(vec![Lookup::Id(id(1))]).await;
     assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
-    assert!(matches!(store.fence().await, Err(StoreError::Unavailable(_))));
+    assert!(matches!(store.settle().await, Err(StoreError::Unavailable(_))));
 }
 
 fn line(operation: &Operation, number: u64, revision: Revision) -> LogAppend {

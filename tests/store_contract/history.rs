@@ -44,8 +44,8 @@ pub async fn transitions_and_lines_come_in_order_and_in_pages(store: &dyn Store)
     stored(store, submission(2)).await;
     let running = changed(store, &queued, &acquire(1)).await;
     store.commit(lines(&running, 1..3, 1)).await.unwrap();
-    let released =
-        changed(store, &running, &Command::Release { attempt: running.life.attempt }).await;
+    let release = Command::Release { reporter: reporter(&running) };
+    let released = changed(store, &running, &release).await;
     let second = changed(store, &released, &acquire(2)).await;
     // Lines and the transition behind which they stand, in one batch.
     let (done, mut batch) = changing(&second, &complete(&second), at(90));

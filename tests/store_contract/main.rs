@@ -11,6 +11,8 @@ mod clock;
 #[path = "../simulation/disk.rs"]
 #[expect(dead_code, reason = "only the simulation counts its tombstones")]
 mod disk;
+#[path = "../simulation/disk_log.rs"]
+mod disk_log;
 #[path = "../simulation/store.rs"]
 #[expect(dead_code, reason = "only the simulation makes it fail")]
 mod store;
@@ -23,6 +25,7 @@ mod commits;
 mod copies;
 mod history;
 mod lists;
+mod log;
 mod measure;
 mod postgres;
 mod sqlite;
@@ -60,7 +63,7 @@ macro_rules! stores {
             commits::objects_are_known_while_their_operation_is_there,
             commits::wake_times_come_earliest_first,
             commits::what_is_unfinished_is_told_in_pages,
-            commits::a_fence_changes_nothing,
+            commits::a_claim_changes_nothing,
             commits::a_closed_store_refuses_and_closing_twice_is_fine,
             history::transitions_and_lines_come_in_order_and_in_pages,
             history::lines_may_stand_behind_a_transition_that_their_batch_goes_beyond,
@@ -69,6 +72,14 @@ macro_rules! stores {
             copies::all_operations_are_counted_and_told_in_pages,
             copies::tombstones_are_brought_and_told_in_their_order,
             copies::a_whole_life_is_written_at_once,
+            log::commits_are_named_in_their_order,
+            log::the_log_tells_each_change_once_in_pages,
+            log::a_reader_goes_on_behind_any_entry,
+            log::a_list_shows_what_its_frontier_says,
+            log::what_is_trimmed_is_gone_and_not_passed_over,
+            log::a_removed_operation_frees_its_key_in_the_same_batch,
+            log::a_batch_with_nothing_to_change_is_not_in_the_log,
+            log::pages_are_bounded_in_bytes,
             lists::pages_are_in_order_and_complete_in_every_order,
             lists::pages_hold_still_while_operations_come_and_go,
             lists::a_list_is_of_one_tenant,

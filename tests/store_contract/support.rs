@@ -9,7 +9,7 @@ use longrun::operation::state::Idempotency;
 use longrun::operation::transition::submit;
 use longrun::operation::{
     Command, Decision, Event, EventType, IdempotencyKey, Kind, Operation, OperationId, Payload,
-    PayloadForm, SessionId, Settings, Submission, TenantId, Timestamp, WorkerId, decide,
+    PayloadForm, Reporter, SessionId, Settings, Submission, TenantId, Timestamp, WorkerId, decide,
 };
 use longrun::store::postgres::{PostgresOptions, PostgresStore};
 use longrun::store::sqlite::{SqliteOptions, SqliteStore};
@@ -140,17 +140,23 @@ pub fn acquire(number: u8) -> Command {
 }
 
 pub fn complete(operation: &Operation) -> Command {
-    Command::Complete {
-        attempt: operation.life.attempt,
-        result: Some(Payload::new(PayloadForm::Json, "", "{}".into()).info),
-        warnings: Vec::new(),
-        errors: Vec::new(),
-    }
+    let result = Payload::new(PayloadForm::Json, "", "{}".into());
+    Command::complete(reporter(operation), Some(&result), Vec::new(), Vec::new())
+}
+
+/// The holder of the lease.
+pub fn reporter(operation: &Operation) -> Reporter {
+    let (attempt, lease) = (operation.life.attempt, operation.life.state.lease().unwrap());
+    Reporter { attempt, session: lease.session, former: None }
 }
 
 pub fn removing(operation: &Operation) -> Batch {
-    let removal =
-        Removal { id: operation.id(), expected: operation.life.revision, tombstone: None };
+    let removal = Removal {
+        id: operation.id(),
+        expected: operation.life.revision,
+        tombstone: None,
+        at: at(0),
+    };
     Batch { removals: vec![removal], ..Batch::default() }
 }
 

@@ -10,7 +10,7 @@ use tonic::Code;
 use crate::program::{Setup, submission};
 
 /// A store with operations in it, as after a graceful stop (`closed`) or after a kill.
-async fn filled(directory: &Path, closed: bool) -> (PathBuf, Vec<Operation>) {
+pub async fn filled(directory: &Path, closed: bool) -> (PathBuf, Vec<Operation>) {
     let path = directory.join("longrun.db");
     let mut server = Setup::new(&path).start();
     let client = server.client();
@@ -42,7 +42,7 @@ fn contents(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 
 /// The server does not start, says why in words that name the file, and leaves everything as it is.
 #[track_caller]
-fn refused(path: &Path, why: &str) {
+pub fn refused(path: &Path, why: &str) {
     let before = contents(path.parent().unwrap());
     let (code, said) = Setup::new(path).refusal();
     assert_eq!(code, 1, "{said}");
@@ -158,4 +158,58 @@ async fn one_damaged_operation_harms_no_other() {
     }
     client.submit(submission("another", 10)).await.unwrap();
     assert_eq!(server.get("/readyz").0, 200);
+}
+
+/// Its pages are a chain, of which one link is broken: its row can be read, its input cannot.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_input_keeps_nobody_else_waiting() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("longrun.db");
+    let mut server = Setup::new(&path).start();
+    let mut damaged = submission("damaged", 0);
+    let lines: String = (0..10_000).map(|number| format!("line {number}\n")).collect();
+    let content = Some(longrun::proto::v1::payload::Content::Text(lines));
+    damaged.input = Some(longrun::proto::v1::Payload { content, ..Default::default() });
+    let damaged = server.client().submit(damaged).await.unwrap();
+    let fine = server.client().submit(submission("fine", 1_000)).await.unwrap();
+    rustix::process::kill_process(server.pid(), rustix::process::Signal::TERM).unwrap();
+    assert!(server.child.wait().unwrap().success());
+    edit(&path, |bytes| {
+        let needle = b"line 5000\n";
+        let at = bytes.windows(needle.len()).position(|window| window == needle).unwrap();
+        let page = at / 4_096 * 4_096;
+        bytes[page..page + 4].copy_from_slice(&0x7fff_fff0_u32.to_be_bytes());
+    });
+    let server = Setup::new(&path).with(&["--handler", "torture=cat"]).start();
+    let client = server.client();
+    assert!(client.wait(&fine.name, None).await.unwrap().done);
+    for number in 0..5 {
+        let another = client.submit(submission(&format!("later-{number}"), 10)).await.unwrap();
+        assert!(client.wait(&another.name, None).await.unwrap().done);
+    }
+    assert!(!client.get(&damaged.name, OperationView::Basic).await.unwrap().done);
+    assert_eq!(server.get("/readyz").0, 200);
+}
+
+/// More of them are due than are looked for at a time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_damaged_operations_that_are_due_hide_no_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, taken) = filled(directory.path(), true).await;
+    let file = rusqlite::Connection::open(&path).unwrap();
+    let damage = "UPDATE operations SET life = x'ff', wake_at = n WHERE n <= 150";
+    assert_eq!(file.execute(damage, []).unwrap(), 150);
+    drop(file);
+    let server = Setup::new(&path).start();
+    let client = server.client();
+    let deadline = Some(prost_types::Duration { seconds: 1, nanos: 0 });
+    let settings = longrun::proto::v1::Settings { deadline, ..Default::default() };
+    let late = longrun::proto::v1::SubmitRequest {
+        settings: Some(settings),
+        ..submission("with a deadline", 10)
+    };
+    let late = client.submit(late).await.unwrap();
+    let ended = client.wait(&late.name, None).await.unwrap();
+    assert_eq!(ended.error.unwrap().code, "DEADLINE_EXCEEDED");
+    assert!(!client.get(&taken[199].name, OperationView::Basic).await.unwrap().done);
 }

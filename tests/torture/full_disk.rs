@@ -71,3 +71,31 @@ async fn a_limit_on_the_size_of_files_is_recovered_from() {
     let server = setup.start();
     tokio::time::timeout(PATIENCE, server.has_all(&all)).await.unwrap();
 }
+
+/// A server that was killed, and for which there is no room when it starts, serves what is stored.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_without_room_serves_reads() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("longrun.db");
+    let server = Setup::new(&path).start();
+    let mut taken = Vec::new();
+    for number in 0..50 {
+        let submission = submission(&format!("key-{number}"), 1_500);
+        taken.push(server.client().submit(submission).await.unwrap());
+    }
+    server.kill();
+    // In units of 512 bytes: less than the file and the log have.
+    let before = "trap '' XFSZ && ulimit -f 64".to_owned();
+    let limited = Setup { before, ..Setup::new(&path) };
+    for _ in 0..2 {
+        let server = limited.start();
+        server.has_all(&taken).await;
+        let refused = server.client().submit(submission("more", 1_500)).await.unwrap_err();
+        assert!(refused.is_transient(), "{refused:?}");
+        server.refuses_writes_and_serves_reads(&taken, "store").await;
+        server.kill();
+    }
+    let server = Setup::new(&path).start();
+    server.has_all(&taken).await;
+    server.client().submit(submission("more", 1_500)).await.unwrap();
+}

@@ -1,5 +1,5 @@
 //! The guarantees in the real world: the program as it is shipped, on storage that fills up, becomes
-//! read-only, is locked by others, or was damaged; with workers that are stopped and come back, that
+//! read-only, is locked by others, was damaged, or is taken away; with workers that are stopped and come back, that
 //! join and leave by the thousand; out of file descriptors; over connections that are cut at every stage.
 //!
 //! For each: what the client sees, and that nothing acknowledged is lost. `tests/crash` kills the server
@@ -17,12 +17,15 @@
 //!
 //! At length: `LONGRUN_TORTURE_WORKERS=20000 LONGRUN_TORTURE_CUTS=2000 cargo test --release --test torture`.
 
+mod apart;
 mod crowd;
 mod damage;
 mod full_disk;
 mod locked;
+mod names;
 mod program;
 mod proxy;
 mod read_only;
+mod removed;
 mod sockets;
 mod stopped_worker;

@@ -58,6 +58,11 @@ impl Setup {
         command
     }
 
+    /// A server that may come up.
+    pub fn spawn(&self) -> Child {
+        self.command().stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    }
+
     /// A server that must come up.
     pub fn start(&self) -> Program {
         let log = tempfile::NamedTempFile::new().unwrap();

@@ -44,6 +44,7 @@ pub(super) async fn open_feed(client: &Client, kind: &str) -> Result<WatchAll, C
         filter: done(kind),
         include_progress: false,
         skip_current: true,
+        ..Default::default()
     });
     while let Some(message) = feed.next().await {
         if message?.r#type() == Type::Synced {
@@ -76,7 +77,7 @@ pub(super) async fn follow(
                 feed = client.watch_operations(WatchOperationsRequest {
                     filter: format!("{} AND create_time >= \"{since}\"", done(&kind)),
                     include_progress: false,
-                    skip_current: false,
+                    ..Default::default()
                 });
             }
             Some(Ok(message)) => {

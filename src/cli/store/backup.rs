@@ -12,6 +12,7 @@ use super::super::{Exit, text};
 use super::bar::Bar;
 use super::{count, file, open_objects};
 use crate::config::StoreUrl;
+use crate::files;
 use crate::objects::Objects;
 use crate::transfer::{self, BackedUp};
 
@@ -60,7 +61,8 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
         return Err(Usage(how.to_owned()).into());
     };
     let objects = open_objects(&store, objects.as_ref())?;
-    let beside = PathBuf::from(format!("{}.objects", to.display()));
+    let beside = files::resolve(&to).with_context(|| format!("failed to find {}", to.display()))?;
+    let beside = files::beside(&beside, ".objects");
     let places = match objects.directory() {
         Some(_) => Some((objects.clone(), Objects::in_directory(&beside)?)),
         None => None,

@@ -10,7 +10,7 @@ use super::super::{Exit, text};
 use super::bar::Bar;
 use super::{count, file, open_objects};
 use crate::config::{Liveness, StoreUrl};
-use crate::engine::SystemClock;
+use crate::files;
 use crate::server;
 use crate::transfer::{self, Copied, Side, Tally};
 
@@ -52,6 +52,11 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
     if from == to {
         return Err(Usage(format!("FROM and TO are both {from}")).into());
     }
+    if let (Some(one), Some(other)) = (file(&from), file(&to))
+        && files::is_same(one, other)
+    {
+        return Err(Usage(format!("{from} and {to} are the same file")).into());
+    }
     if let Some(path) = file(&from).filter(|path| !path.exists()) {
         anyhow::bail!("there is no store {}", path.display());
     }
@@ -68,7 +73,7 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
         let bar = Bar::new(out);
         let lease_duration = Liveness::default().lease_duration;
         let watcher = |progress| bar.show(progress);
-        let copied = transfer::copy(&from, &to, &SystemClock, lease_duration, &watcher).await;
+        let copied = transfer::copy(&from, &to, lease_duration, &watcher).await;
         from.store.close().await;
         to.store.close().await;
         copied.with_context(|| {

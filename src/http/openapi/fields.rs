@@ -27,6 +27,11 @@ fn table() -> Vec<(&'static str, &'static str, Value)> {
         ("Longrun-Error-Source", "Who failed: the service, or the work itself.", source()),
         ("Longrun-Error-Source?", "Who failed: the service, or the work itself.", source()),
         ("Longrun-Errors?", "How many errors a partial success came with.", count()),
+        (
+            "Longrun-Recorded-Status?",
+            "202, of a recorded response that is answered as 200.",
+            count(),
+        ),
         ("Longrun-Type-Url?", "The type of a result that is a protobuf message.", text()),
         ("Longrun-Warnings?", "How many warnings the result came with.", count()),
         ("Operation-Location", "Where the status document is.", url()),

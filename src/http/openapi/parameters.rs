@@ -68,7 +68,11 @@ fn in_query() -> Parameters {
         ("include_progress", "Of a stream: whether progress is sent, too.", flag(true)),
         ("skip_current", "Leaves out what matches already.", flag(false)),
         ("last_event_id", "Of a stream: as the header field, which wins.", pattern(REVISION)),
-        ("last_event_id.seen", "Anything: the stream begins with `reset`.", text()),
+        (
+            "last_event_id.position",
+            "The id of the last event that was seen: the stream goes on behind it, or begins with `reset`.",
+            text(),
+        ),
         ("label", "A label, `KEY=VALUE`.", labels),
         ("priority", "The higher goes first.", number(Settings::MAX_PRIORITY.into())),
         ("queue_timeout", "The longest time until the first attempt.", pattern(DURATION)),
@@ -77,7 +81,7 @@ fn in_query() -> Parameters {
         ("cancel_grace", "How long a worker has to stop after a cancel.", pattern(DURATION)),
         ("retention", "How long the record is kept once it is done.", pattern(DURATION)),
         ("max_attempts", "Attempts in all; 0 for the default.", number(most_attempts)),
-        ("start_time", "Not to be started before.", time),
+        ("start_time", "Not to be started before. At most 9000-01-01T00:00:00Z.", time),
     ];
     parameters("query", &table)
 }
@@ -98,7 +102,11 @@ fn in_header() -> Parameters {
         ("Range", "One range of bytes.", text()),
         ("If-Range", "The range only if this is the ETag, else the whole.", text()),
         ("Last-Event-ID", last, text()),
-        ("Last-Event-ID.seen", "Anything: the stream begins with `reset`.", text()),
+        (
+            "Last-Event-ID.position",
+            "The id of the last event that was seen: the stream goes on behind it, or begins with `reset`.",
+            text(),
+        ),
     ];
     parameters("header", &table)
 }

@@ -139,8 +139,8 @@ fn watch_all() -> Route {
         "filter",
         "include_progress",
         "skip_current",
-        "last_event_id.seen",
-        "Last-Event-ID.seen",
+        "last_event_id.position",
+        "Last-Event-ID.position",
     ])
     .answers(answers.refused(&ANY))
 }
@@ -223,8 +223,13 @@ fn status() -> Route {
 
 fn result() -> Route {
     let about = ["ETag", "Vary", "Preference-Applied?", "Longrun-Errors?", "Longrun-Warnings?"];
-    let contents =
-        ["Accept-Ranges", "X-Content-Type-Options", "Content-Security-Policy", "Longrun-Type-Url?"];
+    let contents = [
+        "Accept-Ranges",
+        "X-Content-Type-Options",
+        "Content-Security-Policy",
+        "Longrun-Type-Url?",
+        "Longrun-Recorded-Status?",
+    ];
     let whole = [&about[..], &contents].concat();
     let part = [&whole[..], &["Content-Range"]].concat();
     let pending = ["Location", "ETag", "Retry-After", "Vary", "Preference-Applied?"];
@@ -272,7 +277,7 @@ fn input() -> Route {
         .also("206", "*/*", &any);
     Route::new("get", "/v1/operations/{id}/input", "getInput", "Answers the input, as it came")
         .takes(&["id", "Range", "If-Range"])
-        .answers(answers.refused(&of_one(&[RangeNotSatisfiable])))
+        .answers(answers.refused(&of_one(&[RangeNotSatisfiable, DataLoss])))
 }
 
 fn events() -> Route {

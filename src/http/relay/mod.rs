@@ -2,7 +2,7 @@
 //!
 //! Decodes and answers; what goes on to the upstream, and how, is decided in [`crate::relay`].
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{FromRequestParts as _, Request};
 use axum::response::{IntoResponse as _, Response};
 use http::header::{HOST, UPGRADE};
@@ -11,13 +11,15 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method};
 use tonic::transport::server::TcpConnectInfo;
 
-use super::Http;
 use super::call::Call;
 use super::documents::Answer;
 use super::headers::{PREFER, vary_by};
+use super::links::Links;
 use super::problem::Problem;
+use super::{Http, cors};
 use crate::config::dialect::Mount as DialectMount;
-use crate::relay::{Mounted, Onward, UpstreamError, fields, upstream_target};
+use crate::relay::location::Place;
+use crate::relay::{Mounted, Onward, Over, UpstreamError, fields, upstream_target};
 use crate::service::{Reason, ServiceError};
 
 mod submit;
@@ -36,6 +38,8 @@ struct Relayed<'a> {
     trigger: Option<String>,
     /// Path and query without the trigger, as they follow the prefix.
     target: String,
+    /// Whether `Prefer: respond-async` would have made it an operation.
+    prefer: bool,
     is_asynchronous: bool,
 }
 
@@ -53,10 +57,15 @@ pub(super) async fn answer(http: &Http, request: Request) -> Result<Response, Re
         Ok(relayed) => pass(http, &relayed, parts, body).await,
         Err(problem) => Err(problem),
     };
-    Ok(answer.unwrap_or_else(|problem| match dialect {
+    let mut answer = answer.unwrap_or_else(|problem| match dialect {
         Some(dialect) => super::dialect::refused(http, dialect, problem),
         None => problem.into_response(),
-    }))
+    });
+    if !mounted.mount.trigger.origins.is_empty() {
+        let origins = cors::Origins(mounted.mount.trigger.origins.clone().into());
+        answer.extensions_mut().insert(origins);
+    }
+    Ok(answer)
 }
 
 fn read<'a>(
@@ -78,8 +87,9 @@ fn read<'a>(
         onward.map_err(|rule| ServiceError::invalid_field("path", rule.to_string()))?;
     refuse_upgrades(parts)?;
     let preferred = prefer && super::headers::Preferences::parse(&parts.headers).respond_async;
-    let is_asynchronous = trigger.is_some() || preferred;
-    Ok(Relayed { mounted, dialect, trigger, target, is_asynchronous })
+    // A preflight asks about a request to come, and its URL has that one's query.
+    let is_asynchronous = (trigger.is_some() || preferred) && !cors::is_preflight(parts);
+    Ok(Relayed { mounted, dialect, trigger, target, prefer, is_asynchronous })
 }
 
 /// A connection that becomes another protocol cannot be relayed. A mere offer of HTTP/2 is ignored, as HTTP has
@@ -100,29 +110,37 @@ async fn become_operation(
     mut parts: Parts,
     body: Body,
 ) -> Answer {
+    // Whatever its method: an operation comes to be.
+    if cors::is_foreign(http, &parts.headers, &parts.uri, &relayed.mounted.mount.trigger.origins) {
+        return Err(cors::refusal());
+    }
     let call = Call::from_request_parts(&mut parts, http).await?;
-    let mut headers = forwarded(http, &parts);
-    fields::strip_credentials(&mut headers, &relayed.mounted.mount.headers);
-    fields::apply_policy(&mut headers, &relayed.mounted.mount.headers);
+    let policy = &relayed.mounted.mount.headers;
+    let mut headers = onward_headers(http, relayed, &parts);
+    let own = relayed.dialect.map(|mount| &mount.credentials);
+    fields::strip_credentials(&mut headers, policy, own);
     strip_preferences(&mut headers);
     submit::submit(call, relayed, headers, body).await
 }
 
 async fn pass(http: &Http, relayed: &Relayed<'_>, parts: Parts, body: Body) -> Answer {
     let mount = &relayed.mounted.mount;
-    let mut headers = forwarded(http, &parts);
-    fields::apply_policy(&mut headers, &mount.headers);
+    let mut headers = onward_headers(http, relayed, &parts);
     let target = upstream_target(mount, &relayed.target);
     let target: PathAndQuery =
         target.map_err(|_| ServiceError::invalid_field("path", "must be a path and query"))?;
     let (body, watched) = upload::watch(body, http.service.limits().body_timeout);
+    fields::frame(&mut headers, body.size_hint().exact());
+    let links = Links::new(http.options.public_url.as_deref(), &parts);
+    let host = host(&parts);
+    let place = Place { mount, base: links.base(), host: Some(&host), target: &relayed.target };
     let mut request = Request::new(body);
     *request.method_mut() = parts.method;
     *request.headers_mut() = headers;
     let upstream = &relayed.mounted.upstream;
     let limit = mount.limits.response_timeout;
     let answer = tokio::select! {
-        answer = upstream.exchange(request, target) => answer,
+        answer = upstream.exchange(request, target, Over::Any) => answer,
         () = watched.upstream_late(limit) => Err(UpstreamError::Timeout(limit)),
     };
     let mut response = match (answer, watched.refusal()) {
@@ -133,7 +151,8 @@ async fn pass(http: &Http, relayed: &Relayed<'_>, parts: Parts, body: Body) -> A
     let version = std::mem::replace(response.version_mut(), http::Version::HTTP_11);
     fields::strip_hop_by_hop(response.headers_mut());
     fields::add_via(response.headers_mut(), version);
-    if mount.trigger.prefer {
+    place.rewrite(response.headers_mut());
+    if relayed.prefer {
         // Who prefers it gets an operation instead.
         vary_by(response.headers_mut(), "prefer");
     }
@@ -143,28 +162,39 @@ async fn pass(http: &Http, relayed: &Relayed<'_>, parts: Parts, body: Body) -> A
 
 fn unanswered(error: UpstreamError) -> Problem {
     let reason = match error {
-        UpstreamError::Unreachable(_) | UpstreamError::Broken(_) => Reason::UpstreamUnreachable,
+        UpstreamError::Unreachable(_) | UpstreamError::Broken(_) | UpstreamError::Unreadable(_) => {
+            Reason::UpstreamUnreachable
+        }
         UpstreamError::Timeout(_) => Reason::UpstreamTimeout,
     };
     tracing::warn!(error = %error, "a request could not be relayed");
     ServiceError::new(reason, error.to_string()).into()
 }
 
-/// The header fields that may go on, with what a gateway adds.
-fn forwarded(http: &Http, parts: &Parts) -> HeaderMap {
+/// The header fields that may go on, with what a gateway adds: the same whether the request passes through or is
+/// stored first.
+fn onward_headers(http: &Http, relayed: &Relayed<'_>, parts: &Parts) -> HeaderMap {
+    let mount = &relayed.mounted.mount;
     let mut headers = parts.headers.clone();
     fields::strip_hop_by_hop(&mut headers);
-    // What is sent is framed anew, by what the body turns out to be.
-    headers.remove(http::header::CONTENT_LENGTH);
+    fields::join_cookies(&mut headers);
     let peer = parts.extensions.get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
-    let authority = parts.uri.authority().map(|authority| authority.as_str().to_owned());
-    let field = parts.headers.get(HOST).and_then(|host| host.to_str().ok()).map(str::to_owned);
-    let host = authority.or(field).unwrap_or_default();
+    let host = host(parts);
     let https = http.options.public_url.as_deref().is_some_and(|url| url.starts_with("https:"));
     let scheme = if https { "https" } else { "http" };
     fields::add_forwarded(&mut headers, peer.map(|peer| peer.ip()), &host, scheme);
     fields::add_via(&mut headers, parts.version);
+    fields::apply_policy(&mut headers, &mount.headers);
+    let preserved = HeaderValue::try_from(host).ok().filter(|host| !host.is_empty());
+    headers.extend(preserved.filter(|_| mount.preserve_host).map(|host| (HOST, host)));
     headers
+}
+
+/// The host that the request names; empty if it names none.
+fn host(parts: &Parts) -> String {
+    let authority = parts.uri.authority().map(|authority| authority.as_str().to_owned());
+    let field = || parts.headers.get(HOST)?.to_str().ok().map(str::to_owned);
+    authority.or_else(field).unwrap_or_default()
 }
 
 /// Takes out the preferences that this server has granted itself; others are the upstream's to read.

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use http::StatusCode;
-use http::header::{CONTENT_TYPE, HeaderMap};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 
 use super::super::body::take_in;
 use super::super::call::Call;
@@ -12,6 +12,7 @@ use super::super::headers::vary_by;
 use super::super::result;
 use super::super::submit::{applied_wait, operation_location};
 use super::Relayed;
+use crate::operation::http::media_type;
 use crate::operation::{
     HttpEnvelope, HttpHeader, InvalidEnvelope, Kind, NewOperation, Settings, TenantId,
 };
@@ -34,9 +35,9 @@ pub(super) async fn submit(
         None => None,
     };
     let key = decode::idempotency_key("Idempotency-Key", &call.idempotency_key("")?)?;
-    let envelope = envelope(&call, relayed, headers)?;
+    let (content_type, envelope) = envelope(&call, relayed, headers)?;
     let limit = mount.max_body.unwrap_or(usize::MAX);
-    let input = take_in(call.service(), body, limit, call.content_type()?).await?;
+    let input = take_in(call.service(), body, limit, &content_type).await?;
     let kind = Kind::parse(&mount.kind())
         .map_err(|error| ServiceError::new(Reason::Internal, error.to_string()))?;
     let new = NewOperation {
@@ -66,14 +67,23 @@ pub(super) async fn submit(
     answer(&call, mount.answer, submitted.document).await
 }
 
-/// The request without its body. What is too large or cannot be stored is refused.
+/// The request without its body, and the media type for that. What is too large or cannot be stored is refused.
 fn envelope(
     call: &Call,
     relayed: &Relayed<'_>,
     mut headers: HeaderMap,
-) -> Result<HttpEnvelope, ServiceError> {
+) -> Result<(String, HttpEnvelope), ServiceError> {
+    let said = headers.get_all(CONTENT_TYPE);
+    if said.iter().any(|value| value.to_str().is_err()) {
+        return Err(ServiceError::invalid_field("Content-Type", "must be printable ASCII"));
+    }
+    let (content_type, verbatim) = media_type(said.iter().map(HeaderValue::as_bytes));
     headers.remove(CONTENT_TYPE);
-    let header = |(name, value): (&http::HeaderName, &http::HeaderValue)| HttpHeader {
+    // The stored body has its length. What remains to be said is that the client stated that of nothing.
+    if headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0") {
+        headers.remove(CONTENT_LENGTH);
+    }
+    let header = |(name, value): (&http::HeaderName, &HeaderValue)| HttpHeader {
         name: name.as_str().to_owned(),
         value: value.as_bytes().to_vec(),
     };
@@ -81,10 +91,10 @@ fn envelope(
         method: call.parts.method.as_str().to_owned(),
         target: relayed.target.clone(),
         status: 0,
-        headers: headers.iter().map(header).collect(),
+        headers: verbatim.into_iter().chain(headers.iter().map(header)).collect(),
     };
     match envelope.check() {
-        Ok(()) => Ok(envelope),
+        Ok(()) => Ok((content_type, envelope)),
         Err(InvalidEnvelope { field, rule }) => Err(ServiceError::invalid_field(field, rule)),
     }
 }

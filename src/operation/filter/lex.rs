@@ -176,10 +176,8 @@ impl Literal {
         let parsed = (text.len() <= MAX_TIME_CHARS && text.contains(['T', 't']))
             .then(|| prost_types::Timestamp::from_str(&text).ok())
             .flatten();
-        let micros = parsed.and_then(|time| {
-            time.seconds.checked_mul(1_000_000)?.checked_add(i64::from(time.nanos) / 1_000)
-        });
-        micros.map(Timestamp::from_micros).ok_or_else(|| {
+        let time = parsed.and_then(|time| Timestamp::from_unix(time.seconds, time.nanos));
+        time.ok_or_else(|| {
             error(self.position, "a time is written as in \"2026-01-31T12:00:00Z\" (RFC 3339)")
         })
     }

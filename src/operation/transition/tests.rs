@@ -1,16 +1,20 @@
-//! Every state against every command as a table, and arbitrary sequences against the guarantees.
+//! Every state against every command as a table, and single rules.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
 use crate::operation::state::Submission;
-use crate::operation::{Kind, OperationId, RetryPolicy, Settings, StateName, TenantId};
+use crate::operation::{
+    Kind, OperationId, Payload, PayloadForm, RetryPolicy, Settings, StateName, TenantId,
+};
+
+mod histories;
+mod reports;
 
 const START: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
 
@@ -56,24 +60,29 @@ fn app_error(code: &str) -> OperationError {
     }
 }
 
-fn complete(attempt: u32) -> Command {
-    let attempt = Attempt(attempt);
-    Command::Complete { attempt, result: None, warnings: Vec::new(), errors: Vec::new() }
+/// The session of that number, on an attempt.
+fn by(number: u128, attempt: u32) -> Reporter {
+    Reporter { attempt: Attempt(attempt), session: session(number), former: None }
 }
 
-fn partial(attempt: u32) -> Command {
-    let (attempt, errors) = (Attempt(attempt), vec![app_error("Some")]);
-    Command::Complete { attempt, result: None, warnings: Vec::new(), errors }
+fn complete(reporter: Reporter) -> Command {
+    Command::complete(reporter, None, Vec::new(), Vec::new())
 }
 
-fn fail(attempt: u32, is_final: bool) -> Command {
-    Command::Fail {
-        attempt: Attempt(attempt),
-        error: app_error("Wrong"),
-        is_final,
-        retry_delay: None,
-        chance: 0.5,
-    }
+fn partial(reporter: Reporter) -> Command {
+    Command::complete(reporter, None, Vec::new(), vec![app_error("Some")])
+}
+
+fn fail(reporter: Reporter, is_final: bool) -> Command {
+    Command::fail(reporter, app_error("Wrong"), is_final, None, 0.5)
+}
+
+fn release(reporter: Reporter) -> Command {
+    Command::Release { reporter }
+}
+
+fn lose_lease(attempt: u32) -> Command {
+    Command::LoseLease { attempt: Attempt(attempt) }
 }
 
 fn cancel() -> Command {
@@ -106,35 +115,52 @@ fn sequence(commands: &[Command]) -> Operation {
 }
 
 fn states() -> Vec<(&'static str, Operation)> {
-    let last_attempt = [acquire(1), fail(1, false)]
-        .iter()
-        .fold(submitted(limited()), |operation, command| changed(&operation, command, after(1)));
+    let retried = sequence(&[acquire(1), fail(by(1, 1), false)]);
     vec![
         ("QUEUED", sequence(&[])),
-        ("QUEUED backing off", sequence(&[acquire(1), fail(1, false)])),
+        ("QUEUED backing off", retried.clone()),
+        ("QUEUED released", sequence(&[acquire(1), release(by(1, 1))])),
+        ("QUEUED after a loss", sequence(&[acquire(1), lose_lease(1)])),
         ("RUNNING", sequence(&[acquire(1)])),
-        ("RUNNING last attempt", changed(&last_attempt, &acquire(2), after(3))),
+        ("RUNNING last attempt", changed(&retried, &acquire(1), after(3))),
         ("CANCELLING", sequence(&[acquire(1), cancel()])),
-        ("SUCCEEDED", sequence(&[acquire(1), complete(1)])),
-        ("PARTIALLY_SUCCEEDED", sequence(&[acquire(1), partial(1)])),
-        ("FAILED", sequence(&[acquire(1), fail(1, true)])),
+        ("SUCCEEDED", sequence(&[acquire(1), complete(by(1, 1))])),
+        ("PARTIALLY_SUCCEEDED", sequence(&[acquire(1), partial(by(1, 1))])),
+        ("FAILED", sequence(&[acquire(1), fail(by(1, 1), true)])),
         ("CANCELLED", sequence(&[cancel()])),
+        ("CANCELLED after a failure", changed(&retried, &cancel(), after(3))),
     ]
 }
 
+/// Commands about that attempt. Session 1 holds it, or held it.
 fn commands(attempt: u32) -> Vec<(&'static str, Command, Timestamp)> {
     let soon = after(4);
+    let (holder, stranger) = (by(1, attempt), by(7, attempt));
+    let successor = Reporter { former: Some(session(1)), ..stranger };
+    let stale = by(1, attempt.saturating_sub(1));
+    let other_result = Payload::new(PayloadForm::Text, "", "other".into());
+    let other = Command::complete(holder, Some(&other_result), Vec::new(), Vec::new());
+    let fail_other = Command::fail(holder, app_error("Other"), false, None, 0.5);
     vec![
         ("acquire", acquire(7), soon),
-        ("complete", complete(attempt), soon),
-        ("complete in part", partial(attempt), soon),
-        ("fail", fail(attempt, false), soon),
-        ("fail finally", fail(attempt, true), soon),
-        ("release", Command::Release { attempt: Attempt(attempt) }, soon),
-        ("add log", Command::AddLog { attempt: Attempt(attempt) }, soon),
-        ("lose lease", Command::LoseLease { attempt: Attempt(attempt) }, soon),
-        ("complete, stale", complete(attempt.saturating_sub(1)), soon),
-        ("complete, ahead", complete(attempt + 1), soon),
+        ("complete", complete(holder), soon),
+        ("complete, other", other, soon),
+        ("complete in part", partial(holder), soon),
+        ("fail", fail(holder, false), soon),
+        ("fail, other", fail_other, soon),
+        ("fail finally", fail(holder, true), soon),
+        ("release", release(holder), soon),
+        ("add log", Command::AddLog { reporter: holder }, soon),
+        ("lose lease", lose_lease(attempt), soon),
+        ("complete, stale", complete(stale), soon),
+        ("fail, stale", fail(stale, false), soon),
+        ("complete, ahead", complete(by(1, attempt + 1)), soon),
+        ("complete, stranger", complete(stranger), soon),
+        ("fail, stranger", fail(stranger, false), soon),
+        ("release, stranger", release(stranger), soon),
+        ("add log, stranger", Command::AddLog { reporter: stranger }, soon),
+        ("complete, successor", complete(successor), soon),
+        ("fail, successor", fail(successor, false), soon),
         ("cancel", cancel(), soon),
         ("delete", Command::Delete, soon),
         ("tick, nothing up", TICK, soon),
@@ -220,25 +246,51 @@ fn backoff_follows_the_policy_or_the_worker() {
         State::Queued { not_before } => not_before,
         ref other => panic!("{other:?}"),
     };
-    assert_eq!(not_before(&changed(&running, &fail(1, false), after(2))), after(3));
-    let Command::Fail { attempt, error, is_final, chance, .. } = fail(1, false) else { panic!() };
+    assert_eq!(not_before(&changed(&running, &fail(by(1, 1), false), after(2))), after(3));
     let retry_delay = Some(Duration::from_secs(50));
-    let told = Command::Fail { attempt, error, is_final, retry_delay, chance };
+    let told = Command::fail(by(1, 1), app_error("Wrong"), false, retry_delay, 0.5);
     assert_eq!(not_before(&changed(&running, &told, after(2))), after(52));
-    let lost = Command::LoseLease { attempt };
-    assert_eq!(not_before(&changed(&running, &lost, after(2))), after(2));
+    assert_eq!(not_before(&changed(&running, &lose_lease(1), after(2))), after(2));
+}
+
+/// When the next attempt of a queued operation may start.
+fn next_start(operation: &Operation) -> Timestamp {
+    match operation.life.state {
+        State::Queued { not_before } => not_before,
+        _ => panic!("{operation:?} is not queued"),
+    }
 }
 
 #[test]
 fn a_released_attempt_does_not_count_but_its_number_is_never_used_again() {
-    let mut operation = submitted(limited());
+    let mut operation = submitted(Settings::default());
     for number in 1..=10 {
-        operation = changed(&operation, &acquire(1), after(1));
+        // Each is given back after longer than any pause.
+        let start = u64::from(number) * 100;
+        operation = changed(&operation, &acquire(1), after(start));
         assert_eq!(operation.life.attempt, Attempt(number));
-        let release = Command::Release { attempt: Attempt(number) };
-        operation = changed(&operation, &release, after(1));
+        operation = changed(&operation, &release(by(1, number)), after(start + 60));
         assert_eq!(operation.life.attempts_used, 0);
+        assert_eq!(next_start(&operation), after(start + 60), "at once");
     }
+}
+
+#[test]
+fn attempts_that_are_released_at_once_follow_each_other_more_and_more_slowly() {
+    let mut operation = submitted(Settings::default());
+    let (mut now, mut pauses) = (1, Vec::new());
+    for number in 1..=12_u32 {
+        operation = changed(&operation, &acquire(1), after(now));
+        operation = changed(&operation, &release(by(1, number)), after(now));
+        let next = next_start(&operation);
+        pauses.push(next.since(after(now)).as_secs());
+        now += pauses[pauses.len() - 1];
+    }
+    assert_eq!(pauses, [0, 0, 0, 1, 2, 4, 8, 16, 32, 60, 60, 60]);
+    // A clock that was set back makes a pause no longer.
+    let running = changed(&operation, &acquire(1), after(now));
+    let release = release(by(1, running.life.attempt.0));
+    assert_eq!(next_start(&changed(&running, &release, after(now - 50))), after(now + 10));
 }
 
 #[test]
@@ -251,130 +303,29 @@ fn progress_becomes_part_of_the_next_transition_and_starts_anew_with_an_attempt(
         at: after(2),
     };
     let running = changed(&submitted(limited()), &acquire(1), after(1));
-    let decision = decide(&running, &fail(1, false), Some(&progress), after(3));
+    let decision = decide(&running, &fail(by(1, 1), false), Some(&progress), after(3));
     let Ok(Decision::Change(event)) = decision else { panic!("{decision:?}") };
     assert_eq!(event.life.progress.as_ref(), Some(&progress));
     let queued = Operation { submission: running.submission, life: event.life };
     assert_eq!(changed(&queued, &acquire(1), after(9)).life.progress, None);
 }
 
-/// A step of a random history: a command made from small numbers, and how far time goes on.
-fn arbitrary_step() -> impl Strategy<Value = (Command, i64)> {
-    let attempt = 0_u32..5;
-    let command = prop_oneof![
-        4 => (1_u128..4).prop_map(acquire),
-        3 => attempt.clone().prop_map(complete),
-        1 => attempt.clone().prop_map(partial),
-        3 => (attempt.clone(), any::<bool>()).prop_map(|(attempt, last)| fail(attempt, last)),
-        2 => attempt.clone().prop_map(|n| Command::Release { attempt: Attempt(n) }),
-        1 => attempt.clone().prop_map(|n| Command::AddLog { attempt: Attempt(n) }),
-        2 => attempt.prop_map(|n| Command::LoseLease { attempt: Attempt(n) }),
-        1 => Just(cancel()),
-        1 => Just(Command::Delete),
-        3 => (0.0..=1.0).prop_map(|chance| Command::Tick { chance }),
-    ];
-    // Time may also stand still or be set back a little.
-    (command, prop_oneof![Just(0), -2_000_000_i64..30_000_000])
-}
-
-fn reported(command: &Command) -> Option<Attempt> {
-    match command {
-        Command::Complete { attempt, .. }
-        | Command::Fail { attempt, .. }
-        | Command::Release { attempt }
-        | Command::AddLog { attempt }
-        | Command::LoseLease { attempt } => Some(*attempt),
-        _ => None,
-    }
-}
-
-proptest! {
-    /// One outcome, a history without gaps, and one lease at a time, whatever happens in whatever order.
-    #[test]
-    fn any_history_keeps_the_guarantees(
-        steps in prop::collection::vec(arbitrary_step(), 1..60),
-        max_attempts in 1_u32..4,
-        with_limits in any::<bool>(),
-    ) {
-        let mut settings = if with_limits { limited() } else { Settings::default() };
-        settings.retry_policy.max_attempts = max_attempts;
-        let (mut operation, mut now) = (submitted(settings), START);
-        for (command, advance) in steps {
-            now = Timestamp::from_micros(now.micros() + advance);
-            let before = operation.clone();
-            match decide(&before, &command, None, now) {
-                Ok(Decision::Change(event)) => {
-                    let life = &event.life;
-                    // One outcome: nothing changes a terminal state.
-                    prop_assert!(!before.is_done(), "{command:?} changed {before:?}");
-                    // A watcher misses nothing: revisions have no gap, times do not run backwards.
-                    prop_assert_eq!(life.revision, before.life.revision.next());
-                    prop_assert!(life.updated_at >= before.life.updated_at);
-                    // One lease at a time: only a start raises the attempt, by one, and only from the queue.
-                    let started = event.event_type == EventType::Started;
-                    let raised = u32::from(started);
-                    prop_assert_eq!(life.attempt.0, before.life.attempt.0 + raised);
-                    prop_assert!(!started || before.life.state.lease().is_none());
-                    // A report counts only for the attempt that holds the lease.
-                    if let Some(attempt) = reported(&command) {
-                        prop_assert_eq!(attempt, before.life.attempt);
-                        prop_assert!(before.life.state.lease().is_some());
-                    }
-                    prop_assert!(life.attempts_used <= max_attempts);
-                    operation.life = event.life;
-                    if operation.is_done() {
-                        prop_assert_eq!(event.event_type, EventType::Finished);
-                        prop_assert!(operation.ended_at().is_some());
-                    }
-                    // Said again, the same report changes nothing.
-                    if matches!(
-                        command,
-                        Command::Complete { .. } | Command::Fail { .. } | Command::Release { .. }
-                    ) {
-                        let again = decide(&operation, &command, None, now);
-                        prop_assert_eq!(again, Ok(Decision::NoChange));
-                    }
-                }
-                Ok(Decision::Remove) => {
-                    prop_assert!(before.is_done());
-                    break;
-                }
-                Ok(Decision::NoChange) | Err(_) => {}
-            }
-        }
-        // What waits for time alone does end by time alone.
-        if with_limits {
-            for _ in 0..20 {
-                let Some(at) = operation.wake_at() else { break };
-                match decide(&operation, &TICK, None, at) {
-                    Ok(Decision::Change(event)) => operation.life = event.life,
-                    Ok(Decision::Remove) => return Ok(()),
-                    other => prop_assert!(false, "{at:?} {other:?} {operation:?}"),
-                }
-            }
-            prop_assert!(false, "time does not end {operation:?}");
-        }
-    }
-}
-
 #[test]
 fn the_start_is_that_of_the_first_attempt() {
     let first = changed(&submitted(limited()), &acquire(1), after(1));
     assert_eq!(first.life.started_at, Some(after(1)));
-    let failed = changed(&first, &fail(1, false), after(2));
+    let failed = changed(&first, &fail(by(1, 1), false), after(2));
     let second = changed(&failed, &acquire(2), after(5));
     assert_eq!(second.life.started_at, Some(after(1)));
-    assert_eq!(second.life.closed_by, None, "no report has ended the new attempt");
 }
 
 #[test]
 fn a_lost_worker_is_told_of_as_the_last_only_when_it_was() {
-    let lose = |attempt| Command::LoseLease { attempt: Attempt(attempt) };
-    let lost = changed(&sequence(&[acquire(1)]), &lose(1), after(2));
+    let lost = changed(&sequence(&[acquire(1)]), &lose_lease(1), after(2));
     let message = |error: &OperationError| error.message.clone();
     let first = lost.life.last_error.as_ref().map(message).unwrap_or_default();
     assert_eq!(first, "worker w was lost during attempt 1");
-    let ended = changed(&changed(&lost, &acquire(2), after(2)), &lose(2), after(3));
+    let ended = changed(&changed(&lost, &acquire(2), after(2)), &lose_lease(2), after(3));
     let State::Done { outcome: Outcome::Failed { error }, .. } = &ended.life.state else {
         panic!("{:?}", ended.life.state);
     };

@@ -4,10 +4,10 @@ use prost::Message as _;
 
 use super::Damage;
 use super::parts::{ErrorMessage, PayloadMessage, offset, time_at};
-use crate::operation::state::{CancelRequest, Report};
+use crate::operation::state::CancelRequest;
 use crate::operation::{
-    Attempt, Lease, Life, Outcome, PayloadInfo, Progress, Revision, SessionId, State, StateName,
-    Timestamp, WorkerId,
+    Attempt, Lease, Life, Outcome, PayloadInfo, Progress, RecordedReport, ReportDigest, Revision,
+    SessionId, State, StateName, Timestamp, WorkerId,
 };
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -27,9 +27,8 @@ struct LifeMessage {
     attempts_uncounted: i64,
     #[prost(string, optional, tag = "6")]
     worker: Option<String>,
-    /// 0 none, 1 complete, 2 fail, 3 release.
-    #[prost(uint32, tag = "7")]
-    closed_by: u32,
+    // Tag 7 was the kind of the report that ended the attempt. It does not tell whose report it was or what was in
+    // it, so that it is not read: a report is not acknowledged on its account.
     #[prost(sint64, optional, tag = "8")]
     started_at: Option<i64>,
     #[prost(message, optional, tag = "9")]
@@ -61,6 +60,20 @@ struct LifeMessage {
     /// Of a partial success any number; of a failure or cancel the one.
     #[prost(message, repeated, tag = "20")]
     errors: Vec<ErrorMessage>,
+
+    #[prost(message, optional, tag = "21")]
+    last_report: Option<ReportMessage>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct ReportMessage {
+    #[prost(bytes = "vec", tag = "1")]
+    session: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    digest: Vec<u8>,
+    /// How many attempts have started since.
+    #[prost(uint32, tag = "3")]
+    attempts_since: u32,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -88,18 +101,17 @@ struct CancelMessage {
 pub(super) fn encode(life: &Life) -> Vec<u8> {
     let base = life.updated_at;
     let mut message = LifeMessage {
-        state: life.state.name() as u32,
+        state: u32::from(life.state.name().number()),
         revision: life.revision.0,
         updated_at: base.micros(),
         attempt: life.attempt.0,
         attempts_uncounted: i64::from(life.attempt.0) - i64::from(life.attempts_used),
         worker: life.worker.as_ref().map(|worker| worker.as_str().to_owned()),
-        closed_by: match life.closed_by {
-            None => 0,
-            Some(Report::Complete) => 1,
-            Some(Report::Fail) => 2,
-            Some(Report::Release) => 3,
-        },
+        last_report: life.last_report.as_ref().map(|report| ReportMessage {
+            session: report.session.as_bytes().to_vec(),
+            digest: report.digest.as_bytes().to_vec(),
+            attempts_since: life.attempt.0.wrapping_sub(report.attempt.0),
+        }),
         started_at: life.started_at.map(|at| offset(at, base)),
         progress: life.progress.as_ref().map(|progress| ProgressMessage {
             percent: progress.percent,
@@ -172,13 +184,10 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Life, Damage> {
         attempts_used: attempts_used
             .ok_or_else(|| Damage("the attempts used are not a number".to_owned()))?,
         worker: worker.map_err(|rule| Damage(format!("the worker's name {rule}")))?,
-        closed_by: match message.closed_by {
-            0 => None,
-            1 => Some(Report::Complete),
-            2 => Some(Report::Fail),
-            3 => Some(Report::Release),
-            other => return Err(Damage(format!("there is no report {other}"))),
-        },
+        last_report: message
+            .last_report
+            .map(|report| report.decode(Attempt(message.attempt)))
+            .transpose()?,
         updated_at: base,
         started_at: message.started_at.map(|at| time_at(at, base)),
         progress: message.progress.map(|progress| Progress {
@@ -195,9 +204,22 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Life, Damage> {
     })
 }
 
+impl ReportMessage {
+    fn decode(self, Attempt(current): Attempt) -> Result<RecordedReport, Damage> {
+        match (self.session.try_into(), self.digest.try_into()) {
+            (Ok(session), Ok(digest)) => Ok(RecordedReport {
+                attempt: Attempt(current.wrapping_sub(self.attempts_since)),
+                session: SessionId::from_bytes(session),
+                digest: ReportDigest::from_bytes(digest),
+            }),
+            _ => Err(Damage("a report's session or digest has another length".to_owned())),
+        }
+    }
+}
+
 /// The state, whose parts it takes out of the message.
 fn decode_state(message: &mut LifeMessage, base: Timestamp) -> Result<State, Damage> {
-    let name = StateName::ALL.into_iter().find(|name| *name as u32 == message.state);
+    let name = u8::try_from(message.state).ok().and_then(StateName::from_number);
     let name = name.ok_or_else(|| Damage(format!("there is no state {}", message.state)))?;
     Ok(match name {
         StateName::Queued => State::Queued { not_before: time_at(message.not_before, base) },

@@ -13,7 +13,7 @@ use crate::operation::{
 /// A payload without its contents.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct PayloadMessage {
-    /// 0 data, 1 text, 2 JSON, 3 any.
+    /// The number of the form.
     #[prost(uint32, tag = "1")]
     form: u32,
     #[prost(uint64, tag = "2")]
@@ -124,15 +124,9 @@ fn usual_content_type(form: PayloadForm) -> &'static str {
 
 impl PayloadMessage {
     pub(super) fn encode(info: &PayloadInfo) -> Self {
-        let form = match info.form {
-            PayloadForm::Data => 0,
-            PayloadForm::Text => 1,
-            PayloadForm::Json => 2,
-            PayloadForm::Any => 3,
-        };
         let is_usual = info.content_type == usual_content_type(info.form);
         Self {
-            form,
+            form: u32::from(info.form.number()),
             size_bytes: info.size_bytes,
             content_type: (!is_usual).then(|| info.content_type.clone()),
             type_url: info.type_url.clone(),
@@ -142,13 +136,8 @@ impl PayloadMessage {
     }
 
     pub(super) fn decode(self) -> Result<PayloadInfo, Damage> {
-        let form = match self.form {
-            0 => PayloadForm::Data,
-            1 => PayloadForm::Text,
-            2 => PayloadForm::Json,
-            3 => PayloadForm::Any,
-            other => return Err(Damage(format!("there is no payload form {other}"))),
-        };
+        let form = u8::try_from(self.form).ok().and_then(PayloadForm::from_number);
+        let form = form.ok_or_else(|| Damage(format!("there is no payload form {}", self.form)))?;
         let content_type = self.content_type.unwrap_or_else(|| usual_content_type(form).to_owned());
         let http = self.http.map(HttpMessage::decode).transpose()?.map(Arc::new);
         let (type_url, size_bytes) = (self.type_url, self.size_bytes);

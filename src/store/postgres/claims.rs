@@ -2,11 +2,12 @@
 
 use super::super::shared::Wanted;
 use super::super::sql::columns::{OPERATION, limit};
+use super::write::uuid;
 use super::writer::Step;
-use crate::operation::Timestamp;
+use crate::operation::{OperationId, Timestamp};
 
 /// Queued operations that may start, of each queue in its order. What others have locked is passed over.
-pub(super) fn claim<'a>(wanted: &'a [Wanted], now: Timestamp) -> Step<'a> {
+pub(super) fn claim<'a>(wanted: &'a [Wanted], except: &[OperationId], now: Timestamp) -> Step<'a> {
     let sql = format!(
         "SELECT {OPERATION}
          FROM unnest($1::text[], $2::text[], $3::bigint[]) WITH ORDINALITY
@@ -14,6 +15,7 @@ pub(super) fn claim<'a>(wanted: &'a [Wanted], now: Timestamp) -> Step<'a> {
          CROSS JOIN LATERAL (
            SELECT * FROM operations AS o
            WHERE o.state = 1 AND o.tenant = w.tenant AND o.kind = w.kind AND o.not_before <= $4
+             AND NOT o.id = ANY ($5)
            ORDER BY o.priority DESC, o.id LIMIT w.most FOR UPDATE SKIP LOCKED) AS o
          ORDER BY w.place, o.priority DESC, o.id"
     );
@@ -22,6 +24,7 @@ pub(super) fn claim<'a>(wanted: &'a [Wanted], now: Timestamp) -> Step<'a> {
         .with(wanted.iter().map(|it| it.kind.as_str()).collect::<Vec<_>>())
         .with(wanted.iter().map(|it| limit(it.limit)).collect::<Vec<_>>())
         .with(now.micros())
+        .with(except.iter().map(|id| uuid(*id)).collect::<Vec<_>>())
 }
 
 /// When the next operation of these queues may start that may not start yet.

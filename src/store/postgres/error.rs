@@ -40,6 +40,11 @@ pub(super) fn of_commit(error: Error) -> StoreError {
     }
 }
 
+/// Whether something of that name is there already.
+pub(super) fn is_taken(error: &Error) -> bool {
+    error.code() == Some(&SqlState::UNIQUE_VIOLATION)
+}
+
 /// Whether the transaction in which it happened cannot have been committed.
 pub(super) fn is_definite(error: &Error) -> bool {
     error.as_db_error().is_some_and(|db| db.parsed_severity() == Some(Severity::Error))
@@ -57,7 +62,11 @@ pub(super) fn is_of_connection(error: &Error) -> bool {
 /// The error with its causes, in one line.
 pub(super) fn describe(error: &Error) -> String {
     if let Some(db) = error.as_db_error() {
-        return format!("{} ({})", db.message(), db.code().code());
+        let what = match db.code().code() {
+            "53300" => "its connections have run out: ",
+            _ => "",
+        };
+        return format!("{what}{} ({})", db.message(), db.code().code());
     }
     let mut text = error.to_string();
     let mut cause = error.source();

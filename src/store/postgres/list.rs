@@ -7,9 +7,12 @@ use bytes::BytesMut;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use uuid::Uuid;
 
+use super::super::log::Head;
+use super::super::sql::columns::OPERATION_COLUMNS;
 use super::super::sql::list::{Few, plan};
 use super::super::sql::params::{Dialect, Params, Value};
 use super::super::{ListQuery, StoreError};
+use super::log::{self, HEAD};
 use super::rows;
 use super::session::Session;
 use crate::operation::Operation;
@@ -21,6 +24,29 @@ pub(super) async fn list(
     let Some((sql, params)) = planned(&session, &query).await? else { return Ok(Vec::new()) };
     let found = run(&session, &sql, &params).await?;
     found.iter().map(rows::operation).collect()
+}
+
+/// The same with all writers, in one statement: both are of one moment. The page is in its order for rising ids only.
+pub(super) async fn list_with_head(
+    session: Arc<Session>,
+    query: ListQuery,
+) -> Result<(Vec<Operation>, Head), StoreError> {
+    let Some((sql, params)) = planned(&session, &query).await? else {
+        return Ok((Vec::new(), log::head(session).await?));
+    };
+    let sql = format!(
+        "SELECT l.*, h.head FROM (SELECT {HEAD} AS head) AS h LEFT JOIN ({sql}) AS l ON TRUE"
+    );
+    let found = run(&session, &sql, &params).await?;
+    let head = found.first().map(|row| row.try_get(OPERATION_COLUMNS)).transpose()?.flatten();
+    let mut page = Vec::with_capacity(found.len());
+    for row in &found {
+        if row.try_get::<_, Option<Uuid>>(0)?.is_some() {
+            page.push(rows::operation(row)?);
+        }
+    }
+    page.sort_by_key(Operation::id);
+    Ok((page, log::parse_head(head)?))
 }
 
 /// What the plan asks for is looked up, and it is made again with what is known.

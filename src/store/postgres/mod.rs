@@ -18,17 +18,19 @@ use bytes::Bytes;
 use tokio::time::timeout;
 use uuid::Uuid;
 
+use super::log::{Head, LogKey, LogPage, LogQuery, Stamp};
 use super::shared::{
     AttemptProgress, Claimed, ExpiredSession, Hint, Lease, Listening, Outstanding, SharedStore,
     TakeOver, Topic, Wanted,
 };
 use super::{
-    Batch, HistoryEntry, HistoryQuery, ListQuery, Lookup, OpenError, PayloadRole, Store,
-    StoreError, Tombstone, Unfinished,
+    Batch, Committed, HistoryEntry, HistoryQuery, ListQuery, Lookup, OpenError, PayloadRole, Store,
+    StoreError, Tombstone, TrimLog, Unfinished,
 };
 use crate::operation::log::LogBook;
 use crate::operation::{Event, ObjectId, Operation, OperationId, Revision, Timestamp};
 
+mod addresses;
 mod claims;
 mod error;
 mod hints;
@@ -36,6 +38,8 @@ mod interest;
 mod link;
 mod list;
 mod listen;
+mod locked;
+mod log;
 mod notify;
 mod operations;
 mod presence;
@@ -59,7 +63,7 @@ use listen::Listener;
 use presence::Presence;
 use server::Server;
 use session::Role;
-use writer::{Step, Work, Writer};
+use writer::{Work, Writer};
 
 /// Longest time for a read of a few rows by key, and for a list.
 const LOOK_UP: Duration = Duration::from_secs(5);
@@ -92,6 +96,7 @@ pub struct PostgresStore {
     presence: Arc<Presence>,
     interest: Arc<Interest>,
     hints: Arc<Hints>,
+    key: LogKey,
 }
 
 impl PostgresStore {
@@ -120,6 +125,8 @@ impl PostgresStore {
         let unavailable = |error: StoreError| failed(error.to_string());
         writer.connect().await.map_err(unavailable)?;
         presence.renew(&lookups, true).await.map_err(unavailable)?;
+        let key = lookups.run(|session| async move { log::key(&session).await });
+        let key = key.await.map_err(unavailable)?;
         let listener = Listener {
             server: Arc::clone(&server),
             replica,
@@ -132,17 +139,22 @@ impl PostgresStore {
         server.tasks.spawn(closing.clone().run_until_cancelled_owned(listener.run()));
         let keeping = Arc::clone(&presence).keep(Arc::clone(&lookups));
         server.tasks.spawn(closing.run_until_cancelled_owned(keeping));
-        Ok(Self { replica, server, writer, lookups, lists, presence, interest, hints })
+        Ok(Self { replica, server, writer, lookups, lists, presence, interest, hints, key })
     }
 
     /// The batch as statements, in their order.
-    fn work<'a>(&self, batch: &'a Batch, expired: Vec<Uuid>) -> Work<'a> {
+    fn work<'a>(&self, batch: &'a Batch, expired: Vec<Uuid>, stamp: Stamp) -> Work<'a> {
         let mut steps = sessions::claimed(&batch.sessions, self.replica);
-        steps.extend(write::steps(batch));
+        steps.extend(write::steps(batch, stamp));
         steps.extend(notify::of_leases(&batch.sessions.told, self.replica));
         steps.extend(sessions::end(&batch.sessions.ended, expired, self.replica));
+        if batch.is_logged() && batch.asks_frontier {
+            // Last, when all locks are had: a commit that this one depends on is visible by now.
+            steps.push(log::seen());
+        }
         let tell = if self.presence.is_alone() { None } else { notify::of_batch(batch) };
-        Work { steps, tell, bytes: write::payload_bytes(batch) }
+        let is_named = batch.is_logged();
+        Work { steps, is_named, tell, bytes: write::payload_bytes(batch) }
     }
 }
 
@@ -155,8 +167,26 @@ impl Drop for PostgresStore {
 
 #[async_trait]
 impl Store for PostgresStore {
-    async fn commit(&self, batch: Batch) -> Result<(), StoreError> {
-        self.writer.commit(|expired| self.work(&batch, expired)).await.map(drop)
+    async fn commit(&self, batch: Batch) -> Result<Committed, StoreError> {
+        let committed = self.writer.commit(|expired, stamp| self.work(&batch, expired, stamp));
+        let (rows, stamp) = match committed.await {
+            Ok(committed) => committed,
+            Err(error) => return Err(locked::name(&self.lookups, &batch, error).await),
+        };
+        let asked = rows.last().and_then(|rows| rows.first()).filter(|_| batch.asks_frontier);
+        let seen = match (stamp, asked) {
+            // Without it the frontier is read when it is needed.
+            (Some(_), Some(row)) => log::parse_head(row.try_get(0).ok().flatten()).ok(),
+            _ => None,
+        };
+        Ok(Committed { stamp, seen: seen.map(|head| head.frontier()) })
+    }
+
+    async fn settle(&self) -> Result<Option<Committed>, StoreError> {
+        // Of what was in doubt others may not have been told.
+        let tell = (!self.presence.is_alone()).then(|| notify::missed(self.replica));
+        let settled = self.writer.settle(tell).await?;
+        Ok(settled.map(|stamp| Committed { stamp: Some(stamp), seen: None }))
     }
 
     async fn load(&self, lookups: Vec<Lookup>) -> Result<Vec<Option<Operation>>, StoreError> {
@@ -228,17 +258,24 @@ impl Store for PostgresStore {
         self.lookups.run(read::next_wake).await
     }
 
-    async fn fence(&self) -> Result<(), StoreError> {
-        self.writer.roll_back().await?;
-        let write = "INSERT INTO fences (replica, number) VALUES ($1, 1)
-                     ON CONFLICT (replica) DO UPDATE SET number = fences.number + 1";
-        let fenced = self.writer.commit(|_| Work {
-            // Of what was in doubt others may not have been told.
-            tell: (!self.presence.is_alone()).then(|| notify::missed(self.replica)),
-            ..Work::of(vec![Step::new(write).with(self.replica)])
-        });
-        // Of a fence alone it does not matter whether it is there.
-        fenced.await.map(drop).map_err(error::unavailable)
+    async fn head(&self) -> Result<Head, StoreError> {
+        self.lookups.run(log::head).await
+    }
+
+    async fn list_with_head(&self, query: ListQuery) -> Result<(Vec<Operation>, Head), StoreError> {
+        self.lists.run(|session| list::list_with_head(session, query)).await
+    }
+
+    async fn log(&self, query: LogQuery) -> Result<LogPage, StoreError> {
+        self.lookups.run(|session| log::log(session, query)).await
+    }
+
+    async fn trim_log(&self, trim: TrimLog) -> Result<(), StoreError> {
+        log::trim(&self.lists, trim).await
+    }
+
+    fn log_key(&self) -> LogKey {
+        self.key
     }
 
     async fn close(&self) {
@@ -263,15 +300,26 @@ impl Store for PostgresStore {
 
 #[async_trait]
 impl SharedStore for PostgresStore {
-    async fn claim(&self, wanted: Vec<Wanted>, now: Timestamp) -> Result<Claimed, StoreError> {
-        let steps = [claims::claim(&wanted, now), claims::next_start(&wanted, now)];
+    async fn claim(
+        &self,
+        wanted: Vec<Wanted>,
+        except: Vec<OperationId>,
+        now: Timestamp,
+    ) -> Result<Claimed, StoreError> {
+        let steps = [claims::claim(&wanted, &except, now), claims::next_start(&wanted, now)];
         let answers = self.writer.query(&steps).await?;
         let [found, next] = answers.as_slice() else { return Ok(Claimed::default()) };
         let next: Option<i64> = next.first().map(|row| row.try_get(0)).transpose()?.flatten();
-        Ok(Claimed {
-            operations: found.iter().map(rows::operation).collect::<Result<_, _>>()?,
-            next_at: next.map(Timestamp::from_micros),
-        })
+        let mut claimed =
+            Claimed { next_at: next.map(Timestamp::from_micros), ..Claimed::default() };
+        for row in found {
+            match rows::operation(row) {
+                Ok(operation) => claimed.operations.push(operation),
+                Err(StoreError::Corrupt(_)) => claimed.damaged.push(rows::id(row, 0)?),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(claimed)
     }
 
     async fn outstanding(&self) -> Result<Vec<Outstanding>, StoreError> {
@@ -280,12 +328,12 @@ impl SharedStore for PostgresStore {
 
     async fn take_over(&self, take: TakeOver) -> Result<Option<Vec<Lease>>, StoreError> {
         self.writer.roll_back().await?;
-        let taken = self.writer.commit(|_| {
+        let taken = self.writer.commit(|_, _| {
             let take_over = sessions::take_over(&take, self.replica);
             Work::of(vec![take_over, sessions::leases(take.session)])
         });
         // It can be asked for again: whether this one is there makes no difference to that.
-        let taken = taken.await.map_err(error::unavailable)?;
+        let (taken, _) = taken.await.map_err(error::unavailable)?;
         let [found, leases] = taken.as_slice() else { return Ok(None) };
         if found.is_empty() {
             return Ok(None);
@@ -299,11 +347,10 @@ impl SharedStore for PostgresStore {
 
     async fn expired(
         &self,
-        now: Timestamp,
         limit: usize,
         leases: usize,
     ) -> Result<Vec<ExpiredSession>, StoreError> {
-        let found = self.writer.query(&[sessions::expired(now, limit, leases)]).await?;
+        let found = self.writer.query(&[sessions::expired(limit, leases)]).await?;
         let mut expired: Vec<ExpiredSession> = Vec::new();
         for row in found.iter().flatten() {
             let session = rows::session(row, 0)?;

@@ -3,15 +3,15 @@
 //! Operations and queues are hashed to a few channels each, so that a replica listens only where it has watchers
 //! or workers. A channel carries one notification of a commit at most; what does not fit into it is told as "many".
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use uuid::Uuid;
 
 use super::super::Batch;
-use super::super::shared::{Changed, Hint, Topic};
+use super::super::shared::{Hint, Topic};
 use super::writer::Step;
-use crate::operation::{Kind, OperationId, Revision, SessionId, StateName, TenantId};
+use crate::operation::{Kind, OperationId, SessionId, StateName, TenantId};
 
 /// Channels of operations, and as many of queues.
 const CHANNELS: u32 = 16;
@@ -69,15 +69,13 @@ pub(super) fn of_replica(replica: Uuid) -> String {
 /// The statement that tells others what the batch changes, if it changes anything.
 pub(super) fn of_batch(batch: &Batch) -> Option<Step<'static>> {
     let mut payloads: BTreeMap<u32, String> = BTreeMap::new();
-    for change in changes(batch) {
-        let payload = payloads.entry(of_operation(change.id)).or_default();
+    for id in changed(batch) {
+        let payload = payloads.entry(of_operation(id)).or_default();
         if payload == MANY {
             continue;
         }
         let comma = if payload.is_empty() { "" } else { "," };
-        let (id, end) =
-            (Uuid::from_bytes(*change.id.as_bytes()), if change.removed { "x" } else { "" });
-        let _ = write!(payload, "{comma}{}.{}.{}{end}", id.simple(), change.first.0, change.last.0);
+        let _ = write!(payload, "{comma}{}", Uuid::from_bytes(*id.as_bytes()).simple());
         if payload.len() > PAYLOAD_BYTES {
             *payload = MANY.to_owned();
         }
@@ -98,22 +96,11 @@ pub(super) fn of_batch(batch: &Batch) -> Option<Step<'static>> {
     Some(Step::new(tell).with(names).with(payloads))
 }
 
-/// Each operation of the batch once. Lines that come alone are told under the revision that there is.
-fn changes(batch: &Batch) -> impl Iterator<Item = Changed> {
-    let mut changes: BTreeMap<OperationId, Changed> = BTreeMap::new();
-    let of = |id, revision, removed| Changed { id, first: revision, last: revision, removed };
-    for removal in &batch.removals {
-        changes.insert(removal.id, of(removal.id, removal.expected, true));
-    }
-    for write in &batch.writes {
-        let (id, last) = (write.operation.id(), write.operation.life.revision);
-        let first = write.expected.map_or(Revision(1), Revision::next).min(last);
-        changes.insert(id, Changed { id, first, last, removed: false });
-    }
-    for append in &batch.logs {
-        changes.entry(append.id).or_insert_with(|| of(append.id, append.revision, false));
-    }
-    changes.into_values()
+/// Each operation of the batch once.
+fn changed(batch: &Batch) -> BTreeSet<OperationId> {
+    let removed = batch.removals.iter().map(|removal| removal.id);
+    let written = batch.writes.iter().map(|write| write.operation.id());
+    removed.chain(written).chain(batch.logs.iter().map(|append| append.id)).collect()
 }
 
 /// The statement by which a replica that comes says so.
@@ -166,10 +153,9 @@ pub(super) fn hint(channel: &str, payload: &str) -> Option<Hint> {
         return Some(Hint::Queued);
     }
     let said = if channel.starts_with("longrun_operations_") {
-        payload.split(',').map(changed).collect::<Option<_>>().map(Hint::Changed)
+        operations(payload).map(Hint::Changed)
     } else if let Some(ids) = payload.strip_prefix('L') {
-        let ids = ids.split(',').map(|id| Uuid::try_parse(id).ok().map(OperationId::from_uuid));
-        ids.collect::<Option<_>>().map(Hint::Leases)
+        operations(ids).map(Hint::Leases)
     } else if let Some(ids) = payload.strip_prefix('T') {
         let ids = ids.split(',').map(|id| Uuid::try_parse(id).ok().map(SessionId::from_uuid));
         ids.collect::<Option<_>>().map(Hint::TakenOver)
@@ -180,13 +166,6 @@ pub(super) fn hint(channel: &str, payload: &str) -> Option<Hint> {
     Some(said.unwrap_or(Hint::Missed))
 }
 
-fn changed(text: &str) -> Option<Changed> {
-    let (text, removed) = match text.strip_suffix('x') {
-        Some(text) => (text, true),
-        None => (text, false),
-    };
-    let mut parts = text.split('.');
-    let id = OperationId::from_uuid(Uuid::try_parse(parts.next()?).ok()?);
-    let (first, last) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
-    Some(Changed { id, first: Revision(first), last: Revision(last), removed })
+fn operations(ids: &str) -> Option<Vec<OperationId>> {
+    ids.split(',').map(|id| Uuid::try_parse(id).ok().map(OperationId::from_uuid)).collect()
 }

@@ -1,4 +1,4 @@
-//! What a batch does to the table `operations`: one statement, made of the parts that the batch has.
+//! What a batch writes into the table `operations`: one statement, made of the parts that the batch has.
 //!
 //! It raises an error that names every operation whose revision is not the expected one, or whose id or key is
 //! taken. Rows are touched by rising id, so that hardly any two writers wait for each other.
@@ -7,14 +7,15 @@ use std::collections::HashSet;
 
 use uuid::Uuid;
 
+use super::super::log::Stamp;
 use super::super::sql::columns::{Changing, inline, number};
 use super::super::{Batch, Removal, Write, codec};
 use super::write::uuid;
 use super::writer::Step;
 use crate::operation::OperationId;
 
-/// The statement, if the batch has anything for it.
-pub(super) fn step(batch: &Batch) -> Option<Step<'_>> {
+/// The statement, if the batch has anything for it. Operations that are removed are recorded under the commit's name.
+pub(super) fn step(batch: &Batch, stamp: Stamp) -> Option<Step<'_>> {
     let (mut new, mut changed): (Vec<&Write>, Vec<&Write>) =
         batch.writes.iter().partition(|write| write.expected.is_none());
     // Two that bring the same keys wait for each other in one direction.
@@ -24,14 +25,14 @@ pub(super) fn step(batch: &Batch) -> Option<Step<'_>> {
     });
     changed.sort_by_key(|write| write.operation.id());
     let mut operations = Operations::default();
+    if !batch.removals.is_empty() {
+        remove(&mut operations, &batch.removals, stamp);
+    }
     if !new.is_empty() {
-        insert(&mut operations, &new);
+        insert(&mut operations, &new, !batch.removals.is_empty());
     }
     if !changed.is_empty() {
         update(&mut operations, &changed);
-    }
-    if !batch.removals.is_empty() {
-        remove(&mut operations, &batch.removals);
     }
     if !batch.logs.is_empty() {
         check_current(&mut operations, batch);
@@ -86,7 +87,7 @@ impl<'a> Operations<'a> {
     }
 }
 
-fn insert<'a>(operations: &mut Operations<'a>, writes: &[&'a Write]) {
+fn insert<'a>(operations: &mut Operations<'a>, writes: &[&'a Write], after_removals: bool) {
     let ids: Vec<Uuid> = writes.iter().map(|write| uuid(write.operation.id())).collect();
     operations.part("inserted", ids.clone(), |place| {
         let types = [
@@ -95,11 +96,13 @@ fn insert<'a>(operations: &mut Operations<'a>, writes: &[&'a Write]) {
             "bytea", "bytea",
         ];
         let places: Vec<String> = types.into_iter().map(place).collect();
+        // Counted, so that their keys are free by then.
+        let removed = if after_removals { "WHERE (SELECT count(*) FROM removed) >= 0" } else { "" };
         format!(
             "INSERT INTO operations (id, tenant, kind, state, priority, attempt, revision,
                created_at, updated_at, started_at, ended_at, not_before, wake_at, session, worker,
                idempotency_key, submission, life, input, result)
-             SELECT * FROM unnest({}) ON CONFLICT DO NOTHING RETURNING id",
+             SELECT * FROM unnest({}) {removed} ON CONFLICT DO NOTHING RETURNING id",
             places.join(", ")
         )
     });
@@ -174,20 +177,32 @@ fn with_times<'a>(step: Step<'a>, changing: &[Changing<'a>]) -> Step<'a> {
         .with(changing.iter().map(|it| it.worker).collect::<Vec<_>>())
 }
 
-fn remove<'a>(operations: &mut Operations<'a>, removals: &'a [Removal]) {
+fn remove<'a>(operations: &mut Operations<'a>, removals: &'a [Removal], stamp: Stamp) {
     let mut removals: Vec<&Removal> = removals.iter().collect();
     removals.sort_by_key(|removal| removal.id);
     let ids: Vec<Uuid> = removals.iter().map(|removal| uuid(removal.id)).collect();
+    let Stamp { writer, sequence } = stamp;
     operations.part("removed", ids.clone(), |place| {
         format!(
             "DELETE FROM operations AS o USING unnest({}, {}) AS n (id, expected)
-             WHERE o.id = n.id AND o.revision = n.expected RETURNING o.id",
+             WHERE o.id = n.id AND o.revision = n.expected RETURNING o.*),
+             recorded AS (
+               INSERT INTO removals (writer, sequence, id, revision, tenant, kind, priority,
+                 created_at, idempotency_key, submission, life)
+               SELECT {writer}, {sequence}, id, revision, tenant, kind, priority, created_at,
+                 idempotency_key, submission, life
+               FROM removed",
             place("uuid"),
             place("bigint"),
+            writer = place("bigint").trim_end_matches("[]"),
+            sequence = place("bigint").trim_end_matches("[]"),
         )
     });
     let expected = removals.iter().map(|removal| number(removal.expected.0));
-    operations.bind(|step| step.with(ids).with(expected.collect::<Vec<_>>()));
+    operations.bind(|step| {
+        let step = step.with(ids).with(expected.collect::<Vec<_>>());
+        step.with(number(writer)).with(number(sequence))
+    });
 }
 
 /// Lines of operations that are not written with them: the revision must be the stored one, and stay it.

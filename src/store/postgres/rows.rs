@@ -4,6 +4,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;
 use uuid::Uuid;
 
+use super::super::sql::columns::at_revision;
 use super::super::{LogEntry, Place, StoreError, Unfinished, codec};
 use crate::operation::id::InvalidName;
 use crate::operation::{
@@ -26,14 +27,20 @@ pub(super) fn operation(row: &Row) -> Result<Operation, StoreError> {
             .transpose()
             .map_err(|rule| codec::corrupt(id, format!("its idempotency key {rule}")))?,
     };
-    codec::decode_operation(columns, get(id, row, 6)?, get(id, row, 7)?)
+    let operation = codec::decode_operation(columns, get(id, row, 6)?, get(id, row, 7)?)?;
+    at_revision(operation, get(id, row, 8)?)
 }
 
 /// An event of its type and life.
 pub(super) fn event(id: OperationId, row: &Row) -> Result<Event, StoreError> {
-    let event_type = EventType::from_number(small(id, get::<i16>(id, row, 0)?)?)
+    event_at(id, row, 0)
+}
+
+/// The same where it begins at a later column.
+pub(super) fn event_at(id: OperationId, row: &Row, at: usize) -> Result<Event, StoreError> {
+    let event_type = EventType::from_number(small(id, get::<i16>(id, row, at)?)?)
         .ok_or_else(|| codec::corrupt(id, "it has an event of no known type"))?;
-    Ok(Event { event_type, life: codec::decode_life(id, get(id, row, 1)?)? })
+    Ok(Event { event_type, life: codec::decode_life(id, get(id, row, at + 1)?)? })
 }
 
 pub(super) fn log_line(id: OperationId, row: &Row) -> Result<LogEntry, StoreError> {

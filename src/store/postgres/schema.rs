@@ -3,13 +3,14 @@
 //! Replicas of two adjacent versions of longrun may run side by side, so a schema has two numbers:
 //! `version`, of the script that was run last, and `compatible_with`, the oldest program that may use it. A
 //! script that only adds what older programs need not know leaves the second as it was; any other
-//! script raises it to its own version, and older programs have to be stopped first.
+//! script raises it to its own version, and older programs have to be stopped first. One that was not is refused when it
+//! makes its next writing connection.
 
 use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::super::OpenError;
+use super::super::{OpenError, StoreError};
 use super::error::describe;
 use super::server::Server;
 use super::session::{Role, Session};
@@ -21,7 +22,7 @@ struct Migration {
     compatible_with: i32,
 }
 
-const MIGRATIONS: [Migration; 2] = [
+const MIGRATIONS: [Migration; 3] = [
     Migration {
         script: include_str!("../migrations/postgres/0001_initial.sql"),
         compatible_with: 1,
@@ -30,6 +31,7 @@ const MIGRATIONS: [Migration; 2] = [
         script: include_str!("../migrations/postgres/0002_progress.sql"),
         compatible_with: 1,
     },
+    Migration { script: include_str!("../migrations/postgres/0003_log.sql"), compatible_with: 3 },
 ];
 
 /// The newest version that this program knows.
@@ -97,6 +99,21 @@ impl Migration {
              INSERT INTO longrun_schema VALUES ({version}, {compatible_with});
              COMMIT"
         )
+    }
+}
+
+/// Refuses a database whose schema a newer program has changed since this one started, in a way that this one must
+/// not write to.
+pub(super) async fn check_compatible(session: &Session) -> Result<(), StoreError> {
+    match version(session).await? {
+        Some((version, compatible_with)) if compatible_with > VERSION => {
+            Err(StoreError::Unavailable(format!(
+                "the database has schema version {version}, and this longrun knows versions up to {VERSION}: use the \
+                 newer longrun"
+            )))
+        }
+        Some(_) => Ok(()),
+        None => Err(StoreError::Unavailable("the database has no longrun schema".to_owned())),
     }
 }
 

@@ -11,6 +11,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::addresses::{self, Address};
 use super::error::describe;
 use super::session::drive;
 use super::tls;
@@ -75,6 +76,7 @@ impl Server {
             Encryption::Preferred => SslMode::Prefer,
             _ => SslMode::Require,
         });
+        addresses::check(&config)?;
         let tls = tls::connector(encryption, root_certificates.as_deref().map(Path::new))?;
         Ok(Arc::new(Self {
             config,
@@ -86,7 +88,8 @@ impl Server {
         }))
     }
 
-    /// A new connection, driven by a task until `open` is cancelled.
+    /// A new connection to the first address that takes writes, driven by a task until `open` is cancelled. The error
+    /// has what each address said.
     pub(super) async fn connect(
         &self,
         open: CancellationToken,
@@ -96,25 +99,41 @@ impl Server {
             return Err("the store is closed".to_owned());
         }
         let cut = self.cut.clone();
+        let mut failures = Vec::new();
         let connecting = async {
-            match &self.tls {
-                None => {
-                    let (client, connection) = self.config.connect(NoTls).await?;
-                    let driven = cut.run_until_cancelled_owned(drive(connection, open, hear));
-                    self.tasks.spawn(driven);
-                    Ok(client)
-                }
-                Some(tls) => {
-                    let (client, connection) = self.config.connect(tls.clone()).await?;
-                    let driven = cut.run_until_cancelled_owned(drive(connection, open, hear));
-                    self.tasks.spawn(driven);
-                    Ok(client)
-                }
+            for Address { name, config } in addresses::of(&self.config, &mut failures).await {
+                let failed = match &self.tls {
+                    None => match config.connect(NoTls).await {
+                        Ok((client, connection)) => {
+                            let driven = drive(connection, open, hear);
+                            self.tasks.spawn(cut.run_until_cancelled_owned(driven));
+                            return Some(client);
+                        }
+                        Err(error) => error,
+                    },
+                    Some(tls) => match config.connect(tls.clone()).await {
+                        Ok((client, connection)) => {
+                            let driven = drive(connection, open, hear);
+                            self.tasks.spawn(cut.run_until_cancelled_owned(driven));
+                            return Some(client);
+                        }
+                        Err(error) => error,
+                    },
+                };
+                failures.push((name, describe(&failed)));
             }
+            None
         };
         match timeout(CONNECTING, connecting).await {
-            Ok(connected) => connected.map_err(|error| describe(&error)),
-            Err(_) => Err(format!("there was no connection within {CONNECTING:?}")),
+            Ok(Some(client)) => Ok(client),
+            Ok(None) => Err(addresses::words(&failures)),
+            Err(_) if failures.is_empty() => {
+                Err(format!("there was no connection within {CONNECTING:?}"))
+            }
+            Err(_) => Err(format!(
+                "there was no connection within {CONNECTING:?} ({})",
+                addresses::words(&failures)
+            )),
         }
     }
 }

@@ -35,25 +35,26 @@ pub(super) enum Role {
 
 impl Role {
     /// What is set on the server. Statements are made so that each goes through an index; the planner is kept
-    /// from being clever, because tables grow faster than its statistics.
+    /// from being clever, because tables grow faster than its statistics. No role waits for a lock for more than a second:
+    /// a row that another program has locked costs its own operation a delay, and not the whole replica.
     fn settings(self) -> &'static str {
         match self {
             Self::Write => {
-                "SET statement_timeout = '6s'; SET lock_timeout = '3s';
+                "SET statement_timeout = '6s'; SET lock_timeout = '1s';
                  SET idle_in_transaction_session_timeout = '10s';
                  SET plan_cache_mode = force_generic_plan"
             }
             // What is written here, that a replica is there, nobody rests on. Reads must not stand behind it in the line
             // while it waits for a standby that is away.
             Self::LookUp => {
-                "SET statement_timeout = '4s'; SET lock_timeout = '3s';
+                "SET statement_timeout = '4s'; SET lock_timeout = '1s';
                  SET plan_cache_mode = force_generic_plan; SET synchronous_commit = local"
             }
             Self::List => {
-                "SET statement_timeout = '28s'; SET lock_timeout = '3s';
+                "SET statement_timeout = '28s'; SET lock_timeout = '1s';
                  SET plan_cache_mode = force_custom_plan"
             }
-            Self::Listen => "SET statement_timeout = '4s'",
+            Self::Listen => "SET statement_timeout = '4s'; SET lock_timeout = '1s'",
         }
     }
 }

@@ -1,11 +1,18 @@
 //! Workers' sessions as rows: kept, used, ended, taken over, and found when nobody keeps them.
 
+use std::time::Duration;
+
 use uuid::Uuid;
 
 use super::super::shared::{KeptSession, SessionChanges, TakeOver};
 use super::super::sql::columns::limit;
 use super::writer::Step;
-use crate::operation::{SessionId, Timestamp};
+use crate::operation::SessionId;
+
+/// Microseconds since 1970 by the database's clock, which all replicas share: now, and when the transaction began,
+/// which alone can be compared by an index.
+const NOW: &str = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+const BEGAN: &str = "(extract(epoch FROM now()) * 1000000)::bigint";
 
 pub(super) fn uuid(id: SessionId) -> Uuid {
     Uuid::from_bytes(*id.as_bytes())
@@ -26,23 +33,24 @@ pub(super) fn claimed(changes: &SessionChanges, ours: Uuid) -> Vec<Step<'_>> {
 fn keep(kept: &[KeptSession], ours: Uuid) -> Step<'_> {
     let mut kept: Vec<&KeptSession> = kept.iter().collect();
     kept.sort_by_key(|kept| kept.session);
-    Step::new(
+    let sql = format!(
         "WITH kept AS (
            INSERT INTO sessions (id, tenant, worker, replica, expires_at)
-           SELECT n.id, n.tenant, n.worker, $5, n.expires_at
+           SELECT n.id, n.tenant, n.worker, $5, {NOW} + n.lease
            FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[])
-             AS n (id, tenant, worker, expires_at)
+             AS n (id, tenant, worker, lease)
            ON CONFLICT (id) DO UPDATE SET expires_at = EXCLUDED.expires_at
              WHERE sessions.replica = EXCLUDED.replica
            RETURNING id)
          SELECT CASE WHEN (SELECT count(*) FROM kept) <> cardinality($1)
-           THEN longrun_sessions_taken(ARRAY(SELECT unnest($1) EXCEPT SELECT id FROM kept)) END",
-    )
-    .with(kept.iter().map(|kept| uuid(kept.session)).collect::<Vec<_>>())
-    .with(kept.iter().map(|kept| kept.tenant.as_str()).collect::<Vec<_>>())
-    .with(kept.iter().map(|kept| kept.worker.as_str()).collect::<Vec<_>>())
-    .with(kept.iter().map(|kept| kept.expires_at.micros()).collect::<Vec<_>>())
-    .with(ours)
+           THEN longrun_sessions_taken(ARRAY(SELECT unnest($1) EXCEPT SELECT id FROM kept)) END"
+    );
+    Step::new(sql)
+        .with(kept.iter().map(|kept| uuid(kept.session)).collect::<Vec<_>>())
+        .with(kept.iter().map(|kept| kept.tenant.as_str()).collect::<Vec<_>>())
+        .with(kept.iter().map(|kept| kept.worker.as_str()).collect::<Vec<_>>())
+        .with(kept.iter().map(|kept| micros(kept.lease)).collect::<Vec<_>>())
+        .with(ours)
 }
 
 /// Locked, so that whoever takes one over waits for this commit, and sees its leases.
@@ -71,21 +79,22 @@ pub(super) fn end<'a>(ended: &[SessionId], expired: Vec<Uuid>, ours: Uuid) -> Op
 
 /// Makes the session ours and tells whose it was. A row for a session that is there.
 pub(super) fn take_over<'a>(take: &'a TakeOver, ours: Uuid) -> Step<'a> {
-    Step::new(
+    let sql = format!(
         "WITH old AS (
            SELECT id, replica FROM sessions WHERE id = $1 AND tenant = $2 FOR UPDATE),
          taken AS (
-           UPDATE sessions AS s SET replica = $3, expires_at = $4 FROM old WHERE s.id = old.id
+           UPDATE sessions AS s SET replica = $3, expires_at = {NOW} + $4 FROM old WHERE s.id = old.id
            RETURNING old.replica AS replica)
          SELECT CASE WHEN replica <> $3 THEN
            pg_notify('longrun_replica_' || replace(replica::text, '-', ''),
              'T' || replace($1::uuid::text, '-', '')) END
-         FROM taken",
-    )
-    .with(uuid(take.session))
-    .with(take.tenant.as_str())
-    .with(ours)
-    .with(take.expires_at.micros())
+         FROM taken"
+    );
+    Step::new(sql)
+        .with(uuid(take.session))
+        .with(take.tenant.as_str())
+        .with(ours)
+        .with(micros(take.lease))
 }
 
 /// The leases of a session. This order is only that of the index by session; with the order by id alone
@@ -98,20 +107,23 @@ pub(super) fn leases<'a>(session: SessionId) -> Step<'a> {
     .with(uuid(session))
 }
 
-/// Sessions that nobody has kept, with some of their leases: a row for each lease, or one without.
-pub(super) fn expired<'a>(now: Timestamp, most: usize, leases: usize) -> Step<'a> {
-    Step::new(
+/// Sessions that no replica has kept, with some of their leases: a row for each lease, or one without.
+pub(super) fn expired<'a>(most: usize, leases: usize) -> Step<'a> {
+    let sql = format!(
         "WITH gone AS (
-           SELECT id, expires_at FROM sessions WHERE expires_at <= $1
-           ORDER BY expires_at, id LIMIT $2 FOR UPDATE SKIP LOCKED)
+           SELECT id, expires_at FROM sessions WHERE expires_at <= {BEGAN}
+           ORDER BY expires_at, id LIMIT $1 FOR UPDATE SKIP LOCKED)
          SELECT gone.id, o.id, o.attempt FROM gone
          LEFT JOIN LATERAL (
            SELECT o.id, o.attempt FROM operations AS o
            WHERE o.session >= gone.id AND o.session <= gone.id
-           ORDER BY o.session, o.id LIMIT $3) AS o ON TRUE
-         ORDER BY gone.expires_at, gone.id, o.id",
-    )
-    .with(now.micros())
-    .with(limit(most))
-    .with(limit(leases))
+           ORDER BY o.session, o.id LIMIT $2) AS o ON TRUE
+         ORDER BY gone.expires_at, gone.id, o.id"
+    );
+    Step::new(sql).with(limit(most)).with(limit(leases))
+}
+
+/// Far less than the column holds, so that a time can be added.
+fn micros(lease: Duration) -> i64 {
+    i64::try_from(lease.as_micros()).unwrap_or(i64::MAX).min(i64::MAX / 2)
 }

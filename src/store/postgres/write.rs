@@ -2,10 +2,11 @@
 
 use uuid::Uuid;
 
+use super::super::log::Stamp;
 use super::super::sql::columns::{apart, number, role_number};
 use super::super::{Batch, LogAppend, PayloadRole, Removal, Write, codec};
 use super::writer::Step;
-use super::{operations, tombstones};
+use super::{log, operations, tombstones};
 use crate::operation::{Event, OperationId};
 
 /// Bytes of large payloads in one statement.
@@ -13,10 +14,13 @@ const PAYLOAD_BYTES: usize = 32 << 20;
 /// Longest value of a label that is looked up, which is as long as a client's can be.
 const LABEL_BYTES: usize = 1_020;
 
-/// The statements that write the batch, its sessions and what others are told excepted.
-pub(super) fn steps(batch: &Batch) -> Vec<Step<'_>> {
+/// The statements for the batch, except session rows and notifications.
+pub(super) fn steps(batch: &Batch, stamp: Stamp) -> Vec<Step<'_>> {
     let mut steps = Vec::new();
-    steps.extend(operations::step(batch));
+    if batch.is_logged() {
+        steps.push(log::claim(stamp, false));
+    }
+    steps.extend(operations::step(batch, stamp));
     if !batch.removals.is_empty() {
         steps.push(remove_parts(&batch.removals));
     }
@@ -26,7 +30,7 @@ pub(super) fn steps(batch: &Batch) -> Vec<Step<'_>> {
     steps.extend(payloads(&batch.writes));
     steps.extend(objects(&batch.writes));
     if !batch.events.is_empty() {
-        steps.push(events(&batch.events));
+        steps.push(events(&batch.events, stamp));
     }
     steps.extend(lines(&batch.logs));
     steps.extend(batch.forget.map(tombstones::forget));
@@ -132,15 +136,18 @@ fn objects(writes: &[Write]) -> Option<Step<'_>> {
     (!ids.is_empty()).then(|| Step::new(insert).with(ids).with(of))
 }
 
-fn events(events: &[(OperationId, Event)]) -> Step<'_> {
+fn events(events: &[(OperationId, Event)], stamp: Stamp) -> Step<'_> {
     Step::new(
-        "INSERT INTO events (id, revision, type, life)
-         SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::smallint[], $4::bytea[])",
+        "INSERT INTO events (id, revision, type, life, writer, sequence)
+         SELECT n.*, $5::bigint, $6::bigint
+         FROM unnest($1::uuid[], $2::bigint[], $3::smallint[], $4::bytea[]) AS n",
     )
     .with(events.iter().map(|(id, _)| uuid(*id)).collect::<Vec<_>>())
     .with(events.iter().map(|(_, event)| number(event.life.revision.0)).collect::<Vec<_>>())
-    .with(events.iter().map(|(_, event)| event.event_type as i16).collect::<Vec<_>>())
+    .with(events.iter().map(|(_, event)| i16::from(event.event_type.number())).collect::<Vec<_>>())
     .with(events.iter().map(|(_, event)| codec::encode_life(&event.life)).collect::<Vec<_>>())
+    .with(number(stamp.writer))
+    .with(number(stamp.sequence))
 }
 
 fn lines(appends: &[LogAppend]) -> Vec<Step<'_>> {

@@ -1,13 +1,14 @@
 //! The one connection that writes: its transactions, and what is known of how they ended.
 //!
 //! A commit is one round trip: all statements are sent at once, and an error in one turns the COMMIT behind it into
-//! a ROLLBACK. The connection holds an advisory lock of this replica's own as long as the server knows
-//! it, so that a new one, which waits for the lock, is the proof that nothing of the old is under way any more.
+//! a ROLLBACK. Commits that change operations have names; each connection is a writer of its own. What became of a
+//! commit whose answer was lost, its name tells. The connection also holds an advisory lock of this replica's own,
+//! so that of two connections of a replica the older is ended, with all that it has locked.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -19,9 +20,13 @@ use tokio_postgres::{Error, Row, Statement};
 use uuid::Uuid;
 
 use super::super::StoreError;
-use super::error::{closed, describe, is_definite, is_of_connection, of_commit};
+use super::super::log::Stamp;
+use super::error::{
+    closed, describe, is_definite, is_of_connection, is_taken, of_commit, unavailable,
+};
 use super::server::{CONNECTING, Server};
 use super::session::{Role, Session};
+use super::{log, schema};
 
 /// Longest time for a transaction. The server gives up a statement before that, and says so.
 const TRANSACTION: Duration = Duration::from_secs(9);
@@ -66,6 +71,8 @@ impl<'a> Step<'a> {
 pub(super) struct Work<'a> {
     /// All of it or nothing.
     pub(super) steps: Vec<Step<'a>>,
+    /// Whether it uses the name that it was given.
+    pub(super) is_named: bool,
     /// What is said to others once it is committed. Within the transaction it would make all replicas' commits wait
     /// for each other.
     pub(super) tell: Option<Step<'a>>,
@@ -76,7 +83,7 @@ pub(super) struct Work<'a> {
 impl<'a> Work<'a> {
     /// Statements that concern nobody else.
     pub(super) fn of(steps: Vec<Step<'a>>) -> Self {
-        Self { steps, tell: None, bytes: 0 }
+        Self { steps, is_named: false, tell: None, bytes: 0 }
     }
 }
 
@@ -88,10 +95,14 @@ pub(super) struct Writer {
     pub(super) pid: AtomicI32,
     is_silent: AtomicBool,
     held: Mutex<Option<Held>>,
+    /// The name of the last commit, if it is not known whether that happened. Locked while `held` is.
+    in_doubt: std::sync::Mutex<Option<Stamp>>,
 }
 
 struct Held {
     session: Session,
+    /// The last name that was used.
+    last: Stamp,
     /// Whether a transaction is open.
     is_open: bool,
     /// Sessions that it has locked because nobody kept them.
@@ -114,6 +125,7 @@ impl Writer {
             pid: AtomicI32::new(0),
             is_silent: AtomicBool::new(false),
             held: Mutex::default(),
+            in_doubt: std::sync::Mutex::default(),
         }
     }
 
@@ -125,42 +137,85 @@ impl Writer {
     }
 
     /// Commits work, in the open transaction if there is one. It is made of the sessions that this transaction has
-    /// found expired.
+    /// found expired, and of the name that it may use. Answers the rows, and the name if it was used.
     pub(super) async fn commit<'a>(
         &self,
-        work: impl FnOnce(Vec<Uuid>) -> Work<'a>,
-    ) -> Result<Vec<Vec<Row>>, StoreError> {
+        work: impl FnOnce(Vec<Uuid>, Stamp) -> Work<'a>,
+    ) -> Result<(Vec<Vec<Row>>, Option<Stamp>), StoreError> {
         let mut slot = self.held.lock().await;
         let mut held = self.take(slot.take()).await?;
-        let work = work(std::mem::take(&mut held.expired));
+        let stamp = held.last.next();
+        let work = work(std::mem::take(&mut held.expired), stamp);
         if work.steps.is_empty() && !held.is_open {
             *slot = Some(held);
-            return Ok(Vec::new());
+            return Ok((Vec::new(), None));
         }
+        let is_named = work.is_named;
+        match self.transact(&mut slot, held, work).await? {
+            Outcome::Committed(rows, _) => {
+                if let Some(held) = slot.as_mut().filter(|_| is_named) {
+                    held.last = stamp;
+                }
+                Ok((rows, is_named.then_some(stamp)))
+            }
+            Outcome::RolledBack(error) => Err(of_commit(error)),
+            Outcome::Unknown(why) => {
+                if is_named {
+                    self.set_in_doubt(Some(stamp));
+                }
+                Err(StoreError::Unknown(why))
+            }
+        }
+    }
+
+    /// Ends the doubt about the last commit by claiming its name on a connection that is there, and answers the name
+    /// if it happened. Without a doubt the next name is used up.
+    pub(super) async fn settle(&self, tell: Option<Step<'_>>) -> Result<Option<Stamp>, StoreError> {
+        self.roll_back().await?;
+        let mut slot = self.held.lock().await;
+        let held = self.take(slot.take()).await?;
+        let in_doubt = *self.in_doubt.lock().unwrap_or_else(PoisonError::into_inner);
+        let stamp = in_doubt.unwrap_or(held.last.next());
+        let work = Work { tell, is_named: true, ..Work::of(vec![log::claim(stamp, true)]) };
+        let was_committed = match self.transact(&mut slot, held, work).await? {
+            Outcome::Committed(..) => false,
+            Outcome::RolledBack(error) if is_taken(&error) => match &*slot {
+                Some(held) => log::was_committed(&held.session, stamp).await?,
+                None => return Err(error.into()),
+            },
+            Outcome::RolledBack(error) => return Err(unavailable(of_commit(error))),
+            // This may have taken the name: that will be seen.
+            Outcome::Unknown(why) => return Err(StoreError::Unavailable(why)),
+        };
+        if let Some(held) = slot.as_mut().filter(|held| held.last.next() == stamp) {
+            held.last = stamp;
+        }
+        self.set_in_doubt(None);
+        Ok(was_committed.then_some(stamp))
+    }
+
+    fn set_in_doubt(&self, stamp: Option<Stamp>) {
+        *self.in_doubt.lock().unwrap_or_else(PoisonError::into_inner) = stamp;
+    }
+
+    /// One transaction, after which the connection is back in its place if it can still be used.
+    async fn transact(
+        &self,
+        slot: &mut Option<Held>,
+        mut held: Held,
+        work: Work<'_>,
+    ) -> Result<Outcome, StoreError> {
         // Of what is lost from here on, `held` is dropped and the connection with it.
         let statements = prepare(&held.session, work.steps.iter().chain(&work.tell)).await?;
         let outcome = transact(&held.session, held.is_open, &work, &statements).await;
         held.is_open = false;
-        match outcome {
-            Outcome::Committed(rows, is_told) => {
-                if is_told {
-                    *slot = Some(held);
-                } else {
-                    self.be_silent();
-                }
-                Ok(rows)
-            }
-            Outcome::RolledBack(error) => {
-                if !is_of_connection(&error) {
-                    *slot = Some(held);
-                }
-                Err(of_commit(error))
-            }
-            Outcome::Unknown(why) => {
-                self.be_silent();
-                Err(StoreError::Unknown(why))
-            }
+        match &outcome {
+            Outcome::Committed(_, true) => *slot = Some(held),
+            Outcome::RolledBack(error) if !is_of_connection(error) => *slot = Some(held),
+            Outcome::RolledBack(_) => {}
+            Outcome::Committed(_, false) | Outcome::Unknown(_) => self.be_silent(),
         }
+        Ok(outcome)
     }
 
     /// Whether something was committed, or may have been, of which others were not told.
@@ -235,11 +290,14 @@ impl Writer {
             let opened = Session::open(&self.server, Role::Write, |_| {}).await;
             let session = opened.map_err(StoreError::Unavailable)?;
             self.lock(&session).await?;
-            Ok(session)
+            schema::check_compatible(&session).await?;
+            let writer = log::register(&session).await?;
+            Ok((session, Stamp { writer, sequence: 0 }))
         };
-        let session = timeout(CONNECTING, opening).await.unwrap_or_else(|_| Err(stalled()))?;
+        let opened = timeout(CONNECTING, opening).await.unwrap_or_else(|_| Err(stalled()));
+        let (session, last) = opened?;
         self.pid.store(session.pid, Ordering::SeqCst);
-        Ok(Held { session, is_open: false, expired: Vec::new() })
+        Ok(Held { session, last, is_open: false, expired: Vec::new() })
     }
 
     /// Waits until no other connection of ours is known to the server, after ending those that are.

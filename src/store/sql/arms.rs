@@ -26,13 +26,13 @@ impl Arms<'_> {
     }
 
     pub(super) fn kind(&self, kind: &str, state: StateName) -> String {
-        let fixed = [("kind", kind.to_owned()), ("state", (state as u8).to_string())];
+        let fixed = [("kind", kind.to_owned()), ("state", state.number().to_string())];
         self.by_id("operations_kind", self.index_range(fixed))
     }
 
     /// `None` if the operations of that state are all before the page.
     pub(super) fn state(&self, state: StateName) -> Option<String> {
-        let mut range = self.index_range([("state", (state as u8).to_string())]);
+        let mut range = self.index_range([("state", state.number().to_string())]);
         if self.query.order.by == OrderBy::CreateTime {
             return Some(self.by_id("operations_state", range));
         }

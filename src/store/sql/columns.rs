@@ -1,11 +1,13 @@
 //! What is in columns of a row, beside its bytes.
 
-use super::super::{PayloadRole, codec};
+use super::super::{PayloadRole, StoreError, codec};
 use crate::operation::{Operation, State, Timestamp};
 
 /// What an operation is read from, of the table `operations AS o`.
 pub(in crate::store) const OPERATION: &str = "o.id, o.tenant, o.kind, o.priority, o.created_at, \
-                                              o.idempotency_key, o.submission, o.life";
+                                              o.idempotency_key, o.submission, o.life, o.revision";
+/// How many columns these are.
+pub(in crate::store) const OPERATION_COLUMNS: usize = 9;
 
 /// Payloads up to this size are in the operation's own row; larger ones would be copied by every
 /// transition.
@@ -31,7 +33,7 @@ impl<'a> Changing<'a> {
         let life = &operation.life;
         let lease = life.state.lease();
         Self {
-            state: life.state.name() as u8,
+            state: life.state.name().number(),
             attempt: life.attempt.0,
             revision: number(life.revision.0),
             updated_at: life.updated_at.micros(),
@@ -47,6 +49,20 @@ impl<'a> Changing<'a> {
             life: codec::encode_life(life),
         }
     }
+}
+
+/// The operation, unless the column beside it says that it is at another revision: a write that names the one would
+/// never replace the other.
+pub(in crate::store) fn at_revision(
+    operation: Operation,
+    revision: i64,
+) -> Result<Operation, StoreError> {
+    let life = number(operation.life.revision.0);
+    if life == revision {
+        return Ok(operation);
+    }
+    let what = format!("its row says revision {revision}, and it is at {life}");
+    Err(codec::corrupt(operation.id(), what))
 }
 
 pub(in crate::store) fn role_number(role: PayloadRole) -> u8 {

@@ -29,7 +29,7 @@ fn expr(node: &Expr, params: &mut Params) -> String {
 fn test_condition(test: &Test, params: &mut Params) -> String {
     match test {
         Test::State { is, state } => {
-            format!("o.state {} {}", if *is { "=" } else { "<>" }, *state as u8)
+            format!("o.state {} {}", if *is { "=" } else { "<>" }, state.number())
         }
         Test::Done(done) => format!("o.state {} 4", if *done { ">=" } else { "<" }),
         Test::Kind { is, pattern } => pattern_condition("o.kind", *is, pattern, params),

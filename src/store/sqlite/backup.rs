@@ -4,7 +4,6 @@
 //! nor makes SQLite begin again. Writers never wait for it; their log is not folded away until it is over.
 //! The copy has another name until it is whole. SQLite's own locks are all that is asked of the source.
 
-use std::ffi::OsString;
 use std::fmt::Display;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -15,7 +14,8 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 use super::super::sql::columns::{OPERATION, limit};
 use super::super::{OpenError, StoreError};
 use super::read::{self, beginning, rows};
-use super::{open, schema, store_error};
+use super::{hold, mark, open, schema, store_error};
+use crate::files::{beside, resolve};
 use crate::operation::{Operation, OperationId};
 
 /// Pages that are copied between two reports.
@@ -63,14 +63,17 @@ impl Backup {
     /// Blocks.
     pub fn begin(source: &Path, target: &Path) -> Result<Self, BackupError> {
         let source = open_source(source)?;
-        let absolute = std::path::absolute(target).map_err(|error| failed(target, &error))?;
-        let absolute = open::resolve(&absolute).map_err(|error| failed(target, &error))?;
-        let is_there = || match fs::symlink_metadata(&absolute) {
-            Ok(_) => Err(BackupError::Exists(target.display().to_string())),
-            Err(_) => Ok(()),
+        let absolute = resolve(target).map_err(|error| failed(target, &error))?;
+        // A log that was left there would be taken for the backup's.
+        let is_there = || match [absolute.clone(), beside(&absolute, "-wal")]
+            .into_iter()
+            .find(|name| fs::symlink_metadata(name).is_ok())
+        {
+            Some(name) => Err(BackupError::Exists(name.display().to_string())),
+            None => Ok(()),
         };
         is_there()?;
-        let lock = open::lock(target, &absolute)?;
+        let lock = hold::lock_beside(target, &absolute)?;
         is_there()?;
         let partial = Partial::of(&absolute);
         partial.remove();
@@ -124,7 +127,9 @@ impl Backup {
         let journal =
             self.copy.query_row("PRAGMA journal_mode = DELETE", [], |row| row.get::<_, String>(0));
         match journal {
-            Ok(mode) if mode == "delete" => Ok(()),
+            Ok(mode) if mode == "delete" => {
+                mark::needs_no_log(&self.copy).map_err(|error| self.failed(&error))
+            }
             Ok(mode) => Err(self.failed(&format!("its journal mode is {mode}"))),
             Err(error) => Err(self.failed(&error)),
         }
@@ -212,6 +217,13 @@ fn open_source(path: &Path) -> Result<Connection, OpenError> {
     if !file.is_file() {
         return Err(failed(&"it is not a regular file"));
     }
+    // The files of a store that is being served change as one looks at them.
+    if !hold::is_held(&file)
+        && let Err(reason) = open::check_log(&file)
+        && !hold::is_held(&file)
+    {
+        return Err(failed(&reason));
+    }
     let opened = open::open_reader(&file).and_then(|source| {
         let application = source.pragma_query_value(None, "application_id", |row| row.get(0))?;
         Ok((schema::version(&source)?, application, source))
@@ -232,11 +244,4 @@ fn open_source(path: &Path) -> Result<Connection, OpenError> {
 
 fn failed(target: &Path, error: &dyn Display) -> BackupError {
     BackupError::Failed { path: target.display().to_string(), reason: error.to_string() }
-}
-
-/// A name with something behind it.
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(suffix);
-    PathBuf::from(name)
 }

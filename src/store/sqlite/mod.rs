@@ -6,8 +6,10 @@
 //! - WAL with `synchronous=FULL`: a commit is one fsync, and readers see the last commit without
 //!   waiting for the writer. The log is folded into the file every 8,000 pages rather than every
 //!   1,000, which is worth 14 % of throughput.
-//! - `PATH.lock` is locked as long as the store is open. The system lets go of the lock when the
-//!   process ends, however it ends. SQLite's own locks let other programs read meanwhile.
+//! - The file itself is locked as long as the store is open, and so is `PATH.lock` (`hold`). The system
+//!   releases the locks when the process ends, however it ends. SQLite's own locks let other programs read meanwhile.
+//! - The file's header names the log that it needs (`mark`), so that a log of another file is not replayed, and a log
+//!   that is missing is missed.
 //! - There is no auto-vacuum: a store in steady state reuses the pages of what its retention
 //!   deletes, and moving pages would cost every commit.
 //!
@@ -18,22 +20,27 @@ use std::path::Path;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use super::log::{Head, LogKey, LogPage, LogQuery};
 use super::{
-    Batch, HistoryEntry, HistoryQuery, ListQuery, Lookup, OpenError, PayloadRole, Store,
-    StoreError, Tombstone, Unfinished,
+    Batch, Committed, HistoryEntry, HistoryQuery, ListQuery, Lookup, OpenError, PayloadRole, Store,
+    StoreError, Tombstone, TrimLog, Unfinished,
 };
 use crate::operation::log::LogBook;
 use crate::operation::{ObjectId, Operation, OperationId, Timestamp};
 
 pub mod backup;
-mod damage;
+mod header;
+mod hold;
 mod list;
+mod log;
+mod mark;
 mod objects;
 mod open;
 mod read;
 mod schema;
 mod threads;
 mod tombstones;
+mod wal;
 mod write;
 
 use threads::Threads;
@@ -56,24 +63,31 @@ impl Default for SqliteOptions {
 /// The embedded store.
 pub struct SqliteStore {
     threads: Threads,
+    key: LogKey,
 }
 
 impl SqliteStore {
     /// Opens the store at `path`, which is made, with its directory, if it is not there. Blocks.
     pub fn open(path: &Path, options: &SqliteOptions) -> Result<Self, OpenError> {
-        let opened = open::open(path, options)?;
-        let threads = Threads::start(opened).map_err(|error| OpenError::Failed {
-            path: path.display().to_string(),
-            reason: format!("a thread cannot be started: {error}"),
-        })?;
-        Ok(Self { threads })
+        let failed = |reason| OpenError::Failed { path: path.display().to_string(), reason };
+        let mut opened = open::open(path, options)?;
+        let (names, key) =
+            log::Names::register(&mut opened.writer).map_err(|error| failed(error.to_string()))?;
+        let threads = Threads::start(opened, names)
+            .map_err(|error| failed(format!("a thread cannot be started: {error}")))?;
+        Ok(Self { threads, key })
     }
 }
 
 #[async_trait]
 impl Store for SqliteStore {
-    async fn commit(&self, batch: Batch) -> Result<(), StoreError> {
-        self.threads.commit(batch).await
+    async fn commit(&self, batch: Batch) -> Result<Committed, StoreError> {
+        self.threads.write(move |connection, names| write::commit(connection, names, &batch)).await
+    }
+
+    async fn settle(&self) -> Result<Option<Committed>, StoreError> {
+        let settled = self.threads.write(|connection, names| names.settle(connection)).await?;
+        Ok(settled.map(|stamp| Committed { stamp: Some(stamp), seen: None }))
     }
 
     async fn load(&self, lookups: Vec<Lookup>) -> Result<Vec<Option<Operation>>, StoreError> {
@@ -144,8 +158,31 @@ impl Store for SqliteStore {
         self.threads.look_up(read::next_wake).await
     }
 
-    async fn fence(&self) -> Result<(), StoreError> {
-        self.threads.fence().await
+    async fn head(&self) -> Result<Head, StoreError> {
+        self.threads.look_up(log::head).await
+    }
+
+    async fn list_with_head(&self, query: ListQuery) -> Result<(Vec<Operation>, Head), StoreError> {
+        // All that one job reads is of one moment.
+        let read =
+            move |connection: &_| Ok((list::list(connection, &query)?, log::head(connection)?));
+        self.threads.list(read).await
+    }
+
+    async fn log(&self, query: LogQuery) -> Result<LogPage, StoreError> {
+        self.threads.list(move |connection| log::log(connection, &query)).await
+    }
+
+    async fn trim_log(&self, trim: TrimLog) -> Result<(), StoreError> {
+        self.threads.write(move |connection, _| log::trim(connection, &trim)).await
+    }
+
+    fn log_key(&self) -> LogKey {
+        self.key
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        self.threads.check().await
     }
 
     async fn close(&self) {

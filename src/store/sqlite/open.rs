@@ -1,16 +1,20 @@
-//! Opening: lock the file, make sure that it is ours and not newer than us, bring it up to date.
+//! Opening: take the file, make sure that it is a store, has its own log and is not newer than this program, and bring it
+//! up to date.
 
-use std::ffi::OsString;
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{ErrorKind, Read as _};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::super::OpenError;
-use super::{SqliteOptions, damage, schema};
+use super::header::{BYTES, cut_off, field};
+use super::hold::{self, Hold};
+use super::mark::{self, Folding, Mark};
+use super::wal::{self, Found};
+use super::{SqliteOptions, schema};
+use crate::files;
 
 /// How long to wait for a program that reads or backs up the file beside us.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -18,13 +22,12 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const STATEMENTS: usize = 96;
 
 const SQLITE_MAGIC: &[u8; 16] = b"SQLite format 3\0";
-const HEADER_BYTES: usize = 100;
 const USER_VERSION_AT: usize = 60;
 const APPLICATION_ID_AT: usize = 68;
 
-/// An open file: its lock, the connection that writes and those that read.
+/// An open file, the connection that writes and those that read.
 pub(super) struct Opened {
-    pub(super) lock: File,
+    pub(super) hold: Hold,
     pub(super) writer: Connection,
     pub(super) lookups: Vec<Connection>,
     pub(super) lists: Vec<Connection>,
@@ -32,104 +35,113 @@ pub(super) struct Opened {
 
 pub(super) fn open(path: &Path, options: &SqliteOptions) -> Result<Opened, OpenError> {
     let failed = |reason: String| OpenError::Failed { path: path.display().to_string(), reason };
-    // Made absolute so that no name, like ":memory:" or "file:x", means something else to SQLite.
-    let absolute = std::path::absolute(path).map_err(|error| failed(error.to_string()))?;
-    if let Some(directory) = absolute.parent() {
+    // Made absolute, so that no name, like ":memory:" or "file:x", means something else to SQLite.
+    let file = files::resolve(path).map_err(|error| failed(error.to_string()))?;
+    // A pipe or a device is refused before anything is made beside it, or waits in it.
+    if std::fs::metadata(&file).is_ok_and(|found| !found.is_file()) {
+        return Err(failed("it is not a regular file".to_owned()));
+    }
+    if let Some(directory) = file.parent() {
         std::fs::create_dir_all(directory).map_err(|error| {
             failed(format!("its directory {} cannot be made: {error}", directory.display()))
         })?;
     }
-    let absolute = resolve(&absolute).map_err(|error| failed(error.to_string()))?;
-    let lock = lock(path, &absolute)?;
-    let is_new = check_header(path, &absolute)?;
-    if !is_new
-        && let Some(reason) = find_damage(&absolute).map_err(|error| failed(error.to_string()))?
-    {
-        return Err(OpenError::Damaged { path: path.display().to_string(), reason });
+    let hold = Hold::take(path, &file)?;
+    let (length, first_page) = hold.first_page().map_err(|error| failed(error.to_string()))?;
+    let is_new = first_page.is_empty();
+    let mut has_log = false;
+    if !is_new {
+        check_header(path, &first_page)?;
+        let log = wal::find(hold.log()).map_err(|error| failed(error.to_string()))?;
+        if let Some(reason) = find_damage(length, &first_page, &log) {
+            return Err(OpenError::Damaged { path: path.display().to_string(), reason });
+        }
+        mark::check(&file, &first_page, &log).map_err(failed)?;
+        has_log = log.commits().is_some() || matches!(Mark::of(&first_page), Mark::Named(_));
     }
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-        | OpenFlags::SQLITE_OPEN_CREATE
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connect = || {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let writer = Connection::open_with_flags(&file, flags);
+        let writer = writer.map_err(|error| failed(error.to_string()))?;
+        check_version(path, &writer)?;
+        prepare_writer(&writer).map_err(|error| failed(error.to_string()))?;
+        Ok(writer)
+    };
+    let mut writer = connect()?;
+    let mut is_marked = false;
+    if has_log {
+        // The stop that the last server did not come to.
+        match mark::fold(&writer) {
+            Folding::Done => {
+                drop(writer);
+                writer = connect()?;
+            }
+            Folding::NotBegun(why) => {
+                tracing::warn!(why, "the last server's log goes on");
+                is_marked = matches!(Mark::of(&first_page), Mark::Named(_));
+            }
+            Folding::Halfway(why) => return Err(failed(why)),
+        }
+    }
     let sqlite_failed = |error: rusqlite::Error| failed(error.to_string());
-    let mut writer = Connection::open_with_flags(&absolute, flags).map_err(sqlite_failed)?;
-    check_version(path, &writer)?;
-    prepare_writer(&mut writer, is_new).map_err(sqlite_failed)?;
+    if is_new {
+        // Before the write-ahead log is switched on, so that the header says from the beginning
+        // whose file this is.
+        schema::migrate(&mut writer).map_err(sqlite_failed)?;
+    }
+    begin_log(&writer).map_err(sqlite_failed)?;
+    if is_marked {
+        hold.watch().map_err(|error| failed(error.to_string()))?;
+    } else {
+        mark::begin(&writer, &hold).map_err(failed)?;
+    }
+    writer.busy_timeout(BUSY_TIMEOUT).map_err(sqlite_failed)?;
+    // The mark changes the size of the cache.
+    writer.execute_batch("PRAGMA cache_size = -65536").map_err(sqlite_failed)?;
+    schema::migrate(&mut writer).map_err(sqlite_failed)?;
     let readers = |count: usize| {
-        let readers = (0..count.max(1)).map(|_| open_reader(&absolute));
+        let readers = (0..count.max(1)).map(|_| open_reader(&file));
         readers.collect::<rusqlite::Result<Vec<_>>>().map_err(sqlite_failed)
     };
     let (lookups, lists) = (readers(options.lookup_threads)?, readers(options.list_threads)?);
-    Ok(Opened { lock, writer, lookups, lists })
+    Ok(Opened { hold, writer, lookups, lists })
 }
 
-/// The file itself, whatever links lead to it, so that under all its names it has one lock. A pipe or
-/// a device is refused before anything is made beside it, or waits in it.
-pub(super) fn resolve(absolute: &Path) -> std::io::Result<PathBuf> {
-    match std::fs::canonicalize(absolute) {
-        Ok(file) if std::fs::metadata(&file)?.is_file() => Ok(file),
-        Ok(_) => Err(std::io::Error::new(ErrorKind::InvalidInput, "it is not a regular file")),
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            match (absolute.parent(), absolute.file_name()) {
-                (Some(directory), Some(name)) => Ok(std::fs::canonicalize(directory)?.join(name)),
-                _ => Err(error),
-            }
-        }
-        Err(error) => Err(error),
-    }
-}
-
-/// Takes `PATH.lock` for as long as the file is held. It stays when the lock is gone: removing it
-/// would let a second server lock a file that a third no longer finds.
-pub(super) fn lock(path: &Path, absolute: &Path) -> Result<File, OpenError> {
-    let mut name = OsString::from(absolute);
-    name.push(".lock");
-    let name = PathBuf::from(name);
-    let failed = |error: std::io::Error| OpenError::Failed {
-        path: path.display().to_string(),
-        reason: format!("its lock file {} cannot be locked: {error}", name.display()),
+/// Looks at the header, without SQLite, so that a file that is no store is not touched at all.
+fn check_header(path: &Path, header: &[u8]) -> Result<(), OpenError> {
+    let not_ours = |reason: &str| {
+        Err(OpenError::NotAStore { path: path.display().to_string(), reason: reason.to_owned() })
     };
-    let file = OpenOptions::new().create(true).append(true).open(&name).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: path.display().to_string() }),
-        Err(TryLockError::Error(error)) => Err(failed(error)),
-    }
-}
-
-/// Looks at the file's first bytes, without SQLite, so that a file that is not ours is not touched
-/// at all. Answers whether the file is new.
-fn check_header(path: &Path, absolute: &Path) -> Result<bool, OpenError> {
-    let name = || path.display().to_string();
-    let failed =
-        |error: std::io::Error| OpenError::Failed { path: name(), reason: error.to_string() };
-    let mut header = Vec::with_capacity(HEADER_BYTES);
-    match File::open(absolute) {
-        Ok(file) => file.take(HEADER_BYTES as u64).read_to_end(&mut header).map_err(failed)?,
-        Err(error) if error.kind() == ErrorKind::NotFound => 0,
-        Err(error) => return Err(failed(error)),
-    };
-    if header.is_empty() {
-        return Ok(true);
-    }
-    let not_ours =
-        |reason: &str| Err(OpenError::NotAStore { path: name(), reason: reason.to_owned() });
-    if header.len() < HEADER_BYTES || !header.starts_with(SQLITE_MAGIC) {
+    if header.len() < BYTES || !header.starts_with(SQLITE_MAGIC) {
         return not_ours("it is not an SQLite file");
     }
-    let number = |at: usize| {
-        header.iter().skip(at).take(4).fold(0_u32, |number, byte| number << 8 | u32::from(*byte))
-    };
-    if number(APPLICATION_ID_AT) != schema::APPLICATION_ID {
+    if field(header, APPLICATION_ID_AT) != schema::APPLICATION_ID {
         return not_ours("it is an SQLite file of another program");
     }
-    refuse_newer(path, number(USER_VERSION_AT))?;
-    Ok(false)
+    refuse_newer(path, field(header, USER_VERSION_AT))
 }
 
-fn find_damage(absolute: &Path) -> std::io::Result<Option<String>> {
-    let mut log = OsString::from(absolute);
-    log.push("-wal");
-    damage::find(absolute, Path::new(&log))
+fn find_damage(length: u64, first_page: &[u8], log: &Found) -> Option<String> {
+    match log {
+        Found::Damaged(reason) => Some(reason.clone()),
+        // The file may be behind its log, in length too.
+        Found::Commits(_) => None,
+        Found::Missing | Found::Empty => cut_off(first_page, length)
+            .map(|whole| format!("it is cut off: of {whole} bytes it has {length}")),
+    }
+}
+
+/// Why a file that no server has must not be read with the log beside it, or without one.
+pub(super) fn check_log(file: &Path) -> Result<(), String> {
+    let found =
+        || Ok((hold::first_page(&File::open(file)?)?.1, wal::find(&files::beside(file, "-wal"))?));
+    let (first_page, log) = found().map_err(|error: std::io::Error| error.to_string())?;
+    match first_page.starts_with(SQLITE_MAGIC) {
+        true => mark::check(file, &first_page, &log),
+        false => Ok(()),
+    }
 }
 
 /// Looks at the version again through SQLite, because a newer program may have died before its
@@ -154,26 +166,22 @@ pub(super) fn refuse_newer(path: &Path, found: u32) -> Result<(), OpenError> {
     Err(OpenError::NewerSchema { path: path.display().to_string(), found, known: schema::VERSION })
 }
 
-fn prepare_writer(writer: &mut Connection, is_new: bool) -> rusqlite::Result<()> {
+fn prepare_writer(writer: &Connection) -> rusqlite::Result<()> {
     writer.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     writer.set_prepared_statement_cache_capacity(STATEMENTS);
     writer.execute_batch(
         "PRAGMA synchronous = FULL;
          PRAGMA foreign_keys = OFF;
-         PRAGMA temp_store = MEMORY;
-         PRAGMA cache_size = -65536;",
-    )?;
-    if is_new {
-        // Before the write-ahead log is switched on, so that the header says from the beginning
-        // whose file this is.
-        schema::migrate(writer)?;
-    }
+         PRAGMA temp_store = MEMORY;",
+    )
+}
+
+fn begin_log(writer: &Connection) -> rusqlite::Result<()> {
     writer.execute_batch(
         "PRAGMA journal_mode = WAL;
          PRAGMA wal_autocheckpoint = 8000;
          PRAGMA journal_size_limit = 67108864;",
-    )?;
-    schema::migrate(writer)
+    )
 }
 
 pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use rusqlite::types::FromSql;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::super::sql::columns::{OPERATION, limit, number, role_number};
+use super::super::sql::columns::{OPERATION, at_revision, limit, number, role_number};
 use super::super::{
     HistoryEntry, HistoryQuery, LogEntry, Lookup, PayloadRole, Place, StoreError, Unfinished, codec,
 };
@@ -183,21 +183,26 @@ pub(super) fn rows<T>(
 
 /// An operation of a row of [`OPERATION`].
 pub(super) fn operation(row: &Row<'_>) -> Result<Operation, StoreError> {
-    let id = OperationId::from_bytes(get(row, 0)?);
-    let key: Option<String> = get(row, 5)?;
+    operation_at(row, 0)
+}
+
+/// The same where it begins at a later column.
+pub(super) fn operation_at(row: &Row<'_>, at: usize) -> Result<Operation, StoreError> {
+    let id = OperationId::from_bytes(get(row, at)?);
+    let key: Option<String> = get(row, at + 5)?;
     let columns = codec::Columns {
         id,
-        tenant: name(id, row, 1, TenantId::parse)?,
-        kind: name(id, row, 2, Kind::parse)?,
-        priority: get(row, 3)?,
-        created_at: Timestamp::from_micros(get(row, 4)?),
+        tenant: name(id, row, at + 1, TenantId::parse)?,
+        kind: name(id, row, at + 2, Kind::parse)?,
+        priority: get(row, at + 3)?,
+        created_at: Timestamp::from_micros(get(row, at + 4)?),
         idempotency_key: key
             .map(|key| IdempotencyKey::parse(&key))
             .transpose()
             .map_err(|rule| codec::corrupt(id, format!("its idempotency key {rule}")))?,
     };
-    let (submission, life) = (blob(id, row, 6)?, blob(id, row, 7)?);
-    codec::decode_operation(columns, submission, life)
+    let (submission, life) = (blob(id, row, at + 6)?, blob(id, row, at + 7)?);
+    at_revision(codec::decode_operation(columns, submission, life)?, get(row, at + 8)?)
 }
 
 fn blob<'a>(id: OperationId, row: &'a Row<'_>, at: usize) -> Result<&'a [u8], StoreError> {
@@ -205,7 +210,8 @@ fn blob<'a>(id: OperationId, row: &'a Row<'_>, at: usize) -> Result<&'a [u8], St
     value.as_blob().map_err(|error| codec::corrupt(id, error))
 }
 
-fn event(id: OperationId, row: &Row<'_>) -> Result<Event, StoreError> {
+/// An event of its type and life.
+pub(super) fn event(id: OperationId, row: &Row<'_>) -> Result<Event, StoreError> {
     let event_type = EventType::from_number(get(row, 0)?)
         .ok_or_else(|| codec::corrupt(id, "it has an event of no known type"))?;
     let life: Vec<u8> = get(row, 1)?;
@@ -253,7 +259,7 @@ fn one_unfinished(row: &Row<'_>) -> Result<Unfinished, StoreError> {
 }
 
 /// A column's value. A value that is not of the type is damage.
-fn get<T: FromSql>(row: &Row<'_>, at: usize) -> Result<T, StoreError> {
+pub(super) fn get<T: FromSql>(row: &Row<'_>, at: usize) -> Result<T, StoreError> {
     row.get(at).map_err(|error| {
         let id = row.get("id").map(OperationId::from_bytes);
         match id {

@@ -6,10 +6,11 @@ use rusqlite::{Connection, TransactionBehavior};
 pub(super) const APPLICATION_ID: u32 = 0x4c52_756e;
 
 /// The scripts, each of which leads from the version of its position to the next.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("../migrations/sqlite/0001_initial.sql"),
     include_str!("../migrations/sqlite/0002_tombstones.sql"),
     include_str!("../migrations/sqlite/0003_objects.sql"),
+    include_str!("../migrations/sqlite/0004_log.sql"),
 ];
 
 /// The newest version that this program knows.

@@ -3,7 +3,6 @@
 //! SQLite blocks, so it is kept off the runtime's threads. Queues are bounded: when all threads are
 //! busy, callers wait. A thread ends when its queue is closed and empty.
 
-use std::fs::File;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -11,16 +10,19 @@ use std::thread::{self, JoinHandle};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use super::super::{Batch, StoreError};
+use super::super::StoreError;
+use super::hold::Hold;
+use super::log::Names;
+use super::mark;
 use super::open::Opened;
-use super::write;
 
 /// Jobs that may wait for a thread.
 const QUEUE: usize = 64;
 
 type Read = Box<dyn FnOnce(&Connection) + Send>;
-/// A batch to write, or nothing but a fence.
-type Commit = (Option<Batch>, oneshot::Sender<Result<(), StoreError>>);
+
+/// What the writer is asked to do.
+type Write = Box<dyn FnOnce(Result<(&mut Connection, &mut Names), StoreError>) + Send>;
 
 /// The running threads.
 pub(super) struct Threads {
@@ -30,14 +32,14 @@ pub(super) struct Threads {
 }
 
 struct Running {
-    commits: mpsc::Sender<Commit>,
+    writes: mpsc::Sender<Write>,
     writer: Worker,
     /// For reads of a few rows by key. Commits wait for some of these.
     lookups: Pool,
     /// For reads that may take long, so that they keep nobody but each other waiting.
     lists: Pool,
     /// Given back last of all, when no thread has the file any more.
-    lock: File,
+    hold: Arc<Hold>,
 }
 
 /// Threads that take reads from one queue.
@@ -53,29 +55,31 @@ struct Worker {
 }
 
 impl Threads {
-    pub(super) fn start(opened: Opened) -> io::Result<Self> {
-        let Opened { lock, writer, lookups, lists } = opened;
+    pub(super) fn start(opened: Opened, names: Names) -> io::Result<Self> {
+        let Opened { hold, writer, lookups, lists } = opened;
+        let hold = Arc::new(hold);
         let lookups = Pool::start("sqlite-lookup", lookups)?;
         let lists = Pool::start("sqlite-list", lists)?;
-        let (commits, queue) = mpsc::channel(QUEUE);
-        let writer = Worker::start("sqlite-write".to_owned(), move || write_all(writer, queue))?;
-        let running = Running { commits, writer, lookups, lists, lock };
+        let (writes, queue) = mpsc::channel(QUEUE);
+        let held = Arc::clone(&hold);
+        let writing = move || write_all(writer, names, queue, &held);
+        let writer = Worker::start("sqlite-write".to_owned(), writing)?;
+        let running = Running { writes, writer, lookups, lists, hold };
         Ok(Self { state: Mutex::new(Some(running)), closing: tokio::sync::Mutex::default() })
     }
 
-    pub(super) async fn commit(&self, batch: Batch) -> Result<(), StoreError> {
-        self.write(Some(batch)).await
-    }
-
-    pub(super) async fn fence(&self) -> Result<(), StoreError> {
-        self.write(None).await
-    }
-
-    async fn write(&self, batch: Option<Batch>) -> Result<(), StoreError> {
-        let commits = self.with(|running| running.commits.clone())?;
+    /// Writes, behind all writes before.
+    pub(super) async fn write<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Connection, &mut Names) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let writes = self.with(|running| running.writes.clone())?;
         let (answer, answered) = oneshot::channel();
-        commits.send((batch, answer)).await.map_err(|_| closed())?;
-        drop(commits);
+        let job: Write = Box::new(move |writer| {
+            let _ = answer.send(writer.and_then(|(connection, names)| job(connection, names)));
+        });
+        writes.send(job).await.map_err(|_| closed())?;
+        drop(writes);
         // Without an answer the thread died in the middle of it.
         answered.await.unwrap_or_else(|_| Err(StoreError::Unknown("the writer ended".to_owned())))
     }
@@ -114,21 +118,28 @@ impl Threads {
         answered.await.unwrap_or_else(|_| Err(closed()))
     }
 
+    /// Whether the files are still there.
+    pub(super) async fn check(&self) -> Result<(), StoreError> {
+        let hold = self.with(|running| Arc::clone(&running.hold))?;
+        let checked = tokio::task::spawn_blocking(move || hold.check()).await;
+        checked.unwrap_or_else(|_| Err(closed()))
+    }
+
     /// Lets what is under way finish and ends the threads, readers first: the last connection to
     /// go folds the log into the file, and only the writer may.
     pub(super) async fn close(&self) {
         let _closing = self.closing.lock().await;
         let Some(running) = self.take() else { return };
-        let Running { commits, mut writer, lookups, lists, lock } = running;
+        let Running { writes, mut writer, lookups, lists, hold } = running;
         let mut readers = lookups.close();
         readers.extend(lists.close());
         for reader in &mut readers {
             let _ = (&mut reader.ended).await;
         }
-        drop(commits);
+        drop(writes);
         let _ = (&mut writer.ended).await;
         join(readers.into_iter().chain([writer]));
-        drop(lock);
+        drop(hold);
     }
 
     fn with<T>(&self, look: impl FnOnce(&Running) -> T) -> Result<T, StoreError> {
@@ -143,11 +154,11 @@ impl Threads {
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        if let Some(Running { commits, writer, lookups, lists, lock }) = self.take() {
+        if let Some(Running { writes, writer, lookups, lists, hold }) = self.take() {
             join(lookups.close().into_iter().chain(lists.close()));
-            drop(commits);
+            drop(writes);
             join([writer]);
-            drop(lock);
+            drop(hold);
         }
     }
 }
@@ -198,13 +209,20 @@ fn serve(connection: &Connection, queue: &Mutex<mpsc::Receiver<Read>>) {
     }
 }
 
-fn write_all(mut connection: Connection, mut queue: mpsc::Receiver<Commit>) {
-    while let Some((batch, answer)) = queue.blocking_recv() {
-        let _ = answer.send(match batch {
-            Some(batch) => write::commit(&mut connection, &batch),
-            None => write::fence(&connection),
-        });
+fn write_all(
+    mut connection: Connection,
+    mut names: Names,
+    mut queue: mpsc::Receiver<Write>,
+    hold: &Hold,
+) {
+    while let Some(write) = queue.blocking_recv() {
+        // A commit to a file that was removed would be lost with it.
+        match hold.check() {
+            Ok(()) => write(Ok((&mut connection, &mut names))),
+            Err(error) => write(Err(error)),
+        }
     }
+    mark::end(&connection, hold);
 }
 
 /// All that `job` reads is of one moment.

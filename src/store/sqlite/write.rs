@@ -7,44 +7,70 @@ use std::collections::HashSet;
 
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, ffi, params};
 
+use super::super::log::Stamp;
 use super::super::sql::columns::{Changing, apart, inline, number, role_number};
-use super::super::{Batch, LogAppend, PayloadRole, Removal, StoreError, Write, codec};
-use super::{objects, schema, store_error, tombstones};
+use super::super::{Batch, Committed, LogAppend, PayloadRole, Removal, StoreError, Write, codec};
+use super::log::{self, Names};
+use super::{objects, store_error, tombstones};
 use crate::operation::{Event, Operation, OperationId};
 
-pub(super) fn commit(connection: &mut Connection, batch: &Batch) -> Result<(), StoreError> {
+pub(super) fn commit(
+    connection: &mut Connection,
+    names: &mut Names,
+    batch: &Batch,
+) -> Result<Committed, StoreError> {
+    let stamp = names.next();
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(store_error)?;
-    apply(&transaction, batch)?; // On an error the transaction is rolled back as it is dropped.
-    transaction.commit().or_else(|error| after_failed_commit(connection, error))
+    apply(&transaction, stamp, batch)?; // On an error the transaction is rolled back as it is dropped.
+    match transaction.commit() {
+        Ok(()) if batch.is_logged() => {
+            names.used(stamp);
+            Ok(Committed { stamp: Some(stamp), seen: None })
+        }
+        Ok(()) => Ok(Committed::default()),
+        Err(error) => Err(after_failed_commit(connection, names, stamp, error)),
+    }
 }
 
 /// A commit that failed is rolled back, but if writing or syncing the log is what failed, then its
 /// end may be in the log all the same, and a crash now would bring it back. Another commit, which
-/// takes its place in the log, makes sure.
+/// takes its place in the log and its name, makes sure.
 fn after_failed_commit(
-    connection: &mut Connection,
+    connection: &Connection,
+    names: &mut Names,
+    stamp: Stamp,
     error: rusqlite::Error,
-) -> Result<(), StoreError> {
-    if !connection.is_autocommit() {
-        connection.execute_batch("ROLLBACK").map_err(store_error)?;
+) -> StoreError {
+    if !connection.is_autocommit()
+        && let Err(error) = connection.execute_batch("ROLLBACK")
+    {
+        return store_error(error);
     }
     let may_come_back = error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure);
-    if may_come_back && fence(connection).is_err() {
-        return Err(StoreError::Unknown(error.to_string()));
+    if may_come_back {
+        names.doubt(stamp);
+        // What is known to have happened is not taken back: the caller asks for the outcome.
+        if !matches!(names.settle(connection), Ok(None)) {
+            names.doubt(stamp);
+            return StoreError::Unknown(error.to_string());
+        }
     }
-    Err(store_error(error))
+    store_error(error)
 }
 
-/// A commit of no meaning. In the log it takes the place of one that failed, which can then no longer
-/// come back.
-pub(super) fn fence(connection: &Connection) -> Result<(), StoreError> {
-    // Written whether or not it is another number.
-    connection.pragma_update(None, "user_version", schema::VERSION).map_err(store_error)
-}
-
-fn apply(transaction: &Transaction<'_>, batch: &Batch) -> Result<(), StoreError> {
+fn apply(transaction: &Transaction<'_>, stamp: Stamp, batch: &Batch) -> Result<(), StoreError> {
+    if batch.is_logged() && !log::claim(transaction, stamp, false)? {
+        return Err(StoreError::Corrupt(format!("commit {} is there already", stamp.sequence)));
+    }
+    for removal in &batch.removals {
+        log::record_removal(transaction, stamp, removal).map_err(store_error)?;
+        remove(transaction, removal)?;
+        if let Some(tombstone) = &removal.tombstone {
+            tombstones::put(transaction, removal.id, tombstone).map_err(store_error)?;
+        }
+    }
     for write in &batch.writes {
         match write.expected {
             None => insert(transaction, write)?,
@@ -54,7 +80,7 @@ fn apply(transaction: &Transaction<'_>, batch: &Batch) -> Result<(), StoreError>
         objects::put(transaction, write).map_err(store_error)?;
     }
     for (id, event) in &batch.events {
-        insert_event(transaction, *id, event)?;
+        insert_event(transaction, stamp, *id, event)?;
     }
     let written: HashSet<OperationId> = match batch.logs.as_slice() {
         [] => HashSet::new(),
@@ -66,12 +92,6 @@ fn apply(transaction: &Transaction<'_>, batch: &Batch) -> Result<(), StoreError>
             check_current(transaction, append)?;
         }
         insert_lines(transaction, append).map_err(store_error)?;
-    }
-    for removal in &batch.removals {
-        remove(transaction, removal)?;
-        if let Some(tombstone) = &removal.tombstone {
-            tombstones::put(transaction, removal.id, tombstone).map_err(store_error)?;
-        }
     }
     for (id, tombstone) in &batch.tombstones {
         tombstones::put(transaction, *id, tombstone).map_err(store_error)?;
@@ -184,17 +204,23 @@ fn put_payloads(transaction: &Transaction<'_>, write: &Write) -> rusqlite::Resul
 
 fn insert_event(
     transaction: &Transaction<'_>,
+    stamp: Stamp,
     id: OperationId,
     event: &Event,
 ) -> Result<(), StoreError> {
     let inserted = transaction
-        .prepare_cached("INSERT INTO events (id, revision, type, life) VALUES (?1, ?2, ?3, ?4)")
+        .prepare_cached(
+            "INSERT INTO events (id, revision, type, life, writer, sequence)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )
         .map_err(store_error)?
         .execute(params![
             id.as_bytes(),
             number(event.life.revision.0),
-            event.event_type as u8,
+            event.event_type.number(),
             codec::encode_life(&event.life),
+            number(stamp.writer),
+            number(stamp.sequence),
         ]);
     match inserted {
         Ok(_) => Ok(()),

@@ -1,6 +1,7 @@
 //! Manual clocks that also tell who waits for which time.
 
 use std::collections::BTreeSet;
+use std::ops::Bound;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -44,12 +45,25 @@ impl TestClock {
         self.time.set(to);
     }
 
+    /// What was waited for before this does not count.
+    pub fn forget_awaited(&self) {
+        self.awaited.send_modify(|awaited| *awaited = Awaited::default());
+    }
+
     /// Returns once somebody waits for the time that is `from_now` away, by either clock.
     pub async fn is_awaited_in(&self, from_now: Duration) {
         let (at, moment) = (self.now().after(from_now), self.moment().after(from_now));
         let is_awaited =
             |awaited: &Awaited| awaited.times.contains(&at) || awaited.moments.contains(&moment);
         // The sender lives as long as `self`, so waiting cannot fail.
+        let _ = self.awaited.subscribe().wait_for(is_awaited).await;
+    }
+
+    /// Returns once somebody waits for a moment that is to come, and not further away than that.
+    pub async fn is_awaited_within(&self, most: Duration) {
+        let now = self.moment();
+        let soon = (Bound::Excluded(now), Bound::Included(now.after(most)));
+        let is_awaited = |awaited: &Awaited| awaited.moments.range(soon).next().is_some();
         let _ = self.awaited.subscribe().wait_for(is_awaited).await;
     }
 }

@@ -84,6 +84,20 @@ impl ClockedServer {
         self.clock.advance(by);
     }
 
+    /// Lets time pass as it does where nothing stands still: second by second, in each of which the engine runs. To
+    /// be used where a worker has a session.
+    pub async fn live_through(&self, by: Duration) {
+        let second = Duration::from_secs(1);
+        let mut left = by;
+        while !left.is_zero() {
+            // It looks over its sessions once a second.
+            soon(self.clock.is_awaited_within(second)).await;
+            let step = left.min(second);
+            self.clock.advance(step);
+            left -= step;
+        }
+    }
+
     /// Stops, lets time pass, and starts again on the same file with the same clock.
     pub async fn restart_after(&mut self, away: Duration) {
         self.closing.cancel();

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use longrun::engine::Clock as _;
-use longrun::operation::{OperationId, Revision, SessionId, State, TenantId, Timestamp};
+use longrun::engine::{Clock as _, Moment};
+use longrun::operation::{OperationId, SessionId, State, TenantId, Timestamp};
+use longrun::store::log::Stamp;
 use longrun::store::shared::{
-    AttemptProgress, Changed, Claimed, ExpiredSession, Hint, Lease, Outstanding, TakeOver, Topic,
-    Wanted,
+    AttemptProgress, Claimed, ExpiredSession, Hint, Lease, Outstanding, TakeOver, Topic, Wanted,
 };
 use longrun::store::{Batch, Lookup, Place, StoreError};
 
@@ -43,7 +43,8 @@ struct Hall {
 pub struct Row {
     pub tenant: TenantId,
     pub owner: ReplicaId,
-    pub expires_at: Timestamp,
+    /// By the store's own clock, which nobody sets.
+    pub expires_at: Moment,
 }
 
 struct Present {
@@ -56,7 +57,7 @@ struct Present {
 struct Held {
     operations: BTreeSet<OperationId>,
     sessions: BTreeSet<SessionId>,
-    since: Option<Timestamp>,
+    since: Option<Moment>,
     /// Something was looked for since the last commit, which must follow.
     is_open: bool,
     /// It was given to others meanwhile.
@@ -89,7 +90,8 @@ impl House {
             id
         };
         let house = self.clone();
-        let landing = move |disk: &mut Disk, batch: &Batch| house.land(id, disk, batch);
+        let landing =
+            move |disk: &mut Disk, batch: &Batch, stamp| house.land(id, disk, batch, stamp);
         let (disk, clock) = (Arc::clone(&self.disk), Arc::clone(&self.clock));
         let store = SimStore::over(disk, Box::new(landing), clock, Lie::None, rng);
         ReplicaStore::new(id, store, mailbox, self.clone())
@@ -141,7 +143,7 @@ impl House {
     }
 
     fn let_go_of_old(&self) {
-        let now = self.clock.now();
+        let now = self.clock.moment();
         for present in self.hall().present.values_mut() {
             if present.held.since.is_some_and(|since| since.after(TICK * HELD_FOR) <= now) {
                 present.held = Held { is_lost: true, ..Held::default() };
@@ -150,7 +152,14 @@ impl House {
     }
 
     /// Queued operations that may start.
-    pub fn claim(&self, id: ReplicaId, disk: &Disk, wanted: &[Wanted], now: Timestamp) -> Claimed {
+    pub fn claim(
+        &self,
+        id: ReplicaId,
+        disk: &Disk,
+        wanted: &[Wanted],
+        except: &[OperationId],
+        now: Timestamp,
+    ) -> Claimed {
         self.let_go_of_old();
         let mut hall = self.hall();
         let mut claimed = Claimed::default();
@@ -158,7 +167,7 @@ impl House {
             let mut queued = Vec::new();
             for it in disk.unfinished(None, usize::MAX) {
                 let Place::Queued { not_before } = it.place else { continue };
-                if it.tenant != *tenant || it.kind != *kind {
+                if it.tenant != *tenant || it.kind != *kind || except.contains(&it.id) {
                     continue;
                 }
                 if not_before > now {
@@ -170,7 +179,7 @@ impl House {
             }
             queued.sort_unstable();
             for (_, found) in queued.into_iter().take(*limit) {
-                hall.hold(id, self.clock.now(), |held| held.operations.insert(found));
+                hall.hold(id, self.clock.moment(), |held| held.operations.insert(found));
                 claimed.operations.extend(disk.load(&Lookup::Id(found)));
             }
         }
@@ -191,7 +200,7 @@ impl House {
         due.retain(|found| !hall.keeps_from(id, |held| held.operations.contains(found)));
         due.truncate(limit);
         for found in &due {
-            hall.hold(id, self.clock.now(), |held| held.operations.insert(*found));
+            hall.hold(id, self.clock.moment(), |held| held.operations.insert(*found));
         }
         due
     }
@@ -201,20 +210,20 @@ impl House {
         &self,
         id: ReplicaId,
         disk: &Disk,
-        now: Timestamp,
         limit: usize,
         leases: usize,
     ) -> Vec<ExpiredSession> {
         self.let_go_of_old();
+        let now = self.clock.moment();
         let mut hall = self.hall();
         let rows = hall.sessions.iter().filter(|(_, row)| row.expires_at <= now);
-        let mut gone: Vec<(Timestamp, SessionId)> =
+        let mut gone: Vec<(Moment, SessionId)> =
             rows.map(|(session, row)| (row.expires_at, *session)).collect();
         gone.sort_unstable();
         gone.retain(|(_, gone)| !hall.keeps_from(id, |held| held.sessions.contains(gone)));
         gone.truncate(limit);
         for (_, session) in &gone {
-            hall.hold(id, self.clock.now(), |held| held.sessions.insert(*session));
+            hall.hold(id, self.clock.moment(), |held| held.sessions.insert(*session));
         }
         let expired = gone.into_iter().map(|(_, session)| ExpiredSession {
             session,
@@ -228,7 +237,7 @@ impl House {
         let mut hall = self.hall();
         let row = hall.sessions.get_mut(&take.session).filter(|row| row.tenant == take.tenant)?;
         let before = row.owner;
-        (row.owner, row.expires_at) = (id, take.expires_at);
+        (row.owner, row.expires_at) = (id, self.clock.moment().after(take.lease));
         if before != id
             && let Some(present) = hall.present.get(&before)
         {
@@ -257,7 +266,13 @@ impl House {
     }
 
     /// The instant of a commit.
-    fn land(&self, id: ReplicaId, disk: &mut Disk, batch: &Batch) -> Result<(), StoreError> {
+    fn land(
+        &self,
+        id: ReplicaId,
+        disk: &mut Disk,
+        batch: &Batch,
+        stamp: Stamp,
+    ) -> Result<(), StoreError> {
         let mut hall = self.hall();
         let changes = &batch.sessions;
         let kept: Vec<SessionId> = changes.kept.iter().map(|kept| kept.session).collect();
@@ -277,9 +292,9 @@ impl House {
         if !conflicts.is_empty() {
             return Err(StoreError::Conflict(conflicts));
         }
-        disk.commit(batch)?;
+        disk.commit(batch, stamp)?;
         for kept in &changes.kept {
-            let (tenant, expires_at) = (kept.tenant.clone(), kept.expires_at);
+            let (tenant, expires_at) = (kept.tenant.clone(), self.clock.moment().after(kept.lease));
             hall.sessions.insert(kept.session, Row { tenant, owner: id, expires_at });
         }
         for ended in &changes.ended {
@@ -307,7 +322,7 @@ impl Hall {
         self.keeps_from(id, |held| sessions.iter().any(|session| held.sessions.contains(session)))
     }
 
-    fn hold(&mut self, id: ReplicaId, now: Timestamp, add: impl FnOnce(&mut Held) -> bool) {
+    fn hold(&mut self, id: ReplicaId, now: Moment, add: impl FnOnce(&mut Held) -> bool) {
         if let Some(present) = self.present.get_mut(&id) {
             add(&mut present.held);
             present.held.since = present.held.since.or(Some(now));
@@ -316,23 +331,18 @@ impl Hall {
 
     /// Tells all others what that replica has committed.
     fn tell(&self, id: ReplicaId, batch: &Batch) {
-        let of = |id, first, last, removed| Changed { id, first, last, removed };
-        let mut changed: BTreeMap<OperationId, Changed> = BTreeMap::new();
+        let mut changed: BTreeSet<OperationId> =
+            batch.removals.iter().map(|removal| removal.id).collect();
         let mut queues = Vec::new();
         for write in &batch.writes {
-            let (operation, last) = (&write.operation, write.operation.life.revision);
-            let first = write.expected.map_or(Revision(1), Revision::next);
-            changed.insert(operation.id(), of(operation.id(), first, last, false));
+            let operation = &write.operation;
+            changed.insert(operation.id());
             if matches!(operation.life.state, State::Queued { .. }) {
                 let submission = &operation.submission;
                 queues.push(Topic::Queue(submission.tenant.clone(), submission.kind.clone()));
             }
         }
-        for removal in &batch.removals {
-            let last = removal.expected;
-            changed.insert(removal.id, of(removal.id, last, last, true));
-        }
-        let changed: Vec<Changed> = changed.into_values().collect();
+        let changed: Vec<OperationId> = changed.into_iter().collect();
         for (_, present) in self.present.iter().filter(|(other, _)| **other != id) {
             present.mailbox.changed(&changed);
             present.mailbox.queued(queues.iter());

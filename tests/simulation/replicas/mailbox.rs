@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use longrun::engine::Clock as _;
-use longrun::operation::Timestamp;
-use longrun::store::shared::{Changed, Hint, Listening, Topic};
+use longrun::operation::{OperationId, Timestamp};
+use longrun::store::shared::{Hint, Listening, Topic};
 use tokio::sync::{Notify, watch};
 
 use crate::clock::{SimClock, TICK};
@@ -102,19 +102,19 @@ impl Mailbox {
     }
 
     /// Operations were changed by another replica.
-    pub fn changed(&self, changed: &[Changed]) {
-        let heard: Vec<Changed> = {
+    pub fn changed(&self, changed: &[OperationId]) {
+        let heard: Vec<OperationId> = {
             let state = self.state();
             let hears = |topic| state.wishes.values().any(|wish| *wish == topic);
             let all = hears(Topic::Operations);
-            changed.iter().copied().filter(|it| all || hears(Topic::Operation(it.id))).collect()
+            changed.iter().copied().filter(|it| all || hears(Topic::Operation(*it))).collect()
         };
         // One hint may tell of many.
         if heard.len() > 1 && self.state().rng.bool() {
             return self.send(Some(Topic::Operations), Hint::Changed(heard));
         }
         for change in heard {
-            self.send(Some(Topic::Operation(change.id)), Hint::Changed(vec![change]));
+            self.send(Some(Topic::Operation(change)), Hint::Changed(vec![change]));
         }
     }
 

@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
 
-use longrun::engine::{FeedItem, WatchItem};
+use longrun::engine::{FeedItem, FeedStart, WatchItem};
 use longrun::operation::filter::Filter;
 use longrun::operation::{Attempt, Operation, TenantId};
 use longrun::store::shared::AttemptProgress;
@@ -21,7 +21,7 @@ fn progress_that_is_reported_here_is_seen_there_until_the_attempt_is_over() {
         stage.rest().await;
         let tenant = TenantId::default_tenant();
         let (mut watch, _) = stage.engine(1).watch(&tenant, id, None, true).await.unwrap();
-        let mut feed = stage.engine(1).feed(tenant, Filter::default(), true, true);
+        let mut feed = stage.engine(1).feed(tenant, Filter::default(), true, FeedStart::Now);
         assert!(matches!(feed.next().await, Ok(FeedItem::Synced)));
         assert!(matches!(watch.next().await, Ok(Some(WatchItem::Snapshot(_)))));
         for reported in [20.0, 40.0] {

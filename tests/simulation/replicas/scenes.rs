@@ -195,9 +195,9 @@ fn a_replica_that_was_held_up_is_told_that_its_work_went_on_elsewhere() {
         assert_eq!(other.heard(), [Heard::Assigned(id, 2)], "once");
         stage.let_go(0);
         stage.wait_alive(1, other.session, 3).await;
-        // Its stream was silent for too long: it is cut off, and told when it comes back.
-        assert_eq!(lost.heard(), []);
-        assert!(lost.messages.is_closed());
+        // Its replica could not hear it meanwhile, and so does not take it for lost.
+        assert_eq!(lost.heard(), [Heard::NotCurrent(id, 1)]);
+        assert!(!lost.messages.is_closed());
         let mut back = stage.work(0, 1, Some(lost.session), &[(id, Attempt(1))]).await;
         stage.rest().await;
         assert_eq!(back.heard(), [Heard::NotCurrent(id, 1)]);
@@ -429,4 +429,31 @@ fn a_cancel_of_what_has_ended_elsewhere_is_answered_with_its_end() {
         let again = stage.cancel(1, id).await.unwrap();
         assert_eq!(again.operation.state_name(), StateName::Succeeded);
     });
+}
+
+#[test]
+fn the_kinds_of_a_worker_take_turns() {
+    for (few, many) in [("sim.a", "sim.b"), ("sim.b", "sim.a")] {
+        play(2, |stage| async move {
+            let mut waiting = Vec::new();
+            for _ in 0..3 {
+                waiting.push(stage.submit_as(0, few).await);
+            }
+            for _ in 0..20 {
+                stage.submit_as(0, many).await;
+            }
+            let mut work = stage.work_for(1, &[many, few]).await;
+            let mut order = Vec::new();
+            for _ in 0..10 {
+                stage.wait_alive(1, work.session, 3).await;
+                let [Heard::Assigned(id, attempt)] = work.heard()[..] else { panic!("{order:?}") };
+                order.push(id);
+                stage.report(1, work.session, id, attempt).await.unwrap();
+            }
+            for (number, id) in waiting.iter().enumerate() {
+                let at = order.iter().position(|given| given == id);
+                assert!(at.is_some_and(|at| at <= 2 * number + 1), "{few}: {at:?} of {order:?}");
+            }
+        });
+    }
 }

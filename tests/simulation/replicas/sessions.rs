@@ -96,11 +96,52 @@ fn a_session_that_another_replica_has_ended_is_not_resumed() {
         stage.hold_up(0);
         stage.wait(LEASE_SECONDS + 10).await;
         assert_eq!(stage.row(lost.session), None);
-        stage.let_go(0);
-        let back = stage.work(0, 1, Some(lost.session), &[]).await;
+        let back = stage.work(1, 1, Some(lost.session), &[]).await;
         assert!(!back.is_resumed);
         assert_ne!(back.session, lost.session);
     });
+}
+
+#[test]
+fn a_replica_that_was_held_up_keeps_its_workers_and_their_rows_again() {
+    play(2, |stage| async move {
+        let held_up = stage.work(0, 1, None, &[]).await;
+        stage.rest().await;
+        stage.hold_up(0);
+        stage.wait(LEASE_SECONDS + 10).await;
+        assert_eq!(stage.row(held_up.session), None);
+        stage.let_go(0);
+        stage.wait(LEASE_SECONDS - 2).await;
+        assert!(!held_up.messages.is_closed(), "it has one lease to be heard in");
+        assert!(stage.row(held_up.session).is_some());
+        stage.wait(4).await;
+        assert!(held_up.messages.is_closed());
+    });
+}
+
+/// Wall clocks are set, of all replicas at once; no time passes by that.
+#[test]
+fn clocks_that_are_set_end_no_session_and_keep_none() {
+    for ticks in [100_000_u32, 60_000] {
+        play(2, |stage| async move {
+            let mut work = stage.work(0, 1, None, &[]).await;
+            let id = stage.submit(0).await;
+            stage.rest().await;
+            assert_eq!(work.heard(), [Heard::Assigned(id, 1)]);
+            stage.clock.set_ahead(ticks);
+            stage.wait_alive(0, work.session, 2 * LEASE_SECONDS).await;
+            stage.clock.set_back(ticks);
+            stage.wait_alive(0, work.session, 2 * LEASE_SECONDS).await;
+            assert_eq!(work.heard(), []);
+            assert_eq!(stage.get(0, id).await.life.attempt, Attempt(1));
+            // One that is gone is missed in time, by the other replica.
+            stage.crash(0).await;
+            stage.clock.set_back(ticks);
+            let mut other = stage.work(1, 1, None, &[]).await;
+            stage.wait_alive(1, other.session, LEASE_SECONDS + 6).await;
+            assert_eq!(other.heard(), [Heard::Assigned(id, 2)]);
+        });
+    }
 }
 
 #[test]

@@ -10,8 +10,8 @@ use longrun::engine::{
     WatchItem, Watcher, WorkerHello,
 };
 use longrun::operation::{
-    Attempt, Command, Kind, NewOperation, Operation, OperationId, Progress, SessionId, Settings,
-    TenantId, Timestamp, WorkerId,
+    Attempt, Command, Kind, NewOperation, Operation, OperationId, Progress, Reporter, SessionId,
+    Settings, TenantId, Timestamp, WorkerId,
 };
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
@@ -110,11 +110,17 @@ impl Stage {
     /// For how long the session's row stands as it is.
     pub fn row(&self, session: SessionId) -> Option<Duration> {
         let row = self.house.sessions().remove(&session)?;
-        Some(row.expires_at.since(self.clock.now()))
+        Some(row.expires_at.since(self.clock.moment()))
     }
 
     pub async fn submit(&self, at: usize) -> OperationId {
         self.submit_with(at, Settings::default(), None).await
+    }
+
+    pub async fn submit_as(&self, at: usize, kind: &str) -> OperationId {
+        let new = NewOperation { kind: Kind::parse(kind).unwrap(), ..sample() };
+        let stored = self.engine(at).submit(vec![new]).await.unwrap().pop().unwrap();
+        stored.unwrap().operation.id()
     }
 
     pub async fn submit_with(
@@ -181,10 +187,8 @@ impl Stage {
         id: OperationId,
         attempt: u32,
     ) -> Result<Applied, EngineError> {
-        let (result, attempt) = (None, Attempt(attempt));
-        let (warnings, errors) = (Vec::new(), Vec::new());
-        let command = Command::Complete { attempt, result, warnings, errors };
-        self.apply(at, id, command, Some(session), Vec::new()).await
+        let command = Command::complete(reporter(session, attempt), None, Vec::new(), Vec::new());
+        self.apply(at, id, command, Vec::new()).await
     }
 
     /// The worker gives an attempt back.
@@ -195,8 +199,8 @@ impl Stage {
         id: OperationId,
         attempt: u32,
     ) -> Result<Applied, EngineError> {
-        let command = Command::Release { attempt: Attempt(attempt) };
-        self.apply(at, id, command, Some(session), Vec::new()).await
+        let command = Command::Release { reporter: reporter(session, attempt) };
+        self.apply(at, id, command, Vec::new()).await
     }
 
     pub async fn log(
@@ -206,8 +210,8 @@ impl Stage {
         id: OperationId,
         line: &str,
     ) -> Result<Applied, EngineError> {
-        let command = Command::AddLog { attempt: Attempt(1) };
-        self.apply(at, id, command, Some(session), vec![line.to_owned()]).await
+        let command = Command::AddLog { reporter: reporter(session, 1) };
+        self.apply(at, id, command, vec![line.to_owned()]).await
     }
 
     /// A worker says how far its first attempt has come.
@@ -229,7 +233,7 @@ impl Stage {
 
     pub async fn cancel(&self, at: usize, id: OperationId) -> Result<Applied, EngineError> {
         let command = Command::Cancel { reason: String::new() };
-        self.apply(at, id, command, None, Vec::new()).await
+        self.apply(at, id, command, Vec::new()).await
     }
 
     pub async fn apply(
@@ -237,11 +241,10 @@ impl Stage {
         at: usize,
         id: OperationId,
         command: Command,
-        session: Option<SessionId>,
         lines: Vec<String>,
     ) -> Result<Applied, EngineError> {
         let tenant = TenantId::default_tenant();
-        let work = Apply { tenant, id, command, session, result: None, lines };
+        let work = Apply { tenant, id, command, result: None, lines };
         self.engine(at).apply(work).await
     }
 
@@ -349,4 +352,8 @@ pub async fn revisions(watcher: &mut Watcher) -> Vec<u64> {
             None => return told,
         }
     }
+}
+
+fn reporter(session: SessionId, attempt: u32) -> Reporter {
+    Reporter { attempt: Attempt(attempt), session, former: None }
 }

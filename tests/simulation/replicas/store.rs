@@ -7,13 +7,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use longrun::operation::log::LogBook;
 use longrun::operation::{Event, ObjectId, Operation, OperationId, Revision, SessionId, Timestamp};
+use longrun::store::log::{Head, LogKey, LogPage, LogQuery};
 use longrun::store::shared::{
     AttemptProgress, Claimed, ExpiredSession, Hint, Lease, Listening, Outstanding, SharedStore,
     TakeOver, Topic, Wanted,
 };
 use longrun::store::{
-    Batch, HistoryEntry, HistoryPosition, HistoryQuery, ListQuery, Lookup, PayloadRole, Store,
-    StoreError, Tombstone, Unfinished,
+    Batch, Committed, HistoryEntry, HistoryPosition, HistoryQuery, ListQuery, Lookup, PayloadRole,
+    Store, StoreError, Tombstone, TrimLog, Unfinished,
 };
 
 use super::house::{self, House, ReplicaId};
@@ -85,7 +86,7 @@ impl ReplicaStore {
 
 #[async_trait]
 impl Store for ReplicaStore {
-    async fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+    async fn commit(&self, batch: Batch) -> Result<Committed, StoreError> {
         self.called();
         let changes = &batch.sessions;
         let kept = changes.kept.iter().map(|kept| kept.session);
@@ -102,11 +103,35 @@ impl Store for ReplicaStore {
         committed
     }
 
-    async fn fence(&self) -> Result<(), StoreError> {
+    async fn settle(&self) -> Result<Option<Committed>, StoreError> {
         self.called();
-        let fenced = self.store.fence().await;
+        let settled = self.store.settle().await;
         self.house.release(self.id);
-        fenced
+        settled
+    }
+
+    async fn head(&self) -> Result<Head, StoreError> {
+        self.called();
+        self.store.head().await
+    }
+
+    async fn list_with_head(&self, query: ListQuery) -> Result<(Vec<Operation>, Head), StoreError> {
+        self.called();
+        self.store.list_with_head(query).await
+    }
+
+    async fn log(&self, query: LogQuery) -> Result<LogPage, StoreError> {
+        self.called();
+        self.store.log(query).await
+    }
+
+    async fn trim_log(&self, trim: TrimLog) -> Result<(), StoreError> {
+        self.called();
+        self.store.trim_log(trim).await
+    }
+
+    fn log_key(&self) -> LogKey {
+        self.store.log_key()
     }
 
     async fn load(&self, lookups: Vec<Lookup>) -> Result<Vec<Option<Operation>>, StoreError> {
@@ -200,9 +225,14 @@ impl Store for ReplicaStore {
 
 #[async_trait]
 impl SharedStore for ReplicaStore {
-    async fn claim(&self, wanted: Vec<Wanted>, now: Timestamp) -> Result<Claimed, StoreError> {
+    async fn claim(
+        &self,
+        wanted: Vec<Wanted>,
+        except: Vec<OperationId>,
+        now: Timestamp,
+    ) -> Result<Claimed, StoreError> {
         self.claims.fetch_add(1, Ordering::Relaxed);
-        self.find(|disk| self.house.claim(self.id, disk, &wanted, now)).await
+        self.find(|disk| self.house.claim(self.id, disk, &wanted, &except, now)).await
     }
 
     async fn outstanding(&self) -> Result<Vec<Outstanding>, StoreError> {
@@ -218,11 +248,10 @@ impl SharedStore for ReplicaStore {
 
     async fn expired(
         &self,
-        now: Timestamp,
         limit: usize,
         leases: usize,
     ) -> Result<Vec<ExpiredSession>, StoreError> {
-        self.find(|disk| self.house.expired(self.id, disk, now, limit, leases)).await
+        self.find(|disk| self.house.expired(self.id, disk, limit, leases)).await
     }
 
     async fn transitions(

@@ -1,6 +1,6 @@
 //! What one replica tells of others' work: to watchers, and to whoever asks how much there is to do, step by step.
 
-use longrun::engine::{EngineError, Feed, FeedItem};
+use longrun::engine::{EngineError, Feed, FeedItem, FeedStart};
 use longrun::operation::filter::Filter;
 use longrun::operation::{Command, OperationId, Settings, TenantId};
 use tokio::task::yield_now;
@@ -21,7 +21,7 @@ enum Told {
 
 /// A watch over everything, there.
 fn feed(stage: &Stage, at: usize) -> Feed {
-    stage.engine(at).feed(TenantId::default_tenant(), Filter::default(), false, false)
+    stage.engine(at).feed(TenantId::default_tenant(), Filter::default(), false, FeedStart::Current)
 }
 
 /// What a watch tells without waiting.
@@ -53,7 +53,7 @@ async fn told(feed: &mut Feed) -> Vec<Told> {
 }
 
 async fn delete(stage: &Stage, at: usize, id: OperationId) {
-    stage.apply(at, id, Command::Delete, None, Vec::new()).await.unwrap();
+    stage.apply(at, id, Command::Delete, Vec::new()).await.unwrap();
 }
 
 #[test]
@@ -68,10 +68,11 @@ fn a_feed_there_tells_what_happens_here_each_once_and_in_order() {
         for feed in &mut feeds {
             assert_eq!(told(feed).await, [Told::Changed(id, 1)]);
         }
-        stage.cancel(1, id).await.unwrap();
-        stage.cancel(1, before).await.unwrap();
-        for feed in &mut feeds {
-            assert_eq!(told(feed).await, [Told::Changed(id, 2), Told::Changed(before, 2)]);
+        for id in [id, before] {
+            stage.cancel(1, id).await.unwrap();
+            for feed in &mut feeds {
+                assert_eq!(told(feed).await, [Told::Changed(id, 2)]);
+            }
         }
         delete(&stage, 0, before).await;
         for feed in &mut feeds {
@@ -107,7 +108,8 @@ fn a_feed_tells_in_order_what_is_heard_of_late() {
 fn a_feed_tells_what_has_left_its_filter_there() {
     play(2, |stage| async move {
         let filter = Filter::parse("done=false").unwrap();
-        let mut feed = stage.engine(1).feed(TenantId::default_tenant(), filter, false, false);
+        let mut feed =
+            stage.engine(1).feed(TenantId::default_tenant(), filter, false, FeedStart::Current);
         let id = stage.submit(0).await;
         assert_eq!(told(&mut feed).await, [Told::Current(id, 1), Told::Synced]);
         stage.cancel(0, id).await.unwrap();
@@ -115,48 +117,74 @@ fn a_feed_tells_what_has_left_its_filter_there() {
     });
 }
 
-#[test]
-fn what_was_there_when_a_feed_began_again_is_not_told_after_a_long_time() {
-    for is_reset in [true, false] {
-        play(2, |stage| async move {
-            let mut earlier = feed(&stage, 1);
-            assert_eq!(told(&mut earlier).await, [Told::Synced]);
-            let id = stage.submit(0).await;
-            assert_eq!(told(&mut earlier).await, [Told::Changed(id, 1)]);
-            let same = is_reset.then_some(earlier);
-            if is_reset {
-                stage.replicas[1].store.mailbox.deafen(32);
-            }
-            let work = stage.work(0, 1, None, &[]).await;
-            stage.wait_alive(0, work.session, 3).await;
-            let mut feed = same.unwrap_or_else(|| feed(&stage, 1));
-            let again = told(&mut feed).await;
-            assert!(again.ends_with(&[Told::Current(id, 2), Told::Synced]), "{again:?}");
-            stage.wait_alive(0, work.session, 130).await;
-            stage.report(0, work.session, id, 1).await.unwrap();
-            assert_eq!(told(&mut feed).await, [Told::Changed(id, 3)], "reset: {is_reset}");
-        });
-    }
+/// A watch over everything that goes on there where `feed` is.
+fn resume(stage: &Stage, at: usize, feed: &Feed) -> Feed {
+    let start = FeedStart::After(feed.position().unwrap().clone());
+    stage.engine(at).feed(TenantId::default_tenant(), Filter::default(), false, start)
 }
 
 #[test]
-fn a_feed_begins_again_where_something_may_have_been_missed() {
+fn a_feed_goes_on_anywhere_without_a_gap_or_a_repeat() {
     play(2, |stage| async move {
-        let mut feed = feed(&stage, 1);
+        let mut feed = feed(&stage, 0);
         assert_eq!(told(&mut feed).await, [Told::Synced]);
-        stage.replicas[1].store.mailbox.deafen(32);
-        let id = stage.submit(0).await;
-        stage.rest().await;
-        assert_eq!(told(&mut feed).await, []);
-        stage.wait(3).await;
-        assert_eq!(told(&mut feed).await, [Told::Reset, Told::Current(id, 1), Told::Synced]);
-        stage.cancel(0, id).await.unwrap();
-        assert_eq!(told(&mut feed).await, [Told::Changed(id, 2)]);
+        let ids = [stage.submit(0).await, stage.submit(1).await];
+        stage.cancel(0, ids[0]).await.unwrap();
+        delete(&stage, 0, ids[0]).await;
+        let mut other = resume(&stage, 1, &feed);
+        let all = [Told::Deleted(ids[0]), Told::Changed(ids[1], 1)];
+        assert_eq!(told(&mut other).await, all);
+        // In the middle of what was read at once.
+        let mut one = resume(&stage, 1, &feed);
+        let first = tokio::select! {
+            biased;
+            first = one.next() => first.unwrap(),
+            () = stage.rest() => panic!("nothing is told"),
+        };
+        assert!(matches!(first, FeedItem::Deleted(_)), "{first:?}");
+        stage.cancel(1, ids[1]).await.unwrap();
+        let rest = [Told::Changed(ids[1], 1), Told::Changed(ids[1], 2)];
+        assert_eq!(told(&mut resume(&stage, 0, &one)).await, rest);
+        assert_eq!(told(&mut other).await, rest[1..]);
+        // Its replica is gone, and so is its writer.
+        stage.crash(0).await;
+        assert_eq!(
+            told(&mut resume(&stage, 1, &feed)).await,
+            [Told::Deleted(ids[0]), Told::Changed(ids[1], 1), Told::Changed(ids[1], 2)]
+        );
     });
 }
 
 #[test]
-fn a_feed_begins_again_where_what_is_heard_of_cannot_be_read() {
+fn a_feed_whose_history_is_gone_begins_again() {
+    play(2, |stage| async move {
+        let mut feed = feed(&stage, 0);
+        assert_eq!(told(&mut feed).await, [Told::Synced]);
+        let ids = [stage.submit(0).await, stage.submit(0).await];
+        stage.cancel(0, ids[0]).await.unwrap();
+        delete(&stage, 0, ids[0]).await;
+        stage.house.disk.lock().unwrap().log.trim(0);
+        let again = [Told::Reset, Told::Current(ids[1], 1), Told::Synced];
+        assert_eq!(told(&mut resume(&stage, 1, &feed)).await, again);
+    });
+}
+
+#[test]
+fn what_is_lost_on_its_way_is_read_soon() {
+    play(2, |stage| async move {
+        let mut feed = feed(&stage, 1);
+        assert_eq!(told(&mut feed).await, [Told::Synced]);
+        stage.replicas[1].store.mailbox.deafen(10_000);
+        let id = stage.submit(0).await;
+        stage.rest().await;
+        assert_eq!(told(&mut feed).await, []);
+        stage.wait(3).await;
+        assert_eq!(told(&mut feed).await, [Told::Changed(id, 1)]);
+    });
+}
+
+#[test]
+fn what_cannot_be_read_now_is_told_when_it_can_be() {
     play(2, |stage| async move {
         let mut feed = feed(&stage, 1);
         assert_eq!(told(&mut feed).await, [Told::Synced]);
@@ -164,8 +192,8 @@ fn a_feed_begins_again_where_what_is_heard_of_cannot_be_read() {
         let id = stage.submit(0).await;
         stage.rest().await;
         stage.set_weather(1, Weather::Still);
-        let again = [Told::Reset, Told::Current(id, 1), Told::Synced];
-        assert_eq!(told(&mut feed).await, again);
+        stage.wait(3).await;
+        assert_eq!(told(&mut feed).await, [Told::Changed(id, 1)]);
     });
 }
 
@@ -185,7 +213,8 @@ fn nothing_of_the_time_before_is_told_to_a_later_feed() {
         delete(&stage, 0, id).await;
         stage.cancel(0, other).await.unwrap();
         stage.rest().await;
-        assert_eq!(told(&mut second).await, [Told::Changed(other, 2)]);
+        let news = [Told::Deleted(id), Told::Changed(other, 2)];
+        assert_eq!(told(&mut second).await, news, "also of what it was told as current only");
     });
 }
 

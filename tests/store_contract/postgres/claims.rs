@@ -20,7 +20,7 @@ async fn claims_are_disjoint_and_in_order() {
     assert_eq!(claim(&b, 3).await, [2, 3, 4]);
     // One is leased, two are given back.
     let sixth = load(&a, id(6)).await.unwrap();
-    a.commit(keeping(1, 9_000)).await.unwrap();
+    a.commit(keeping(1)).await.unwrap();
     assert_eq!(claim(&a, 1).await, [6]);
     a.commit(leasing(&sixth, 1).1).await.unwrap();
     assert_eq!(claim(&a, 9).await, [8, 1, 5, 7]);
@@ -40,13 +40,13 @@ async fn what_may_not_start_yet_is_told_by_its_time() {
     submissions[1].start_at = at(2_000);
     submissions[2].kind = longrun::operation::Kind::parse("other").unwrap();
     a.commit(submitting(submissions)).await.unwrap();
-    let claimed = shared(&b).claim(wanted(9), at(1_000)).await.unwrap();
+    let claimed = shared(&b).claim(wanted(9), Vec::new(), at(1_000)).await.unwrap();
     assert_eq!(claimed.operations.iter().map(number).collect::<Vec<_>>(), [4]);
     assert_eq!(claimed.next_at, Some(at(2_000)));
-    let claimed = shared(&b).claim(wanted(9), at(2_000)).await.unwrap();
+    let claimed = shared(&b).claim(wanted(9), Vec::new(), at(2_000)).await.unwrap();
     assert_eq!(claimed.operations.iter().map(number).collect::<Vec<_>>(), [2, 4]);
     assert_eq!(claimed.next_at, Some(at(3_000)));
-    let none = shared(&a).claim(Vec::new(), at(2_000)).await.unwrap();
+    let none = shared(&a).claim(Vec::new(), Vec::new(), at(2_000)).await.unwrap();
     assert!(none.operations.is_empty() && none.next_at.is_none());
     let mut counted = shared(&a).outstanding().await.unwrap();
     counted.sort_by_key(|it| it.count);
@@ -125,7 +125,7 @@ async fn one_key_at_once_is_one_operation() {
             b.commit(submitting([with_key(submission(other), &key)])),
         );
         match first {
-            Ok(()) => assert_eq!(conflicts(second), [other]),
+            Ok(_) => assert_eq!(conflicts(second), [other]),
             first => {
                 assert_eq!(conflicts(first), [one]);
                 second.unwrap();
@@ -196,6 +196,25 @@ async fn any_character_may_be_in_a_line_or_a_filter() {
         query.filter = filter.clone();
         assert_eq!(b.list(query).await.unwrap().len(), found, "{filter:?}");
     }
+    a.close().await;
+    b.close().await;
+}
+
+#[tokio::test]
+async fn what_is_damaged_or_excepted_hides_no_other() {
+    let (database, a, b) = two().await;
+    let submissions: Vec<_> = (1..=5).map(submission).collect();
+    a.commit(submitting(submissions)).await.unwrap();
+    let client = database.connect().await;
+    let damage = "UPDATE operations SET life = '\\xff' WHERE id = (SELECT id FROM operations ORDER BY id LIMIT 1)";
+    assert_eq!(client.execute(damage, &[]).await.unwrap(), 1);
+    let claimed = shared(&b).claim(wanted(2), vec![id(3)], at(1_000)).await.unwrap();
+    assert_eq!(claimed.damaged, [id(1)]);
+    assert_eq!(claimed.operations.iter().map(number).collect::<Vec<_>>(), [2]);
+    b.commit(Batch::default()).await.unwrap();
+    let claimed = shared(&b).claim(wanted(2), vec![id(1), id(3)], at(1_000)).await.unwrap();
+    assert_eq!(claimed.damaged, []);
+    assert_eq!(claimed.operations.iter().map(number).collect::<Vec<_>>(), [2, 4]);
     a.close().await;
     b.close().await;
 }

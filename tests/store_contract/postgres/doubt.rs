@@ -19,20 +19,21 @@ async fn doubtful(fate: Fate) -> (Database, Proxy, PostgresStore) {
 }
 
 #[tokio::test]
-async fn a_commit_whose_answer_is_lost_is_there_behind_the_fence() {
+async fn a_commit_whose_answer_is_lost_is_known_by_its_name() {
     let (_database, _proxy, store) = doubtful(Fate::Unanswered).await;
-    store.fence().await.unwrap();
+    let settled = store.settle().await.unwrap().expect("it was committed");
+    assert!(settled.stamp.is_some());
     assert!(load(&store, id(2)).await.is_some());
     stored(&store, submission(3)).await;
     store.close().await;
 }
 
-/// The server has the transaction open, and would still commit it. Behind the fence it no longer can.
+/// The server has the transaction open, and would still commit it. When its name is claimed it no longer can.
 #[tokio::test]
-async fn a_commit_that_is_late_is_never_there_behind_the_fence() {
+async fn a_commit_that_is_late_is_never_there_once_its_name_is_claimed() {
     let (_database, proxy, store) = doubtful(Fate::Late).await;
     assert!(load(&store, id(2)).await.is_none());
-    store.fence().await.unwrap();
+    assert_eq!(store.settle().await.unwrap(), None);
     assert!(load(&store, id(2)).await.is_none());
     proxy.let_go();
     stored(&store, submission(3)).await;
@@ -42,7 +43,7 @@ async fn a_commit_that_is_late_is_never_there_behind_the_fence() {
     store.close().await;
 }
 
-/// Without a fence the next commit comes to the same, because it needs a new connection.
+/// Without a claim the next commit comes to the same, because it needs a new connection.
 #[tokio::test]
 async fn the_next_commit_ends_the_doubt_as_well() {
     let (_database, proxy, store) = doubtful(Fate::Late).await;
@@ -78,13 +79,35 @@ async fn every_connection_is_mended() {
             number += 1;
             let committed = a.commit(submitting([submission(number)])).await;
             if matches!(committed, Err(StoreError::Unknown(_))) {
-                a.fence().await.unwrap();
+                a.settle().await.unwrap();
             }
             if committed.is_ok() && load(&a, id(1)).await.is_some() {
                 break;
             }
         }
     }
+    a.close().await;
+    b.close().await;
+}
+
+/// A row that another program has locked is a lost race of its operation, and soon.
+#[tokio::test]
+async fn a_locked_row_is_no_outage() {
+    let (database, a, b) = two().await;
+    let first = stored(&a, submission(1)).await;
+    let admin = database.connect().await;
+    admin.batch_execute("BEGIN; SELECT 1 FROM operations FOR UPDATE").await.unwrap();
+    let start = Instant::now();
+    let mut batch = changing(&first, &acquire(1), at(5)).1;
+    batch.writes.extend(submitting([submission(3)]).writes);
+    match a.commit(batch).await {
+        Err(StoreError::Conflict(named)) => assert_eq!(named, [id(1)], "the others may go on"),
+        other => panic!("{other:?}"),
+    }
+    assert!(start.elapsed() < Duration::from_millis(2_500), "after {:?}", start.elapsed());
+    stored(&a, submission(2)).await;
+    admin.batch_execute("ROLLBACK").await.unwrap();
+    changed(&a, &first, &acquire(1)).await;
     a.close().await;
     b.close().await;
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use longrun::operation::Operation;
 use longrun::store::postgres::{PostgresOptions, PostgresStore};
 use longrun::store::shared::{Hint, KeptSession, SessionChanges, SharedStore, Wanted};
-use longrun::store::{Batch, Store, StoreError};
+use longrun::store::{Batch, Committed, Store, StoreError};
 use tokio::time::timeout;
 
 use crate::postgres_support::{Database, database};
@@ -46,7 +46,7 @@ fn wanted(limit: usize) -> Vec<Wanted> {
 }
 
 async fn claim(store: &PostgresStore, limit: usize) -> Vec<u64> {
-    let claimed = shared(store).claim(wanted(limit), at(1_000)).await.unwrap();
+    let claimed = shared(store).claim(wanted(limit), Vec::new(), at(1_000)).await.unwrap();
     claimed.operations.iter().map(number).collect()
 }
 
@@ -55,12 +55,17 @@ fn number(operation: &Operation) -> u64 {
     (1..1_000).find(|number| id(*number) == operation.id()).unwrap()
 }
 
-fn keeping(number: u8, expires_at: i64) -> Batch {
+/// Keeps a session for an hour, or so that it has expired at once.
+fn keeping(number: u8) -> Batch {
+    keeping_for(number, Duration::from_secs(3_600))
+}
+
+fn keeping_for(number: u8, lease: Duration) -> Batch {
     let kept = KeptSession {
         session: session(number),
         tenant: submission(1).tenant,
         worker: worker(),
-        expires_at: at(expires_at),
+        lease,
     };
     let sessions = SessionChanges { kept: vec![kept], ..SessionChanges::default() };
     Batch { sessions, ..Batch::default() }
@@ -73,7 +78,7 @@ fn leasing(operation: &Operation, number: u8) -> (Operation, Batch) {
     (running, batch)
 }
 
-fn conflicts(committed: Result<(), StoreError>) -> Vec<u64> {
+fn conflicts(committed: Result<Committed, StoreError>) -> Vec<u64> {
     let Err(StoreError::Conflict(ids)) = committed else { panic!("{committed:?}") };
     let mut numbers: Vec<u64> =
         ids.iter().map(|it| (1..1_000).find(|number| id(*number) == *it).unwrap()).collect();

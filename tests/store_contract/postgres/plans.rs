@@ -6,6 +6,7 @@
 use std::time::{Duration, Instant};
 
 use longrun::operation::{Revision, TenantId, Timestamp};
+use longrun::store::log::{LogQuery, Range};
 use longrun::store::shared::{TakeOver, Wanted};
 use longrun::store::{HistoryPosition, HistoryQuery, ListPosition, Lookup, Store};
 use tokio_postgres::Client;
@@ -16,6 +17,8 @@ use crate::lists::{ORDERS, query};
 const ROWS: i64 = 50_000;
 /// More than any question here should read. A list counts up to a thousand before it chooses, and has three pages.
 const FEW: i64 = 5_000;
+/// Has committed the events, one at a time.
+const WRITER: u64 = 77;
 /// Those that lists may go through.
 const ANY_INDEX: [&str; 7] = [
     "operations_id",
@@ -33,7 +36,7 @@ async fn filled(last: &str) -> Database {
     let store = open(&database).await;
     let first = with_label(with_key(submission(1), "order-1"), "team", "a");
     let first = stored(&store, first).await;
-    store.commit(keeping(1, 5_000)).await.unwrap();
+    store.commit(keeping(1)).await.unwrap();
     store.commit(leasing(&first, 1).1).await.unwrap();
     store.close().await;
     let admin = database.connect().await;
@@ -53,7 +56,9 @@ async fn filled(last: &str) -> Database {
              INSERT INTO labels SELECT id, 'team', CASE WHEN n % 1000 = 0 THEN 'rare' ELSE 'b' END, tenant
                FROM (SELECT id, tenant, row_number() OVER () AS n FROM operations) AS o
                WHERE n > 1 ON CONFLICT DO NOTHING;
-             INSERT INTO events SELECT id, 1, 1, life FROM operations ON CONFLICT DO NOTHING;
+             INSERT INTO events SELECT id, 1, 1, life, {WRITER}, row_number() OVER () FROM operations
+               ON CONFLICT DO NOTHING;
+             INSERT INTO writers (id, nonce) VALUES ({WRITER}, 0);
              INSERT INTO sessions SELECT md5(n::text)::uuid, 'default', 'worker', md5('x')::uuid, {expires} + n
                FROM generate_series(1, 200) AS n;
              {last}",
@@ -151,6 +156,24 @@ async fn reads_are_by_index_and_few() {
         let found = shared(store).transitions(after, 50).await.unwrap();
         assert_eq!(found[0].len(), 2);
     });
+    ask!(database, admin, ["events_commit"], "a page of the log", async |store: &PostgresStore| {
+        let range = Range { writer: WRITER, after: 20_000, up_to: 20_300 };
+        let after = Some((id(2), Revision(1)));
+        let page = store.log(LogQuery { ranges: vec![range], after, limit: 100 }).await.unwrap();
+        assert_eq!((page.entries.len(), page.is_gone), (100, false));
+        assert!(page.next.is_some());
+    });
+    ask!(
+        database,
+        admin,
+        ["commits_pkey"],
+        "a list and its head",
+        async |store: &PostgresStore| {
+            let (page, head) = store.list_with_head(query("", ORDERS[1], 20)).await.unwrap();
+            assert_eq!(page.len(), 20);
+            assert!(head.writers().len() > 1);
+        }
+    );
     ask!(
         database,
         admin,
@@ -170,7 +193,7 @@ async fn reads_are_by_index_and_few() {
         let mut all = wanted(20);
         let kind = longrun::operation::Kind::parse("other").unwrap();
         all.push(Wanted { tenant: tenant(), kind, limit: 20 });
-        let claimed = shared(store).claim(all, at(100_000)).await.unwrap();
+        let claimed = shared(store).claim(all, Vec::new(), at(100_000)).await.unwrap();
         assert!(claimed.operations.len() >= 20, "{}", claimed.operations.len());
     });
     ask!(
@@ -179,12 +202,12 @@ async fn reads_are_by_index_and_few() {
         ["operations_session"],
         "what is expired",
         async |store: &PostgresStore| {
-            let expired = shared(store).expired(at(100_000), 20, 5).await.unwrap();
+            let expired = shared(store).expired(20, 5).await.unwrap();
             assert_eq!(expired.len(), 20);
         }
     );
     ask!(database, admin, ["operations_session"], "a take-over", async |store: &PostgresStore| {
-        let take = TakeOver { session: session(1), tenant: tenant(), expires_at: at(1) };
+        let take = TakeOver { session: session(1), tenant: tenant(), lease: Duration::ZERO };
         assert_eq!(shared(store).take_over(take).await.unwrap().unwrap().len(), 1);
     });
 }

@@ -1,6 +1,10 @@
 //! Opening: whose database it is, and what is made of it.
 
+use std::time::{Duration, Instant};
+
 use longrun::store::{OpenError, Store};
+
+use crate::postgres_support::Cluster;
 
 use super::*;
 
@@ -35,7 +39,7 @@ async fn a_newer_schema_is_used_if_it_may_be() {
     open(&database).await.close().await;
     admin.batch_execute("UPDATE longrun_schema SET compatible_with = 99").await.unwrap();
     let refused = refusal(&database.url).await;
-    assert!(matches!(refused, OpenError::NewerSchema { found: 99, known: 2, .. }), "{refused:?}");
+    assert!(matches!(refused, OpenError::NewerSchema { found: 99, known: 3, .. }), "{refused:?}");
 }
 
 #[tokio::test]
@@ -79,4 +83,57 @@ async fn one_of_several_hosts_will_do() {
     let store = open_url(&url).await;
     stored(&store, submission(1)).await;
     store.close().await;
+}
+
+/// A newer program has changed the schema under a replica, which notices with its next writing connection.
+#[tokio::test]
+async fn a_replica_that_has_become_too_old_writes_no_more() {
+    let database = database().await;
+    let store = open(&database).await;
+    stored(&store, submission(1)).await;
+    let admin = database.connect().await;
+    let change = "UPDATE longrun_schema SET version = 99, compatible_with = 99";
+    admin.batch_execute(change).await.unwrap();
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+               WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    admin.query(end, &[]).await.unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    // The connections that were ended fail first.
+    let refused = loop {
+        assert!(Instant::now() < deadline, "it is not noticed");
+        match store.commit(submitting([submission(2)])).await.unwrap_err().to_string() {
+            refused if refused.contains("newer longrun") => break refused,
+            _ => {}
+        }
+    };
+    assert!(refused.contains("schema version 99"), "{refused}");
+    assert!(store.settle().await.unwrap_err().to_string().contains("newer longrun"));
+    // A schema that it may use again.
+    admin.batch_execute("UPDATE longrun_schema SET compatible_with = 1").await.unwrap();
+    stored(&store, submission(3)).await;
+    store.close().await;
+}
+
+/// The error is that of the primary, not that of the standby behind it, which takes no writes.
+#[tokio::test]
+async fn each_address_says_why_it_does_not_do() {
+    let primary = crate::postgres_support::cluster();
+    let admin = crate::postgres_support::connect(&primary.url("postgres")).await;
+    admin.batch_execute("CREATE ROLE limited LOGIN CONNECTION LIMIT 0").await.unwrap();
+    let start = || Cluster::start_with(&["default_transaction_read_only=on"]);
+    let standby = tokio::task::spawn_blocking(start).await.unwrap();
+    let admin = crate::postgres_support::connect(&standby.url("postgres")).await;
+    for statement in ["SET default_transaction_read_only = off", "CREATE ROLE limited LOGIN"] {
+        admin.batch_execute(statement).await.unwrap();
+    }
+    let (first, second) = (primary.port(), standby.port());
+    let url = format!("postgres://limited@127.0.0.1:{first},127.0.0.1:{second}/postgres");
+    let refused = refusal(&url).await.to_string();
+    let said = format!("127.0.0.1:{first}: its connections have run out");
+    assert!(refused.contains(&said) && refused.contains("(53300)"), "{refused}");
+    let said = format!("127.0.0.1:{second}: ");
+    assert!(refused.contains(&said) && refused.contains("does not allow writes"), "{refused}");
+    let alone =
+        refusal(&format!("postgres://limited@127.0.0.1:{first}/postgres")).await.to_string();
+    assert!(!alone.contains("does not allow writes") && alone.contains("run out"), "{alone}");
 }

@@ -2,19 +2,23 @@
 
 use std::time::Instant;
 
-use longrun::operation::{Attempt, Progress};
+use longrun::operation::{Attempt, Progress, SessionId};
 use longrun::store::shared::{AttemptProgress, ExpiredSession, Hint, Lease, TakeOver};
 use longrun::store::{Batch, Store, StoreError};
 
 use super::*;
 
 fn taking(number: u8) -> TakeOver {
-    TakeOver { session: session(number), tenant: submission(1).tenant, expires_at: at(9_000) }
+    TakeOver {
+        session: session(number),
+        tenant: submission(1).tenant,
+        lease: Duration::from_secs(3_600),
+    }
 }
 
-fn taken(committed: Result<(), StoreError>) -> bool {
+fn taken(committed: Result<Committed, StoreError>) -> bool {
     match committed {
-        Ok(()) => false,
+        Ok(_) => false,
         Err(StoreError::SessionsTaken(sessions)) => !sessions.is_empty(),
         other => panic!("{other:?}"),
     }
@@ -24,8 +28,12 @@ fn lease(number: u64) -> Lease {
     Lease { id: id(number), attempt: Attempt(1) }
 }
 
-async fn expired(store: &PostgresStore, now: i64) -> Vec<ExpiredSession> {
-    shared(store).expired(at(now), 10, 2).await.unwrap()
+async fn expired(store: &PostgresStore) -> Vec<SessionId> {
+    expired_with_leases(store).await.iter().map(|it| it.session).collect()
+}
+
+async fn expired_with_leases(store: &PostgresStore) -> Vec<ExpiredSession> {
+    shared(store).expired(10, 2).await.unwrap()
 }
 
 #[tokio::test]
@@ -35,7 +43,7 @@ async fn a_session_taken_over_is_no_longer_ones_own() {
     // A session that is not there cannot be used, or taken over.
     assert!(taken(a.commit(leasing(&queued, 1).1).await));
     assert_eq!(shared(&b).take_over(taking(1)).await.unwrap(), None);
-    a.commit(keeping(1, 5_000)).await.unwrap();
+    a.commit(keeping(1)).await.unwrap();
     let (running, batch) = leasing(&queued, 1);
     a.commit(batch).await.unwrap();
 
@@ -44,7 +52,7 @@ async fn a_session_taken_over_is_no_longer_ones_own() {
     assert_eq!(shared(&b).take_over(of_another).await.unwrap(), None);
     assert_eq!(shared(&b).take_over(taking(1)).await.unwrap(), Some(vec![lease(1)]));
     assert_eq!(next_news(&a).await, Hint::TakenOver(vec![session(1)]));
-    assert!(taken(a.commit(keeping(1, 6_000)).await));
+    assert!(taken(a.commit(keeping(1)).await));
     let second = stored(&a, submission(2)).await;
     assert!(taken(a.commit(leasing(&second, 1).1).await));
     assert_eq!(load(&a, id(2)).await, Some(second.clone()));
@@ -54,7 +62,7 @@ async fn a_session_taken_over_is_no_longer_ones_own() {
     let mut batch = Batch::default();
     batch.sessions.ended = vec![session(1)];
     a.commit(batch.clone()).await.unwrap();
-    b.commit(keeping(1, 9_100)).await.unwrap();
+    b.commit(keeping(1)).await.unwrap();
     // Others may change a lease, and say so.
     let (_, mut told) = changing(&running, &complete(&running), at(700));
     told.sessions.told = vec![(session(1), id(1))];
@@ -78,7 +86,7 @@ async fn no_lease_slips_through_a_take_over() {
     for round in 1..=40 {
         let number = round as u8;
         let queued = stored(&a, submission(round)).await;
-        a.commit(keeping(number, 5_000)).await.unwrap();
+        a.commit(keeping(number)).await.unwrap();
         let later = Duration::from_micros(round * 40);
         let (leased, took) = tokio::join!(a.commit(leasing(&queued, number).1), async {
             tokio::time::sleep(later).await;
@@ -106,31 +114,47 @@ async fn no_lease_slips_through_a_take_over() {
 async fn expired_sessions_are_told_to_one_and_ended_by_it() {
     let (_database, a, b) = two().await;
     for number in 1..=3 {
-        a.commit(keeping(number, 1_000 + i64::from(number))).await.unwrap();
+        a.commit(keeping(number)).await.unwrap();
     }
     for number in 1..=3 {
         let queued = stored(&a, submission(number)).await;
         a.commit(leasing(&queued, 2).1).await.unwrap();
     }
-    assert_eq!(expired(&b, 1_000).await, []);
-    let told = expired(&b, 1_002).await;
+    assert_eq!(expired(&b).await, [], "each is kept for an hour");
+    for number in 1..=2 {
+        a.commit(keeping_for(number, Duration::ZERO)).await.unwrap();
+    }
+    let told = expired_with_leases(&b).await;
     assert_eq!(told.iter().map(|it| it.session).collect::<Vec<_>>(), [session(1), session(2)]);
     assert_eq!(told[0].leases, []);
     assert_eq!(told[1].leases, [lease(1), lease(2)]);
-    assert_eq!(
-        expired(&a, 1_003).await.iter().map(|it| it.session).collect::<Vec<_>>(),
-        [session(3)]
-    );
+    a.commit(keeping_for(3, Duration::ZERO)).await.unwrap();
+    assert_eq!(expired(&a).await, [session(3)], "the others are locked");
     a.commit(Batch::default()).await.unwrap();
     // Of what was asked for, one is ended; another's that was not is left alone.
     let mut batch = Batch::default();
     batch.sessions.ended = vec![session(1), session(3)];
     b.commit(batch).await.unwrap();
-    let left = expired(&a, 2_000).await;
-    assert_eq!(left.iter().map(|it| it.session).collect::<Vec<_>>(), [session(2), session(3)]);
+    assert_eq!(expired(&a).await, [session(2), session(3)]);
     // Kept again, it is not expired.
-    a.commit(keeping(3, 4_000)).await.unwrap();
-    assert_eq!(expired(&b, 2_000).await.len(), 1);
+    a.commit(keeping(3)).await.unwrap();
+    assert_eq!(expired(&b).await, [session(2)]);
+    a.close().await;
+    b.close().await;
+}
+
+/// Replicas' clocks may differ by hours. What is kept is judged by the database's.
+#[tokio::test]
+async fn how_long_a_session_is_kept_is_counted_by_the_database() {
+    let (database, a, b) = two().await;
+    a.commit(keeping(1)).await.unwrap();
+    let client = database.connect().await;
+    let left = "SELECT (expires_at / 1000000.0 - extract(epoch FROM clock_timestamp()))::float8
+        FROM sessions";
+    let left: f64 = client.query_one(left, &[]).await.unwrap().get(0);
+    assert!((3_590.0..=3_600.0).contains(&left), "{left} s");
+    let take = TakeOver { lease: Duration::MAX, ..taking(1) };
+    assert!(shared(&b).take_over(take).await.unwrap().is_some(), "it may be as long as can be");
     a.close().await;
     b.close().await;
 }

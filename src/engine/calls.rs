@@ -1,0 +1,360 @@
+//! The calls: what the service may ask of the engine. Reads go to the store; what changes something goes to the
+//! committer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{Semaphore, mpsc, oneshot, watch as signal};
+use tokio_util::sync::CancellationToken;
+
+use super::cache::Cache;
+use super::clock::{Clock, Ids};
+use super::commit::committer::Committer;
+use super::health::{HealthBoard, StoreHealth};
+use super::progress::ProgressBoard;
+use super::request::{
+    Applied, Apply, Connected, EngineError, Request, Submitted, Taken, ToWorker, WorkerHello,
+};
+use super::sharing::Sharer;
+use super::watch::feed::{Feed, FeedStart};
+use super::watch::hints::HintReader;
+use super::watch::hub::Hub;
+use super::watch::tail::Tail;
+use super::watch::watcher::Watcher;
+use super::{EngineConfig, Shared};
+use crate::operation::filter::Filter;
+use crate::operation::{
+    Attempt, NewOperation, ObjectId, Operation, OperationId, Progress, Revision, SessionId,
+    TenantId,
+};
+use crate::store::log::LogKey;
+use crate::store::shared::{Listening, TakeOver, Topic};
+use crate::store::{HistoryEntry, HistoryQuery, ListQuery, Lookup, PayloadRole, Store, StoreError};
+
+/// How long a watch waits until changes of other replicas can be heard.
+const LISTEN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The way to the engine. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    shared: Arc<Shared>,
+    requests: mpsc::Sender<Request>,
+    /// Room for requests in memory, in KiB, and how much that is in all.
+    admission: Arc<Semaphore>,
+    admitted_kib: u32,
+    queued_requests: u64,
+    lease_duration: Duration,
+}
+
+/// The engine's task, to be run by whoever owns the engine.
+pub struct EngineTask {
+    committer: Committer,
+    requests: mpsc::Receiver<Request>,
+    hints: HintReader,
+    tail: Tail,
+    sharer: Sharer,
+}
+
+impl EngineTask {
+    /// Works until `stop`, then finishes what has come in.
+    pub async fn run(self, stop: CancellationToken) {
+        let Self { committer, requests, hints, tail, sharer } = self;
+        let (hints, tail) = (hints.run(stop.clone()), tail.run(stop.clone()));
+        tokio::join!(hints, tail, sharer.run(stop.clone()), committer.run(requests, stop));
+    }
+}
+
+impl Engine {
+    /// Rebuilds from the store what is kept in memory.
+    pub async fn open(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        config: EngineConfig,
+    ) -> Result<(Self, EngineTask), StoreError> {
+        let hub = Arc::new(Hub::new(store.shared().is_some()));
+        if store.shared().is_none() {
+            hub.chain().begin(&*store).await?;
+        }
+        let shared = Arc::new(Shared {
+            store,
+            clock,
+            ids: Ids::default(),
+            hub,
+            cache: Cache::new(config.cached_bytes),
+            progress: ProgressBoard::default(),
+            health: HealthBoard::default(),
+            outstanding: AtomicU64::new(0),
+        });
+        let (sender, requests) = mpsc::channel(config.queued_requests);
+        let admitted_kib = u32::try_from(config.queued_bytes >> 10).unwrap_or(u32::MAX);
+        let engine = Self {
+            shared: Arc::clone(&shared),
+            requests: sender.clone(),
+            admission: Arc::new(Semaphore::new(admitted_kib as usize)),
+            admitted_kib,
+            queued_requests: config.queued_requests as u64,
+            lease_duration: config.lease_duration,
+        };
+        let hints = HintReader::new(Arc::clone(&shared), sender);
+        let tail = Tail::new(Arc::clone(&shared));
+        let sharer = Sharer::new(Arc::clone(&shared));
+        let mut committer = Committer::new(shared, config);
+        committer.recover().await?;
+        Ok((engine, EngineTask { committer, requests, hints, tail, sharer }))
+    }
+
+    /// The engine's clock.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.shared.clock
+    }
+
+    /// How many operations are not done.
+    pub fn outstanding(&self) -> u64 {
+        self.shared.outstanding.load(Ordering::Relaxed)
+    }
+
+    /// Whether the store takes writes, to be watched.
+    pub fn store_health(&self) -> signal::Receiver<StoreHealth> {
+        self.shared.health.subscribe()
+    }
+
+    /// Asks the store whether its storage is still there. If not, writes are refused until the store takes them again.
+    pub async fn check_store(&self) {
+        if let Err(error) = self.shared.store.check().await {
+            // A queue without room has commits behind it, which find out as well.
+            let _ = self.requests.try_send(Request::StoreFailed(error));
+        }
+    }
+
+    /// Stores submissions in one commit; answers each in its place. Refused at once where there is
+    /// no room for it, and while the store takes no writes.
+    pub async fn submit(
+        &self,
+        items: Vec<NewOperation>,
+    ) -> Result<Vec<Result<Submitted, EngineError>>, EngineError> {
+        self.shared.health.check()?;
+        let kib = kib(items.iter().map(NewOperation::size).sum());
+        let full = EngineError::Full { what: "waiting requests", limit: self.queued_requests };
+        let Ok(admission) = Arc::clone(&self.admission).try_acquire_many_owned(kib) else {
+            return Err(full);
+        };
+        let (reply, answer) = oneshot::channel();
+        match self.requests.try_send(Request::Submit { items, reply, admission }) {
+            Ok(()) => answer.await.map_err(|_| closed()),
+            Err(mpsc::error::TrySendError::Full(_)) => Err(full),
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(closed()),
+        }
+    }
+
+    /// Applies a command; answers once its outcome is durable. Waits for room: what a worker reports cannot be
+    /// refused for want of it. Refused at once while the store takes no writes.
+    pub async fn apply(&self, work: Apply) -> Result<Applied, EngineError> {
+        self.shared.health.check()?;
+        let by_worker = work.command.reporter().is_some();
+        let (tenant, id) = (work.tenant.clone(), work.id);
+        // The largest report passes alone.
+        let kib = kib(work.size()).min(self.admitted_kib);
+        let admission = Arc::clone(&self.admission).acquire_many_owned(kib).await;
+        let admission = admission.map_err(|_| closed())?;
+        let (reply, answer) = oneshot::channel();
+        self.send(Request::Apply { work, reply, admission }).await?;
+        match answer.await.map_err(|_| closed())? {
+            // To a worker it makes no difference why.
+            Err(EngineError::NotFound) if !by_worker => Err(self.absent(&tenant, id).await),
+            answer => answer,
+        }
+    }
+
+    /// Connects a worker, whose messages go to `sender`.
+    pub async fn connect(
+        &self,
+        hello: WorkerHello,
+        sender: mpsc::Sender<ToWorker>,
+    ) -> Result<Connected, EngineError> {
+        let mut taken = None;
+        loop {
+            let (reply, answer) = oneshot::channel();
+            let (hello, sender) = (hello.clone(), sender.clone());
+            let resume = hello.resume.map(|session| (session, hello.tenant.clone()));
+            self.send(Request::Connect { hello, sender, taken, reply }).await?;
+            if let Some(connected) = answer.await.map_err(|_| closed())?? {
+                return Ok(connected);
+            }
+            taken = Some(match resume {
+                Some((session, tenant)) => self.take_over(session, tenant).await,
+                None => Taken::Gone,
+            });
+        }
+    }
+
+    /// Asks the store for a session that another replica may have.
+    async fn take_over(&self, session: SessionId, tenant: TenantId) -> Taken {
+        let Some(store) = self.shared.store.shared() else { return Taken::Gone };
+        let lease = self.lease_duration;
+        match store.take_over(TakeOver { session, tenant, lease }).await {
+            Ok(Some(leases)) => Taken::Over(leases),
+            Ok(None) => Taken::Gone,
+            Err(error) => Taken::Unknown(error.into()),
+        }
+    }
+
+    /// A worker gave a sign of life.
+    pub async fn renew(&self, session: SessionId) -> Result<(), EngineError> {
+        self.send(Request::Renew { session }).await
+    }
+
+    /// A worker takes no more work.
+    pub async fn drain(&self, session: SessionId) -> Result<(), EngineError> {
+        self.send(Request::Drain { session }).await
+    }
+
+    /// A worker's stream has ended. Where there is no room for the request, the engine finds out when it looks over
+    /// its sessions; such a stream is given nothing meanwhile.
+    pub fn disconnect(&self, connected: Connected) {
+        let Connected { session, stream, .. } = connected;
+        let _ = self.requests.try_send(Request::Disconnect { session, stream });
+    }
+
+    /// Ends every worker's stream; their sessions remain.
+    pub async fn disconnect_all(&self) -> Result<(), EngineError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Request::DisconnectAll { reply }).await?;
+        answer.await.map_err(|_| closed())
+    }
+
+    /// A worker reports how far an attempt has come. Ignored if the attempt is not its own.
+    pub async fn progress(
+        &self,
+        session: SessionId,
+        id: OperationId,
+        attempt: Attempt,
+        progress: Progress,
+    ) -> Result<(), EngineError> {
+        self.send(Request::Progress { session, id, attempt, progress }).await
+    }
+
+    /// A tenant's operation as it is now.
+    pub async fn get(&self, tenant: &TenantId, id: OperationId) -> Result<Operation, EngineError> {
+        let shares = self.shared.store.shared().is_some();
+        // What others have committed since is not in the cache.
+        let cached = if shares { None } else { self.shared.cache.read(id) };
+        let found = match cached {
+            Some(operation) => Some(Operation::clone(&operation)),
+            None => {
+                let found = self.shared.store.load(vec![Lookup::Id(id)]).await?;
+                found.into_iter().flatten().next()
+            }
+        };
+        match found {
+            Some(operation) if operation.submission.tenant == *tenant => {
+                let refreshed = self.shared.refresh(vec![operation]).await;
+                refreshed.into_iter().next().ok_or(EngineError::NotFound)
+            }
+            Some(_) => Err(EngineError::NotFound),
+            None => Err(self.absent(tenant, id).await),
+        }
+    }
+
+    /// Why a tenant's operation is not there: its retention has removed it, or there was none.
+    async fn absent(&self, tenant: &TenantId, id: OperationId) -> EngineError {
+        let now = self.shared.clock.now();
+        match self.shared.store.tombstone(id).await {
+            Ok(Some(stone)) if stone.tenant == *tenant && stone.forget_at > now => {
+                EngineError::Expired { purged_at: stone.purged_at }
+            }
+            Ok(_) => EngineError::NotFound,
+            Err(error) => error.into(),
+        }
+    }
+
+    /// The contents of a payload of an operation that the caller may see.
+    pub async fn payload(
+        &self,
+        id: OperationId,
+        role: PayloadRole,
+    ) -> Result<Option<Bytes>, EngineError> {
+        Ok(self.shared.store.payload(id, role).await?)
+    }
+
+    /// Of each object, whether a payload of a stored operation is in it.
+    pub async fn known_objects(&self, ids: Vec<ObjectId>) -> Result<Vec<bool>, EngineError> {
+        Ok(self.shared.store.known_objects(ids).await?)
+    }
+
+    /// A page of operations.
+    pub async fn list(&self, query: ListQuery) -> Result<Vec<Operation>, EngineError> {
+        let page = self.shared.store.list(query).await?;
+        Ok(self.shared.refresh(page).await)
+    }
+
+    /// A page of the history of an operation that the caller may see.
+    pub async fn history(&self, query: HistoryQuery) -> Result<Vec<HistoryEntry>, EngineError> {
+        Ok(self.shared.store.history(query).await?)
+    }
+
+    /// Watches an operation from `after`, or from its present state. The operation as it was found comes
+    /// along, for checks.
+    pub async fn watch(
+        &self,
+        tenant: &TenantId,
+        id: OperationId,
+        after: Option<Revision>,
+        include_progress: bool,
+    ) -> Result<(Watcher, Operation), EngineError> {
+        // Interest first, then the question: nothing can fall in between.
+        let subscription = self.shared.hub.subscribe(id);
+        let listening = self.listen(Topic::Operation(id)).await?;
+        let operation = self.get(tenant, id).await?;
+        self.shared.hub.known(id, operation.life.revision);
+        let found = operation.clone();
+        let shared = Arc::clone(&self.shared);
+        let watcher =
+            Watcher::new(shared, subscription, operation, after, include_progress, listening);
+        Ok((watcher, found))
+    }
+
+    /// Asks for hints of other replicas, and waits until they arrive.
+    async fn listen(&self, topic: Topic) -> Result<Option<Listening>, EngineError> {
+        let Some(store) = self.shared.store.shared() else { return Ok(None) };
+        let mut listening = store.listen(topic);
+        let clock = &self.shared.clock;
+        tokio::select! {
+            biased;
+            () = listening.effective() => Ok(Some(listening)),
+            () = clock.sleep_until_moment(clock.moment().after(LISTEN_TIMEOUT)) => {
+                Err(EngineError::Unavailable("the store is not available".to_owned()))
+            }
+        }
+    }
+
+    /// Watches all operations of a tenant that match.
+    pub fn feed(
+        &self,
+        tenant: TenantId,
+        filter: Filter,
+        include_progress: bool,
+        start: FeedStart,
+    ) -> Feed {
+        Feed::new(Arc::clone(&self.shared), tenant, filter, include_progress, start)
+    }
+
+    /// What positions of watches over filters are signed with.
+    pub fn log_key(&self) -> LogKey {
+        self.shared.store.log_key()
+    }
+
+    async fn send(&self, request: Request) -> Result<(), EngineError> {
+        self.requests.send(request).await.map_err(|_| closed())
+    }
+}
+
+/// Bytes as permits.
+fn kib(bytes: usize) -> u32 {
+    u32::try_from(bytes.div_ceil(1_024)).unwrap_or(u32::MAX)
+}
+
+fn closed() -> EngineError {
+    EngineError::Unavailable("the server is stopping".to_owned())
+}

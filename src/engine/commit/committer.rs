@@ -1,0 +1,345 @@
+//! The one road of every change: take, load, decide, commit, then notify.
+//!
+//! One task owns all mutable state, so nothing is locked. Whatever has come in while the last commit was being synced
+//! forms the next one: no delay when idle, one sync for hundreds of changes under load. Nothing leaves this task
+//! before its commit is durable.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::in_doubt::InDoubt;
+use super::outage::Outage;
+use super::planner::Planner;
+use crate::engine::clock::{Moment, Now};
+use crate::engine::dispatch::quarantine::Suspects;
+use crate::engine::dispatch::resumed::ResumedSessions;
+use crate::engine::dispatch::upkeep::Wake;
+use crate::engine::health::not_writable;
+use crate::engine::request::{EngineError, Request, one_commit};
+use crate::engine::round::draft::Draft;
+use crate::engine::round::work::{Answer, Work, touching};
+use crate::engine::round::{Loss, Next, Round};
+use crate::engine::{EngineConfig, Shared};
+use crate::operation::{OperationId, Revision, SessionId};
+use crate::store::{Batch, Committed, StoreError};
+
+/// Most requests of one commit.
+const MAX_BATCH: usize = 1_024;
+/// Most attempts that one commit starts.
+const MAX_STARTS: usize = 512;
+/// Workers are asked for so many signs of life within a lease duration.
+const HEARTBEATS_PER_LEASE: u32 = 3;
+/// Pauses of an outage are so much shorter than a lease where others would take our sessions for lost.
+const PAUSES_PER_LEASE: u32 = 6;
+/// A commit that takes longer than so many steps makes the store count as failing until it is over. In steps, because
+/// a process that was stopped meanwhile is no slow store.
+const STALLED_STEPS: u32 = 10;
+const STALLED_STEP: Duration = Duration::from_secs(1);
+
+/// A commit that did not succeed.
+struct Failed {
+    error: StoreError,
+    /// If it may have happened all the same.
+    doubt: Option<InDoubt>,
+    /// The works, by number, that another writer was in the way of.
+    colliding: BTreeSet<usize>,
+    /// What it would have written, with the revision that is stored.
+    written: Vec<(OperationId, Option<Revision>)>,
+}
+
+/// The task's state.
+pub(crate) struct Committer {
+    shared: Arc<Shared>,
+    lease_duration: Duration,
+    planner: Planner,
+    outage: Outage,
+    in_doubt: Option<InDoubt>,
+    /// When the loop was last seen to run.
+    ran_at: Moment,
+}
+
+impl Committer {
+    pub(crate) fn new(shared: Arc<Shared>, config: EngineConfig) -> Self {
+        let lease_duration = config.lease_duration;
+        let longest = shared.store.shared().map(|_| lease_duration / PAUSES_PER_LEASE);
+        let ran_at = shared.clock.moment();
+        let planner =
+            Planner::new(Arc::clone(&shared), config, lease_duration / HEARTBEATS_PER_LEASE);
+        let outage = Outage::new(longest);
+        Self { shared, lease_duration, planner, outage, in_doubt: None, ran_at }
+    }
+
+    /// Rebuilds from the store what is kept in memory only.
+    pub(crate) async fn recover(&mut self) -> Result<(), StoreError> {
+        self.planner.recover().await
+    }
+
+    /// Works until `stop`, then finishes what has come in, and ends.
+    pub(crate) async fn run(
+        mut self,
+        mut requests: mpsc::Receiver<Request>,
+        stop: CancellationToken,
+    ) {
+        let mut received = Vec::with_capacity(MAX_BATCH);
+        let mut waiting = VecDeque::with_capacity(MAX_BATCH);
+        loop {
+            if waiting.is_empty() {
+                let wake = self.next_wake();
+                tokio::select! {
+                    biased;
+                    count = requests.recv_many(&mut received, MAX_BATCH) => if count == 0 { break },
+                    () = stop.cancelled() => requests.close(),
+                    () = self.shared.clock.sleep_until_moment(wake.moment()) => {}
+                    () = self.shared.clock.sleep_until(wake.time()) => {}
+                }
+                waiting.extend(received.drain(..));
+            }
+            self.round(one_commit(&mut waiting)).await;
+        }
+    }
+
+    fn now(&self) -> Now {
+        (self.shared.clock.now(), self.shared.clock.moment())
+    }
+
+    /// When there is something to do without a request.
+    fn next_wake(&mut self) -> Wake {
+        match self.outage.next_try() {
+            Some(at) => Wake::at_moment(at),
+            None => {
+                let now = self.now();
+                self.planner.workforce().next_wake(now)
+            }
+        }
+    }
+
+    /// One commit, if there is anything to commit; more if works have to go apart.
+    async fn round(&mut self, requests: Vec<Request>) {
+        let now = self.now();
+        self.forgive_gap(now.1);
+        let (mut works, mut lost) = (Vec::new(), Vec::new());
+        for request in requests {
+            match request {
+                Request::StoreFailed(error) if !self.outage.is_on() => {
+                    self.begin_outage(&error, None);
+                }
+                request => self.planner.take(request, now, &mut works),
+            }
+        }
+        if self.is_up().await
+            && let Err(error) =
+                self.planner.workforce().add_timed_work(now, &mut works, &mut lost).await
+        {
+            self.begin_outage(&error, None);
+        }
+        if self.outage.is_on() {
+            works.into_iter().for_each(|work| work.refuse(not_writable()));
+            self.planner.workforce().recheck_all();
+        } else {
+            self.commit_all(works, lost, now).await;
+        }
+        self.planner.workforce().end_round();
+    }
+
+    /// A process that was not running, or waited for its disk, could not receive heartbeats: after such a gap every
+    /// session here has one lease duration to be heard in.
+    fn forgive_gap(&mut self, moment: Moment) {
+        let gap = moment.since(self.ran_at);
+        self.ran_at = moment;
+        if gap > self.lease_duration / HEARTBEATS_PER_LEASE {
+            self.planner.workforce().renew_all(moment.after(self.lease_duration), gap);
+        }
+    }
+
+    /// Commits works together, and apart from each other where they lose races or cannot be written.
+    async fn commit_all(&mut self, works: Vec<Work>, mut lost: Vec<SessionId>, now: Now) {
+        let mut rounds = VecDeque::from([Round::new(works, MAX_STARTS)]);
+        let mut suspects = Suspects::default();
+        while let Some(round) = rounds.pop_front() {
+            // What was found to be lost is kept from others until the first of these only.
+            let failed = match self.try_commit(&round, std::mem::take(&mut lost), now).await {
+                Ok(answers) => {
+                    let works = round.into_works().into_iter();
+                    works.zip(answers).for_each(|(work, answer)| work.answer(answer));
+                    continue;
+                }
+                Err(failed) => failed,
+            };
+            let loss = match &failed.error {
+                StoreError::Conflict(ids) => {
+                    self.planner.lost_race(ids, &failed.written, &mut suspects);
+                    if ids.is_empty() { Loss::UnnamedRace } else { Loss::Race(failed.colliding) }
+                }
+                StoreError::SessionsTaken(ids) => {
+                    self.planner.workforce().lose_sessions(ids);
+                    Loss::Race(BTreeSet::new())
+                }
+                StoreError::Corrupt(error) => {
+                    tracing::error!(error, "a commit cannot be written");
+                    Loss::Damage
+                }
+                StoreError::Unavailable(_) | StoreError::Unknown(_) => {
+                    let error = self.begin_outage(&failed.error, failed.doubt);
+                    let all = std::iter::once(round).chain(rounds).flat_map(Round::into_works);
+                    all.for_each(|work| work.refuse(error.clone()));
+                    return self.planner.workforce().recheck_all();
+                }
+            };
+            match round.lost(&loss) {
+                Next::Again(round) => rounds.push_front(round),
+                Next::Apart(parts) => {
+                    parts.into_iter().rev().for_each(|part| rounds.push_front(part));
+                }
+                Next::GiveUp(round) => {
+                    let is_damage = loss == Loss::Damage;
+                    self.planner.give_up(round.into_works(), is_damage, &failed.written, now.1);
+                }
+            }
+        }
+    }
+
+    /// Loads, decides, commits and settles. Nothing has happened when it fails, unless there is doubt.
+    async fn try_commit(
+        &mut self,
+        round: &Round,
+        lost: Vec<SessionId>,
+        now: Now,
+    ) -> Result<Vec<Answer>, Failed> {
+        let mut draft = self.planner.new_draft(now);
+        let planned = match self.planner.plan(round, &mut draft, now.1).await {
+            Ok(planned) => planned,
+            Err(error) => return Err(self.failed(error, round, &[], draft)),
+        };
+        let (answers, messages) = planned;
+        let sessions = self.planner.workforce().session_changes(&draft, lost, now.1);
+        let changes_sessions = !sessions.kept.is_empty() || !sessions.ended.is_empty();
+        let mut committed = Committed::default();
+        if !draft.is_empty() || self.planner.workforce().holds() || changes_sessions {
+            let asks_frontier = self.shared.hub.has_feeds();
+            let batch = Batch { sessions: sessions.clone(), asks_frontier, ..draft.batch() };
+            self.shared.cache.hold(draft.touched());
+            match self.commit(batch).await {
+                Ok(done) => committed = done,
+                Err(error @ StoreError::Unknown(_)) => {
+                    let resumed = self.take_told(round);
+                    let doubt = Some(InDoubt { draft, messages, resumed });
+                    let (colliding, written) = (BTreeSet::new(), Vec::new());
+                    return Err(Failed { error, doubt, colliding, written });
+                }
+                Err(error) => return Err(self.failed(error, round, &answers, draft)),
+            }
+            self.outage.committed();
+        }
+        self.take_told(round);
+        self.planner.workforce().sessions_committed(&sessions, now.1);
+        self.planner.committed(&draft, messages, &committed);
+        Ok(answers)
+    }
+
+    /// The sessions that the round tells what they missed, if it tells any.
+    fn take_told(&mut self, round: &Round) -> ResumedSessions {
+        match round.starts() {
+            0 => ResumedSessions::default(),
+            _ => self.planner.workforce().dispatcher().resumed_mut().take(),
+        }
+    }
+
+    fn failed(
+        &mut self,
+        error: StoreError,
+        round: &Round,
+        answers: &[Answer],
+        draft: Draft,
+    ) -> Failed {
+        let mut colliding = BTreeSet::new();
+        if let StoreError::Conflict(ids) = &error {
+            let touching = ids.iter().flat_map(|id| touching(round.works(), answers, *id));
+            colliding.extend(touching);
+        }
+        let written = draft.written().collect();
+        self.planner.abandoned(&draft);
+        Failed { error, doubt: None, colliding, written }
+    }
+
+    /// Waits for the store, and says so when that takes long.
+    async fn commit(&self, batch: Batch) -> Result<Committed, StoreError> {
+        let mut commit = self.shared.store.commit(batch);
+        let committed = tokio::select! {
+            biased;
+            committed = &mut commit => return committed,
+            () = self.stalled() => commit.await,
+        };
+        // It answers again. What else it may answer begins an outage.
+        let is_up = !matches!(committed, Err(StoreError::Unavailable(_) | StoreError::Unknown(_)));
+        if is_up {
+            self.shared.health.writable(self.shared.clock.moment());
+        }
+        committed
+    }
+
+    /// Returns when a commit that was begun before takes too long, which everybody may know by then.
+    async fn stalled(&self) {
+        let clock = &self.shared.clock;
+        for _ in 0..STALLED_STEPS {
+            clock.sleep_until_moment(clock.moment().after(STALLED_STEP)).await;
+        }
+        let reason = format!("a commit takes longer than {:?}", STALLED_STEP * STALLED_STEPS);
+        self.shared.health.failing(reason, self.now());
+    }
+
+    /// A commit failed: nothing more is decided until the store takes writes again. Returns what the callers are
+    /// told.
+    fn begin_outage(&mut self, error: &StoreError, doubt: Option<InDoubt>) -> EngineError {
+        let now = self.now();
+        self.shared.health.failing(error.to_string(), now);
+        self.outage.begin(now.1, doubt.is_some());
+        self.in_doubt = doubt;
+        not_writable()
+    }
+
+    /// Whether anything can be decided now. Tries the store when it is time to.
+    async fn is_up(&mut self) -> bool {
+        let Some(try_at) = self.outage.next_try() else { return true };
+        if try_at > self.shared.clock.moment() {
+            return false;
+        }
+        if let Err(error) = self.end_outage().await {
+            let now = self.now();
+            self.shared.health.failing(error.to_string(), now);
+            self.outage.failed_again(now.1);
+            return false;
+        }
+        self.shared.health.writable(self.shared.clock.moment());
+        true
+    }
+
+    async fn end_outage(&mut self) -> Result<(), StoreError> {
+        let committed = self.shared.store.settle().await?;
+        if let Some(in_doubt) = self.in_doubt.take() {
+            tracing::warn!(was_committed = committed.is_some(), "a commit in doubt was settled");
+            self.clear_up(in_doubt, committed.as_ref());
+        }
+        self.outage.end();
+        self.planner.workforce().after_outage(self.shared.clock.moment());
+        Ok(())
+    }
+
+    /// Does what would have been done, had the outcome been known at once.
+    fn clear_up(&mut self, in_doubt: InDoubt, committed: Option<&Committed>) {
+        let InDoubt { draft, mut messages, resumed } = in_doubt;
+        let Some(committed) = committed else {
+            self.planner.abandoned(&draft);
+            return self.planner.workforce().dispatcher().resumed_mut().put_back(resumed);
+        };
+        // A session resumed since then learned everything when it resumed.
+        let since = self.planner.workforce().dispatcher().resumed();
+        messages.retain(|message| !since.contains(message.session));
+        self.planner.committed(&draft, messages, committed);
+        // Another replica may have gone on from there.
+        draft.touched().for_each(|id| self.shared.cache.remove(id));
+    }
+}

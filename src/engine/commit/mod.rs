@@ -1,0 +1,9 @@
+//! The road of every change: the task that takes, loads, decides, commits and notifies, with what it needs to know of
+//! the store itself.
+
+pub(crate) mod committer;
+mod counts;
+mod in_doubt;
+mod outage;
+mod planner;
+mod recovery;

@@ -1,0 +1,323 @@
+//! What one commit does: decides the works of a round in a draft, and follows what becomes of that draft.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::counts::{Added, Counts};
+use super::recovery::recover;
+use crate::engine::clock::{Moment, Now};
+use crate::engine::dispatch::dispatcher::Outgoing;
+use crate::engine::dispatch::quarantine::Suspects;
+use crate::engine::dispatch::workforce::Workforce;
+use crate::engine::request::{Applied, Apply, EngineError, Request, Submitted};
+use crate::engine::round::Round;
+use crate::engine::round::draft::{Draft, Outcome};
+use crate::engine::round::load::Loader;
+use crate::engine::round::log_books::LogBooks;
+use crate::engine::round::transition::Transition;
+use crate::engine::round::work::{Answer, Work};
+use crate::engine::{EngineConfig, Shared};
+use crate::operation::{Command, NewOperation, Operation, OperationId, Revision};
+use crate::store::{Committed, Lookup, StoreError};
+
+pub(super) struct Planner {
+    shared: Arc<Shared>,
+    config: EngineConfig,
+    loader: Loader,
+    log_books: LogBooks,
+    counts: Counts,
+    workforce: Workforce,
+}
+
+impl Planner {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        config: EngineConfig,
+        heartbeat_interval: Duration,
+    ) -> Self {
+        Self {
+            loader: Loader::new(Arc::clone(&shared)),
+            log_books: LogBooks::default(),
+            counts: Counts::new(config.max_outstanding),
+            workforce: Workforce::new(Arc::clone(&shared), &config, heartbeat_interval),
+            shared,
+            config,
+        }
+    }
+
+    /// The workers and what is theirs to do.
+    pub(super) fn workforce(&mut self) -> &mut Workforce {
+        &mut self.workforce
+    }
+
+    /// Does at once what needs no commit, and makes works of the rest.
+    pub(super) fn take(&mut self, request: Request, now: Now, works: &mut Vec<Work>) {
+        match request {
+            Request::Counts(counts) => {
+                self.counts.set(counts);
+                self.shared.set_outstanding(self.counts.all());
+            }
+            request => self.workforce.take(request, now, works),
+        }
+    }
+
+    /// Rebuilds from the store what is kept in memory only.
+    pub(super) async fn recover(&mut self) -> Result<(), StoreError> {
+        let Self { shared, config, counts, workforce, .. } = self;
+        match shared.store.shared() {
+            Some(store) => counts.set(store.outstanding().await?),
+            None => {
+                recover(shared, config, counts, workforce.dispatcher()).await?;
+                workforce.upkeep().wake_by(shared.store.next_wake().await?);
+            }
+        }
+        shared.set_outstanding(counts.all());
+        Ok(())
+    }
+
+    pub(super) fn new_draft(&self, now: Now) -> Draft {
+        Draft::new(now.0, &self.config)
+    }
+
+    /// Decides the works of a round, and what may start beside them.
+    pub(super) async fn plan(
+        &mut self,
+        round: &Round,
+        draft: &mut Draft,
+        moment: Moment,
+    ) -> Result<(Vec<Answer>, Vec<Outgoing>), StoreError> {
+        for id in self.workforce.take_moved() {
+            self.log_books.close(id);
+        }
+        let works = round.works();
+        works.iter().for_each(|work| self.drop_uncertain(work));
+        let loading = self.loader.works(works, self.counts.room(), draft);
+        let (loaded, books) = tokio::join!(loading, self.log_books.load(works, &self.shared.store));
+        loaded.and(books)?;
+        let mut added = Added::default();
+        let answers = works.iter().map(|work| self.decide(work, &mut added, draft)).collect();
+        self.workforce.dispatcher().follow(draft.transitions(), draft.now());
+        let mut messages = Vec::new();
+        if round.starts() > 0 {
+            messages = self.workforce.catch_up(&self.loader, draft, moment).await?;
+            messages.extend(
+                self.workforce.dispatch(round.starts(), &self.loader, draft, moment).await?,
+            );
+        }
+        Ok((answers, messages))
+    }
+
+    /// Forgets what the cache has of an operation that others may have changed: a change made on it would be refused
+    /// and made again, but that there is nothing to change is decided without the store. Of what a session here holds
+    /// the cache is told.
+    fn drop_uncertain(&mut self, work: &Work) {
+        if !self.workforce.is_shared() {
+            return;
+        }
+        let is_held = match work {
+            Work::Apply { apply, .. } => {
+                let reporter = apply.command.reporter();
+                reporter.is_some_and(|it| self.workforce.has_lease(it.session, apply.id))
+            }
+            _ => false,
+        };
+        if let Some(id) = work.id().filter(|_| !is_held) {
+            self.shared.cache.remove(id);
+        }
+        if let Work::Recheck(id) = work {
+            self.log_books.close(*id);
+        }
+    }
+
+    fn decide(&mut self, work: &Work, added: &mut Added, draft: &mut Draft) -> Answer {
+        match work {
+            Work::Submit { items, .. } => {
+                Answer::Submit(items.iter().map(|new| self.submit(new, added, draft)).collect())
+            }
+            Work::Apply { apply, .. } => Answer::Apply(self.apply(apply, draft)),
+            Work::Own(id, _) | Work::Recheck(id) if draft.is_damaged(&Lookup::Id(*id)) => {
+                self.workforce.leave_alone(*id);
+                Answer::None
+            }
+            Work::Own(id, command) => {
+                if let Some(operation) = draft.current(*id) {
+                    // A rejection means that something else came first, which is fine.
+                    let _ = self.apply_to(&operation, command, None, draft);
+                }
+                Answer::None
+            }
+            Work::Recheck(id) => {
+                if self.workforce.dispatcher().recheck(*id, draft) {
+                    self.shared.progress.clear(*id);
+                }
+                Answer::None
+            }
+            Work::Forget => {
+                draft.forget();
+                Answer::None
+            }
+        }
+    }
+
+    fn submit(
+        &mut self,
+        new: &NewOperation,
+        added: &mut Added,
+        draft: &mut Draft,
+    ) -> Result<Submitted, EngineError> {
+        // A known key is answered whatever the load: it is no new work.
+        if let Some(existing) = draft.existing(new) {
+            return existing.map(|operation| Submitted { operation, existing: true });
+        }
+        let key = new.idempotency_key.clone();
+        let lookup = key.map(|key| Lookup::Key(new.tenant.clone(), key));
+        if lookup.is_some_and(|lookup| draft.is_damaged(&lookup)) {
+            return Err(EngineError::damaged());
+        }
+        self.counts.submit(new, added)?;
+        let operation = draft.submit(new, self.shared.ids.operation(draft.now()));
+        Ok(Submitted { operation, existing: false })
+    }
+
+    fn apply(&mut self, apply: &Apply, draft: &mut Draft) -> Result<Applied, EngineError> {
+        if draft.is_damaged(&Lookup::Id(apply.id))
+            || self.workforce.quarantine().is_unwritable(apply.id)
+        {
+            return Err(EngineError::damaged());
+        }
+        let operation = draft
+            .current(apply.id)
+            .filter(|found| found.submission.tenant == apply.tenant)
+            .ok_or(EngineError::NotFound)?;
+        let outcome = self.apply_to(&operation, &apply.command, apply.result.as_ref(), draft)?;
+        if !apply.lines.is_empty() {
+            let append = self.log_books.append(&operation, &apply.lines, draft.now());
+            draft.add_log(append.ok_or_else(EngineError::damaged)?);
+        }
+        let Outcome { operation, changed } = outcome;
+        Ok(Applied { operation, changed })
+    }
+
+    fn apply_to(
+        &self,
+        operation: &Arc<Operation>,
+        command: &Command,
+        result: Option<&Bytes>,
+        draft: &mut Draft,
+    ) -> Result<Outcome, EngineError> {
+        let progress = self.shared.progress.get(operation.id(), operation.life.attempt);
+        draft.apply(operation, command, result, progress.as_ref())
+    }
+
+    /// The draft is durable: everything that others may now know.
+    pub(super) fn committed(
+        &mut self,
+        draft: &Draft,
+        messages: Vec<Outgoing>,
+        committed: &Committed,
+    ) {
+        self.workforce.committed(draft, messages);
+        for transition in draft.transitions() {
+            log(transition);
+            self.counts.committed(transition);
+            let had_lease =
+                transition.before.as_ref().is_some_and(|it| it.life.state.lease().is_some());
+            if had_lease && transition.after.life.state.lease().is_none() {
+                self.log_books.close(transition.after.id());
+            }
+            self.shared.progress.clear(transition.after.id());
+        }
+        self.shared.set_outstanding(self.counts.all());
+        for (operation, input) in draft.changed() {
+            // Nobody reads it from there where others may have changed it.
+            if operation.is_done() && self.workforce.is_shared() {
+                self.shared.cache.remove(operation.id());
+            } else {
+                self.shared.cache.put(operation, input);
+            }
+        }
+        for operation in draft.removed() {
+            self.shared.cache.remove(operation.id());
+            self.config.discard_objects(operation);
+        }
+        let hub = &self.shared.hub;
+        for Transition { after, event_type, .. } in draft.transitions() {
+            hub.transition(after, *event_type);
+        }
+        draft.removed().iter().for_each(|operation| hub.gone(operation.id()));
+        let logged = || committed.stamp.map(|stamp| draft.logged(stamp)).unwrap_or_default();
+        hub.chain().committed(committed, logged);
+    }
+
+    /// The draft did not happen.
+    pub(super) fn abandoned(&mut self, draft: &Draft) {
+        self.workforce.dispatcher().abandoned(draft);
+        draft.touched().for_each(|id| self.shared.cache.remove(id));
+        draft.with_lines().for_each(|id| self.log_books.close(id));
+    }
+
+    /// Another writer was first with these operations. What the draft was to write of them tells which are damaged:
+    /// their rows are not what they say.
+    pub(super) fn lost_race(
+        &mut self,
+        ids: &[OperationId],
+        written: &[(OperationId, Option<Revision>)],
+        suspects: &mut Suspects,
+    ) {
+        self.loader.precheck_keys();
+        for id in ids {
+            self.shared.cache.remove(*id);
+            self.log_books.close(*id);
+            let known = written.iter().find(|(written, _)| written == id);
+            if let Some((_, Some(revision))) = known
+                && suspects.lost(*id, *revision)
+            {
+                self.workforce.quarantine().add_unwritable(*id);
+                self.workforce.leave_alone(*id);
+            }
+        }
+    }
+
+    /// These works, or what was to start where there are none, cannot be committed even by themselves.
+    pub(super) fn give_up(
+        &mut self,
+        works: Vec<Work>,
+        is_damage: bool,
+        written: &[(OperationId, Option<Revision>)],
+        moment: Moment,
+    ) {
+        let mut culprits: Vec<OperationId> = works.iter().filter_map(Work::own_id).collect();
+        if works.is_empty() {
+            culprits.extend(written.iter().map(|(id, _)| *id));
+            if written.is_empty() {
+                self.workforce.upkeep().pause(moment);
+            }
+        }
+        for id in culprits {
+            match is_damage {
+                true => self.workforce.leave_alone(id),
+                false => self.workforce.quarantine().set_aside(id, moment),
+            }
+        }
+        let error = match is_damage {
+            true => EngineError::damaged(),
+            false => EngineError::Unavailable("other writers were always first with it".to_owned()),
+        };
+        works.into_iter().for_each(|work| work.refuse(error.clone()));
+    }
+}
+
+fn log(transition: &Transition) {
+    let after = &transition.after;
+    tracing::debug!(
+        tenant.id = %after.submission.tenant,
+        operation.id = %after.id(),
+        operation.kind = %after.submission.kind,
+        revision = after.life.revision.0,
+        attempt = after.life.attempt.0,
+        state = %after.state_name(),
+        "transition"
+    );
+}

@@ -1,0 +1,56 @@
+//! A worker that connects: whether it resumes a session, and which.
+
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use super::dispatcher::Dispatcher;
+use super::replicas::Replicas;
+use crate::engine::clock::Moment;
+use crate::engine::request::{Connected, EngineError, Taken, ToWorker, WorkerHello};
+use crate::operation::SessionId;
+
+pub(super) struct Arrival {
+    pub(super) hello: WorkerHello,
+    /// Takes what the worker is told.
+    pub(super) sender: mpsc::Sender<ToWorker>,
+    /// What is known of the session to resume, if it was asked for in the store.
+    pub(super) taken: Option<Taken>,
+}
+
+impl Arrival {
+    /// Connects the worker; `None` where the session to resume may be another replica's, and is to be asked for
+    /// first. A new session is made of `uuid`; there may be `most`.
+    pub(super) fn connect(
+        self,
+        (dispatcher, mut replicas): (&mut Dispatcher, Option<&mut Replicas>),
+        most: usize,
+        uuid: Uuid,
+        expires_at: Moment,
+    ) -> Result<Option<Connected>, EngineError> {
+        let Self { hello, sender, taken } = self;
+        let has_row = matches!(taken, Some(Taken::Over(_)));
+        let resumed = match &mut replicas {
+            None => dispatcher.sessions().resumable(&hello),
+            Some(replicas) => {
+                match replicas.resume(&hello, taken, dispatcher.sessions_mut(), expires_at)? {
+                    Some(resumed) => resumed,
+                    None => return Ok(None),
+                }
+            }
+        };
+        if resumed.is_none() && dispatcher.sessions().len() >= most {
+            return Err(EngineError::Full { what: "worker sessions", limit: most as u64 });
+        }
+        let session = resumed.unwrap_or_else(|| match hello.in_process {
+            true => SessionId::in_process(uuid),
+            false => SessionId::from_uuid(uuid),
+        });
+        let resumed = resumed.is_some();
+        tracing::info!(worker.id = %hello.worker, resumed, "a worker has connected");
+        if let Some(replicas) = replicas {
+            replicas.connected(session, has_row, &hello);
+        }
+        let stream = dispatcher.connect(session, hello, sender, expires_at, resumed);
+        Ok(Some(Connected { session, resumed, stream }))
+    }
+}

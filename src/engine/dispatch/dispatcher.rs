@@ -1,0 +1,325 @@
+//! Matches queued operations to workers with free slots, within the commit that made either so, and tells workers
+//! what that commit did to their leases.
+//!
+//! An acquisition is a transition like any other: decided by the rules, and pushed to the worker only once it is
+//! durable. What is done here for a draft is made final by [`Dispatcher::committed`] or undone by
+//! [`Dispatcher::abandoned`].
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::quarantine::{Quarantine, SET_ASIDE};
+use super::queue::{Queue, QueueKey};
+use super::resumed::ResumedSessions;
+use super::sessions::Sessions;
+use super::turns::Turns;
+use crate::engine::clock::Moment;
+use crate::engine::request::{StreamNumber, ToWorker, WorkerHello};
+use crate::engine::round::draft::Draft;
+use crate::engine::round::transition::Transition;
+use crate::operation::{
+    Attempt, Command, EventType, Operation, OperationId, SessionId, State, Timestamp,
+};
+
+/// A message for a worker, to be sent after the commit.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) session: SessionId,
+    pub(crate) content: ToWorker,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Dispatcher {
+    queue: Queue,
+    turns: Turns,
+    sessions: Sessions,
+    resumed: ResumedSessions,
+    /// Sessions for which this draft has reserved a slot, once per slot.
+    reserved: Vec<SessionId>,
+    /// Queues with work but no free slot; this draft may hold slots that it turns out not to use.
+    starved: Vec<QueueKey>,
+    /// Queues for which there is a slot that was offered to others and not used.
+    spared: Vec<QueueKey>,
+}
+
+impl Dispatcher {
+    pub(crate) fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    pub(crate) fn sessions_mut(&mut self) -> &mut Sessions {
+        &mut self.sessions
+    }
+
+    pub(crate) fn resumed(&self) -> &ResumedSessions {
+        &self.resumed
+    }
+
+    pub(crate) fn resumed_mut(&mut self) -> &mut ResumedSessions {
+        &mut self.resumed
+    }
+
+    pub(crate) fn queue_mut(&mut self) -> &mut Queue {
+        &mut self.queue
+    }
+
+    /// When the next delayed operation becomes due.
+    pub(crate) fn next_due(&self) -> Option<Timestamp> {
+        self.queue.next_due()
+    }
+
+    /// Whether a queue may have both work and a slot.
+    pub(crate) fn has_turns(&self) -> bool {
+        !self.turns.is_empty()
+    }
+
+    /// The queues whose turn may come, in their order.
+    pub(crate) fn turns(&self) -> impl Iterator<Item = &QueueKey> {
+        self.turns.iter()
+    }
+
+    /// The queue may have both work and a slot.
+    pub(crate) fn mark(&mut self, key: QueueKey) {
+        self.turns.mark(key);
+    }
+
+    /// Makes ready what is due.
+    pub(crate) fn release_due(&mut self, now: Timestamp) {
+        for key in self.queue.release_due(now) {
+            self.turns.mark(key);
+        }
+    }
+
+    /// Follows transitions that are to be committed: the queues that they add to are looked at in this very commit.
+    pub(crate) fn follow(&mut self, transitions: &[Transition], now: Timestamp) {
+        for transition in transitions {
+            self.queue.follow(transition, now);
+            if matches!(transition.after.life.state, State::Queued { .. }) {
+                self.turns.mark(QueueKey::of(&transition.after));
+            }
+        }
+    }
+
+    /// Queued operations for workers with slots: the queues and the workers by turns, within a queue the highest
+    /// priority first, then the oldest. `is_elsewhere` says of which queues the store may hold older work.
+    pub(crate) fn matches(
+        &mut self,
+        most: usize,
+        (now, moment): (Timestamp, Moment),
+        quarantine: &Quarantine,
+        is_elsewhere: impl Fn(&QueueKey) -> bool,
+    ) -> Vec<(SessionId, OperationId)> {
+        let mut matches = Vec::new();
+        while matches.len() < most
+            && let Some(key) = self.turns.pop()
+        {
+            // What was there before goes first.
+            if !self.queue.has_ready(&key) || is_elsewhere(&key) {
+                continue;
+            }
+            let Some(session) = self.sessions.reserve(&key) else {
+                self.starved.push(key);
+                continue;
+            };
+            match self.queue.pop(&key) {
+                Some(rank) if quarantine.holds(rank.1, moment) => {
+                    if !quarantine.is_damaged(rank.1) {
+                        self.queue.defer(&key, rank, now.after(SET_ASIDE));
+                    }
+                    self.sessions.settle([session]);
+                }
+                Some(rank) => {
+                    self.take(session, &key);
+                    matches.push((session, rank.1));
+                }
+                None => self.sessions.settle([session]),
+            }
+            self.turns.mark(key);
+        }
+        let Self { turns, sessions, .. } = self;
+        turns.forget(sessions.served_count(), |key| sessions.serves(key));
+        matches
+    }
+
+    /// A slot that was reserved is used for the queue.
+    pub(crate) fn take(&mut self, session: SessionId, key: &QueueKey) {
+        self.reserved.push(session);
+        self.turns.served(key);
+    }
+
+    /// There is no slot for the queue.
+    pub(crate) fn starve(&mut self, key: QueueKey) {
+        self.starved.push(key);
+    }
+
+    /// Slots that were offered were not used: the queues for which there was none are looked at again.
+    pub(crate) fn spare(&mut self) {
+        self.spared.append(&mut self.starved);
+    }
+
+    /// A slot was not used after all: the queues for which there was none are looked at again.
+    pub(crate) fn mark_starved(&mut self) {
+        self.starved.iter().for_each(|key| self.turns.mark(key.clone()));
+    }
+
+    /// The operation with its lease, if it may start now.
+    pub(crate) fn acquire(
+        &mut self,
+        session: SessionId,
+        id: OperationId,
+        draft: &mut Draft,
+    ) -> Option<Arc<Operation>> {
+        let operation = draft.current(id)?;
+        let worker = self.sessions.get(session)?.worker().clone();
+        let command = Command::Acquire { session, worker };
+        let before = draft.transitions().len();
+        match draft.apply(&operation, &command, None, None) {
+            Ok(outcome) => {
+                let acquired = draft.transitions().get(before..).unwrap_or_default();
+                acquired.iter().for_each(|transition| self.queue.follow(transition, draft.now()));
+                Some(outcome.operation)
+            }
+            Err(_) => {
+                // Not due after all (a limit is up, or the clock was set back): a timer sees to it.
+                self.queue.put(&operation, draft.now());
+                None
+            }
+        }
+    }
+
+    /// A worker connects to a session.
+    pub(crate) fn connect(
+        &mut self,
+        session: SessionId,
+        hello: WorkerHello,
+        sender: mpsc::Sender<ToWorker>,
+        expires_at: Moment,
+        is_resumed: bool,
+    ) -> StreamNumber {
+        let stream = self.sessions.connect(session, &hello, sender, expires_at);
+        for &(id, attempt) in &hello.running {
+            if !self.sessions.holds(session, id, attempt) {
+                self.sessions.send(session, ToWorker::NotCurrent { id, attempt });
+            }
+        }
+        for kind in &hello.kinds {
+            self.turns.mark(QueueKey { tenant: hello.tenant.clone(), kind: kind.clone() });
+        }
+        if is_resumed {
+            self.resumed.add(session, hello.running.into_iter().collect());
+        }
+        stream
+    }
+
+    /// What another replica may have done to an operation of which a session here holds the lease. A later attempt
+    /// of the same session is adopted, and its assignment sent.
+    pub(crate) fn recheck(&mut self, id: OperationId, draft: &Draft) -> bool {
+        let operation = draft.stored(id);
+        let mut is_lost = false;
+        for (session, attempt) in self.sessions.holders(id) {
+            let held = operation.as_ref().filter(|operation| {
+                let lease = operation.life.state.lease();
+                lease.is_some_and(|lease| lease.session == session)
+                    && operation.life.attempt >= attempt
+            });
+            let Some(operation) = held else {
+                is_lost = true;
+                self.sessions.send(session, ToWorker::NotCurrent { id, attempt });
+                self.end_lease(session, id);
+                continue;
+            };
+            if operation.life.attempt > attempt {
+                self.adopt(session, operation);
+            } else if matches!(operation.life.state, State::Cancelling { .. }) {
+                let operation = Arc::clone(operation);
+                self.sessions.send(session, ToWorker::CancelRequested { operation });
+            }
+        }
+        is_lost
+    }
+
+    /// The session holds a later attempt than was known here.
+    fn adopt(&mut self, session: SessionId, operation: &Operation) {
+        let Some(held) = self.sessions.get(session) else { return };
+        let (tenant, worker) = (held.tenant().clone(), held.worker().clone());
+        let held: HashSet<(OperationId, Attempt)> = held.leases().collect();
+        let lease = (operation.id(), operation.life.attempt);
+        self.sessions.restore(session, tenant, worker, lease, Moment::default());
+        self.resumed.add_missed(session, held, lease);
+    }
+
+    fn end_lease(&mut self, session: SessionId, id: OperationId) {
+        for key in self.sessions.end_lease(session, id) {
+            self.turns.mark(key);
+        }
+    }
+
+    /// The draft is durable: its leases are known, and its messages are sent. A session may be gone where the
+    /// outcome was unknown for a while: then it has until `expires_at` to come back, if it `is_ours`.
+    pub(crate) fn committed(
+        &mut self,
+        draft: &Draft,
+        messages: Vec<Outgoing>,
+        expires_at: Moment,
+        is_ours: impl Fn(SessionId) -> bool,
+    ) {
+        self.queue.commit();
+        self.sessions.settle(self.reserved.drain(..));
+        self.starved.clear();
+        self.spared.drain(..).for_each(|key| self.turns.mark(key));
+        for transition in draft.transitions() {
+            self.settle_lease(transition, expires_at, &is_ours);
+        }
+        for Outgoing { session, content } in messages {
+            self.sessions.send(session, content);
+        }
+    }
+
+    fn settle_lease(
+        &mut self,
+        transition: &Transition,
+        expires_at: Moment,
+        is_ours: &impl Fn(SessionId) -> bool,
+    ) {
+        let Transition { before, after, event_type, by_report } = transition;
+        let held = before.as_ref().and_then(|before| before.life.state.lease());
+        match (held, after.life.state.lease()) {
+            (None, Some(lease)) => {
+                // One that another replica has taken over since has taken the lease along.
+                let is_known = self.sessions.get(lease.session).is_some();
+                if (is_known || is_ours(lease.session))
+                    && let Some(worker) = after.life.worker.clone()
+                {
+                    let tenant = after.submission.tenant.clone();
+                    let held = (after.id(), after.life.attempt);
+                    self.sessions.restore(lease.session, tenant, worker, held, expires_at);
+                }
+            }
+            (Some(lease), Some(_)) if *event_type == EventType::CancelRequested => {
+                let operation = Arc::clone(after);
+                self.sessions.send(lease.session, ToWorker::CancelRequested { operation });
+            }
+            (Some(lease), None) => {
+                if !by_report {
+                    let (id, attempt) = (after.id(), after.life.attempt);
+                    self.sessions.send(lease.session, ToWorker::NotCurrent { id, attempt });
+                }
+                self.end_lease(lease.session, after.id());
+            }
+            _ => {}
+        }
+    }
+
+    /// The draft did not happen.
+    pub(crate) fn abandoned(&mut self, draft: &Draft) {
+        self.sessions.settle(self.reserved.drain(..));
+        let unserved = self.queue.roll_back(draft.now());
+        let waiting = self.starved.drain(..).chain(self.spared.drain(..)).chain(unserved);
+        waiting.for_each(|key| self.turns.mark(key));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,120 @@
+//! Who is given what, and what an abandoned draft leaves.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::*;
+use crate::engine::EngineConfig;
+use crate::engine::sample::{at, id, operation};
+use crate::operation::{Kind, TenantId, WorkerId};
+
+const NOW: (Timestamp, Moment) = (Timestamp::from_micros(5_000_000), Moment::new(Duration::ZERO));
+
+fn session() -> SessionId {
+    SessionId::from_uuid(Uuid::from_u128(1))
+}
+
+fn draft() -> Draft {
+    Draft::new(at(5), &EngineConfig::default())
+}
+
+/// A dispatcher with one worker for kind `a`, and what it is told.
+fn with_worker(slots: usize) -> (Dispatcher, mpsc::Receiver<ToWorker>) {
+    let mut dispatcher = Dispatcher::default();
+    let (sender, receiver) = mpsc::channel(10);
+    let hello = WorkerHello {
+        tenant: TenantId::default_tenant(),
+        worker: WorkerId::parse("w").expect("a name"),
+        kinds: vec![Kind::parse("a").expect("a kind")],
+        max_in_flight: slots,
+        resume: None,
+        in_process: false,
+        running: Vec::new(),
+    };
+    dispatcher.connect(session(), hello, sender, Moment::MAX, false);
+    (dispatcher, receiver)
+}
+
+/// Operations that wait, stored as the draft knows them.
+fn waiting(dispatcher: &mut Dispatcher, draft: &mut Draft, numbers: &[u128]) {
+    for number in numbers {
+        let operation = Arc::new(operation(*number, at(0)));
+        dispatcher.queue_mut().put(&operation, at(5));
+        draft.learn(operation);
+    }
+    dispatcher.queue_mut().commit();
+}
+
+fn matches(dispatcher: &mut Dispatcher, most: usize) -> Vec<(SessionId, OperationId)> {
+    dispatcher.matches(most, NOW, &Quarantine::default(), |_| false)
+}
+
+#[test]
+fn what_was_matched_is_offered_again_when_its_draft_is_abandoned() {
+    let (mut dispatcher, _receiver) = with_worker(1);
+    let mut draft = draft();
+    waiting(&mut dispatcher, &mut draft, &[1, 2]);
+    for _ in 0..2 {
+        assert_eq!(matches(&mut dispatcher, 9), [(session(), id(1))]);
+        assert!(dispatcher.acquire(session(), id(1), &mut draft).is_some());
+        assert_eq!(matches(&mut dispatcher, 9), [], "its slot is reserved");
+        dispatcher.abandoned(&draft);
+        draft = Draft::new(at(5), &EngineConfig::default());
+        draft.learn(Arc::new(operation(1, at(0))));
+    }
+}
+
+#[test]
+fn a_committed_start_is_a_lease_and_a_message() {
+    let (mut dispatcher, mut receiver) = with_worker(2);
+    let mut draft = draft();
+    waiting(&mut dispatcher, &mut draft, &[1]);
+    assert_eq!(matches(&mut dispatcher, 9), [(session(), id(1))]);
+    let operation = dispatcher.acquire(session(), id(1), &mut draft).expect("it starts");
+    assert!(receiver.try_recv().is_err(), "nothing is said before the commit");
+    let content = ToWorker::Assignment { operation, input: None };
+    let messages = vec![Outgoing { session: session(), content }];
+    dispatcher.committed(&draft, messages, Moment::MAX, |_| true);
+    assert!(dispatcher.sessions().holds(session(), id(1), Attempt(1)));
+    assert!(matches!(receiver.try_recv(), Ok(ToWorker::Assignment { .. })));
+}
+
+#[test]
+fn what_is_left_alone_does_not_hide_what_is_behind_it() {
+    let (mut dispatcher, _receiver) = with_worker(1);
+    let mut draft = draft();
+    waiting(&mut dispatcher, &mut draft, &[1, 2, 3]);
+    let mut quarantine = Quarantine::default();
+    quarantine.add_damaged(id(1));
+    quarantine.set_aside(id(2), NOW.1);
+    let matched = dispatcher.matches(9, NOW, &quarantine, |_| false);
+    assert_eq!(matched, [(session(), id(3))]);
+    assert_eq!(dispatcher.next_due(), Some(at(35)), "what was only locked comes again");
+}
+
+#[test]
+fn a_later_attempt_of_the_same_session_is_adopted_and_an_earlier_one_is_not() {
+    let (mut dispatcher, mut receiver) = with_worker(2);
+    let lease = |attempt| (id(1), Attempt(attempt));
+    let (tenant, worker) = (TenantId::default_tenant(), WorkerId::parse("w").expect("a name"));
+    dispatcher.sessions_mut().restore(session(), tenant, worker, lease(1), Moment::MAX);
+    let running = |attempt| {
+        let mut running = operation(1, at(0));
+        let lease = crate::operation::Lease { session: session(), attempt_deadline: None };
+        running.life.state = State::Running { lease };
+        running.life.attempt = Attempt(attempt);
+        let mut draft = draft();
+        draft.learn(Arc::new(running));
+        draft
+    };
+    let later = running(3);
+    assert!(!dispatcher.recheck(id(1), &later));
+    assert!(dispatcher.sessions().holds(session(), id(1), Attempt(3)));
+    let missed = dispatcher.resumed().missed(dispatcher.sessions(), &later);
+    let missed: Vec<_> = missed.into_iter().map(|(_, it, what)| (it.id(), what)).collect();
+    assert_eq!(missed, [(id(1), crate::engine::dispatch::resumed::Missed::Assignment)]);
+    assert!(receiver.try_recv().is_err());
+    assert!(dispatcher.recheck(id(1), &running(2)), "that is not what it holds");
+    assert!(matches!(receiver.try_recv(), Ok(ToWorker::NotCurrent { .. })));
+}

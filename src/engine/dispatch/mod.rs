@@ -1,0 +1,15 @@
+//! Who works on what: queues, workers' sessions and their leases; what time brings; what other replicas have.
+
+mod assign;
+pub(crate) mod claims;
+mod connect;
+pub(crate) mod dispatcher;
+pub(crate) mod quarantine;
+pub(crate) mod queue;
+mod replicas;
+pub(crate) mod resumed;
+pub(crate) mod session_rows;
+pub(crate) mod sessions;
+pub(crate) mod turns;
+pub(crate) mod upkeep;
+pub(crate) mod workforce;

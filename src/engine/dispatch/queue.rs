@@ -1,0 +1,258 @@
+//! The queue in memory: which operations wait for a worker, in which order.
+//!
+//! Holds ids and what orders them, never operations: it must stay small with millions waiting. It is rebuilt from
+//! the store at start, and follows drafts: what it did since the last commit it can undo.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use crate::engine::round::transition::Transition;
+use crate::operation::{Kind, Operation, OperationId, State, TenantId, Timestamp};
+
+/// One queue's name: nothing crosses tenants, and workers serve kinds.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct QueueKey {
+    pub(crate) tenant: TenantId,
+    pub(crate) kind: Kind,
+}
+
+impl QueueKey {
+    pub(crate) fn of(operation: &Operation) -> Self {
+        Self {
+            tenant: operation.submission.tenant.clone(),
+            kind: operation.submission.kind.clone(),
+        }
+    }
+}
+
+/// A place within a queue: the higher priority first, then the older operation.
+pub(crate) type Rank = (Reverse<u8>, OperationId);
+
+/// What was done since the last commit.
+#[derive(Debug)]
+enum Change {
+    Added(Arc<Operation>),
+    Removed(Arc<Operation>),
+    Popped(QueueKey, Rank),
+    Deferred(QueueKey, Rank, Timestamp),
+}
+
+/// All queues, and what is not due yet.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    ready: HashMap<QueueKey, BTreeSet<Rank>>,
+    delayed: BTreeMap<(Timestamp, OperationId), (QueueKey, u8)>,
+    journal: Vec<Change>,
+}
+
+impl Queue {
+    /// Adds an operation that may start at `not_before`.
+    pub(crate) fn add(
+        &mut self,
+        key: QueueKey,
+        priority: u8,
+        id: OperationId,
+        not_before: Timestamp,
+        now: Timestamp,
+    ) {
+        if not_before > now {
+            self.delayed.insert((not_before, id), (key, priority));
+        } else {
+            self.ready.entry(key).or_default().insert((Reverse(priority), id));
+        }
+    }
+
+    /// Follows a transition that is to be committed.
+    pub(crate) fn follow(&mut self, transition: &Transition, now: Timestamp) {
+        let Transition { before, after, .. } = transition;
+        if let Some(before) = before
+            && self.take_out(before)
+        {
+            self.journal.push(Change::Removed(Arc::clone(before)));
+        }
+        self.put(after, now);
+    }
+
+    /// Puts an operation that was popped in vain where it belongs.
+    pub(crate) fn put(&mut self, operation: &Arc<Operation>, now: Timestamp) {
+        if self.enqueue(operation, now) {
+            self.journal.push(Change::Added(Arc::clone(operation)));
+        }
+    }
+
+    /// What was done is committed.
+    pub(crate) fn commit(&mut self) {
+        self.journal.clear();
+    }
+
+    /// What was done is undone. Returns the queues in which something waits again.
+    pub(crate) fn roll_back(&mut self, now: Timestamp) -> Vec<QueueKey> {
+        let mut grown = Vec::new();
+        for change in std::mem::take(&mut self.journal).into_iter().rev() {
+            match change {
+                Change::Added(operation) => {
+                    self.take_out(&operation);
+                }
+                Change::Removed(operation) => {
+                    self.enqueue(&operation, now);
+                    grown.push(QueueKey::of(&operation));
+                }
+                Change::Popped(key, rank) => {
+                    self.ready.entry(key.clone()).or_default().insert(rank);
+                    grown.push(key);
+                }
+                Change::Deferred(key, rank, until) => {
+                    self.delayed.remove(&(until, rank.1));
+                    self.ready.entry(key.clone()).or_default().insert(rank);
+                    grown.push(key);
+                }
+            }
+        }
+        grown
+    }
+
+    fn enqueue(&mut self, operation: &Operation, now: Timestamp) -> bool {
+        let State::Queued { not_before } = operation.life.state else { return false };
+        let priority = operation.submission.settings.priority;
+        self.add(QueueKey::of(operation), priority, operation.id(), not_before, now);
+        true
+    }
+
+    /// Takes out an operation that was queued as `operation` says, if it is there.
+    fn take_out(&mut self, operation: &Operation) -> bool {
+        let State::Queued { not_before } = operation.life.state else { return false };
+        if self.delayed.remove(&(not_before, operation.id())).is_some() {
+            return true;
+        }
+        let rank = (Reverse(operation.submission.settings.priority), operation.id());
+        self.remove_ready(&QueueKey::of(operation), &rank)
+    }
+
+    fn remove_ready(&mut self, key: &QueueKey, rank: &Rank) -> bool {
+        let Some(ready) = self.ready.get_mut(key) else { return false };
+        let is_removed = ready.remove(rank);
+        if ready.is_empty() {
+            self.ready.remove(key);
+        }
+        is_removed
+    }
+
+    /// Makes ready what is due at `now`; returns the queues that grew.
+    pub(crate) fn release_due(&mut self, now: Timestamp) -> Vec<QueueKey> {
+        let mut grown = Vec::new();
+        while let Some(entry) = self.delayed.first_entry() {
+            if entry.key().0 > now {
+                break;
+            }
+            let ((_, id), (key, priority)) = entry.remove_entry();
+            self.ready.entry(key.clone()).or_default().insert((Reverse(priority), id));
+            grown.push(key);
+        }
+        grown
+    }
+
+    /// When the next operation becomes due.
+    pub(crate) fn next_due(&self) -> Option<Timestamp> {
+        self.delayed.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// Takes the first of a queue.
+    pub(crate) fn pop(&mut self, key: &QueueKey) -> Option<Rank> {
+        let rank = *self.ready.get(key)?.first()?;
+        self.remove_ready(key, &rank);
+        self.journal.push(Change::Popped(key.clone(), rank));
+        Some(rank)
+    }
+
+    /// What was just popped is not to be looked at before `until`.
+    pub(crate) fn defer(&mut self, key: &QueueKey, rank: Rank, until: Timestamp) {
+        self.journal.pop();
+        self.delayed.insert((until, rank.1), (key.clone(), rank.0.0));
+        self.journal.push(Change::Deferred(key.clone(), rank, until));
+    }
+
+    /// Empties everything; returns the queues in which something could start, and when more can.
+    pub(crate) fn take_all(&mut self) -> (Vec<QueueKey>, Option<Timestamp>) {
+        let next_due = self.next_due();
+        self.delayed.clear();
+        (self.ready.drain().map(|(key, _)| key).collect(), next_due)
+    }
+
+    /// Whether something waits in that queue now.
+    pub(crate) fn has_ready(&self, key: &QueueKey) -> bool {
+        self.ready.contains_key(key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::sample::{at, id, operation};
+    use crate::operation::{Command, Decision, EventType, decide};
+
+    fn key() -> QueueKey {
+        QueueKey::of(&operation(1, at(0)))
+    }
+
+    fn submitted(number: u128) -> Transition {
+        let after = Arc::new(operation(number, at(0)));
+        Transition { before: None, after, event_type: EventType::Submitted, by_report: false }
+    }
+
+    fn cancelled(number: u128) -> Transition {
+        let before = Arc::new(operation(number, at(0)));
+        let cancel = Command::Cancel { reason: String::new() };
+        let Ok(Decision::Change(event)) = decide(&before, &cancel, None, at(1)) else { panic!() };
+        let after = Arc::new(Operation { life: event.life, ..Operation::clone(&before) });
+        let event_type = EventType::Finished;
+        Transition { before: Some(before), after, event_type, by_report: false }
+    }
+
+    fn waiting(queue: &Queue) -> Vec<OperationId> {
+        queue.ready.get(&key()).into_iter().flatten().map(|(_, id)| *id).collect()
+    }
+
+    #[test]
+    fn what_is_not_committed_is_undone() {
+        let mut queue = Queue::default();
+        for number in [1, 2] {
+            queue.follow(&submitted(number), at(0));
+        }
+        queue.commit();
+        assert_eq!(queue.pop(&key()).map(|rank| rank.1), Some(id(1)));
+        queue.follow(&cancelled(2), at(0));
+        queue.follow(&submitted(3), at(0));
+        assert_eq!(waiting(&queue), [id(3)]);
+        assert_eq!(queue.roll_back(at(0)), [key(), key()]);
+        assert_eq!(waiting(&queue), [id(1), id(2)]);
+        assert!(queue.roll_back(at(0)).is_empty(), "once");
+    }
+
+    #[test]
+    fn what_was_taken_by_a_commit_is_gone() {
+        let mut queue = Queue::default();
+        queue.follow(&submitted(1), at(0));
+        queue.pop(&key());
+        queue.commit();
+        queue.roll_back(at(0));
+        assert!(!queue.has_ready(&key()));
+    }
+
+    #[test]
+    fn what_is_deferred_comes_again_when_it_is_time() {
+        let mut queue = Queue::default();
+        queue.follow(&submitted(1), at(0));
+        queue.commit();
+        let rank = queue.pop(&key()).expect("it waits");
+        queue.defer(&key(), rank, at(30));
+        queue.roll_back(at(0));
+        assert_eq!(waiting(&queue), [id(1)]);
+        let rank = queue.pop(&key()).expect("it waits");
+        queue.defer(&key(), rank, at(30));
+        queue.commit();
+        assert_eq!((queue.next_due(), queue.release_due(at(29))), (Some(at(30)), vec![]));
+        assert_eq!(queue.release_due(at(30)), [key()]);
+        assert_eq!(waiting(&queue), [id(1)]);
+    }
+}

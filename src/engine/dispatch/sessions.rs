@@ -1,0 +1,332 @@
+//! Workers as the engine knows them: sessions, the leases that belong to them, and how to reach them.
+//!
+//! A session outlives its stream by a lease duration. No I/O here: messages are handed to a bounded
+//! channel, and a worker that does not read its channel is disconnected, never waited for.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use tokio::sync::mpsc;
+
+use super::queue::QueueKey;
+use crate::engine::clock::Moment;
+use crate::engine::request::{StreamNumber, ToWorker, WorkerHello};
+use crate::operation::{Attempt, Kind, OperationId, SessionId, TenantId, WorkerId};
+
+#[derive(Debug)]
+pub(crate) struct Session {
+    tenant: TenantId,
+    worker: WorkerId,
+    kinds: Vec<Kind>,
+    max_in_flight: usize,
+    leases: BTreeMap<OperationId, Attempt>,
+    /// Acquired in the round under way, not yet committed.
+    reserved: usize,
+    stream: Option<(StreamNumber, mpsc::Sender<ToWorker>)>,
+    /// Its leases end then, unless the worker is heard of before.
+    expires_at: Moment,
+    draining: bool,
+}
+
+impl Session {
+    pub(crate) fn tenant(&self) -> &TenantId {
+        &self.tenant
+    }
+
+    pub(crate) fn worker(&self) -> &WorkerId {
+        &self.worker
+    }
+
+    pub(crate) fn leases(&self) -> impl Iterator<Item = (OperationId, Attempt)> + '_ {
+        self.leases.iter().map(|(id, attempt)| (*id, *attempt))
+    }
+
+    /// Whether its worker can be reached, as far as is known.
+    fn is_connected(&self) -> bool {
+        self.stream.as_ref().is_some_and(|(_, sender)| !sender.is_closed())
+    }
+
+    fn can_take_more(&self) -> bool {
+        self.is_connected()
+            && !self.draining
+            && self.leases.len() + self.reserved < self.max_in_flight
+    }
+
+    fn queues(&self) -> impl Iterator<Item = QueueKey> + '_ {
+        let key = |kind: &Kind| QueueKey { tenant: self.tenant.clone(), kind: kind.clone() };
+        self.kinds.iter().map(key)
+    }
+}
+
+/// All sessions.
+#[derive(Debug, Default)]
+pub(crate) struct Sessions {
+    /// In order, as everything is whose order may show: one course of events has one outcome.
+    by_id: BTreeMap<SessionId, Session>,
+    /// Who serves a queue, the next to be given work first.
+    serving: HashMap<QueueKey, VecDeque<SessionId>>,
+    last_stream: StreamNumber,
+}
+
+impl Sessions {
+    pub(crate) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    pub(crate) fn get(&self, id: SessionId) -> Option<&Session> {
+        self.by_id.get(&id)
+    }
+
+    /// All of them.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = SessionId> + '_ {
+        self.by_id.keys().copied()
+    }
+
+    /// The queues that are served, in order.
+    pub(crate) fn served(&self) -> Vec<QueueKey> {
+        let mut served: Vec<QueueKey> = self.serving.keys().cloned().collect();
+        served.sort_unstable();
+        served
+    }
+
+    /// How many they are.
+    pub(crate) fn served_count(&self) -> usize {
+        self.serving.len()
+    }
+
+    /// Whether somebody serves that queue.
+    pub(crate) fn serves(&self, key: &QueueKey) -> bool {
+        self.serving.contains_key(key)
+    }
+
+    /// All operations that sessions hold leases of.
+    pub(crate) fn leased(&self) -> Vec<OperationId> {
+        self.by_id.values().flat_map(|session| session.leases.keys().copied()).collect()
+    }
+
+    /// The sessions that hold that operation's lease, with the attempt: one, or after a change by another
+    /// replica one for each attempt.
+    pub(crate) fn holders(&self, id: OperationId) -> Vec<(SessionId, Attempt)> {
+        let held = |(session, held): (&SessionId, &Session)| {
+            held.leases.get(&id).map(|attempt| (*session, *attempt))
+        };
+        self.by_id.iter().filter_map(held).collect()
+    }
+
+    /// The session is another replica's from now on, with its leases, which are answered. Its stream ends.
+    pub(crate) fn hand_over(&mut self, id: SessionId) -> Vec<OperationId> {
+        self.supersede(id).map_or_else(Vec::new, |session| session.leases.into_keys().collect())
+    }
+
+    /// Whether `hello` names a session that can be resumed.
+    pub(crate) fn resumable(&self, hello: &WorkerHello) -> Option<SessionId> {
+        let id = hello.resume?;
+        self.by_id.get(&id).filter(|session| session.tenant == hello.tenant).map(|_| id)
+    }
+
+    /// Connects a worker to the session `id`, which is made if it is not there. A session of a worker within this
+    /// process does not expire: the two can only end together.
+    pub(crate) fn connect(
+        &mut self,
+        id: SessionId,
+        hello: &WorkerHello,
+        sender: mpsc::Sender<ToWorker>,
+        expires_at: Moment,
+    ) -> StreamNumber {
+        let leases = self.supersede(id).map(|old| old.leases).unwrap_or_default();
+        self.last_stream += 1;
+        let session = Session {
+            tenant: hello.tenant.clone(),
+            worker: hello.worker.clone(),
+            kinds: hello.kinds.clone(),
+            max_in_flight: hello.max_in_flight,
+            leases,
+            reserved: 0,
+            stream: Some((self.last_stream, sender)),
+            expires_at: if id.is_in_process() { Moment::MAX } else { expires_at },
+            draining: false,
+        };
+        for key in session.queues() {
+            self.serving.entry(key).or_default().push_back(id);
+        }
+        self.by_id.insert(id, session);
+        self.last_stream
+    }
+
+    /// Knows of a lease that is stored, unless a later attempt of the same operation is known. If there is no such
+    /// session it has until `expires_at` to resume.
+    pub(crate) fn restore(
+        &mut self,
+        id: SessionId,
+        tenant: TenantId,
+        worker: WorkerId,
+        lease: (OperationId, Attempt),
+        expires_at: Moment,
+    ) {
+        let session = self.by_id.entry(id).or_insert_with(|| Session {
+            tenant,
+            worker,
+            kinds: Vec::new(),
+            max_in_flight: 0,
+            leases: BTreeMap::new(),
+            reserved: 0,
+            stream: None,
+            expires_at,
+            draining: false,
+        });
+        let attempt = session.leases.entry(lease.0).or_insert(lease.1);
+        *attempt = lease.1.max(*attempt);
+    }
+
+    /// The worker was heard of: its leases live on.
+    pub(crate) fn renew(&mut self, id: SessionId, expires_at: Moment) {
+        if let Some(session) = self.by_id.get_mut(&id) {
+            session.expires_at = session.expires_at.max(expires_at);
+        }
+    }
+
+    /// This process could not hear any worker for a while: no session expires before `until`.
+    pub(crate) fn renew_all(&mut self, until: Moment) {
+        for session in self.by_id.values_mut() {
+            session.expires_at = session.expires_at.max(until);
+        }
+    }
+
+    /// No more work for this one.
+    pub(crate) fn drain(&mut self, id: SessionId) {
+        if let Some(session) = self.by_id.get_mut(&id) {
+            session.draining = true;
+        }
+    }
+
+    /// That stream has ended. Without leases there is nothing to come back for.
+    pub(crate) fn disconnect(&mut self, id: SessionId, stream: StreamNumber) {
+        let Some(session) = self.by_id.get_mut(&id) else { return };
+        if session.stream.as_ref().is_some_and(|(number, _)| *number == stream) {
+            session.stream = None;
+            if session.leases.is_empty() {
+                self.take_out(id);
+            }
+        }
+    }
+
+    /// Ends the streams that nobody reads any more. Said by [`Sessions::disconnect`] as well, where there is room
+    /// for the request.
+    pub(crate) fn end_closed_streams(&mut self) {
+        let closed = |(id, session): (&SessionId, &Session)| {
+            let (number, sender) = session.stream.as_ref()?;
+            sender.is_closed().then_some((*id, *number))
+        };
+        for (id, stream) in self.by_id.iter().filter_map(closed).collect::<Vec<_>>() {
+            self.disconnect(id, stream);
+        }
+    }
+
+    /// Cuts every worker off: their streams end, their sessions remain.
+    pub(crate) fn disconnect_all(&mut self) {
+        for session in self.by_id.values_mut() {
+            session.stream = None;
+        }
+    }
+
+    /// Sessions that were not renewed in time, with their leases. They get nothing more.
+    pub(crate) fn expired(&mut self, now: Moment) -> Vec<(OperationId, Attempt)> {
+        let gone: Vec<SessionId> =
+            self.by_id.iter().filter(|(_, s)| s.expires_at <= now).map(|(id, _)| *id).collect();
+        let mut leases = Vec::new();
+        for id in gone {
+            let Some(session) = self.by_id.get_mut(&id) else { continue };
+            session.stream = None;
+            if session.leases.is_empty() {
+                self.take_out(id);
+            } else {
+                leases.extend(session.leases.iter().map(|(id, attempt)| (*id, *attempt)));
+            }
+        }
+        leases
+    }
+
+    /// A session that serves the queue and can take one more, by turns. The place is reserved until
+    /// [`Sessions::settle`].
+    pub(crate) fn reserve(&mut self, key: &QueueKey) -> Option<SessionId> {
+        let serving = self.serving.get_mut(key)?;
+        for _ in 0..serving.len() {
+            let id = serving.pop_front()?;
+            serving.push_back(id);
+            if let Some(session) = self.by_id.get_mut(&id)
+                && session.can_take_more()
+            {
+                session.reserved += 1;
+                return Some(id);
+            }
+        }
+        None
+    }
+
+    /// Ends the round's reservations.
+    pub(crate) fn settle(&mut self, reserved: impl IntoIterator<Item = SessionId>) {
+        for id in reserved {
+            if let Some(session) = self.by_id.get_mut(&id) {
+                session.reserved = session.reserved.saturating_sub(1);
+            }
+        }
+    }
+
+    /// A lease has ended; returns the queues that the session can now take from.
+    pub(crate) fn end_lease(&mut self, session: SessionId, id: OperationId) -> Vec<QueueKey> {
+        let Some(held) = self.by_id.get_mut(&session) else { return Vec::new() };
+        held.leases.remove(&id);
+        if held.leases.is_empty() && held.stream.is_none() {
+            self.take_out(session);
+            return Vec::new();
+        }
+        held.queues().collect()
+    }
+
+    /// Nobody holds that operation any more.
+    pub(crate) fn forget(&mut self, operation: OperationId) {
+        for session in self.by_id.values_mut() {
+            session.leases.remove(&operation);
+        }
+    }
+
+    /// Hands a message to a worker. One that does not read is cut off; it may resume.
+    pub(crate) fn send(&mut self, id: SessionId, message: ToWorker) {
+        if let Some(session) = self.by_id.get_mut(&id)
+            && let Some((_, sender)) = &session.stream
+            && sender.try_send(message).is_err()
+        {
+            session.stream = None;
+        }
+    }
+
+    /// Whether the session holds that lease.
+    pub(crate) fn holds(&self, session: SessionId, id: OperationId, attempt: Attempt) -> bool {
+        self.by_id.get(&session).is_some_and(|held| held.leases.get(&id) == Some(&attempt))
+    }
+
+    /// Takes out a session that another stream has from now on, and tells its own.
+    fn supersede(&mut self, id: SessionId) -> Option<Session> {
+        let session = self.take_out(id)?;
+        if let Some((_, sender)) = &session.stream {
+            // A worker that does not read hears nothing but the end.
+            let _ = sender.try_send(ToWorker::Superseded);
+        }
+        Some(session)
+    }
+
+    fn take_out(&mut self, id: SessionId) -> Option<Session> {
+        let session = self.by_id.remove(&id)?;
+        for key in session.queues() {
+            if let Some(serving) = self.serving.get_mut(&key) {
+                serving.retain(|other| *other != id);
+                if serving.is_empty() {
+                    self.serving.remove(&key);
+                }
+            }
+        }
+        Some(session)
+    }
+}
+
+#[cfg(test)]
+mod tests;

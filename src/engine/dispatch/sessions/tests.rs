@@ -1,0 +1,197 @@
+//! Who is given work, who is not, and when a session is over.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::*;
+
+fn at(seconds: u64) -> Moment {
+    Moment::new(Duration::from_secs(seconds))
+}
+
+fn session(number: u128) -> SessionId {
+    SessionId::from_uuid(Uuid::from_u128(number))
+}
+
+fn operation(number: u128) -> OperationId {
+    OperationId::from_uuid(Uuid::from_u128(number))
+}
+
+fn queue(kind: &str) -> QueueKey {
+    let kind = Kind::parse(kind).expect("a kind");
+    QueueKey { tenant: TenantId::default_tenant(), kind }
+}
+
+fn hello(kind: &str, max_in_flight: usize) -> WorkerHello {
+    WorkerHello {
+        in_process: false,
+        tenant: TenantId::default_tenant(),
+        worker: WorkerId::parse("w").expect("a name"),
+        kinds: vec![Kind::parse(kind).expect("a kind")],
+        max_in_flight,
+        resume: None,
+        running: Vec::new(),
+    }
+}
+
+/// A session that lives for ten seconds and can run two attempts of kind `a`.
+fn connected(sessions: &mut Sessions) -> (StreamNumber, mpsc::Receiver<ToWorker>) {
+    let (sender, receiver) = mpsc::channel(1);
+    (sessions.connect(session(1), &hello("a", 2), sender, at(10)), receiver)
+}
+
+fn lease(sessions: &mut Sessions, number: u128) {
+    let (tenant, worker) = (TenantId::default_tenant(), WorkerId::parse("w").expect("a name"));
+    let lease = (operation(number), Attempt(1));
+    sessions.restore(session(1), tenant, worker, lease, at(10));
+}
+
+fn message() -> ToWorker {
+    ToWorker::NotCurrent { id: operation(9), attempt: Attempt(1) }
+}
+
+#[test]
+fn a_session_takes_what_it_has_room_for() {
+    let mut sessions = Sessions::default();
+    let _stream = connected(&mut sessions);
+    lease(&mut sessions, 1);
+    assert_eq!(sessions.reserve(&queue("b")), None, "another kind");
+    assert_eq!(sessions.reserve(&queue("a")), Some(session(1)));
+    assert_eq!(sessions.reserve(&queue("a")), None, "what is reserved counts");
+    sessions.settle([session(1)]);
+    assert_eq!(sessions.reserve(&queue("a")), Some(session(1)));
+    sessions.settle([session(1)]);
+    sessions.drain(session(1));
+    assert_eq!(sessions.reserve(&queue("a")), None, "it drains");
+}
+
+#[test]
+fn a_stream_that_ends_takes_a_session_without_leases_with_it() {
+    let mut sessions = Sessions::default();
+    let (stream, _receiver) = connected(&mut sessions);
+    sessions.disconnect(session(1), stream + 1);
+    assert_eq!(sessions.reserve(&queue("a")), Some(session(1)), "that was another stream");
+    sessions.settle([session(1)]);
+    sessions.disconnect(session(1), stream);
+    assert_eq!(sessions.len(), 0);
+    assert!(sessions.serving.is_empty());
+}
+
+#[test]
+fn a_session_with_leases_outlives_its_stream_and_takes_nothing_meanwhile() {
+    let mut sessions = Sessions::default();
+    let (stream, _receiver) = connected(&mut sessions);
+    lease(&mut sessions, 1);
+    sessions.disconnect(session(1), stream);
+    assert_eq!(sessions.reserve(&queue("a")), None);
+    assert!(sessions.holds(session(1), operation(1), Attempt(1)));
+    assert!(!sessions.holds(session(1), operation(1), Attempt(2)));
+    assert!(!sessions.holds(session(2), operation(1), Attempt(1)));
+    let resume = WorkerHello { resume: Some(session(1)), ..hello("a", 2) };
+    assert_eq!(sessions.resumable(&resume), Some(session(1)));
+    let other = TenantId::parse("other").expect("a tenant");
+    assert_eq!(sessions.resumable(&WorkerHello { tenant: other, ..resume }), None);
+    // With its last lease it ends.
+    assert_eq!(sessions.end_lease(session(1), operation(1)), []);
+    assert_eq!(sessions.len(), 0);
+}
+
+#[test]
+fn all_are_cut_off_and_their_sessions_remain() {
+    let mut sessions = Sessions::default();
+    let (_, mut receiver) = connected(&mut sessions);
+    sessions.disconnect_all();
+    assert!(receiver.try_recv().is_err() && receiver.is_closed());
+    assert_eq!((sessions.len(), sessions.reserve(&queue("a"))), (1, None));
+}
+
+#[test]
+fn a_worker_that_does_not_read_is_cut_off() {
+    let mut sessions = Sessions::default();
+    let (_, mut receiver) = connected(&mut sessions);
+    sessions.send(session(1), message());
+    assert_eq!(sessions.reserve(&queue("a")), Some(session(1)));
+    sessions.settle([session(1)]);
+    sessions.send(session(1), message());
+    assert_eq!(sessions.reserve(&queue("a")), None);
+    assert!(receiver.try_recv().is_ok(), "what fitted in arrives");
+    assert!(receiver.try_recv().is_err());
+}
+
+#[test]
+fn a_session_expires_when_its_time_has_come() {
+    let mut sessions = Sessions::default();
+    let _stream = connected(&mut sessions);
+    assert_eq!(sessions.expired(at(9)), []);
+    sessions.renew(session(1), at(20));
+    sessions.renew(session(1), at(15));
+    assert_eq!(sessions.expired(at(19)), [], "a later sign of life is not taken back");
+    lease(&mut sessions, 1);
+    for _ in 0..2 {
+        // Until the lease is ended by a commit.
+        assert_eq!(sessions.expired(at(20)), [(operation(1), Attempt(1))]);
+        assert_eq!((sessions.len(), sessions.reserve(&queue("a"))), (1, None));
+    }
+    sessions.forget(operation(1));
+    assert_eq!(sessions.expired(at(20)), []);
+    assert_eq!(sessions.len(), 0);
+    assert!(sessions.serving.is_empty());
+}
+
+#[test]
+fn who_comes_back_for_other_kinds_is_given_those() {
+    let mut sessions = Sessions::default();
+    let _stream = connected(&mut sessions);
+    let (sender, _receiver) = mpsc::channel(1);
+    sessions.connect(session(1), &hello("b", 1), sender, at(10));
+    assert_eq!(sessions.reserve(&queue("a")), None);
+    assert_eq!(sessions.reserve(&queue("b")), Some(session(1)));
+    assert_eq!(sessions.serving.len(), 1);
+}
+
+#[test]
+fn after_a_gap_every_session_has_one_lease_to_be_heard_in() {
+    let mut sessions = Sessions::default();
+    let _stream = connected(&mut sessions);
+    lease(&mut sessions, 1);
+    sessions.renew_all(at(50));
+    assert_eq!(sessions.expired(at(49)), []);
+    sessions.renew_all(at(40));
+    assert_eq!(sessions.expired(at(49)), [], "a later end is not taken back");
+    assert_eq!(sessions.expired(at(50)), [(operation(1), Attempt(1))]);
+}
+
+#[test]
+fn a_worker_within_the_process_does_not_expire_once_it_has_connected() {
+    let mut sessions = Sessions::default();
+    let id = SessionId::in_process(Uuid::from_u128(7));
+    let (tenant, worker) = (TenantId::default_tenant(), WorkerId::parse("w").expect("a name"));
+    let lease = (operation(1), Attempt(1));
+    sessions.restore(id, tenant, worker, lease, at(1));
+    assert_eq!(sessions.expired(at(1)), [lease], "it was one of an earlier process");
+    let (sender, _receiver) = mpsc::channel(1);
+    sessions.connect(id, &hello("a", 2), sender, at(10));
+    assert_eq!(sessions.expired(at(1_000_000)), []);
+}
+
+#[test]
+fn a_lease_is_never_taken_back_to_an_earlier_attempt() {
+    let mut sessions = Sessions::default();
+    let _stream = connected(&mut sessions);
+    for attempt in [2, 1, 3, 2] {
+        let (tenant, worker) = (TenantId::default_tenant(), WorkerId::parse("w").expect("a name"));
+        sessions.restore(session(1), tenant, worker, (operation(1), Attempt(attempt)), at(10));
+    }
+    assert!(sessions.holds(session(1), operation(1), Attempt(3)));
+}
+
+#[test]
+fn a_stream_that_nobody_reads_is_given_nothing_and_ends() {
+    let mut sessions = Sessions::default();
+    let (_, receiver) = connected(&mut sessions);
+    drop(receiver);
+    assert_eq!(sessions.reserve(&queue("a")), None);
+    sessions.end_closed_streams();
+    assert_eq!(sessions.len(), 0, "it holds nothing");
+}

@@ -1,0 +1,269 @@
+//! What time brings, as works: limits and retention of what is stored, and leases of workers that fell silent.
+//! One timer for all of them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::quarantine::Quarantine;
+use super::session_rows::SessionRows;
+use super::sessions::Sessions;
+use crate::engine::clock::Moment;
+use crate::engine::round::work::Work;
+use crate::operation::{Command, SessionId, Timestamp};
+use crate::store::shared::SharedStore;
+use crate::store::{Store, StoreError};
+
+/// Most operations that one commit changes because time has passed. Retention deletes in batches of this size,
+/// between which other work goes on.
+const MAX_DUE: usize = 128;
+/// How often sessions are looked over at least.
+const SESSION_CHECK: Duration = Duration::from_secs(1);
+/// How long the store is left alone where looking at it has come to nothing.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Most lost sessions that one commit deals with, and most leases of each.
+const MAX_EXPIRED: (usize, usize) = (32, 256);
+
+/// When to act without being asked: as soon as one of the clocks gets there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wake {
+    time: Timestamp,
+    moment: Moment,
+}
+
+impl Wake {
+    /// Never.
+    pub(crate) const NEVER: Self = Self { time: Timestamp::MAX, moment: Moment::MAX };
+
+    /// By wall time.
+    pub(crate) fn at_time(time: Timestamp) -> Self {
+        Self { time, ..Self::NEVER }
+    }
+
+    /// By monotonic time.
+    pub(crate) fn at_moment(moment: Moment) -> Self {
+        Self { moment, ..Self::NEVER }
+    }
+
+    pub(crate) fn time(&self) -> Timestamp {
+        self.time
+    }
+
+    pub(crate) fn moment(&self) -> Moment {
+        self.moment
+    }
+
+    /// Whichever of the two is first, on each clock.
+    pub(crate) fn or(self, other: Self) -> Self {
+        Self { time: self.time.min(other.time), moment: self.moment.min(other.moment) }
+    }
+}
+
+/// What is known of the times to come.
+#[derive(Debug)]
+pub(crate) struct Upkeep {
+    /// Not later than the earliest `wake_at` of what was committed here.
+    wake_at: Option<Timestamp>,
+    /// The store is looked at again when both have come.
+    recheck: Option<(Timestamp, Moment)>,
+    check_sessions_at: Moment,
+    /// How often sessions are looked over.
+    check_interval: Duration,
+    /// After a failure of the store nothing is tried before this moment.
+    paused_until: Moment,
+}
+
+impl Upkeep {
+    /// Sessions are looked over often enough that a gap of a heartbeat interval shows.
+    pub(crate) fn new(moment: Moment, heartbeat_interval: Duration) -> Self {
+        Self {
+            wake_at: None,
+            recheck: None,
+            check_sessions_at: moment,
+            check_interval: SESSION_CHECK.min(heartbeat_interval / 2),
+            paused_until: moment,
+        }
+    }
+
+    /// Something in the store changes by itself at `at`.
+    pub(crate) fn wake_by(&mut self, at: Option<Timestamp>) {
+        self.wake_at = [self.wake_at, at].into_iter().flatten().min();
+    }
+
+    /// Something in the store changes by itself at `at`; it is not looked at before `not_before`.
+    pub(crate) fn recheck(&mut self, at: Timestamp, not_before: Moment) {
+        let (earliest, soonest) = self.recheck.unwrap_or((at, not_before));
+        self.recheck = Some((earliest.min(at), soonest.min(not_before)));
+    }
+
+    /// Whether what is due in the store is to be looked for.
+    pub(crate) fn is_due(&self, now: Timestamp, moment: Moment) -> bool {
+        self.wake_at.is_some_and(|at| at <= now)
+            || self.recheck.is_some_and(|(at, not_before)| at <= now && not_before <= moment)
+    }
+
+    /// Leaves the store alone for a while.
+    pub(crate) fn pause(&mut self, moment: Moment) {
+        self.paused_until = moment.after(PAUSE);
+    }
+
+    pub(crate) fn is_pausing(&self, moment: Moment) -> bool {
+        self.paused_until > moment
+    }
+
+    /// When to act next, while there are sessions or there are none.
+    pub(crate) fn next(&self, now: Timestamp, sessions: bool) -> Wake {
+        let check = sessions.then(|| Wake::at_moment(self.check_sessions_at));
+        let recheck = self.recheck.map(|(at, not_before)| match at <= now {
+            true => Wake::at_moment(not_before),
+            false => Wake::at_time(at),
+        });
+        let times = [self.wake_at.map(Wake::at_time), recheck, check];
+        times.into_iter().flatten().fold(Wake::NEVER, Wake::or)
+    }
+
+    /// `next`, or the end of the pause.
+    pub(crate) fn after_pause(&self, next: Wake, moment: Moment) -> Wake {
+        if self.is_pausing(moment) { Wake::at_moment(self.paused_until) } else { next }
+    }
+
+    /// The leases of sessions that fell silent, when it is time to look them over.
+    pub(crate) fn lost_leases(
+        &mut self,
+        sessions: &mut Sessions,
+        quarantine: &Quarantine,
+        moment: Moment,
+    ) -> Vec<Work> {
+        if self.check_sessions_at > moment {
+            return Vec::new();
+        }
+        self.check_sessions_at = moment.after(self.check_interval);
+        sessions.end_closed_streams();
+        let mut expired = sessions.expired(moment);
+        expired.retain(|(id, _)| !quarantine.holds(*id, moment));
+        for (id, attempt) in &expired {
+            tracing::warn!(operation.id = %id, attempt = attempt.0, "a worker was lost");
+        }
+        let lost = |(id, attempt)| Work::Own(id, Command::LoseLease { attempt });
+        expired.into_iter().map(lost).collect()
+    }
+
+    /// What is due in the store. `chance` gives numbers from 0 to 1.
+    pub(crate) async fn due(
+        &mut self,
+        store: &Arc<dyn Store>,
+        quarantine: &Quarantine,
+        (now, moment): (Timestamp, Moment),
+        mut chance: impl FnMut() -> f64,
+    ) -> Result<Vec<Work>, StoreError> {
+        // Those that are left alone stay due, and must not hide what is behind them.
+        let mut due = store.due(now, MAX_DUE + quarantine.len()).await?;
+        if due.is_empty() {
+            // The timer was early, what it was set for has changed since; or it was for tombstones.
+            let next = store.next_wake().await?;
+            (self.wake_at, self.recheck) = (next, None);
+            let Some(at) = next.filter(|at| *at <= now) else { return Ok(Vec::new()) };
+            if store.shared().is_some() {
+                // Or another replica is just seeing to it.
+                self.wake_at = None;
+                self.recheck(at, moment.after(PAUSE));
+            }
+            return Ok(vec![Work::Forget]);
+        }
+        due.retain(|id| !quarantine.holds(*id, moment));
+        if due.is_empty() {
+            // What comes to be due is looked for now and then.
+            self.wake_at = None;
+            self.recheck(now, moment.after(PAUSE));
+        }
+        due.truncate(MAX_DUE);
+        Ok(due.into_iter().map(|id| Work::Own(id, Command::Tick { chance: chance() })).collect())
+    }
+}
+
+/// The leases of sessions that other replicas have lost, and the sessions that hold nothing any more.
+pub(crate) async fn lost_sessions(
+    store: &dyn SharedStore,
+    rows: &mut SessionRows,
+    sessions: &Sessions,
+) -> Result<(Vec<Work>, Vec<SessionId>), StoreError> {
+    let (mut works, mut lost) = (Vec::new(), Vec::new());
+    rows.hold();
+    let (most, leases) = MAX_EXPIRED;
+    for expired in store.expired(most, leases).await? {
+        if sessions.get(expired.session).is_some() {
+            continue;
+        }
+        let (session, leases) = (expired.session, expired.leases.len());
+        tracing::warn!(session.id = %session, leases, "a worker was lost, with its replica");
+        if expired.leases.is_empty() {
+            lost.push(session);
+        }
+        let own = |lease: crate::store::shared::Lease| {
+            Work::Own(lease.id, Command::LoseLease { attempt: lease.attempt })
+        };
+        works.extend(expired.leases.into_iter().map(own));
+    }
+    Ok((works, lost))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::sample::at;
+
+    fn moment(seconds: u64) -> Moment {
+        Moment::new(Duration::from_secs(seconds))
+    }
+
+    fn upkeep() -> Upkeep {
+        Upkeep::new(moment(0), Duration::from_secs(10))
+    }
+
+    #[test]
+    fn it_wakes_by_wall_time_for_what_is_stored_and_by_monotonic_time_for_sessions() {
+        let mut upkeep = upkeep();
+        assert_eq!(upkeep.next(at(0), false), Wake::NEVER);
+        upkeep.wake_by(Some(at(20)));
+        upkeep.wake_by(Some(at(30)));
+        upkeep.wake_by(None);
+        assert_eq!(upkeep.next(at(0), false), Wake::at_time(at(20)));
+        let both = Wake::at_time(at(20)).or(Wake::at_moment(moment(0)));
+        assert_eq!(upkeep.next(at(0), true), both);
+        assert!(!upkeep.is_due(at(19), moment(100)) && upkeep.is_due(at(20), moment(0)));
+    }
+
+    #[test]
+    fn a_second_look_waits_for_both_clocks() {
+        let mut upkeep = upkeep();
+        upkeep.recheck(at(20), moment(5));
+        assert_eq!(upkeep.next(at(19), false), Wake::at_time(at(20)));
+        assert_eq!(upkeep.next(at(20), false), Wake::at_moment(moment(5)));
+        assert!(!upkeep.is_due(at(20), moment(4)) && !upkeep.is_due(at(19), moment(5)));
+        assert!(upkeep.is_due(at(20), moment(5)));
+    }
+
+    #[test]
+    fn a_pause_ends_by_monotonic_time_whatever_the_clock_shows() {
+        let mut upkeep = upkeep();
+        assert!(!upkeep.is_pausing(moment(0)), "there is none at the start");
+        upkeep.pause(moment(3));
+        assert!(upkeep.is_pausing(moment(3)) && !upkeep.is_pausing(moment(4)));
+        let early = Wake::at_time(at(0));
+        assert_eq!(upkeep.after_pause(early, moment(3)), Wake::at_moment(moment(4)));
+        assert_eq!(upkeep.after_pause(early, moment(4)), early);
+    }
+
+    #[test]
+    fn sessions_are_looked_over_more_often_where_leases_are_short() {
+        for (lease, interval) in [(30, 1_000), (3, 500)] {
+            let mut upkeep = Upkeep::new(moment(0), Duration::from_secs(lease) / 3);
+            let mut sessions = Sessions::default();
+            let none = upkeep.lost_leases(&mut sessions, &Quarantine::default(), moment(0));
+            assert!(none.is_empty());
+            assert_eq!(
+                upkeep.next(at(0), true),
+                Wake::at_moment(Moment::new(Duration::from_millis(interval)))
+            );
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! The workers of this replica and what is theirs to do: their requests, what time and other replicas bring, and which
+//! of the queued work starts in a commit.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::assign::{assign, catch_up, leave_alone};
+use super::connect::Arrival;
+use super::dispatcher::{Dispatcher, Outgoing};
+use super::quarantine::Quarantine;
+use super::queue::QueueKey;
+use super::replicas::Replicas;
+use super::upkeep::{Upkeep, Wake};
+use crate::engine::clock::{Moment, Now};
+use crate::engine::request::{Connected, Request, Taken, ToWorker};
+use crate::engine::round::draft::Draft;
+use crate::engine::round::load::Loader;
+use crate::engine::round::work::Work;
+use crate::engine::{EngineConfig, Shared};
+use crate::operation::{OperationId, SessionId};
+use crate::store::StoreError;
+use crate::store::shared::{Hint, SessionChanges};
+
+pub(crate) struct Workforce {
+    shared: Arc<Shared>,
+    lease_duration: Duration,
+    max_sessions: usize,
+    dispatcher: Dispatcher,
+    quarantine: Quarantine,
+    upkeep: Upkeep,
+    /// Where others share the store.
+    replicas: Option<Replicas>,
+    /// Leases that have come from another replica, or have gone there.
+    moved: Vec<OperationId>,
+    chance: fastrand::Rng,
+}
+
+impl Workforce {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        config: &EngineConfig,
+        heartbeat_interval: Duration,
+    ) -> Self {
+        let moment = shared.clock.moment();
+        let replicas = shared.store.shared().map(|_| Replicas::new(moment, config.lease_duration));
+        Self {
+            lease_duration: config.lease_duration,
+            max_sessions: config.max_sessions,
+            dispatcher: Dispatcher::default(),
+            quarantine: Quarantine::default(),
+            upkeep: Upkeep::new(moment, heartbeat_interval),
+            replicas,
+            moved: Vec::new(),
+            chance: fastrand::Rng::with_seed(config.seed),
+            shared,
+        }
+    }
+
+    pub(crate) fn dispatcher(&mut self) -> &mut Dispatcher {
+        &mut self.dispatcher
+    }
+
+    pub(crate) fn quarantine(&mut self) -> &mut Quarantine {
+        &mut self.quarantine
+    }
+
+    pub(crate) fn upkeep(&mut self) -> &mut Upkeep {
+        &mut self.upkeep
+    }
+
+    /// Whether other replicas may have changed what was read or written here.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.replicas.is_some()
+    }
+
+    /// Leases that have moved between replicas since this was asked: what is known of them is of the time before.
+    pub(crate) fn take_moved(&mut self) -> Vec<OperationId> {
+        std::mem::take(&mut self.moved)
+    }
+
+    /// Whether the session holds a lease of the operation.
+    pub(crate) fn has_lease(&self, session: SessionId, id: OperationId) -> bool {
+        let held = self.dispatcher.sessions().get(session);
+        held.is_some_and(|held| held.leases().any(|(leased, _)| leased == id))
+    }
+
+    /// When there is something to do without a request.
+    pub(crate) fn next_wake(&self, (now, moment): Now) -> Wake {
+        if self.dispatcher.has_turns() && !self.upkeep.is_pausing(moment) {
+            return Wake::at_moment(moment);
+        }
+        let has_sessions = self.dispatcher.sessions().len() > 0;
+        let shared = self.replicas.as_ref().map(|replicas| replicas.next(has_sessions));
+        let next = self
+            .upkeep
+            .next(now, has_sessions)
+            .or(self.dispatcher.next_due().map_or(Wake::NEVER, Wake::at_time))
+            .or(shared.unwrap_or(Wake::NEVER));
+        self.upkeep.after_pause(next, moment)
+    }
+
+    /// Does at once what needs no commit, and makes works of the rest.
+    pub(crate) fn take(&mut self, request: Request, now: Now, works: &mut Vec<Work>) {
+        let renewed = now.1.after(self.lease_duration);
+        let sessions = self.dispatcher.sessions_mut();
+        match request {
+            Request::Submit { items, reply, admission } => {
+                works.push(Work::Submit { items, reply, admission });
+            }
+            Request::Apply { work, reply, admission } => {
+                if let Some(session) = work.command.reporter().map(|reporter| reporter.session) {
+                    sessions.renew(session, renewed);
+                }
+                works.push(Work::Apply { apply: Box::new(work), reply, admission });
+            }
+            Request::Connect { hello, sender, taken, reply } => {
+                let is_over = matches!(taken, Some(Taken::Over(_)));
+                if let Some(Taken::Over(leases)) = &taken {
+                    // What is known here may be of the time before another replica had it.
+                    self.moved.extend(leases.iter().map(|lease| lease.id));
+                    leases.iter().for_each(|lease| self.shared.cache.remove(lease.id));
+                }
+                let arrival = Arrival { hello, sender, taken };
+                let parts = (&mut self.dispatcher, self.replicas.as_mut());
+                let uuid = self.shared.ids.uuid(now.0);
+                let connected = arrival.connect(parts, self.max_sessions, uuid, renewed);
+                if let Ok(Some(Connected { session, .. })) = &connected
+                    && is_over
+                    && let Some(held) = self.dispatcher.sessions().get(*session)
+                {
+                    // What is known here and what the store said may both be of some time ago.
+                    works.extend(held.leases().map(|(id, _)| Work::Recheck(id)));
+                }
+                let _ = reply.send(connected);
+            }
+            Request::Hint(hint) => self.take_hint(hint, works),
+            // The planner's, and the committer's.
+            Request::Counts(_) | Request::StoreFailed(_) => {}
+            Request::Renew { session } => sessions.renew(session, renewed),
+            Request::Drain { session } => sessions.drain(session),
+            Request::Disconnect { session, stream } => sessions.disconnect(session, stream),
+            Request::Progress { session, id, attempt, progress } => {
+                sessions.renew(session, renewed);
+                if sessions.holds(session, id, attempt) {
+                    self.shared.hub.progress(id, attempt, self.shared.cache.get(id), &progress);
+                    self.shared.progress.set(id, attempt, progress);
+                } else {
+                    // It is not acknowledged, so this is all that the worker hears of it.
+                    sessions.send(session, ToWorker::NotCurrent { id, attempt });
+                }
+            }
+            Request::DisconnectAll { reply } => {
+                sessions.disconnect_all();
+                let _ = reply.send(());
+            }
+        }
+    }
+
+    /// What another replica has done, or may have.
+    fn take_hint(&mut self, hint: Hint, works: &mut Vec<Work>) {
+        let leases = match hint {
+            Hint::Changed(_) => return,
+            Hint::Queued => return self.expect_all(),
+            Hint::TakenOver(sessions) => return self.lose_sessions(&sessions),
+            Hint::Leases(ids) => ids,
+            Hint::Missed => {
+                self.expect_all();
+                self.dispatcher.sessions().leased()
+            }
+        };
+        works.extend(leases.into_iter().map(Work::Recheck));
+    }
+
+    /// The store may hold work of every queue that is served here.
+    fn expect_all(&mut self) {
+        if let Some(replicas) = &mut self.replicas {
+            replicas.claims().expect_all(&mut self.dispatcher);
+        }
+    }
+
+    /// This process could not hear any worker for a while: no session ends before `until`.
+    pub(crate) fn renew_all(&mut self, until: Moment, gap: Duration) {
+        if self.dispatcher.sessions().len() > 0 {
+            tracing::warn!(?gap, "this server did not run for a while: no worker is lost for that");
+            self.dispatcher.sessions_mut().renew_all(until);
+        }
+    }
+
+    /// These sessions have gone to another replica: so have their leases.
+    pub(crate) fn lose_sessions(&mut self, ids: &[SessionId]) {
+        for id in ids {
+            tracing::info!(session.id = %id, "a worker's session has gone to another replica");
+            for lease in self.dispatcher.sessions_mut().hand_over(*id) {
+                self.moved.push(lease);
+                self.shared.progress.clear(lease);
+            }
+            if let Some(replicas) = &mut self.replicas {
+                replicas.rows().taken_over(*id);
+            }
+        }
+    }
+
+    /// What others have done to leases here was not looked at in a round that failed.
+    pub(crate) fn recheck_all(&mut self) {
+        if let Some(replicas) = &mut self.replicas {
+            replicas.recheck_all();
+        }
+    }
+
+    /// Adds what time brings. Sessions of other replicas that hold nothing any more are added to `lost`.
+    pub(crate) async fn add_timed_work(
+        &mut self,
+        now: Now,
+        works: &mut Vec<Work>,
+        lost: &mut Vec<SessionId>,
+    ) -> Result<(), StoreError> {
+        self.quarantine.release(now.1);
+        if self.upkeep.is_pausing(now.1) {
+            return Ok(());
+        }
+        self.dispatcher.release_due(now.0);
+        let (sessions, quarantine) = (self.dispatcher.sessions_mut(), &self.quarantine);
+        works.extend(self.upkeep.lost_leases(sessions, quarantine, now.1));
+        match self.look_at_store(now, works, lost).await {
+            Err(StoreError::Corrupt(error)) => {
+                // Whatever can be read goes on.
+                tracing::error!(error, "reading what is due failed");
+                self.upkeep.pause(now.1);
+                Ok(())
+            }
+            looked => looked,
+        }
+    }
+
+    async fn look_at_store(
+        &mut self,
+        now: Now,
+        works: &mut Vec<Work>,
+        lost: &mut Vec<SessionId>,
+    ) -> Result<(), StoreError> {
+        let Self { shared, dispatcher, quarantine, upkeep, replicas, chance, .. } = self;
+        if let Some(replicas) = replicas {
+            let jitter = 0.75 + chance.f64() / 2.0;
+            let found = replicas.look(shared, (dispatcher, upkeep), now, jitter).await?;
+            works.extend(found.works);
+            lost.extend(found.lost);
+        }
+        if upkeep.is_due(now.0, now.1) {
+            works.extend(upkeep.due(&shared.store, quarantine, now, || chance.f64()).await?);
+            if let Some(replicas) = replicas {
+                replicas.rows().hold();
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing is done any more about an operation that cannot be read or written, and no worker holds it.
+    pub(crate) fn leave_alone(&mut self, id: OperationId) {
+        leave_alone(&mut self.dispatcher, &mut self.quarantine, id);
+    }
+
+    /// What resumed sessions missed, for workers.
+    pub(crate) async fn catch_up(
+        &mut self,
+        loader: &Loader,
+        draft: &mut Draft,
+        moment: Moment,
+    ) -> Result<Vec<Outgoing>, StoreError> {
+        let parts = (&mut self.dispatcher, &mut self.quarantine);
+        catch_up(&self.shared, parts, loader, draft, moment).await
+    }
+
+    /// Gives queued operations to workers with free slots.
+    pub(crate) async fn dispatch(
+        &mut self,
+        most: usize,
+        loader: &Loader,
+        draft: &mut Draft,
+        moment: Moment,
+    ) -> Result<Vec<Outgoing>, StoreError> {
+        let Self { shared, dispatcher, quarantine, upkeep, replicas, .. } = self;
+        let mut matches = Vec::new();
+        if let (Some(replicas), Some(store)) = (&mut *replicas, shared.store.shared()) {
+            match replicas.claim(store, most, (&mut *dispatcher, &mut *quarantine), draft).await {
+                Ok(claimed) => matches = claimed,
+                Err(StoreError::Corrupt(error)) => {
+                    tracing::error!(error, "reading what waits failed");
+                    upkeep.pause(moment);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let expects = |key: &QueueKey| replicas.as_ref().is_some_and(|it| it.expects(key));
+        let left = most - matches.len();
+        matches.extend(dispatcher.matches(left, (draft.now(), moment), quarantine, expects));
+        assign(matches, (dispatcher, quarantine), loader, draft).await
+    }
+
+    /// What becomes of sessions with the draft's commit; of others' those end that are `lost`.
+    pub(crate) fn session_changes(
+        &self,
+        draft: &Draft,
+        lost: Vec<SessionId>,
+        moment: Moment,
+    ) -> SessionChanges {
+        let sessions = self.dispatcher.sessions();
+        let changes = |replicas: &Replicas| replicas.changes(draft, sessions, lost, moment);
+        self.replicas.as_ref().map(changes).unwrap_or_default()
+    }
+
+    /// Whether something is kept from other replicas until a commit.
+    pub(crate) fn holds(&self) -> bool {
+        self.replicas.as_ref().is_some_and(Replicas::holds)
+    }
+
+    /// These changes are durable, if there were any.
+    pub(crate) fn sessions_committed(&mut self, changes: &SessionChanges, moment: Moment) {
+        if let Some(replicas) = &mut self.replicas {
+            replicas.rows().committed(changes, self.dispatcher.sessions(), moment);
+        }
+    }
+
+    /// The draft is durable: workers are told what it did to their leases.
+    pub(crate) fn committed(&mut self, draft: &Draft, messages: Vec<Outgoing>) {
+        let expires_at = self.shared.clock.moment().after(self.lease_duration);
+        let replicas = &self.replicas;
+        let is_ours = |session| replicas.as_ref().is_none_or(|replicas| replicas.is_ours(session));
+        self.dispatcher.committed(draft, messages, expires_at, is_ours);
+        for transition in draft.transitions() {
+            self.upkeep.wake_by(transition.after.wake_at());
+        }
+    }
+
+    /// The store takes writes again.
+    pub(crate) fn after_outage(&mut self, moment: Moment) {
+        if let Some(replicas) = &mut self.replicas {
+            replicas.rows().after_outage(moment);
+        }
+        self.expect_all();
+    }
+
+    /// The round is over. Where others share the store, what is left in the queue is theirs as well.
+    pub(crate) fn end_round(&mut self) {
+        if let (Some(replicas), Some(store)) = (&mut self.replicas, self.shared.store.shared()) {
+            replicas.claims().hand_over(self.dispatcher.queue_mut());
+            replicas.claims().listen(store, self.dispatcher.sessions());
+        }
+    }
+}

@@ -1,0 +1,350 @@
+//! One commit in the making: the touched operations as they were and as they are to be.
+//!
+//! Decides in memory and does no I/O: a draft that is not committed is dropped, and nothing has happened.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::transition::Transition;
+use crate::engine::EngineConfig;
+use crate::engine::request::EngineError;
+use crate::operation::state::{Idempotency, Submission};
+use crate::operation::{
+    Command, Decision, Event, EventType, IdempotencyKey, NewOperation, Operation, OperationId,
+    Progress, Revision, SessionId, TenantId, Timestamp, decide, transition,
+};
+use crate::store::log::{Change, Logged, Stamp};
+use crate::store::{Batch, Forget, LogAppend, Lookup, Removal, Tombstone, Write};
+
+/// An operation of the draft.
+#[derive(Debug, Default)]
+struct Known {
+    /// As it is stored.
+    stored: Option<Arc<Operation>>,
+    /// As it is to be.
+    current: Option<Arc<Operation>>,
+    input: Option<Bytes>,
+    result: Option<Bytes>,
+    /// Removed by its retention, not by somebody who wanted it forgotten.
+    expired: bool,
+}
+
+/// What is remembered of operations that their retention removes.
+#[derive(Clone, Copy, Debug)]
+struct TombstonePolicy {
+    retention: Duration,
+    most: u64,
+}
+
+/// One commit in the making.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    now: Timestamp,
+    tombstones: TombstonePolicy,
+    forgets: bool,
+    /// Ids rise with time: rows are appended in order, and operations of one commit keep theirs.
+    known: BTreeMap<OperationId, Known>,
+    keys: HashMap<(TenantId, IdempotencyKey), OperationId>,
+    transitions: Vec<Transition>,
+    removed: Vec<Arc<Operation>>,
+    logs: Vec<LogAppend>,
+    /// Lookups whose rows cannot be read.
+    damaged: HashSet<Lookup>,
+}
+
+/// What a command came to.
+pub(crate) struct Outcome {
+    pub(crate) operation: Arc<Operation>,
+    pub(crate) changed: bool,
+}
+
+impl Draft {
+    pub(crate) fn new(now: Timestamp, config: &EngineConfig) -> Self {
+        let EngineConfig { tombstone_retention, max_tombstones, .. } = *config;
+        Self {
+            now,
+            tombstones: TombstonePolicy { retention: tombstone_retention, most: max_tombstones },
+            forgets: false,
+            known: BTreeMap::new(),
+            keys: HashMap::new(),
+            transitions: Vec::new(),
+            removed: Vec::new(),
+            logs: Vec::new(),
+            damaged: HashSet::new(),
+        }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// In the order in which they were decided.
+    pub(crate) fn transitions(&self) -> &[Transition] {
+        &self.transitions
+    }
+
+    /// Operations that are removed, as they were last.
+    pub(crate) fn removed(&self) -> &[Arc<Operation>] {
+        &self.removed
+    }
+
+    /// What was looked for cannot be read.
+    pub(crate) fn mark_damaged(&mut self, lookup: Lookup) {
+        self.damaged.insert(lookup);
+    }
+
+    pub(crate) fn is_damaged(&self, lookup: &Lookup) -> bool {
+        self.damaged.contains(lookup)
+    }
+
+    /// Takes in an operation as it is stored.
+    pub(crate) fn learn(&mut self, operation: Arc<Operation>) {
+        let submission = &operation.submission;
+        if let Some(idempotency) = &submission.idempotency {
+            let key = (submission.tenant.clone(), idempotency.key.clone());
+            self.keys.insert(key, submission.id);
+        }
+        self.known.entry(submission.id).or_insert_with(|| Known {
+            stored: Some(Arc::clone(&operation)),
+            current: Some(operation),
+            ..Known::default()
+        });
+    }
+
+    /// The operation as it is to be.
+    pub(crate) fn current(&self, id: OperationId) -> Option<Arc<Operation>> {
+        self.known.get(&id).and_then(|known| known.current.clone())
+    }
+
+    /// The operation as it is stored.
+    pub(crate) fn stored(&self, id: OperationId) -> Option<Arc<Operation>> {
+        self.known.get(&id).and_then(|known| known.stored.clone())
+    }
+
+    /// Whether the operation was found.
+    pub(crate) fn knows(&self, id: OperationId) -> bool {
+        self.known.contains_key(&id)
+    }
+
+    /// The contents of an input that comes with this commit.
+    pub(crate) fn input(&self, id: OperationId) -> Option<Bytes> {
+        self.known.get(&id).and_then(|known| known.input.clone())
+    }
+
+    /// The operation that the submission's idempotency key names already, if it does.
+    pub(crate) fn existing(
+        &self,
+        new: &NewOperation,
+    ) -> Option<Result<Arc<Operation>, EngineError>> {
+        let key = new.idempotency_key.clone()?;
+        let id = self.keys.get(&(new.tenant.clone(), key))?;
+        let existing = self.current(*id)?;
+        let known = existing.submission.idempotency.as_ref()?;
+        Some(if known.fingerprint == new.fingerprint() {
+            Ok(existing)
+        } else {
+            Err(EngineError::KeyReused(existing.id()))
+        })
+    }
+
+    /// A submission that is new.
+    pub(crate) fn submit(&mut self, new: &NewOperation, id: OperationId) -> Arc<Operation> {
+        let idempotency = new
+            .idempotency_key
+            .as_ref()
+            .map(|key| Idempotency { key: key.clone(), fingerprint: new.fingerprint() });
+        let submission = Submission {
+            id,
+            tenant: new.tenant.clone(),
+            kind: new.kind.clone(),
+            labels: new.labels.clone(),
+            settings: new.settings.clone(),
+            created_at: self.now,
+            start_at: new.start_at.map_or(self.now, |at| at.max(self.now)),
+            idempotency,
+            retry_of: new.retry_of,
+            input: new.input.as_ref().map(|input| input.info.clone()),
+        };
+        let (operation, event_type) = transition::submit(Arc::new(submission));
+        let operation = Arc::new(operation);
+        if let Some(idempotency) = &operation.submission.idempotency {
+            let key = (new.tenant.clone(), idempotency.key.clone());
+            self.keys.insert(key, operation.id());
+        }
+        let in_row = new.input.as_ref().filter(|input| input.info.object.is_none());
+        let input = in_row.map(|input| input.data.clone());
+        self.known.insert(operation.id(), Known { input, ..Known::default() });
+        self.record(None, Arc::clone(&operation), event_type, false);
+        operation
+    }
+
+    /// A command for an operation that the draft knows.
+    pub(crate) fn apply(
+        &mut self,
+        operation: &Arc<Operation>,
+        command: &Command,
+        result: Option<&Bytes>,
+        progress: Option<&Progress>,
+    ) -> Result<Outcome, EngineError> {
+        match decide(operation, command, progress, self.now)? {
+            Decision::NoChange => Ok(Outcome { operation: Arc::clone(operation), changed: false }),
+            Decision::Change(event) => {
+                let Event { event_type, life } = *event;
+                let submission = Arc::clone(&operation.submission);
+                let after = Arc::new(Operation { submission, life });
+                let by_report = matches!(
+                    command,
+                    Command::Complete { .. } | Command::Fail { .. } | Command::Release { .. }
+                );
+                if let Some(known) = self.known.get_mut(&operation.id())
+                    && after.result().is_some()
+                {
+                    known.result = result.cloned();
+                }
+                let before = Some(Arc::clone(operation));
+                self.record(before, Arc::clone(&after), event_type, by_report);
+                Ok(Outcome { operation: after, changed: true })
+            }
+            Decision::Remove => {
+                if let Some(known) = self.known.get_mut(&operation.id()) {
+                    known.current = None;
+                    known.expired = matches!(command, Command::Tick { .. });
+                }
+                self.removed.push(Arc::clone(operation));
+                Ok(Outcome { operation: Arc::clone(operation), changed: true })
+            }
+        }
+    }
+
+    /// Tombstones whose time has come are to go.
+    pub(crate) fn forget(&mut self) {
+        self.forgets = true;
+    }
+
+    /// Log lines to be written.
+    pub(crate) fn add_log(&mut self, append: LogAppend) {
+        self.logs.push(append);
+    }
+
+    fn record(
+        &mut self,
+        before: Option<Arc<Operation>>,
+        after: Arc<Operation>,
+        event_type: EventType,
+        by_report: bool,
+    ) {
+        let known = self.known.entry(after.id()).or_default();
+        known.current = Some(Arc::clone(&after));
+        self.transitions.push(Transition { before, after, event_type, by_report });
+    }
+
+    /// Whether there is nothing to commit.
+    pub(crate) fn is_empty(&self) -> bool {
+        let nothing_written = self.transitions.is_empty() && self.logs.is_empty();
+        nothing_written && self.removed.is_empty() && !self.forgets
+    }
+
+    /// The rows to write.
+    pub(crate) fn batch(&self) -> Batch {
+        let mut batch = Batch::default();
+        for (id, known) in &self.known {
+            match (&known.stored, &known.current) {
+                (stored, Some(current)) => {
+                    let expected = stored.as_ref().map(|stored| stored.life.revision);
+                    if expected == Some(current.life.revision) {
+                        continue;
+                    }
+                    batch.writes.push(Write {
+                        operation: Operation::clone(current),
+                        expected,
+                        input: known.input.clone(),
+                        result: known.result.clone(),
+                    });
+                }
+                (Some(stored), None) => {
+                    let tombstone = known.expired.then(|| Tombstone {
+                        tenant: stored.submission.tenant.clone(),
+                        purged_at: self.now,
+                        forget_at: self.now.after(self.tombstones.retention),
+                    });
+                    let expected = stored.life.revision;
+                    batch.removals.push(Removal { id: *id, expected, tombstone, at: self.now });
+                }
+                (None, None) => {}
+            }
+        }
+        // Each that comes may take two with it that are out of date, or too many.
+        if self.forgets || batch.removals.iter().any(|removal| removal.tombstone.is_some()) {
+            batch.forget = Some(Forget { until: self.now, keep: self.tombstones.most });
+        }
+        let transitions = self.transitions.iter().filter(|it| self.stays(it.after.id()));
+        batch.events.extend(transitions.map(|transition| {
+            let life = transition.after.life.clone();
+            (transition.after.id(), Event { event_type: transition.event_type, life })
+        }));
+        batch.logs.extend(self.logs.iter().filter(|append| self.stays(append.id)).cloned());
+        batch
+    }
+
+    /// Whether the operation is there after the commit. What is removed takes its history along.
+    fn stays(&self, id: OperationId) -> bool {
+        self.known.get(&id).is_none_or(|known| known.current.is_some())
+    }
+
+    /// What the commit of that name did, in the order of operation and revision.
+    pub(crate) fn logged(&self, stamp: Stamp) -> Vec<Logged> {
+        let transitions = self.transitions.iter().filter(|it| self.stays(it.after.id()));
+        let transitions = transitions.map(|Transition { before, after, event_type, .. }| {
+            let (before, after) = (before.clone(), Arc::clone(after));
+            Change::Transition { before, after, event_type: *event_type }
+        });
+        let removals = self.removed.iter().map(|removed| Change::Removed(Arc::clone(removed)));
+        let mut logged: Vec<Logged> =
+            transitions.chain(removals).map(|change| Logged { stamp, change }).collect();
+        logged.sort_by_key(|logged| logged.change.cursor());
+        logged
+    }
+
+    /// The operations that were changed, as they are to be, with new inputs.
+    pub(crate) fn changed(&self) -> impl Iterator<Item = (Arc<Operation>, Option<Bytes>)> + '_ {
+        self.known.values().filter_map(|known| {
+            known.current.as_ref().map(|current| (Arc::clone(current), known.input.clone()))
+        })
+    }
+
+    /// Every operation that would be written, with the revision that is stored.
+    pub(crate) fn written(&self) -> impl Iterator<Item = (OperationId, Option<Revision>)> + '_ {
+        let revision = |operation: &Arc<Operation>| operation.life.revision;
+        let logged: HashSet<OperationId> = self.with_lines().collect();
+        self.known.iter().filter_map(move |(id, known)| {
+            let stored = known.stored.as_ref().map(revision);
+            let is_changed = stored != known.current.as_ref().map(revision);
+            (is_changed || logged.contains(id)).then_some((*id, stored))
+        })
+    }
+
+    /// Every operation that the draft touched.
+    pub(crate) fn touched(&self) -> impl Iterator<Item = OperationId> + '_ {
+        self.known.keys().copied()
+    }
+
+    /// Whose log lines would have been written.
+    pub(crate) fn with_lines(&self) -> impl Iterator<Item = OperationId> + '_ {
+        self.logs.iter().map(|append| append.id)
+    }
+
+    /// The sessions under whose leases log lines are written.
+    pub(crate) fn logging_sessions(&self) -> impl Iterator<Item = SessionId> + '_ {
+        let session = |append: &LogAppend| {
+            let stored = self.stored(append.id)?;
+            stored.life.state.lease().map(|lease| lease.session)
+        };
+        self.logs.iter().filter_map(session)
+    }
+}
+
+#[cfg(test)]
+mod tests;

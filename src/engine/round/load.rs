@@ -1,0 +1,162 @@
+//! Makes a draft know what it must: from the cache, or from the store, all at once. What is damaged is found and
+//! set apart, so that only its own caller suffers from it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+
+use super::draft::Draft;
+use super::work::Work;
+use crate::engine::Shared;
+use crate::operation::{Operation, OperationId, Payload, PayloadInfo};
+use crate::store::{Lookup, PayloadRole, StoreError};
+
+/// After a repeated key, keys are looked up first for this many commits: clients that try again come in swarms.
+const PRECHECKED: u32 = 64;
+
+/// The inputs of operations; `None` where there is none. Those that cannot be read are missing.
+pub(crate) type Inputs = HashMap<OperationId, Option<Payload>>;
+
+#[derive(Debug)]
+pub(crate) struct Loader {
+    shared: Arc<Shared>,
+    /// For how many more commits idempotency keys are looked up before they are used.
+    precheck_keys: u32,
+}
+
+impl Loader {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, precheck_keys: 0 }
+    }
+
+    /// A key may have been repeated: the next commits look keys up.
+    pub(crate) fn precheck_keys(&mut self) {
+        self.precheck_keys = PRECHECKED;
+    }
+
+    /// Makes the draft know every operation that the works name. By an idempotency key hardly any submission names
+    /// one: keys are taken for new until the store says otherwise, by a conflict, or until there is room for no more
+    /// than `room` new operations.
+    pub(crate) async fn works(
+        &mut self,
+        works: &[Work],
+        room: u64,
+        draft: &mut Draft,
+    ) -> Result<(), StoreError> {
+        let prechecks = self.precheck_keys > 0 || room < submissions(works);
+        self.precheck_keys = self.precheck_keys.saturating_sub(1);
+        let mut lookups = Vec::new();
+        for work in works {
+            if let Work::Submit { items, .. } = work {
+                // Where a kind has its own limit, whether there is room is known too late.
+                let asked = items.iter().filter(|new| prechecks || new.capacity.is_some());
+                lookups.extend(asked.filter_map(|new| {
+                    Some(Lookup::Key(new.tenant.clone(), new.idempotency_key.clone()?))
+                }));
+            }
+            if let Some(id) = work.id() {
+                self.know(id, draft, &mut lookups);
+            }
+        }
+        self.look_up(lookups, draft).await
+    }
+
+    /// Makes the draft know these operations.
+    pub(crate) async fn operations(
+        &self,
+        ids: impl IntoIterator<Item = OperationId>,
+        draft: &mut Draft,
+    ) -> Result<(), StoreError> {
+        let mut lookups = Vec::new();
+        ids.into_iter().for_each(|id| self.know(id, draft, &mut lookups));
+        self.look_up(lookups, draft).await
+    }
+
+    /// Takes the operation from the cache, or notes that it must be looked up.
+    fn know(&self, id: OperationId, draft: &mut Draft, lookups: &mut Vec<Lookup>) {
+        if draft.knows(id) {
+            return;
+        }
+        match self.shared.cache.get(id) {
+            Some(operation) => draft.learn(operation),
+            None => lookups.push(Lookup::Id(id)),
+        }
+    }
+
+    async fn look_up(&self, lookups: Vec<Lookup>, draft: &mut Draft) -> Result<(), StoreError> {
+        let mut parts = vec![lookups];
+        while let Some(mut lookups) = parts.pop() {
+            if lookups.is_empty() {
+                continue;
+            }
+            match self.shared.store.load(lookups.clone()).await {
+                Ok(found) => {
+                    found.into_iter().flatten().for_each(|found| draft.learn(Arc::new(found)));
+                }
+                // Which of them is damaged shows by halves.
+                Err(StoreError::Corrupt(_)) if lookups.len() > 1 => {
+                    parts.push(lookups.split_off(lookups.len() / 2));
+                    parts.push(lookups);
+                }
+                Err(StoreError::Corrupt(_)) => {
+                    lookups.into_iter().for_each(|lookup| draft.mark_damaged(lookup));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// The inputs of operations that the draft knows: those at hand as they are, the others read all at once.
+    pub(crate) async fn inputs(
+        &self,
+        ids: impl IntoIterator<Item = OperationId>,
+        draft: &Draft,
+    ) -> Result<Inputs, StoreError> {
+        let known = ids.into_iter().filter_map(|id| draft.current(id));
+        let reading = known.map(|operation| self.input(operation, draft));
+        let mut inputs = Inputs::new();
+        for (id, input) in join_all(reading).await {
+            match input {
+                Ok(input) => {
+                    inputs.insert(id, input);
+                }
+                Err(StoreError::Corrupt(error)) => {
+                    tracing::error!(operation.id = %id, error, "an input is damaged");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(inputs)
+    }
+
+    async fn input(
+        &self,
+        operation: Arc<Operation>,
+        draft: &Draft,
+    ) -> (OperationId, Result<Option<Payload>, StoreError>) {
+        let id = operation.id();
+        let Some(info) = operation.submission.input.clone() else { return (id, Ok(None)) };
+        let at_hand = match info {
+            // What an object holds the worker reads itself.
+            PayloadInfo { object: Some(_), .. } => Some(Bytes::new()),
+            _ => draft.input(id).or_else(|| self.shared.cache.input(id)),
+        };
+        let data = match at_hand {
+            Some(data) => Ok(Some(data)),
+            None => self.shared.store.payload(id, PayloadRole::Input).await,
+        };
+        (id, data.map(|data| data.map(|data| Payload { info, data })))
+    }
+}
+
+/// How many submissions there are.
+fn submissions(works: &[Work]) -> u64 {
+    let submissions = works.iter().map(|work| match work {
+        Work::Submit { items, .. } => items.len() as u64,
+        _ => 0,
+    });
+    submissions.sum()
+}

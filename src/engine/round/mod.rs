@@ -1,0 +1,201 @@
+//! What one commit is made of. Nothing here knows of queues, workers or watchers.
+//!
+//! A [`Round`] owns the works of one commit. One that loses a race is tried again as it is, once. From then on
+//! what collides is committed apart from the rest, down to one operation, whose own error it then is.
+
+use std::collections::BTreeSet;
+
+pub(crate) mod draft;
+pub(crate) mod load;
+pub(crate) mod log_books;
+pub(crate) mod transition;
+pub(crate) mod work;
+
+use work::Work;
+
+/// How many races one operation may lose before it is given up.
+const MAX_LOSSES: u32 = 16;
+/// A race in which it is not known what collided counts for this many: it may have waited for a lock.
+const UNNAMED: u32 = 6;
+
+/// Works that are committed together, and how many attempts may start in the same commit.
+#[derive(Debug)]
+pub(crate) struct Round {
+    works: Vec<Work>,
+    starts: usize,
+    losses: u32,
+}
+
+/// Why a commit of a round was refused. Nothing of it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Loss {
+    /// Other writers were first with something: these works, by number, and perhaps with what started.
+    Race(BTreeSet<usize>),
+    /// Other writers were first, or held a lock for too long; it is not known with what.
+    UnnamedRace,
+    /// Something that it touches cannot be written.
+    Damage,
+}
+
+/// What to do after a loss.
+#[derive(Debug)]
+pub(crate) enum Next {
+    Again(Round),
+    /// In this order.
+    Apart(Vec<Round>),
+    /// It is one operation's error by now.
+    GiveUp(Round),
+}
+
+impl Round {
+    pub(crate) fn new(works: Vec<Work>, starts: usize) -> Self {
+        Self { works, starts, losses: 0 }
+    }
+
+    pub(crate) fn works(&self) -> &[Work] {
+        &self.works
+    }
+
+    pub(crate) fn into_works(self) -> Vec<Work> {
+        self.works
+    }
+
+    /// How many attempts may start; with none, sessions are not told what they missed either.
+    pub(crate) fn starts(&self) -> usize {
+        self.starts
+    }
+
+    pub(crate) fn lost(mut self, loss: &Loss) -> Next {
+        let is_first = self.losses == 0;
+        self.losses += match loss {
+            Loss::Race(_) => 1,
+            Loss::UnnamedRace => UNNAMED,
+            Loss::Damage => MAX_LOSSES,
+        };
+        if is_first && *loss != Loss::Damage {
+            return Next::Again(self);
+        }
+        match (self.works.len(), self.starts) {
+            (0, 0 | 1) | (1, 0) => match self.losses < MAX_LOSSES {
+                true => Next::Again(self),
+                false => Next::GiveUp(self),
+            },
+            // What is left over is started by the next commits.
+            (0, starts) => Next::Again(Self { starts: starts / 2, losses: 1, ..self }),
+            _ => Next::Apart(self.apart(loss)),
+        }
+    }
+
+    /// First what is not in the way, then what is, last what may start.
+    fn apart(self, loss: &Loss) -> Vec<Self> {
+        let half = self.works.len() / 2;
+        let is_known = |at: &usize| match loss {
+            Loss::Race(works) => works.contains(at),
+            Loss::UnnamedRace | Loss::Damage => false,
+        };
+        let known = (0..self.works.len()).filter(is_known).count();
+        let is_partition = known > 0 && known < self.works.len();
+        let (mut rest, mut colliding) = (Vec::new(), Vec::new());
+        for (at, work) in self.works.into_iter().enumerate() {
+            let is_later = if is_partition { is_known(&at) } else { at >= half };
+            if is_later { &mut colliding } else { &mut rest }.push(work);
+        }
+        let part = |works| Self { works, starts: 0, losses: 1 };
+        let mut parts: Vec<Self> =
+            [rest, colliding].into_iter().filter(|works| !works.is_empty()).map(part).collect();
+        if self.starts > 0 {
+            parts.push(Self { works: Vec::new(), starts: self.starts, losses: 1 });
+        }
+        parts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::sample::id;
+
+    fn round(works: u128, starts: usize) -> Round {
+        Round::new((1..=works).map(|number| Work::Recheck(id(number))).collect(), starts)
+    }
+
+    fn race(works: &[usize]) -> Loss {
+        Loss::Race(works.iter().copied().collect())
+    }
+
+    /// The numbers of the works of each part, and what may start with it.
+    fn parts(next: Next) -> Vec<(Vec<u128>, usize)> {
+        let Next::Apart(parts) = next else { panic!("{next:?}") };
+        let number = |work: &Work| (1..100).find(|number| work.id() == Some(id(*number))).unwrap();
+        let of = |part: &Round| (part.works.iter().map(number).collect(), part.starts);
+        parts.iter().map(of).collect()
+    }
+
+    fn again(next: Next) -> Round {
+        let Next::Again(round) = next else { panic!("{next:?}") };
+        round
+    }
+
+    #[test]
+    fn a_first_lost_race_is_run_again_as_it_was() {
+        let again = again(round(3, 5).lost(&race(&[0])));
+        assert_eq!((again.works.len(), again.starts), (3, 5));
+    }
+
+    #[test]
+    fn from_the_second_on_what_collides_is_apart_from_the_rest_and_from_what_may_start() {
+        let twice = |loss: Loss| parts(again(round(4, 5).lost(&race(&[0]))).lost(&loss));
+        assert_eq!(twice(race(&[1, 3])), [(vec![1, 3], 0), (vec![2, 4], 0), (vec![], 5)]);
+        assert_eq!(twice(race(&[])), [(vec![1, 2], 0), (vec![3, 4], 0), (vec![], 5)]);
+        assert_eq!(twice(Loss::UnnamedRace), [(vec![1, 2], 0), (vec![3, 4], 0), (vec![], 5)]);
+        assert_eq!(twice(race(&[0, 1, 2, 3])), [(vec![1, 2], 0), (vec![3, 4], 0), (vec![], 5)]);
+    }
+
+    #[test]
+    fn damage_is_looked_for_at_once() {
+        assert_eq!(parts(round(1, 5).lost(&Loss::Damage)), [(vec![1], 0), (vec![], 5)]);
+        let Next::GiveUp(_) = round(1, 0).lost(&Loss::Damage) else { panic!("it is found") };
+    }
+
+    #[test]
+    fn one_operation_is_given_up_when_it_has_lost_often_enough() {
+        for (loss, most) in [(race(&[0]), MAX_LOSSES), (Loss::UnnamedRace, 3)] {
+            for (works, starts) in [(1, 0), (0, 1)] {
+                let (mut one, mut tries) = (round(works, starts), 1);
+                loop {
+                    match one.lost(&loss) {
+                        Next::Again(again) => one = again,
+                        Next::GiveUp(_) => break,
+                        Next::Apart(parts) => panic!("{parts:?}"),
+                    }
+                    tries += 1;
+                }
+                assert_eq!(tries, most);
+            }
+        }
+    }
+
+    #[test]
+    fn of_what_may_start_less_is_tried_each_time() {
+        let mut starting = again(round(0, 16).lost(&race(&[])));
+        for starts in [8, 4, 2, 1] {
+            starting = again(starting.lost(&race(&[])));
+            assert_eq!(starting.starts, starts);
+        }
+    }
+
+    #[test]
+    fn a_split_ends() {
+        let (mut left, mut given_up, mut tries) = (vec![round(100, 512)], 0, 0);
+        while let Some(next) = left.pop() {
+            tries += 1;
+            match next.lost(&Loss::UnnamedRace) {
+                Next::Again(again) => left.push(again),
+                Next::Apart(parts) => left.extend(parts),
+                Next::GiveUp(_) => given_up += 1,
+            }
+        }
+        assert_eq!(given_up, 101);
+        assert!(tries < 600, "{tries}");
+    }
+}

@@ -1,0 +1,18 @@
+//! A transition that is to be committed.
+
+use std::sync::Arc;
+
+use crate::operation::{EventType, Operation};
+
+/// A transition of the draft.
+#[derive(Debug)]
+pub(crate) struct Transition {
+    /// The operation before; `None` for a submission.
+    pub(crate) before: Option<Arc<Operation>>,
+    /// The operation after.
+    pub(crate) after: Arc<Operation>,
+    /// What it was.
+    pub(crate) event_type: EventType,
+    /// Whether a report of the current attempt made it.
+    pub(crate) by_report: bool,
+}

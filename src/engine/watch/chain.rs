@@ -1,0 +1,241 @@
+//! What was committed lately, for watches over filters: a chain of links, each of which leads from one frontier to the
+//! next. Watches walk along it at their own pace; one that finds its next link gone reads the log instead.
+//!
+//! A watch takes its place before it reads anything, so that whatever it does not read is in a link that follows.
+//! Links may hold what it has read: the stamps tell.
+//!
+//! Where this server is the only writer, every commit becomes a link as it is. Where others write as well, a commit of
+//! our own does so only if nothing else has been committed since the last link; else the tail reads the log.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, watch};
+
+use crate::store::log::{Frontier, Logged};
+use crate::store::{Committed, Store, StoreError};
+
+/// Most bytes of operations that are kept.
+const MAX_BYTES: usize = 16 << 20;
+/// Most links that are kept.
+const MAX_LINKS: usize = 4_096;
+
+/// Changes that lead from one frontier to the next.
+#[derive(Debug)]
+pub(in crate::engine) struct Link {
+    /// Where they lead.
+    pub(super) to: Frontier,
+    /// In the order of operation and revision.
+    pub(super) changes: Vec<Logged>,
+}
+
+/// The chain.
+#[derive(Debug)]
+pub(in crate::engine) struct Chain {
+    is_shared: bool,
+    state: Mutex<State>,
+    /// The number of the next link: the wake-up.
+    end: watch::Sender<u64>,
+    /// Something may have been committed that has to be read.
+    unread: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Where the last link has led. Where others write as well, nothing while nobody watches.
+    tip: Option<Frontier>,
+    /// The number of the first link that is kept.
+    first: u64,
+    links: VecDeque<Arc<Link>>,
+    bytes: usize,
+    watches: usize,
+}
+
+/// A watch's place in the chain.
+#[derive(Debug)]
+pub(super) struct Place {
+    chain: Arc<Chain>,
+    /// The next link.
+    next: u64,
+    end: watch::Receiver<u64>,
+}
+
+/// What there is at a place.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// The next link.
+    Link(Arc<Link>),
+    /// Nothing yet.
+    Nothing,
+    /// Links that are no longer kept. The place is at the end of the chain now.
+    Skipped,
+}
+
+impl Chain {
+    pub(in crate::engine) fn new(is_shared: bool) -> Arc<Self> {
+        let (state, end) = (Mutex::default(), watch::Sender::new(0));
+        Arc::new(Self { is_shared, state, end, unread: Notify::new() })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins the chain at what is visible, unless it has begun.
+    pub(in crate::engine) async fn begin(&self, store: &dyn Store) -> Result<(), StoreError> {
+        if self.state().tip.is_none() {
+            let tip = store.head().await?.frontier();
+            self.state().tip.get_or_insert(tip);
+            // What has been committed meanwhile was not noticed.
+            self.unread();
+        }
+        Ok(())
+    }
+
+    /// Takes a place at the end of the chain. It leads somewhere once the chain has begun.
+    pub(super) fn place(self: &Arc<Self>) -> Place {
+        let mut state = self.state();
+        state.watches += 1;
+        Place { chain: Arc::clone(self), next: state.end(), end: self.end.subscribe() }
+    }
+
+    /// Whether there are watches over filters.
+    pub(super) fn is_watched(&self) -> bool {
+        self.state().watches > 0
+    }
+
+    /// A commit of our own, with what it did, in the order of operation and revision.
+    pub(in crate::engine) fn committed(
+        &self,
+        committed: &Committed,
+        changes: impl FnOnce() -> Vec<Logged>,
+    ) {
+        let Some(stamp) = committed.stamp else { return };
+        let mut state = self.state();
+        let Some(tip) = state.tip.as_ref().filter(|tip| !tip.contains(stamp)) else { return };
+        let to = match &committed.seen {
+            _ if !self.is_shared => tip.with(stamp),
+            Some(seen) if tip.lacks_only(stamp, seen) => seen.clone(),
+            _ => {
+                drop(state);
+                return self.unread();
+            }
+        };
+        let changes = if state.watches > 0 { changes() } else { Vec::new() };
+        state.add(to, changes);
+        let end = state.end();
+        drop(state);
+        self.end.send_replace(end);
+    }
+
+    /// Something may have been committed that has to be read.
+    pub(super) fn unread(&self) {
+        self.unread.notify_one();
+    }
+
+    /// Returns when there may be something to read.
+    pub(super) async fn wait_for_unread(&self) {
+        self.unread.notified().await;
+    }
+
+    /// Where to read from; `None` while nobody watches.
+    pub(super) fn tip(&self) -> Option<Frontier> {
+        self.state().tip.clone()
+    }
+
+    /// What was read beyond the tip, up to `to`. Without changes they were too many: watches read them.
+    pub(super) fn read(&self, to: Frontier, changes: Option<Vec<Logged>>) {
+        let mut state = self.state();
+        // Commits of our own may have come meanwhile.
+        let Some(tip) = &state.tip else { return };
+        let mut joined = tip.clone();
+        joined.join(&to);
+        match changes {
+            Some(mut changes) => {
+                changes.retain(|logged| !tip.contains(logged.stamp));
+                state.add(joined, changes);
+            }
+            None => {
+                state.tip = Some(joined);
+                state.skip();
+            }
+        }
+        let end = state.end();
+        drop(state);
+        self.end.send_replace(end);
+    }
+}
+
+impl State {
+    /// The number of the next link.
+    fn end(&self) -> u64 {
+        self.first + self.links.len() as u64
+    }
+
+    fn add(&mut self, to: Frontier, changes: Vec<Logged>) {
+        self.tip = Some(to.clone());
+        if changes.is_empty() {
+            return;
+        }
+        let link = Arc::new(Link { to, changes });
+        self.bytes += link.bytes();
+        self.links.push_back(link);
+        while self.links.len() > MAX_LINKS || self.bytes > MAX_BYTES {
+            let Some(oldest) = self.links.pop_front() else { break };
+            self.bytes -= oldest.bytes();
+            self.first += 1;
+        }
+    }
+
+    /// Drops all links, and one that is not made: nobody may go on from before it.
+    fn skip(&mut self) {
+        self.first = self.end() + 1;
+        self.links.clear();
+        self.bytes = 0;
+    }
+}
+
+impl Link {
+    fn bytes(&self) -> usize {
+        let bytes = self.changes.iter().map(|logged| logged.change.operation().size());
+        bytes.sum()
+    }
+}
+
+impl Place {
+    /// The next link, behind which the place is then.
+    pub(super) fn take(&mut self) -> Next {
+        self.end.mark_unchanged();
+        let state = self.chain.state();
+        let Some(at) = self.next.checked_sub(state.first) else {
+            self.next = state.end();
+            return Next::Skipped;
+        };
+        match usize::try_from(at).ok().and_then(|at| state.links.get(at)) {
+            Some(link) => {
+                self.next += 1;
+                Next::Link(Arc::clone(link))
+            }
+            None => Next::Nothing,
+        }
+    }
+
+    /// Returns when there may be another link.
+    pub(super) async fn changed(&mut self) {
+        // The sender lives in the chain that we hold, so this cannot fail.
+        let _ = self.end.changed().await;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut state = self.chain.state();
+        state.watches = state.watches.saturating_sub(1);
+        if state.watches == 0 {
+            state.skip();
+            if self.chain.is_shared {
+                state.tip = None;
+            }
+        }
+    }
+}

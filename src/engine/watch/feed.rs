@@ -1,0 +1,387 @@
+//! A watch over a filter: current matches, then changes, each once and those of an operation in order.
+//!
+//! It stands at a frontier of the log. The list of current matches is read page by page by rising id, each page with
+//! the frontier that it shows; what was committed since to operations that are listed already is read from the log
+//! before the page is told. Then it walks along the chain, and reads the log itself when it has fallen behind. It
+//! begins again only where the history behind its position is gone.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::broadcast;
+
+use super::super::Shared;
+use super::super::clock::Moment;
+use super::super::request::EngineError;
+use super::chain::{Next, Place};
+use super::hub::Committed;
+use crate::operation::filter::Filter;
+use crate::operation::{Operation, OperationId, TenantId, Timestamp};
+use crate::store::log::{Change, Frontier, Logged, Position, ReadError, Reader};
+use crate::store::shared::{Listening, Topic};
+use crate::store::{ListOrder, ListPosition, ListQuery, OrderBy, StoreError};
+
+/// Most changes that are read at a time.
+const PAGE: usize = 200;
+/// How many current matches are read at first; later as many as have been few bytes.
+const FIRST_MATCHES: usize = 16;
+/// About how many bytes of current matches are read at a time.
+const MATCHES_BYTES: usize = 4 << 20;
+/// Progress is gathered for this long.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
+/// How long a store that does not answer is left alone.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
+/// Of how many operations progress is gathered at once; what is more is told with the next report.
+const MAX_PROGRESS: usize = 1_000;
+
+/// What a watch over a filter delivers.
+#[derive(Clone, Debug)]
+pub enum FeedItem {
+    /// A match as it is.
+    Current(Arc<Operation>),
+    /// All current matches have been told.
+    Synced,
+    /// A transition of a match.
+    Transition(Committed),
+    /// A transition after which the operation no longer matches.
+    Left(Committed),
+    /// A match was deleted.
+    Deleted(Arc<Operation>),
+    /// Progress of a match.
+    Progress(Arc<Operation>),
+    /// The history behind the position is gone: everything is told again.
+    Reset,
+}
+
+/// Where a watch over a filter begins.
+#[derive(Clone, Debug)]
+pub enum FeedStart {
+    /// With current matches.
+    Current,
+    /// With changes from now on.
+    Now,
+    /// Behind a position of an earlier watch over the same filter.
+    After(Position),
+    /// With a reset and then current matches, because the position is of another store.
+    Reset,
+}
+
+/// A watch over a filter.
+#[derive(Debug)]
+pub struct Feed {
+    shared: Arc<Shared>,
+    place: Place,
+    reports: broadcast::Receiver<Arc<Operation>>,
+    /// Held as long as others are to be heard.
+    listening: Option<Listening>,
+    tenant: TenantId,
+    filter: Filter,
+    include_progress: bool,
+    phase: Phase,
+    /// Whether anything was told: from then on a store that does not answer is waited for.
+    has_begun: bool,
+    /// Items with the positions behind them.
+    pending: VecDeque<(FeedItem, Option<Position>)>,
+    /// Behind the item that was delivered last.
+    position: Option<Position>,
+    progress: Vec<Arc<Operation>>,
+    progress_due: Moment,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Nothing has been read.
+    Opening(FeedStart),
+    /// Reading current matches.
+    Listing(Listing),
+    /// Reading the log.
+    Reading(Reader),
+    /// Walking along the chain.
+    Following(Arc<Frontier>),
+}
+
+/// A list of current matches, some of which were told.
+#[derive(Debug)]
+struct Listing {
+    /// Where those that were told stand.
+    reader: Reader,
+    /// The last of them.
+    listed: Option<OperationId>,
+    /// The next of them, and what they show.
+    page: Option<(Vec<Operation>, Arc<Frontier>)>,
+    /// How many are asked for.
+    limit: usize,
+}
+
+impl Feed {
+    pub(in crate::engine) fn new(
+        shared: Arc<Shared>,
+        tenant: TenantId,
+        filter: Filter,
+        include_progress: bool,
+        start: FeedStart,
+    ) -> Self {
+        let listening = shared.store.shared().map(|store| store.listen(Topic::Operations));
+        let position = match &start {
+            FeedStart::After(position) => Some(position.clone()),
+            _ => None,
+        };
+        Self {
+            // Before anything is read: what is committed after that is in the chain.
+            place: shared.hub.chain().place(),
+            reports: shared.hub.reports(),
+            listening,
+            shared,
+            tenant,
+            filter,
+            include_progress,
+            phase: Phase::Opening(start),
+            has_begun: position.is_some(),
+            pending: VecDeque::new(),
+            position,
+            progress: Vec::new(),
+            progress_due: Moment::MAX,
+        }
+    }
+
+    /// The next item. Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Result<FeedItem, EngineError> {
+        loop {
+            if let Some((item, position)) = self.pending.pop_front() {
+                if !matches!(item, FeedItem::Progress(_)) {
+                    self.position = position;
+                }
+                self.has_begun = true;
+                return Ok(item);
+            }
+            let stepped = match &mut self.phase {
+                Phase::Following(_) => {
+                    self.follow().await;
+                    Ok(())
+                }
+                Phase::Opening(_) => self.open().await,
+                Phase::Listing(_) => self.list().await,
+                Phase::Reading(_) => self.read().await,
+            };
+            match stepped {
+                Ok(()) => {}
+                Err(ReadError::Gone(_)) => self.reset(),
+                Err(ReadError::Store(StoreError::Unavailable(_))) if self.has_begun => {
+                    let clock = &self.shared.clock;
+                    clock.sleep_until_moment(clock.moment().after(STORE_PAUSE)).await;
+                }
+                Err(ReadError::Store(error)) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Where to go on behind the item that was delivered last; `None` if that is from the beginning.
+    pub fn position(&self) -> Option<&Position> {
+        self.position.as_ref()
+    }
+
+    async fn open(&mut self) -> Result<(), ReadError> {
+        if let Some(listening) = &mut self.listening {
+            listening.effective().await;
+        }
+        let store = &*self.shared.store;
+        self.shared.hub.chain().begin(store).await?;
+        let Phase::Opening(start) = &self.phase else { return Ok(()) };
+        self.phase = match start {
+            FeedStart::Current => Phase::Listing(Listing::default()),
+            FeedStart::Now => {
+                let at = Arc::new(store.head().await?.frontier());
+                self.pending.push_back((FeedItem::Synced, Some(Position::at(Arc::clone(&at)))));
+                Phase::Following(at)
+            }
+            FeedStart::After(position) => match position.listed {
+                Some(listed) => {
+                    let reader = Reader::new(position.clone());
+                    Phase::Listing(Listing { reader, listed, ..Listing::default() })
+                }
+                None => Phase::Reading(Reader::new(position.clone())),
+            },
+            FeedStart::Reset => {
+                self.reset();
+                return Ok(());
+            }
+        };
+        Ok(())
+    }
+
+    /// Reads a page of the list, or of what has become of those that are listed.
+    async fn list(&mut self) -> Result<(), ReadError> {
+        let Phase::Listing(listing) = &mut self.phase else { return Ok(()) };
+        let store = &*self.shared.store;
+        if let Some(changes) = listing.reader.read_part(store, PAGE).await? {
+            let listed = listing.listed;
+            let behind = |position: Position| Position { listed: Some(listed), ..position };
+            let (at, reader) = (listing.reader.frontier(), &listing.reader);
+            let known = changes.into_iter().filter(|it| Some(it.change.operation().id()) <= listed);
+            let known: Vec<(Logged, Position)> = known
+                .map(|it| {
+                    let position = behind(reader.position_behind(it.change.cursor()));
+                    (it, position)
+                })
+                .collect();
+            self.tell(known, &at);
+            return Ok(());
+        }
+        let Some((page, to)) = listing.page.take() else {
+            let query = ListQuery {
+                tenant: self.tenant.clone(),
+                filter: self.filter.clone(),
+                order: ListOrder { by: OrderBy::CreateTime, descending: false },
+                after: listing.listed.map(|id| ListPosition { end_time: Timestamp::MAX, id }),
+                limit: listing.limit,
+            };
+            let (page, head) = store.list_with_head(query).await?;
+            let page = self.shared.refresh(page).await;
+            let to = Arc::new(head.frontier());
+            if listing.listed.is_some() {
+                listing.reader.begin_part(Arc::clone(&to));
+            }
+            listing.page = Some((page, to));
+            return Ok(());
+        };
+        let is_last = page.len() < listing.limit;
+        let bytes: usize = page.iter().map(Operation::size).sum();
+        listing.limit = (page.len() * MATCHES_BYTES / bytes.max(1)).clamp(1, PAGE);
+        let at = |listed| Position { listed, ..Position::at(Arc::clone(&to)) };
+        for operation in page {
+            let position = at(Some(Some(operation.id())));
+            listing.listed = Some(operation.id());
+            self.pending.push_back((FeedItem::Current(Arc::new(operation)), Some(position)));
+        }
+        if is_last {
+            self.pending.push_back((FeedItem::Synced, Some(at(None))));
+            self.phase = Phase::Following(to);
+        } else {
+            listing.reader = Reader::new(Position::at(to));
+        }
+        Ok(())
+    }
+
+    /// Reads a page of the log.
+    async fn read(&mut self) -> Result<(), ReadError> {
+        let Phase::Reading(reader) = &mut self.phase else { return Ok(()) };
+        let changes = reader.read(&*self.shared.store, PAGE).await?;
+        let at = reader.frontier();
+        if changes.is_empty() {
+            self.move_to(&at);
+            self.phase = Phase::Following(at);
+            return Ok(());
+        }
+        let (last, end) = (changes.len() - 1, reader.position());
+        let changes = changes.into_iter().enumerate().map(|(number, it)| {
+            let position = reader.position_behind(it.change.cursor());
+            (it, if number == last { end.clone() } else { position })
+        });
+        let changes = changes.collect();
+        self.tell(changes, &at);
+        Ok(())
+    }
+
+    async fn follow(&mut self) {
+        let Phase::Following(at) = &self.phase else { return };
+        let at = Arc::clone(at);
+        match self.place.take() {
+            Next::Link(link) => {
+                let mut to = Frontier::clone(&at);
+                to.join(&link.to);
+                let to = Arc::new(to);
+                let position = |it: &Logged| Position {
+                    part: Some((Arc::clone(&to), it.change.cursor())),
+                    ..Position::at(Arc::clone(&at))
+                };
+                let changes = link.changes.iter();
+                self.tell(changes.map(|it| (it.clone(), position(it))).collect(), &at);
+                self.move_to(&to);
+                self.phase = Phase::Following(to);
+            }
+            Next::Skipped => self.phase = Phase::Reading(Reader::new(Position::at(at))),
+            Next::Nothing => tokio::select! {
+                biased;
+                () = self.place.changed() => {}
+                report = self.reports.recv(), if self.include_progress => {
+                    // What is lagged behind is told with the next report.
+                    if let Ok(operation) = report {
+                        self.gather_progress(operation);
+                    }
+                }
+                () = self.shared.clock.sleep_until_moment(self.progress_due),
+                    if !self.progress.is_empty() =>
+                {
+                    self.progress_due = Moment::MAX;
+                    let progress = self.progress.drain(..).map(FeedItem::Progress);
+                    self.pending.extend(progress.map(|item| (item, None)));
+                }
+            },
+        }
+    }
+
+    fn reset(&mut self) {
+        self.progress.clear();
+        self.pending.push_back((FeedItem::Reset, None));
+        self.phase = Phase::Listing(Listing::default());
+    }
+
+    /// All of this was told, be it that nothing of it matches.
+    fn move_to(&mut self, to: &Arc<Frontier>) {
+        let position = Some(Position::at(Arc::clone(to)));
+        match self.pending.back_mut() {
+            Some((_, last)) => *last = position,
+            None => self.position = position,
+        }
+    }
+
+    /// Tells what of these changes matches and is not known at `at`.
+    fn tell(&mut self, changes: Vec<(Logged, Position)>, at: &Frontier) {
+        for (Logged { stamp, change }, position) in changes {
+            if change.operation().submission.tenant != self.tenant || at.contains(stamp) {
+                continue;
+            }
+            let matches = |operation: &Operation| self.filter.matches(operation);
+            let item = match change {
+                Change::Transition { before, after, event_type } => {
+                    let is_match = matches(&after);
+                    let committed = Committed { operation: after, event_type };
+                    if is_match {
+                        FeedItem::Transition(committed)
+                    } else if before.is_some_and(|before| matches(&before)) {
+                        FeedItem::Left(committed)
+                    } else {
+                        continue;
+                    }
+                }
+                Change::Removed(operation) if matches(&operation) => FeedItem::Deleted(operation),
+                Change::Removed(_) => continue,
+            };
+            self.pending.push_back((item, Some(position)));
+        }
+    }
+
+    fn gather_progress(&mut self, operation: Arc<Operation>) {
+        let is_ours = operation.submission.tenant == self.tenant;
+        if !is_ours || !self.filter.matches(&operation) {
+            return;
+        }
+        let same = self.progress.iter_mut().find(|known| known.id() == operation.id());
+        if let Some(known) = same {
+            *known = operation;
+        } else if self.progress.len() < MAX_PROGRESS {
+            self.progress.push(operation);
+        }
+        if self.progress_due == Moment::MAX {
+            self.progress_due = self.shared.clock.moment().after(PROGRESS_INTERVAL);
+        }
+    }
+}
+
+impl Default for Listing {
+    fn default() -> Self {
+        let reader = Reader::new(Position::at(Frontier::default()));
+        Self { reader, listed: None, page: None, limit: FIRST_MATCHES }
+    }
+}

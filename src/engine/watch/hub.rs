@@ -1,0 +1,256 @@
+//! Telling watchers of commits: one topic per watched operation. Watches over filters follow the chain.
+//!
+//! A watcher holds no queue. It pulls: from the topic's few recent transitions while it keeps up, from
+//! the stored history by its cursor when it does not. So memory is bounded by the number of watchers,
+//! however slow they are, and no transition is ever skipped.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{broadcast, watch};
+
+use super::chain::Chain;
+use crate::operation::{Attempt, EventType, Operation, OperationId, Progress, Revision};
+
+/// How many transitions a topic keeps for watchers that are not quite up to date.
+const RECENT: usize = 16;
+/// How many reports of progress a watch over a filter may be behind before it misses some.
+const REPORTS: usize = 1_024;
+/// Locks are spread over this many shards.
+const SHARDS: usize = 64;
+
+/// A committed transition as watchers see it.
+#[derive(Clone, Debug)]
+pub struct Committed {
+    /// The operation after it.
+    pub operation: Arc<Operation>,
+    /// What it was.
+    pub event_type: EventType,
+}
+
+/// Where watchers register and commits are published.
+#[derive(Debug)]
+pub(in crate::engine) struct Hub {
+    shards: Vec<Mutex<HashMap<OperationId, Arc<Topic>>>>,
+    chain: Arc<Chain>,
+    /// Progress for watches over filters: operations with the latest report.
+    reports: broadcast::Sender<Arc<Operation>>,
+}
+
+/// What watchers of one operation share.
+#[derive(Debug)]
+pub(super) struct Topic {
+    state: Mutex<TopicState>,
+    /// Rises with every publication: the wake-up.
+    version: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct TopicState {
+    /// By rising revision, not always without gaps.
+    recent: VecDeque<Committed>,
+    /// There are transitions up to this one at least.
+    known: Revision,
+    progress: Option<(Attempt, Progress)>,
+    removed: bool,
+}
+
+impl TopicState {
+    fn add(&mut self, committed: Committed) {
+        let revision = committed.operation.life.revision;
+        let place = self.recent.partition_point(|it| it.operation.life.revision < revision);
+        if self.recent.get(place).is_some_and(|it| it.operation.life.revision == revision) {
+            return;
+        }
+        self.recent.insert(place, committed);
+        if self.recent.len() > RECENT {
+            self.recent.pop_front();
+        }
+        self.known = self.known.max(revision);
+    }
+}
+
+impl Hub {
+    /// Of a store that others write to as well, or not.
+    pub(in crate::engine) fn new(is_shared: bool) -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            chain: Chain::new(is_shared),
+            reports: broadcast::Sender::new(REPORTS),
+        }
+    }
+
+    /// What was committed lately.
+    pub(in crate::engine) fn chain(&self) -> &Arc<Chain> {
+        &self.chain
+    }
+
+    /// Progress from now on.
+    pub(super) fn reports(&self) -> broadcast::Receiver<Arc<Operation>> {
+        self.reports.subscribe()
+    }
+
+    fn shard(&self, id: OperationId) -> MutexGuard<'_, HashMap<OperationId, Arc<Topic>>> {
+        // The last byte of a UUIDv7 is random.
+        let index = usize::from(id.as_bytes()[15]) % SHARDS;
+        self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Publishes under the shard's lock, so that nobody but subscriptions ever holds a topic.
+    fn publish(&self, id: OperationId, edit: impl FnOnce(&mut TopicState)) {
+        if let Some(topic) = self.shard(id).get(&id) {
+            edit(&mut topic.lock());
+            topic.version.send_modify(|version| *version += 1);
+        }
+    }
+
+    /// Registers interest in an operation. Whatever is committed from now on will be told; read the
+    /// operation after this.
+    pub(in crate::engine) fn subscribe(self: &Arc<Self>, id: OperationId) -> Subscription {
+        let topic = Arc::clone(self.shard(id).entry(id).or_insert_with(|| {
+            Arc::new(Topic { state: Mutex::default(), version: watch::Sender::new(0) })
+        }));
+        let wake = topic.version.subscribe();
+        Subscription { hub: Arc::clone(self), id, topic: Some(topic), wake }
+    }
+
+    /// A transition was committed, here or by another replica.
+    pub(in crate::engine) fn transition(&self, after: &Arc<Operation>, event_type: EventType) {
+        self.publish(after.id(), |state| {
+            state.add(Committed { operation: Arc::clone(after), event_type });
+        });
+    }
+
+    /// Whether there are watches over filters.
+    pub(in crate::engine) fn has_feeds(&self) -> bool {
+        self.chain.is_watched()
+    }
+
+    /// The operations that somebody watches.
+    pub(in crate::engine) fn watched(&self) -> Vec<OperationId> {
+        let lock = |shard: &Mutex<HashMap<OperationId, Arc<Topic>>>| -> Vec<OperationId> {
+            shard.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
+        };
+        let mut watched: Vec<OperationId> = self.shards.iter().flat_map(lock).collect();
+        // One course of events has one outcome.
+        watched.sort_unstable();
+        watched
+    }
+
+    /// Whether somebody watches any operation.
+    pub(in crate::engine) fn has_watchers(&self) -> bool {
+        let is_watched = |shard: &Mutex<HashMap<OperationId, Arc<Topic>>>| {
+            !shard.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        };
+        self.shards.iter().any(is_watched)
+    }
+
+    /// The latest transition of which the watches of an operation were told; `None` if nobody watches it.
+    pub(super) fn latest(&self, id: OperationId) -> Option<Revision> {
+        self.shard(id).get(&id).map(|topic| topic.lock().known)
+    }
+
+    /// The operation has transitions up to `revision`.
+    pub(in crate::engine) fn known(&self, id: OperationId, revision: Revision) {
+        if let Some(topic) = self.shard(id).get(&id) {
+            let mut state = topic.lock();
+            if state.known < revision {
+                state.known = revision;
+                drop(state);
+                topic.version.send_modify(|version| *version += 1);
+            }
+        }
+    }
+
+    /// The operation is not there any more.
+    pub(in crate::engine) fn gone(&self, id: OperationId) {
+        self.publish(id, |state| state.removed = true);
+    }
+
+    /// A worker reported progress. `operation` is as of the last commit, where it is at hand: only
+    /// then do watches over filters hear of it.
+    pub(in crate::engine) fn progress(
+        &self,
+        id: OperationId,
+        attempt: Attempt,
+        operation: Option<Arc<Operation>>,
+        progress: &Progress,
+    ) {
+        self.publish(id, |state| state.progress = Some((attempt, progress.clone())));
+        if self.has_feeds()
+            && let Some(operation) = operation
+        {
+            let mut operation = Operation::clone(&operation);
+            operation.life.progress = Some(progress.clone());
+            let _ = self.reports.send(Arc::new(operation));
+        }
+    }
+}
+
+impl Topic {
+    fn lock(&self) -> MutexGuard<'_, TopicState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A place in a topic. Dropping it gives the place up.
+#[derive(Debug)]
+pub(in crate::engine) struct Subscription {
+    hub: Arc<Hub>,
+    id: OperationId,
+    topic: Option<Arc<Topic>>,
+    wake: watch::Receiver<u64>,
+}
+
+/// What a topic has for somebody who has seen everything up to a revision.
+#[derive(Debug)]
+pub(super) enum News {
+    /// Nothing.
+    None,
+    /// The next transition.
+    Next(Committed),
+    /// The next transition is no longer kept here: it is in the store.
+    InStore,
+    /// The operation was deleted.
+    Removed,
+}
+
+impl Subscription {
+    /// Returns after the next publication; at once if there was one since the last call.
+    pub(super) async fn changed(&mut self) {
+        // The sender lives in the topic that we hold, so this cannot fail.
+        let _ = self.wake.changed().await;
+    }
+
+    /// What comes after `cursor`. Publications until now need no further wake-up.
+    pub(super) fn news(&mut self, cursor: Revision) -> News {
+        self.wake.mark_unchanged();
+        let Some(topic) = &self.topic else { return News::None };
+        let state = topic.lock();
+        let revision = |committed: &Committed| committed.operation.life.revision;
+        match state.recent.iter().find(|committed| revision(committed) > cursor) {
+            Some(next) if revision(next) == cursor.next() => News::Next(next.clone()),
+            Some(_) => News::InStore,
+            None if state.removed => News::Removed,
+            None if state.known > cursor => News::InStore,
+            None => News::None,
+        }
+    }
+
+    /// The latest progress of an attempt, if it was reported since the topic began.
+    pub(super) fn progress(&self, attempt: Attempt) -> Option<Progress> {
+        let state = self.topic.as_ref()?.lock();
+        state.progress.as_ref().filter(|(of, _)| *of == attempt).map(|(_, news)| news.clone())
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        let mut shard = self.hub.shard(self.id);
+        drop(self.topic.take());
+        // Only under the shard's lock is a topic handed out, so the count cannot rise meanwhile.
+        if shard.get(&self.id).is_some_and(|topic| Arc::strong_count(topic) == 1) {
+            shard.remove(&self.id);
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The one reader of the log where several replicas share the store: what the others commit becomes links of the
+//! chain. It reads when it is told that there may be something, and now and then anyway, while somebody watches.
+//! It also has old parts of the log deleted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::super::Shared;
+use super::super::clock::Moment;
+use crate::store::TrimLog;
+use crate::store::log::{Frontier, Position, ReadError, Reader};
+
+/// How often the log is read, whatever hints say; and how soon again if it could not be read.
+const POLL: Duration = Duration::from_secs(2);
+/// How many changes are read at a time.
+const PAGE: usize = 512;
+/// Most changes of one link. What is more, watches read themselves, each as fast as its client.
+const MAX_CHANGES: usize = 4_096;
+/// How often old parts of the log are deleted.
+const TRIM_INTERVAL: Duration = Duration::from_secs(120);
+/// How long removals are kept, for followers that were away.
+const KEEP_FOR: Duration = Duration::from_secs(3_600);
+/// Most removals that are kept of each writer.
+const KEEP: u64 = 100_000;
+
+/// The tail.
+pub(in crate::engine) struct Tail {
+    shared: Arc<Shared>,
+    poll_at: Moment,
+    trim_at: Moment,
+}
+
+impl Tail {
+    pub(in crate::engine) fn new(shared: Arc<Shared>) -> Self {
+        let now = shared.clock.moment();
+        Self { shared, poll_at: now.after(POLL), trim_at: now.after(TRIM_INTERVAL) }
+    }
+
+    /// Reads until `stop`.
+    pub(in crate::engine) async fn run(mut self, stop: CancellationToken) {
+        let shared = Arc::clone(&self.shared);
+        let chain = shared.hub.chain();
+        let is_shared = shared.store.shared().is_some();
+        loop {
+            let poll_at = if is_shared { self.poll_at } else { Moment::MAX };
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                () = chain.wait_for_unread() => self.read().await,
+                () = shared.clock.sleep_until_moment(poll_at) => self.read().await,
+                () = shared.clock.sleep_until_moment(self.trim_at) => self.trim().await,
+            }
+        }
+    }
+
+    async fn read(&mut self) {
+        self.poll_at = self.shared.clock.moment().after(POLL);
+        match self.follow().await {
+            Ok(()) => {}
+            // The next poll reads the same.
+            Err(ReadError::Store(error)) => tracing::debug!(%error, "the log cannot be read"),
+            // Only if nothing was read for an hour.
+            Err(ReadError::Gone(gone)) => tracing::warn!(%gone, "the log was not followed"),
+        }
+    }
+
+    /// Reads everything that is visible.
+    async fn follow(&self) -> Result<(), ReadError> {
+        let (chain, store) = (self.shared.hub.chain(), &*self.shared.store);
+        let Some(tip) = chain.tip() else { return Ok(()) };
+        let mut reader = Reader::new(Position::at(tip));
+        loop {
+            let mut changes = match reader.read(store, PAGE).await {
+                Ok(changes) => changes,
+                Err(ReadError::Gone(gone)) => {
+                    let head = store.head().await?;
+                    chain.read(head.frontier(), None);
+                    return Err(gone.into());
+                }
+                Err(error) => return Err(error),
+            };
+            if changes.is_empty() {
+                return Ok(());
+            }
+            while changes.len() <= MAX_CHANGES
+                && let Some(more) = reader.read_part(store, PAGE).await?
+            {
+                changes.extend(more);
+            }
+            let is_whole = changes.len() <= MAX_CHANGES;
+            let to = reader.end_of_part();
+            chain.read(Frontier::clone(&to), is_whole.then_some(changes));
+            if !is_whole {
+                reader = Reader::new(Position::at(to));
+            }
+        }
+    }
+
+    async fn trim(&mut self) {
+        let clock = &self.shared.clock;
+        self.trim_at = clock.moment().after(TRIM_INTERVAL);
+        let trim = TrimLog { now: clock.now(), keep_for: KEEP_FOR, keep: KEEP };
+        if let Err(error) = self.shared.store.trim_log(trim).await {
+            tracing::debug!(%error, "the log was not trimmed");
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! One watch over one operation: every transition after a cursor, once and in order, to the terminal
+//! one, with coalesced progress in between.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::Shared;
+use super::super::clock::Moment;
+use super::super::request::EngineError;
+use super::hub::{Committed, News, Subscription};
+use crate::operation::{Operation, Progress, Revision};
+use crate::store::shared::Listening;
+use crate::store::{HistoryEntry, HistoryPosition, HistoryQuery, StoreError};
+
+/// How many transitions are read at a time by a watcher that has fallen behind. Each may have 256 KiB of error text.
+const PAGE: usize = 16;
+/// How long a store that is away is left alone.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
+/// Shortest time between two progress messages.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
+
+/// What a watch delivers.
+#[derive(Clone, Debug)]
+pub enum WatchItem {
+    /// The operation as it is.
+    Snapshot(Arc<Operation>),
+    /// The next transition.
+    Transition(Committed),
+    /// Progress since the latest transition.
+    Progress(Arc<Operation>),
+}
+
+/// A watch. Holds no queue but one page of history.
+#[derive(Debug)]
+pub struct Watcher {
+    shared: Arc<Shared>,
+    subscription: Subscription,
+    /// The operation as of `cursor`; before the first history entry, as it was found.
+    operation: Arc<Operation>,
+    cursor: Revision,
+    /// The revision that the operation was found at.
+    found_at: Revision,
+    snapshot_due: bool,
+    caught_up: VecDeque<Committed>,
+    progress: Option<SentProgress>,
+    /// Where other replicas change the operation as well.
+    listening: Option<Listening>,
+}
+
+/// What this watcher was told of progress.
+#[derive(Debug, Default)]
+struct SentProgress {
+    last: Option<Progress>,
+    not_before: Moment,
+}
+
+impl Watcher {
+    /// A watch of `operation`, which was loaded after `subscription` was made.
+    pub(in crate::engine) fn new(
+        shared: Arc<Shared>,
+        subscription: Subscription,
+        operation: Operation,
+        after: Option<Revision>,
+        include_progress: bool,
+        listening: Option<Listening>,
+    ) -> Self {
+        let found_at = operation.life.revision;
+        Self {
+            snapshot_due: after.is_none(),
+            cursor: after.unwrap_or(found_at),
+            found_at,
+            operation: Arc::new(shared.progress.refresh(operation)),
+            shared,
+            subscription,
+            caught_up: VecDeque::new(),
+            progress: include_progress.then(SentProgress::default),
+            listening,
+        }
+    }
+
+    /// The revision to resume from.
+    pub fn cursor(&self) -> Revision {
+        self.cursor
+    }
+
+    /// Whether the terminal transition has been seen, and nothing can follow.
+    pub fn is_over(&self) -> bool {
+        let has_more = self.snapshot_due || !self.caught_up.is_empty();
+        !has_more && self.cursor >= self.found_at && self.operation.is_done()
+    }
+
+    /// The next item; `None` after the terminal transition. Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Result<Option<WatchItem>, EngineError> {
+        if std::mem::take(&mut self.snapshot_due) {
+            return Ok(Some(WatchItem::Snapshot(Arc::clone(&self.operation))));
+        }
+        loop {
+            if let Some(committed) = self.caught_up.pop_front() {
+                return Ok(Some(self.advance(committed)));
+            }
+            if self.is_over() {
+                return Ok(None);
+            }
+            match self.subscription.news(self.cursor) {
+                News::Next(committed) => {
+                    // What was reported before the transition is told before it.
+                    if let Some(item) = self.unsent_progress(Moment::MAX) {
+                        return Ok(Some(item));
+                    }
+                    return Ok(Some(self.advance(committed)));
+                }
+                News::InStore => self.read_history().await?,
+                News::Removed => return Err(EngineError::NotFound),
+                News::None if self.cursor < self.found_at => self.read_history().await?,
+                News::None => {
+                    if let Some(item) = self.unsent_progress(self.shared.clock.moment()) {
+                        return Ok(Some(item));
+                    }
+                    self.sleep().await;
+                }
+            }
+        }
+    }
+
+    fn advance(&mut self, committed: Committed) -> WatchItem {
+        self.cursor = committed.operation.life.revision;
+        self.operation = Arc::clone(&committed.operation);
+        WatchItem::Transition(committed)
+    }
+
+    async fn read_history(&mut self) -> Result<(), EngineError> {
+        let query = HistoryQuery {
+            id: self.operation.id(),
+            after: HistoryPosition { revision: self.cursor, log_number: 0 },
+            include_log: false,
+            limit: PAGE,
+        };
+        let entries = match self.shared.store.history(query).await {
+            // It is watched on when the store is back, which replicas can do without a restart.
+            Err(StoreError::Unavailable(_)) if self.listening.is_some() => {
+                let clock = &self.shared.clock;
+                clock.sleep_until_moment(clock.moment().after(STORE_PAUSE)).await;
+                return Ok(());
+            }
+            entries => entries?,
+        };
+        if entries.is_empty() {
+            // There was a later transition, so there was a history: it has been deleted.
+            return Err(EngineError::NotFound);
+        }
+        self.caught_up.extend(entries.into_iter().filter_map(|entry| match entry {
+            HistoryEntry::Transition(event) => {
+                let submission = Arc::clone(&self.operation.submission);
+                let operation = Arc::new(Operation { submission, life: event.life });
+                Some(Committed { operation, event_type: event.event_type })
+            }
+            HistoryEntry::Log(_) => None,
+        }));
+        Ok(())
+    }
+
+    /// Progress of the attempt under way that was not told.
+    fn progress_news(&self) -> Option<Progress> {
+        let sent = self.progress.as_ref()?;
+        self.operation.life.state.lease()?;
+        let news = self.subscription.progress(self.operation.life.attempt)?;
+        let known = sent.last.as_ref().or(self.operation.life.progress.as_ref());
+        (known != Some(&news)).then_some(news)
+    }
+
+    /// The same, if it may be told at `now`.
+    fn unsent_progress(&mut self, now: Moment) -> Option<WatchItem> {
+        let news = self.progress_news()?;
+        let sent = self.progress.as_mut().filter(|sent| sent.not_before <= now)?;
+        sent.not_before = self.shared.clock.moment().after(PROGRESS_INTERVAL);
+        sent.last = Some(news.clone());
+        let mut operation = Operation::clone(&self.operation);
+        operation.life.progress = Some(news);
+        self.operation = Arc::new(operation);
+        Some(WatchItem::Progress(Arc::clone(&self.operation)))
+    }
+
+    /// Until there may be something to tell.
+    async fn sleep(&mut self) {
+        let waiting = self.unsent_is_waiting();
+        tokio::select! {
+            biased;
+            () = self.subscription.changed() => {}
+            () = self.shared.clock.sleep_until_moment(waiting), if waiting < Moment::MAX => {}
+        }
+    }
+
+    /// When progress that was held back may be told; never, if there is none.
+    fn unsent_is_waiting(&self) -> Moment {
+        let sent = self.progress.as_ref().filter(|_| self.progress_news().is_some());
+        sent.map_or(Moment::MAX, |sent| sent.not_before)
+    }
+}

@@ -1,0 +1,81 @@
+//! Names of files: one file is one thing, whichever of its names leads to it.
+
+use std::ffi::OsString;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Component, Path, PathBuf};
+
+/// The absolute path of a file or directory without links, `.` or `..`. The last components need not exist; a link
+/// to something that does not exist is followed.
+pub(crate) fn resolve(path: &Path) -> io::Result<PathBuf> {
+    let mut resolved = PathBuf::new();
+    for component in std::path::absolute(path)?.components() {
+        match component {
+            Component::CurDir => {}
+            // What is resolved so far has no links, so its parent is the directory above.
+            Component::ParentDir => _ = resolved.pop(),
+            component => {
+                resolved.push(component);
+                resolved = follow(resolved)?;
+            }
+        }
+    }
+    Ok(resolved)
+}
+
+/// The target of the last component, whose parent is resolved. The system refuses links that lead in a circle.
+fn follow(path: PathBuf) -> io::Result<PathBuf> {
+    match std::fs::canonicalize(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => match std::fs::read_link(&path) {
+            Ok(target) => resolve(&path.parent().unwrap_or(&path).join(target)),
+            Err(_) => Ok(path),
+        },
+        resolved => resolved,
+    }
+}
+
+/// Whether two names lead to one file.
+pub(crate) fn is_same(one: &Path, other: &Path) -> bool {
+    let identity = |path| std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
+    identity(one).is_some_and(|found| identity(other) == Some(found))
+}
+
+/// A name with something behind it.
+pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn all_names_of_a_file_resolve_to_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = fs::canonicalize(directory.path()).unwrap();
+        fs::create_dir_all(root.join("data/deep")).unwrap();
+        fs::write(root.join("data/file"), "x").unwrap();
+        symlink(root.join("data/deep"), root.join("deep")).unwrap();
+        symlink("data/file", root.join("link")).unwrap();
+        symlink("data/new", root.join("dangling")).unwrap();
+        symlink("circle", root.join("circle")).unwrap();
+        for (name, expected) in [
+            ("data/file", "data/file"),
+            ("link", "data/file"),
+            // The directory above a link's target, as for the system.
+            ("deep/../file", "data/file"),
+            ("data/../no/such/../file", "no/file"),
+            ("dangling", "data/new"),
+            ("./data/./other", "data/other"),
+        ] {
+            assert_eq!(resolve(&root.join(name)).unwrap(), root.join(expected), "{name}");
+        }
+        assert!(resolve(&root.join("circle")).is_err());
+        assert!(resolve(&root.join("data/file/below")).is_err(), "a file has nothing below it");
+    }
+}

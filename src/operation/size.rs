@@ -1,0 +1,133 @@
+//! Roughly how much memory things take, for bounds in bytes. What counts is what a client or a worker can make large:
+//! texts, labels, errors and header fields.
+
+use std::mem::size_of;
+
+use super::{
+    Command, HttpEnvelope, NewOperation, Operation, OperationError, Outcome, PayloadInfo, State,
+    Submission,
+};
+
+/// What an entry of a map or a list costs beside its contents.
+const ENTRY: usize = 64;
+
+/// Of two texts in a map.
+fn pair((key, value): (&String, &String)) -> usize {
+    ENTRY + key.len() + value.len()
+}
+
+impl Operation {
+    /// About how many bytes it takes in memory, payloads not included.
+    pub fn size(&self) -> usize {
+        let life = &self.life;
+        let texts = life.progress.as_ref().map_or(0, |progress| progress.message.len())
+            + life.cancel.as_ref().map_or(0, |cancel| cancel.reason.len());
+        let state = match &life.state {
+            State::Done { outcome, .. } => outcome.size(),
+            State::Queued { .. } | State::Running { .. } | State::Cancelling { .. } => 0,
+        };
+        let error = life.last_error.as_ref().map_or(0, OperationError::size);
+        size_of::<Self>() + self.submission.size() + texts + state + error
+    }
+}
+
+impl Submission {
+    fn size(&self) -> usize {
+        let labels: usize = self.labels.iter().map(pair).sum();
+        size_of::<Self>() + labels + self.input.as_ref().map_or(0, PayloadInfo::size)
+    }
+}
+
+impl Outcome {
+    fn size(&self) -> usize {
+        match self {
+            Self::Succeeded { result, warnings } => {
+                result.as_ref().map_or(0, PayloadInfo::size) + errors(warnings)
+            }
+            Self::PartiallySucceeded { result, errors: failed, warnings } => {
+                let result = result.as_ref().map_or(0, PayloadInfo::size);
+                result + errors(failed) + errors(warnings)
+            }
+            Self::Failed { error } | Self::Cancelled { error } => error.size(),
+        }
+    }
+}
+
+fn errors(errors: &[OperationError]) -> usize {
+    errors.iter().map(OperationError::size).sum()
+}
+
+impl OperationError {
+    /// About how many bytes it takes in memory, with its causes.
+    pub fn size(&self) -> usize {
+        let metadata: usize = self.metadata.iter().map(pair).sum();
+        size_of::<Self>() + self.code.len() + self.message.len() + metadata + errors(&self.causes)
+    }
+}
+
+impl PayloadInfo {
+    /// About how many bytes it takes in memory, without the contents.
+    pub fn size(&self) -> usize {
+        let http = self.http.as_ref().map_or(0, |envelope| envelope.size());
+        size_of::<Self>() + self.content_type.len() + self.type_url.len() + http
+    }
+}
+
+impl HttpEnvelope {
+    fn size(&self) -> usize {
+        let headers = self.headers.iter().map(|it| ENTRY + it.name.len() + it.value.len());
+        size_of::<Self>() + headers.sum::<usize>()
+    }
+}
+
+impl NewOperation {
+    /// About how many bytes it takes in memory, with the contents of its input.
+    pub fn size(&self) -> usize {
+        let labels: usize = self.labels.iter().map(pair).sum();
+        let input = self.input.as_ref().map_or(0, |it| it.info.size() + it.data.len());
+        size_of::<Self>() + size_of::<Operation>() + labels + input
+    }
+}
+
+impl Command {
+    /// About how many bytes it takes in memory.
+    pub fn size(&self) -> usize {
+        let more = match self {
+            Self::Complete { result, warnings, errors: failed, .. } => {
+                result.as_ref().map_or(0, |it| it.size()) + errors(warnings) + errors(failed)
+            }
+            Self::Fail { error, .. } => error.size(),
+            Self::Cancel { reason } => reason.len(),
+            _ => 0,
+        };
+        size_of::<Self>() + more
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operation::{Attempt, ErrorSource, Reporter, SessionId};
+
+    fn error(length: usize) -> OperationError {
+        OperationError {
+            code: "X".to_owned(),
+            message: "m".repeat(length),
+            status_code: 2,
+            metadata: [("key".to_owned(), "v".repeat(length))].into(),
+            causes: Vec::new(),
+            source: ErrorSource::Application,
+        }
+    }
+
+    #[test]
+    fn what_a_worker_can_make_large_counts() {
+        let caused = OperationError { causes: vec![error(10_000)], ..error(10_000) };
+        assert!((40_000..41_000).contains(&caused.size()), "{}", caused.size());
+        let (errors, warnings) = (vec![error(10_000)], vec![error(10_000); 2]);
+        let session = SessionId::from_uuid(uuid::Uuid::from_u128(1));
+        let reporter = Reporter { session, attempt: Attempt(1), former: None };
+        let command = Command::complete(reporter, None, warnings, errors);
+        assert!((60_000..62_000).contains(&command.size()), "{}", command.size());
+    }
+}

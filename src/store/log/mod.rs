@@ -1,0 +1,305 @@
+//! One log of everything that was committed, read by the names of commits.
+//!
+//! A commit has a name, [`Stamp`]: a *writer* and a sequence number. A writer is one writing connection of a replica
+//! (PostgreSQL) or one opening of the file (SQLite). Writers are numbered in the order in which their numbers become
+//! visible, without gaps, and no number is given twice; each has a random nonce. The commits of a writer are strictly
+//! serial, so all of its sequence numbers up to the last visible one are visible.
+//!
+//! A vector of the last sequence of every writer, read in one statement ([`Head`], [`Frontier`]), is therefore
+//! causally closed: a commit that depends on another begins after that one is visible. Whoever stands at V reads U,
+//! then everything with V < stamp <= U ordered by operation and revision, and then stands at U. Nothing is remembered
+//! per operation. [`Reader`] does that; [`Position`] is where it stands, as a token.
+//!
+//! No I/O here, except that [`Reader`] calls the store.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::operation::{EventType, Operation, OperationId, Revision};
+
+mod position;
+mod reader;
+
+pub use position::{LogKey, Position};
+pub use reader::{ReadError, Reader};
+
+/// The name of a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Stamp {
+    /// The number of the writer; at least 1.
+    pub writer: u64,
+    /// The number of the commit among those of its writer; at least 1.
+    pub sequence: u64,
+}
+
+impl Stamp {
+    /// The name of its writer's next commit.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self { sequence: self.sequence + 1, ..self }
+    }
+}
+
+/// A writer as the store knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WriterState {
+    /// Its number.
+    pub writer: u64,
+    /// Random, so that a database that was restored or failed over is not taken for another.
+    pub nonce: u64,
+    /// The last sequence number that is visible; 0 before the first.
+    pub sequence: u64,
+    /// Records of removals up to this sequence number have been deleted.
+    pub trimmed: u64,
+    /// Whether the writer is gone: nothing more is committed by it.
+    pub is_ended: bool,
+}
+
+/// All writers that the store still knows, by rising number, as of one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Head(Vec<WriterState>);
+
+/// How far the commits of all writers are known: the resume position of whoever follows them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Frontier {
+    /// Of all writers up to this number everything is known, except of those in `open`.
+    up_to: u64,
+    open: BTreeMap<u64, Component>,
+}
+
+/// How far the commits of one writer are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Component {
+    nonce: u64,
+    sequence: u64,
+}
+
+/// A part of the log: commits of one writer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// The writer.
+    pub writer: u64,
+    /// Beginning behind this sequence number.
+    pub after: u64,
+    /// Up to and with this one.
+    pub up_to: u64,
+}
+
+/// The history behind a frontier has been deleted in part, or is that of another database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the changes behind this position are no longer kept")]
+pub struct Gone;
+
+/// A place within a part of the log: just behind an entry.
+pub type Cursor = (OperationId, Revision);
+
+/// Which entries to read, by rising [`Logged::cursor`].
+#[derive(Clone, Debug)]
+pub struct LogQuery {
+    /// Of which commits.
+    pub ranges: Vec<Range>,
+    /// Begin behind this place.
+    pub after: Option<Cursor>,
+    /// At most this many entries, and about [`PAGE_BYTES`].
+    pub limit: usize,
+}
+
+/// A page holds at most so many bytes of lives, as they are stored, unless one change alone has more.
+pub const PAGE_BYTES: usize = 4 << 20;
+
+/// A page of the log.
+#[derive(Clone, Debug, Default)]
+pub struct LogPage {
+    /// The entries. One that cannot be read is left out.
+    pub entries: Vec<Logged>,
+    /// Where to go on; `None` on the last page.
+    pub next: Option<Cursor>,
+    /// Records of removals within the ranges were deleted before or while the page was read.
+    pub is_gone: bool,
+}
+
+/// What a commit did to one operation: one transition, or its removal.
+#[derive(Clone, Debug)]
+pub struct Logged {
+    /// The commit.
+    pub stamp: Stamp,
+    /// What it did.
+    pub change: Change,
+}
+
+/// A change of one operation.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// A transition.
+    Transition {
+        /// The operation before it; `None` for the first.
+        before: Option<Arc<Operation>>,
+        /// The operation after it.
+        after: Arc<Operation>,
+        /// What it was.
+        event_type: EventType,
+    },
+    /// The operation was removed; as it was last.
+    Removed(Arc<Operation>),
+}
+
+impl Change {
+    /// The operation after the change; for a removal, before it.
+    pub fn operation(&self) -> &Arc<Operation> {
+        match self {
+            Self::Transition { after, .. } | Self::Removed(after) => after,
+        }
+    }
+
+    /// The place just behind this change. A removal stands behind the last transition.
+    pub fn cursor(&self) -> Cursor {
+        let operation = self.operation();
+        let revision = operation.life.revision;
+        match self {
+            Self::Transition { .. } => (operation.id(), revision),
+            Self::Removed(_) => (operation.id(), revision.next()),
+        }
+    }
+}
+
+impl Head {
+    /// Sorts what a store has read.
+    pub fn new(mut writers: Vec<WriterState>) -> Self {
+        writers.sort_unstable_by_key(|state| state.writer);
+        Self(writers)
+    }
+
+    /// The writers, by rising number.
+    pub fn writers(&self) -> &[WriterState] {
+        &self.0
+    }
+
+    fn get(&self, writer: u64) -> Option<&WriterState> {
+        let at = self.0.binary_search_by_key(&writer, |state| state.writer).ok()?;
+        self.0.get(at)
+    }
+
+    /// Everything that is visible.
+    pub fn frontier(&self) -> Frontier {
+        let open = self.0.iter().filter(|state| !state.is_ended).map(|state| {
+            (state.writer, Component { nonce: state.nonce, sequence: state.sequence })
+        });
+        Frontier { up_to: self.0.last().map_or(0, |state| state.writer), open: open.collect() }
+    }
+
+    /// What is visible here and not known at `from`.
+    pub fn since(&self, from: &Frontier) -> Result<Vec<Range>, Gone> {
+        let last = self.0.last().map_or(0, |state| state.writer);
+        if from.up_to > last {
+            return Err(Gone);
+        }
+        let mut ranges = Vec::new();
+        let mut add = |state: &WriterState, after: u64| {
+            if state.sequence < after || state.trimmed > after {
+                return Err(Gone);
+            }
+            if state.sequence > after {
+                let WriterState { writer, sequence: up_to, .. } = *state;
+                ranges.push(Range { writer, after, up_to });
+            }
+            Ok(())
+        };
+        for (writer, known) in &from.open {
+            let state = self.get(*writer).filter(|state| state.nonce == known.nonce).ok_or(Gone)?;
+            add(state, known.sequence)?;
+        }
+        // One that came since and is not here any more took its records along.
+        for writer in from.up_to + 1..=last {
+            if !from.open.contains_key(&writer) {
+                add(self.get(writer).ok_or(Gone)?, 0)?;
+            }
+        }
+        ranges.sort_unstable_by_key(|range| range.writer);
+        Ok(ranges)
+    }
+}
+
+impl Frontier {
+    /// The frontier of a store with one writer.
+    pub fn sole(writer: u64, nonce: u64, sequence: u64) -> Self {
+        Self { up_to: writer, open: BTreeMap::from([(writer, Component { nonce, sequence })]) }
+    }
+
+    /// Whether the commit is known here.
+    pub fn contains(&self, stamp: Stamp) -> bool {
+        match self.open.get(&stamp.writer) {
+            Some(known) => stamp.sequence <= known.sequence,
+            None => stamp.writer <= self.up_to,
+        }
+    }
+
+    /// The last sequence of a writer that is known; `None` if all of it is.
+    fn sequence(&self, writer: u64) -> Option<u64> {
+        match self.open.get(&writer) {
+            Some(known) => Some(known.sequence),
+            None if writer <= self.up_to => None,
+            None => Some(0),
+        }
+    }
+
+    /// Everything that is known here or there.
+    pub fn join(&mut self, other: &Self) {
+        let writers: BTreeSet<u64> = self.open.keys().chain(other.open.keys()).copied().collect();
+        let joined = writers.into_iter().filter_map(|writer| {
+            let sequence = self.sequence(writer)?.max(other.sequence(writer)?);
+            let known = self.open.get(&writer).or_else(|| other.open.get(&writer))?;
+            Some((writer, Component { nonce: known.nonce, sequence }))
+        });
+        self.open = joined.collect();
+        self.up_to = self.up_to.max(other.up_to);
+    }
+
+    /// Whether everything that is known there is known here.
+    pub fn includes(&self, other: &Self) -> bool {
+        let mut joined = self.clone();
+        joined.join(other);
+        joined == *self
+    }
+
+    /// Whether `seen` shows the commit `own` and nothing else that is not known here, and everything of its writer before
+    /// it is known here.
+    pub fn lacks_only(&self, own: Stamp, seen: &Self) -> bool {
+        let writers = self.open.keys().chain(seen.open.keys()).copied();
+        // Writers that came since are in one of the two, or ended already, and then nothing is known of them here.
+        let is_next = self.sequence(own.writer).is_some_and(|known| known + 1 == own.sequence);
+        let newer = (self.up_to + 1..=seen.up_to).chain(writers);
+        is_next
+            && seen.contains(own)
+            && newer
+                .filter(|writer| *writer != own.writer)
+                .all(|writer| self.sequence(writer) == seen.sequence(writer))
+    }
+
+    /// Cuts the range off where this frontier ends; whether anything is left of it.
+    fn limits(&self, range: &mut Range) -> bool {
+        if let Some(sequence) = self.sequence(range.writer) {
+            range.up_to = range.up_to.min(sequence);
+        }
+        range.up_to > range.after
+    }
+
+    /// The same up to the end of `range` only, a part of what is known here of one writer.
+    fn back_to(mut self, range: Range, head: &Head) -> Self {
+        let nonce = head.get(range.writer).map_or(0, |state| state.nonce);
+        self.open.insert(range.writer, Component { nonce, sequence: range.up_to });
+        self
+    }
+
+    /// The same with a later commit of a writer that is open here.
+    #[must_use]
+    pub fn with(&self, stamp: Stamp) -> Self {
+        let mut with = self.clone();
+        if let Some(known) = with.open.get_mut(&stamp.writer) {
+            known.sequence = known.sequence.max(stamp.sequence);
+        }
+        with
+    }
+}
+
+#[cfg(test)]
+mod tests;

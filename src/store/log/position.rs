@@ -1,0 +1,175 @@
+//! Where a follower of the log stands, as a token for clients.
+//!
+//! The token holds the frontier, and while a part of the log is being told the place within it: each message can be
+//! the last that arrives. It is signed, so that only what a server has given out comes back; the nonces of writers
+//! tell whether it is of this database.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+
+use super::{Component, Cursor, Frontier};
+use crate::operation::{OperationId, Revision};
+
+/// The first byte of a token.
+const VERSION: u8 = 1;
+/// How much of the signature a token carries.
+const SIGNATURE_BYTES: usize = 12;
+/// The longest token, in bytes of its text: that of some hundred writers.
+const MAX_TOKEN: usize = 8 * 1024;
+
+/// The store's own key for signing positions.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct LogKey(pub [u8; 32]);
+
+impl std::fmt::Debug for LogKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LogKey")
+    }
+}
+
+/// Where a follower of the log stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// All of this was told.
+    pub at: Arc<Frontier>,
+    /// Of what is between that and this frontier, everything up to this place was told.
+    pub part: Option<(Arc<Frontier>, Cursor)>,
+    /// Current matches are being listed by rising id, and these and those before were told; `None` when the list
+    /// is over.
+    pub listed: Option<Option<OperationId>>,
+}
+
+impl Position {
+    /// Everything up to a frontier was told.
+    pub fn at(frontier: impl Into<Arc<Frontier>>) -> Self {
+        Self { at: frontier.into(), part: None, listed: None }
+    }
+
+    /// The position as a text of letters, digits, `-` and `_`.
+    pub fn encode(&self, key: &LogKey) -> String {
+        let mut bytes = vec![VERSION];
+        put_frontier(&mut bytes, &self.at);
+        match &self.part {
+            None => bytes.push(0),
+            Some((to, (id, revision))) => {
+                bytes.push(1);
+                put_frontier(&mut bytes, to);
+                bytes.extend_from_slice(id.as_bytes());
+                put(&mut bytes, revision.0);
+            }
+        }
+        match &self.listed {
+            None => bytes.push(0),
+            Some(None) => bytes.push(1),
+            Some(Some(id)) => {
+                bytes.push(2);
+                bytes.extend_from_slice(id.as_bytes());
+            }
+        }
+        let signature = signature(key, &bytes);
+        bytes.extend_from_slice(&signature);
+        BASE64_URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// The position of a token; `None` if no server over this store has given it out.
+    pub fn decode(token: &str, key: &LogKey) -> Option<Self> {
+        if token.len() > MAX_TOKEN {
+            return None;
+        }
+        let bytes = BASE64_URL_SAFE_NO_PAD.decode(token).ok()?;
+        let (body, signed) = bytes.split_at_checked(bytes.len().checked_sub(SIGNATURE_BYTES)?)?;
+        mac(key, body).verify_truncated_left(signed).ok()?;
+        let mut left = body.strip_prefix(&[VERSION])?;
+        let at = take_frontier(&mut left)?.into();
+        let part = match take_byte(&mut left)? {
+            0 => None,
+            _ => {
+                let to = take_frontier(&mut left)?.into();
+                let id = take_id(&mut left)?;
+                Some((to, (id, Revision(take(&mut left)?))))
+            }
+        };
+        let listed = match take_byte(&mut left)? {
+            0 => None,
+            1 => Some(None),
+            _ => Some(Some(take_id(&mut left)?)),
+        };
+        left.is_empty().then_some(Self { at, part, listed })
+    }
+}
+
+fn mac(key: &LogKey, bytes: &[u8]) -> Hmac<Sha256> {
+    // A key that is shorter than a block is the same as one with zeros behind it (RFC 2104).
+    let mut block = [0; 64];
+    let (used, _) = block.split_at_mut(key.0.len());
+    used.copy_from_slice(&key.0);
+    let mut mac = Hmac::<Sha256>::new(&block.into());
+    mac.update(bytes);
+    mac
+}
+
+fn signature(key: &LogKey, bytes: &[u8]) -> [u8; SIGNATURE_BYTES] {
+    let whole = mac(key, bytes).finalize().into_bytes();
+    std::array::from_fn(|at| whole.get(at).copied().unwrap_or_default())
+}
+
+fn put_frontier(bytes: &mut Vec<u8>, frontier: &Frontier) {
+    put(bytes, frontier.up_to);
+    put(bytes, frontier.open.len() as u64);
+    for (writer, Component { nonce, sequence }) in &frontier.open {
+        put(bytes, *writer);
+        bytes.extend_from_slice(&nonce.to_be_bytes());
+        put(bytes, *sequence);
+    }
+}
+
+fn take_frontier(left: &mut &[u8]) -> Option<Frontier> {
+    let (up_to, count) = (take(left)?, take(left)?);
+    let mut open = BTreeMap::new();
+    for _ in 0..count {
+        let writer = take(left)?;
+        let (nonce, rest) = left.split_first_chunk()?;
+        *left = rest;
+        let nonce = u64::from_be_bytes(*nonce);
+        open.insert(writer, Component { nonce, sequence: take(left)? });
+    }
+    Some(Frontier { up_to, open })
+}
+
+/// Seven bits to a byte, the lowest first, as protobuf does.
+fn put(bytes: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        bytes.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+}
+
+fn take(left: &mut &[u8]) -> Option<u64> {
+    let mut number = 0_u64;
+    for shift in (0..64).step_by(7) {
+        let byte = take_byte(left)?;
+        number |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Some(number);
+        }
+    }
+    None
+}
+
+fn take_byte(left: &mut &[u8]) -> Option<u8> {
+    let (byte, rest) = left.split_first()?;
+    *left = rest;
+    Some(*byte)
+}
+
+fn take_id(left: &mut &[u8]) -> Option<OperationId> {
+    let (id, rest) = left.split_first_chunk()?;
+    *left = rest;
+    Some(OperationId::from_bytes(*id))
+}

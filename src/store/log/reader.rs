@@ -1,0 +1,159 @@
+//! Reading the log from a position on.
+
+use std::sync::Arc;
+
+use super::super::{Store, StoreError};
+use super::{Cursor, Frontier, Gone, Head, LogPage, LogQuery, Logged, Position, Range};
+
+/// So many commits of one writer are read at a time at most, where only one has moved: any end is causally closed
+/// then, and no page looks through more of the log.
+const MAX_COMMITS: u64 = 4_096;
+
+/// Why the log could not be read on.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ReadError {
+    /// Nothing was skipped: the history behind the position is not there any more.
+    #[error(transparent)]
+    Gone(#[from] Gone),
+    /// The store did not answer; trying again reads the same.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Follows all commits from a position on: each change once, those of an operation in their order.
+#[derive(Debug)]
+pub struct Reader {
+    /// All of this was read.
+    at: Arc<Frontier>,
+    /// What is being read beyond it.
+    part: Option<Part>,
+}
+
+/// Everything between two frontiers.
+#[derive(Debug)]
+struct Part {
+    to: Arc<Frontier>,
+    /// Empty until they are known.
+    ranges: Vec<Range>,
+    after: Option<Cursor>,
+    /// Whether the last page was the last.
+    is_over: bool,
+}
+
+impl Part {
+    fn new(to: Arc<Frontier>, after: Option<Cursor>) -> Self {
+        Self { to, ranges: Vec::new(), after, is_over: false }
+    }
+}
+
+impl Reader {
+    /// Begins behind `position`, of which the list is left out of account.
+    pub fn new(position: Position) -> Self {
+        let Position { at, part, .. } = position;
+        Self { at, part: part.map(|(to, after)| Part::new(to, Some(after))) }
+    }
+
+    /// Goes on to that frontier first, unless something is being read.
+    pub fn begin_part(&mut self, to: Arc<Frontier>) {
+        self.part.get_or_insert_with(|| Part::new(to, None));
+    }
+
+    /// All that is before this was read, and maybe more.
+    pub fn frontier(&self) -> Arc<Frontier> {
+        Arc::clone(&self.at)
+    }
+
+    /// Where the part leads that is being read.
+    pub fn end_of_part(&self) -> Arc<Frontier> {
+        self.part.as_ref().map_or_else(|| Arc::clone(&self.at), |part| joined(&self.at, &part.to))
+    }
+
+    /// The place just behind the page that was read last.
+    pub fn position(&self) -> Position {
+        match &self.part {
+            Some(Part { to, is_over: true, .. }) => Position::at(joined(&self.at, to)),
+            Some(Part { to, after: Some(after), .. }) => Position {
+                part: Some((Arc::clone(to), *after)),
+                ..Position::at(Arc::clone(&self.at))
+            },
+            _ => Position::at(Arc::clone(&self.at)),
+        }
+    }
+
+    /// The place just behind an entry of the page that was read last.
+    pub fn position_behind(&self, cursor: Cursor) -> Position {
+        let part = self.part.as_ref().map(|part| (Arc::clone(&part.to), cursor));
+        Position { part, ..Position::at(Arc::clone(&self.at)) }
+    }
+
+    /// The next page; empty when everything was read that is visible.
+    pub async fn read(
+        &mut self,
+        store: &dyn Store,
+        limit: usize,
+    ) -> Result<Vec<Logged>, ReadError> {
+        loop {
+            if let Some(page) = self.read_part(store, limit).await? {
+                return Ok(page);
+            }
+            let head = store.head().await?;
+            let (ranges, to) = self.next_part(&head)?;
+            if ranges.is_empty() {
+                // Writers may have come or ended.
+                self.at = joined(&self.at, &to);
+                return Ok(Vec::new());
+            }
+            self.part = Some(Part { ranges, ..Part::new(to.into(), None) });
+        }
+    }
+
+    /// The next page that has entries of the part that is being read; `None` when that is over.
+    pub async fn read_part(
+        &mut self,
+        store: &dyn Store,
+        limit: usize,
+    ) -> Result<Option<Vec<Logged>>, ReadError> {
+        loop {
+            let Some(part) = &mut self.part else { return Ok(None) };
+            if !part.is_over && part.ranges.is_empty() {
+                part.ranges = store.head().await?.since(&self.at)?;
+                part.ranges.retain_mut(|range| part.to.limits(range));
+                part.is_over = part.ranges.is_empty();
+            }
+            if part.is_over {
+                self.at = joined(&self.at, &part.to);
+                self.part = None;
+                return Ok(None);
+            }
+            let query = LogQuery { ranges: part.ranges.clone(), after: part.after, limit };
+            let LogPage { entries, next, is_gone } = store.log(query).await?;
+            if is_gone {
+                return Err(Gone.into());
+            }
+            part.is_over = next.is_none();
+            part.after = next.or(part.after);
+            if !entries.is_empty() {
+                return Ok(Some(entries));
+            }
+        }
+    }
+
+    /// What is to be read next, and where that leads.
+    fn next_part(&self, head: &Head) -> Result<(Vec<Range>, Frontier), Gone> {
+        let (mut ranges, to) = (head.since(&self.at)?, head.frontier());
+        if let [range] = ranges.as_mut_slice()
+            && range.up_to - range.after > MAX_COMMITS
+        {
+            range.up_to = range.after + MAX_COMMITS;
+            let to = to.back_to(*range, head);
+            return Ok((ranges, to));
+        }
+        Ok((ranges, to))
+    }
+}
+
+fn joined(one: &Arc<Frontier>, other: &Frontier) -> Arc<Frontier> {
+    let mut joined = Frontier::clone(one);
+    joined.join(other);
+    joined.into()
+}

@@ -1,0 +1,252 @@
+//! The log: writers, names of commits, and reading by name.
+//!
+//! A writer is registered by one statement, which takes a row lock that all registrations take, so that numbers become
+//! visible in their order, and the writer's advisory lock, which its connection holds to its end: whoever can take
+//! that lock knows that nothing more is committed by that writer.
+
+use std::sync::Arc;
+
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
+
+use super::super::log::{
+    Change, Cursor, Head, LogKey, LogPage, LogQuery, Logged, PAGE_BYTES, Range, Stamp, WriterState,
+};
+use super::super::sql::columns::{OPERATION, OPERATION_COLUMNS as BEHIND, limit, number};
+use super::super::{StoreError, TrimLog, codec};
+use super::link::Pool;
+use super::rows;
+use super::session::Session;
+use super::write::uuid;
+use super::writer::Step;
+use crate::operation::{Event, Operation, OperationId, Revision};
+
+/// The first half of writers' advisory locks: "lrun" as a number.
+const LOCKS: i32 = 0x6c72_756e;
+/// The names of a writer's last commits that are kept. That of a commit in doubt is the last or the one behind it.
+const KEPT_NAMES: i64 = 2;
+
+/// All writers in one text, so that it can stand beside anything else in a statement.
+pub(super) const HEAD: &str =
+    "(SELECT string_agg(concat_ws(':', w.id, w.nonce, w.trimmed, w.is_ended::integer,
+       coalesce((SELECT max(c.sequence) FROM commits AS c WHERE c.writer = w.id), 0)), ',')
+     FROM writers AS w)";
+
+/// What [`HEAD`] has read.
+pub(super) fn parse_head(text: Option<&str>) -> Result<Head, StoreError> {
+    let parse = |writer: &str| {
+        let mut numbers = writer.split(':').map(str::parse::<i64>);
+        let mut next = || numbers.next()?.ok();
+        Some(WriterState {
+            writer: unsigned(next()?),
+            nonce: next()?.cast_unsigned(),
+            trimmed: unsigned(next()?),
+            is_ended: next()? != 0,
+            sequence: unsigned(next()?),
+        })
+    };
+    let writers = text.into_iter().flat_map(|text| text.split(',')).map(parse);
+    let writers: Option<Vec<WriterState>> = writers.collect();
+    writers
+        .map(Head::new)
+        .ok_or_else(|| StoreError::Corrupt("the table of writers cannot be read".to_owned()))
+}
+
+/// Numbers that only this program has written.
+fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or_default()
+}
+
+/// Makes the connection a writer, and answers its number.
+pub(super) async fn register(session: &Session) -> Result<u64, StoreError> {
+    let sql = "WITH next AS (
+           UPDATE log_state SET last_writer = last_writer + 1 RETURNING last_writer),
+         made AS (
+           INSERT INTO writers (id, nonce)
+           SELECT last_writer, ('x' || translate(left(gen_random_uuid()::text, 18), '-', ''))::bit(64)::bigint
+           FROM next RETURNING id)
+         SELECT id, pg_advisory_lock($1, id::integer) FROM made";
+    let made = session.query(sql, &[&LOCKS]).await?;
+    let row = made.first().ok_or_else(|| StoreError::Corrupt("log_state is empty".to_owned()))?;
+    Ok(unsigned(row.try_get(0)?))
+}
+
+pub(super) async fn key(session: &Session) -> Result<LogKey, StoreError> {
+    let found = session.query("SELECT key FROM log_state", &[]).await?;
+    let key: Option<Vec<u8>> = found.first().map(|row| row.try_get(0)).transpose()?;
+    let key = key.and_then(|key| key.try_into().ok()).map(LogKey);
+    key.ok_or_else(|| StoreError::Corrupt("log_state has no key".to_owned()))
+}
+
+/// Takes the name of a commit, for that commit or so that it can never be; an error on the server if it was taken before.
+/// Waits for a commit of that name that is under way.
+pub(super) fn claim<'a>(stamp: Stamp, is_void: bool) -> Step<'a> {
+    Step::new("INSERT INTO commits (writer, sequence, is_void) VALUES ($1, $2, $3)")
+        .with(number(stamp.writer))
+        .with(number(stamp.sequence))
+        .with(is_void)
+}
+
+/// Whether a name that is taken was taken by its commit. It is final, as it was in the way.
+pub(super) async fn was_committed(session: &Session, stamp: Stamp) -> Result<bool, StoreError> {
+    let sql = "SELECT is_void FROM commits WHERE writer = $1 AND sequence = $2";
+    let found = session.query(sql, &[&number(stamp.writer), &number(stamp.sequence)]).await?;
+    let is_void: Option<bool> = found.first().map(|row| row.try_get(0)).transpose()?;
+    Ok(is_void == Some(false))
+}
+
+/// Everything that is visible.
+pub(super) fn seen<'a>() -> Step<'a> {
+    Step::new(format!("SELECT {HEAD}"))
+}
+
+pub(super) async fn head(session: Arc<Session>) -> Result<Head, StoreError> {
+    let found = session.query(&format!("SELECT {HEAD}"), &[]).await?;
+    let text = found.first().map(|row| row.try_get(0)).transpose()?;
+    parse_head(text.flatten())
+}
+
+/// A page: transitions, removals, and then whether any of the removals are gone, in this order.
+pub(super) async fn log(session: Arc<Session>, query: LogQuery) -> Result<LogPage, StoreError> {
+    let (mut writers, mut afters, mut up_tos) = (Vec::new(), Vec::new(), Vec::new());
+    for Range { writer, after, up_to } in &query.ranges {
+        writers.push(number(*writer));
+        afters.push(number(*after));
+        up_tos.push(number(*up_to));
+    }
+    // No operation has this id.
+    let after = query.after.map(|(id, revision)| (uuid(id), number(revision.0)));
+    let (id, revision) = after.unwrap_or((Uuid::nil(), 0));
+    let most = limit(query.limit.saturating_add(1));
+    // The places are found first, and what is there is looked up place by place (LIMIT keeps the planner from turning
+    // that round): else PostgreSQL may walk through all events by id.
+    let transitions = format!(
+        "WITH found AS MATERIALIZED (
+           SELECT r.writer, e.sequence, e.id, e.revision
+           FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS r (writer, after, up_to)
+           CROSS JOIN LATERAL (
+             SELECT e.sequence, e.id, e.revision FROM events AS e
+             WHERE e.writer = r.writer AND e.sequence > r.after AND e.sequence <= r.up_to
+             ORDER BY e.writer, e.sequence) AS e
+           WHERE (e.id, e.revision) > ($4, $5)),
+         page AS MATERIALIZED (SELECT * FROM found ORDER BY id, revision LIMIT $6),
+         sized AS (
+           SELECT page.*, e.type, e.life, p.life AS before, count(*) OVER () AS total,
+             sum(octet_length(e.life) + coalesce(octet_length(p.life), 0))
+               OVER (ORDER BY page.id, page.revision) - octet_length(e.life) AS bytes
+           FROM page
+           CROSS JOIN LATERAL (
+             SELECT e.type, e.life FROM events AS e
+             WHERE e.id = page.id AND e.revision = page.revision LIMIT 1) AS e
+           LEFT JOIN LATERAL (
+             SELECT p.life FROM events AS p
+             WHERE p.id = page.id AND p.revision = page.revision - 1 LIMIT 1) AS p ON TRUE)
+         SELECT {OPERATION}, s.type, s.life, s.before, s.writer, s.sequence, s.revision, s.total
+         FROM sized AS s
+         CROSS JOIN LATERAL (SELECT * FROM operations AS o WHERE o.id = s.id LIMIT 1) AS o
+         WHERE s.bytes < {PAGE_BYTES} OR s.total = 1 ORDER BY s.id, s.revision"
+    );
+    let removals = format!(
+        "SELECT {OPERATION}, r.writer, o.sequence, o.revision + 1
+         FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS r (writer, after, up_to)
+         JOIN removals AS o ON o.writer = r.writer AND o.sequence > r.after AND o.sequence <= r.up_to
+         WHERE (o.id, o.revision + 1) > ($4, $5) ORDER BY o.id, o.revision LIMIT $6"
+    );
+    let gone = "SELECT count(*) FROM unnest($1::bigint[], $2::bigint[]) AS r (writer, after)
+         LEFT JOIN writers AS w ON w.id = r.writer WHERE w.id IS NULL OR w.trimmed > r.after";
+    let values: [&(dyn ToSql + Sync); 6] = [&writers, &afters, &up_tos, &id, &revision, &most];
+    let (transitions, removals) =
+        tokio::try_join!(session.query(&transitions, &values), session.query(&removals, &values))?;
+    // Asked last: what was there until then was read.
+    let gone = session.query(gone, &[&writers, &afters]).await?;
+    if gone.first().map_or(Ok(0), |row| row.try_get::<_, i64>(0))? > 0 {
+        return Ok(LogPage { is_gone: true, ..LogPage::default() });
+    }
+    let mut places = Vec::with_capacity(transitions.len() + removals.len());
+    for row in &transitions {
+        let id = rows::id(row, 0)?;
+        places.push((place(id, row, BEHIND + 5)?, stamp(row, BEHIND + 3)?, transition(id, row)));
+    }
+    for row in &removals {
+        let id = rows::id(row, 0)?;
+        let removed = rows::operation(row).map(|it| Change::Removed(Arc::new(it)));
+        places.push((place(id, row, BEHIND + 2)?, stamp(row, BEHIND)?, removed));
+    }
+    // What is beyond the bytes of a page is left for the next, and the removals behind it with it.
+    let total: i64 =
+        transitions.first().map(|row| row.try_get(BEHIND + 6)).transpose()?.unwrap_or(0);
+    let is_cut = total > number(transitions.len() as u64);
+    let limit = if is_cut { query.limit.min(transitions.len()) } else { query.limit };
+    Ok(page(places, limit, is_cut))
+}
+
+/// The first of the changes in their order, those left out that cannot be read.
+fn page(
+    mut places: Vec<(Cursor, Stamp, Result<Change, StoreError>)>,
+    limit: usize,
+    is_cut: bool,
+) -> LogPage {
+    places.sort_by_key(|(cursor, ..)| *cursor);
+    let is_full = is_cut || places.len() > limit;
+    places.truncate(limit);
+    let next = places.last().filter(|_| is_full).map(|(cursor, ..)| *cursor);
+    let entries = places.into_iter().filter_map(|((id, _), stamp, change)| match change {
+        Ok(change) => Some(Logged { stamp, change }),
+        Err(error) => {
+            tracing::error!(operation.id = %id, %error, "a change cannot be read");
+            None
+        }
+    });
+    LogPage { entries: entries.collect(), next, is_gone: false }
+}
+
+fn place(id: OperationId, row: &Row, at: usize) -> Result<Cursor, StoreError> {
+    Ok((id, Revision(unsigned(row.try_get(at)?))))
+}
+
+fn stamp(row: &Row, at: usize) -> Result<Stamp, StoreError> {
+    let number = |at| Ok::<_, StoreError>(unsigned(row.try_get(at)?));
+    Ok(Stamp { writer: number(at)?, sequence: number(at + 1)? })
+}
+
+fn transition(id: OperationId, row: &Row) -> Result<Change, StoreError> {
+    let submission = rows::operation(row)?.submission;
+    let with = |life| Arc::new(Operation { submission: Arc::clone(&submission), life });
+    let Event { event_type, life } = rows::event_at(id, row, BEHIND)?;
+    let before: Option<&[u8]> = row.try_get(BEHIND + 2)?;
+    let before = before.map(|life| codec::decode_life(id, life)).transpose()?.map(with);
+    Ok(Change::Transition { before, after: with(life), event_type })
+}
+
+/// Marks writers that have ended, and deletes what is old, by the database's clock. A writer is kept for a day, so that
+/// a replica which is in doubt about its last commit finds that commit's name.
+pub(super) async fn trim(pool: &Pool, trim: TrimLog) -> Result<(), StoreError> {
+    let seconds = trim.keep_for.as_secs_f64();
+    let keep = number(trim.keep);
+    let end = "UPDATE writers AS w SET is_ended = TRUE, ended_at = now()
+         WHERE NOT is_ended AND pg_try_advisory_xact_lock($1, w.id::integer)";
+    let removals = "WITH gone AS (
+           DELETE FROM removals WHERE removed_at < greatest(now() - make_interval(secs => $1),
+             (SELECT removed_at FROM removals ORDER BY removed_at DESC OFFSET $2 LIMIT 1))
+           RETURNING writer, sequence),
+         last AS (SELECT writer, max(sequence) AS sequence FROM gone GROUP BY writer)
+         UPDATE writers AS w SET trimmed = greatest(w.trimmed, last.sequence)
+         FROM last WHERE w.id = last.writer";
+    let names = "DELETE FROM commits AS c USING writers AS w WHERE c.writer = w.id
+         AND c.sequence <= (SELECT max(l.sequence) FROM commits AS l WHERE l.writer = w.id) - $1";
+    let writers = "WITH gone AS (
+           DELETE FROM writers AS w WHERE ended_at < now() - interval '1 day'
+             AND w.id < (SELECT max(l.id) FROM writers AS l)
+             AND NOT EXISTS (SELECT 1 FROM removals AS r WHERE r.writer = w.id)
+           RETURNING id)
+         DELETE FROM commits USING gone WHERE commits.writer = gone.id";
+    pool.run(|session| async move {
+        session.query(end, &[&LOCKS]).await?;
+        session.query(removals, &[&seconds, &keep]).await?;
+        session.query(names, &[&KEPT_NAMES]).await?;
+        session.query(writers, &[]).await?;
+        Ok(())
+    })
+    .await
+}
