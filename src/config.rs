@@ -132,7 +132,7 @@ pub struct Liveness {
     #[arg(long, value_name = "DURATION", env = "LONGRUN_LEASE_DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
     pub lease_duration: Duration,
     /// How long a stream may have nothing to say before it says that it is alive
-    #[arg(long, value_name = "DURATION", env = "LONGRUN_HEARTBEAT_INTERVAL", default_value = "15s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", env = "LONGRUN_HEARTBEAT_INTERVAL", default_value = "10s", value_parser = humantime::parse_duration)]
     pub heartbeat_interval: Duration,
     /// Age, give or take a fifth, at which watches are ended to be resumed, so that they outlive
     /// proxies
@@ -173,7 +173,7 @@ impl Default for Liveness {
     fn default() -> Self {
         Self {
             lease_duration: Duration::from_secs(30),
-            heartbeat_interval: Duration::from_secs(15),
+            heartbeat_interval: Duration::from_secs(10),
             max_stream_age: Duration::from_secs(300),
         }
     }

@@ -1,8 +1,8 @@
 //! The composition root: binds, puts the parts together, owns every task, and stops them in order.
 //!
-//! Order of stopping: health says not serving; long calls and worker streams end, to be resumed; the
-//! listener closes; calls in flight finish; the engine finishes its last commit; the store closes. All
-//! of it within the drain timeout, after which what is left is cut off.
+//! Order of stopping: health says not serving and new work is refused; workers within the process finish; long
+//! calls and worker streams end, to be resumed; the listener closes; calls in flight finish; the engine finishes its
+//! last commit; the store closes. All of it within the drain timeout, after which what is left is cut off.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -16,13 +16,13 @@ use hyper_util::rt::TokioIo;
 use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Endpoint, Uri};
 
 use crate::client::Client;
 use crate::config::{ServeConfig, StoreUrl};
 use crate::engine::{Engine, EngineConfig, EngineTask, SystemClock};
-use crate::grpc::HealthReporter;
 use crate::http::{self, Hosts, HttpOptions};
 use crate::objects::Objects;
 use crate::relay::Relay;
@@ -35,6 +35,7 @@ mod collector;
 mod connection;
 mod listen;
 mod opening;
+mod resets;
 mod tasks;
 
 use collector::Collector;
@@ -60,7 +61,6 @@ pub struct Server {
     connections: Connections,
     relay: Relay,
     max_connections: usize,
-    health: HealthReporter,
     service: Service,
     engine: Engine,
     engine_task: EngineTask,
@@ -104,7 +104,7 @@ impl Server {
         let closing = CancellationToken::new();
         let service =
             Service::new(engine.clone(), objects.clone(), limits(&config), closing.clone());
-        let (grpc, health) = crate::grpc::routes(service.clone()).await?;
+        let grpc = crate::grpc::routes(&service)?;
         let options = HttpOptions {
             public_url: config.listen.public_url.clone(),
             cors_origins: config.browsers.cors_origins.clone(),
@@ -133,7 +133,6 @@ impl Server {
                 config.connections.max_connections,
                 if config.relay.is_empty() { 1 } else { 2 },
             ),
-            health,
             service,
             engine: engine.clone(),
             engine_task,
@@ -174,14 +173,23 @@ impl Server {
 
     /// Serves until `stop`, then drains. An error means that a part ended by itself.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<Stopped> {
+        self.run_beside(stop, std::future::ready(())).await
+    }
+
+    /// The same beside workers within this process. After `stop` they go on over [`Server::local_client`] until
+    /// `workers` returns; only then connections close.
+    pub async fn run_beside(
+        self,
+        stop: CancellationToken,
+        workers: impl Future<Output = ()>,
+    ) -> anyhow::Result<Stopped> {
         let Self { listener, local, connections, max_connections, .. } = self;
         let Self { service, engine, engine_task, collector, store, .. } = self;
-        let Self { closing, health, drain_timeout, .. } = self;
+        let Self { closing, drain_timeout, .. } = self;
         let engine_stop = CancellationToken::new();
         let mut tasks = Tasks::default();
         tasks.spawn("engine", engine_task.run(engine_stop.clone()));
         tasks.spawn("collector of objects", collector.run(engine_stop.clone()));
-        tasks.spawn("health", crate::grpc::follow_store(health.clone(), service));
         let listeners_closed = CancellationToken::new();
         let mut serving = Tasks::default();
         let over_tcp = listen::over_tcp(
@@ -201,8 +209,13 @@ impl Server {
             name = serving.first_to_end() => Some(name),
         };
         tracing::info!("stopping");
-        let drained = tokio::time::timeout(drain_timeout.saturating_sub(CLOSING_TIME), async {
-            crate::grpc::set_not_serving(&health).await;
+        let until = Instant::now() + drain_timeout.saturating_sub(CLOSING_TIME);
+        service.begin_to_stop();
+        if failed.is_none() {
+            // They know their own share of the drain timeout.
+            workers.await;
+        }
+        let drained = tokio::time::timeout_at(until, async {
             closing.cancel();
             // Refused when the engine has ended already: then there are no workers either.
             let _ = engine.disconnect_all().await;

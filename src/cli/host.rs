@@ -1,7 +1,7 @@
 //! A server with its handlers, and the order in which they stop.
 //!
-//! Handlers stop first, while the server still takes their reports: what they finish is kept, and
-//! what they give back goes to the queue at once. Then the server stops.
+//! From the signal on the server takes no new work. Handlers stop first, while it still takes their reports: what
+//! they finish is kept, and what they give back goes to the queue at once. Then the server closes its connections.
 
 use std::time::Duration;
 
@@ -12,29 +12,14 @@ use tokio_util::sync::CancellationToken;
 use crate::server::{Server, Stopped};
 use crate::worker::Worker;
 
-/// How a drain timeout is shared out: time for handlers to finish, and for the server after them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Shares {
-    /// For handlers, before they are told to stop.
-    pub(super) handlers: Duration,
-    /// For the server.
-    pub(super) server: Duration,
-}
-
 /// What a worker takes beyond its own drain timeout, to stop its handlers and give work back.
 const GIVING_BACK: Duration = Duration::from_secs(2);
-/// What the server gets at most: without handlers' reports it has little to finish.
+/// What handlers leave to the server at least, to finish calls and to close the store.
 const SERVER_SHARE: Duration = Duration::from_secs(3);
 
-impl Shares {
-    /// Shares out `drain_timeout`; without handlers the server has all of it.
-    pub(super) fn of(drain_timeout: Duration, has_handlers: bool) -> Self {
-        if !has_handlers {
-            return Self { handlers: Duration::ZERO, server: drain_timeout };
-        }
-        let server = SERVER_SHARE.min(drain_timeout / 2);
-        Self { handlers: drain_timeout.saturating_sub(server + GIVING_BACK), server }
-    }
+/// The part of a drain timeout after which handlers are told to stop.
+pub(super) fn handlers_share(drain_timeout: Duration) -> Duration {
+    drain_timeout.saturating_sub(SERVER_SHARE.min(drain_timeout / 2) + GIVING_BACK)
 }
 
 /// Runs them until `stop`, or until one of them ends by itself.
@@ -46,17 +31,21 @@ pub(super) async fn host(
     if workers.is_empty() {
         return server.run(stop).await;
     }
+    // Workers may also end by themselves; then the server stops as well.
+    let (server_stop, workers_ended) = (stop.child_token(), CancellationToken::new());
     let working = try_join_all(workers.into_iter().map(|worker| worker.run(stop.clone())));
-    let server_stop = CancellationToken::new();
-    let mut serving = std::pin::pin!(server.run(server_stop.clone()));
+    let serving = server.run_beside(server_stop.clone(), workers_ended.cancelled());
+    let mut serving = std::pin::pin!(serving);
     let worked = tokio::select! {
-        served = &mut serving => {
-            served?;
-            anyhow::bail!("the server ended by itself");
+        stopped = &mut serving => {
+            let stopped = stopped?;
+            anyhow::ensure!(stop.is_cancelled(), "the server ended by itself");
+            return Ok(stopped);
         }
         worked = working => worked,
     };
     server_stop.cancel();
+    workers_ended.cancel();
     let stopped = serving.await?;
     worked.context("the handlers ended")?;
     Ok(stopped)
@@ -67,14 +56,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_of_it_fits_into_the_drain_timeout() {
-        for seconds in [0, 1, 4, 10, 60] {
-            let whole = Duration::from_secs(seconds);
-            let Shares { handlers, server } = Shares::of(whole, true);
-            assert!(handlers + server <= whole);
-            assert!(seconds < 5 || handlers + GIVING_BACK + server <= whole, "{seconds}");
-        }
-        let alone = Shares::of(Duration::from_secs(10), false);
-        assert_eq!(alone.server, Duration::from_secs(10));
+    fn handlers_leave_time_to_the_server() {
+        let share = |seconds| handlers_share(Duration::from_secs(seconds)).as_secs();
+        assert_eq!([0, 1, 4, 10, 60].map(share), [0, 0, 0, 5, 55]);
     }
 }

@@ -113,6 +113,7 @@ const TIDY_UP: Duration = Duration::from_millis(500);
 const DEFAULT_SERVER: &str = "http://127.0.0.1:7420";
 
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one of it in the life of the program")]
 enum Command {
     /// Run a server, with commands as handlers if you like
     Serve(serve::Args),

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 
 use super::Exit;
-use super::host::{self, Shares};
+use super::host;
 use super::output::{Output, Usage};
 use super::signals::Signals;
 use crate::client::Client;
@@ -31,8 +31,9 @@ gRPC and HTTP share the one port. The first line on stdout is
 
 A handler is a command line for /bin/sh; see `longrun worker --help` for what commands get and give.
 
-SIGTERM and SIGINT stop it gracefully: handlers may finish, what they do not finish goes back to the
-queue, watches end to be resumed. Exit codes: 0 stopped so, 1 cut off by the drain timeout or
+SIGTERM and SIGINT stop it gracefully: from then on /readyz and health say that it is not serving, and new
+submissions are refused; handlers may finish, what they do not finish goes back to the queue, watches end
+to be resumed. Exit codes: 0 stopped so, 1 cut off by the drain timeout or
 failed, 130 or 143 ended at once by a second signal, or before it was ready. Nothing acknowledged is
 lost in any case.";
 
@@ -94,9 +95,7 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
     config.validate().map_err(|error| Usage(error.to_string()))?;
     one_command_per_kind(&handlers)?;
     let mut signals = Signals::catch()?;
-    let shares =
-        Shares::of(config.stop.drain_timeout, !handlers.is_empty() || !config.relay.is_empty());
-    config.stop.drain_timeout = shares.server;
+    let handlers_share = host::handlers_share(config.stop.drain_timeout);
     let max_result_bytes = config.limits.max_payload_bytes as u64;
     let server = tokio::select! {
         bound = Server::bind(config) => bound.context("failed to start the server")?,
@@ -110,7 +109,7 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
         relay::execute::worker(server.local_client(), mounted.clone(), max_result_bytes)
     });
     let workers = worker.into_iter().chain(relaying);
-    let workers = workers.map(|worker| worker.drain_timeout(shares.handlers)).collect();
+    let workers = workers.map(|worker| worker.drain_timeout(handlers_share)).collect();
     announce(&server, &handlers, out)?;
     let stop = CancellationToken::new();
     let mut hosting = std::pin::pin!(host::host(server, workers, stop.clone()));

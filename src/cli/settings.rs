@@ -116,7 +116,10 @@ pub(super) fn changed(settings: &v1::Settings) -> String {
                 let default = humantime::parse_duration(default).ok();
                 (default == Some(time), text::duration(time))
             }
-            (_, value) => (value.to_string() == setting.default, value.to_string()),
+            (_, value) => {
+                let shown = value.to_string();
+                (shown == setting.default, shown)
+            }
         };
         (!default).then(|| format!("{} {shown}", setting.name.replace('_', " ")))
     });

@@ -76,6 +76,8 @@ impl Watch {
                 Received::Message(message) if self.is_news(&message) => {
                     return Ok(Some(message));
                 }
+                // The terminal transition was seen before: this is the server's answer to a resumption behind it.
+                Received::Message(message) if ends(&message) => return Ok(None),
                 Received::Message(_) | Received::Broken => {}
                 Received::End { heard } => {
                     if !heard && self.nothing_left().await? {

@@ -54,6 +54,8 @@ pub enum ToWorker {
         /// Which.
         attempt: Attempt,
     },
+    /// Another stream has the session now; the last message.
+    Superseded,
 }
 
 /// One stream of a worker, told apart from earlier streams of the same session.

@@ -1,48 +1,86 @@
-//! What `grpc.health.v1` tells: whether this server takes work, and that it is alive.
+//! `grpc.health.v1`: whether this server takes work, and that it is alive.
 //!
-//! Whoever restarts what is not healthy must ask for `liveness`: no restart makes room on a disk.
+//! A supervisor that restarts unhealthy servers must ask for `liveness`, because no restart makes room on a disk.
 
-use tonic_health::ServingStatus;
-pub use tonic_health::server::HealthReporter;
+use std::pin::Pin;
 
-use crate::engine::StoreHealth;
+use futures_util::stream;
+use tokio_stream::Stream;
+use tonic::{Request, Response, Status};
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_server::Health;
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
+
 use crate::service::Service;
 
-/// The names under which it is told whether new work is taken.
+/// The services whose status is whether new work is taken; the empty name is the server as a whole.
 const READINESS: [&str; 3] = ["", "longrun.v1.Operations", "longrun.v1.Workers"];
-/// The name that is served as long as the server answers at all.
+/// The service that is serving as long as the server answers at all.
 const LIVENESS: &str = "liveness";
 
-/// Tells that this server takes work.
-pub(super) async fn start(reporter: &HealthReporter) {
-    reporter.set_service_status(LIVENESS, ServingStatus::Serving).await;
-    set(reporter, ServingStatus::Serving).await;
+/// The health service.
+#[derive(Clone, Debug)]
+pub(super) struct HealthRpc {
+    service: Service,
 }
 
-/// Tells that this server takes no more work.
-pub async fn set_not_serving(reporter: &HealthReporter) {
-    set(reporter, ServingStatus::NotServing).await;
+impl HealthRpc {
+    pub(super) fn new(service: Service) -> Self {
+        Self { service }
+    }
 }
 
-/// Tells whether the store takes writes, until the server begins to stop.
-pub async fn follow_store(reporter: HealthReporter, service: Service) {
-    let mut health = service.store_health();
-    loop {
-        tokio::select! {
-            biased;
-            () = service.closing() => break,
-            changed = health.changed() => if changed.is_err() { break },
+#[tonic::async_trait]
+impl Health for HealthRpc {
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
+
+    async fn check(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<HealthCheckResponse>, Status> {
+        match status(&self.service, &request.get_ref().service) {
+            ServingStatus::ServiceUnknown => Err(Status::not_found("there is no such service")),
+            status => Ok(Response::new(response(status))),
         }
-        let writable = *health.borrow_and_update() == StoreHealth::Writable;
-        let status = if writable { ServingStatus::Serving } else { ServingStatus::NotServing };
-        set(&reporter, status).await;
     }
-    service.closing().await;
-    set_not_serving(&reporter).await;
+
+    /// Sends each change of the status. A service that is unknown stays unknown, and the stream open. Ends when
+    /// connections are closed, not when the server begins to stop: clients open a health stream that ends anew.
+    async fn watch(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        let name = request.into_inner().service;
+        let (service, health) = (self.service.clone(), self.service.store_health());
+        let watch = (service, health, name, None);
+        let changes = stream::unfold(watch, |(service, mut health, name, told)| async move {
+            loop {
+                health.mark_unchanged();
+                let now = status(&service, &name);
+                if told != Some(now) {
+                    return Some((Ok(response(now)), (service, health, name, Some(now))));
+                }
+                tokio::select! {
+                    biased;
+                    () = service.stopping(), if !service.is_stopping() => {}
+                    () = service.closing() => return None,
+                    changed = health.changed() => changed.ok()?,
+                }
+            }
+        });
+        Ok(Response::new(Box::pin(changes)))
+    }
 }
 
-async fn set(reporter: &HealthReporter, status: ServingStatus) {
-    for name in READINESS {
-        reporter.set_service_status(name, status).await;
+fn status(service: &Service, name: &str) -> ServingStatus {
+    match name {
+        LIVENESS => ServingStatus::Serving,
+        name if !READINESS.contains(&name) => ServingStatus::ServiceUnknown,
+        _ if service.ready().is_ok() => ServingStatus::Serving,
+        _ => ServingStatus::NotServing,
     }
+}
+
+fn response(status: ServingStatus) -> HealthCheckResponse {
+    HealthCheckResponse { status: status.into() }
 }

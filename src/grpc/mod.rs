@@ -2,8 +2,17 @@
 
 use std::time::Duration;
 
+use axum::body::Body;
+use axum::extract::Request;
+use axum::middleware::{map_request, map_response};
+use axum::response::Response;
+use futures_util::stream;
+use http::{HeaderName, HeaderValue};
+use http_body_util::{BodyExt as _, StreamBody};
+use tonic::codec::CompressionEncoding;
 use tonic::metadata::MetadataMap;
 use tonic::service::Routes;
+use tonic_health::pb::health_server::HealthServer;
 
 use crate::proto::DESCRIPTORS;
 use crate::proto::v1::operations_server::OperationsServer;
@@ -14,9 +23,9 @@ mod health;
 mod operations;
 mod status;
 mod time_limit;
+mod work_messages;
 mod workers;
 
-pub use health::{HealthReporter, follow_store, set_not_serving};
 pub use status::explain;
 pub use time_limit::time_limit;
 
@@ -24,35 +33,82 @@ pub use time_limit::time_limit;
 #[derive(Clone, Copy, Debug)]
 pub struct InProcess;
 
+const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 /// Room for the fields around a payload, within the limit of a message.
 const MESSAGE_SLACK: usize = 1 << 20;
 /// A batch may be this many times as large as a message of one payload.
 const BATCH_FACTOR: usize = 2;
 
-/// All gRPC services, and the switch of the health service.
-pub async fn routes(service: Service) -> anyhow::Result<(Routes, HealthReporter)> {
+/// All gRPC services.
+pub fn routes(service: &Service) -> anyhow::Result<Routes> {
     let max_message = service.limits().max_message_bytes;
     let max_message = max_message.saturating_mul(BATCH_FACTOR).saturating_add(MESSAGE_SLACK);
     let operations = OperationsServer::new(operations::OperationsRpc::new(service.clone()))
+        .accept_compressed(CompressionEncoding::Gzip)
+        .send_compressed(CompressionEncoding::Gzip)
         .max_decoding_message_size(max_message)
         .max_encoding_message_size(usize::MAX);
-    let workers = WorkersServer::new(workers::WorkersRpc::new(service))
+    let workers = WorkersServer::new(workers::WorkersRpc::new(service.clone()))
+        .accept_compressed(CompressionEncoding::Gzip)
         .max_decoding_message_size(max_message)
         .max_encoding_message_size(usize::MAX);
-    let (reporter, health_server) = tonic_health::server::health_reporter();
-    health::start(&reporter).await;
+    let health = HealthServer::new(health::HealthRpc::new(service.clone()))
+        .accept_compressed(CompressionEncoding::Gzip);
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
-    let routes = Routes::new(operations)
-        .add_service(workers)
-        .add_service(health_server)
-        .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?);
-    Ok((routes, reporter))
+    // Its streams last for as long as the client likes, and know of no end.
+    let ending = service.clone();
+    let reflection = Routes::new(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?)
+        .into_axum_router()
+        .reset_fallback()
+        .layer(map_request(move |request| end_with_server(ending.clone(), request)));
+    let routes = Routes::new(operations).add_service(workers).add_service(health);
+    let routes = routes.into_axum_router().merge(reflection);
+    Ok(routes.layer(map_response(advertise_gzip)).into())
+}
+
+/// Says which messages may be compressed how, for clients that ask before they do it.
+async fn advertise_gzip(mut response: Response) -> Response {
+    let accepted = HeaderValue::from_static("identity,gzip");
+    response.headers_mut().insert(GRPC_ACCEPT_ENCODING, accepted);
+    response
+}
+
+/// Ends what the client sends when the server closes its connections; then the service ends its answer.
+async fn end_with_server(service: Service, request: Request) -> Request {
+    request.map(|body| {
+        let frames = stream::unfold((body, service), |(mut body, service)| async move {
+            tokio::select! {
+                biased;
+                () = service.closing() => None,
+                frame = body.frame() => Some((frame?, (body, service))),
+            }
+        });
+        Body::new(StreamBody::new(frames))
+    })
+}
+
+/// The answer of a unary call, compressed where that pays: below this size it takes longer than it saves.
+fn reply<M: prost::Message>(message: M) -> tonic::Response<M> {
+    const COMPRESSED_FROM: usize = 4 << 10;
+    let is_small = message.encoded_len() < COMPRESSED_FROM;
+    let mut response = tonic::Response::new(message);
+    if is_small {
+        response.disable_compression();
+    }
+    response
+}
+
+/// The answer of a streaming call, whose messages are small, or contents that may be compressed already.
+fn streamed<S>(messages: S) -> tonic::Response<S> {
+    let mut response = tonic::Response::new(messages);
+    response.disable_compression();
+    response
 }
 
 /// Who calls. The only place where a gRPC call's caller is made.
@@ -80,14 +136,40 @@ fn timeout(metadata: &MetadataMap) -> Option<Duration> {
 }
 
 /// The same with time left to answer before the client gives up.
+///
+/// The header can hold more time than the client has: clients built on gRPC's C core round it up, to 100 ms from 10 s,
+/// to 1 s from 100 s (100 s is sent as `101S`), to 10 s from 1,000 s.
 fn timeout_to_answer(metadata: &MetadataMap) -> Option<Duration> {
-    const MARGIN: Duration = Duration::from_millis(200);
-    timeout(metadata).map(|timeout| timeout.saturating_sub(MARGIN.min(timeout / 10)))
+    const TRAVEL: Duration = Duration::from_millis(200);
+    const FINE: Duration = Duration::from_secs(99);
+    timeout(metadata).map(|timeout| {
+        let rounded_up = match timeout > FINE {
+            true => Duration::from_secs(1).max(timeout / 100),
+            false => Duration::ZERO,
+        };
+        timeout.saturating_sub(TRAVEL.min(timeout / 10) + rounded_up)
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn answers_come_before_the_deadline_that_a_padded_header_stands_for() {
+        let answer_after = |seconds: u64| {
+            let mut metadata = MetadataMap::new();
+            metadata.insert("grpc-timeout", format!("{seconds}S").parse().unwrap());
+            timeout_to_answer(&metadata).unwrap()
+        };
+        assert_eq!(answer_after(1), Duration::from_millis(900));
+        assert_eq!(answer_after(99), Duration::from_millis(98_800));
+        // The header, and the least that the client can have meant by it.
+        for (header, meant) in [(101, 100), (231, 230), (1_000, 999), (1_010, 1_000)] {
+            let margin = Duration::from_secs(meant).checked_sub(answer_after(header));
+            assert!(margin >= Some(Duration::from_millis(200)), "{header}");
+        }
+    }
 
     #[test]
     fn deadlines_are_read_in_every_unit() {

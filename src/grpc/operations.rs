@@ -4,19 +4,20 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 use futures_util::stream;
+use prost::Message as _;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status};
 
 use super::status::status;
-use super::{caller, timeout_to_answer};
+use super::{caller, reply, streamed, timeout_to_answer};
 use crate::operation::{Revision, SessionId};
 use crate::proto::v1;
 use crate::proto::v1::operations_server::Operations;
 use crate::service::{
-    Contents, DEFAULT_WAIT, Document, FeedStart, ListParameters, Service, ServiceError, View,
-    WatchOptions,
+    Budget, Contents, DEFAULT_WAIT, Document, FeedStart, ListParameters, Service, ServiceError,
+    View, WatchOptions,
 };
-use crate::wire::{decode, encode, streams};
+use crate::wire::{decode, encode, size, streams};
 
 /// Most bytes per message of streamed contents.
 const CHUNK_BYTES: usize = 128 << 10;
@@ -49,27 +50,25 @@ impl Operations for OperationsRpc {
         let caller = caller(request.metadata());
         let new = decode::new_operation(request.into_inner(), "", self.service.limits());
         let submitted = self.service.submit(&caller, new.map_err(status)?).await;
-        Ok(Response::new(encode::operation(&submitted.map_err(status)?.document)))
+        Ok(reply(encode::operation(&submitted.map_err(status)?.document)))
     }
 
     async fn submit_batch(
         &self,
         request: Request<v1::SubmitBatchRequest>,
     ) -> Result<Response<v1::SubmitBatchResponse>, Status> {
-        use v1::submit_batch_result::Outcome;
         let caller = caller(request.metadata());
         let limits = self.service.limits();
         let items = request.into_inner().requests.into_iter().enumerate();
         let items =
             items.map(|(at, new)| decode::new_operation(new, &format!("requests[{at}]."), limits));
         let answers = self.service.submit_batch(&caller, items.collect()).await;
-        let results = answers.map_err(status)?.into_iter().map(|answer| v1::SubmitBatchResult {
-            outcome: Some(match answer {
-                Ok(submitted) => Outcome::Operation(encode::operation(&submitted.document)),
-                Err(error) => Outcome::Error(encode::request_error(&error)),
-            }),
+        let mut budget = Budget::new(limits.page_bytes);
+        let results = answers.map_err(status)?.into_iter().map(|answer| {
+            let whole = encode::batch_result(&answer);
+            if budget.take(whole.encoded_len()) { whole } else { encode::abridged(whole) }
         });
-        Ok(Response::new(v1::SubmitBatchResponse { results: results.collect() }))
+        Ok(reply(v1::SubmitBatchResponse { results: results.collect() }))
     }
 
     async fn get_operation(
@@ -130,7 +129,7 @@ impl Operations for OperationsRpc {
                 watch,
             ))
         });
-        Ok(Response::new(Box::pin(messages)))
+        Ok(streamed(Box::pin(messages)))
     }
 
     async fn list_operations(
@@ -146,8 +145,9 @@ impl Operations for OperationsRpc {
             filter: &request.filter,
             order_by: &request.order_by,
         };
-        let page = self.service.list(&caller, parameters, view).await.map_err(status)?;
-        Ok(Response::new(v1::ListOperationsResponse {
+        let page =
+            self.service.list(&caller, parameters, view, size::operation).await.map_err(status)?;
+        Ok(reply(v1::ListOperationsResponse {
             operations: page.entries.iter().map(encode::operation).collect(),
             next_page_token: page.next_page_token,
         }))
@@ -175,7 +175,7 @@ impl Operations for OperationsRpc {
             let message = message.map(|it| streams::feed_message(it, feed.position()));
             Some((message.map_err(status), feed))
         });
-        Ok(Response::new(Box::pin(messages)))
+        Ok(streamed(Box::pin(messages)))
     }
 
     async fn cancel_operation(
@@ -195,7 +195,7 @@ impl Operations for OperationsRpc {
         let caller = caller(request.metadata());
         let name = decode::operation_name("name", &request.into_inner().name).map_err(status)?;
         self.service.delete(&caller, &name).await.map_err(status)?;
-        Ok(Response::new(()))
+        Ok(reply(()))
     }
 
     async fn retry_operation(
@@ -217,10 +217,10 @@ impl Operations for OperationsRpc {
         let caller = caller(request.metadata());
         let v1::ListEventsRequest { name, page_size, page_token } = request.into_inner();
         let name = decode::operation_name("name", &name).map_err(status)?;
-        let page = self.service.events(&caller, &name, page_size, &page_token).await;
+        let page = self.service.events(&caller, &name, page_size, &page_token, size::event).await;
         let page = page.map_err(status)?;
-        Ok(Response::new(v1::ListEventsResponse {
-            events: page.entries.into_iter().map(encode::event).collect(),
+        Ok(reply(v1::ListEventsResponse {
+            events: page.entries.iter().map(encode::event).collect(),
             next_page_token: page.next_page_token,
         }))
     }
@@ -238,7 +238,7 @@ impl Operations for OperationsRpc {
         let first = v1::ReadResultResponse { content_type, size_bytes, ..Default::default() };
         let message = |data| v1::ReadResultResponse { data, ..Default::default() };
         let rest = chunks.map(move |data| data.map(message));
-        Ok(Response::new(Box::pin(tokio_stream::once(Ok(first)).chain(rest))))
+        Ok(streamed(Box::pin(tokio_stream::once(Ok(first)).chain(rest))))
     }
 
     async fn read_input(
@@ -255,7 +255,7 @@ impl Operations for OperationsRpc {
         let first = v1::ReadInputResponse { content_type, size_bytes, ..Default::default() };
         let message = |data| v1::ReadInputResponse { data, ..Default::default() };
         let rest = chunks.map(move |data| data.map(message));
-        Ok(Response::new(Box::pin(tokio_stream::once(Ok(first)).chain(rest))))
+        Ok(streamed(Box::pin(tokio_stream::once(Ok(first)).chain(rest))))
     }
 }
 
@@ -285,5 +285,5 @@ async fn chunks(contents: &Contents, offset: i64) -> Result<MessageStream<Bytes>
 }
 
 fn answer(document: Result<Document, ServiceError>) -> Result<Response<v1::Operation>, Status> {
-    Ok(Response::new(encode::operation(&document.map_err(status)?)))
+    Ok(reply(encode::operation(&document.map_err(status)?)))
 }

@@ -3,29 +3,69 @@
 use std::collections::HashMap;
 
 use axum::response::Response;
+use http::HeaderMap;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
+use super::GRPC_ACCEPT_ENCODING;
 use crate::service::{Reason, ServiceError};
 
 /// The domain of every `ErrorInfo`.
 const DOMAIN: &str = "longrun";
 
+/// Most bytes of a status with its details, as they stand in trailers. Clients take 8 KiB of trailers by default, and
+/// report more as RESOURCE_EXHAUSTED of their own.
+const MAX_TRAILER_BYTES: usize = 6 << 10;
+
 /// The status of a refused call.
-pub(super) fn status(error: ServiceError) -> Status {
+pub(super) fn status(mut error: ServiceError) -> Status {
+    loop {
+        let status = whole_status(&error);
+        if trailer_bytes(&status) <= MAX_TRAILER_BYTES || error.message.is_empty() {
+            return status;
+        }
+        shorten(&mut error);
+    }
+}
+
+/// Halves what makes a status long.
+fn shorten(error: &mut ServiceError) {
+    if error.violations.len() > 1 {
+        error.violations.truncate(error.violations.len().div_ceil(2));
+        return;
+    }
+    let kept = error.message.chars().count() / 2;
+    error.message = error.message.chars().take(kept).collect();
+    for violation in &mut error.violations {
+        let kept = violation.description.chars().count() / 2;
+        violation.description = violation.description.chars().take(kept).collect();
+    }
+}
+
+fn whole_status(error: &ServiceError) -> Status {
     let metadata: HashMap<String, String> = error.metadata.clone().into_iter().collect();
     let mut details = ErrorDetails::new();
     details.set_error_info(error.reason.as_str(), DOMAIN, metadata);
-    for violation in error.violations {
-        details.add_bad_request_violation(violation.field, violation.description);
+    for violation in &error.violations {
+        details.add_bad_request_violation(&violation.field, &violation.description);
     }
     if let Some(delay) = error.retry_after {
         details.set_retry_info(Some(delay));
     }
     if error.reason == Reason::ResourceExhausted {
-        details.add_quota_failure_violation("server", error.message.clone());
+        details.add_quota_failure_violation("server", &error.message);
     }
-    Status::with_error_details(Code::from(error.reason.grpc_code()), error.message, details)
+    let code = Code::from(error.reason.grpc_code());
+    Status::with_error_details(code, &error.message, details)
+}
+
+fn trailer_bytes(status: &Status) -> usize {
+    let mut trailers = HeaderMap::new();
+    // What cannot be a header at all is too long, too.
+    match status.add_header(&mut trailers) {
+        Ok(()) => trailers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum(),
+        Err(_) => usize::MAX,
+    }
 }
 
 /// Gives the refusals that were made below this module (messages that are too large or cannot be decoded,
@@ -33,7 +73,11 @@ pub(super) fn status(error: ServiceError) -> Status {
 pub async fn explain(response: Response) -> Response {
     match Status::from_header_map(response.headers()) {
         Some(bare) if bare.code() != Code::Ok && bare.details().is_empty() => {
-            explained(&bare).into_http()
+            let mut explained: Response = explained(&bare).into_http();
+            let accepted = response.headers().get(GRPC_ACCEPT_ENCODING);
+            let accepted = accepted.map(|accepted| (GRPC_ACCEPT_ENCODING, accepted.clone()));
+            explained.headers_mut().extend(accepted);
+            explained
         }
         _ => response,
     }
@@ -42,9 +86,9 @@ pub async fn explain(response: Response) -> Response {
 fn explained(bare: &Status) -> Status {
     let reason = match bare.code() {
         // The sizes of messages and the bytes that they consist of are the caller's.
-        Code::OutOfRange => Reason::PayloadTooLarge,
+        Code::OutOfRange | Code::ResourceExhausted => Reason::PayloadTooLarge,
         Code::Internal => Reason::InvalidArgument,
-        Code::Unimplemented => Reason::RouteNotFound,
+        Code::Unimplemented if is_no_method(bare) => Reason::RouteNotFound,
         code => {
             let mut details = ErrorDetails::new();
             let name = format!("{code:?}").chars().fold(String::new(), upper_snake);
@@ -62,6 +106,11 @@ fn explained(bare: &Status) -> Status {
         _ => bare.message(),
     };
     status(ServiceError::new(reason, message))
+}
+
+/// Whether it is the method that is unknown, rather than the encoding of its messages, which has a message.
+fn is_no_method(bare: &Status) -> bool {
+    bare.message().is_empty() || bare.message().starts_with("there is no method")
 }
 
 /// Adds a letter of a name in camel case.

@@ -12,20 +12,17 @@ use tokio::sync::mpsc;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::InProcess;
-use super::caller;
 use super::status::status;
+use super::{InProcess, caller, work_messages};
 use crate::engine::{ToWorker, WorkerHello};
-use crate::operation::{
-    Attempt, Kind, Operation, OperationId, SessionId, State, TenantId, WorkerId,
-};
+use crate::operation::{Attempt, OperationId};
 use crate::proto::v1::work_request::Message as Up;
 use crate::proto::v1::work_response::Message as Down;
 use crate::proto::v1::workers_server::Workers;
 use crate::proto::v1::{self, cancel_attempt::Cause};
 use crate::service::{
-    Document, Intake, Lifetime, Pause, Reason, Report, ResultUploads, Service, ServiceError,
-    Violation, WorkerSession,
+    Intake, Lifetime, Pause, Reason, Report, ResultUploads, Service, ServiceError, Violation,
+    WorkerSession,
 };
 use crate::wire::{decode, encode};
 
@@ -33,9 +30,6 @@ use crate::wire::{decode, encode};
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Most reports of one stream that are not durable yet; then it is not read any further.
 const MAX_PENDING_REPORTS: usize = 256;
-/// Most log lines, and their bytes, in one report.
-const MAX_LOG_LINES: usize = 1_000;
-const MAX_LOG_BYTES: usize = 256 << 10;
 
 /// The service's gRPC face for workers.
 #[derive(Clone, Debug)]
@@ -103,14 +97,18 @@ impl Conversation {
         in_process: bool,
         mut requests: Streaming<v1::WorkRequest>,
     ) -> Result<Self, Status> {
-        let first = tokio::time::timeout(HELLO_TIMEOUT, requests.message());
+        let first = tokio::select! {
+            first = tokio::time::timeout(HELLO_TIMEOUT, requests.message()) => first,
+            () = service.closing() => return Err(status(ServiceError::stopping())),
+        };
         let late = |_| status(ServiceError::invalid_field("hello", "must be sent within 10 s"));
-        let first = first.await.map_err(late)??;
+        let first = first.map_err(late)??;
         let Some(v1::WorkRequest { message: Some(Up::Hello(hello)) }) = first else {
             let rule = "must be the first message of the stream";
             return Err(status(ServiceError::invalid_field("hello", rule)));
         };
-        let hello = WorkerHello { in_process, ..decode_hello(hello).map_err(status)? };
+        let hello = work_messages::hello(hello, service.limits().max_in_flight).map_err(status)?;
+        let hello = WorkerHello { in_process, ..hello };
         let (session, from_engine) = service.connect_worker(caller, hello).await.map_err(status)?;
         let limits = service.limits();
         let greeting = v1::SessionStarted {
@@ -150,11 +148,21 @@ impl Conversation {
         while !self.ended {
             match self.step().await {
                 Some(Step::Ack(ack)) => return Some(Ok(Down::Ack(ack))),
-                Some(Step::FromEngine(Some(message))) => {
-                    if let ToWorker::NotCurrent { id, attempt } = message {
-                        self.uploads.forget(id, attempt).await;
-                    }
-                    return Some(Ok(down(message)));
+                Some(Step::FromEngine(Some(ToWorker::NotCurrent { id, attempt }))) => {
+                    self.uploads.forget(id, attempt).await;
+                    let was_recorded = self.session.was_recorded(id, attempt).await;
+                    let cause = if was_recorded { Cause::Recorded } else { Cause::NotCurrent };
+                    return Some(Ok(work_messages::stop(id, attempt, cause)));
+                }
+                Some(Step::FromEngine(Some(ToWorker::Superseded))) => {
+                    self.ended = true;
+                    return Some(Err(status(superseded())));
+                }
+                Some(Step::FromEngine(Some(ToWorker::Assignment { operation, input }))) => {
+                    return Some(Ok(work_messages::assignment(operation, input)));
+                }
+                Some(Step::FromEngine(Some(ToWorker::CancelRequested { operation }))) => {
+                    return Some(Ok(work_messages::cancel_requested(&operation)));
                 }
                 Some(Step::Pause(Pause::Heartbeat)) => {
                     return Some(Ok(Down::Heartbeat(v1::ServerHeartbeat {})));
@@ -221,48 +229,69 @@ impl Conversation {
             Some(Up::Heartbeat(_)) => self.session.renew().await,
             Some(Up::Drain(_)) => self.session.drain().await,
             Some(Up::Progress(report)) => {
-                let (id, attempt) = decode::attempt("progress.attempt", report.attempt.as_ref())?;
+                let mut violations = Vec::new();
+                let attempt = report.attempt.as_ref();
+                let attempt = decode::attempt("progress.attempt", attempt, &mut violations);
+                let Some((id, attempt)) = attempt else {
+                    self.refuse(violations);
+                    return self.session.renew().await;
+                };
                 let progress =
                     decode::progress(report.progress.unwrap_or_default(), self.service.now());
                 self.session.progress(id, attempt, progress).await
             }
             Some(Up::Log(report)) => {
                 let v1::ReportLog { attempt, report_id, lines } = report;
-                self.report(report_id, "log", attempt, || decode_log(lines));
+                self.report(report_id, "log", attempt, |_, _, found| {
+                    Ok(work_messages::log(lines, found))
+                });
                 Ok(())
             }
             Some(Up::ResultChunk(chunk)) => {
                 let v1::ResultChunk { attempt, offset_bytes, data } = chunk;
-                let (id, attempt) = decode::attempt("result_chunk.attempt", attempt.as_ref())?;
-                let offset = u64::try_from(offset_bytes).map_err(|_| {
-                    ServiceError::invalid_field("result_chunk.offset_bytes", "must not be negative")
-                })?;
-                self.uploads.chunk(id, attempt, offset, data).await;
+                let mut violations = Vec::new();
+                let attempt =
+                    decode::attempt("result_chunk.attempt", attempt.as_ref(), &mut violations);
+                let offset = u64::try_from(offset_bytes).ok();
+                if offset.is_none() {
+                    let rule = "must not be negative";
+                    violations.push(Violation::new("result_chunk.offset_bytes", rule));
+                }
+                match attempt.zip(offset) {
+                    Some(((id, attempt), offset)) => {
+                        self.uploads.chunk(id, attempt, offset, data).await;
+                    }
+                    None => self.refuse(violations),
+                }
                 Ok(())
             }
             Some(Up::Complete(report)) => {
                 let v1::Complete { attempt, report_id, result, warnings, errors, chunked_bytes } =
                     report;
-                let contents = self.take_chunks(attempt.as_ref(), chunked_bytes);
-                self.report(report_id, "complete", attempt, || {
-                    let contents = contents?;
-                    let result = decode::payload(result, "complete.result")
-                        .map_err(|violation| ServiceError::invalid(vec![violation]))?;
-                    let warnings = decode::operation_errors("complete.warnings", warnings)?;
-                    let errors = decode::operation_errors("complete.errors", errors)?;
+                self.report(report_id, "complete", attempt, |this, attempt, found| {
+                    let has_contents = result.as_ref().is_some_and(|it| it.content.is_some());
+                    let result = decode::payload(result, "complete.result");
+                    let result = result.unwrap_or_else(|violation| {
+                        found.push(violation);
+                        None
+                    });
+                    let warnings = decode::operation_errors("complete.warnings", warnings, found);
+                    let errors = decode::operation_errors("complete.errors", errors, found);
+                    let contents = this.take_chunks(attempt, chunked_bytes, has_contents, found)?;
                     Ok(Report::Complete { result, contents, warnings, errors })
                 });
                 Ok(())
             }
             Some(Up::Fail(report)) => {
                 let v1::Fail { attempt, report_id, error, r#final: is_final, retry_delay } = report;
-                self.report(report_id, "fail", attempt, || {
-                    decode_failure(error, is_final, retry_delay)
+                self.report(report_id, "fail", attempt, |_, _, found| {
+                    Ok(work_messages::failure(error, is_final, retry_delay, found))
                 });
                 Ok(())
             }
             Some(Up::Release(report)) => {
-                self.report(report.report_id, "release", report.attempt, || Ok(Report::Release));
+                let v1::Release { attempt, report_id } = report;
+                self.report(report_id, "release", attempt, |_, _, _| Ok(Report::Release));
                 Ok(())
             }
         }
@@ -271,151 +300,91 @@ impl Conversation {
     /// The contents of a result that came in chunks.
     fn take_chunks(
         &mut self,
-        attempt: Option<&v1::AttemptRef>,
+        attempt: Option<(OperationId, Attempt)>,
         size: i64,
+        has_contents: bool,
+        violations: &mut Vec<Violation>,
     ) -> Result<Option<Box<Intake>>, ServiceError> {
-        if size == 0 {
+        const FIELD: &str = "complete.chunked_bytes";
+        if size < 0 {
+            violations.push(Violation::new(FIELD, "must not be negative"));
+        }
+        if size > 0 && has_contents {
+            let rule = "must have no contents beside those that were sent in chunks";
+            violations.push(Violation::new("complete.result", rule));
+        }
+        let Some((id, attempt)) = attempt else { return Ok(None) };
+        if size == 0
+            && let Some(came @ 1..) = self.uploads.size_bytes(id, attempt)
+        {
+            let rule = format!("must be {came}, the size of the chunks that were sent");
+            violations.push(Violation::new(FIELD, rule));
+        }
+        if size <= 0 || !violations.is_empty() {
             return Ok(None);
         }
-        let (id, attempt) = decode::attempt("complete.attempt", attempt)?;
         self.uploads.take(id, attempt, size).map(|contents| Some(Box::new(contents)))
     }
 
-    /// Sends a report on its way to the store. One that cannot be decoded is refused by itself; the
-    /// stream goes on.
+    /// Answers a message without a `report_id` that breaks rules; the stream goes on.
+    fn refuse(&mut self, violations: Vec<Violation>) {
+        let error = Some(encode::request_error(&ServiceError::invalid(violations)));
+        self.pending.push(Box::pin(async move { v1::Ack { report_id: 0, error } }));
+    }
+
+    /// Sends a report on its way to the store. One that cannot be decoded is refused by itself, for all rules that it
+    /// breaks; the stream goes on.
     fn report(
         &mut self,
         report_id: i64,
         field: &str,
         attempt: Option<v1::AttemptRef>,
-        decode: impl FnOnce() -> Result<Report, ServiceError>,
+        decode: impl FnOnce(
+            &mut Self,
+            Option<(OperationId, Attempt)>,
+            &mut Vec<Violation>,
+        ) -> Result<Report, ServiceError>,
     ) {
-        let decoded = decode::attempt(&format!("{field}.attempt"), attempt.as_ref())
-            .and_then(|attempt| Ok((attempt, decode()?)));
-        let session = self.session.clone();
+        let mut violations = Vec::new();
+        let attempt =
+            decode::attempt(&format!("{field}.attempt"), attempt.as_ref(), &mut violations);
+        let report = decode(self, attempt, &mut violations);
+        let decoded = match (attempt, report) {
+            _ if !violations.is_empty() => Err(ServiceError::invalid(violations)),
+            (Some(attempt), Ok(report)) => Ok((attempt, report)),
+            (_, Err(error)) => Err(error),
+            (None, Ok(_)) => Err(ServiceError::invalid_field(field, "must name its attempt")),
+        };
+        let (session, is_owed) = (self.session.clone(), field != "log");
         self.pending.push(Box::pin(async move {
             let outcome = match decoded {
                 Ok(((id, attempt), report)) => session.report(id, attempt, report).await,
                 Err(error) => Err(error),
             };
+            let outcome = outcome.map_err(|error| if is_owed { still_owed(error) } else { error });
             let error = outcome.err().map(|error| encode::request_error(&error));
             v1::Ack { report_id, error }
         }));
     }
 }
 
+/// The refusal of a report, which says so where the attempt goes on without it.
+fn still_owed(mut error: ServiceError) -> ServiceError {
+    if matches!(error.reason, Reason::InvalidArgument | Reason::PayloadTooLarge) {
+        let owed = "; the attempt goes on, and owes another report: correct this one, or fail";
+        error.message.push_str(owed);
+    }
+    error
+}
+
+fn superseded() -> ServiceError {
+    let message = "another stream has resumed this session; a worker that is not the one on that stream needs a \
+                   session of its own: say hello without session_id";
+    ServiceError::new(Reason::SessionSuperseded, message)
+}
+
 impl Drop for Conversation {
     fn drop(&mut self) {
         self.session.disconnect();
     }
-}
-
-fn decode_hello(hello: v1::Hello) -> Result<WorkerHello, ServiceError> {
-    let mut violations = Vec::new();
-    let mut note = |field: String, rule: String| violations.push(Violation::new(field, rule));
-    let worker = WorkerId::parse(&hello.worker_id)
-        .map_err(|invalid| note("hello.worker_id".to_owned(), invalid.to_string()));
-    if hello.kinds.is_empty() || hello.kinds.len() > 100 {
-        note("hello.kinds".to_owned(), "must have from 1 to 100 entries".to_owned());
-    }
-    let mut kinds = Vec::with_capacity(hello.kinds.len().min(100));
-    for (at, kind) in hello.kinds.iter().enumerate().take(100) {
-        match Kind::parse(kind) {
-            Ok(kind) if kinds.contains(&kind) => {}
-            Ok(kind) => kinds.push(kind),
-            Err(invalid) => note(format!("hello.kinds[{at}]"), invalid.to_string()),
-        }
-    }
-    let running = hello
-        .running
-        .iter()
-        .enumerate()
-        .map(|(at, running)| decode::attempt(&format!("hello.running[{at}]"), Some(running)))
-        .collect::<Result<Vec<(OperationId, Attempt)>, _>>()?;
-    match worker {
-        Ok(worker) if violations.is_empty() => Ok(WorkerHello {
-            tenant: TenantId::default_tenant(),
-            worker,
-            kinds,
-            // Out of range is refused by the service, which knows the limit.
-            max_in_flight: usize::try_from(hello.max_in_flight).unwrap_or(0),
-            resume: SessionId::parse(&hello.session_id),
-            in_process: false,
-            running,
-        }),
-        _ => Err(ServiceError::invalid(violations)),
-    }
-}
-
-fn decode_log(lines: Vec<String>) -> Result<Report, ServiceError> {
-    let bytes: usize = lines.iter().map(String::len).sum();
-    if lines.len() > MAX_LOG_LINES || bytes > MAX_LOG_BYTES {
-        let rule = format!("must be at most {MAX_LOG_LINES} lines and {MAX_LOG_BYTES} bytes");
-        return Err(ServiceError::invalid_field("log.lines", rule));
-    }
-    Ok(Report::Log(lines))
-}
-
-fn decode_failure(
-    error: Option<v1::Error>,
-    is_final: bool,
-    retry_delay: Option<prost_types::Duration>,
-) -> Result<Report, ServiceError> {
-    let Some(error) = error else {
-        return Err(ServiceError::invalid_field("fail.error", "must be set"));
-    };
-    let error = decode::operation_error("fail.error", error)?;
-    let longest = crate::operation::Settings::MAX_BACKOFF;
-    let retry_delay = match retry_delay {
-        None => None,
-        Some(delay) => {
-            let delay = decode::duration(&delay).filter(|delay| *delay <= longest);
-            Some(delay.ok_or_else(|| {
-                ServiceError::invalid_field(
-                    "fail.retry_delay",
-                    "must be a valid duration from 0 s to 24 h",
-                )
-            })?)
-        }
-    };
-    Ok(Report::Fail { error, is_final, retry_delay })
-}
-
-fn down(message: ToWorker) -> Down {
-    match message {
-        ToWorker::Assignment { operation, input } => {
-            let deadlines = [
-                operation.life.state.lease().and_then(|lease| lease.attempt_deadline),
-                operation.submission.deadline(),
-            ];
-            Down::Assignment(v1::Assignment {
-                attempt: operation.life.attempt.0.cast_signed(),
-                input: input.map(encode::exact_payload),
-                deadline_time: deadlines.into_iter().flatten().min().map(encode::timestamp),
-                operation: Some(encode::operation(&Document::basic(operation))),
-            })
-        }
-        ToWorker::CancelRequested { operation } => Down::Cancel(v1::CancelAttempt {
-            attempt: Some(reference(operation.id(), operation.life.attempt)),
-            cause: Cause::CancelRequested.into(),
-            reason: operation.life.cancel.as_ref().map(|c| c.reason.clone()).unwrap_or_default(),
-            grace_deadline_time: grace_deadline(&operation),
-        }),
-        ToWorker::NotCurrent { id, attempt } => Down::Cancel(v1::CancelAttempt {
-            attempt: Some(reference(id, attempt)),
-            cause: Cause::NotCurrent.into(),
-            ..v1::CancelAttempt::default()
-        }),
-    }
-}
-
-fn grace_deadline(operation: &Operation) -> Option<prost_types::Timestamp> {
-    match operation.life.state {
-        State::Cancelling { grace_until, .. } => Some(encode::timestamp(grace_until)),
-        _ => None,
-    }
-}
-
-fn reference(id: OperationId, attempt: Attempt) -> v1::AttemptRef {
-    v1::AttemptRef { operation: id.name(), attempt: attempt.0.cast_signed() }
 }

@@ -29,7 +29,7 @@ use crate::service::{
     FeedItem, FeedMessage, FeedStart, FeedStream, OperationName, ServiceError, View, WatchMessage,
     WatchOptions, WatchStream,
 };
-use crate::wire::{encode, streams};
+use crate::wire::{encode, size, streams};
 
 /// `GET …/{id}/events`: a page of the history, or the life as a stream.
 pub(super) async fn of_operation(call: Call) -> Answer {
@@ -45,8 +45,9 @@ async fn page(mut call: Call, name: OperationName) -> Answer {
     let page_size = call.query.take_number("page_size")?.unwrap_or_default();
     let page_token = call.query.take("page_token")?.unwrap_or_default();
     call.finish_query()?;
-    let page = call.service().events(&call.caller, &name, page_size, &page_token).await?;
-    let events = page.entries.into_iter().map(|entry| documents::object(&encode::event(entry)));
+    let service = call.service();
+    let page = service.events(&call.caller, &name, page_size, &page_token, size::event).await?;
+    let events = page.entries.iter().map(|entry| documents::object(&encode::event(entry)));
     let events = events.map(|event| event.map(Value::Object)).collect::<Result<Vec<_>, _>>()?;
     let page = page_of("events", events, page.next_page_token);
     let mut response = documents::json(StatusCode::OK, &page);

@@ -13,7 +13,7 @@ use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderValue, StatusCode, Uri};
+use http::{HeaderValue, Method, StatusCode, Uri, Version};
 
 use crate::service::{Reason, Service, ServiceError};
 
@@ -104,12 +104,18 @@ async fn finish(request: Request, next: Next) -> Response {
 
 /// Around the routes of gRPC: a request that does not speak it gets an answer that it can read.
 pub async fn require_grpc(request: Request, next: Next) -> Response {
-    if request.headers().get(CONTENT_TYPE).is_some_and(is_grpc) {
+    let refused = |message| {
+        Problem::from(ServiceError::new(Reason::UnsupportedMediaType, message)).into_response()
+    };
+    let mut response = if !request.headers().get(CONTENT_TYPE).is_some_and(is_grpc) {
+        refused("this is a method of gRPC: the content type must be application/grpc")
+    } else if request.version() != Version::HTTP_2 {
+        refused("this is a method of gRPC, which needs HTTP/2")
+    } else if request.method() != Method::POST {
+        Problem::method_not_allowed(request.method(), "POST").into_response()
+    } else {
         return next.run(request).await;
-    }
-    let message = "this is a method of gRPC: the content type must be application/grpc";
-    let problem = Problem::from(ServiceError::new(Reason::UnsupportedMediaType, message));
-    let mut response = problem.into_response();
+    };
     problem::render(&mut response, request.method(), request.uri().path());
     response
 }
@@ -129,8 +135,11 @@ async fn no_route(State(http): State<Http>, request: Request) -> Response {
     }
 }
 
+/// Whether messages are protobuf, framed as gRPC does it; gRPC-Web and other codecs are not served.
 fn is_grpc(content_type: &HeaderValue) -> bool {
-    content_type.as_bytes().starts_with(b"application/grpc")
+    let essence = content_type.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
+    let essence = essence.trim_ascii().to_ascii_lowercase();
+    matches!(essence.as_slice(), b"application/grpc" | b"application/grpc+proto")
 }
 
 /// A gRPC answer of headers only: UNIMPLEMENTED.

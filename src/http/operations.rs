@@ -10,7 +10,7 @@ use super::documents::{self, Answer, page_of};
 use super::submission::{self, Face};
 use crate::proto::v1;
 use crate::service::{ListParameters, OperationName, ServiceError, View};
-use crate::wire::decode;
+use crate::wire::{decode, size};
 
 /// `GET /v1/operations`: a page.
 pub(super) async fn list(mut call: Call) -> Answer {
@@ -22,7 +22,7 @@ pub(super) async fn list(mut call: Call) -> Answer {
     call.finish_query()?;
     let parameters =
         ListParameters { page_size, page_token: &page_token, filter: &filter, order_by: &order_by };
-    let page = call.service().list(&call.caller, parameters, view).await?;
+    let page = call.service().list(&call.caller, parameters, view, size::operation).await?;
     let links = call.links();
     let operations = page.entries.iter().map(|document| documents::operation(&links, document));
     let operations = operations.collect::<Result<Vec<_>, _>>()?;

@@ -150,7 +150,7 @@ impl fmt::Display for Range {
 fn span(duration: Duration) -> String {
     let millis = duration.as_millis();
     let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms")];
-    let unit = units.iter().find(|(size, _)| millis != 0 && millis % size == 0);
+    let unit = units.iter().find(|(size, _)| millis != 0 && millis.is_multiple_of(*size));
     unit.map_or_else(|| "0s".to_owned(), |(size, unit)| format!("{}{unit}", millis / size))
 }
 

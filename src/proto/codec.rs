@@ -1,9 +1,13 @@
-//! How messages become bytes of a call: as usual, but with small buffers.
+//! How messages become bytes of a call: as usual, but with small buffers, and no more messages than the method has.
 
+use std::collections::HashSet;
 use std::marker::PhantomData;
+use std::sync::LazyLock;
 
-use prost::Message;
-use tonic::codec::{self, BufferSettings};
+use prost::{Message, Name};
+use prost_types::FileDescriptorSet;
+use tonic::Status;
+use tonic::codec::{self, BufferSettings, DecodeBuf};
 use tonic_prost::{ProstCodec, ProstDecoder, ProstEncoder};
 
 /// What a call holds to encode into and to decode from, for as long as it lasts; either grows with its
@@ -12,6 +16,19 @@ use tonic_prost::{ProstCodec, ProstDecoder, ProstEncoder};
 const BUFFER_BYTES: usize = 1_000;
 /// How many bytes of a stream's messages are gathered before they are sent, as usual.
 const YIELD_BYTES: usize = 32 << 10;
+
+/// The messages that a call may have several of, by their full names with a dot before.
+static STREAMED: LazyLock<HashSet<String>> = LazyLock::new(|| {
+    let files = FileDescriptorSet::decode(super::DESCRIPTORS).unwrap_or_default().file;
+    let services = files.into_iter().flat_map(|file| file.service);
+    let methods = services.flat_map(|service| service.method);
+    let streamed = methods.flat_map(|method| {
+        let input = method.client_streaming().then(|| method.input_type().to_owned());
+        let output = method.server_streaming().then(|| method.output_type().to_owned());
+        [input, output]
+    });
+    streamed.flatten().collect()
+});
 
 /// The codec of all calls.
 #[derive(Clone, Copy, Debug)]
@@ -26,18 +43,45 @@ impl<Encode, Decode> Default for Codec<Encode, Decode> {
 impl<Encode, Decode> codec::Codec for Codec<Encode, Decode>
 where
     Encode: Message + 'static,
-    Decode: Message + Default + 'static,
+    Decode: Message + Name + Default + 'static,
 {
     type Encode = Encode;
     type Decode = Decode;
     type Encoder = ProstEncoder<Encode>;
-    type Decoder = ProstDecoder<Decode>;
+    type Decoder = Decoder<Decode>;
 
     fn encoder(&mut self) -> Self::Encoder {
         ProstCodec::<Encode, Decode>::raw_encoder(BufferSettings::new(BUFFER_BYTES, YIELD_BYTES))
     }
 
     fn decoder(&mut self) -> Self::Decoder {
-        ProstCodec::<Encode, Decode>::raw_decoder(BufferSettings::new(BUFFER_BYTES, YIELD_BYTES))
+        let settings = BufferSettings::new(BUFFER_BYTES, YIELD_BYTES);
+        Decoder { messages: ProstCodec::<Encode, Decode>::raw_decoder(settings), decoded: false }
+    }
+}
+
+/// Decodes the messages of one direction of a call.
+#[derive(Debug)]
+pub struct Decoder<T> {
+    messages: ProstDecoder<T>,
+    decoded: bool,
+}
+
+impl<T: Message + Name + Default> codec::Decoder for Decoder<T> {
+    type Item = T;
+    type Error = Status;
+
+    fn decode(&mut self, source: &mut DecodeBuf<'_>) -> Result<Option<T>, Status> {
+        // tonic reads a call that has one message to its end, and would drop any other.
+        if self.decoded && !STREAMED.contains(&format!(".{}", T::full_name())) {
+            return Err(Status::invalid_argument("a call of this method has one message"));
+        }
+        let message = self.messages.decode(source)?;
+        self.decoded |= message.is_some();
+        Ok(message)
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        self.messages.buffer_settings()
     }
 }

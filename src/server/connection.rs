@@ -2,12 +2,14 @@
 //!
 //! Takes connections as they come, from whichever listener; it accepts none and knows no route.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use http::Request;
+use http::{Method, Request};
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -18,19 +20,25 @@ use tokio_util::task::TaskTracker;
 use tower::Service as _;
 
 use super::opening::Opening;
+use super::resets::{Call, ResetBudget};
 use super::{CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES};
 
 // Why these values: long streams must outlive proxies and notice dead peers, see ARCHITECTURE.md.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(25);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(15);
-const MAX_CONCURRENT_STREAMS: u32 = 1_024;
+/// Calls at once on one connection. HTTP/2 lets a client's further calls wait within the client, in silence.
+pub(super) const MAX_CONCURRENT_STREAMS: u32 = 8_192;
 /// The largest header, the request line included: room for what browsers send, large cookies included. HTTP/1
 /// takes 100 fields besides.
 const MAX_HEADER_BYTES: u32 = 64 << 10;
-/// Streams that a client opened and took back before they were looked at, and streams that broke a rule of the
-/// protocol, per connection, before it is closed (rapid reset and its kin).
-const MAX_PENDING_RESETS: usize = 20;
-const MAX_ERROR_RESETS: usize = 1_024;
+/// Streams that a client has reset before they were accepted, at once: while the server is held up they queue, as
+/// many as a client can have open. [`ResetBudget`] limits resets over time.
+const MAX_PENDING_RESETS: usize = MAX_CONCURRENT_STREAMS as usize;
+/// Streams that broke a rule of the protocol, in the life of a connection. DATA of a call that was answered before it
+/// was sent whole counts as well, and proxies keep connections for long.
+const MAX_ERROR_RESETS: usize = 16_384;
+/// Time for a connection that has spent its [`ResetBudget`] to hear so.
+const CUT_OFF_TIME: Duration = Duration::from_secs(1);
 
 /// How connections are served. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -93,9 +101,16 @@ impl Connections {
         O: Clone + Send + Sync + 'static,
     {
         let Self { builder, router, header_timeout, tasks } = self.clone();
+        let resets = ResetBudget::new();
+        let budget = Arc::clone(&resets);
         let answer = move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(origin.clone());
-            router.clone().call(request)
+            let (call, is_sent) = (Call::new(&budget), request.method() != Method::HEAD);
+            let answering = router.clone().call(request);
+            async move {
+                let response = answering.await?;
+                Ok::<_, Infallible>(response.map(|body| call.body(body, is_sent)))
+            }
         };
         tasks.track_future(async move {
             let (io, opened) = Opening::new(io);
@@ -103,7 +118,8 @@ impl Connections {
             let mut serving = pin!(builder.serve_connection(TokioIo::new(io), service));
             let mut asked_to_close = pin!(closing.cancelled());
             let mut opening_time = pin!(tokio::time::sleep(header_timeout));
-            let (mut is_closing, mut is_opening) = (false, true);
+            let mut cut_off_time = pin!(tokio::time::sleep(Duration::MAX));
+            let (mut is_closing, mut is_opening, mut is_cut_off) = (false, true, false);
             loop {
                 tokio::select! {
                     served = &mut serving => {
@@ -116,6 +132,13 @@ impl Connections {
                         is_closing = true;
                         serving.as_mut().graceful_shutdown();
                     }
+                    () = resets.exceeded(), if !is_cut_off => {
+                        tracing::info!("a connection resets more calls than it may");
+                        is_cut_off = true;
+                        serving.as_mut().graceful_shutdown();
+                        cut_off_time.set(tokio::time::sleep(CUT_OFF_TIME));
+                    }
+                    () = &mut cut_off_time, if is_cut_off => break,
                     () = &mut opening_time, if is_opening => {
                         is_opening = false;
                         if !opened.is_true() {

@@ -3,6 +3,7 @@
 //! `operation` and `store` have errors of their own, small and closed; the engine's become these here, and
 //! `grpc` and `http` only render them. Internal detail is logged where it arises and never sent.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -21,7 +22,22 @@ pub struct Violation {
 impl Violation {
     /// `field` breaks the rule `description`.
     pub fn new(field: impl Into<String>, description: impl Into<String>) -> Self {
-        Self { field: field.into(), description: description.into() }
+        Self { field: echo(&field.into()).into_owned(), description: description.into() }
+    }
+}
+
+/// Longest input that a refusal repeats, in characters.
+const MAX_ECHO: usize = 200;
+/// Most violations that a refusal names.
+const MAX_VIOLATIONS: usize = 16;
+/// Most bytes of violations in a message.
+const MAX_MESSAGE: usize = 1_500;
+
+/// As much of an input as a refusal repeats: its first 200 characters.
+pub fn echo(input: &str) -> Cow<'_, str> {
+    match input.char_indices().nth(MAX_ECHO) {
+        Some((end, _)) => format!("{}…", &input[..end]).into(),
+        None => input.into(),
     }
 }
 
@@ -86,6 +102,8 @@ reasons! {
     OperationNotDone = "OPERATION_NOT_DONE", 9, 409, "Operation not done";
     /// The attempt of a worker's report is not current: another one has the work. Stop, and report nothing more (gRPC only).
     StaleAttempt = "STALE_ATTEMPT", 9, 409, "Attempt not current";
+    /// Another stream has the worker's session. Do not take it back: the later stream is the worker's own (gRPC only).
+    SessionSuperseded = "SESSION_SUPERSEDED", 9, 409, "Session superseded";
     /// The operation never had the revision to resume from. Begin anew.
     RevisionAhead = "REVISION_AHEAD", 11, 400, "Revision ahead";
     /// A limit is reached. Try again after the delay that comes along.
@@ -152,13 +170,20 @@ impl ServiceError {
         }
     }
 
-    /// Fields that break rules; the message names them all.
-    pub fn invalid(violations: Vec<Violation>) -> Self {
-        let message = violations
-            .iter()
-            .map(|violation| format!("{} {}", violation.field, violation.description))
-            .collect::<Vec<_>>()
-            .join("; ");
+    /// Fields that break rules. Names the first 16, and in the message as many of them as are short enough; it says
+    /// how many more there are.
+    pub fn invalid(mut violations: Vec<Violation>) -> Self {
+        let mut message = String::new();
+        for (at, Violation { field, description }) in violations.iter().enumerate() {
+            let rule = format!("{field} {description}");
+            if at > 0 && (at >= MAX_VIOLATIONS || message.len() + rule.len() > MAX_MESSAGE) {
+                message.push_str(&format!("; and {} more", violations.len() - at));
+                break;
+            }
+            message.push_str(if at > 0 { "; " } else { "" });
+            message.push_str(&rule);
+        }
+        violations.truncate(MAX_VIOLATIONS);
         Self { violations, ..Self::new(Reason::InvalidArgument, message) }
     }
 

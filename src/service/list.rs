@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::operations::named;
-use super::{Caller, Document, OperationName, Service, ServiceError, View, page};
+use super::{Budget, Caller, Document, OperationName, Service, ServiceError, View, page};
 use crate::operation::filter::Filter;
-use crate::operation::{HttpEnvelope, Operation, OperationId, Revision, Timestamp};
+use crate::operation::{Operation, OperationId, Revision, Timestamp};
 use crate::store::{
     HistoryEntry, HistoryPosition, HistoryQuery, ListOrder, ListPosition, ListQuery, OrderBy,
 };
@@ -36,73 +36,87 @@ pub struct Page<T> {
 }
 
 impl Service {
-    /// A page of the caller's operations.
+    /// A page of the caller's operations, as many as fit by `weigh`, their encoded size in bytes.
     pub async fn list(
         &self,
         caller: &Caller,
         parameters: ListParameters<'_>,
         view: View,
+        weigh: fn(&Document) -> usize,
     ) -> Result<Page<Document>, ServiceError> {
         let ListParameters { page_size, page_token, filter, order_by } = parameters;
         let limit = page::size(page_size, 50, MAX_PAGE)?;
         let about = [caller.tenant.as_str(), filter, order_by];
-        let query = ListQuery {
+        let mut query = ListQuery {
             tenant: caller.tenant.clone(),
             filter: parse_filter(filter)?.of(caller.owner.as_ref()),
             order: parse_order(order_by)?,
             after: page::position(&about, page_token)?.map(list_position),
-            // One more tells whether there is a next page.
-            limit: limit + 1,
+            limit: 0,
         };
-        let mut found = self.engine.list(query).await?;
-        let mut more = found.len() > limit;
-        found.truncate(limit);
-        let (mut entries, mut bytes) = (Vec::with_capacity(found.len()), 0);
-        for operation in found {
-            let document = self.document(Arc::new(operation), view).await?;
-            let infos = [document.operation.submission.input.as_ref(), document.operation.result()];
-            let envelopes = infos.into_iter().flatten().filter_map(|info| info.http.as_deref());
-            bytes += envelopes.map(HttpEnvelope::size_bytes).sum::<usize>();
-            bytes += [&document.input, &document.result]
-                .into_iter()
-                .flatten()
-                .map(bytes::Bytes::len)
-                .sum::<usize>();
-            if bytes > self.limits.page_bytes && !entries.is_empty() {
-                more = true;
-                break;
+        let (mut entries, mut budget) = (Vec::new(), Budget::new(self.limits.page_bytes));
+        let more = 'full: loop {
+            let reading = budget.next_read(limit - entries.len());
+            // One more tells whether there is a next page.
+            query.limit = reading + 1;
+            let found = self.engine.list(query.clone()).await?;
+            let is_last = found.len() <= reading;
+            for operation in found.into_iter().take(reading) {
+                let document = self.document(Arc::new(operation), view).await?;
+                if !budget.take(weigh(&document)) {
+                    break 'full true;
+                }
+                query.after = Some(list_position(list_bytes(&document.operation)));
+                entries.push(document);
             }
-            entries.push(document);
-        }
+            if is_last || entries.len() >= limit {
+                break !is_last;
+            }
+        };
         let last = entries.last().filter(|_| more);
         let next_page_token =
             last.map(|last| page::token(&about, list_bytes(&last.operation))).unwrap_or_default();
         Ok(Page { entries, next_page_token })
     }
 
-    /// A page of an operation's history, oldest first.
+    /// A page of an operation's history, oldest first, as many entries as fit by `weigh`, their encoded size in
+    /// bytes.
     pub async fn events(
         &self,
         caller: &Caller,
         name: &OperationName,
         page_size: i32,
         page_token: &str,
+        weigh: fn(&HistoryEntry) -> usize,
     ) -> Result<Page<HistoryEntry>, ServiceError> {
         let limit = page::size(page_size, 100, MAX_PAGE)?;
         let operation = self.find(caller, name).await?;
         let about = operation.id().to_string();
         let about = [about.as_str()];
-        let after = page::position(&about, page_token)?.map(history_position);
-        let query = HistoryQuery {
-            id: operation.id(),
-            after: after.unwrap_or_default(),
-            include_log: true,
-            limit: limit + 1,
+        let mut after = page::position(&about, page_token)?.map(history_position);
+        let (mut entries, mut budget) = (Vec::new(), Budget::new(self.limits.page_bytes));
+        let more = 'full: loop {
+            let reading = budget.next_read(limit - entries.len());
+            let query = HistoryQuery {
+                id: operation.id(),
+                after: after.unwrap_or_default(),
+                include_log: true,
+                limit: reading + 1,
+            };
+            let found = self.engine.history(query).await;
+            let found = found.map_err(|error| named(error, operation.id()))?;
+            let is_last = found.len() <= reading;
+            for entry in found.into_iter().take(reading) {
+                if !budget.take(weigh(&entry)) {
+                    break 'full true;
+                }
+                after = Some(entry.position());
+                entries.push(entry);
+            }
+            if is_last || entries.len() >= limit {
+                break !is_last;
+            }
         };
-        let history = self.engine.history(query).await;
-        let mut entries = history.map_err(|error| named(error, operation.id()))?;
-        let more = entries.len() > limit;
-        entries.truncate(limit);
         let last = entries.last().filter(|_| more);
         let next_page_token = last
             .map(|last| page::token(&about, history_bytes(last.position())))

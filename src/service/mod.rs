@@ -14,6 +14,7 @@ use crate::engine::{Engine, StoreHealth};
 use crate::objects::Objects;
 use crate::operation::{Operation, OperationId, Owner, TenantId};
 
+mod budget;
 pub mod error;
 mod list;
 mod operations;
@@ -24,7 +25,8 @@ mod uploads;
 mod wait;
 mod workers;
 
-pub use error::{Reason, ServiceError, Violation};
+pub use budget::Budget;
+pub use error::{Reason, ServiceError, Violation, echo};
 pub use list::{ListParameters, Page};
 pub use operations::Submitted;
 pub use payloads::{ContentStream, Contents, Intake};
@@ -101,7 +103,7 @@ pub struct Limits {
     pub inline_payload_bytes: usize,
     /// How long a body may take to arrive (HTTP only).
     pub body_timeout: Duration,
-    /// Most contents on one page of a list, in bytes.
+    /// Most of a page, or of the answer of a batch, in encoded bytes.
     pub page_bytes: usize,
     /// Retention of an operation that asks for none.
     pub default_retention: Duration,
@@ -125,7 +127,7 @@ impl Default for Limits {
             body_timeout: Duration::from_secs(60),
             page_bytes: 3 << 20,
             default_retention: Duration::from_secs(7 * 24 * 3600),
-            heartbeat_interval: Duration::from_secs(15),
+            heartbeat_interval: Duration::from_secs(10),
             max_stream_age: Duration::from_secs(300),
             max_in_flight: 10_000,
             lease_duration: Duration::from_secs(30),
@@ -147,8 +149,8 @@ impl Limits {
 
 /// Most submissions in one batch.
 pub const MAX_BATCH: usize = 1_000;
-/// How long a wait lasts that says nothing else.
-pub const DEFAULT_WAIT: Duration = Duration::from_secs(60);
+/// How long a wait lasts that says nothing else: less than the 60 s after which proxies give up by default.
+pub const DEFAULT_WAIT: Duration = Duration::from_secs(50);
 /// How long a wait lasts at most.
 pub const MAX_WAIT: Duration = Duration::from_secs(300);
 
@@ -158,7 +160,9 @@ pub struct Service {
     engine: Engine,
     objects: Objects,
     limits: Arc<Limits>,
-    /// Cancelled when the server begins to stop: long calls end, to be resumed elsewhere.
+    /// Cancelled when the server is asked to stop: it takes no new work. `closing` cancels it as well.
+    stopping: CancellationToken,
+    /// Cancelled when the server closes its connections: long calls end, to be resumed elsewhere.
     closing: CancellationToken,
 }
 
@@ -170,7 +174,8 @@ impl Service {
         limits: Limits,
         closing: CancellationToken,
     ) -> Self {
-        Self { engine, objects, limits: Arc::new(limits), closing }
+        let stopping = closing.child_token();
+        Self { engine, objects, limits: Arc::new(limits), stopping, closing }
     }
 
     /// The limits and defaults.
@@ -178,7 +183,22 @@ impl Service {
         &self.limits
     }
 
-    /// Returns when the server begins to stop: what is not under way by then is not begun.
+    /// Takes no new work from now on. Calls and streams go on.
+    pub fn begin_to_stop(&self) {
+        self.stopping.cancel();
+    }
+
+    /// Whether the server has been asked to stop.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.is_cancelled()
+    }
+
+    /// Returns when the server is asked to stop.
+    pub async fn stopping(&self) {
+        self.stopping.cancelled().await;
+    }
+
+    /// Returns when the server closes its connections: long calls end, and none begins.
     pub async fn closing(&self) {
         self.closing.cancelled().await;
     }
@@ -190,7 +210,7 @@ impl Service {
 
     /// Whether new work is taken; if not, why.
     pub fn ready(&self) -> Result<(), ServiceError> {
-        if self.closing.is_cancelled() {
+        if self.is_stopping() {
             return Err(ServiceError::stopping());
         }
         match &*self.engine.store_health().borrow() {

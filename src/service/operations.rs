@@ -25,6 +25,7 @@ impl Service {
         caller: &Caller,
         new: NewOperation,
     ) -> Result<Submitted, ServiceError> {
+        self.takes_work()?;
         let new = self.prepare(caller, new, "input").await?;
         let mut answers = self.store(vec![Ok(new)]).await?;
         answers.pop().unwrap_or_else(|| Err(EngineError::NotFound.into()))
@@ -47,6 +48,7 @@ impl Service {
             let rule = format!("must have from 1 to {MAX_BATCH} entries");
             return Err(ServiceError::invalid_field("requests", rule));
         }
+        self.takes_work()?;
         let mut prepared = Vec::with_capacity(items.len());
         for (at, item) in items.into_iter().enumerate() {
             prepared.push(match item {
@@ -55,6 +57,11 @@ impl Service {
             });
         }
         self.store(prepared).await
+    }
+
+    /// Refuses new work once the server has been asked to stop. Whether the store takes it, the engine says.
+    fn takes_work(&self) -> Result<(), ServiceError> {
+        if self.is_stopping() { Err(ServiceError::stopping()) } else { Ok(()) }
     }
 
     /// Stores the checked submissions in one commit; answers the others with their errors.

@@ -111,6 +111,9 @@ impl Lifetime {
 pub struct WatchStream {
     service: Service,
     watcher: Watcher,
+    /// The operation where the watch began behind the terminal transition: it is said once, so that a client that
+    /// resumes there learns that nothing will come.
+    last_word: Option<Arc<Operation>>,
     view: View,
     lifetime: Lifetime,
     ended: bool,
@@ -122,6 +125,10 @@ impl WatchStream {
     pub async fn next(&mut self) -> Option<Result<WatchMessage, ServiceError>> {
         if self.ended {
             return None;
+        }
+        if let Some(operation) = self.last_word.take() {
+            self.ended = true;
+            return Some(self.message(WatchItem::Snapshot(operation)).await);
         }
         let message = tokio::select! {
             biased;
@@ -258,8 +265,9 @@ impl Service {
                 .with("operation", id.name())
                 .with("revision", revision.0.to_string()));
         }
-        let lifetime = Lifetime::new(self, timeout);
-        Ok(WatchStream { service: self.clone(), watcher, view, lifetime, ended: false })
+        let last_word = watcher.is_over().then(|| Arc::new(found));
+        let (service, lifetime) = (self.clone(), Lifetime::new(self, timeout));
+        Ok(WatchStream { service, watcher, last_word, view, lifetime, ended: false })
     }
 
     /// Watches all of the caller's operations that match.

@@ -49,6 +49,11 @@ impl ResultUploads {
         }
     }
 
+    /// How many bytes of an attempt's result have come, if any.
+    pub fn size_bytes(&self, id: OperationId, attempt: Attempt) -> Option<u64> {
+        self.uploads.get(&(id, attempt))?.as_ref().ok().map(Intake::size_bytes)
+    }
+
     /// The result of an attempt that is complete, which must be `size` bytes.
     pub fn take(
         &mut self,

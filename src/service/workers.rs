@@ -180,6 +180,13 @@ impl WorkerSession {
         }
     }
 
+    /// Whether the attempt is over because this worker's report ended it; `false` where that cannot be told.
+    pub async fn was_recorded(&self, id: OperationId, attempt: Attempt) -> bool {
+        let operation = self.service.engine.get(&self.caller.tenant, id).await;
+        let recorded = operation.ok().and_then(|operation| operation.life.last_report);
+        recorded.is_some_and(|report| report.is_by(&self.reporter(attempt)))
+    }
+
     fn reporter(&self, attempt: Attempt) -> Reporter {
         Reporter { attempt, session: self.id(), former: self.former }
     }

@@ -217,19 +217,23 @@ pub fn timestamp(message: &prost_types::Timestamp) -> Option<Timestamp> {
     Timestamp::from_unix(message.seconds, message.nanos)
 }
 
-/// An attempt's reference in a worker's report.
+/// An attempt's reference in a worker's message.
 pub fn attempt(
     field: &str,
     message: Option<&v1::AttemptRef>,
-) -> Result<(OperationId, Attempt), ServiceError> {
+    violations: &mut Vec<Violation>,
+) -> Option<(OperationId, Attempt)> {
     let Some(message) = message else {
-        return Err(ServiceError::invalid_field(field, "must be set"));
+        violations.push(Violation::new(field, "must be set"));
+        return None;
     };
-    let name = operation_name(&format!("{field}.operation"), &message.operation)?;
-    match u32::try_from(message.attempt) {
-        Ok(number @ 1..) => Ok((name.id, Attempt(number))),
-        _ => Err(ServiceError::invalid_field(format!("{field}.attempt"), "must be at least 1")),
+    let name = operation_name(&format!("{field}.operation"), &message.operation);
+    let name = name.map_err(|error| violations.extend(error.violations)).ok();
+    let number = u32::try_from(message.attempt).ok().filter(|number| *number > 0);
+    if number.is_none() {
+        violations.push(Violation::new(format!("{field}.attempt"), "must be at least 1"));
     }
+    Some((name?.id, Attempt(number?)))
 }
 
 /// A progress report received at `now`. What is out of range is brought into it: a report is no place to fail.
@@ -258,51 +262,77 @@ pub fn progress(message: v1::Progress, now: Timestamp) -> Progress {
 pub fn operation_errors(
     field: &str,
     messages: Vec<v1::Error>,
-) -> Result<Vec<OperationError>, ServiceError> {
-    let convert = |(at, message)| operation_error(&format!("{field}[{at}]"), message);
-    messages.into_iter().enumerate().map(convert).collect()
+    violations: &mut Vec<Violation>,
+) -> Vec<OperationError> {
+    nested_errors(field, messages, OperationError::MAX_DEPTH, violations)
 }
 
 /// An error of an operation, as its worker reports it.
-pub fn operation_error(field: &str, message: v1::Error) -> Result<OperationError, ServiceError> {
-    nested_error(field, message, OperationError::MAX_DEPTH)
+pub fn operation_error(
+    field: &str,
+    message: v1::Error,
+    violations: &mut Vec<Violation>,
+) -> OperationError {
+    nested_error(field, message, OperationError::MAX_DEPTH, violations)
 }
 
+/// Beyond this number no errors are looked at, because refusals name far fewer violations.
+const MAX_VIOLATIONS: usize = 1_000;
+
+fn nested_errors(
+    field: &str,
+    messages: Vec<v1::Error>,
+    depth: usize,
+    violations: &mut Vec<Violation>,
+) -> Vec<OperationError> {
+    let mut errors = Vec::with_capacity(messages.len());
+    for (at, message) in messages.into_iter().enumerate() {
+        let field = format!("{field}[{at}]");
+        if violations.len() >= MAX_VIOLATIONS {
+            break;
+        } else if depth == 0 {
+            violations.push(Violation::new(field, "must not be nested more than 8 deep"));
+        } else {
+            errors.push(nested_error(&field, message, depth, violations));
+        }
+    }
+    errors
+}
+
+/// An error, whose causes may be nested one level less than `depth`.
 fn nested_error(
     field: &str,
     message: v1::Error,
     depth: usize,
-) -> Result<OperationError, ServiceError> {
-    let invalid =
-        |name: &str, rule: &str| Err(ServiceError::invalid_field(format!("{field}{name}"), rule));
-    if depth == 0 {
-        return invalid("", "must not be nested more than 8 deep");
-    }
+    violations: &mut Vec<Violation>,
+) -> OperationError {
+    let mut note = |name: &str, rule: &str| {
+        violations.push(Violation::new(format!("{field}{name}"), rule));
+    };
     if message.code.is_empty() || message.code.chars().count() > 128 {
-        return invalid(".code", "must have from 1 to 128 characters");
+        note(".code", "must have from 1 to 128 characters");
     }
     if message.message.len() > MAX_ERROR_MESSAGE {
-        return invalid(".message", "must be at most 64 KiB");
+        note(".message", "must be at most 64 KiB");
     }
     if message.metadata.len() > 64 {
-        return invalid(".metadata", "must have at most 64 entries");
+        note(".metadata", "must have at most 64 entries");
     }
-    let status_code = match message.status_code {
-        0 => 2,
-        code => match u8::try_from(code) {
-            Ok(code @ 1..=16) => code,
-            _ => return invalid(".status_code", "must be from 1 to 16"),
-        },
+    let status_code = match (message.status_code, u8::try_from(message.status_code)) {
+        (0, _) => 2,
+        (_, Ok(code @ 1..=16)) => code,
+        _ => {
+            note(".status_code", "must be from 1 to 16");
+            2
+        }
     };
-    let causes = message.causes.into_iter().enumerate();
-    Ok(OperationError {
+    let causes = nested_errors(&format!("{field}.causes"), message.causes, depth - 1, violations);
+    OperationError {
         code: message.code,
         message: message.message,
         status_code,
         metadata: message.metadata.into_iter().collect(),
-        causes: causes
-            .map(|(at, cause)| nested_error(&format!("{field}.causes[{at}]"), cause, depth - 1))
-            .collect::<Result<_, _>>()?,
+        causes,
         source: ErrorSource::Application,
-    })
+    }
 }

@@ -15,7 +15,8 @@ use crate::operation::{
     PayloadForm, PayloadInfo, Progress, State, StateName, Submission, Timestamp, WorkerId, mark,
 };
 use crate::proto::v1;
-use crate::service::{Document, ServiceError};
+use crate::proto::v1::submit_batch_result::Outcome as BatchOutcome;
+use crate::service::{Document, ServiceError, Submitted, echo};
 use crate::store::HistoryEntry;
 
 /// An operation with the contents that its document carries.
@@ -247,7 +248,7 @@ pub fn transition(event_type: EventType, life: &Life) -> v1::Event {
 }
 
 /// An entry of a history.
-pub fn event(entry: HistoryEntry) -> v1::Event {
+pub fn event(entry: &HistoryEntry) -> v1::Event {
     match entry {
         HistoryEntry::Transition(event) => transition(event.event_type, &event.life),
         HistoryEntry::Log(line) => v1::Event {
@@ -255,15 +256,44 @@ pub fn event(entry: HistoryEntry) -> v1::Event {
             revision: line.revision.0.cast_signed(),
             time: Some(timestamp(line.at)),
             attempt: line.attempt.0.cast_signed(),
-            worker_id: line.worker.map(|worker| worker.to_string()).unwrap_or_default(),
+            worker_id: line.worker.as_ref().map(WorkerId::to_string).unwrap_or_default(),
             log: Some(v1::LogLine {
                 number: line.number.cast_signed(),
-                text: line.text,
+                text: line.text.clone(),
                 dropped_before: line.dropped_before.cast_signed(),
             }),
             ..v1::Event::default()
         },
     }
+}
+
+/// What became of one submission of a batch.
+pub fn batch_result(answer: &Result<Submitted, ServiceError>) -> v1::SubmitBatchResult {
+    let outcome = match answer {
+        Ok(submitted) => BatchOutcome::Operation(operation(&submitted.document)),
+        Err(error) => BatchOutcome::Error(request_error(error)),
+    };
+    v1::SubmitBatchResult { outcome: Some(outcome), abridged: false }
+}
+
+/// The same where the answer has no room for all of it: what identifies the operation, or why there is none.
+pub fn abridged(whole: v1::SubmitBatchResult) -> v1::SubmitBatchResult {
+    let outcome = whole.outcome.map(|outcome| match outcome {
+        BatchOutcome::Operation(whole) => BatchOutcome::Operation(v1::Operation {
+            name: whole.name,
+            kind: whole.kind,
+            state: whole.state,
+            done: whole.done,
+            revision: whole.revision,
+            ..v1::Operation::default()
+        }),
+        BatchOutcome::Error(whole) => BatchOutcome::Error(v1::RequestError {
+            message: echo(&whole.message).into_owned(),
+            field_violations: Vec::new(),
+            ..whole
+        }),
+    });
+    v1::SubmitBatchResult { outcome, abridged: true }
 }
 
 /// A refused call, where it is part of an answer.

@@ -6,4 +6,5 @@ pub mod decode;
 pub mod encode;
 mod json_value;
 mod settings;
+pub mod size;
 pub mod streams;

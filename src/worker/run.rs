@@ -47,7 +47,7 @@ impl Runner {
             let hint = match work_on(&mut self.work, Link::open(&self.client, hello)).await? {
                 Ok(link) => {
                     link.session().session_id.clone_into(&mut session_id);
-                    self.serve_link(link, &mut backoff).await
+                    self.serve_link(link, &mut session_id, &mut backoff).await
                 }
                 Err(error) if session_id.is_empty() && is_refusal(&error) => return Some(error),
                 Err(error) => {
@@ -61,7 +61,12 @@ impl Runner {
         None
     }
 
-    async fn serve_link(&mut self, link: Link, backoff: &mut Backoff) -> Option<Duration> {
+    async fn serve_link(
+        &mut self,
+        link: Link,
+        session_id: &mut String,
+        backoff: &mut Backoff,
+    ) -> Option<Duration> {
         let resumed = link.session().resumed;
         tracing::info!(worker.id = self.worker_id, resumed, "connected");
         self.work.stream_began(link.session());
@@ -78,6 +83,10 @@ impl Runner {
             }
             Ended::Broken(error) => {
                 tracing::warn!(%error, "the stream broke");
+                if error.reason() == "SESSION_SUPERSEDED" {
+                    // Whoever has it goes on with its attempts.
+                    session_id.clear();
+                }
                 error.retry_after()
             }
         }

@@ -130,7 +130,7 @@ impl Work {
     pub(super) fn cancelled(&mut self, cancel: v1::CancelAttempt) {
         let cause = cancel.cause();
         let Some(key) = cancel.attempt.map(AttemptKey::from) else { return };
-        if cause == Cause::NotCurrent {
+        if matches!(cause, Cause::NotCurrent | Cause::Recorded) {
             self.attempts.abandon(&key);
             self.reports.forget(&key);
             self.board.take(&key);

@@ -1,6 +1,7 @@
 //! The program as people and scripts use it: what it prints, and how it exits.
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -301,6 +302,41 @@ fn a_server_that_is_told_to_stop_gives_work_back_and_goes_on_later() {
     BufReader::new(server.process.stdout.take().unwrap()).read_line(&mut line).unwrap();
     server.url = line.trim().strip_prefix("longrun listening on ").unwrap().to_owned();
     assert_eq!(server.json(&["get", &name])["state"], "STATE_QUEUED");
+}
+
+#[test]
+fn a_server_that_lets_its_handlers_finish_takes_no_new_work() {
+    let go = tempfile::tempdir().unwrap();
+    let handler = format!("slow=until [ -e {}/go ]; do sleep 0.05; done", go.path().display());
+    let mut server = Server::start(&[&handler]);
+    let name = server.submit(&["slow"]);
+    let watch = server.command(&["watch", &name, "--json"]).stdout(Stdio::piped()).spawn();
+    let mut watch = watch.unwrap();
+    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("STATE_RUNNING")));
+    let ask = |request: &str| {
+        let mut socket = TcpStream::connect(server.url.trim_start_matches("http://")).unwrap();
+        let head = format!("{request} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
+        write!(socket, "{head}Content-Length: 0\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    assert!(ask("GET /readyz").starts_with("HTTP/1.1 200 "));
+    signal(&server.process, Signal::TERM);
+    let began = Instant::now();
+    while ask("GET /readyz").starts_with("HTTP/1.1 200 ") {
+        assert!(began.elapsed() < Duration::from_secs(4), "it goes on as if nothing had happened");
+    }
+    assert!(ask("GET /readyz").starts_with("HTTP/1.1 503 "));
+    let refused = ask("POST /v1/kinds/slow/operations");
+    assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
+    assert!(refused.to_lowercase().contains("retry-after: "), "{refused}");
+    assert!(ask("GET /livez").starts_with("HTTP/1.1 200 "));
+    std::fs::write(go.path().join("go"), "").unwrap();
+    assert!(lines.any(|line| line.unwrap().contains("STATE_SUCCEEDED")));
+    assert_eq!(exit_code(&mut server.process), Some(0));
+    assert_eq!(exit_code(&mut watch), Some(0));
 }
 
 #[test]

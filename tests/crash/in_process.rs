@@ -107,7 +107,7 @@ async fn serve(store: Arc<dyn Store>, port: u16) -> anyhow::Result<()> {
     // Nothing there is large.
     let objects = Objects::in_directory(&std::env::temp_dir())?;
     let service = Service::new(engine, objects, limits, never.clone());
-    let (routes, _) = longrun::grpc::routes(service).await?;
+    let routes = longrun::grpc::routes(&service)?;
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     let server = tonic::transport::Server::builder().tcp_nodelay(true).add_routes(routes);
     let mut tasks = JoinSet::new();

@@ -74,6 +74,12 @@ impl Watcher {
         let kind = message.r#type();
         let (recorder, name) = (&self.context.recorder, &self.request.name);
         match (kind, &message.operation, &message.event) {
+            // Says again that it is done to a watch that resumes behind the end.
+            (Type::Snapshot, Some(operation), None)
+                if self.done && Some(operation.revision) == self.request.after_revision =>
+            {
+                return;
+            }
             (Type::Snapshot, Some(operation), None) => {
                 recorder.watched(self.index, operation, None);
             }

@@ -56,7 +56,7 @@ async fn is_cut_off(stage: &Stage, frames: &[u8], mut flood: impl FnMut() -> Vec
         heard
     };
     let both = async { tokio::join!(flooding, reading).1 };
-    let heard = tokio::time::timeout(Duration::from_secs(20), both).await.expect("an end in time");
+    let heard = tokio::time::timeout(Duration::from_secs(60), both).await.expect("an end in time");
     let kinds = kinds(&heard);
     assert!(kinds.is_empty() || kinds.contains(&GOAWAY), "{kinds:?}");
 }
@@ -99,6 +99,45 @@ async fn streams_that_are_opened_only_to_be_reset_are_cut_off() {
         frames
     };
     is_cut_off(&stage, &[], flood).await;
+    stage.ends_whole().await;
+}
+
+#[tokio::test]
+async fn calls_that_are_given_up_harm_nobody_else_on_their_connection() {
+    const GIVEN_UP: u32 = 5_000;
+    let stage = Stage::new().await;
+    let watch = [get("/v1/operations/events", "localhost"), literal("accept", "text/event-stream")];
+    let watch = watch.concat();
+    let mut frames = frame(HEADERS, END_STREAM | END_HEADERS, 1, &watch);
+    // In one piece, as a server finds them that was held up.
+    for stream in (3..).step_by(2).take(GIVEN_UP as usize) {
+        frames.extend(frame(HEADERS, END_STREAM | END_HEADERS, stream, &watch));
+        frames.extend(frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes()));
+    }
+    let last = 3 + 2 * GIVEN_UP;
+    frames.extend(frame(HEADERS, END_STREAM | END_HEADERS, last, &get("/livez", "localhost")));
+    let mut socket = TcpStream::connect(stage.addr).await.expect("a connection");
+    let opening = [PREFACE, &frame(SETTINGS, 0, 0, &[]), &frames].concat();
+    let (mut reader, mut writer) = socket.split();
+    let reading = async {
+        let mut head = [0; 9];
+        loop {
+            reader.read_exact(&mut head).await.expect("a connection that goes on");
+            let [a, b, c, kind, flags, stream @ ..] = head;
+            let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+            reader.read_exact(&mut payload).await.expect("a frame");
+            let stream = u32::from_be_bytes(stream);
+            assert_ne!(kind, GOAWAY);
+            assert!(stream != 1 || (kind != RST_STREAM && (kind > 1 || flags & END_STREAM == 0)));
+            if stream == last {
+                return;
+            }
+        }
+    };
+    let both = async { tokio::join!(writer.write_all(&opening), reading).0 };
+    let written = tokio::time::timeout(Duration::from_secs(20), both).await;
+    written.expect("an answer in time").expect("a reader");
+    drop(socket);
     stage.ends_whole().await;
 }
 

@@ -5,6 +5,7 @@
 
 mod support;
 
+mod answer_sizes;
 mod batch;
 mod cancel;
 mod clocks;
@@ -18,6 +19,7 @@ mod isolation;
 mod large;
 mod list;
 mod outstanding;
+mod raw_calls;
 mod read_result;
 mod reflection;
 mod repeated_reports;

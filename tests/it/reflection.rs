@@ -82,9 +82,14 @@ async fn health_is_serving_and_then_not_when_the_server_stops() {
     }
     let unknown = soon(rpc.check(about("longrun.v1.Nonsense"))).await.unwrap_err();
     assert_eq!(unknown.code(), Code::NotFound);
+    let unknown = soon(rpc.watch(about("longrun.v1.Nonsense"))).await.unwrap();
+    let mut unknown = Watching(unknown.into_inner());
+    assert_eq!(unknown.next().await.status(), ServingStatus::ServiceUnknown);
     server.begin_to_stop();
+    unknown.ended().await;
     for watch in &mut watches {
         assert_eq!(watch.next().await.status(), ServingStatus::NotServing);
+        watch.ended().await;
     }
     drop(watches);
     server.stop().await;

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use longrun::config::StoreUrl;
 use longrun::proto::v1::operation::State;
 use longrun::proto::v1::work_request::Message as Up;
+use longrun::proto::v1::work_response::Message as Down;
 use longrun::proto::v1::*;
 
 use crate::support::*;
@@ -151,6 +152,60 @@ async fn only_the_session_that_holds_the_lease_is_listened_to() {
     other.try_log(&assignment, vec![String::new()]).await.unwrap();
     assert_eq!(server.get(&name).await, before);
     holder.complete(&assignment, None).await;
+}
+
+#[tokio::test]
+async fn a_refusal_names_every_rule_and_what_is_owed() {
+    let server = TestServer::start().await;
+    server.submit(submission("demo")).await;
+    let mut worker = server.worker("demo", 1).await;
+    let assignment = worker.assignment().await;
+    let attempt = attempt_of(&assignment);
+    let at_nothing = Some(AttemptRef { operation: "x".to_owned(), attempt: 0 });
+    let complete = Complete {
+        attempt: at_nothing.clone(),
+        result: Some(Payload { content_type: "\u{e9}".to_owned(), ..data("result") }),
+        warnings: vec![wrong("")],
+        errors: vec![Error { status_code: 17, ..wrong("") }],
+        chunked_bytes: -1,
+        ..Complete::default()
+    };
+    let refused = worker.try_complete(complete).await.unwrap();
+    assert!(refused.message.contains("owes another report"), "{refused:?}");
+    let fields: Vec<_> = refused.field_violations.iter().map(|it| it.field.as_str()).collect();
+    let expected = [
+        "complete.attempt.operation",
+        "complete.attempt.attempt",
+        "complete.result.content_type",
+        "complete.warnings[0].code",
+        "complete.errors[0].code",
+        "complete.errors[0].status_code",
+        "complete.chunked_bytes",
+    ];
+    assert_eq!(fields, expected);
+
+    // Messages without a report's id are refused by an acknowledgement without one.
+    let progress = ReportProgress { attempt: at_nothing.clone(), progress: None };
+    let chunk = ResultChunk { attempt: at_nothing, offset_bytes: -1, data: Default::default() };
+    for (message, violations) in [(Up::Progress(progress), 2), (Up::ResultChunk(chunk), 3)] {
+        worker.send(message).await;
+        let Some(Down::Ack(ack)) = worker.next().await.unwrap() else { panic!("no answer") };
+        let refused = ack.error.unwrap();
+        assert_eq!((ack.report_id, refused.field_violations.len()), (0, violations));
+    }
+
+    // Contents come in chunks or in the report.
+    let bytes = bytes::Bytes::from_static(b"chunk");
+    let chunk = ResultChunk { attempt: attempt.clone(), offset_bytes: 0, data: bytes };
+    worker.send(Up::ResultChunk(chunk)).await;
+    let complete = Complete { attempt, result: Some(data("result")), ..Complete::default() };
+    for (chunked_bytes, field) in [(0, "complete.chunked_bytes"), (5, "complete.result")] {
+        let complete = Complete { chunked_bytes, ..complete.clone() };
+        let refused = worker.try_complete(complete).await.unwrap();
+        assert_eq!(refused.field_violations[0].field, field, "{refused:?}");
+    }
+    let complete = Complete { chunked_bytes: 5, result: None, ..complete };
+    assert_eq!(worker.try_complete(complete).await, None);
 }
 
 #[tokio::test]

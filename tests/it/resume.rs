@@ -11,6 +11,7 @@ use longrun::proto::v1::work_request::Message as Up;
 use longrun::proto::v1::*;
 use longrun::server::Stopped;
 use longrun::service::Caller;
+use tonic::Code;
 
 use crate::support::*;
 
@@ -115,12 +116,52 @@ async fn the_newest_stream_has_the_session() {
     let mut old = server.worker("demo", 3).await;
     let assignment = old.assignment().await;
     let mut new = TestWorker::connect(&server, resume(&old.session, &[&assignment])).await;
-    old.told_to_drain().await;
-    old.ended().await;
+    let superseded = Refused::read(&old.next().await.unwrap_err());
+    superseded.is(Code::FailedPrecondition, "SESSION_SUPERSEDED");
     drop(old);
     new.complete(&assignment, None).await;
     server.submit(submission("demo")).await;
     new.assignment().await;
+}
+
+#[tokio::test]
+async fn a_worker_whose_report_was_recorded_is_told_so() {
+    let server = TestServer::start().await;
+    let mut worker = server.worker("demo", 3).await;
+    let mut attempts_made = Vec::new();
+    for _ in 0..4 {
+        server.submit(with_settings(submission("demo"), attempts(2))).await;
+        let assignment = worker.assignment().await;
+        match attempts_made.len() {
+            0 => worker.complete(&assignment, None).await,
+            1 => worker.fail(&assignment, "again").await,
+            2 => worker.release(&assignment).await,
+            _ => {
+                server.cancel(&assignment.operation.as_ref().unwrap().name, "").await;
+                worker.told_to_stop().await;
+                worker.fail(&assignment, "cancelled").await;
+            }
+        }
+        attempts_made.push(assignment);
+        // What was to be done again runs, so that the first attempt is long over.
+        if matches!(attempts_made.len(), 2 | 3) {
+            let again = worker.assignment().await;
+            worker.complete(&again, None).await;
+        }
+    }
+    // The acknowledgements are lost with the stream.
+    let running: Vec<&Assignment> = attempts_made.iter().collect();
+    let session = worker.disconnect();
+    let mut worker = TestWorker::connect(&server, resume(&session, &running)).await;
+    for assignment in &attempts_made {
+        let told = worker.told_to_stop().await;
+        assert_eq!((told.cause(), told.attempt), (Cause::Recorded, attempt_of(assignment)));
+    }
+    // Progress is not acknowledged: who sends it for what is over is told in the same way.
+    let attempt = attempt_of(&attempts_made[0]);
+    worker.send(Up::Progress(ReportProgress { attempt: attempt.clone(), progress: None })).await;
+    let told = worker.told_to_stop().await;
+    assert_eq!((told.cause(), told.attempt), (Cause::Recorded, attempt));
 }
 
 #[tokio::test]

@@ -54,7 +54,8 @@ async fn a_bad_hello_is_refused_by_its_fields() {
         refusal(&server, Up::Hello(hello)).await.is_about(field);
     }
     let refused = refusal(&server, Up::Hello(Hello::default())).await;
-    assert_eq!(refused.fields(), ["hello.worker_id", "hello.kinds"]);
+    let all = ["hello.worker_id", "hello.kinds", "hello.max_in_flight"];
+    assert_eq!(refused.fields(), all, "named together");
 }
 
 #[tokio::test]

@@ -3,7 +3,11 @@
 use futures_util::future::join_all;
 use longrun::proto::v1::*;
 use longrun::server::Stopped;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 
 use crate::support::*;
 
@@ -39,6 +43,58 @@ async fn long_calls_end_with_ok_and_workers_are_told() {
     let operation = server.get(&name).await;
     assert_eq!(operation.state(), operation::State::Running, "attempts go on");
     assert_eq!(operation.attempt, assignment.attempt);
+}
+
+#[tokio::test]
+async fn streams_that_know_of_no_end_are_ended() {
+    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+    let mut server = TestServer::start().await;
+    let mut health = HealthClient::new(server.channel.clone());
+    let watch = soon(health.watch(HealthCheckRequest::default())).await.unwrap();
+    let mut watch = Watching(watch.into_inner());
+    assert_eq!(watch.next().await.status(), ServingStatus::Serving);
+    let (_questions, none) = tokio::sync::mpsc::channel(1);
+    let mut reflection = ServerReflectionClient::new(server.channel.clone());
+    let reflection = reflection.server_reflection_info(ReceiverStream::new(none));
+    let mut reflection = Watching(soon(reflection).await.unwrap().into_inner());
+    let (_silent, worker) = open_stream(&server, None).await;
+
+    server.begin_to_stop();
+    assert_eq!(watch.next().await.status(), ServingStatus::NotServing);
+    watch.ended().await;
+    reflection.ended().await;
+    Watching(worker).refused().await.is(Code::Unavailable, "UNAVAILABLE");
+    assert_eq!(server.stop().await, Stopped::Drained);
+}
+
+#[tokio::test]
+async fn no_work_is_taken_while_workers_within_the_process_finish() {
+    let server = ClockedServer::start().await;
+    let name = server.submit(submission("demo")).await.name;
+    let mut worker = server.worker("demo", 1).await;
+    let assignment = worker.assignment().await;
+    let mut watch = server.watch(watch_now(&name)).await;
+    watch.next().await;
+    server.service.begin_to_stop();
+
+    let refused = soon(server.operations().submit(submission("demo"))).await.refused();
+    refused.is(Code::Unavailable, "UNAVAILABLE");
+    assert!(refused.retry_after.is_some());
+    let batch = SubmitBatchRequest { requests: vec![submission("demo")] };
+    let refused = soon(server.operations().submit_batch(batch)).await.refused();
+    refused.is(Code::Unavailable, "UNAVAILABLE");
+    let mut health = HealthClient::new(server.channel.clone());
+    let status = soon(health.check(HealthCheckRequest::default())).await.unwrap().into_inner();
+    assert_eq!(status.status(), ServingStatus::NotServing);
+    // A client that watches health would open a stream that ends anew, at once.
+    let statuses = soon(health.watch(HealthCheckRequest::default())).await.unwrap();
+    let mut statuses = Watching(statuses.into_inner());
+    assert_eq!(statuses.next().await.status(), ServingStatus::NotServing);
+
+    worker.complete(&assignment, None).await;
+    assert!(watch.next().await.operation.unwrap().done, "streams go on");
+    server.closing.cancel();
+    statuses.ended().await;
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use longrun::service::{
     View, WatchOptions, WorkerSession,
 };
 use longrun::wire::decode;
+use longrun::wire::size;
 use tokio::sync::mpsc;
 
 use crate::support::*;
@@ -49,7 +50,7 @@ fn not_found<T: std::fmt::Debug>(answer: Result<T, ServiceError>) {
 }
 
 async fn listed(server: &ClockedServer, caller: &Caller) -> Vec<OperationName> {
-    let list = server.service.list(caller, ListParameters::default(), View::Full);
+    let list = server.service.list(caller, ListParameters::default(), View::Full, size::operation);
     let entries = soon(list).await.unwrap().entries.into_iter();
     entries.map(|found| OperationName { tenant: None, id: found.operation.id() }).collect()
 }
@@ -79,7 +80,7 @@ async fn another_tenants_operation_is_not_found_in_any_use_case() {
         not_found(soon(service.get(&theirs, &name, View::Full)).await);
         not_found(soon(service.wait(&theirs, &name, Duration::ZERO, View::Full)).await);
         not_found(soon(service.watch(&theirs, &name, options)).await);
-        not_found(soon(service.events(&theirs, &name, 0, "")).await);
+        not_found(soon(service.events(&theirs, &name, 0, "", size::event)).await);
         not_found(soon(service.result(&theirs, &name)).await);
         not_found(soon(service.cancel(&theirs, &name, String::new())).await);
         not_found(soon(service.delete(&theirs, &name)).await);

@@ -53,10 +53,15 @@ async fn a_watch_after_a_revision_replays_exactly_what_follows() {
     worker.complete(&assignment, None).await;
     drop(worker);
     for restarted in [false, true] {
-        for after in 0..=7 {
+        for after in 0..=6 {
             let revisions = server.watch(watch_from(&name, after)).await.revisions().await;
             assert_eq!(revisions, (after + 1..=7).collect::<Vec<_>>(), "{restarted}");
         }
+        // A client that calls again until an operation is done must come to an end.
+        let messages = server.watch(watch_from(&name, 7)).await.rest().await;
+        let [last] = &messages[..] else { panic!("{messages:?}") };
+        assert_eq!((last.r#type(), last.revision), (Type::Snapshot, 7));
+        assert!(last.operation.as_ref().unwrap().done);
         let messages = server.watch(watch_from(&name, 0)).await.rest().await;
         for message in &messages {
             let (event, operation) =

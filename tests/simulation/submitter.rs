@@ -221,7 +221,7 @@ impl Submitter {
             .call(&mut self.rng, move |service| async move {
                 let parameters =
                     ListParameters { page_size: 50, page_token: "", filter: "", order_by: "" };
-                service.list(&caller, parameters, View::Basic).await
+                service.list(&caller, parameters, View::Basic, longrun::wire::size::operation).await
             })
             .await;
         match answer {

@@ -82,6 +82,12 @@ impl Watcher {
     fn take(&mut self, message: WatchMessage) {
         let record = &self.world.record;
         let operation = match message {
+            // Says again that it is done to a watch that resumes behind the end.
+            WatchMessage::Snapshot(document)
+                if self.done && self.after == Some(document.operation.life.revision) =>
+            {
+                return;
+            }
             WatchMessage::Snapshot(document) => {
                 record.watched(self.index, &document.operation, None);
                 document.operation

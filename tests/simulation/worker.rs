@@ -264,6 +264,7 @@ impl Worker {
                     self.lost.push((id, attempt));
                 }
             }
+            ToWorker::Superseded => {}
             ToWorker::CancelRequested { operation } => {
                 let held = (operation.id(), operation.life.attempt);
                 let heeds = self.rng.bool();

@@ -114,7 +114,7 @@ impl Sessions {
 
     /// The session is another replica's from now on, with its leases, which are answered. Its stream ends.
     pub(crate) fn hand_over(&mut self, id: SessionId) -> Vec<OperationId> {
-        self.take_out(id).map_or_else(Vec::new, |session| session.leases.into_keys().collect())
+        self.supersede(id).map_or_else(Vec::new, |session| session.leases.into_keys().collect())
     }
 
     /// Whether `hello` names a session that can be resumed.
@@ -132,7 +132,7 @@ impl Sessions {
         sender: mpsc::Sender<ToWorker>,
         expires_at: Moment,
     ) -> StreamNumber {
-        let leases = self.take_out(id).map(|old| old.leases).unwrap_or_default();
+        let leases = self.supersede(id).map(|old| old.leases).unwrap_or_default();
         self.last_stream += 1;
         let session = Session {
             tenant: hello.tenant.clone(),
@@ -302,6 +302,16 @@ impl Sessions {
     /// Whether the session holds that lease.
     pub(crate) fn holds(&self, session: SessionId, id: OperationId, attempt: Attempt) -> bool {
         self.by_id.get(&session).is_some_and(|held| held.leases.get(&id) == Some(&attempt))
+    }
+
+    /// Takes out a session that another stream has from now on, and tells its own.
+    fn supersede(&mut self, id: SessionId) -> Option<Session> {
+        let session = self.take_out(id)?;
+        if let Some((_, sender)) = &session.stream {
+            // A worker that does not read hears nothing but the end.
+            let _ = sender.try_send(ToWorker::Superseded);
+        }
+        Some(session)
     }
 
     fn take_out(&mut self, id: SessionId) -> Option<Session> {

@@ -12,7 +12,7 @@ use super::queue::QueueKey;
 use super::replicas::Replicas;
 use super::upkeep::{Upkeep, Wake};
 use crate::engine::clock::{Moment, Now};
-use crate::engine::request::{Connected, Request, Taken};
+use crate::engine::request::{Connected, Request, Taken, ToWorker};
 use crate::engine::round::draft::Draft;
 use crate::engine::round::load::Loader;
 use crate::engine::round::work::Work;
@@ -144,6 +144,9 @@ impl Workforce {
                 if sessions.holds(session, id, attempt) {
                     self.shared.hub.progress(id, attempt, self.shared.cache.get(id), &progress);
                     self.shared.progress.set(id, attempt, progress);
+                } else {
+                    // It is not acknowledged, so this is all that the worker hears of it.
+                    sessions.send(session, ToWorker::NotCurrent { id, attempt });
                 }
             }
             Request::DisconnectAll { reply } => {

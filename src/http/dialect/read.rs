@@ -16,6 +16,7 @@ use crate::dialect::{Action, Answered, Record, Route};
 use crate::operation::State;
 use crate::service::{Document, OperationName, Service, ServiceError, View};
 use crate::store::HistoryEntry;
+use crate::wire::size;
 
 /// Most entries of a history that a template sees, in pages.
 const HISTORY_PAGES: usize = 4;
@@ -120,7 +121,7 @@ async fn history(
     let mut records = Vec::new();
     let (mut state, mut token) = (crate::operation::StateName::Queued, String::new());
     for _ in 0..HISTORY_PAGES {
-        let page = service.events(&call.caller, name, PAGE, &token).await?;
+        let page = service.events(&call.caller, name, PAGE, &token, size::event).await?;
         for entry in page.entries {
             records.push(match entry {
                 HistoryEntry::Transition(event) => {

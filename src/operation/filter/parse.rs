@@ -127,7 +127,10 @@ impl Parser {
             "priority" => self.number(NumberField::Priority),
             "attempt" => self.number(NumberField::Attempt),
             "done" => self.done(),
-            _ => Err(error(position, format!("there is no field {field:?}, only {FIELDS}"))),
+            _ => {
+                let shown: String = field.chars().take(64).collect();
+                Err(error(position, format!("there is no field {shown:?}, only {FIELDS}")))
+            }
         }
     }
 

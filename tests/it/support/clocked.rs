@@ -128,7 +128,7 @@ impl ClockedServer {
         let objects = Objects::in_directory(&dir.path().join("objects")).unwrap();
         let (closing, stop) = (CancellationToken::new(), CancellationToken::new());
         let service = Service::new(engine, objects, limits, closing.clone());
-        let (routes, _health) = longrun::grpc::routes(service.clone()).await.unwrap();
+        let routes = longrun::grpc::routes(&service).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let api = Api::new(listener.local_addr().unwrap());
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));

@@ -313,6 +313,7 @@ impl Work {
         let mut heard = Vec::new();
         while let Ok(message) = self.messages.try_recv() {
             heard.push(match message {
+                ToWorker::Superseded => continue,
                 ToWorker::Assignment { operation, .. } => {
                     Heard::Assigned(operation.id(), operation.life.attempt.0)
                 }
