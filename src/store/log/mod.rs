@@ -93,7 +93,7 @@ pub struct Gone;
 /// A place within a part of the log: just behind an entry.
 pub type Cursor = (OperationId, Revision);
 
-/// Which entries to read, by rising [`Logged::cursor`].
+/// Which entries to read, by rising [`Change::cursor`].
 #[derive(Clone, Debug)]
 pub struct LogQuery {
     /// Of which commits.
