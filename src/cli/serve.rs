@@ -31,11 +31,11 @@ gRPC and HTTP share the one port. The first line on stdout is
 
 A handler is a command line for /bin/sh; see `longrun worker --help` for what commands get and give.
 
-SIGTERM and SIGINT stop it gracefully: from then on /readyz and health say that it is not serving, and new
-submissions are refused; handlers may finish, what they do not finish goes back to the queue, watches end
-to be resumed. Exit codes: 0 stopped so, 1 cut off by the drain timeout or
-failed, 130 or 143 ended at once by a second signal, or before it was ready. Nothing acknowledged is
-lost in any case.";
+SIGTERM and SIGINT stop it gracefully: from then on /readyz and health say that it is not
+serving, and new submissions are refused; handlers may finish, what they do not finish goes
+back to the queue, watches end to be resumed. Exit codes: 0 stopped so, 1 cut off by the
+drain timeout or failed, 130 or 143 ended at once by a second signal, or before it was ready.
+Nothing acknowledged is lost in any case.";
 
 /// Arguments of `serve`.
 #[derive(clap::Args, Debug)]
