@@ -8,9 +8,13 @@ use super::operations::{is_decided, named};
 use super::{Caller, Intake, Service, ServiceError, Violation};
 use crate::engine::{Apply, Connected, EngineError, ToWorker, WorkerHello};
 use crate::operation::{
-    Attempt, Command, OperationError, OperationId, Payload, Progress, Reporter, SessionId,
-    transition,
+    Attempt, Command, Event, OperationError, OperationId, Payload, Progress, Reporter, Revision,
+    SessionId, transition,
 };
+use crate::store::{HistoryEntry, HistoryPosition, HistoryQuery};
+
+/// How many transitions are read at once to find the end of an attempt.
+const HISTORY_READ: usize = 8;
 
 /// A report that is acknowledged once it is durable.
 #[derive(Debug)]
@@ -182,9 +186,30 @@ impl WorkerSession {
 
     /// Whether the attempt is over because this worker's report ended it; `false` where that cannot be told.
     pub async fn was_recorded(&self, id: OperationId, attempt: Attempt) -> bool {
-        let operation = self.service.engine.get(&self.caller.tenant, id).await;
-        let recorded = operation.ok().and_then(|operation| operation.life.last_report);
-        recorded.is_some_and(|report| report.is_by(&self.reporter(attempt)))
+        let engine = &self.service.engine;
+        if engine.get(&self.caller.tenant, id).await.is_err() {
+            return false;
+        }
+        // Each attempt before took a start and an end, so this one's start has that revision at least.
+        let start = Revision(2 * u64::from(attempt.0.max(1)));
+        let mut after = HistoryPosition { revision: Revision(start.0 - 1), log_number: 0 };
+        loop {
+            let query = HistoryQuery { id, after, include_log: false, limit: HISTORY_READ };
+            let Ok(events) = engine.history(query).await else { return false };
+            for event in &events {
+                after = event.position();
+                let HistoryEntry::Transition(Event { life, .. }) = event else { continue };
+                if life.attempt > attempt {
+                    return false;
+                } else if life.attempt == attempt && life.state.lease().is_none() {
+                    let ended_by = life.last_report.as_ref();
+                    return ended_by.is_some_and(|report| report.is_by(&self.reporter(attempt)));
+                }
+            }
+            if events.len() < HISTORY_READ {
+                return false;
+            }
+        }
     }
 
     fn reporter(&self, attempt: Attempt) -> Reporter {
