@@ -191,8 +191,29 @@ impl Writer {
         if let Some(held) = slot.as_mut().filter(|held| held.last.next() == stamp) {
             held.last = stamp;
         }
+        if was_committed {
+            // It is visible, and may not have waited for its standby. What is durable behind it makes it so.
+            self.write_nothing(&mut slot).await?;
+        }
         self.set_in_doubt(None);
         Ok(was_committed.then_some(stamp))
+    }
+
+    /// Uses the next name up, durably.
+    async fn write_nothing(&self, slot: &mut Option<Held>) -> Result<(), StoreError> {
+        let held = self.take(slot.take()).await?;
+        let stamp = held.last.next();
+        let work = Work::of(vec![log::claim(held.writer, stamp)]);
+        match self.transact(slot, held, work).await? {
+            Outcome::Committed(..) => {
+                if let Some(held) = slot {
+                    held.last = stamp;
+                }
+                Ok(())
+            }
+            Outcome::RolledBack(error) => Err(unavailable(of_commit(error))),
+            Outcome::Unknown(why) => Err(StoreError::Unavailable(why)),
+        }
     }
 
     fn set_in_doubt(&self, stamp: Option<(log::Writer, Stamp)>) {

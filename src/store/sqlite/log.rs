@@ -56,6 +56,12 @@ impl Names {
         };
         let was_committed = !claim(connection, stamp, true)? && is_of_commit(connection, stamp)?;
         self.used(stamp);
+        if was_committed {
+            // What is durable behind it makes it so.
+            let next = self.next(connection)?;
+            claim(connection, next, true)?;
+            self.used(next);
+        }
         Ok(was_committed.then_some(stamp))
     }
 }
