@@ -46,15 +46,5 @@ pub(crate) fn cancelled(operation: &Operation) -> Operation {
 
 /// A submission without anything that is optional.
 pub(crate) fn new_operation(kind: &str) -> NewOperation {
-    NewOperation {
-        capacity: None,
-        tenant: TenantId::default_tenant(),
-        kind: Kind::parse(kind).expect("a kind"),
-        labels: BTreeMap::new(),
-        settings: Settings::default(),
-        start_at: None,
-        idempotency_key: None,
-        retry_of: None,
-        input: None,
-    }
+    NewOperation::of(Kind::parse(kind).expect("a kind"))
 }

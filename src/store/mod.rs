@@ -3,7 +3,7 @@
 //! A store moves rows and checks revisions. It holds no policy, reads no clock, and knows nothing of
 //! requests, workers or watchers. SQL stays below this module. Each method is one transaction.
 //!
-//! Contract, proved for every implementation by `tests/store_contract.rs`:
+//! Contract, proved for every implementation by `tests/store_contract`:
 //!
 //! - When [`Store::commit`] answers `Ok`, the whole batch is durable and every later read sees it;
 //!   when it answers an error other than [`StoreError::Unknown`], nothing of the batch is there.

@@ -8,7 +8,7 @@ use longrun::operation::{
     Attempt, ErrorSource, HttpEnvelope, HttpHeader, IdempotencyKey, Kind, Lease, Life,
     NewOperation, ObjectId, OperationError, OperationId, Outcome, Payload, PayloadForm,
     PayloadInfo, Progress, RecordedReport, ReportDigest, RetryPolicy, Revision, SessionId,
-    Settings, State, StoredObject, Submission, TenantId, Timestamp, WorkerId,
+    Settings, State, StoredObject, Submission, Timestamp, WorkerId,
 };
 
 use crate::generate::{self, EPOCH};
@@ -188,17 +188,7 @@ fn settings() -> Settings {
 
 /// What a client submits: nothing but what it must, and everything that it can.
 pub fn new_operations() -> Vec<(&'static str, NewOperation)> {
-    let least = NewOperation {
-        tenant: TenantId::default_tenant(),
-        kind: Kind::parse("report.render").unwrap(),
-        labels: BTreeMap::new(),
-        settings: Settings::default(),
-        start_at: None,
-        idempotency_key: None,
-        retry_of: None,
-        input: None,
-        capacity: None,
-    };
+    let least = NewOperation::of(Kind::parse("report.render").unwrap());
     let with = |input| NewOperation { input: Some(input), ..least.clone() };
     let labels = [("team", "a"), ("size", "")].map(|(key, value)| (key.into(), value.into()));
     let most = NewOperation {
