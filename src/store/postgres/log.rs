@@ -18,8 +18,8 @@ use super::super::{StoreError, TrimLog, codec};
 use super::link::Pool;
 use super::rows;
 use super::session::Session;
+use super::step::Step;
 use super::write::uuid;
-use super::writer::Step;
 use crate::operation::{Event, Operation, OperationId, Revision};
 
 /// The first half of writers' advisory locks: "lrun" as a number.

@@ -50,6 +50,7 @@ mod schema;
 mod server;
 mod session;
 mod sessions;
+mod step;
 mod tls;
 mod tombstones;
 mod url;

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::super::Batch;
 use super::super::shared::{Hint, Topic};
-use super::writer::Step;
+use super::step::Step;
 use crate::operation::{Kind, OperationId, SessionId, StateName, TenantId};
 
 /// Channels of operations, and as many of queues.

@@ -18,7 +18,8 @@ use super::hints::Hints;
 use super::link::Pool;
 use super::notify;
 use super::session::Session;
-use super::writer::{Step, Writer};
+use super::step::Step;
+use super::writer::Writer;
 
 /// How often a replica says that it is there.
 const RENEWAL: Duration = Duration::from_secs(4);

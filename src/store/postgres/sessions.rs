@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::super::shared::{KeptSession, SessionChanges, TakeOver};
 use super::super::sql::columns::limit;
-use super::writer::Step;
+use super::step::Step;
 use crate::operation::SessionId;
 
 /// Microseconds since 1970 by the database's clock, which all replicas share: now, and when the transaction began,

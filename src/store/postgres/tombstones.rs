@@ -8,8 +8,8 @@ use super::super::sql::columns::{limit, number};
 use super::super::{Batch, FORGET_BATCH, Forget, StoreError, Tombstone, codec};
 use super::rows;
 use super::session::Session;
+use super::step::Step;
 use super::write::uuid;
-use super::writer::Step;
 use crate::operation::{OperationId, TenantId, Timestamp};
 
 pub(super) async fn tombstone(

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::super::log::Stamp;
 use super::super::sql::columns::{apart, number, role_number};
 use super::super::{Batch, LogAppend, PayloadRole, Removal, Write, codec};
-use super::writer::Step;
+use super::step::Step;
 use super::{log, operations, tombstones};
 use crate::operation::{Event, OperationId};
 

@@ -5,17 +5,13 @@
 //! commit whose answer was lost, its name tells. The connection also holds an advisory lock of this replica's own,
 //! so that of two connections of a replica the older is ended, with all that it has locked.
 
-use std::future::{Future, poll_fn};
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, PoisonError};
-use std::task::Poll;
 use std::time::Duration;
 
-use futures_util::future::{MaybeDone, maybe_done};
+use futures_util::future::MaybeDone;
 use tokio::sync::Mutex;
 use tokio::time::{sleep, timeout};
-use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Row, Statement};
 use uuid::Uuid;
 
@@ -26,6 +22,7 @@ use super::error::{
 };
 use super::server::{CONNECTING, Server};
 use super::session::{Role, Session};
+use super::step::{Sent, Step, control, prepare, run, send, stalled};
 use super::{log, schema};
 
 /// Longest time for a transaction. The server gives up a statement before that, and says so.
@@ -36,36 +33,6 @@ const BYTES_PER_SECOND: usize = 4 << 20;
 const LOOKING: Duration = Duration::from_millis(50);
 
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
-
-/// A statement with its values.
-pub(super) struct Step<'a> {
-    sql: String,
-    values: Vec<Box<dyn ToSql + Sync + Send + 'a>>,
-}
-
-impl<'a> Step<'a> {
-    pub(super) fn new(sql: impl Into<String>) -> Self {
-        Self { sql: sql.into(), values: Vec::new() }
-    }
-
-    /// The same values for another statement.
-    pub(super) fn reading(mut self, sql: String) -> Self {
-        self.sql = sql;
-        self
-    }
-
-    /// Binds the next value.
-    pub(super) fn with(mut self, value: impl ToSql + Sync + Send + 'a) -> Self {
-        self.values.push(Box::new(value));
-        self
-    }
-
-    /// Runs it by itself.
-    pub(super) async fn run(&self, session: &Session) -> Result<Vec<Row>, Error> {
-        let statement = session.prepare(&self.sql).await?;
-        run(session, &statement, self).await
-    }
-}
 
 /// What a commit consists of.
 pub(super) struct Work<'a> {
@@ -352,46 +319,6 @@ impl Writer {
     }
 }
 
-async fn prepare<'s, 'a: 's>(
-    session: &Session,
-    steps: impl Iterator<Item = &'s Step<'a>>,
-) -> Result<Vec<Statement>, StoreError> {
-    let prepared = async {
-        let mut statements = Vec::new();
-        for step in steps {
-            statements.push(session.prepare(&step.sql).await?);
-        }
-        Ok::<_, Error>(statements)
-    };
-    Ok(timeout(CONNECTING, prepared).await.map_err(|_| stalled())??)
-}
-
-type Sent<'a> =
-    Pin<Box<MaybeDone<Pin<Box<dyn Future<Output = Result<Vec<Row>, Error>> + Send + 'a>>>>>;
-
-/// Sends a request; its answer is waited for later. The error of one that could not be sent is there at once.
-async fn send<'a>(request: impl Future<Output = Result<Vec<Row>, Error>> + Send + 'a) -> Sent<'a> {
-    let boxed: Pin<Box<dyn Future<Output = Result<Vec<Row>, Error>> + Send + 'a>> =
-        Box::pin(request);
-    let mut sent = Box::pin(maybe_done(boxed));
-    poll_fn(|cx| {
-        let _ = sent.as_mut().poll(cx);
-        Poll::Ready(())
-    })
-    .await;
-    sent
-}
-
-async fn control(session: &Session, sql: &str) -> Result<Vec<Row>, Error> {
-    session.client.batch_execute(sql).await.map(|()| Vec::new())
-}
-
-async fn run(session: &Session, statement: &Statement, step: &Step<'_>) -> Result<Vec<Row>, Error> {
-    let params: Vec<&(dyn ToSql + Sync)> =
-        step.values.iter().map(|value| &**value as &(dyn ToSql + Sync)).collect();
-    session.client.query(statement, &params).await
-}
-
 /// The whole of a transaction, or its rest, and what is said behind it.
 async fn transact(
     session: &Session,
@@ -468,8 +395,4 @@ async fn query_open(
         rows.extend(answer.filter(|_| at >= first));
     }
     Ok(rows)
-}
-
-fn stalled() -> StoreError {
-    StoreError::Unavailable("the database did not answer in time".to_owned())
 }
