@@ -108,8 +108,8 @@ pub struct Limits {
     /// Largest input or result; in bytes, or with KiB, MiB or GiB
     #[arg(long, value_name = "SIZE", env = "LONGRUN_MAX_PAYLOAD_BYTES", default_value = "5GiB", value_parser = size)]
     pub max_payload_bytes: usize,
-    /// Largest message over gRPC or document over HTTP, and so the largest input or result within one; larger
-    /// ones come as streams
+    /// Largest input or result within a message over gRPC or a document over HTTP; larger ones
+    /// come as streams
     #[arg(long, value_name = "SIZE", env = "LONGRUN_MAX_MESSAGE_BYTES", default_value = "4MiB", value_parser = size)]
     pub max_message_bytes: usize,
     /// Largest input or result that answers carry within an operation; others are streamed by
@@ -134,8 +134,8 @@ pub struct Liveness {
     /// How long a stream may have nothing to say before it says that it is alive
     #[arg(long, value_name = "DURATION", env = "LONGRUN_HEARTBEAT_INTERVAL", default_value = "10s", value_parser = humantime::parse_duration)]
     pub heartbeat_interval: Duration,
-    /// Age, give or take a fifth, at which watches are ended to be resumed, so that they outlive
-    /// proxies
+    /// Age, give or take a fifth, at which watches and workers' streams are ended to be resumed,
+    /// so that they outlive proxies
     #[arg(long, value_name = "DURATION", env = "LONGRUN_MAX_STREAM_AGE", default_value = "5m", value_parser = humantime::parse_duration)]
     pub max_stream_age: Duration,
 }

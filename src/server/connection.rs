@@ -23,7 +23,7 @@ use super::opening::Opening;
 use super::resets::{Call, ResetBudget};
 use super::{CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES};
 
-// Why these values: long streams must outlive proxies and notice dead peers, see ARCHITECTURE.md.
+// Long streams must outlive proxies, which cut what is silent for a minute, and notice dead peers.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(25);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(15);
 /// Calls at once on one connection. HTTP/2 lets a client's further calls wait within the client, in silence.

@@ -22,7 +22,7 @@ const MAX_CHANGES: usize = 4_096;
 const TRIM_INTERVAL: Duration = Duration::from_secs(120);
 /// How long removals are kept, for followers that were away.
 const KEEP_FOR: Duration = Duration::from_secs(3_600);
-/// Most removals that are kept of each writer.
+/// Most removals that are kept; on SQLite of each writer.
 const KEEP: u64 = 100_000;
 
 /// The tail.
