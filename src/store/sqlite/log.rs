@@ -34,10 +34,9 @@ impl Names {
         Ok(Stamp { writer: self.writer, sequence: self.last + 1 })
     }
 
-    /// A commit of that name has happened, or never will.
+    /// The commit of that name has happened.
     pub(super) fn used(&mut self, stamp: Stamp) {
-        self.last = self.last.max(stamp.sequence);
-        self.in_doubt = None;
+        self.last = stamp.sequence;
     }
 
     /// It is not known whether the commit of that name has happened.
@@ -55,13 +54,15 @@ impl Names {
             None => self.next(connection)?,
         };
         let was_committed = !claim(connection, stamp, true)? && is_of_commit(connection, stamp)?;
-        self.used(stamp);
+        self.last = self.last.max(stamp.sequence);
         if was_committed {
-            // What is durable behind it makes it so.
+            // What is durable behind it makes it so; until then there is doubt. Each try takes a name of its own, so
+            // that it writes.
             let next = self.next(connection)?;
-            claim(connection, next, true)?;
             self.used(next);
+            claim(connection, next, true)?;
         }
+        self.in_doubt = None;
         Ok(was_committed.then_some(stamp))
     }
 }
@@ -282,10 +283,15 @@ fn transition(id: OperationId, row: &Row<'_>) -> Result<(Change, usize), StoreEr
     Ok((Change::Transition { before, after: with(event.life), event_type }, size))
 }
 
-/// How long the names of the last commits are kept, beside the last one: that of a commit in doubt is among them.
-const KEPT_NAMES: i64 = 2;
-
-pub(super) fn trim(connection: &mut Connection, trim: &TrimLog) -> Result<(), StoreError> {
+/// Deletes what nobody asks for any more, unless a commit is in doubt: its name tells what became of it.
+pub(super) fn trim(
+    connection: &mut Connection,
+    names: &Names,
+    trim: &TrimLog,
+) -> Result<(), StoreError> {
+    if names.in_doubt.is_some() {
+        return Ok(());
+    }
     let TrimLog { now, keep_for, keep } = *trim;
     let before =
         now.micros().saturating_sub(i64::try_from(keep_for.as_micros()).unwrap_or(i64::MAX));
@@ -317,9 +323,9 @@ pub(super) fn trim(connection: &mut Connection, trim: &TrimLog) -> Result<(), St
             change
                 .prepare_cached(
                     "DELETE FROM commits WHERE writer = ?1
-                       AND sequence <= (SELECT max(sequence) FROM commits WHERE writer = ?1) - ?2",
+                       AND sequence < (SELECT max(sequence) FROM commits WHERE writer = ?1)",
                 )?
-                .execute([writer, KEPT_NAMES])?;
+                .execute([writer])?;
         }
         change.execute(
             "UPDATE writers SET ended_at = ?1 WHERE is_ended = 1 AND ended_at IS NULL",
@@ -334,4 +340,37 @@ pub(super) fn trim(connection: &mut Connection, trim: &TrimLog) -> Result<(), St
         change.commit()
     };
     run(connection).map_err(store_error)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::schema;
+    use super::*;
+    use crate::operation::Timestamp;
+
+    #[test]
+    fn a_commit_stays_in_doubt_until_something_is_written_behind_it() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        schema::migrate(&mut connection).unwrap();
+        let mut names = Names::default();
+        let stamp = names.next(&mut connection).unwrap();
+        assert!(claim(&connection, stamp, false).unwrap());
+        names.doubt(stamp);
+        let full = "CREATE TRIGGER full BEFORE INSERT ON commits WHEN NEW.sequence > 1
+                    BEGIN SELECT RAISE(FAIL, 'the disk is full'); END";
+        connection.execute_batch(full).unwrap();
+        names.settle(&mut connection).unwrap_err();
+        let now = Timestamp::from_micros(i64::MAX);
+        let all = TrimLog { now, keep_for: Duration::ZERO, keep: 0 };
+        trim(&mut connection, &names, &all).unwrap();
+        connection.execute_batch("DROP TRIGGER full").unwrap();
+        assert_eq!(names.settle(&mut connection).unwrap(), Some(stamp));
+        let next = names.next(&mut connection).unwrap();
+        assert!(next.sequence > stamp.sequence + 2, "each try has written under a name of its own");
+        trim(&mut connection, &names, &all).unwrap();
+        let kept = connection.query_row("SELECT count(*) FROM commits", [], |row| row.get(0));
+        assert_eq!(kept, Ok(1));
+    }
 }

@@ -173,7 +173,7 @@ impl Store for SqliteStore {
     }
 
     async fn trim_log(&self, trim: TrimLog) -> Result<(), StoreError> {
-        self.threads.write(move |connection, _| log::trim(connection, &trim)).await
+        self.threads.write(move |connection, names| log::trim(connection, names, &trim)).await
     }
 
     fn log_key(&self) -> LogKey {
