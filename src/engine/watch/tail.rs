@@ -44,7 +44,9 @@ impl Tail {
         let chain = shared.hub.chain();
         let is_shared = shared.store.shared().is_some();
         loop {
-            let poll_at = if is_shared { self.poll_at } else { Moment::MAX };
+            // Alone, everything comes without being read, once the chain has begun anew.
+            let must_poll = is_shared || chain.tip().is_none();
+            let poll_at = if must_poll { self.poll_at } else { Moment::MAX };
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,

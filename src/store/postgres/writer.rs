@@ -144,7 +144,7 @@ impl Writer {
         let held = self.take(slot.take()).await?;
         let in_doubt = *self.in_doubt.lock().unwrap_or_else(PoisonError::into_inner);
         let (writer, stamp) = in_doubt.unwrap_or_else(|| (held.writer, held.last.next()));
-        let work = Work { tell, is_named: true, ..Work::of(vec![log::claim(writer, stamp)]) };
+        let work = Work { tell, ..Work::of(vec![log::claim(writer, stamp)]) };
         let was_committed = match self.transact(&mut slot, held, work).await? {
             Outcome::Committed(..) => false,
             Outcome::RolledBack(error) if is_taken(&error) => match &*slot {
@@ -236,9 +236,9 @@ impl Writer {
         Ok(rows)
     }
 
-    /// Remembers that the open transaction has locked these sessions.
+    /// Remembers that the open transaction has locked these sessions. One that was rolled back locks none.
     pub(super) async fn found_expired(&self, sessions: impl IntoIterator<Item = Uuid>) {
-        if let Some(held) = self.held.lock().await.as_mut() {
+        if let Some(held) = self.held.lock().await.as_mut().filter(|held| held.is_open) {
             held.expired.extend(sessions);
         }
     }
