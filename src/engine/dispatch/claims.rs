@@ -72,19 +72,19 @@ impl Claims {
             let (tenant, kind) = (key.tenant.clone(), key.kind.clone());
             Wanted { tenant, kind, limit: slots.len() }
         });
-        let claimed = store.claim(wanted.collect(), quarantine.ids(), draft.now()).await;
+        let mut claimed = store.claim(wanted.collect(), quarantine.ids(), draft.now()).await;
         let mut matches = Vec::new();
         let mut damaged = 0;
-        if let Ok(claimed) = &claimed {
+        if let Ok(claimed) = &mut claimed {
             self.next_start = [self.next_start, claimed.next_at].into_iter().flatten().min();
-            for operation in &claimed.operations {
-                let key = QueueKey::of(operation);
+            for operation in claimed.operations.drain(..) {
+                let (id, key) = (operation.id(), QueueKey::of(&operation));
                 let Some(session) = slots.get_mut(&key).and_then(VecDeque::pop_front) else {
                     continue;
                 };
-                draft.learn(Arc::new(operation.clone()));
+                draft.learn(Arc::new(operation));
                 dispatcher.take(session, &key);
-                matches.push((session, operation.id()));
+                matches.push((session, id));
             }
             damaged = claimed.damaged.len();
             claimed.damaged.iter().for_each(|id| quarantine.add_damaged(*id));

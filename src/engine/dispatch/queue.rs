@@ -188,8 +188,8 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::sample::{at, id, operation};
-    use crate::operation::{Command, Decision, EventType, decide};
+    use crate::engine::sample::{self, at, id, operation};
+    use crate::operation::EventType;
 
     fn key() -> QueueKey {
         QueueKey::of(&operation(1, at(0)))
@@ -202,9 +202,7 @@ mod tests {
 
     fn cancelled(number: u128) -> Transition {
         let before = Arc::new(operation(number, at(0)));
-        let cancel = Command::Cancel { reason: String::new() };
-        let Ok(Decision::Change(event)) = decide(&before, &cancel, None, at(1)) else { panic!() };
-        let after = Arc::new(Operation { life: event.life, ..Operation::clone(&before) });
+        let after = Arc::new(sample::cancelled(&before));
         let event_type = EventType::Finished;
         Transition { before: Some(before), after, event_type, by_report: false }
     }

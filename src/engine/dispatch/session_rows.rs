@@ -195,10 +195,8 @@ impl SessionRows {
     pub(crate) fn committed(&mut self, changes: &SessionChanges, sessions: &Sessions, now: Moment) {
         self.holds = false;
         self.rows.extend(changes.kept.iter().map(|kept| kept.session));
-        self.fresh.retain(|fresh| {
-            let is_kept = changes.kept.iter().any(|kept| kept.session == *fresh);
-            !is_kept && sessions.get(*fresh).is_some()
-        });
+        let rows = &self.rows;
+        self.fresh.retain(|fresh| !rows.contains(fresh) && sessions.get(*fresh).is_some());
         for ended in &changes.ended {
             self.rows.remove(ended);
         }

@@ -40,6 +40,10 @@ impl Session {
         self.leases.iter().map(|(id, attempt)| (*id, *attempt))
     }
 
+    pub(crate) fn has_lease(&self, id: OperationId) -> bool {
+        self.leases.contains_key(&id)
+    }
+
     /// Whether its worker can be reached, as far as is known.
     fn is_connected(&self) -> bool {
         self.stream.as_ref().is_some_and(|(_, sender)| !sender.is_closed())

@@ -80,8 +80,7 @@ impl Workforce {
 
     /// Whether the session holds a lease of the operation.
     pub(crate) fn has_lease(&self, session: SessionId, id: OperationId) -> bool {
-        let held = self.dispatcher.sessions().get(session);
-        held.is_some_and(|held| held.leases().any(|(leased, _)| leased == id))
+        self.dispatcher.sessions().get(session).is_some_and(|held| held.has_lease(id))
     }
 
     /// When there is something to do without a request.

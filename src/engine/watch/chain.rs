@@ -34,8 +34,8 @@ pub(in crate::engine) struct Link {
 pub(in crate::engine) struct Chain {
     is_shared: bool,
     state: Mutex<State>,
-    /// The number of the next link: the wake-up.
-    end: watch::Sender<u64>,
+    /// Wakes whoever waits for a link.
+    grown: watch::Sender<()>,
     /// Something may have been committed that has to be read.
     unread: Notify,
 }
@@ -57,7 +57,7 @@ pub(super) struct Place {
     chain: Arc<Chain>,
     /// The next link.
     next: u64,
-    end: watch::Receiver<u64>,
+    grown: watch::Receiver<()>,
 }
 
 /// What there is at a place.
@@ -73,8 +73,12 @@ pub(super) enum Next {
 
 impl Chain {
     pub(in crate::engine) fn new(is_shared: bool) -> Arc<Self> {
-        let (state, end) = (Mutex::default(), watch::Sender::new(0));
-        Arc::new(Self { is_shared, state, end, unread: Notify::new() })
+        Arc::new(Self {
+            is_shared,
+            state: Mutex::default(),
+            grown: watch::Sender::new(()),
+            unread: Notify::new(),
+        })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -91,9 +95,8 @@ impl Chain {
                 // What was committed without a tip is in no link: whoever has a place reads it.
                 state.skip();
             }
-            let end = state.end();
             drop(state);
-            self.end.send_replace(end);
+            self.grown.send_replace(());
             // What has been committed meanwhile was not noticed.
             self.unread();
         }
@@ -104,7 +107,7 @@ impl Chain {
     pub(super) fn place(self: &Arc<Self>) -> Place {
         let mut state = self.state();
         state.watches += 1;
-        Place { chain: Arc::clone(self), next: state.end(), end: self.end.subscribe() }
+        Place { chain: Arc::clone(self), next: state.end(), grown: self.grown.subscribe() }
     }
 
     /// Whether there are watches over filters.
@@ -137,9 +140,8 @@ impl Chain {
         };
         let changes = if state.watches > 0 { changes() } else { Vec::new() };
         state.add(to, changes);
-        let end = state.end();
         drop(state);
-        self.end.send_replace(end);
+        self.grown.send_replace(());
     }
 
     /// Something may have been committed that has to be read.
@@ -174,9 +176,8 @@ impl Chain {
                 state.skip();
             }
         }
-        let end = state.end();
         drop(state);
-        self.end.send_replace(end);
+        self.grown.send_replace(());
     }
 }
 
@@ -219,7 +220,7 @@ impl Link {
 impl Place {
     /// The next link, behind which the place is then.
     pub(super) fn take(&mut self) -> Next {
-        self.end.mark_unchanged();
+        self.grown.mark_unchanged();
         let state = self.chain.state();
         let Some(at) = self.next.checked_sub(state.first) else {
             self.next = state.end();
@@ -237,7 +238,7 @@ impl Place {
     /// Returns when there may be another link.
     pub(super) async fn changed(&mut self) {
         // The sender lives in the chain that we hold, so this cannot fail.
-        let _ = self.end.changed().await;
+        let _ = self.grown.changed().await;
     }
 }
 

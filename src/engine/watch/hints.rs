@@ -55,7 +55,7 @@ impl HintReader {
                 biased;
                 () = stop.cancelled() => return,
                 hint = store.hint() => self.take(store, hint).await,
-                () = shared.clock.sleep_until_moment(wake) => self.look_around().await,
+                () = shared.clock.sleep_until_moment(wake) => self.look_around(store).await,
             }
         }
     }
@@ -93,18 +93,17 @@ impl HintReader {
         let _ = self.requests.send(Request::Hint(hint)).await;
     }
 
-    async fn look_around(&mut self) {
+    async fn look_around(&mut self, store: &dyn SharedStore) {
         let now = self.shared.clock.moment();
         if self.check_at <= now {
             self.check().await;
         }
         if self.count_at <= now {
-            self.count().await;
+            self.count(store).await;
         }
     }
 
-    async fn count(&mut self) {
-        let Some(store) = self.shared.store.shared() else { return };
+    async fn count(&mut self, store: &dyn SharedStore) {
         let began = self.shared.clock.moment();
         if let Ok(counts) = store.outstanding().await {
             let _ = self.requests.send(Request::Counts(counts)).await;

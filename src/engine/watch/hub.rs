@@ -41,8 +41,8 @@ pub(in crate::engine) struct Hub {
 #[derive(Debug)]
 pub(super) struct Topic {
     state: Mutex<TopicState>,
-    /// Rises with every publication: the wake-up.
-    version: watch::Sender<u64>,
+    /// Wakes whoever waits for a publication.
+    grown: watch::Sender<()>,
 }
 
 #[derive(Debug, Default)]
@@ -100,7 +100,7 @@ impl Hub {
     fn publish(&self, id: OperationId, edit: impl FnOnce(&mut TopicState)) {
         if let Some(topic) = self.shard(id).get(&id) {
             edit(&mut topic.lock());
-            topic.version.send_modify(|version| *version += 1);
+            topic.grown.send_replace(());
         }
     }
 
@@ -108,9 +108,9 @@ impl Hub {
     /// operation after this.
     pub(in crate::engine) fn subscribe(self: &Arc<Self>, id: OperationId) -> Subscription {
         let topic = Arc::clone(self.shard(id).entry(id).or_insert_with(|| {
-            Arc::new(Topic { state: Mutex::default(), version: watch::Sender::new(0) })
+            Arc::new(Topic { state: Mutex::default(), grown: watch::Sender::new(()) })
         }));
-        let wake = topic.version.subscribe();
+        let wake = topic.grown.subscribe();
         Subscription { hub: Arc::clone(self), id, topic: Some(topic), wake }
     }
 
@@ -157,7 +157,7 @@ impl Hub {
             if state.known < revision {
                 state.known = revision;
                 drop(state);
-                topic.version.send_modify(|version| *version += 1);
+                topic.grown.send_replace(());
             }
         }
     }
@@ -199,7 +199,7 @@ pub(in crate::engine) struct Subscription {
     hub: Arc<Hub>,
     id: OperationId,
     topic: Option<Arc<Topic>>,
-    wake: watch::Receiver<u64>,
+    wake: watch::Receiver<()>,
 }
 
 /// What a topic has for somebody who has seen everything up to a revision.

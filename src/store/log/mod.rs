@@ -220,11 +220,6 @@ impl Head {
 }
 
 impl Frontier {
-    /// The frontier of a store with one writer.
-    pub fn sole(writer: u64, nonce: u64, sequence: u64) -> Self {
-        Self { up_to: writer, open: BTreeMap::from([(writer, Component { nonce, sequence })]) }
-    }
-
     /// Whether the commit is known here.
     pub fn contains(&self, stamp: Stamp) -> bool {
         match self.open.get(&stamp.writer) {
@@ -257,13 +252,6 @@ impl Frontier {
         });
         self.open = joined.collect();
         self.up_to = self.up_to.max(other.up_to);
-    }
-
-    /// Whether everything that is known there is known here.
-    pub fn includes(&self, other: &Self) -> bool {
-        let mut joined = self.clone();
-        joined.join(other);
-        joined == *self
     }
 
     /// Whether `seen` shows the commit `own` and nothing else that is not known here, and everything of its writer before
