@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use http::{Method, Request};
+use http::{Method, Request, Version};
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -105,11 +105,14 @@ impl Connections {
         let budget = Arc::clone(&resets);
         let answer = move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(origin.clone());
-            let (call, is_sent) = (Call::new(&budget), request.method() != Method::HEAD);
+            let call = Call::new(&budget);
+            // Over HTTP/1 a call that is given up takes its connection along, and a body of known length is not
+            // asked for its end.
+            let has_end = request.version() == Version::HTTP_2 && request.method() != Method::HEAD;
             let answering = router.clone().call(request);
             async move {
                 let response = answering.await?;
-                Ok::<_, Infallible>(response.map(|body| call.body(body, is_sent)))
+                Ok::<_, Infallible>(response.map(|body| call.body(body, has_end)))
             }
         };
         tasks.track_future(async move {

@@ -74,9 +74,9 @@ impl Call {
         Self { budget: Arc::clone(budget), is_complete: false }
     }
 
-    /// The body, whose end completes the call. The body of a response to HEAD is not sent, so it has no end.
-    pub(super) fn body(mut self, body: Body, is_sent: bool) -> Counted {
-        self.is_complete = !is_sent || body.is_end_stream();
+    /// The body, whose end completes the call if it `has_end`, as that of a response to HEAD has not: nobody reads it.
+    pub(super) fn body(mut self, body: Body, has_end: bool) -> Counted {
+        self.is_complete = !has_end || body.is_end_stream();
         Counted { body, call: self }
     }
 }
@@ -107,7 +107,7 @@ impl HttpBody for Counted {
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         let goes_on = matches!(&frame, Some(Ok(frame)) if frame.is_data());
-        self.call.is_complete = !goes_on || self.body.is_end_stream();
+        self.call.is_complete |= !goes_on || self.body.is_end_stream();
         Poll::Ready(frame)
     }
 
@@ -122,6 +122,8 @@ impl HttpBody for Counted {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+    use std::future::poll_fn;
     use std::time::Duration;
 
     use super::*;
@@ -139,8 +141,8 @@ mod tests {
         assert!(budget.exceeded.is_cancelled());
     }
 
-    #[test]
-    fn only_calls_without_a_complete_response_count() {
+    #[tokio::test]
+    async fn only_calls_without_a_complete_response_count() {
         let budget = ResetBudget::new();
         let spent = || budget.spent.lock().unwrap().resets;
         drop(Call::new(&budget).body(Body::from("sent"), true));
@@ -150,5 +152,12 @@ mod tests {
         assert_eq!(spent(), 1, "a complete call makes up for one that was not");
         drop(Call::new(&budget).body(Body::from("not sent"), false));
         assert_eq!(spent(), 0);
+        for (has_end, resets) in [(true, 1), (false, 0)] {
+            let parts = tokio_stream::iter(["a", "b"].map(Ok::<_, Infallible>));
+            let mut body = Call::new(&budget).body(Body::from_stream(parts), has_end);
+            poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await.unwrap().unwrap();
+            drop(body);
+            assert_eq!(spent(), resets);
+        }
     }
 }
