@@ -235,7 +235,8 @@ impl Resource {
         } else {
             Parameters::parse(&parts.uri)?
         };
-        query.only(route.names())?;
+        let is_place = |name: &str| places.iter().any(|(place, _)| place == name);
+        query.only(route.names().filter(|name| !is_place(name)))?;
         (route.handler)(Call::new(http, parts, places, query)?, body).await
     }
 }

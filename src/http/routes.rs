@@ -221,7 +221,7 @@ fn cancel() -> Route {
 }
 
 fn retry() -> Route {
-    let more = [OperationNotDone, UnsupportedMediaType, PreconditionFailed];
+    let more = [OperationNotDone, UnsupportedMediaType, PreconditionFailed, DataLoss];
     Route::new(
         "post",
         "/v1/operations/{id}:retry",
@@ -288,7 +288,7 @@ fn outcome() -> Route {
     .takes(&["id", "wait", "Prefer", "If-None-Match", "Range", "If-Range"])
     .answers(not_modified(answers))
     .refuses(&[RangeNotSatisfiable])
-    .may_refuse(&of_one(&[]))
+    .may_refuse(&of_one(&[DataLoss]))
 }
 
 fn payload() -> Route {

@@ -35,7 +35,12 @@ async fn what_cannot_be_taken_is_refused_with_a_reason() {
     post("application/json", r#"{"kind": "1"}"#.to_owned()).await.problem(400, "INVALID_ARGUMENT");
 
     let json = |bytes| json!({"kind": "a", "input": {"text": "x".repeat(bytes)}}).to_string();
-    post("application/json", json(1_000)).await.expect(202);
+    let accepted = post("application/json", json(1_000)).await.expect(202);
+    // What stands in the path is no parameter of the query.
+    let path = format!("/v1/{}", accepted.json()["name"].as_str().unwrap());
+    let misled = server.ask("DELETE", &format!("{path}?id=x"), &[], String::new()).await;
+    let misled = misled.problem(400, "INVALID_ARGUMENT");
+    assert_eq!(misled["violations"][0]["field"], "id");
     post("application/json", json(1_001)).await.problem(413, "PAYLOAD_TOO_LARGE");
     post("application/json", json(100_000)).await.problem(413, "PAYLOAD_TOO_LARGE");
     let chunks = tokio_stream::iter((0..11).map(|_| Ok::<_, std::io::Error>(vec![0; 100])));
