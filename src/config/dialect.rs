@@ -73,7 +73,8 @@ struct SubmitTable {
 type Refused = (usize, String);
 
 /// What is this server's own, gRPC's names included.
-const OWN: [&str; 3] = ["/v1/operations", "/v1/kinds", "/v1/tenants"];
+const OWN: [&str; 6] =
+    ["/v1/operations", "/v1/kinds", "/v1/tenants", "/openapi.json", "/livez", "/readyz"];
 const OWN_NAMES: [&str; 3] = ["longrun.", "grpc.", "google."];
 
 /// The mounts of a file, beside its relays.

@@ -228,7 +228,8 @@ fn name<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
 }
 
 /// Paths that are this server's own, gRPC's included.
-const OWN: [&str; 5] = ["/v1", "/openapi.json", "/longrun.", "/grpc.", "/google."];
+const OWN: [&str; 7] =
+    ["/v1", "/openapi.json", "/livez", "/readyz", "/longrun.", "/grpc.", "/google."];
 
 fn prefix<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     let given = String::deserialize(from)?;

@@ -155,6 +155,7 @@ fn a_bad_mount_is_refused_with_line_and_reason() {
         ),
         (mount("use = \"bulk-api\"\nprefix = \"/v1\""), 1, "this server's own"),
         (mount("use = \"bulk-api\"\nprefix = \"/grpc.health.v1.Health\""), 1, "this server's own"),
+        (mount("use = \"bulk-api\"\nprefix = \"/livez\""), 1, "this server's own"),
         (
             mount("file = \"good.toml\"\nprefix = \"/\"").replace("\"/s\"", "\"/{x}\""),
             1,

@@ -51,6 +51,7 @@ fn what_cannot_be_served_is_refused_by_line_and_reason() {
         (LEAST.replace("/a", "/longrun.v1"), 3, "this server's own"),
         (LEAST.replace("/a", "/a/../b"), 3, "prefix must be"),
         (LEAST.replace("/a", "a"), 3, "prefix must be"),
+        (LEAST.replace("/a", "/readyz"), 3, "this server's own"),
         (LEAST.replace("http://", "ftp://"), 4, "upstream must be"),
         (format!("{LEAST}ca_file = \"ca.pem\"\n"), 1, "https:// URL"),
         (LEAST.replace("h:1", "u:p@h:1"), 4, "upstream must be"),
