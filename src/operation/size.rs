@@ -75,8 +75,7 @@ impl PayloadInfo {
 
 impl HttpEnvelope {
     fn size(&self) -> usize {
-        let headers = self.headers.iter().map(|it| ENTRY + it.name.len() + it.value.len());
-        size_of::<Self>() + headers.sum::<usize>()
+        size_of::<Self>() + ENTRY * self.headers.len() + self.size_bytes()
     }
 }
 

@@ -34,6 +34,7 @@ impl Service {
     /// Refuses a submission that there is no room for, before its input is taken in: a client that is about to send
     /// much learns it at once. A submission that is admitted may be refused yet.
     pub async fn admit(&self, caller: &Caller, new: &NewOperation) -> Result<(), ServiceError> {
+        self.takes_work()?;
         let new = NewOperation { tenant: caller.tenant.clone(), ..new.clone() };
         Ok(self.engine.admit(&new).await?)
     }
