@@ -7,7 +7,7 @@ use axum::extract::Request;
 use axum::middleware::{map_request, map_response};
 use axum::response::Response;
 use futures_util::stream;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body_util::{BodyExt as _, StreamBody};
 use tonic::codec::CompressionEncoding;
 use tonic::metadata::MetadataMap;
@@ -117,8 +117,8 @@ fn caller(_metadata: &MetadataMap) -> Caller {
 }
 
 /// How long the call may take, from its `grpc-timeout` header.
-fn timeout(metadata: &MetadataMap) -> Option<Duration> {
-    let text = metadata.get("grpc-timeout")?.to_str().ok()?;
+fn timeout(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     if digits.is_empty() || digits.len() > 8 {
         return None;
@@ -142,7 +142,7 @@ fn timeout(metadata: &MetadataMap) -> Option<Duration> {
 fn timeout_to_answer(metadata: &MetadataMap) -> Option<Duration> {
     const TRAVEL: Duration = Duration::from_millis(200);
     const FINE: Duration = Duration::from_secs(99);
-    timeout(metadata).map(|timeout| {
+    timeout(metadata.as_ref()).map(|timeout| {
         let rounded_up = match timeout > FINE {
             true => Duration::from_secs(1).max(timeout / 100),
             false => Duration::ZERO,
@@ -176,7 +176,7 @@ mod tests {
         let read = |text: &'static str| {
             let mut metadata = MetadataMap::new();
             metadata.insert("grpc-timeout", tonic::metadata::MetadataValue::from_static(text));
-            timeout(&metadata)
+            timeout(metadata.as_ref())
         };
         assert_eq!(read("2H"), Some(Duration::from_secs(7_200)));
         assert_eq!(read("3M"), Some(Duration::from_secs(180)));

@@ -4,16 +4,10 @@ use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::Response;
 use tonic::Status;
-use tonic::metadata::MetadataMap;
 
 /// Ends calls whose answer has not begun within their `grpc-timeout`. Streams hold theirs themselves.
 pub async fn time_limit(request: Request, next: Next) -> Response {
-    let headers = request.headers();
-    let limit = headers.contains_key("grpc-timeout").then(|| {
-        let metadata = MetadataMap::from_headers(headers.clone());
-        super::timeout(&metadata)
-    });
-    match limit.flatten() {
+    match super::timeout(request.headers()) {
         Some(limit) => match tokio::time::timeout(limit, next.run(request)).await {
             Ok(response) => response,
             Err(_elapsed) => Status::deadline_exceeded("the call's time is up").into_http(),

@@ -137,7 +137,7 @@ impl Writer {
             WatchMessage::Snapshot(document) => ("snapshot", Some(cursor.0), document),
             WatchMessage::Transition(document, _) => ("transition", Some(cursor.0), document),
             WatchMessage::Progress(document) => ("progress", None, document),
-            WatchMessage::Heartbeat(_) => return Ok(event_stream::HEARTBEAT.to_owned()),
+            WatchMessage::Heartbeat => return Ok(event_stream::HEARTBEAT.to_owned()),
         };
         let location = self.links.operation(operation.operation.id());
         let data = documents::object(&streams::watch_message(message, cursor))?;

@@ -56,7 +56,11 @@ where
 
     fn decoder(&mut self) -> Self::Decoder {
         let settings = BufferSettings::new(BUFFER_BYTES, YIELD_BYTES);
-        Decoder { messages: ProstCodec::<Encode, Decode>::raw_decoder(settings), decoded: false }
+        Decoder {
+            messages: ProstCodec::<Encode, Decode>::raw_decoder(settings),
+            decoded: false,
+            may_go_on: None,
+        }
     }
 }
 
@@ -65,6 +69,8 @@ where
 pub struct Decoder<T> {
     messages: ProstDecoder<T>,
     decoded: bool,
+    /// Whether there may be more than one; asked for at the second.
+    may_go_on: Option<bool>,
 }
 
 impl<T: Message + Name + Default> codec::Decoder for Decoder<T> {
@@ -73,7 +79,8 @@ impl<T: Message + Name + Default> codec::Decoder for Decoder<T> {
 
     fn decode(&mut self, source: &mut DecodeBuf<'_>) -> Result<Option<T>, Status> {
         // tonic reads a call that has one message to its end, and would drop any other.
-        if self.decoded && !STREAMED.contains(&format!(".{}", T::full_name())) {
+        let may_go_on = || STREAMED.contains(&format!(".{}", T::full_name()));
+        if self.decoded && !*self.may_go_on.get_or_insert_with(may_go_on) {
             return Err(Status::invalid_argument("a call of this method has one message"));
         }
         let message = self.messages.decode(source)?;

@@ -148,7 +148,7 @@ fn keep(policy: &Headers, mut headers: HeaderMap, size: u64) -> Kept {
     };
     let all = verbatim.into_iter().chain(headers.iter().map(header));
     let mut envelope = HttpEnvelope::default();
-    let left_out = all.filter(|header| !envelope.push(header.clone())).count();
+    let left_out = all.map(|header| envelope.push(header)).filter(|has_room| !has_room).count();
     Kept { content_type, headers: envelope.headers, left_out }
 }
 

@@ -36,8 +36,8 @@ pub enum WatchMessage {
     Transition(Document, EventType),
     /// Progress since the latest transition.
     Progress(Document),
-    /// Nothing for a while; the revision to resume from.
-    Heartbeat(Revision),
+    /// Nothing for a while.
+    Heartbeat,
 }
 
 /// A message of a watch over a filter.
@@ -69,6 +69,7 @@ pub enum Pause {
 }
 
 impl Lifetime {
+    /// That of a long call that begins now. `timeout` is the call's own deadline.
     fn new(service: &Service, timeout: Option<Duration>) -> Self {
         let clock = Arc::clone(service.engine.clock());
         let now = clock.moment();
@@ -138,7 +139,7 @@ impl WatchStream {
                 Err(error) => Some(Err(error.into())),
             },
             pause = self.lifetime.pause() => match pause {
-                Pause::Heartbeat => Some(Ok(WatchMessage::Heartbeat(self.watcher.cursor()))),
+                Pause::Heartbeat => Some(Ok(WatchMessage::Heartbeat)),
                 Pause::End => None,
             },
         };
@@ -227,11 +228,6 @@ impl FeedStream {
 }
 
 impl Service {
-    /// The lifetime of a long call that begins now. `timeout` is the call's own deadline.
-    pub fn lifetime(&self, timeout: Option<Duration>) -> Lifetime {
-        Lifetime::new(self, timeout)
-    }
-
     /// How long a client whose stream has ended is to wait before it comes back, where that is not its own
     /// choice. Spread, so that those whom a restart has cut off together do not return together.
     pub fn reconnect_delay(&self) -> Duration {
@@ -240,7 +236,7 @@ impl Service {
 
     /// The lifetime of a worker's stream: the server gives as many signs of life as it asks for.
     pub fn worker_lifetime(&self) -> Lifetime {
-        let mut lifetime = self.lifetime(None);
+        let mut lifetime = Lifetime::new(self, None);
         lifetime.heartbeat_interval =
             lifetime.heartbeat_interval.min(self.limits.worker_heartbeat_interval());
         lifetime

@@ -16,7 +16,7 @@ pub fn watch_message(message: WatchMessage, cursor: Revision) -> v1::WatchOperat
             (Type::Transition, Some(document), Some(event))
         }
         WatchMessage::Progress(document) => (Type::Progress, Some(document), None),
-        WatchMessage::Heartbeat(_) => (Type::Heartbeat, None, None),
+        WatchMessage::Heartbeat => (Type::Heartbeat, None, None),
     };
     v1::WatchOperationResponse {
         r#type: kind.into(),

@@ -96,7 +96,7 @@ impl Watcher {
                 record.watched(self.index, &document.operation, Some(event));
                 document.operation
             }
-            WatchMessage::Progress(_) | WatchMessage::Heartbeat(_) => return,
+            WatchMessage::Progress(_) | WatchMessage::Heartbeat => return,
         };
         self.after = Some(operation.life.revision);
         self.done |= operation.is_done();
