@@ -13,7 +13,7 @@ mod clock;
 mod disk;
 #[path = "../simulation/disk_log.rs"]
 mod disk_log;
-#[path = "../simulation/store.rs"]
+#[path = "../simulation/store/mod.rs"]
 #[expect(dead_code, reason = "only the simulation makes it fail")]
 mod store;
 
