@@ -228,18 +228,7 @@ impl Conversation {
             }
             Some(Up::Heartbeat(_)) => self.session.renew().await,
             Some(Up::Drain(_)) => self.session.drain().await,
-            Some(Up::Progress(report)) => {
-                let mut violations = Vec::new();
-                let attempt = report.attempt.as_ref();
-                let attempt = decode::attempt("progress.attempt", attempt, &mut violations);
-                let Some((id, attempt)) = attempt else {
-                    self.refuse(violations);
-                    return self.session.renew().await;
-                };
-                let progress =
-                    decode::progress(report.progress.unwrap_or_default(), self.service.now());
-                self.session.progress(id, attempt, progress).await
-            }
+            Some(Up::Progress(report)) => self.progress(report).await,
             Some(Up::Log(report)) => {
                 let v1::ReportLog { attempt, report_id, lines } = report;
                 self.report(report_id, "log", attempt, |_, _, found| {
@@ -248,21 +237,7 @@ impl Conversation {
                 Ok(())
             }
             Some(Up::ResultChunk(chunk)) => {
-                let v1::ResultChunk { attempt, offset_bytes, data } = chunk;
-                let mut violations = Vec::new();
-                let attempt =
-                    decode::attempt("result_chunk.attempt", attempt.as_ref(), &mut violations);
-                let offset = u64::try_from(offset_bytes).ok();
-                if offset.is_none() {
-                    let rule = "must not be negative";
-                    violations.push(Violation::new("result_chunk.offset_bytes", rule));
-                }
-                match attempt.zip(offset) {
-                    Some(((id, attempt), offset)) => {
-                        self.uploads.chunk(id, attempt, offset, data).await;
-                    }
-                    None => self.refuse(violations),
-                }
+                self.result_chunk(chunk).await;
                 Ok(())
             }
             Some(Up::Complete(report)) => {
@@ -294,6 +269,31 @@ impl Conversation {
                 self.report(report_id, "release", attempt, |_, _, _| Ok(Report::Release));
                 Ok(())
             }
+        }
+    }
+
+    async fn progress(&mut self, report: v1::ReportProgress) -> Result<(), ServiceError> {
+        let mut violations = Vec::new();
+        let attempt = decode::attempt("progress.attempt", report.attempt.as_ref(), &mut violations);
+        let Some((id, attempt)) = attempt else {
+            self.refuse(violations);
+            return self.session.renew().await;
+        };
+        let progress = decode::progress(report.progress.unwrap_or_default(), self.service.now());
+        self.session.progress(id, attempt, progress).await
+    }
+
+    async fn result_chunk(&mut self, chunk: v1::ResultChunk) {
+        let v1::ResultChunk { attempt, offset_bytes, data } = chunk;
+        let mut violations = Vec::new();
+        let attempt = decode::attempt("result_chunk.attempt", attempt.as_ref(), &mut violations);
+        let offset = u64::try_from(offset_bytes).ok();
+        if offset.is_none() {
+            violations.push(Violation::new("result_chunk.offset_bytes", "must not be negative"));
+        }
+        match attempt.zip(offset) {
+            Some(((id, attempt), offset)) => self.uploads.chunk(id, attempt, offset, data).await,
+            None => self.refuse(violations),
         }
     }
 
