@@ -10,7 +10,8 @@ use crate::operation::error::ErrorSource;
 use crate::operation::id::{InvalidName, valid_label_key, valid_label_value};
 use crate::operation::{
     Attempt, HttpEnvelope, HttpHeader, IdempotencyKey, InvalidEnvelope, Kind, NewOperation,
-    OperationError, OperationId, Payload, PayloadForm, Progress, TenantId, Timestamp, mark,
+    OperationError, OperationId, Payload, PayloadForm, Progress, Settings, TenantId, Timestamp,
+    mark,
 };
 use crate::proto::v1;
 use crate::service::{Limits, OperationName, ServiceError, View, Violation};
@@ -32,8 +33,10 @@ pub fn new_operation(
     let mut violations = Vec::new();
     let kind = name(Kind::parse(&request.kind), path, "kind", &mut violations);
     let labels = labels(request.labels, path, &mut violations);
-    let settings =
-        settings::decode(request.settings, path, limits.default_retention, &mut violations);
+    let keeps_default = request.settings.as_ref().is_none_or(|given| given.retention.is_none());
+    let settings = settings::decode(request.settings, path, &mut violations);
+    let configured = keeps_default
+        .then(|| Box::new(Settings { retention: limits.default_retention, ..settings.clone() }));
     let start_at = request.start_time.and_then(|time| {
         let at = timestamp(&time).filter(|at| *at <= NewOperation::LATEST_START);
         if at.is_none() {
@@ -57,6 +60,7 @@ pub fn new_operation(
         Some(kind) if violations.is_empty() => Ok(NewOperation {
             labels,
             settings,
+            configured,
             start_at,
             idempotency_key: key,
             input,

@@ -12,10 +12,9 @@ use crate::service::Violation;
 pub(super) fn decode(
     message: Option<v1::Settings>,
     path: &str,
-    default_retention: Duration,
     violations: &mut Vec<Violation>,
 ) -> Settings {
-    let default = Settings { retention: default_retention, ..Settings::default() };
+    let default = Settings::default();
     let Some(message) = message else { return default };
     let mut check = Check { path, violations };
     Settings {
@@ -135,7 +134,7 @@ mod tests {
         let value = serde_json::from_str(text).unwrap();
         let settings = json::from_fields([(path, value)]).unwrap();
         let mut violations = Vec::new();
-        decode(Some(settings), "", Duration::ZERO, &mut violations);
+        decode(Some(settings), "", &mut violations);
         violations
     }
 

@@ -57,7 +57,9 @@ impl<'a> Admission<'a> {
             new.idempotency_key = own.and_then(Result::ok);
         }
         new.capacity = self.mount.capacity;
-        new.settings.queue_timeout = self.mount.queue_timeout.or(new.settings.queue_timeout);
+        if let Some(configured) = &mut new.configured {
+            configured.queue_timeout = self.mount.queue_timeout.or(configured.queue_timeout);
+        }
         new
     }
 }
@@ -75,10 +77,10 @@ pub(super) async fn submit(call: Call, mount: &Mount, submit: &Submit, body: Bod
         ..HttpEnvelope::default()
     };
     let new = NewOperation {
-        settings: Settings {
+        configured: Some(Box::new(Settings {
             retention: call.service().limits().default_retention,
             ..Settings::default()
-        },
+        })),
         idempotency_key: key,
         ..NewOperation::of(submit.kind.clone())
     };

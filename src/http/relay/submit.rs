@@ -34,14 +34,14 @@ pub(super) async fn submit(
     let kind = Kind::parse(&mount.kind())
         .map_err(|error| ServiceError::new(Reason::Internal, error.to_string()))?;
     let new = NewOperation {
-        settings: Settings {
+        configured: Some(Box::new(Settings {
             queue_timeout: mount.limits.queue_timeout,
             attempt_timeout: Some(mount.limits.attempt_timeout + ATTEMPT_MARGIN),
             deadline: mount.limits.deadline,
             retry_policy: mount.retry_policy(is_idempotent(&call.parts.method)),
             retention: call.service().limits().default_retention,
             ..Settings::default()
-        },
+        })),
         idempotency_key: key,
         ..NewOperation::of(kind)
     };
