@@ -35,6 +35,7 @@ impl State {
         let is_race = !batch.writes.is_empty();
         match (self.weather, self.rng.u32(..100)) {
             (Weather::Still, _) => Fate::Done,
+            (Weather::Mute, _) => Fate::UnknownDone,
             (Weather::Calm, 0..2) | (Weather::Slow, 0..20) if is_race => Fate::Conflict,
             (Weather::Calm | Weather::Slow, _) => Fate::Done,
             (Weather::ReadOnly | Weather::Down, 0..80) => Fate::Refused,
@@ -157,7 +158,7 @@ impl State {
         self.claims_to_fail = self.claims_to_fail.saturating_sub(1);
         let fails = is_doubtful
             || match self.weather {
-                Weather::Down | Weather::ReadOnly => true,
+                Weather::Down | Weather::ReadOnly | Weather::Mute => true,
                 Weather::Flaky => self.rng.u32(..3) == 0,
                 Weather::Still | Weather::Calm | Weather::Slow => false,
             };

@@ -39,6 +39,8 @@ pub enum Weather {
     Down,
     /// Every write takes long.
     Slow,
+    /// Commits are done, and nobody hears of them.
+    Mute,
 }
 
 /// What a store does wrong.
@@ -224,7 +226,7 @@ impl SimStore {
     pub async fn pause(&self, writes: bool) {
         let (hops, ticks) = {
             let mut state = self.state();
-            if state.weather == Weather::Still {
+            if matches!(state.weather, Weather::Still | Weather::Mute) {
                 return;
             }
             let slow = writes && state.weather == Weather::Slow;
