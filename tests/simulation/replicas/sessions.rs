@@ -360,3 +360,24 @@ fn the_end_of_an_attempt_that_is_learned_late_ends_no_later_one() {
         stage.report(0, back.session, id, 2).await.unwrap();
     });
 }
+
+#[test]
+fn what_a_worker_missed_it_is_told_even_while_the_row_is_locked() {
+    play(1, |stage| async move {
+        let mut lost = stage.work(0, 1, None, &[]).await;
+        let id = stage.submit(0).await;
+        stage.rest().await;
+        assert_eq!(lost.heard(), [Heard::Assigned(id, 1)]);
+        // Its lease is up, and cannot be ended.
+        stage.replicas[0].store.store.lock(Some(id));
+        stage.wait(LEASE_SECONDS + 2).await;
+        assert!(lost.messages.is_closed());
+        let mut back = stage.work(0, 1, Some(lost.session), &[]).await;
+        assert!(back.is_resumed);
+        stage.wait_alive(0, back.session, LEASE_SECONDS).await;
+        stage.replicas[0].store.store.lock(None);
+        stage.wait_alive(0, back.session, 4 * LEASE_SECONDS).await;
+        assert_eq!(back.heard(), [Heard::Assigned(id, 1)]);
+        stage.report(0, back.session, id, 1).await.unwrap();
+    });
+}

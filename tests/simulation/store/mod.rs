@@ -85,6 +85,8 @@ struct State {
     /// How many claims failed at this time.
     failed_claims: (Moment, u32),
     is_closed: bool,
+    /// A row that somebody else keeps locked.
+    locked: Option<OperationId>,
     lie: Lie,
     rng: fastrand::Rng,
     /// For reports: how often what was done.
@@ -127,6 +129,7 @@ impl SimStore {
             claims_to_fail: 0,
             failed_claims: (Moment::MAX, 0),
             is_closed: false,
+            locked: None,
             lie,
             rng,
             commits: 0,
@@ -178,6 +181,11 @@ impl SimStore {
         let batch = Batch { writes: vec![write], events, ..Batch::default() };
         let writer = state.disk().log.register(u64::MAX);
         state.land(&batch, Stamp { writer, sequence: 1 }).unwrap();
+    }
+
+    /// Somebody locks the row of that operation, and no other.
+    pub fn lock(&self, id: Option<OperationId>) {
+        self.state().locked = id;
     }
 
     /// What is under way comes to be at last, or not.
