@@ -17,7 +17,7 @@ use crate::service::{
     Budget, Contents, DEFAULT_WAIT, Document, FeedStart, ListParameters, Service, ServiceError,
     View, WatchOptions,
 };
-use crate::wire::{decode, encode, size, streams};
+use crate::wire::{decode, encode, size, streams, time};
 
 /// Most bytes per message of streamed contents.
 const CHUNK_BYTES: usize = 128 << 10;
@@ -93,7 +93,7 @@ impl Operations for OperationsRpc {
         let view = decode::view(request.view, View::Result).map_err(status)?;
         let timeout = match &request.timeout {
             None => DEFAULT_WAIT,
-            Some(timeout) => decode::duration(timeout).ok_or_else(|| {
+            Some(timeout) => time::decode_duration(timeout).ok_or_else(|| {
                 status(ServiceError::invalid_field(
                     "timeout",
                     "must be a valid duration, not negative",

@@ -1,11 +1,10 @@
 //! Messages into words of the domain. What breaks a rule is refused by field and rule, all fields at once.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{json_value, settings};
+use super::{json_value, settings, time};
 use crate::operation::error::ErrorSource;
 use crate::operation::id::{InvalidName, valid_label_key, valid_label_value};
 use crate::operation::{
@@ -37,8 +36,8 @@ pub fn new_operation(
     let settings = settings::decode(request.settings, path, &mut violations);
     let configured = keeps_default
         .then(|| Box::new(Settings { retention: limits.default_retention, ..settings.clone() }));
-    let start_at = request.start_time.and_then(|time| {
-        let at = timestamp(&time).filter(|at| *at <= NewOperation::LATEST_START);
+    let start_at = request.start_time.and_then(|start| {
+        let at = time::decode_timestamp(&start).filter(|at| *at <= NewOperation::LATEST_START);
         if at.is_none() {
             let rule = "must be a valid time, at most 9000-01-01T00:00:00Z";
             violations.push(Violation::new(format!("{path}start_time"), rule));
@@ -206,19 +205,6 @@ pub fn view(number: i32, default: View) -> Result<View, ServiceError> {
         Ok(v1::OperationView::Full) => Ok(View::Full),
         Err(_) => Err(ServiceError::invalid_field("view", "must be a known view")),
     }
-}
-
-/// A duration that is not negative. One of seconds and nanoseconds that do not go together, such as 1 s and -1 ns, is
-/// none.
-pub fn duration(message: &prost_types::Duration) -> Option<Duration> {
-    let seconds = u64::try_from(message.seconds).ok()?;
-    let nanos = u32::try_from(message.nanos).ok().filter(|nanos| *nanos < 1_000_000_000)?;
-    Some(Duration::new(seconds, nanos))
-}
-
-/// A time of the years 1 to 9999.
-pub fn timestamp(message: &prost_types::Timestamp) -> Option<Timestamp> {
-    Timestamp::from_unix(message.seconds, message.nanos)
 }
 
 /// An attempt's reference in a worker's message.

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use super::decode::duration;
-use super::encode;
+use super::time::{decode_duration, encode_duration};
 use crate::operation::{Range, RetryPolicy, Setting, Settings};
 use crate::proto::v1;
 use crate::service::Violation;
@@ -88,7 +87,7 @@ impl Check<'_> {
     }
 
     fn time(&mut self, field: &str, given: Option<prost_types::Duration>) -> Option<Duration> {
-        let time = duration(&given?);
+        let time = decode_duration(&given?);
         let Some(Range::Time(least, most)) = range(field) else { return time };
         let time = time.filter(|time| (least..=most).contains(time));
         if time.is_none() {
@@ -108,18 +107,18 @@ pub(super) fn encode(settings: &Settings) -> v1::Settings {
     let policy = &settings.retry_policy;
     v1::Settings {
         priority: i32::from(settings.priority),
-        queue_timeout: settings.queue_timeout.map(encode::duration),
-        attempt_timeout: settings.attempt_timeout.map(encode::duration),
-        deadline: settings.deadline.map(encode::duration),
+        queue_timeout: settings.queue_timeout.map(encode_duration),
+        attempt_timeout: settings.attempt_timeout.map(encode_duration),
+        deadline: settings.deadline.map(encode_duration),
         retry_policy: Some(v1::RetryPolicy {
             max_attempts: policy.max_attempts.cast_signed(),
-            initial_backoff: Some(encode::duration(policy.initial_backoff)),
+            initial_backoff: Some(encode_duration(policy.initial_backoff)),
             multiplier: policy.multiplier,
-            max_backoff: Some(encode::duration(policy.max_backoff)),
+            max_backoff: Some(encode_duration(policy.max_backoff)),
             jitter: Some(policy.jitter),
         }),
-        cancel_grace: Some(encode::duration(settings.cancel_grace)),
-        retention: Some(encode::duration(settings.retention)),
+        cancel_grace: Some(encode_duration(settings.cancel_grace)),
+        retention: Some(encode_duration(settings.retention)),
     }
 }
 
