@@ -197,7 +197,7 @@ pub(super) async fn commit(to: &Side, batch: Batch) -> Result<(), TransferError>
     }
     to.store.commit(batch).await.map(drop).map_err(|error| match error {
         // All that was there has been looked at.
-        StoreError::Conflict(_) | StoreError::SessionsTaken(_) => {
+        StoreError::Conflict(_) | StoreError::Locked(_) | StoreError::SessionsTaken(_) => {
             TransferError::InUse(to.name.clone())
         }
         error => to.failed()(error),
