@@ -168,7 +168,7 @@ impl Side {
         }
         self.store.commit(batch).await.map(drop).map_err(|error| match error {
             // All that was there has been looked at.
-            StoreError::Conflict(_) | StoreError::SessionsTaken(_) => {
+            StoreError::Conflict(_) | StoreError::Locked(_) | StoreError::SessionsTaken(_) => {
                 TransferError::InUse(self.name.clone())
             }
             error => self.failed()(error),

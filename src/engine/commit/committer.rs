@@ -172,8 +172,9 @@ impl Committer {
             let loss = match &failed.error {
                 StoreError::Conflict(ids) => {
                     self.planner.lost_race(ids, &failed.written, &mut suspects);
-                    if ids.is_empty() { Loss::UnnamedRace } else { Loss::Race(failed.colliding) }
+                    Loss::Race(failed.colliding)
                 }
+                StoreError::Locked(_) => Loss::Lock(failed.colliding),
                 StoreError::SessionsTaken(ids) => {
                     self.planner.workforce().lose_sessions(ids);
                     Loss::Race(BTreeSet::new())
@@ -256,7 +257,7 @@ impl Committer {
         draft: Draft,
     ) -> Failed {
         let mut colliding = BTreeSet::new();
-        if let StoreError::Conflict(ids) = &error {
+        if let StoreError::Conflict(ids) | StoreError::Locked(ids) = &error {
             let touching = ids.iter().flat_map(|id| touching(round.works(), answers, *id));
             colliding.extend(touching);
         }

@@ -9,7 +9,8 @@ use crate::operation::{OperationId, Revision};
 
 /// How long an operation is left alone that lost every race: each try may wait for a lock.
 pub(crate) const SET_ASIDE: Duration = Duration::from_secs(30);
-/// Lost so often, with the revision always as it was read, an operation is damaged: its row is not what it says.
+/// Lost so often, though nobody has it locked and with the revision always as it was read, an operation is damaged: its
+/// row is not what it says.
 const DAMAGED_AFTER: u32 = 15;
 
 #[derive(Debug, Default)]

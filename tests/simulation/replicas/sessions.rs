@@ -1,6 +1,5 @@
 //! How long workers' sessions live, and who may end them, step by step.
 
-use longrun::engine::EngineError;
 use longrun::operation::{Attempt, SessionId, StateName};
 
 use super::stage::{Heard, LEASE, Stage, play};
@@ -331,53 +330,5 @@ fn a_lease_that_is_lost_is_looked_up_before_it_is_ended() {
         let mut other = stage.work(0, 1, None, &[]).await;
         stage.wait_alive(0, other.session, 3 * LEASE_SECONDS).await;
         assert_eq!(other.heard(), [Heard::Assigned(id, 3)]);
-    });
-}
-
-/// An answer that was long in coming tells of an attempt that is over; the worker has another by then.
-#[test]
-fn the_end_of_an_attempt_that_is_learned_late_ends_no_later_one() {
-    play(2, |stage| async move {
-        let mut first = stage.work(0, 1, None, &[]).await;
-        let id = stage.submit(0).await;
-        stage.rest().await;
-        assert_eq!(first.heard(), [Heard::Assigned(id, 1)]);
-        stage.set_weather(0, Weather::Mute);
-        let released = stage.release(0, first.session, id, 1).await;
-        assert!(matches!(released, Err(EngineError::Unavailable(_))), "{released:?}");
-        let running = [(id, Attempt(1))];
-        let mut moved = stage.work(1, 1, Some(first.session), &running).await;
-        stage.wait_alive(1, moved.session, 3).await;
-        let again = [Heard::NotCurrent(id, 1), Heard::Assigned(id, 2)];
-        assert_eq!(moved.heard(), again);
-        // Which did not arrive, and it comes back to where it was.
-        let mut back = stage.work(0, 1, Some(first.session), &running).await;
-        assert!(back.is_resumed);
-        stage.rest().await;
-        stage.set_weather(0, Weather::Still);
-        stage.wait_alive(0, back.session, LEASE_SECONDS).await;
-        assert_eq!(back.heard(), again);
-        stage.report(0, back.session, id, 2).await.unwrap();
-    });
-}
-
-#[test]
-fn what_a_worker_missed_it_is_told_even_while_the_row_is_locked() {
-    play(1, |stage| async move {
-        let mut lost = stage.work(0, 1, None, &[]).await;
-        let id = stage.submit(0).await;
-        stage.rest().await;
-        assert_eq!(lost.heard(), [Heard::Assigned(id, 1)]);
-        // Its lease is up, and cannot be ended.
-        stage.replicas[0].store.store.lock(Some(id));
-        stage.wait(LEASE_SECONDS + 2).await;
-        assert!(lost.messages.is_closed());
-        let mut back = stage.work(0, 1, Some(lost.session), &[]).await;
-        assert!(back.is_resumed);
-        stage.wait_alive(0, back.session, LEASE_SECONDS).await;
-        stage.replicas[0].store.store.lock(None);
-        stage.wait_alive(0, back.session, 4 * LEASE_SECONDS).await;
-        assert_eq!(back.heard(), [Heard::Assigned(id, 1)]);
-        stage.report(0, back.session, id, 1).await.unwrap();
     });
 }

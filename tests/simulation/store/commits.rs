@@ -61,9 +61,11 @@ impl State {
             stamp: batch.is_logged().then_some(stamp),
             seen: seen.filter(|_| batch.is_logged()).map(|seen| seen.with(stamp)),
         };
-        if batch.writes.iter().any(|write| Some(write.operation.id()) == self.locked) {
-            // It was waited for too long, and nobody knows for what.
-            return Err(StoreError::Conflict(Vec::new()));
+        if let Some(locked) = self.locked
+            && batch.writes.iter().any(|write| write.operation.id() == locked)
+        {
+            self.waits += 1;
+            return Err(StoreError::Locked(vec![locked]));
         }
         let unknown = || StoreError::Unknown("the answer was lost".to_owned());
         let fate = self.fate(&batch);

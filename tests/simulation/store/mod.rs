@@ -85,8 +85,9 @@ struct State {
     /// How many claims failed at this time.
     failed_claims: (Moment, u32),
     is_closed: bool,
-    /// A row that somebody else keeps locked.
+    /// A row that somebody else keeps locked, and how often it was waited for.
     locked: Option<OperationId>,
+    waits: u32,
     lie: Lie,
     rng: fastrand::Rng,
     /// For reports: how often what was done.
@@ -130,6 +131,7 @@ impl SimStore {
             failed_claims: (Moment::MAX, 0),
             is_closed: false,
             locked: None,
+            waits: 0,
             lie,
             rng,
             commits: 0,
@@ -183,9 +185,11 @@ impl SimStore {
         state.land(&batch, Stamp { writer, sequence: 1 }).unwrap();
     }
 
-    /// Somebody locks the row of that operation, and no other.
-    pub fn lock(&self, id: Option<OperationId>) {
-        self.state().locked = id;
+    /// Somebody locks the row of that operation, and no other. Answers how often a row was waited for so far.
+    pub fn lock(&self, id: Option<OperationId>) -> u32 {
+        let mut state = self.state();
+        state.locked = id;
+        state.waits
     }
 
     /// What is under way comes to be at last, or not.
