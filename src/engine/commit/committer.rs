@@ -174,7 +174,13 @@ impl Committer {
                     self.planner.lost_race(ids, &failed.written, &mut suspects);
                     Loss::Race(failed.colliding)
                 }
-                StoreError::Locked(_) => Loss::Lock(failed.colliding),
+                StoreError::Locked(ids) => {
+                    if failed.colliding.is_empty() {
+                        // It is among what starts.
+                        self.planner.set_aside(ids, now.1);
+                    }
+                    Loss::Lock(failed.colliding)
+                }
                 StoreError::SessionsTaken(ids) => {
                     self.planner.workforce().lose_sessions(ids);
                     Loss::Race(BTreeSet::new())

@@ -41,7 +41,7 @@ impl Quarantine {
     pub(crate) fn set_aside(&mut self, id: OperationId, now: Moment) {
         let until = self.until.entry(id).or_insert(now);
         *until = (*until).max(now.after(SET_ASIDE));
-        tracing::error!(operation.id = %id, "an operation lost every race, and is left alone for a while");
+        tracing::error!(operation.id = %id, "an operation cannot be written for now, and is left alone for a while");
     }
 
     pub(crate) fn is_damaged(&self, id: OperationId) -> bool {

@@ -77,3 +77,23 @@ fn a_row_that_is_locked_costs_its_own_operation_a_delay_and_nobody_else() {
         assert_eq!(stage.get(0, id).await.state_name(), StateName::Succeeded);
     });
 }
+
+/// What starts is written together: of three operations that could start, the one that is locked stays behind.
+#[test]
+fn a_row_that_is_locked_keeps_no_other_from_starting() {
+    play(1, |stage| async move {
+        let mut queued = Vec::new();
+        for _ in 0..3 {
+            queued.push(stage.submit(0).await);
+        }
+        stage.rest().await;
+        let store = &stage.replicas[0].store.store;
+        store.lock(Some(queued[1]));
+        let mut work = stage.work(0, 3, None, &[]).await;
+        stage.rest().await;
+        assert_eq!(work.heard(), [Heard::Assigned(queued[0], 1), Heard::Assigned(queued[2], 1)]);
+        assert_eq!(store.lock(None), 1, "each wait is one for everybody");
+        stage.wait_alive(0, work.session, 62).await;
+        assert_eq!(work.heard(), [Heard::Assigned(queued[1], 1)]);
+    });
+}
