@@ -2,6 +2,7 @@
 
 mod capacity;
 mod files;
+mod format;
 mod inputs;
 mod owners;
 mod paths;
