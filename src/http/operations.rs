@@ -95,7 +95,7 @@ pub(super) async fn retry(call: Call, body: Body) -> Answer {
     let key = decode::idempotency_key("idempotency_key", &key)?;
     conditional::require_match(call, name).await?;
     let submitted = call.service().retry(&call.caller, name, key, None).await?;
-    submission::answer(call, &call.caller, submitted, Face::Own).await
+    submission::answer(call, submitted, Face::Own).await
 }
 
 /// A name in the body must be that of the path.

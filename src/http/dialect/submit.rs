@@ -6,11 +6,11 @@ use http::{HeaderMap, StatusCode};
 use sha2::{Digest, Sha256};
 
 use super::super::call::Call;
-use super::super::documents::{self, Answer, preferences_applied};
-use super::super::headers::{PREFER, vary_by};
+use super::super::documents::{self, Answer, applied_wait, preferences_applied};
+use super::super::headers::{self, PREFER, vary_by};
 use super::super::problem::Problem;
 use super::super::result;
-use super::super::submission::{self, Face, Sent, applied_wait};
+use super::super::submission::{self, Sent};
 use super::operation::{subject, view};
 use super::visit::{self, Visit};
 use crate::config::dialect::Submit;
@@ -124,19 +124,19 @@ pub(super) async fn submit(
     call.caller = admission.caller;
     let sent = Sent::of(&call, Some(envelope), body)?;
     let submitted = submission::take(&call, &call.caller, new, sent).await?;
-    submission::answer(&call, &call.caller, submitted, Face::Dialect(visit)).await
+    accepted(&call, visit, submitted).await
 }
 
 /// The header fields that are kept of a submission: those that say what its body is, and those that templates use.
-fn shown(headers: &HeaderMap, visit: &Visit<'_>) -> Vec<HttpHeader> {
+fn shown(given: &HeaderMap, visit: &Visit<'_>) -> Vec<HttpHeader> {
     let mount = visit.mount;
-    let mut kept = headers.clone();
+    let mut kept = given.clone();
     fields::strip_hop_by_hop(&mut kept);
     fields::strip_credentials(&mut kept, &Headers::default(), Some(&mount.credentials));
-    let of_a_body = submission::of_a_body(&kept);
+    let of_a_body = headers::of_a_body(&kept);
     let fields = kept.iter().filter(|(name, _)| {
         let is_kept_elsewhere = [CONTENT_LENGTH, CONTENT_TYPE, PREFER.clone()].contains(*name)
-            || submission::is_of_a_body(name.as_str());
+            || headers::is_of_a_body(name.as_str());
         !is_kept_elsewhere && mount.dialect.shows_header(name.as_str())
     });
     let fields = fields.map(|(name, value)| HttpHeader {
