@@ -233,7 +233,7 @@ impl Committer {
                 Ok(done) => committed = done,
                 Err(error @ StoreError::Unknown(_)) => {
                     let resumed = self.take_told(round);
-                    let doubt = Some(InDoubt { draft, messages, resumed });
+                    let doubt = Some(InDoubt::new(draft, messages, resumed));
                     let (colliding, written) = (BTreeSet::new(), Vec::new());
                     return Err(Failed { error, doubt, colliding, written });
                 }
@@ -337,14 +337,12 @@ impl Committer {
 
     /// Does what would have been done, had the outcome been known at once.
     fn clear_up(&mut self, in_doubt: InDoubt, committed: Option<&Committed>) {
-        let InDoubt { draft, mut messages, resumed } = in_doubt;
+        let since = self.planner.workforce().dispatcher().resumed_mut();
         let Some(committed) = committed else {
-            self.planner.abandoned(&draft);
-            return self.planner.workforce().dispatcher().resumed_mut().put_back(resumed);
+            let draft = in_doubt.did_not_happen(since);
+            return self.planner.abandoned(&draft);
         };
-        // A session resumed since then learned everything when it resumed.
-        let since = self.planner.workforce().dispatcher().resumed();
-        messages.retain(|message| !since.contains(message.session));
+        let (draft, messages) = in_doubt.happened(since);
         self.planner.committed(&draft, messages, committed);
         // Another replica may have gone on from there.
         draft.touched().for_each(|id| self.shared.cache.remove(id));
