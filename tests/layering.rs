@@ -231,8 +231,20 @@ fn edges(library: &BTreeMap<Place, String>) -> BTreeMap<&Place, BTreeSet<Place>>
     edges
 }
 
-/// What the files of circles, and those between two of them, name of each other: what is left when those that name
-/// nothing, or are named by nothing, have been taken away again and again.
+/// Whether one file names another, be it over others.
+fn reaches(from: &Place, to: &Place, edges: &BTreeMap<&Place, BTreeSet<Place>>) -> bool {
+    let (mut next, mut known) = (vec![from], BTreeSet::new());
+    while let Some(file) = next.pop() {
+        if file == to {
+            return true;
+        }
+        next.extend(edges.get(file).into_iter().flatten().filter(|named| known.insert(*named)));
+    }
+    false
+}
+
+/// What the files of circles name of each other. Files that name nothing, or are named by nothing, are taken away again
+/// and again before, so that hardly any are left to be looked at.
 fn circles(library: &BTreeMap<Place, String>) -> Vec<String> {
     let mut left = edges(library);
     loop {
@@ -246,11 +258,12 @@ fn circles(library: &BTreeMap<Place, String>) -> Vec<String> {
             break;
         }
     }
-    let in_words = |(file, names): (&Place, BTreeSet<Place>)| {
-        let names: Vec<String> = names.iter().map(|name| name.join("::")).collect();
-        format!("{} names {}", file.join("::"), names.join(", "))
+    let in_words = |(file, names): (&&Place, &BTreeSet<Place>)| {
+        let names = names.iter().filter(|name| reaches(name, file, &left));
+        let names: Vec<String> = names.map(|name| name.join("::")).collect();
+        (!names.is_empty()).then(|| format!("{} names {}", file.join("::"), names.join(", ")))
     };
-    left.into_iter().map(in_words).collect()
+    left.iter().filter_map(in_words).collect()
 }
 
 #[test]
@@ -284,4 +297,8 @@ fn a_circle_is_found_by_whatever_words_it_is_made() {
     let over_others =
         [root, a, ("a::b", "use crate::d::D;"), ("a::c", ""), ("d", "use crate::a::Own;")];
     assert_eq!(found(&over_others), ["a names a::b", "a::b names d", "d names a"]);
+    let between = [("a", "use crate::b;"), ("b", "use crate::{a, c};"), ("c", "use crate::d;")];
+    let more = [("d", "use crate::e;"), ("e", "use crate::d;")];
+    let two = ["a names b", "b names a", "d names e", "e names d"];
+    assert_eq!(found(&[&between[..], &more].concat()), two, "and what is between them is not told");
 }
