@@ -23,6 +23,7 @@ mod file;
 mod list;
 mod naming;
 pub mod path;
+mod quote;
 mod sample;
 mod scan;
 mod scene;
