@@ -3,7 +3,6 @@
 use axum::body::Body;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
-use sha2::{Digest, Sha256};
 
 use super::super::call::Call;
 use super::super::documents::{self, Answer, applied_wait, preferences_applied};
@@ -12,14 +11,13 @@ use super::super::problem::Problem;
 use super::super::result;
 use super::super::submission::{self, Sent};
 use super::operation::{subject, view};
-use super::visit::{self, Visit};
+use super::visit::{self, Visit, idempotency_key};
 use crate::config::dialect::Submit;
 use crate::config::relay::Headers;
 use crate::dialect::Answered;
-use crate::operation::{HttpEnvelope, HttpHeader, IdempotencyKey, NewOperation, Settings, mark};
+use crate::operation::{HttpEnvelope, HttpHeader, NewOperation, Settings, mark};
 use crate::relay::fields;
 use crate::service::{Caller, OperationName, Submitted, View};
-use crate::wire::decode;
 
 /// What a mount adds to a submission: its marks, whose it is, how much is taken.
 pub(in crate::http) struct Admission<'a> {
@@ -71,28 +69,6 @@ impl<'a> Admission<'a> {
         }
         Ok(new)
     }
-}
-
-/// The key of the submission. Keys are the tenant's: one that is given to a mount is told apart from those of other
-/// mounts, of other texts in the places of the prefix, and of other owners.
-pub(super) fn idempotency_key(
-    call: &Call,
-    visit: &Visit<'_>,
-    caller: &Caller,
-) -> Result<Option<IdempotencyKey>, Problem> {
-    let given = decode::idempotency_key("Idempotency-Key", &call.idempotency_key("")?)?;
-    let Some(key) = given else { return Ok(None) };
-    let prefix = &visit.mount.site.prefix;
-    let places = visit.places.iter().filter(|(name, _)| prefix.has(name));
-    let places = places.flat_map(|(name, value)| [name.as_str(), value.as_str()]);
-    let owner = caller.owner.as_ref().map_or("", |owner| owner.as_str());
-    let mut hash = Sha256::new();
-    for part in [visit.mount.name.as_str(), owner, key.as_str()].into_iter().chain(places) {
-        hash.update((part.len() as u64).to_le_bytes());
-        hash.update(part);
-    }
-    let hex: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(IdempotencyKey::parse(&hex).ok())
 }
 
 /// A submission for workers: the body is the input, and stands within the request as it came, so that the worker
