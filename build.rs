@@ -22,3 +22,5 @@ fn main() -> Result<(), Box<dyn Error>> {
         .compile_fds_with_config(descriptors, config)?;
     Ok(())
 }
+    // Equal messages have equal bytes: maps in the order of their keys.
+    config.btree_map(["."]);

@@ -1,6 +1,6 @@
 //! `longrun submit KIND [INPUT]`.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
@@ -87,7 +87,7 @@ pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Re
     };
     let request = SubmitRequest {
         input,
-        labels: labels.into_iter().collect::<HashMap<_, _>>(),
+        labels: labels.into_iter().collect::<BTreeMap<_, _>>(),
         start_time: start.time()?.map(prost_types::Timestamp::from),
         settings: Some(settings.message()?),
         // None given: the client makes one.

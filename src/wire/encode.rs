@@ -1,6 +1,6 @@
 //! Words of the domain into messages.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -61,7 +61,7 @@ pub fn operation(document: &Document) -> v1::Operation {
 }
 
 /// The client's labels, without those that are the service's own.
-fn labels(submission: &Submission) -> HashMap<String, String> {
+fn labels(submission: &Submission) -> BTreeMap<String, String> {
     let own = |(key, _): &(&String, &String)| !mark::is_reserved(key);
     let labels = submission.labels.iter().filter(own);
     labels.map(|(key, value)| (key.clone(), value.clone())).collect()
