@@ -146,6 +146,22 @@ impl Engine {
         &self,
         items: Vec<NewOperation>,
     ) -> Result<Vec<Result<Submitted, EngineError>>, EngineError> {
+        self.store(items, false).await
+    }
+
+    /// The same with submissions that are to be watched, by [`Engine::follow`].
+    pub async fn submit_watched(
+        &self,
+        items: Vec<NewOperation>,
+    ) -> Result<Vec<Result<Submitted, EngineError>>, EngineError> {
+        self.store(items, true).await
+    }
+
+    async fn store(
+        &self,
+        items: Vec<NewOperation>,
+        watched: bool,
+    ) -> Result<Vec<Result<Submitted, EngineError>>, EngineError> {
         self.shared.health.check()?;
         let kib = kib(items.iter().map(NewOperation::size).sum());
         let full = EngineError::Full { what: "waiting requests", limit: self.queued_requests };
@@ -153,7 +169,7 @@ impl Engine {
             return Err(full);
         };
         let (reply, answer) = oneshot::channel();
-        match self.requests.try_send(Request::Submit { items, reply, admission }) {
+        match self.requests.try_send(Request::Submit { items, watched, reply, admission }) {
             Ok(()) => answer.await.map_err(|_| closed()),
             Err(mpsc::error::TrySendError::Full(_)) => Err(full),
             Err(mpsc::error::TrySendError::Closed(_)) => Err(closed()),
@@ -334,6 +350,29 @@ impl Engine {
         let clock = &self.shared.clock;
         tokio::select! {
             biased;
+    /// Watches what was submitted to be watched: a new operation from its first transition on, and without asking the store
+    /// unless others write to it as well; one that was there before from its present state.
+    pub async fn follow(
+        &self,
+        submitted: Submitted,
+        include_progress: bool,
+    ) -> Result<Watcher, EngineError> {
+        let Submitted { operation, subscription, .. } = submitted;
+        let (tenant, id) = (&operation.submission.tenant, operation.id());
+        let Some(subscription) = subscription else {
+            return Ok(self.watch(tenant, id, None, include_progress).await?.0);
+        };
+        let listening = self.listen(Topic::Operation(id)).await?;
+        if listening.is_some() {
+            // What others did before they could be heard.
+            let found = self.get(tenant, id).await?;
+            self.shared.hub.known(id, found.life.revision);
+        }
+        let shared = Arc::clone(&self.shared);
+        let operation = Operation::clone(&operation);
+        Ok(Watcher::new(shared, subscription, operation, None, include_progress, listening))
+    }
+
             () = listening.effective() => Ok(Some(listening)),
             () = clock.sleep_until_moment(clock.moment().after(LISTEN_TIMEOUT)) => {
                 Err(EngineError::Unavailable("the store is not available".to_owned()))

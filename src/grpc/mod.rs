@@ -19,6 +19,7 @@ use crate::proto::v1::operations_server::OperationsServer;
 use crate::proto::v1::workers_server::WorkersServer;
 use crate::service::{Caller, Service};
 
+use crate::wire::decode;
 mod health;
 mod operations;
 mod status;
@@ -122,6 +123,15 @@ fn timeout(headers: &HeaderMap) -> Option<Duration> {
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     if digits.is_empty() || digits.len() > 8 {
         return None;
+/// How long a call that waits may do so: as it asks, but not beyond its own deadline.
+fn wait_time(
+    metadata: &MetadataMap,
+    asked: Option<&prost_types::Duration>,
+) -> Result<Duration, tonic::Status> {
+    let asked = decode::wait("timeout", asked).map_err(status::status)?;
+    Ok(timeout_to_answer(metadata).map_or(asked, |left| left.min(asked)))
+}
+
     }
     let amount: u64 = digits.parse().ok()?;
     Some(match unit {

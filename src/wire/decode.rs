@@ -13,7 +13,7 @@ use crate::operation::{
     OperationError, OperationId, Payload, PayloadForm, Progress, TenantId, Timestamp, mark,
 };
 use crate::proto::v1;
-use crate::service::{Limits, OperationName, ServiceError, View, Violation};
+use crate::service::{DEFAULT_WAIT, Limits, OperationName, ServiceError, View, Violation};
 
 /// Most labels of an operation.
 const MAX_LABELS: usize = 64;
@@ -210,6 +210,17 @@ pub fn duration(message: &prost_types::Duration) -> Option<Duration> {
     let seconds = u64::try_from(message.seconds).ok()?;
     let nanos = u32::try_from(message.nanos).ok().filter(|nanos| *nanos < 1_000_000_000)?;
     Some(Duration::new(seconds, nanos))
+}
+
+/// How long to wait, where it is not said: 50 s.
+pub fn wait(
+    field: &str,
+    message: Option<&prost_types::Duration>,
+) -> Result<Duration, ServiceError> {
+    let rule = "must be a valid duration, not negative";
+    message
+        .map_or(Some(DEFAULT_WAIT), duration)
+        .ok_or_else(|| ServiceError::invalid_field(field, rule))
 }
 
 /// A time of the years 1 to 9999.

@@ -31,6 +31,7 @@ mod sessions;
 mod shutdown;
 mod submit;
 mod submit_rules;
+mod submit_and_watch;
 mod tenants;
 mod time_limits;
 mod wait;
