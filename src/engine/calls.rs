@@ -303,7 +303,14 @@ impl Engine {
         id: OperationId,
         role: PayloadRole,
     ) -> Result<Option<Bytes>, EngineError> {
-        Ok(self.shared.store.payload(id, role).await?)
+        let at_hand = match role {
+            PayloadRole::Result => self.shared.cache.result(id),
+            PayloadRole::Input => None,
+        };
+        match at_hand {
+            Some(result) => Ok(Some(result)),
+            None => Ok(self.shared.store.payload(id, role).await?),
+        }
     }
 
     /// Of each object, whether a payload of a stored operation is in it.
@@ -343,13 +350,6 @@ impl Engine {
         Ok((watcher, found))
     }
 
-    /// Asks for hints of other replicas, and waits until they arrive.
-    async fn listen(&self, topic: Topic) -> Result<Option<Listening>, EngineError> {
-        let Some(store) = self.shared.store.shared() else { return Ok(None) };
-        let mut listening = store.listen(topic);
-        let clock = &self.shared.clock;
-        tokio::select! {
-            biased;
     /// Watches what was submitted to be watched: a new operation from its first transition on, and without asking the store
     /// unless others write to it as well; one that was there before from its present state.
     pub async fn follow(
@@ -373,6 +373,13 @@ impl Engine {
         Ok(Watcher::new(shared, subscription, operation, None, include_progress, listening))
     }
 
+    /// Asks for hints of other replicas, and waits until they arrive.
+    async fn listen(&self, topic: Topic) -> Result<Option<Listening>, EngineError> {
+        let Some(store) = self.shared.store.shared() else { return Ok(None) };
+        let mut listening = store.listen(topic);
+        let clock = &self.shared.clock;
+        tokio::select! {
+            biased;
             () = listening.effective() => Ok(Some(listening)),
             () = clock.sleep_until_moment(clock.moment().after(LISTEN_TIMEOUT)) => {
                 Err(EngineError::Unavailable("the store is not available".to_owned()))

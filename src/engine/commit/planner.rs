@@ -235,12 +235,12 @@ impl Planner {
             }
             self.shared.progress.clear(transition.after.id());
         }
-        for (operation, input) in draft.changed() {
+        for (operation, input, result) in draft.changed() {
             // Nobody reads it from there where others may have changed it.
             if operation.is_done() && self.workforce.is_shared() {
                 self.shared.cache.remove(operation.id());
             } else {
-                self.shared.cache.put(operation, input);
+                self.shared.cache.put(operation, input, result);
             }
         }
         for operation in draft.removed() {
