@@ -15,11 +15,13 @@ use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 
 use crate::proto::DESCRIPTORS;
+use crate::proto::google::longrunning::operations_server::OperationsServer as GoogleOperationsServer;
 use crate::proto::v1::operations_server::OperationsServer;
 use crate::proto::v1::workers_server::WorkersServer;
 use crate::service::{Caller, Service};
-
 use crate::wire::decode;
+
+mod google;
 mod health;
 mod operations;
 mod status;
@@ -53,13 +55,16 @@ pub fn routes(service: &Service) -> anyhow::Result<Routes> {
         .accept_compressed(CompressionEncoding::Gzip)
         .max_decoding_message_size(max_message)
         .max_encoding_message_size(usize::MAX);
+    let google = GoogleOperationsServer::new(google::GoogleRpc::new(service.clone()))
+        .accept_compressed(CompressionEncoding::Gzip)
+        .send_compressed(CompressionEncoding::Gzip)
+        .max_encoding_message_size(usize::MAX);
     let health = HealthServer::new(health::HealthRpc::new(service.clone()))
         .accept_compressed(CompressionEncoding::Gzip);
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
     // Its streams last for as long as the client likes, and know of no end.
     let ending = service.clone();
@@ -68,7 +73,8 @@ pub fn routes(service: &Service) -> anyhow::Result<Routes> {
         .into_axum_router()
         .reset_fallback()
         .layer(map_request(move |request| end_with_server(ending.clone(), request)));
-    let routes = Routes::new(operations).add_service(workers).add_service(health);
+    let routes = Routes::new(operations).add_service(workers).add_service(google);
+    let routes = routes.add_service(health);
     let routes = routes.into_axum_router().merge(reflection);
     Ok(routes.layer(map_response(advertise_gzip)).into())
 }
@@ -117,12 +123,6 @@ fn caller(_metadata: &MetadataMap) -> Caller {
     Caller::anonymous()
 }
 
-/// How long the call may take, from its `grpc-timeout` header.
-fn timeout(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get("grpc-timeout")?.to_str().ok()?;
-    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    if digits.is_empty() || digits.len() > 8 {
-        return None;
 /// How long a call that waits may do so: as it asks, but not beyond its own deadline.
 fn wait_time(
     metadata: &MetadataMap,
@@ -132,6 +132,12 @@ fn wait_time(
     Ok(timeout_to_answer(metadata).map_or(asked, |left| left.min(asked)))
 }
 
+/// How long the call may take, from its `grpc-timeout` header.
+fn timeout(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.is_empty() || digits.len() > 8 {
+        return None;
     }
     let amount: u64 = digits.parse().ok()?;
     Some(match unit {

@@ -135,6 +135,7 @@ impl Operations for OperationsRpc {
         let request = request.into_inner();
         let view = decode::view(request.view, View::Basic).map_err(status)?;
         let parameters = ListParameters {
+            tenant: None,
             page_size: request.page_size,
             page_token: &request.page_token,
             filter: &request.filter,
@@ -254,7 +255,6 @@ impl Operations for OperationsRpc {
     }
 }
 
-fn described(contents: &Contents) -> (i64, String) {
 /// The messages of a watch.
 fn watched(watch: WatchStream) -> MessageStream<v1::WatchOperationResponse> {
     Box::pin(stream::unfold(watch, |mut watch| async move {
@@ -265,6 +265,7 @@ fn watched(watch: WatchStream) -> MessageStream<v1::WatchOperationResponse> {
     }))
 }
 
+fn described(contents: &Contents) -> (i64, String) {
     (contents.size_bytes().cast_signed(), contents.info.content_type.clone())
 }
 

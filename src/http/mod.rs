@@ -27,6 +27,7 @@ mod dialect;
 mod documents;
 mod event_stream;
 mod events;
+mod google;
 mod headers;
 mod health;
 mod input;

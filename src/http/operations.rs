@@ -20,8 +20,13 @@ pub(super) async fn list(mut call: Call) -> Answer {
     let order_by = call.query.take("order_by")?.unwrap_or_default();
     let view = call.take_view(View::Basic)?;
     call.finish_query()?;
-    let parameters =
-        ListParameters { page_size, page_token: &page_token, filter: &filter, order_by: &order_by };
+    let parameters = ListParameters {
+        tenant: None,
+        page_size,
+        page_token: &page_token,
+        filter: &filter,
+        order_by: &order_by,
+    };
     let page = call.service().list(&call.caller, parameters, view, size::operation).await?;
     let links = call.links();
     let operations = page.entries.iter().map(|document| documents::operation(&links, document));
@@ -94,7 +99,7 @@ pub(super) async fn retry(call: Call, body: Body) -> Answer {
 }
 
 /// A name in the body must be that of the path.
-fn same_name(in_path: &OperationName, in_body: &str) -> Result<(), ServiceError> {
+pub(super) fn same_name(in_path: &OperationName, in_body: &str) -> Result<(), ServiceError> {
     if in_body.is_empty() || decode::operation_name("name", in_body)?.id == in_path.id {
         return Ok(());
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Caller, Document, MAX_BATCH, OperationName, Reason, Service, ServiceError, View};
 use crate::engine::{Apply, EngineError, Submitted as Stored};
 use crate::operation::{
-    Command, IdempotencyKey, NewOperation, Operation, OperationId, PayloadInfo, SessionId,
+    Command, IdempotencyKey, NewOperation, Operation, OperationId, PayloadInfo, SessionId, TenantId,
 };
 use crate::store::PayloadRole;
 
@@ -284,6 +284,17 @@ pub(super) fn visible(caller: &Caller, name: &OperationName) -> Result<Operation
     match &name.tenant {
         Some(tenant) if *tenant != caller.tenant => Err(named(EngineError::NotFound, name.id)),
         _ => Ok(name.id),
+    }
+}
+
+/// A list is of the caller's own tenant, whether the request names it or not.
+pub(super) fn own_tenant(caller: &Caller, named: Option<&TenantId>) -> Result<(), ServiceError> {
+    match named {
+        Some(tenant) if *tenant != caller.tenant => {
+            let message = format!("there are no operations of tenants/{tenant} for this caller");
+            Err(ServiceError::new(Reason::OperationNotFound, message))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -134,13 +134,19 @@ pub fn payload(info: &PayloadInfo, data: Option<Bytes>) -> v1::Payload {
     v1::Payload {
         content_type: info.content_type.clone(),
         omitted: content.is_none() && info.size_bytes > 0,
-        http: info.http.as_deref().map(|http| {
-            // Credentials may be kept for the worker that is to use them: nobody else reads them.
-            envelope(http, |header| content.is_some() && !is_credential(&header.name))
+        http: info.http.as_deref().map(|http| match content {
+            Some(_) => shown_envelope(http),
+            None => envelope(http, |_| false),
         }),
         content,
         size_bytes: info.size_bytes.cast_signed(),
     }
+}
+
+/// The request or the response around a payload, for anybody who may read it. Credentials may be kept for the worker
+/// that is to use them: nobody else reads them.
+pub(super) fn shown_envelope(http: &HttpEnvelope) -> v1::HttpEnvelope {
+    envelope(http, |header| !is_credential(&header.name))
 }
 
 /// The request or the response around a payload, with those of its header fields that are `shown`.

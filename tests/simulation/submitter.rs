@@ -219,8 +219,7 @@ impl Submitter {
         let answer = self
             .world
             .call(&mut self.rng, move |service| async move {
-                let parameters =
-                    ListParameters { page_size: 50, page_token: "", filter: "", order_by: "" };
+                let parameters = ListParameters { page_size: 50, ..ListParameters::default() };
                 service.list(&caller, parameters, View::Basic, longrun::wire::size::operation).await
             })
             .await;

@@ -68,7 +68,7 @@ fn document(url: &str) -> Result<Value, JsonError> {
             "schemas": schemas::all()?,
             "parameters": parameters::all(),
             "headers": fields::all(),
-            "responses": {"Problem": answers::problem()},
+            "responses": {"Problem": answers::problem(), "GoogleError": answers::google_error()},
         },
     }))
 }
