@@ -18,24 +18,17 @@ use super::request::{
     Applied, Apply, Connected, EngineError, Request, Submitted, Taken, ToWorker, WorkerHello,
 };
 use super::sharing::Sharer;
-use super::watch::feed::Feed;
 use super::watch::hints::HintReader;
 use super::watch::hub::Hub;
-use super::watch::item::FeedStart;
 use super::watch::tail::Tail;
-use super::watch::watcher::Watcher;
 use super::{EngineConfig, Shared};
-use crate::operation::filter::Filter;
 use crate::operation::{
-    Attempt, NewOperation, ObjectId, Operation, OperationId, Progress, Revision, SessionId,
-    TenantId,
+    Attempt, NewOperation, ObjectId, Operation, OperationId, Progress, SessionId, TenantId,
 };
-use crate::store::log::LogKey;
-use crate::store::shared::{Listening, TakeOver, Topic};
+use crate::store::shared::TakeOver;
 use crate::store::{HistoryEntry, HistoryQuery, ListQuery, Lookup, PayloadRole, Store, StoreError};
 
-/// How long a watch waits until changes of other replicas can be heard.
-const LISTEN_TIMEOUT: Duration = Duration::from_secs(5);
+mod watching;
 
 /// The way to the engine. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -327,80 +320,6 @@ impl Engine {
     /// A page of the history of an operation that the caller may see.
     pub async fn history(&self, query: HistoryQuery) -> Result<Vec<HistoryEntry>, EngineError> {
         Ok(self.shared.store.history(query).await?)
-    }
-
-    /// Watches an operation from `after`, or from its present state. The operation as it was found comes
-    /// along, for checks.
-    pub async fn watch(
-        &self,
-        tenant: &TenantId,
-        id: OperationId,
-        after: Option<Revision>,
-        include_progress: bool,
-    ) -> Result<(Watcher, Operation), EngineError> {
-        // Interest first, then the question: nothing can fall in between.
-        let subscription = self.shared.hub.subscribe(id);
-        let listening = self.listen(Topic::Operation(id)).await?;
-        let operation = self.get(tenant, id).await?;
-        self.shared.hub.known(id, operation.life.revision);
-        let found = operation.clone();
-        let shared = Arc::clone(&self.shared);
-        let watcher =
-            Watcher::new(shared, subscription, operation, after, include_progress, listening);
-        Ok((watcher, found))
-    }
-
-    /// Watches what was submitted to be watched: a new operation from its first transition on, and without asking the store
-    /// unless others write to it as well; one that was there before from its present state.
-    pub async fn follow(
-        &self,
-        submitted: Submitted,
-        include_progress: bool,
-    ) -> Result<Watcher, EngineError> {
-        let Submitted { operation, subscription, .. } = submitted;
-        let (tenant, id) = (&operation.submission.tenant, operation.id());
-        let Some(subscription) = subscription else {
-            return Ok(self.watch(tenant, id, None, include_progress).await?.0);
-        };
-        let listening = self.listen(Topic::Operation(id)).await?;
-        if listening.is_some() {
-            // What others did before they could be heard.
-            let found = self.get(tenant, id).await?;
-            self.shared.hub.known(id, found.life.revision);
-        }
-        let shared = Arc::clone(&self.shared);
-        let operation = Operation::clone(&operation);
-        Ok(Watcher::new(shared, subscription, operation, None, include_progress, listening))
-    }
-
-    /// Asks for hints of other replicas, and waits until they arrive.
-    async fn listen(&self, topic: Topic) -> Result<Option<Listening>, EngineError> {
-        let Some(store) = self.shared.store.shared() else { return Ok(None) };
-        let mut listening = store.listen(topic);
-        let clock = &self.shared.clock;
-        tokio::select! {
-            biased;
-            () = listening.effective() => Ok(Some(listening)),
-            () = clock.sleep_until_moment(clock.moment().after(LISTEN_TIMEOUT)) => {
-                Err(EngineError::Unavailable("the store is not available".to_owned()))
-            }
-        }
-    }
-
-    /// Watches all operations of a tenant that match.
-    pub fn feed(
-        &self,
-        tenant: TenantId,
-        filter: Filter,
-        include_progress: bool,
-        start: FeedStart,
-    ) -> Feed {
-        Feed::new(Arc::clone(&self.shared), tenant, filter, include_progress, start)
-    }
-
-    /// What positions of watches over filters are signed with.
-    pub fn log_key(&self) -> LogKey {
-        self.shared.store.log_key()
     }
 
     async fn send(&self, request: Request) -> Result<(), EngineError> {

@@ -23,18 +23,18 @@ async fn googles_futures_end_as_their_operations_do() {
     let details = ["google.rpc.ErrorInfo"];
     let result = json!(["text/plain; charset=utf-8", "HELLO"]);
     let metadata = json!(["shout", "STATE_SUCCEEDED"]);
-    let exception = json!(["Unknown", "UNKNOWN", "no device 7", details]);
-    let cancelled = json!(["Cancelled", "CANCELLED", "the operation was cancelled", details]);
+    let exception = |class: &str| json!([class, 2, "no device 7", details]);
+    let cancelled = |class: &str| json!([class, 1, "the operation was cancelled", details]);
     let life = json!({
         "result": result,
         "metadata": metadata,
         "json": ["value", 1.5],
         "nothing": ["empty"],
-        "exception": exception,
+        "exception": exception("Unknown"),
         // The future gave up; the operation went on.
         "timeout": false,
         "cancelled": true,
-        "cancelled exception": cancelled,
+        "cancelled exception": cancelled("Cancelled"),
         "deleted": "NotFound",
     });
     let mut with_grpc = life.clone();
@@ -42,12 +42,14 @@ async fn googles_futures_end_as_their_operations_do() {
     let mut with_rest = life;
     with_rest["pages"] = json!([25, 25, 10]);
     with_rest["refused"] = json!(["INVALID_ARGUMENT", "longrun"]);
+    // Which tells exceptions apart by their codes alone.
+    let any = "GoogleAPICallError";
     let with_asyncio = json!({
         "result": result,
         "metadata": metadata,
-        "exception": exception,
+        "exception": exception(any),
         "cancelled": true,
-        "cancelled exception": cancelled,
+        "cancelled exception": cancelled(any),
         "deleted": "NotFound",
     });
     let waits = json!([true, "response", false, null]);

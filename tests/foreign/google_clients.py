@@ -53,8 +53,9 @@ def of_response(response):
 
 def of_error(error):
     """An exception by its class, its code, its message, and the reason in its details."""
-    details = [any_.type_url.split("/")[1] for any_ in error.errors[0].details]
-    return [type(error).__name__, error.grpc_status_code.name, error.message, details]
+    status = error.errors[0]
+    details = [any_.type_url.split("/")[1] for any_ in status.details]
+    return [type(error).__name__, status.code, error.message, details]
 
 
 def future_of(client, name, result_type):
@@ -108,7 +109,7 @@ def with_grpc():
 
 def with_rest():
     transport = operations_v1.OperationsRestTransport(
-        host=TARGET, credentials=AnonymousCredentials(), url_scheme="http"
+        host=SERVER, credentials=AnonymousCredentials(), url_scheme="http"
     )
     client = operations_v1.AbstractOperationsClient(transport=transport)
     outcomes = life(client)

@@ -15,6 +15,7 @@ mod dispatch;
 mod events;
 mod get;
 mod google;
+mod google_calls;
 mod idempotency;
 mod isolation;
 mod large;
