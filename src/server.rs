@@ -42,6 +42,8 @@ use collector::Collector;
 use connection::Connections;
 use tasks::Tasks;
 
+/// Calls at once on one connection. HTTP/2 lets a client's further calls wait within the client, in silence.
+const MAX_CONCURRENT_STREAMS: u32 = 8_192;
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
 /// Bytes in flight on a connection within the process.
@@ -117,10 +119,11 @@ impl Server {
             .reset_fallback()
             .layer(from_fn(crate::grpc::time_limit))
             .layer(from_fn(http::require_grpc));
+        let screen = http::Screen::new(hosts(&config), service.clone(), options.clone());
         let router: Router = http::router(service.clone(), options)
             .merge(grpc)
             .layer(map_response(crate::grpc::explain))
-            .layer(from_fn_with_state(hosts(&config), http::screen))
+            .layer(from_fn_with_state(screen, http::screen))
             .layer(from_fn(crate::telemetry::log_request));
         Ok(Self {
             listener,

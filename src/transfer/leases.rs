@@ -4,7 +4,6 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::copy::commit;
 use super::{Side, TransferError};
 use crate::operation::{Operation, SessionId};
 use crate::store::Batch;
@@ -59,7 +58,7 @@ impl<'a> Leases<'a> {
         let sessions: Vec<KeptSession> = self.sessions.drain().map(|(_, kept)| kept).collect();
         for kept in sessions.chunks(SESSIONS) {
             let sessions = SessionChanges { kept: kept.to_vec(), ..SessionChanges::default() };
-            commit(self.to, Batch { sessions, ..Batch::default() }).await?;
+            self.to.commit(Batch { sessions, ..Batch::default() }).await?;
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use prost::{Message, Name};
 use prost_types::Any;
 
-use super::{encode, json_value};
+use super::{encode, json_value, time};
 use crate::operation::payload::is_json;
 use crate::operation::{
     ErrorSource, OperationError, Outcome, PayloadForm, PayloadInfo, State, TenantId,
@@ -124,7 +124,7 @@ pub fn refusal(error: &ServiceError) -> rpc::Status {
         details.push(any(&rpc::BadRequest { field_violations: violations.collect() }));
     }
     if let Some(delay) = error.retry_after {
-        details.push(any(&rpc::RetryInfo { retry_delay: Some(encode::duration(delay)) }));
+        details.push(any(&rpc::RetryInfo { retry_delay: Some(time::encode_duration(delay)) }));
     }
     if error.reason == Reason::ResourceExhausted {
         let violation = rpc::quota_failure::Violation {

@@ -9,3 +9,4 @@ mod json_value;
 mod settings;
 pub mod size;
 pub mod streams;
+pub mod time;

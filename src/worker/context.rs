@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, watch};
 
-use super::attempt::{AttemptEvent, AttemptKey, Happened};
+use super::attempt_key::{AttemptEvent, AttemptKey, Happened};
 use super::input::Input;
 use super::outcome::cut;
 use super::progress::{Progress, ProgressBoard};

@@ -8,7 +8,7 @@ use longrun::engine::{
     Apply, Clock as _, Engine, EngineConfig, EngineError, StoreHealth, ToWorker, WorkerHello,
 };
 use longrun::operation::{
-    Command, Kind, NewOperation, OperationId, SessionId, Settings, TenantId, Timestamp, WorkerId,
+    Command, Kind, NewOperation, OperationId, SessionId, TenantId, Timestamp, WorkerId,
 };
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
@@ -48,17 +48,7 @@ impl Scene {
     }
 
     async fn submit_as(&self, kind: &str, start_at: Option<Timestamp>) -> OperationId {
-        let new = NewOperation {
-            capacity: None,
-            tenant: TenantId::default_tenant(),
-            kind: Kind::parse(kind).unwrap(),
-            labels: Default::default(),
-            settings: Settings::default(),
-            start_at,
-            idempotency_key: None,
-            retry_of: None,
-            input: None,
-        };
+        let new = NewOperation { start_at, ..NewOperation::of(Kind::parse(kind).unwrap()) };
         let stored = self.engine.submit(vec![new]).await.unwrap().pop().unwrap();
         stored.unwrap().operation.id()
     }

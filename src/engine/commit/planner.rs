@@ -300,17 +300,20 @@ impl Planner {
                 self.workforce.upkeep().pause(moment);
             }
         }
-        for id in culprits {
-            match is_damage {
-                true => self.workforce.leave_alone(id),
-                false => self.workforce.quarantine().set_aside(id, moment),
-            }
+        match is_damage {
+            true => culprits.into_iter().for_each(|id| self.workforce.leave_alone(id)),
+            false => self.set_aside(&culprits, moment),
         }
         let error = match is_damage {
             true => EngineError::damaged(),
             false => EngineError::Unavailable("other writers were always first with it".to_owned()),
         };
         works.into_iter().for_each(|work| work.refuse(error.clone()));
+    }
+
+    /// These are left alone for a while by all that nobody asked for.
+    pub(super) fn set_aside(&mut self, ids: &[OperationId], moment: Moment) {
+        ids.iter().for_each(|id| self.workforce.quarantine().set_aside(*id, moment));
     }
 }
 

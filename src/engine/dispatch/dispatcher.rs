@@ -227,7 +227,7 @@ impl Dispatcher {
             let Some(operation) = held else {
                 is_lost = true;
                 self.sessions.send(session, ToWorker::NotCurrent { id, attempt });
-                self.end_lease(session, id);
+                self.end_lease(session, (id, attempt));
                 continue;
             };
             if operation.life.attempt > attempt {
@@ -250,8 +250,8 @@ impl Dispatcher {
         self.resumed.add_missed(session, held, lease);
     }
 
-    fn end_lease(&mut self, session: SessionId, id: OperationId) {
-        for key in self.sessions.end_lease(session, id) {
+    fn end_lease(&mut self, session: SessionId, lease: (OperationId, Attempt)) {
+        for key in self.sessions.end_lease(session, lease) {
             self.turns.mark(key);
         }
     }
@@ -302,11 +302,11 @@ impl Dispatcher {
                 self.sessions.send(lease.session, ToWorker::CancelRequested { operation });
             }
             (Some(lease), None) => {
+                let (id, attempt) = (after.id(), after.life.attempt);
                 if !by_report {
-                    let (id, attempt) = (after.id(), after.life.attempt);
                     self.sessions.send(lease.session, ToWorker::NotCurrent { id, attempt });
                 }
-                self.end_lease(lease.session, after.id());
+                self.end_lease(lease.session, (id, attempt));
             }
             _ => {}
         }

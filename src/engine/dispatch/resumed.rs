@@ -7,10 +7,10 @@ use super::sessions::Sessions;
 use crate::engine::round::draft::Draft;
 use crate::operation::{Attempt, Operation, OperationId, SessionId, State};
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct ResumedSessions(Vec<Resumed>);
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 struct Resumed {
     session: SessionId,
     /// The attempts that the worker knows of: of one operation it may run the latest and still hold a report of an

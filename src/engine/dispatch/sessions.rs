@@ -275,10 +275,17 @@ impl Sessions {
         }
     }
 
-    /// A lease has ended; returns the queues that the session can now take from.
-    pub(crate) fn end_lease(&mut self, session: SessionId, id: OperationId) -> Vec<QueueKey> {
+    /// A lease has ended, unless a later attempt of the same operation is known; returns the queues that the session
+    /// can now take from.
+    pub(crate) fn end_lease(
+        &mut self,
+        session: SessionId,
+        (id, attempt): (OperationId, Attempt),
+    ) -> Vec<QueueKey> {
         let Some(held) = self.by_id.get_mut(&session) else { return Vec::new() };
-        held.leases.remove(&id);
+        if held.leases.get(&id).is_some_and(|known| *known <= attempt) {
+            held.leases.remove(&id);
+        }
         if held.leases.is_empty() && held.stream.is_none() {
             self.take_out(session);
             return Vec::new();

@@ -143,7 +143,7 @@ impl Draft {
         let id = self.keys.get(&(new.tenant.clone(), key))?;
         let existing = self.current(*id)?;
         let known = existing.submission.idempotency.as_ref()?;
-        Some(if known.fingerprint == new.fingerprint() {
+        Some(if new.is_known_by(&known.fingerprint) {
             Ok(existing)
         } else {
             Err(EngineError::KeyReused(existing.id()))
@@ -161,7 +161,7 @@ impl Draft {
             tenant: new.tenant.clone(),
             kind: new.kind.clone(),
             labels: new.labels.clone(),
-            settings: new.settings.clone(),
+            settings: new.in_force().clone(),
             created_at: self.now,
             start_at: new.start_at.map_or(self.now, |at| at.max(self.now)),
             idempotency,

@@ -4,7 +4,7 @@ use axum::body::Body;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 
 use super::super::call::Call;
-use super::super::dialect::Admission;
+use super::super::dialect::{self, Admission};
 use super::super::documents::Answer;
 use super::super::submission::{self, Face, Sent};
 use super::Relayed;
@@ -18,43 +18,46 @@ use crate::wire::decode;
 const ATTEMPT_MARGIN: std::time::Duration = std::time::Duration::from_secs(5);
 
 pub(super) async fn submit(
-    call: Call,
+    mut call: Call,
     relayed: &Relayed<'_>,
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
     let mount = &relayed.mounted.mount;
-    let admission = match relayed.dialect {
-        Some(dialect) => Some((dialect, Admission::of(&call, dialect)?)),
-        None => None,
-    };
-    let key = decode::idempotency_key("Idempotency-Key", &call.idempotency_key("")?)?;
+    let visit = relayed.claim.visit.as_ref();
+    let admission = visit.map(|visit| Admission::of(&call, visit)).transpose()?;
     let (content_type, envelope) = envelope(&call, relayed, headers)?;
     let limit = mount.max_body.unwrap_or(usize::MAX);
     let kind = Kind::parse(&mount.kind())
         .map_err(|error| ServiceError::new(Reason::Internal, error.to_string()))?;
     let new = NewOperation {
-        settings: Settings {
+        configured: Some(Box::new(Settings {
             queue_timeout: mount.limits.queue_timeout,
             attempt_timeout: Some(mount.limits.attempt_timeout + ATTEMPT_MARGIN),
             deadline: mount.limits.deadline,
             retry_policy: mount.retry_policy(is_idempotent(&call.parts.method)),
             retention: call.service().limits().default_retention,
             ..Settings::default()
-        },
-        idempotency_key: key,
+        })),
         ..NewOperation::of(kind)
     };
-    let (caller, new, face) = match &admission {
-        Some((dialect, admission)) => {
-            let new = admission.admit(new, relayed.trigger.as_deref());
-            (&admission.caller, new, Face::Dialect(dialect))
+    let new = match admission {
+        Some(admission) => {
+            let new = admission.admit(&call, new, relayed.claim.onward.trigger.as_deref())?;
+            call.caller = admission.caller;
+            new
         }
-        None => (&call.caller, new, Face::Relay(mount.answer)),
+        None => {
+            let key = decode::idempotency_key("Idempotency-Key", &call.idempotency_key("")?)?;
+            NewOperation { idempotency_key: key, ..new }
+        }
     };
     let sent = Sent { content_type: &content_type, envelope: Some(envelope), body, limit };
-    let submitted = submission::take(&call, caller, new, sent).await?;
-    submission::answer(&call, caller, submitted, face).await
+    let submitted = submission::take(&call, &call.caller, new, sent).await?;
+    match visit {
+        Some(visit) => dialect::accepted(&call, visit, submitted).await,
+        None => submission::answer(&call, submitted, Face::Relay(mount.answer)).await,
+    }
 }
 
 /// The request without its body, and the media type for that. A type that cannot be stored is refused.
@@ -79,7 +82,7 @@ fn envelope(
     };
     let envelope = HttpEnvelope {
         method: call.parts.method.as_str().to_owned(),
-        target: relayed.target.clone(),
+        target: relayed.claim.onward.target.clone(),
         status: 0,
         headers: verbatim.into_iter().chain(headers.iter().map(header)).collect(),
     };

@@ -9,7 +9,7 @@ use super::super::log::{
 };
 use super::super::sql::columns::{OPERATION, OPERATION_COLUMNS, limit, number};
 use super::super::{StoreError, TrimLog, codec};
-use super::read::{event, get, operation, operation_at, rows};
+use super::rows::{self, get};
 use super::store_error;
 use crate::operation::{Operation, OperationId, Revision};
 
@@ -138,7 +138,7 @@ pub(super) fn record_removal(
 }
 
 pub(super) fn head(connection: &Connection) -> Result<Head, StoreError> {
-    let writers = rows(
+    let writers = rows::all(
         connection,
         "SELECT w.id, w.nonce, w.trimmed, w.is_ended,
            (SELECT max(c.sequence) FROM commits AS c WHERE c.writer = w.id)
@@ -215,7 +215,7 @@ fn find(connection: &Connection, range: Range, query: &LogQuery) -> Result<Vec<P
     let (id, revision) =
         query.after.map_or((Vec::new(), 0), |(id, revision)| (id.as_bytes().to_vec(), revision.0));
     let Range { writer, after, up_to } = range;
-    rows(
+    rows::all(
         connection,
         "SELECT * FROM (
            SELECT id, revision AS place, sequence, 0 FROM events INDEXED BY events_commit
@@ -252,7 +252,7 @@ fn read(connection: &Connection, place: &Place) -> Result<Option<(Change, usize)
         );
         let Stamp { writer, sequence } = place.stamp;
         let values = params![number(writer), number(sequence), id.as_bytes()];
-        let removed = rows(connection, &sql, values, operation)?;
+        let removed = rows::all(connection, &sql, values, rows::operation)?;
         let removed = removed.into_iter().next();
         return Ok(removed.map(|removed| {
             let size = codec::encode_life(&removed.life).len();
@@ -266,13 +266,13 @@ fn read(connection: &Connection, place: &Place) -> Result<Option<(Change, usize)
          WHERE e.id = ?1 AND e.revision = ?2"
     );
     let values = params![id.as_bytes(), number(revision)];
-    let found = rows(connection, &sql, values, |row| transition(id, row))?;
+    let found = rows::all(connection, &sql, values, |row| transition(id, row))?;
     Ok(found.into_iter().next())
 }
 
 fn transition(id: OperationId, row: &Row<'_>) -> Result<(Change, usize), StoreError> {
-    let event = event(id, row)?;
-    let submission = operation_at(row, 2)?.submission;
+    let event = rows::event(id, row)?;
+    let submission = rows::operation_at(row, 2)?.submission;
     let with = |life| Arc::new(Operation { submission: Arc::clone(&submission), life });
     let before: Option<Vec<u8>> = get(row, 2 + OPERATION_COLUMNS)?;
     let size =

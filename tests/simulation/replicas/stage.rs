@@ -294,17 +294,7 @@ impl Stage {
 }
 
 fn sample() -> NewOperation {
-    NewOperation {
-        capacity: None,
-        tenant: TenantId::default_tenant(),
-        kind: Kind::parse("sim.a").unwrap(),
-        labels: Default::default(),
-        settings: Settings::default(),
-        start_at: None,
-        idempotency_key: None,
-        retry_of: None,
-        input: None,
-    }
+    NewOperation::of(Kind::parse("sim.a").unwrap())
 }
 
 impl Work {

@@ -101,7 +101,7 @@ async fn a_locked_row_is_no_outage() {
     let mut batch = changing(&first, &acquire(1), at(5)).1;
     batch.writes.extend(submitting([submission(3)]).writes);
     match a.commit(batch).await {
-        Err(StoreError::Conflict(named)) => assert_eq!(named, [id(1)], "the others may go on"),
+        Err(StoreError::Locked(named)) => assert_eq!(named, [id(1)], "the others may go on"),
         other => panic!("{other:?}"),
     }
     assert!(start.elapsed() < Duration::from_millis(2_500), "after {:?}", start.elapsed());
@@ -127,7 +127,7 @@ async fn what_takes_too_long_is_given_up() {
     assert!(start.elapsed() < Duration::from_secs(10));
     assert!(matches!(read, Err(StoreError::Unavailable(_))), "{read:?}");
     // As far as anybody can tell, another writer is there first.
-    let is_definite = matches!(written, Err(StoreError::Conflict(_) | StoreError::Unavailable(_)));
+    let is_definite = matches!(written, Err(StoreError::Locked(_) | StoreError::Unavailable(_)));
     assert!(is_definite, "{written:?}");
     admin.batch_execute("ROLLBACK").await.unwrap();
     changed(&a, &first, &acquire(1)).await;

@@ -93,7 +93,7 @@ fn a_session_with_leases_outlives_its_stream_and_takes_nothing_meanwhile() {
     let other = TenantId::parse("other").expect("a tenant");
     assert_eq!(sessions.resumable(&WorkerHello { tenant: other, ..resume }), None);
     // With its last lease it ends.
-    assert_eq!(sessions.end_lease(session(1), operation(1)), []);
+    assert_eq!(sessions.end_lease(session(1), (operation(1), Attempt(1))), []);
     assert_eq!(sessions.len(), 0);
 }
 
@@ -184,6 +184,11 @@ fn a_lease_is_never_taken_back_to_an_earlier_attempt() {
         sessions.restore(session(1), tenant, worker, (operation(1), Attempt(attempt)), at(10));
     }
     assert!(sessions.holds(session(1), operation(1), Attempt(3)));
+    // Of an earlier attempt's end it may be heard when a later one has begun elsewhere.
+    sessions.end_lease(session(1), (operation(1), Attempt(2)));
+    assert!(sessions.holds(session(1), operation(1), Attempt(3)));
+    sessions.end_lease(session(1), (operation(1), Attempt(3)));
+    assert!(!sessions.holds(session(1), operation(1), Attempt(3)));
 }
 
 #[test]

@@ -1,0 +1,51 @@
+//! Lists: which of a mount's operations a request asks for.
+
+use super::Dialect;
+use super::answer::About;
+use super::scene::Scene;
+use super::template::{Template, TemplateError};
+
+/// How a route lists operations: templates over the request.
+#[derive(Clone, Debug)]
+pub struct List {
+    pub(super) filter: Option<Template>,
+    pub(super) page_size: Option<Template>,
+    pub(super) page_token: Option<Template>,
+    /// Most operations on a page.
+    pub max_page_size: i32,
+}
+
+/// The page that a request asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// An expression of the filter language; empty for all.
+    pub filter: String,
+    /// A number; empty for the default.
+    pub size: String,
+    /// Where to begin; empty for the beginning.
+    pub token: String,
+}
+
+impl List {
+    pub(super) fn templates(&self) -> impl Iterator<Item = &Template> {
+        self.filter.iter().chain(&self.page_size).chain(&self.page_token)
+    }
+}
+
+impl Dialect {
+    /// The page that a request asks for.
+    pub fn page(&self, list: &List, scene: &Scene<'_>) -> Result<Page, TemplateError> {
+        let view = self.view(scene, About::Mount)?;
+        let made = |template: &Option<Template>| match template {
+            Some(template) => {
+                self.templates.render(template, &view).map(|text| text.trim().to_owned())
+            }
+            None => Ok(String::new()),
+        };
+        Ok(Page {
+            filter: made(&list.filter)?,
+            size: made(&list.page_size)?,
+            token: made(&list.page_token)?,
+        })
+    }
+}
