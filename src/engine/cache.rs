@@ -101,7 +101,8 @@ impl Cache {
             entry.operation.is_done() == operation.is_done()
         });
         let before = before.and_then(|entry| entry.contents);
-        let contents = before.or(if operation.is_done() { result } else { input });
+        let new = if operation.is_done() { result } else { input };
+        let contents = before.or(new);
         let mut entry = Entry { operation, contents, held: false };
         if entry.bytes() > entries.most / 16 {
             // One must not push out all the others.
