@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
+use super::watch::hub::Subscription;
 use crate::operation::{
     Attempt, Command, Kind, NewOperation, Operation, OperationId, Payload, Progress, Rejection,
     SessionId, TenantId, Timestamp, WorkerId,
@@ -67,6 +68,8 @@ pub(crate) enum Request {
     /// Store submissions, all in one commit.
     Submit {
         items: Vec<NewOperation>,
+        /// Whether each new operation is to be watched from its first transition on.
+        watched: bool,
         reply: oneshot::Sender<Vec<Result<Submitted, EngineError>>>,
         /// Holds the room that the request takes in memory.
         admission: OwnedSemaphorePermit,
@@ -157,12 +160,21 @@ impl Apply {
 }
 
 /// A stored submission.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Submitted {
     /// The operation.
     pub operation: Arc<Operation>,
     /// Whether it was there before, under the same idempotency key.
     pub existing: bool,
+    /// Made before anything of the operation was published, where it is new and to be watched.
+    pub(in crate::engine) subscription: Option<Subscription>,
+}
+
+impl Submitted {
+    /// One that nobody watches yet.
+    pub(crate) fn unwatched(operation: Arc<Operation>, existing: bool) -> Self {
+        Self { operation, existing, subscription: None }
+    }
 }
 
 /// A command that was carried out.

@@ -28,6 +28,7 @@ mod documents;
 mod etag;
 mod event_stream;
 mod events;
+mod google;
 mod headers;
 mod health;
 mod input;

@@ -8,6 +8,8 @@ use super::{events, health, input, openapi, operations, result, submit};
 use crate::operation::Settings;
 use crate::service::Reason::{self, *};
 
+mod google;
+
 const TEXT: &str = "text/plain";
 
 /// What any answer may be instead.
@@ -26,7 +28,7 @@ const OF_ONE: [&str; 4] = ["snapshot", "transition", "progress", "problem"];
 const OF_ALL: [&str; 8] =
     ["current", "synced", "transition", "left", "deleted", "progress", "reset", "problem"];
 
-/// The paths of one operation, which are there under its tenant as well.
+/// The path of one operation. Under its tenant, its parts are the same, and it itself is for Google's client libraries.
 const OPERATION: &str = "/v1/operations/{id}";
 
 /// Every method of every resource, but for `HEAD`, which is as `GET`, and `OPTIONS`, which is alike everywhere.
@@ -42,7 +44,9 @@ pub(super) fn all() -> Vec<Route> {
     ];
     let of_one = || [get(), delete(), cancel(), retry(), status(), outcome(), payload(), history()];
     all.extend(of_one());
-    all.extend(of_one().map(Route::under_tenant));
+    let parts = [retry(), status(), outcome(), payload(), history()];
+    all.extend(parts.map(Route::under_tenant));
+    all.extend(google::all());
     all
 }
 

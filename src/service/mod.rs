@@ -26,7 +26,7 @@ mod wait;
 mod workers;
 
 pub use budget::Budget;
-pub use error::{Reason, ServiceError, Violation, echo};
+pub use error::{Reason, ServiceError, Violation, code_name, echo};
 pub use list::{ListParameters, Page};
 pub use operations::Submitted;
 pub use payloads::{ContentStream, Contents, Intake};

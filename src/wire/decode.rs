@@ -1,6 +1,7 @@
 //! Messages into words of the domain. What breaks a rule is refused by field and rule, all fields at once.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -13,7 +14,7 @@ use crate::operation::{
     mark,
 };
 use crate::proto::v1;
-use crate::service::{Limits, OperationName, ServiceError, View, Violation};
+use crate::service::{DEFAULT_WAIT, Limits, OperationName, ServiceError, View, Violation};
 
 /// Most labels of an operation.
 const MAX_LABELS: usize = 64;
@@ -205,6 +206,17 @@ pub fn view(number: i32, default: View) -> Result<View, ServiceError> {
         Ok(v1::OperationView::Full) => Ok(View::Full),
         Err(_) => Err(ServiceError::invalid_field("view", "must be a known view")),
     }
+}
+
+/// How long to wait, where it is not said: 50 s.
+pub fn wait(
+    field: &str,
+    message: Option<&prost_types::Duration>,
+) -> Result<Duration, ServiceError> {
+    let rule = "must be a valid duration, not negative";
+    message
+        .map_or(Some(DEFAULT_WAIT), time::decode_duration)
+        .ok_or_else(|| ServiceError::invalid_field(field, rule))
 }
 
 /// An attempt's reference in a worker's message.

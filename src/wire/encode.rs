@@ -1,6 +1,6 @@
 //! Words of the domain into messages.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use prost_types::Any;
@@ -61,7 +61,7 @@ pub fn operation(document: &Document) -> v1::Operation {
 }
 
 /// The client's labels, without those that are the service's own.
-fn labels(submission: &Submission) -> HashMap<String, String> {
+fn labels(submission: &Submission) -> BTreeMap<String, String> {
     let own = |(key, _): &(&String, &String)| !mark::is_reserved(key);
     let labels = submission.labels.iter().filter(own);
     labels.map(|(key, value)| (key.clone(), value.clone())).collect()
@@ -134,13 +134,19 @@ pub fn payload(info: &PayloadInfo, data: Option<Bytes>) -> v1::Payload {
     v1::Payload {
         content_type: info.content_type.clone(),
         omitted: content.is_none() && info.size_bytes > 0,
-        http: info.http.as_deref().map(|http| {
-            // Credentials may be kept for the worker that is to use them: nobody else reads them.
-            envelope(http, |header| content.is_some() && !is_credential(&header.name))
+        http: info.http.as_deref().map(|http| match content {
+            Some(_) => shown_envelope(http),
+            None => envelope(http, |_| false),
         }),
         content,
         size_bytes: info.size_bytes.cast_signed(),
     }
+}
+
+/// The request or the response around a payload, for anybody who may read it. Credentials may be kept for the worker
+/// that is to use them: nobody else reads them.
+pub(super) fn shown_envelope(http: &HttpEnvelope) -> v1::HttpEnvelope {
+    envelope(http, |header| !is_credential(&header.name))
 }
 
 /// The request or the response around a payload, with those of its header fields that are `shown`.

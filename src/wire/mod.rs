@@ -4,6 +4,7 @@
 
 pub mod decode;
 pub mod encode;
+pub mod google;
 mod json_value;
 mod settings;
 pub mod size;

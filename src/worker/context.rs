@@ -1,6 +1,6 @@
 //! What a handler sees of its attempt. It can report and be told, never decide.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -107,7 +107,7 @@ impl Context {
     }
 
     /// The submitter's labels.
-    pub fn labels(&self) -> &HashMap<String, String> {
+    pub fn labels(&self) -> &BTreeMap<String, String> {
         &self.0.operation.labels
     }
 

@@ -4,6 +4,7 @@ mod browsers;
 mod conditions;
 mod described;
 mod envelopes;
+mod google;
 mod health;
 mod listening;
 mod lives;

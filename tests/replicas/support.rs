@@ -74,6 +74,10 @@ impl Replica {
     }
 
     /// A watch from the first transition on.
+    pub async fn submit_and_watch(&self, request: SubmitRequest) -> Watch {
+        Watch(self.operations().submit_and_watch(request).await.unwrap().into_inner())
+    }
+
     pub async fn watch(&self, operation: &Operation) -> Watch {
         let request = WatchOperationRequest {
             name: operation.name.clone(),

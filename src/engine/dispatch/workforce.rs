@@ -103,8 +103,8 @@ impl Workforce {
         let renewed = now.1.after(self.lease_duration);
         let sessions = self.dispatcher.sessions_mut();
         match request {
-            Request::Submit { items, reply, admission } => {
-                works.push(Work::Submit { items, reply, admission });
+            Request::Submit { items, watched, reply, admission } => {
+                works.push(Work::Submit { items, watched, reply, admission });
             }
             Request::Apply { work, reply, admission } => {
                 if let Some(session) = work.command.reporter().map(|reporter| reporter.session) {

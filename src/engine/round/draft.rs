@@ -308,10 +308,13 @@ impl Draft {
         logged
     }
 
-    /// The operations that were changed, as they are to be, with new inputs.
-    pub(crate) fn changed(&self) -> impl Iterator<Item = (Arc<Operation>, Option<Bytes>)> + '_ {
+    /// The operations that were changed, as they are to be, with new inputs and results.
+    pub(crate) fn changed(
+        &self,
+    ) -> impl Iterator<Item = (Arc<Operation>, Option<Bytes>, Option<Bytes>)> + '_ {
         self.known.values().filter_map(|known| {
-            known.current.as_ref().map(|current| (Arc::clone(current), known.input.clone()))
+            let current = Arc::clone(known.current.as_ref()?);
+            Some((current, known.input.clone(), known.result.clone()))
         })
     }
 

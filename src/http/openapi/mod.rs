@@ -26,7 +26,8 @@ mod tests;
 const ABOUT: &str = "\
 Operations: pieces of work that outlive a request. Messages have the proto3 JSON form of those in \
 `proto/longrun/v1/operations.proto`. Refusals are problem documents (RFC 9457); `Longrun-Error-Source` says whether the \
-`gateway` refused the call or the `operation` failed.
+`gateway` refused the call or the `operation` failed. Under `/v1/tenants/`, lists and operations are \
+Google's (`google.longrunning`), refusals included.
 
 Query parameters are known in `snake_case` and `camelCase`; an unknown one is refused. In bodies, fields are known by \
 their names in the protos as well, and whole numbers may be given as text. `docs/http.md` of the project tells the \
@@ -68,7 +69,7 @@ fn document(url: &str, routes: &[Route]) -> Result<Value, JsonError> {
             "schemas": schemas::all()?,
             "parameters": parameters::all(),
             "headers": fields::all(),
-            "responses": {"Problem": answers::problem()},
+            "responses": {"Problem": answers::problem(), "GoogleError": answers::google_error()},
         },
     }))
 }

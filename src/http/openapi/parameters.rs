@@ -74,6 +74,11 @@ fn in_query() -> Parameters {
         ("filter", "AIP-160, as in `ListOperationsRequest.filter`.", filter),
         ("order_by", "The order of the list.", order),
         ("page_size", "Of a page: at most this many; 0 for the default.", number(i32::MAX)),
+        (
+            "return_partial_success",
+            "Must not be true: no list of this service is partial.",
+            json!({"const": false}),
+        ),
         ("page_token", "Of a page: `nextPageToken` of the one before.", text()),
         ("include_progress", "Of a stream: whether progress is sent, too.", flag(true)),
         ("skip_current", "Leaves out what matches already.", flag(false)),

@@ -15,14 +15,21 @@ pub(super) const TENANT: &str = "^[a-z][a-z0-9-]{0,62}$";
 const LABEL_KEY: &str = "^[A-Za-z][A-Za-z0-9_./-]{0,62}$";
 const ASCII: &str = "^[ -~]{0,255}$";
 
-const WRITTEN: [&str; 5] = [
+const WRITTEN: [&str; 7] = [
+    "google.longrunning.Operation",
+    "google.longrunning.ListOperationsResponse",
     "Operation",
     "ListOperationsResponse",
     "ListEventsResponse",
     "WatchOperationResponse",
     "WatchOperationsResponse",
 ];
-const READ: [&str; 3] = ["SubmitRequest", "CancelOperationRequest", "RetryOperationRequest"];
+const READ: [&str; 4] = [
+    "SubmitRequest",
+    "CancelOperationRequest",
+    "RetryOperationRequest",
+    "google.longrunning.CancelOperationRequest",
+];
 
 pub(super) fn all() -> Result<Map<String, Value>, JsonError> {
     let mut all = schemas(&WRITTEN, Side::Written)?;
@@ -46,6 +53,7 @@ pub(super) fn all() -> Result<Map<String, Value>, JsonError> {
         }
     }
     all.insert("Problem".to_owned(), problem());
+    all.insert("GoogleError".to_owned(), google_error());
     all.insert("Reason".to_owned(), reasons());
     all.insert("Status".to_owned(), status());
     all.insert("StatusError".to_owned(), status_error());
@@ -69,6 +77,8 @@ const REQUIRED: &[(&str, &[&str])] = &[
             "location",
         ],
     ),
+    ("GoogleLongrunningOperation", &["name", "metadata"]),
+    ("GoogleLongrunningListOperationsResponse", &["operations"]),
     ("SubmitRequest", &["kind"]),
     ("ListOperationsResponse", &["operations"]),
     ("ListEventsResponse", &["events"]),
@@ -167,6 +177,35 @@ fn problem() -> Value {
             "operation": text("The operation that it is about, `operations/{id}`."),
         },
         "required": ["type", "title", "status", "detail", "reason", "instance"],
+    })
+}
+
+/// As `google::refused` makes it.
+fn google_error() -> Value {
+    json!({
+        "type": "object",
+        "description": "A refusal as Google's client libraries read it.",
+        "properties": {
+            "error": {
+                "type": "object",
+                "properties": {
+                    "code": {"type": "integer", "minimum": 400, "maximum": 599, "description": "The status of this answer."},
+                    "message": {"type": "string", "description": "What is wrong, for people."},
+                    "status": {"type": "string", "description": "The canonical gRPC code by its name."},
+                    "details": {
+                        "type": "array",
+                        "description": "A google.rpc.ErrorInfo with the reason, and more where it applies.",
+                        "items": {
+                            "type": "object",
+                            "properties": {"@type": {"type": "string"}},
+                            "required": ["@type"],
+                        },
+                    },
+                },
+                "required": ["code", "message", "status", "details"],
+            },
+        },
+        "required": ["error"],
     })
 }
 

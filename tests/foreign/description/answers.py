@@ -12,7 +12,7 @@ from schemathesis.checks import not_a_server_error
 
 SERVER = sys.argv[1]
 # What no client can bring about, or only by a long wait or a crowd; and what any resource answers alike.
-RARE = {"408", "429", "500", "503", "414", "421"}
+RARE = {"408", "429", "500", "503", "504", "414", "421"}
 
 document = requests.get(f"{SERVER}/openapi.json", timeout=10).json()
 validate(document)
@@ -68,6 +68,8 @@ OF_ONE = [
     ("GET", "/events"),
 ]
 PARENTS = ["/v1/operations/{id}", "/v1/tenants/{tenant}/operations/{id}"]
+# The operation itself is Google's under its tenant.
+OF_BOTH = {":retry", "/status", "/result", "/input", "/events"}
 NOBODY = "00000000-0000-7000-8000-000000000000"
 
 
@@ -80,7 +82,8 @@ def life_of(one):
     """What there is to ask of an operation, by one of its two names."""
 
     def about(method, part, status, headers=None, data=None, query="", **names):
-        return ask(method, one + part, status, headers, data, query, tenant="default", **names)
+        parent = one if part in OF_BOTH else PARENTS[0]
+        return ask(method, parent + part, status, headers, data, query, tenant="default", **names)
 
     # While it waits for a worker that there is not.
     waiting = submit("nobody", "hello", "?label=team=maps&priority=7&queue_timeout=1h&max_attempts=2")
@@ -156,6 +159,38 @@ def life_of(one):
         about(method, part, 400, id="no-id")
 
 
+def googles():
+    """What Google's client libraries ask."""
+    one, every = PARENTS[1], "/v1/tenants/{tenant}/operations"
+
+    def about(method, part, status, headers=None, data=None, query="", id=None, tenant="default"):
+        names = {"tenant": tenant, "id": id} if id else {"tenant": tenant}
+        template = one + part if id else every
+        return ask(method, template, status, headers, data, query, **names)
+
+    elsewhere = {"Origin": "http://elsewhere.example"}
+    waiting = submit("nobody")
+    about("GET", "", 200, id=waiting)
+    about("DELETE", "", 400, id=waiting)
+    about("POST", ":cancel", 400, TEXT, "why", id=waiting)
+    about("POST", ":cancel", 403, elsewhere, id=waiting)
+    about("POST", ":cancel", 200, JSON, id=waiting)
+    assert about("GET", "", 200, query="?%24alt=json", id=waiting).json()["error"]["code"] == 1
+    about("DELETE", "", 403, elsewhere, id=waiting)
+    about("DELETE", "", 200, id=waiting)
+    done = submit("shout", "hello")
+    ask("GET", PARENTS[0] + "/result", 200, query="?wait=30s", id=done)
+    assert about("GET", "", 200, id=done).json()["response"]["data"] == "SEVMTE8="
+    for method, part in [("GET", ""), ("DELETE", ""), ("POST", ":cancel")]:
+        about(method, part, 404, id=waiting if method != "POST" else NOBODY)
+        about(method, part, 400, id="no-id")
+    token = about("GET", "", 200, query="?pageSize=1").json()["nextPageToken"]
+    about("GET", "", 200, query=f"?pageSize=1&pageToken={token}")
+    about("GET", "", 400, query="?filter=nonsense%3D1")
+    about("GET", "", 404, tenant="other")
+    about("GET", "", 501, query="?returnPartialSuccess=true")
+
+
 def submissions():
     """Both ways to submit, and how they are refused."""
     elsewhere = {"Origin": "http://elsewhere.example"}
@@ -213,6 +248,7 @@ def methods():
 submissions()
 for one in PARENTS:
     life_of(one)
+googles()
 lists()
 methods()
 listed = {
