@@ -2,7 +2,6 @@
 
 use http::HeaderValue;
 use minijinja::Value;
-use minijinja::value::Serde;
 
 use super::file::Places;
 use super::template::{Template, TemplateError};
@@ -45,10 +44,10 @@ impl Check<'_> {
         let mut view = subject.view(self.dialect, "/prefix/path");
         let state = operation.state_name();
         for (_, name) in self.dialect.states.iter().filter(|(known, _)| *known == state) {
-            let name = self.render(name, &Value::from(Serde(&view)))?;
-            view.insert("status".to_owned(), name.into());
+            let name = self.render(name, &view.clone().value())?;
+            view.insert("status", name);
         }
-        let view = Value::from(Serde(&view));
+        let view = view.value();
         let routes = self.dialect.routes.iter().zip(&self.places.routes);
         let routes =
             routes.map(|(route, at)| (&route.answers, format!("route {}", route.name), *at));

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use http::{HeaderName, Method};
 use minijinja::Value;
-use minijinja::value::Serde;
 
 use crate::operation::{OperationId, StateName, Timestamp};
 
@@ -20,6 +19,7 @@ mod builtin;
 mod check;
 mod error;
 mod file;
+mod json;
 pub mod path;
 mod sample;
 mod scan;
@@ -252,10 +252,10 @@ impl Dialect {
         let state = subject.operation.state_name();
         let name = self.states.iter().find(|(known, _)| *known == state);
         if let Some((_, name)) = name {
-            let name = self.templates.render(name, &Value::from(Serde(&view)))?;
-            view.insert("status".to_owned(), name.into());
+            let name = self.templates.render(name, &view.clone().value())?;
+            view.insert("status", name);
         }
-        Ok(Value::from(Serde(&view)))
+        Ok(view.value())
     }
 
     fn choose(&self, answers: &[Answer], view: &Value) -> Result<Answered, TemplateError> {

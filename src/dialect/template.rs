@@ -1,7 +1,7 @@
 //! Templates: compiled once, checked, and rendered within limits.
 //!
-//! What is written into a JSON document is escaped as JSON by the library, wherever it comes from, and the whole must
-//! parse as JSON before it is answered.
+//! What is written into a JSON document is escaped as JSON (`json`), wherever it comes from, and the whole must be JSON
+//! before it is answered.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -9,7 +9,7 @@ use std::io;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value};
 
-use super::{scan, times};
+use super::{json, scan, times};
 
 /// Most steps that one template takes.
 const FUEL: u64 = 1_000_000;
@@ -103,6 +103,7 @@ impl Default for Templates {
         environment.remove_global("debug");
         environment
             .add_filter("time", |value: &Value, pattern: &str| times::format(value, pattern));
+        json::install(&mut environment);
         Self { environment, count: 0 }
     }
 }
@@ -182,25 +183,26 @@ impl Templates {
         found.is_ok_and(|found| found.undeclared_variables(true).iter().any(is_within))
     }
 
-    /// The template over `view`. What is JSON is parsed, and written without the template's own spaces.
+    /// The template over `view`. What is to be JSON must be, and is written without the template's own spaces.
     pub(super) fn render(
         &self,
         template: &Template,
         view: &Value,
     ) -> Result<String, TemplateError> {
         let mut output = Bounded(Vec::new());
-        let compiled = self.environment.get_template(&template.name)?;
-        compiled.render_captured_to(view.clone(), &mut output)?;
+        let own = json::environment_for(&self.environment, view);
+        let environment = own.as_ref().unwrap_or(&self.environment);
+        environment.get_template(&template.name)?.render_captured_to(view.clone(), &mut output)?;
         let text = String::from_utf8(output.0)
             .map_err(|_| TemplateError::new(0, "the template makes what is not UTF-8"))?;
         if template.form != Form::Json {
             return Ok(text);
         }
-        let value: serde_json::Value = serde_json::from_str(&text).map_err(|error| {
+        let json = json::compact(&text).map_err(|error| {
             let line = error.line().saturating_sub(1);
             TemplateError::new(line, format!("the template makes what is not JSON: {error}"))
         })?;
-        Ok(format!("{value}\n"))
+        Ok(format!("{json}\n"))
     }
 
     /// Whether a condition holds.

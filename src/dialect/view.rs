@@ -7,6 +7,7 @@ use minijinja::value::Serde;
 use serde_json::{Map, Value as Json, json};
 use sha2::{Digest, Sha256};
 
+use super::json::View;
 use super::times::rfc3339;
 use super::{Dialect, Naming};
 use crate::operation::error::ErrorSource;
@@ -123,7 +124,7 @@ fn is_listed(variables: &[(&str, &[&str])], variable: &str) -> bool {
 
 impl Subject<'_> {
     /// The view, with `path` as the place where it is asked for and without the dialect's own name of the state.
-    pub(super) fn view(&self, dialect: &Dialect, path: &str) -> Map<String, Json> {
+    pub(super) fn view(&self, dialect: &Dialect, path: &str) -> View {
         let operation = self.operation;
         let (submission, life, id) = (&operation.submission, &operation.life, operation.id());
         let of = |at: Option<Timestamp>| at.map(rfc3339);
@@ -154,10 +155,12 @@ impl Subject<'_> {
             "links": self.links(dialect, path),
             "history": self.history.iter().map(record).collect::<Vec<_>>(),
         });
-        match view {
-            Json::Object(view) => view,
-            _ => Map::new(),
-        }
+        let mut view = match view {
+            Json::Object(view) => View::of(view),
+            _ => View::default(),
+        };
+        view.insert_json("result", "json", self.result.unwrap_or_default());
+        view
     }
 
     fn progress(&self) -> Json {
@@ -171,13 +174,13 @@ impl Subject<'_> {
     }
 
     fn result(&self, info: &PayloadInfo) -> Json {
-        let json: Option<Json> = self.result.and_then(|bytes| serde_json::from_slice(bytes).ok());
         let text = self.result.and_then(|bytes| std::str::from_utf8(bytes).ok());
         json!({
             "status": info.http.as_ref().map(|http| http.status),
             "content_type": info.content_type,
             "size": info.size_bytes,
-            "json": json,
+            // See `view`.
+            "json": Json::Null,
             "text": text,
         })
     }

@@ -91,6 +91,9 @@ async fn answer(
     let asked = Asked { call, mount, document: &document, history: &history };
     let answered = asked.answer(route)?;
     let mut response = match answered {
+        Answered::Replay if mount.relay.is_some() => {
+            result::of_relay(call, name, &document).await?
+        }
         Answered::Replay => result::of(call, name, &document).await?,
         Answered::Document(rendered) => {
             let mut response = document::response(rendered, StatusCode::OK)?;
