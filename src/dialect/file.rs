@@ -9,7 +9,8 @@ use toml::Spanned;
 use super::path::{self, Pattern};
 use super::template::{Form, Template, Templates};
 use super::{
-    Action, Answer, Dialect, FileError, Limits, MAX_DURATION, Naming, Route, Trigger, Wait, view,
+    Action, Answer, Dialect, FileError, Limits, MAX_DURATION, Naming, Route, Trigger, Wait, near,
+    view,
 };
 use crate::operation::StateName;
 
@@ -45,10 +46,7 @@ struct Reader<'a> {
 
 /// The dialect of a file that keeps the format. Nothing has been rendered yet.
 pub(super) fn parse(text: &str) -> Result<(Dialect, Places), FileError> {
-    let file: File = toml::from_str(text).map_err(|error| {
-        let at = error.span().map_or(0, |span| span.start);
-        FileError::at(text, at, error.message())
-    })?;
+    let file: File = FileError::read(text)?;
     let mut reader = Reader { text, templates: Templates::default(), places: Places::default() };
     let names: Vec<&str> =
         file.route.iter().map(|route| route.as_ref().name.as_ref().as_str()).collect();
@@ -155,7 +153,9 @@ impl Reader<'_> {
         for (key, name) in table.as_ref() {
             let Some(state) = StateName::parse(key.as_ref()) else {
                 let names = StateName::ALL.map(StateName::as_str).join(", ");
-                let rule = format!("states has no key {}; its keys are {names}", key.as_ref());
+                let near = near::question(key.as_ref(), StateName::ALL.map(StateName::as_str));
+                let rule =
+                    format!("states has no key {}; its keys are {names}{near}", key.as_ref());
                 return self.wrong(key.span().start, rule);
             };
             states.push((state, self.template(Form::Text, name, known)?));

@@ -389,7 +389,7 @@ mod tests {
         templates.render(&template, &view.value()).unwrap().trim_end_matches('\n').to_owned()
     }
 
-    const NUMBERS: &str = "[123456789012345678901234567890, 1.10, 1e400, -0, -0.0, 1E5, 0.30, \
+    const NUMBERS: &str = "[123456789012345678901234567890, 1.10, 1e400, -0, 1E5, 0.30, \
                            340282366920938463463374607431768211456, 1e-400, 18446744073709551616]";
 
     #[test]
@@ -401,7 +401,7 @@ mod tests {
             ("{\"a\": {{ {\"b\": result.json} }} }", &*format!("{{\"a\":{{\"b\":{written}}}}}")),
             ("[{% for n in result.json %}{{ n }},{% endfor %}0]", &*written.replace(']', ",0]")),
             ("{{ result.json | list }}", &*written),
-            ("{% macro m(n) %}{{ n }}{% endmacro %}[{{ m(result.json[1]) }}]", "[\"1.10\"]"),
+            ("{% macro m(n) %}{{ n }}{% endmacro %}[{{ m(result.json[1]) }}]", "[1.10]"),
         ] {
             assert_eq!(made(Form::Json, source, NUMBERS), expected, "{source}");
         }

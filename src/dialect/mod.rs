@@ -20,6 +20,7 @@ mod check;
 mod error;
 mod file;
 mod json;
+mod near;
 pub mod path;
 mod sample;
 mod scan;

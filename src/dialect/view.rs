@@ -204,9 +204,16 @@ impl Subject<'_> {
         let trigger = submission.labels.get(mark::TRIGGER);
         let target = format!("{}{}", self.relay_prefix, http.target);
         let (path, query) = target.split_once('?').unwrap_or((&target, ""));
-        let separator = if query.is_empty() { "?" } else { "&" };
         let uri = match trigger {
-            Some(trigger) => format!("{target}{separator}{trigger}"),
+            Some(trigger) => {
+                let position = submission.labels.get(mark::TRIGGER_POSITION);
+                let position = position.and_then(|position| position.parse().ok());
+                let mut pieces: Vec<&str> =
+                    query.split('&').filter(|_| !query.is_empty()).collect();
+                let position = position.unwrap_or(usize::MAX).min(pieces.len());
+                pieces.insert(position, trigger);
+                format!("{path}?{}", pieces.join("&"))
+            }
             None => target.clone(),
         };
         json!({

@@ -8,3 +8,4 @@ mod paths;
 mod support;
 mod transcript;
 mod waiting;
+mod written;

@@ -13,6 +13,7 @@ use super::super::submission::{self, Face, Sent};
 use super::document::{self, Asked};
 use crate::config::dialect::{Mount, Submit};
 use crate::operation::{HttpEnvelope, IdempotencyKey, NewOperation, Settings, mark};
+use crate::relay::target::Trigger;
 use crate::service::{Caller, Submitted};
 use crate::wire::decode;
 
@@ -34,13 +35,18 @@ impl<'a> Admission<'a> {
     }
 
     /// The submission as one of the mount. `trigger` is the parameter that made it one.
-    pub(in crate::http) fn admit(&self, new: NewOperation, trigger: Option<&str>) -> NewOperation {
+    pub(in crate::http) fn admit(
+        &self,
+        new: NewOperation,
+        trigger: Option<&Trigger>,
+    ) -> NewOperation {
         let mut new = new;
         let mut label =
             |key: &str, value: &str| new.labels.insert(key.to_owned(), value.to_owned());
         label(mark::MOUNT, &self.mount.name);
         if let Some(trigger) = trigger {
-            label(mark::TRIGGER, trigger);
+            label(mark::TRIGGER, &trigger.text);
+            label(mark::TRIGGER_POSITION, &trigger.position.to_string());
         }
         if let Some(owner) = &self.caller.owner {
             label(mark::OWNER, owner.as_str());

@@ -19,6 +19,7 @@ use super::problem::Problem;
 use super::{Http, cors};
 use crate::config::dialect::Mount as DialectMount;
 use crate::relay::location::Place;
+use crate::relay::target::Trigger;
 use crate::relay::{Mounted, Onward, Over, UpstreamError, fields, upstream_target};
 use crate::service::{Reason, ServiceError};
 
@@ -35,7 +36,7 @@ struct Relayed<'a> {
     /// The dialect that is spoken to its clients, if it is not this server's own.
     dialect: Option<&'a DialectMount>,
     /// The query parameter that asked for an operation, as it was given.
-    trigger: Option<String>,
+    trigger: Option<Trigger>,
     /// Path and query without the trigger, as they follow the prefix.
     target: String,
     /// Whether `Prefer: respond-async` would have made it an operation.

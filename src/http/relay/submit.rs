@@ -47,7 +47,7 @@ pub(super) async fn submit(
     };
     let (caller, new, face) = match &admission {
         Some((dialect, admission)) => {
-            let new = admission.admit(new, relayed.trigger.as_deref());
+            let new = admission.admit(new, relayed.trigger.as_ref());
             (&admission.caller, new, Face::Dialect(dialect))
         }
         None => (&call.caller, new, Face::Relay(mount.answer)),
