@@ -62,7 +62,7 @@ fn reason(message: &str, (before, rest): (&str, &str)) -> String {
                 "a list" if line.starts_with('[') && !line.starts_with("[[") => {
                     format!("[{table}] must be [[{table}]]: there may be several")
                 }
-                "a table" if line.starts_with("[[") => {
+                _ if line.starts_with("[[") => {
                     format!("[[{table}]] must be [{table}]: there is one")
                 }
                 kind => {

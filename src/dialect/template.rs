@@ -9,7 +9,7 @@ use std::io;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value};
 
-use super::{json, scan, times};
+use super::{json, list, near, scan, times, variables};
 
 /// Most steps that one template takes.
 const FUEL: u64 = 1_000_000;
@@ -81,6 +81,8 @@ impl From<minijinja::Error> for TemplateError {
 pub(super) struct Templates {
     environment: Environment<'static>,
     count: usize,
+    /// All that they use, each with its path.
+    variables: BTreeSet<String>,
 }
 
 impl Default for Templates {
@@ -91,7 +93,9 @@ impl Default for Templates {
             Some("html") => AutoEscape::Html,
             _ => AutoEscape::None,
         });
-        environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
+        // Misspelt variables are found by `add`; what else is not there is none.
+        environment.set_undefined_behavior(UndefinedBehavior::Chainable);
+        json::install(&mut environment);
         environment.set_fuel(Some(FUEL));
         environment.set_recursion_limit(MAX_DEPTH);
         // What the author has written stands.
@@ -103,8 +107,13 @@ impl Default for Templates {
         environment.remove_global("debug");
         environment
             .add_filter("time", |value: &Value, pattern: &str| times::format(value, pattern));
-        json::install(&mut environment);
-        Self { environment, count: 0 }
+        environment.add_filter("quoted", |value: &Value| {
+            match value.is_none() || value.is_undefined() {
+                true => list::quoted(""),
+                false => list::quoted(&value.to_string()),
+            }
+        });
+        Self { environment, count: 0, variables: BTreeSet::new() }
     }
 }
 
@@ -132,8 +141,11 @@ impl Templates {
             variables.iter().find(|name| !known(name) && !globals.contains(name.as_str()));
         if let Some(name) = unknown {
             let line = source.lines().position(|line| scan::mentions(line, name)).unwrap_or(0);
-            return Err(TemplateError::new(line, format!("there is no variable {name}")));
+            let others: Vec<String> = variables::all().filter(|name| known(name)).collect();
+            let near = near::question(name, others.iter().map(String::as_str));
+            return Err(TemplateError::new(line, format!("there is no variable {name}{near}")));
         }
+        self.variables.extend(variables);
         Ok(Template { name, form })
     }
 
@@ -150,9 +162,9 @@ impl Templates {
     /// The library looks for filters and tests only when it comes to them.
     fn check_names(&self, source: &str) -> Result<(), TemplateError> {
         for word in scan::words(source) {
-            let (probe, what) = match word.role {
-                scan::Role::Filter => (format!("none | {}", word.text), "filter"),
-                scan::Role::Test => (format!("none is {}", word.text), "test"),
+            let (probe, what, others) = match word.role {
+                scan::Role::Filter => (format!("none | {}", word.text), "filter", scan::FILTERS),
+                scan::Role::Test => (format!("none is {}", word.text), "test", scan::TESTS),
                 scan::Role::Tag if word.text == "autoescape" => {
                     let reason = "escaping cannot be turned off";
                     return Err(TemplateError::new(word.line, reason));
@@ -166,7 +178,8 @@ impl Templates {
                 Err(_) => true,
             };
             if unknown {
-                let reason = format!("there is no {what} {}", word.text);
+                let near = near::question(word.text, others.iter().copied());
+                let reason = format!("there is no {what} {}{near}", word.text);
                 return Err(TemplateError::new(word.line, reason));
             }
         }
@@ -181,6 +194,26 @@ impl Templates {
         };
         let found = self.environment.get_template(&template.name);
         found.is_ok_and(|found| found.undeclared_variables(true).iter().any(is_within))
+    }
+
+    /// The members of `variable` that any template uses; none where one uses it as a whole.
+    pub(super) fn members(&self, variable: &str) -> Option<BTreeSet<String>> {
+        let is_whole =
+            |name: &String| name == variable || variable.starts_with(&format!("{name}."));
+        if self.variables.iter().any(is_whole) {
+            return None;
+        }
+        let member = |name: &String| {
+            let rest = name.strip_prefix(variable)?.strip_prefix('.')?;
+            Some(rest.split('.').next().unwrap_or(rest).to_owned())
+        };
+        Some(self.variables.iter().filter_map(member).collect())
+    }
+
+    /// Whether the word stands in the template's source.
+    pub(super) fn mentions(&self, template: &Template, word: &str) -> bool {
+        let found = self.environment.get_template(&template.name);
+        found.is_ok_and(|found| scan::mentions(found.source(), word))
     }
 
     /// The template over `view`. What is to be JSON must be, and is written without the template's own spaces.

@@ -1,11 +1,16 @@
 //! Answers and templates of a dialect's file, each placed in it.
 
+use std::sync::Arc;
+
 use http::HeaderName;
 use toml::Spanned;
 
+use super::super::answer::{Answer, Content, Status};
+use super::super::events::{self, Events};
 use super::super::template::{Form, Template, TemplateError};
-use super::super::{Action, Answer, Content, FileError};
-use super::tables::AnswerTable;
+use super::super::variables;
+use super::super::{Action, FileError};
+use super::tables::{AnswerTable, EventTable};
 use super::{Kind, Known, Reader};
 
 impl Reader<'_> {
@@ -34,21 +39,23 @@ impl Reader<'_> {
             let is_alone = table.status.is_none()
                 && table.headers.is_empty()
                 && table.content_type.is_none()
-                && table.body.is_none();
-            if !is_alone || kind != Kind::Route(Action::Read) {
-                let rule = "replay is for routes that read, and stands beside nothing but when";
+                && table.body.is_none()
+                && !table.tells();
+            if !is_alone || !matches!(kind, Kind::Submission | Kind::Route(Some(Action::Read))) {
+                let rule = "replay is for submissions and for routes that read an operation, and stands beside nothing \
+                            but when";
                 return self.wrong(at, rule);
             }
             return Ok(Answer { when, content: Content::Replay });
         }
-        if table.status.is_none() && kind != Kind::Problem {
+        let events = self.events(at, table, known, kind)?;
+        if table.status.is_none() && kind != Kind::Problem && events.is_none() {
             return self.wrong(at, "an answer must have a status, or replay = true");
         }
-        if let Some(status) = &table.status
-            && !(200..=599).contains(status.as_ref())
-        {
-            return self.wrong(status.span().start, "status must be from 200 to 599");
-        }
+        let status = match &table.status {
+            Some(status) => Some(self.status(status, known)?),
+            None => None,
+        };
         let mut headers = Vec::new();
         for (name, value) in &table.headers {
             headers.push((self.header(name)?, self.template(Form::Text, value, known)?));
@@ -61,8 +68,61 @@ impl Reader<'_> {
             }
             None => None,
         };
-        let status = table.status.as_ref().map(|status| *status.as_ref());
-        Ok(Answer { when, content: Content::Document { status, headers, body } })
+        Ok(Answer { when, content: Content::Document { status, headers, body, events } })
+    }
+
+    /// What the answer tells in place of a body.
+    fn events(
+        &mut self,
+        at: usize,
+        table: &AnswerTable,
+        known: Known<'_>,
+        kind: Kind,
+    ) -> Result<Option<Arc<Events>>, FileError> {
+        if !table.tells() {
+            return Ok(None);
+        }
+        if table.event.is_empty() {
+            return self.wrong(at, "resume and closing are for answers with [[event]] tables");
+        }
+        if table.body.is_some() || table.content_type.is_some() {
+            return self.wrong(at, "an answer must have either body and content_type, or event");
+        }
+        if !matches!(kind, Kind::Submission | Kind::Route(Some(Action::Read))) {
+            return self
+                .wrong(at, "event is for submissions and for routes that read an operation");
+        }
+        let known = |variable: &str| variables::is_of_events(variable) || known(variable);
+        let mut tables = Vec::new();
+        for event in &table.event {
+            let EventTable { when, event, id, data } = event.as_ref();
+            let when = when.as_ref().map(|it| self.condition(it, &known)).transpose()?;
+            let mut text = |source: &Option<Spanned<String>>| {
+                source.as_ref().map(|it| self.template(Form::Text, it, &known)).transpose()
+            };
+            let (event, id) = (text(event)?, text(id)?);
+            let data = self.template(Form::Json, data, &known)?;
+            tables.push(events::Table { when, event, id, data });
+        }
+        let closing = table.closing.as_ref();
+        let closing = closing.map(|it| self.template(Form::Text, it, &known)).transpose()?;
+        let resume = table.resume.as_ref().map(|name| name.as_ref().clone());
+        Ok(Some(Arc::new(Events { tables, resume, closing })))
+    }
+
+    fn status(
+        &mut self,
+        given: &Spanned<toml::Value>,
+        known: Known<'_>,
+    ) -> Result<Status, FileError> {
+        match given.as_ref() {
+            toml::Value::Integer(number @ 200..=599) => Ok(Status::Number(*number as u16)),
+            toml::Value::String(text) => {
+                let text = Spanned::new(given.span(), text.clone());
+                self.template(Form::Text, &text, known).map(Status::Made)
+            }
+            _ => self.wrong(given.span().start, "status must be from 200 to 599, or a template"),
+        }
     }
 
     fn header(&self, name: &Spanned<String>) -> Result<HeaderName, FileError> {
@@ -114,7 +174,7 @@ impl Reader<'_> {
         let first = self.first_line(source);
         match made {
             Ok(template) => {
-                self.places.templates.push((template.clone(), first));
+                self.lines.templates.push((template.clone(), first));
                 Ok(template)
             }
             Err(TemplateError { line, reason }) => {
@@ -131,17 +191,5 @@ impl Reader<'_> {
             .iter()
             .any(|opening| written.starts_with(opening));
         FileError::at(self.text, span.start, "").line - 1 + usize::from(begins_below)
-    }
-}
-
-impl Answer {
-    /// Its templates.
-    pub(in crate::dialect) fn templates(&self) -> impl Iterator<Item = &Template> {
-        let (headers, body) = match &self.content {
-            Content::Document { headers, body, .. } => (headers.as_slice(), body.as_ref()),
-            Content::Replay => (&[][..], None),
-        };
-        let headers = headers.iter().map(|(_, value)| value);
-        self.when.iter().chain(headers).chain(body.map(|(_, text)| text))
     }
 }
