@@ -19,8 +19,10 @@ use crate::operation::Owner;
 use crate::relay::target;
 use crate::service::{Caller, Reason, ServiceError};
 
+mod events;
 mod list;
 mod operation;
+mod subject;
 mod submit;
 mod visit;
 

@@ -10,16 +10,11 @@ use super::super::documents::{self, Answer};
 use super::super::problem::Problem;
 use super::super::query::duration;
 use super::super::result;
+use super::events;
+use super::subject::{subject, view};
 use super::visit::{self, Visit, idempotency_key};
-use crate::dialect::{About, Action, Answered, Needs, Record, Route, Subject};
-use crate::operation::State;
-use crate::service::{Document, OperationName, Service, ServiceError, View};
-use crate::store::HistoryEntry;
-use crate::wire::size;
-
-/// Most entries of a history that a template sees, in pages.
-const HISTORY_PAGES: usize = 4;
-const PAGE: i32 = 1_000;
+use crate::dialect::{About, Action, Answered, Route};
+use crate::service::{Document, OperationName, ServiceError, View};
 
 /// What an action has left to be answered about.
 struct Acted {
@@ -46,7 +41,10 @@ pub(super) async fn answer(
     subject.dismissed = dismissed;
     let answered = visit.answer(&call, route, About::Operation(&subject))?;
     let mut response = match answered {
-        Answered::Replay => result::of(&call, &name, &document).await?,
+        Answered::Replay => replay(&call, visit, &name, &document).await?,
+        Answered::Events(head, told) => {
+            return events::answer(&call, visit, told, head, document).await;
+        }
         Answered::Document(rendered) => {
             let mut response = visit::response(rendered, StatusCode::OK)?;
             // Conditions are for answers that would be successes.
@@ -65,6 +63,19 @@ pub(super) async fn answer(
         conditional::of_request(&mut response, &call);
     }
     Ok(response)
+}
+
+/// What a synchronous call would have answered: where the work is a relay's, exactly what its API would have.
+pub(super) async fn replay(
+    call: &Call,
+    visit: &Visit<'_>,
+    name: &OperationName,
+    document: &Document,
+) -> Answer {
+    match visit.mount.relay {
+        Some(_) => result::of_relay(call, name, document).await,
+        None => result::of(call, name, document).await,
+    }
 }
 
 async fn act(
@@ -111,39 +122,6 @@ async fn cancel(call: &Call, name: &OperationName) -> Result<Document, ServiceEr
     call.service().cancel(&call.caller, name, String::new()).await
 }
 
-/// How much is to be read.
-pub(super) fn view(needs: Needs) -> View {
-    match needs {
-        Needs { input: true, .. } => View::Full,
-        Needs { result: true, .. } => View::Result,
-        Needs { .. } => View::Basic,
-    }
-}
-
-/// The operation as templates see it.
-pub(super) async fn subject<'a>(
-    call: &Call,
-    name: &OperationName,
-    document: &'a Document,
-    needs: Needs,
-) -> Result<Subject<'a>, Problem> {
-    let history =
-        if needs.history { history(call.service(), call, name).await? } else { Vec::new() };
-    Ok(Subject { history, ..bare(call, document) })
-}
-
-/// The same without its history.
-pub(super) fn bare<'a>(call: &Call, document: &'a Document) -> Subject<'a> {
-    Subject {
-        operation: &document.operation,
-        input: document.input.as_deref(),
-        result: document.result.as_deref(),
-        inline_limit: call.service().limits().inline_payload_bytes as u64,
-        history: Vec::new(),
-        dismissed: None,
-    }
-}
-
 /// The operation as soon as the client would have it: it may wait for the end, or for news.
 async fn wait(
     call: &mut Call,
@@ -177,37 +155,4 @@ fn in_query(visit: &Visit<'_>) -> Result<Option<Duration>, ServiceError> {
             ServiceError::invalid_field(name, rule)
         }),
     }
-}
-
-/// What has happened, oldest first.
-async fn history(
-    service: &Service,
-    call: &Call,
-    name: &OperationName,
-) -> Result<Vec<Record>, Problem> {
-    let mut records = Vec::new();
-    let (mut state, mut token) = (crate::operation::StateName::Queued, String::new());
-    for _ in 0..HISTORY_PAGES {
-        let page = service.events(&call.caller, name, PAGE, &token, size::event).await?;
-        for entry in page.entries {
-            records.push(match entry {
-                HistoryEntry::Transition(event) => {
-                    state = event.state();
-                    let at = match event.life.state {
-                        State::Done { at, .. } => at,
-                        _ => event.life.updated_at,
-                    };
-                    Record { number: event.life.revision.0, at, state, text: None }
-                }
-                HistoryEntry::Log(line) => {
-                    Record { number: line.number, at: line.at, state, text: Some(line.text) }
-                }
-            });
-        }
-        token = page.next_page_token;
-        if token.is_empty() {
-            break;
-        }
-    }
-    Ok(records)
 }

@@ -8,9 +8,10 @@ use super::super::call::Call;
 use super::super::documents::{self, Answer, applied_wait, preferences_applied};
 use super::super::headers::{self, PREFER, vary_by};
 use super::super::problem::Problem;
-use super::super::result;
 use super::super::submission::{self, Sent};
-use super::operation::{subject, view};
+use super::events;
+use super::operation::replay;
+use super::subject::{subject, view};
 use super::visit::{self, Visit, idempotency_key};
 use crate::config::dialect::Submit;
 use crate::config::relay::Headers;
@@ -18,6 +19,7 @@ use crate::dialect::Answered;
 use crate::operation::http::is_of_gateways;
 use crate::operation::{HttpEnvelope, HttpHeader, NewOperation, Settings, mark};
 use crate::relay::fields;
+use crate::relay::target::Trigger;
 use crate::service::{Caller, OperationName, Submitted, View};
 
 /// What a mount adds to a submission: its marks, whose it is, how much is taken.
@@ -44,18 +46,19 @@ impl<'a> Admission<'a> {
         &self,
         call: &Call,
         new: NewOperation,
-        trigger: Option<&str>,
+        trigger: Option<&Trigger>,
     ) -> Result<NewOperation, Problem> {
         let (mut new, mount) = (new, self.visit.mount);
         let mut label = |key: &str, value: &str| {
             new.labels.insert(key.to_owned(), value.to_owned());
         };
         label(mark::MOUNT, &mount.name);
-        for (name, value) in &self.visit.places {
+        for (name, value) in &self.visit.asked.places {
             label(&format!("{}{name}", mark::PLACE), value);
         }
         if let Some(trigger) = trigger {
-            label(mark::TRIGGER, trigger);
+            label(mark::TRIGGER, &trigger.text);
+            label(mark::TRIGGER_POSITION, &trigger.position.to_string());
         }
         if let Some(owner) = &self.caller.owner {
             label(mark::OWNER, owner.as_str());
@@ -81,7 +84,7 @@ pub(super) async fn submit(
     body: Body,
 ) -> Answer {
     let admission = Admission::of(&call, visit)?;
-    let kind = submit.kind.at(&visit.places);
+    let kind = submit.kind.at(&visit.asked.places);
     let kind = kind.ok_or_else(|| Problem::no_route(call.parts.uri.path()))?;
     let target = call.parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     let envelope = HttpEnvelope {
@@ -148,7 +151,8 @@ pub(in crate::http) async fn accepted(
     let subject = subject(call, &name, &document, needs).await?;
     let submitted = dialect.submitted(&visit.scene(service.now()), &subject);
     let mut response = match submitted.map_err(|error| visit.unwritable(&error))? {
-        Answered::Replay => result::of(call, &name, &document).await?,
+        Answered::Replay => replay(call, visit, &name, &document).await?,
+        Answered::Events(head, told) => events::answer(call, visit, told, head, document).await?,
         Answered::Document(rendered) => {
             let mut response = visit::response(rendered, StatusCode::ACCEPTED)?;
             visit::keep(&mut response, |response| {
