@@ -14,7 +14,9 @@ use super::headers::{OPERATION_LOCATION, vary_by};
 use super::problem::Problem;
 use super::{coding, dialect, result};
 use crate::config::dialect::Mount;
-use crate::operation::{HttpEnvelope, HttpHeader, InvalidEnvelope, NewOperation, PayloadForm};
+use crate::operation::{
+    HttpEnvelope, HttpHeader, InvalidEnvelope, NewOperation, Payload, PayloadForm,
+};
 use crate::service::{Caller, MAX_WAIT, OperationName, ServiceError, Submitted, View};
 
 /// The header fields that say what a body is, beside its type (RFC 9110, section 8): without them an input is not
@@ -61,10 +63,19 @@ pub(in crate::http) async fn take(
     new: NewOperation,
     sent: Sent<'_>,
 ) -> Result<Submitted, Problem> {
+    call.service().admit(caller, &new).await?;
+    let new = NewOperation { input: take_in_payload(call, sent).await?, ..new };
+    Ok(call.service().submit(caller, new).await?)
+}
+
+/// What was sent, as a payload; `None` where nothing was.
+pub(in crate::http) async fn take_in_payload(
+    call: &Call,
+    sent: Sent<'_>,
+) -> Result<Option<Payload>, Problem> {
     let Sent { content_type, envelope, body, limit } = sent;
     let is_coded = coding::is_coded(&call.parts.headers)?;
     let envelope = envelope.map(checked).transpose()?;
-    call.service().admit(caller, &new).await?;
     let mut input = take_in(call.service(), body, limit, content_type).await?;
     let is_sent = input.info.size_bytes > 0 || !content_type.is_empty() || envelope.is_some();
     if is_coded {
@@ -75,8 +86,7 @@ pub(in crate::http) async fn take(
         Some(envelope) => input.within(envelope),
         None => input,
     };
-    let new = NewOperation { input: is_sent.then_some(input), ..new };
-    Ok(call.service().submit(caller, new).await?)
+    Ok(is_sent.then_some(input))
 }
 
 /// Refuses what could not be spoken again.

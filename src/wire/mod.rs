@@ -5,6 +5,7 @@
 pub mod decode;
 pub mod encode;
 mod json_value;
+pub mod reports;
 mod settings;
 pub mod size;
 pub mod streams;

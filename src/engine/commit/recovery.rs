@@ -32,7 +32,7 @@ pub(super) async fn recover(
                     // The store is one process's: a worker within an earlier one cannot come back.
                     let expires_at = match session.is_in_process() {
                         true => moment,
-                        false => moment.after(config.lease_duration),
+                        false => moment.after(session.lease(config.lease_duration)),
                     };
                     let lease = (id, attempt);
                     dispatcher.sessions_mut().restore(session, tenant, worker, lease, expires_at);
