@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::calls::closed;
 use super::request::{AttemptLease, Request};
 use super::{Connected, Engine, EngineError, ToWorker, WorkerHello};
-use crate::operation::{Operation, Payload};
+use crate::operation::{Operation, Payload, Progress};
 
 /// A poll that waits. What was handed to one that is dropped before it has ended goes back to the queue at once, and
 /// costs no attempt: nobody has read it.
@@ -47,13 +47,19 @@ impl Engine {
         refused.map_or(Ok(poll), Err)
     }
 
-    /// A sign of life of an attempt without a stream. Whether its lease is known.
-    pub async fn renew_attempt(&self, lease: AttemptLease) -> Result<bool, EngineError> {
+    /// A sign of life of an attempt without a stream, perhaps with its progress, which whoever looks behind this sees.
+    /// Whether its lease is known.
+    pub async fn renew_attempt(
+        &self,
+        lease: AttemptLease,
+        progress: Option<Progress>,
+    ) -> Result<bool, EngineError> {
         let mut taken = None;
         loop {
             let (reply, answer) = oneshot::channel();
             let (session, tenant) = (lease.session, lease.tenant.clone());
-            self.send(Request::RenewAttempt { lease: lease.clone(), taken, reply }).await?;
+            let (lease, progress) = (lease.clone(), progress.clone());
+            self.send(Request::RenewAttempt { lease, progress, taken, reply }).await?;
             if let Some(is_known) = answer.await.map_err(|_| closed())?? {
                 return Ok(is_known);
             }

@@ -95,6 +95,8 @@ pub(crate) enum Request {
     /// The worker of an attempt without a stream gave a sign of life.
     RenewAttempt {
         lease: AttemptLease,
+        /// How far it has come, if there is news of it.
+        progress: Option<Progress>,
         /// As in `Connect`.
         taken: Option<Taken>,
         /// Whether the lease is known; nothing, where it may be another replica's: it is to be asked for first.
@@ -146,9 +148,13 @@ pub(crate) enum Taken {
     Unknown(EngineError),
 }
 
-/// The session of one attempt, and whose it is.
+/// An attempt with a session of its own, and whose it is.
 #[derive(Clone, Debug)]
 pub struct AttemptLease {
+    /// The operation.
+    pub id: OperationId,
+    /// Its attempt.
+    pub attempt: Attempt,
     /// The session.
     pub session: SessionId,
     /// Whose work the attempt is.

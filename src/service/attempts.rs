@@ -160,12 +160,7 @@ impl Service {
         token: &AttemptToken,
         progress: Option<Progress>,
     ) -> Result<Arc<Operation>, ServiceError> {
-        let AttemptToken { id, attempt, session } = *token;
-        let operation = self.keep_attempt(caller, token).await?;
-        if let Some(progress) = progress {
-            self.engine.progress(session, id, attempt, progress).await?;
-        }
-        Ok(Arc::new(operation))
+        self.keep_attempt(caller, token, progress).await
     }
 
     /// A report on an attempt; `Ok` once it is durable.
@@ -177,7 +172,7 @@ impl Service {
     ) -> Result<(), ServiceError> {
         if matches!(report, Report::Log(_)) {
             // Lines are numbered by who holds the lease, and by nobody else.
-            self.keep_attempt(caller, token).await?;
+            self.keep_attempt(caller, token, None).await?;
         }
         self.report(caller, token.id, token.reporter(), report, Way::Call).await
     }
@@ -225,13 +220,15 @@ impl Service {
         &self,
         caller: &Caller,
         token: &AttemptToken,
-    ) -> Result<Operation, ServiceError> {
+        progress: Option<Progress>,
+    ) -> Result<Arc<Operation>, ServiceError> {
         let operation = self.leased_to(caller, token).await?;
-        let (session, tenant) = (token.session, caller.tenant.clone());
+        let AttemptToken { id, attempt, session } = *token;
         let worker = operation.life.worker.clone();
         let worker = worker.ok_or_else(|| ServiceError::from(EngineError::NotFound))?;
-        match self.engine.renew_attempt(AttemptLease { session, tenant, worker }).await? {
-            true => Ok(operation),
+        let lease = AttemptLease { id, attempt, session, tenant: caller.tenant.clone(), worker };
+        match self.engine.renew_attempt(lease, progress).await? {
+            true => Ok(Arc::new(operation)),
             false => {
                 let message = "the attempt's lease is just changing hands";
                 Err(ServiceError::new(Reason::Unavailable, message))

@@ -268,7 +268,7 @@ async fn a_lease_lives_for_as_long_as_it_says_from_each_sign_of_life() {
     server.live_through(Duration::from_secs(9)).await;
     assert_eq!(server.get(&operation.name).await.state(), State::Running);
     let mut watch = server.watch(watch_from(&operation.name, 2)).await;
-    server.live_through(Duration::from_secs(2)).await;
+    server.live_through(Duration::from_secs(1)).await;
     let lost = watch.next().await.operation.unwrap();
     assert_eq!((lost.state(), lost.error.unwrap().code.as_str()), (State::Queued, "WORKER_LOST"));
     let refused = soon(server.workers().renew(renewal(&token))).await.refused();

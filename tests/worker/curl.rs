@@ -137,6 +137,22 @@ async fn a_worker_of_curl_finishes_what_it_began_although_the_server_was_killed(
 }
 
 #[tokio::test]
+async fn a_worker_of_curl_takes_and_gives_what_is_large() {
+    let server = Server::start();
+    let _worker = server.worker("copy", "cat");
+    let operation = server.submit("copy", &"x".repeat(1 << 20)).await;
+    let result = server.done(&operation).await.result.unwrap();
+    assert_eq!((result.size_bytes, result.omitted), (1 << 20, true));
+    assert_eq!(result.content_type, "text/plain");
+}
+
+#[test]
+fn the_page_shows_the_worker_as_it_is() {
+    let page = include_str!("../../docs/workers-over-http.md");
+    assert!(page.contains(include_str!("../../examples/curl/worker.sh")));
+}
+
+#[tokio::test]
 async fn a_worker_of_curl_reports_what_went_wrong() {
     let server = Server::start();
     let _worker = server.worker("fail", "echo 'no \"room\"' >&2; exit 3");

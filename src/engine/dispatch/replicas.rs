@@ -132,7 +132,7 @@ impl Replicas {
         sessions: &mut Sessions,
         expires_at: Moment,
     ) -> Result<Option<bool>, EngineError> {
-        let AttemptLease { session, tenant, worker } = lease;
+        let AttemptLease { session, tenant, worker, .. } = lease;
         if sessions.renew(session, expires_at) {
             return Ok(Some(true));
         }

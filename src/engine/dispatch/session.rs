@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use super::queue::QueueKey;
 use crate::engine::clock::Moment;
 use crate::engine::request::{StreamNumber, ToWorker};
-use crate::operation::{Attempt, Kind, OperationId, TenantId, WorkerId};
+use crate::operation::{Attempt, Kind, OperationId, SessionId, TenantId, WorkerId};
 
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -46,6 +46,28 @@ pub(super) enum PlaceState {
 }
 
 impl Session {
+    /// One whose worker is away, and holds nothing yet.
+    pub(super) fn away(
+        id: SessionId,
+        tenant: TenantId,
+        worker: WorkerId,
+        expires_at: Moment,
+    ) -> Self {
+        let place = Place { poll: 0, state: PlaceState::Read };
+        Self {
+            tenant,
+            worker,
+            kinds: Vec::new(),
+            max_in_flight: 0,
+            leases: BTreeMap::new(),
+            reserved: 0,
+            stream: None,
+            expires_at,
+            draining: false,
+            place: id.attempt_lease().map(|_| place),
+        }
+    }
+
     pub(crate) fn tenant(&self) -> &TenantId {
         &self.tenant
     }

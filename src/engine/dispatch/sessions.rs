@@ -22,6 +22,8 @@ pub(crate) struct Sessions {
     serving: HashMap<QueueKey, VecDeque<SessionId>>,
     /// Places of polls that hold an attempt which nobody has read, or will.
     given_up: BTreeSet<SessionId>,
+    /// Whether there are more since that was asked.
+    has_given_up: bool,
     last_stream: StreamNumber,
 }
 
@@ -92,19 +94,17 @@ impl Sessions {
     ) -> StreamNumber {
         let leases = self.supersede(id).map(|old| old.leases).unwrap_or_default();
         self.last_stream += 1;
-        let of_poll = id.attempt_lease().is_some();
+        let expires = !id.is_in_process() && id.attempt_lease().is_none();
+        let expires_at = if expires { expires_at } else { Moment::MAX };
+        let away = Session::away(id, hello.tenant.clone(), hello.worker.clone(), expires_at);
         let place = Place { poll: self.last_stream, state: PlaceState::Free };
         let session = Session {
-            tenant: hello.tenant.clone(),
-            worker: hello.worker.clone(),
             kinds: hello.kinds.clone(),
             max_in_flight: hello.max_in_flight,
             leases,
-            reserved: 0,
             stream: Some((self.last_stream, sender)),
-            expires_at: if of_poll || id.is_in_process() { Moment::MAX } else { expires_at },
-            draining: false,
-            place: of_poll.then_some(place),
+            place: away.place.map(|_| place),
+            ..away
         };
         for key in session.queues() {
             self.serving.entry(key).or_default().push_back(id);
@@ -123,19 +123,8 @@ impl Sessions {
         lease: (OperationId, Attempt),
         expires_at: Moment,
     ) {
-        let place = Place { poll: 0, state: PlaceState::Read };
-        let session = self.by_id.entry(id).or_insert_with(|| Session {
-            place: id.attempt_lease().is_some().then_some(place),
-            tenant,
-            worker,
-            kinds: Vec::new(),
-            max_in_flight: 0,
-            leases: BTreeMap::new(),
-            reserved: 0,
-            stream: None,
-            expires_at,
-            draining: false,
-        });
+        let away = || Session::away(id, tenant, worker, expires_at);
+        let session = self.by_id.entry(id).or_insert_with(away);
         let attempt = session.leases.entry(lease.0).or_insert(lease.1);
         *attempt = lease.1.max(*attempt);
     }
@@ -171,8 +160,7 @@ impl Sessions {
             if session.leases.is_empty() {
                 self.take_out(id);
             } else if was_polled {
-                self.retire(id);
-                self.given_up.insert(id);
+                self.give_up(id);
             }
         }
     }
@@ -201,9 +189,15 @@ impl Sessions {
         leases.collect()
     }
 
-    /// Whether there are such attempts.
-    pub(crate) fn has_given_up(&self) -> bool {
-        !self.given_up.is_empty()
+    /// Whether there are more such attempts since this was asked.
+    pub(crate) fn take_given_up(&mut self) -> bool {
+        std::mem::take(&mut self.has_given_up)
+    }
+
+    fn give_up(&mut self, id: SessionId) {
+        self.retire(id);
+        self.given_up.insert(id);
+        self.has_given_up = true;
     }
 
     /// Ends the streams that nobody reads any more. Said by [`Sessions::disconnect`] as well, where there is room
@@ -302,8 +296,7 @@ impl Sessions {
             if session.stream.is_some() {
                 place.state = PlaceState::Taken;
             } else {
-                self.retire(id);
-                self.given_up.insert(id);
+                self.give_up(id);
             }
         }
     }

@@ -100,7 +100,7 @@ impl Workforce {
 
     /// What polls have given up goes back to the queue with the next commit.
     fn give_back_soon(&mut self, now: Moment) {
-        if self.dispatcher.sessions().has_given_up() {
+        if self.dispatcher.sessions_mut().take_given_up() {
             self.upkeep.check_sessions_by(now);
         }
     }

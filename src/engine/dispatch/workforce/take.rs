@@ -5,7 +5,7 @@ use crate::engine::clock::{Moment, Now};
 use crate::engine::dispatch::connect::Arrival;
 use crate::engine::request::{AttemptLease, Connected, EngineError, Request, Taken, ToWorker};
 use crate::engine::round::work::Work;
-use crate::operation::SessionId;
+use crate::operation::{Attempt, OperationId, Progress, SessionId};
 use crate::store::shared::Hint;
 
 impl Workforce {
@@ -34,8 +34,13 @@ impl Workforce {
                 }
                 let _ = reply.send(());
             }
-            Request::RenewAttempt { lease, taken, reply } => {
-                let _ = reply.send(self.renew_attempt(lease, taken, now.1, works));
+            Request::RenewAttempt { lease, progress, taken, reply } => {
+                let (session, id, attempt) = (lease.session, lease.id, lease.attempt);
+                let renewed = self.renew_attempt(lease, taken, now.1, works);
+                if let (Ok(Some(true)), Some(progress)) = (&renewed, progress) {
+                    self.progress(session, id, attempt, progress);
+                }
+                let _ = reply.send(renewed);
             }
             Request::Hint(hint) => self.take_hint(hint, works),
             // The planner's, and the committer's.
@@ -50,18 +55,30 @@ impl Workforce {
             }
             Request::Progress { session, id, attempt, progress } => {
                 sessions.renew(session, renewed(session));
-                if sessions.holds(session, id, attempt) {
-                    self.shared.hub.progress(id, attempt, self.shared.cache.get(id), &progress);
-                    self.shared.progress.set(id, attempt, progress);
-                } else {
-                    // It is not acknowledged, so this is all that the worker hears of it.
-                    sessions.send(session, ToWorker::NotCurrent { id, attempt });
-                }
+                self.progress(session, id, attempt, progress);
             }
             Request::DisconnectAll { reply } => {
                 sessions.disconnect_all();
                 let _ = reply.send(());
             }
+        }
+    }
+
+    /// How far an attempt has come, by its worker's account.
+    fn progress(
+        &mut self,
+        session: SessionId,
+        id: OperationId,
+        attempt: Attempt,
+        progress: Progress,
+    ) {
+        let sessions = self.dispatcher.sessions_mut();
+        if sessions.holds(session, id, attempt) {
+            self.shared.hub.progress(id, attempt, self.shared.cache.get(id), &progress);
+            self.shared.progress.set(id, attempt, progress);
+        } else {
+            // It is not acknowledged, so this is all that the worker hears of it.
+            sessions.send(session, ToWorker::NotCurrent { id, attempt });
         }
     }
 
