@@ -194,12 +194,22 @@ impl Engine {
         hello: WorkerHello,
         sender: mpsc::Sender<ToWorker>,
     ) -> Result<Connected, EngineError> {
+        self.connect_to(hello, None, sender).await
+    }
+
+    /// The same for a place of a poll, where the lease of an attempt lives by itself.
+    pub(super) async fn connect_to(
+        &self,
+        hello: WorkerHello,
+        attempt_lease: Option<Duration>,
+        sender: mpsc::Sender<ToWorker>,
+    ) -> Result<Connected, EngineError> {
         let mut taken = None;
         loop {
             let (reply, answer) = oneshot::channel();
             let (hello, sender) = (hello.clone(), sender.clone());
             let resume = hello.resume.map(|session| (session, hello.tenant.clone()));
-            self.send(Request::Connect { hello, sender, taken, reply }).await?;
+            self.send(Request::Connect { hello, attempt_lease, sender, taken, reply }).await?;
             if let Some(connected) = answer.await.map_err(|_| closed())?? {
                 return Ok(connected);
             }
@@ -211,9 +221,9 @@ impl Engine {
     }
 
     /// Asks the store for a session that another replica may have.
-    async fn take_over(&self, session: SessionId, tenant: TenantId) -> Taken {
+    pub(super) async fn take_over(&self, session: SessionId, tenant: TenantId) -> Taken {
         let Some(store) = self.shared.store.shared() else { return Taken::Gone };
-        let lease = self.lease_duration;
+        let lease = session.lease(self.lease_duration).max(self.lease_duration);
         match store.take_over(TakeOver { session, tenant, lease }).await {
             Ok(Some(leases)) => Taken::Over(leases),
             Ok(None) => Taken::Gone,
@@ -322,7 +332,7 @@ impl Engine {
         Ok(self.shared.store.history(query).await?)
     }
 
-    async fn send(&self, request: Request) -> Result<(), EngineError> {
+    pub(super) async fn send(&self, request: Request) -> Result<(), EngineError> {
         self.requests.send(request).await.map_err(|_| closed())
     }
 }
@@ -332,6 +342,6 @@ fn kib(bytes: usize) -> u32 {
     u32::try_from(bytes.div_ceil(1_024)).unwrap_or(u32::MAX)
 }
 
-fn closed() -> EngineError {
+pub(super) fn closed() -> EngineError {
     EngineError::Unavailable("the server is stopping".to_owned())
 }

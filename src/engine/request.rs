@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
@@ -84,11 +85,25 @@ pub(crate) enum Request {
     /// Connect a worker.
     Connect {
         hello: WorkerHello,
+        /// How long the lease of an attempt lives by itself, where this is a place of a poll.
+        attempt_lease: Option<Duration>,
         sender: mpsc::Sender<ToWorker>,
         /// What is known of the session to resume, if it was asked for in the store.
         taken: Option<Taken>,
         /// Nothing, where the session to resume may be another replica's: it is to be asked for first.
         reply: oneshot::Sender<Result<Option<Connected>, EngineError>>,
+    },
+    /// A poll is over: what was handed to it is its worker's.
+    EndPoll { places: Vec<Connected>, reply: oneshot::Sender<()> },
+    /// The worker of an attempt without a stream gave a sign of life.
+    RenewAttempt {
+        lease: AttemptLease,
+        /// How far it has come, if there is news of it.
+        progress: Option<Progress>,
+        /// As in `Connect`.
+        taken: Option<Taken>,
+        /// Whether the lease is known; nothing, where it may be another replica's: it is to be asked for first.
+        reply: oneshot::Sender<Result<Option<bool>, EngineError>>,
     },
     /// A worker gave a sign of life.
     Renew { session: SessionId },
@@ -134,6 +149,21 @@ pub(crate) enum Taken {
     Gone,
     /// The store did not say.
     Unknown(EngineError),
+}
+
+/// An attempt with a session of its own, and whose it is.
+#[derive(Clone, Debug)]
+pub struct AttemptLease {
+    /// The operation.
+    pub id: OperationId,
+    /// Its attempt.
+    pub attempt: Attempt,
+    /// The session.
+    pub session: SessionId,
+    /// Whose work the attempt is.
+    pub tenant: TenantId,
+    /// The name of the worker that acquired it.
+    pub worker: WorkerId,
 }
 
 /// A command for one operation, with what belongs to it.

@@ -27,6 +27,7 @@ mod operations;
 mod status;
 mod time_limit;
 mod work_messages;
+mod work_stream;
 mod workers;
 
 pub use status::explain;

@@ -245,7 +245,10 @@ impl Operations for OperationsRpc {
         let caller = caller(request.metadata());
         let request = request.into_inner();
         let name = decode::operation_name("name", &request.name).map_err(status)?;
-        let session = SessionId::parse(&request.session_id);
+        let session = match request.attempt_token.as_str() {
+            "" => SessionId::parse(&request.session_id),
+            token => Some(self.service.attempt_of(token).map_err(status)?.session()),
+        };
         let input = self.service.input(&caller, &name, session).await.map_err(status)?;
         let (size_bytes, content_type) = described(&input);
         let chunks = chunks(&input, request.offset_bytes).await?;

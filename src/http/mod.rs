@@ -17,6 +17,7 @@ use http::{HeaderValue, Method, StatusCode, Uri, Version};
 
 use crate::service::{Reason, Service, ServiceError};
 
+mod attempts;
 mod body;
 mod call;
 mod coding;

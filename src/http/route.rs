@@ -101,6 +101,16 @@ impl Route {
         self
     }
 
+    /// A body that must be there, of one of these media types, each with its schema.
+    pub(super) fn bodies(mut self, types: &[(&str, Value)]) -> Self {
+        let mut content = json!({});
+        for (media_type, schema) in types {
+            content[media_type] = json!({"schema": schema});
+        }
+        self.body = Some(json!({"required": true, "content": content}));
+        self
+    }
+
     pub(super) fn answers(mut self, answers: Answers) -> Self {
         self.answers = answers;
         self
@@ -137,10 +147,16 @@ impl Route {
         self.path.rsplit('/').next()?.split_once(':').map(|(_, verb)| verb)
     }
 
-    /// The pattern of the router, which the verbs of an operation share with the operation itself.
+    /// The name of the place that the last segment begins with; empty if it has none.
+    fn last_place(&self) -> &str {
+        let last = self.path.rsplit('/').next().unwrap_or_default();
+        last.strip_prefix('{').and_then(|last| last.split('}').next()).unwrap_or_default()
+    }
+
+    /// The pattern of the router, which the verbs of a resource share with the resource itself.
     fn pattern(&self) -> String {
         match self.path.rsplit_once('/') {
-            Some((parent, last)) if last.starts_with("{id}") => format!("{parent}/{{target}}"),
+            Some((parent, last)) if last.starts_with('{') => format!("{parent}/{{target}}"),
             _ => self.path.clone(),
         }
     }
@@ -246,11 +262,12 @@ impl Resource {
         let mut verb = None;
         for (name, value) in &mut places {
             if name == "target" {
-                // No id has a colon.
+                // No id, kind or token has a colon.
                 if let Some((id, after)) = value.split_once(':') {
                     (verb, *value) = (Some(after.to_owned()), id.to_owned());
                 }
-                "id".clone_into(name);
+                let place = self.0.first().map_or("", Route::last_place);
+                place.clone_into(name);
             }
         }
         let here = self.0.iter().filter(|route| route.verb() == verb.as_deref());
@@ -317,5 +334,7 @@ mod tests {
         assert_eq!(of("/v1/operations/{target}", None), "GET,HEAD,DELETE,OPTIONS");
         assert_eq!(of("/v1/operations/{target}", Some("retry")), "POST,OPTIONS");
         assert_eq!(of("/v1/kinds/{kind}/operations", None), "POST,OPTIONS");
+        assert_eq!(of("/v1/kinds/{target}", Some("acquire")), "POST,OPTIONS");
+        assert_eq!(of("/v1/attempts/{target}", None), "GET,HEAD,OPTIONS");
     }
 }

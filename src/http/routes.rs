@@ -8,6 +8,7 @@ use super::{events, health, input, openapi, operations, result, submit};
 use crate::operation::Settings;
 use crate::service::Reason::{self, *};
 
+mod attempts;
 mod google;
 
 const TEXT: &str = "text/plain";
@@ -47,6 +48,7 @@ pub(super) fn all() -> Vec<Route> {
     let parts = [retry(), status(), outcome(), payload(), history()];
     all.extend(parts.map(Route::under_tenant));
     all.extend(google::all());
+    all.extend(attempts::all());
     all
 }
 
@@ -296,6 +298,14 @@ fn outcome() -> Route {
 }
 
 fn payload() -> Route {
+    let (path, about) = ("/v1/operations/{id}/input", "Answers the input, as it came");
+    Route::new("get", path, "getInput", about, |call, _| Box::pin(input::get(call)))
+        .takes(&["id", "Range", "If-Range"])
+        .answers(contents_of_input())
+        .refuses(&of_one(&[RangeNotSatisfiable, DataLoss]))
+}
+
+fn contents_of_input() -> Answers {
     let whole = [
         "ETag",
         "Accept-Ranges",
@@ -308,17 +318,12 @@ fn payload() -> Route {
     ];
     let part = [&whole[..], &["Content-Range"]].concat();
     let any = json!({});
-    let answers = Answers::default()
+    Answers::default()
         .empty("200", "The input, as it came.", &whole)
         .also("200", "*/*", &any)
         .empty("204", "It was submitted without an input.", &["ETag"])
         .empty("206", "The part that was asked for.", &part)
-        .also("206", "*/*", &any);
-    let (path, about) = ("/v1/operations/{id}/input", "Answers the input, as it came");
-    Route::new("get", path, "getInput", about, |call, _| Box::pin(input::get(call)))
-        .takes(&["id", "Range", "If-Range"])
-        .answers(answers)
-        .refuses(&of_one(&[RangeNotSatisfiable, DataLoss]))
+        .also("206", "*/*", &any)
 }
 
 fn history() -> Route {

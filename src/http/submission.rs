@@ -11,7 +11,7 @@ use super::documents::{self, Answer, applied_wait, preferences_applied};
 use super::headers::{OPERATION_LOCATION, vary_by};
 use super::problem::Problem;
 use super::{coding, result};
-use crate::operation::{HttpEnvelope, InvalidEnvelope, NewOperation, PayloadForm};
+use crate::operation::{HttpEnvelope, InvalidEnvelope, NewOperation, Payload, PayloadForm};
 use crate::service::{Caller, OperationName, ServiceError, Submitted, View};
 
 /// The interface that a submission came in by, which is that of its answer.
@@ -52,10 +52,19 @@ pub(in crate::http) async fn take(
     new: NewOperation,
     sent: Sent<'_>,
 ) -> Result<Submitted, Problem> {
+    call.service().admit(caller, &new).await?;
+    let new = NewOperation { input: take_in_payload(call, sent).await?, ..new };
+    Ok(call.service().submit(caller, new).await?)
+}
+
+/// What was sent, as a payload; `None` where nothing was.
+pub(in crate::http) async fn take_in_payload(
+    call: &Call,
+    sent: Sent<'_>,
+) -> Result<Option<Payload>, Problem> {
     let Sent { content_type, envelope, body, limit } = sent;
     let is_coded = coding::is_coded(&call.parts.headers)?;
     let envelope = envelope.map(checked).transpose()?;
-    call.service().admit(caller, &new).await?;
     let mut input = take_in(call.service(), body, limit, content_type).await?;
     let is_sent = input.info.size_bytes > 0 || !content_type.is_empty() || envelope.is_some();
     if is_coded {
@@ -66,8 +75,7 @@ pub(in crate::http) async fn take(
         Some(envelope) => input.within(envelope),
         None => input,
     };
-    let new = NewOperation { input: is_sent.then_some(input), ..new };
-    Ok(call.service().submit(caller, new).await?)
+    Ok(is_sent.then_some(input))
 }
 
 /// Refuses what could not be spoken again.

@@ -100,7 +100,7 @@ reasons! {
     IdempotencyKeyReused = "IDEMPOTENCY_KEY_REUSED", 6, 422, "Idempotency key reused";
     /// The operation must be done for this. Wait, or cancel it.
     OperationNotDone = "OPERATION_NOT_DONE", 9, 409, "Operation not done";
-    /// The attempt of a worker's report is not current: another one has the work. Stop, and report nothing more (gRPC only).
+    /// The attempt of a worker's report or token is not current: it is over, or another one has the work. Stop, and report nothing more.
     StaleAttempt = "STALE_ATTEMPT", 9, 409, "Attempt not current";
     /// Another stream has the worker's session. Do not take it back: the later stream is the worker's own (gRPC only).
     SessionSuperseded = "SESSION_SUPERSEDED", 9, 409, "Session superseded";

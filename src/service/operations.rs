@@ -78,7 +78,7 @@ impl Service {
     }
 
     /// Refuses new work once the server has been asked to stop. Whether the store takes it, the engine says.
-    fn takes_work(&self) -> Result<(), ServiceError> {
+    pub(super) fn takes_work(&self) -> Result<(), ServiceError> {
         if self.is_stopping() { Err(ServiceError::stopping()) } else { Ok(()) }
     }
 

@@ -36,7 +36,7 @@ impl<'a> Leases<'a> {
             return Ok(());
         };
         let Some(worker) = &life.worker else { return Ok(()) };
-        let (session, lease) = (lease.session, self.duration);
+        let (session, lease) = (lease.session, lease.session.lease(self.duration));
         if !self.sessions.contains_key(&session) {
             let kept =
                 KeptSession { session, tenant: tenant.clone(), worker: worker.clone(), lease };

@@ -185,6 +185,14 @@ pub fn exact_payload(payload: Payload) -> v1::Payload {
     }
 }
 
+/// The same where an answer has no room for its contents.
+pub fn without_contents(payload: Payload) -> v1::Payload {
+    use v1::payload::Content;
+    let empty = exact_payload(Payload { data: Bytes::new(), ..payload });
+    let content = empty.content.filter(|content| matches!(content, Content::Any(_)));
+    v1::Payload { content, omitted: empty.size_bytes > 0, ..empty }
+}
+
 /// An operation's error.
 pub fn error(error: &OperationError) -> v1::Error {
     use v1::error::Source;

@@ -1,5 +1,6 @@
 //! HTTP as its clients see it: driven request by request over a real engine and store.
 
+mod attempts;
 mod browsers;
 mod conditions;
 mod described;

@@ -5,6 +5,7 @@
 
 mod support;
 
+mod acquire;
 mod answer_sizes;
 mod batch;
 mod cancel;

@@ -49,7 +49,7 @@ fn restore(
             // The store is one process's: a worker within an earlier one cannot come back.
             let expires_at = match session.is_in_process() {
                 true => moment,
-                false => moment.after(lease_duration),
+                false => moment.after(session.lease(lease_duration)),
             };
             let lease = (id, attempt);
             dispatcher.sessions_mut().restore(session, tenant, worker, lease, expires_at);

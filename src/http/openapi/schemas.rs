@@ -15,31 +15,41 @@ pub(super) const TENANT: &str = "^[a-z][a-z0-9-]{0,62}$";
 const LABEL_KEY: &str = "^[A-Za-z][A-Za-z0-9_./-]{0,62}$";
 const ASCII: &str = "^[ -~]{0,255}$";
 
-const WRITTEN: [&str; 7] = [
+const WRITTEN: [&str; 9] = [
     "google.longrunning.Operation",
     "google.longrunning.ListOperationsResponse",
+    "AcquiredAttempt",
     "Operation",
     "ListOperationsResponse",
     "ListEventsResponse",
+    "RenewResponse",
     "WatchOperationResponse",
     "WatchOperationsResponse",
 ];
-const READ: [&str; 4] = [
+const READ: [&str; 7] = [
     "SubmitRequest",
     "CancelOperationRequest",
     "RetryOperationRequest",
+    "RenewRequest",
+    "FailRequest",
+    "AddLogRequest",
     "google.longrunning.CancelOperationRequest",
 ];
 
 pub(super) fn all() -> Result<Map<String, Value>, JsonError> {
     let mut all = schemas(&WRITTEN, Side::Written)?;
     all.extend(schemas(&READ, Side::Read)?);
-    if let Some(operation) = all.get_mut("Operation") {
-        operation["properties"]["location"] = json!({
-            "type": "string",
-            "format": "uri-reference",
-            "description": "The operation's own URL.",
-        });
+    for (name, about) in [
+        ("Operation", "The operation's own URL."),
+        ("AcquiredAttempt", "The attempt's own URL, where its worker reports."),
+    ] {
+        if let Some(resource) = all.get_mut(name) {
+            resource["properties"]["location"] = json!({
+                "type": "string",
+                "format": "uri-reference",
+                "description": about,
+            });
+        }
     }
     for (name, required) in REQUIRED {
         if let Some(schema) = all.get_mut(*name) {
@@ -79,7 +89,10 @@ const REQUIRED: &[(&str, &[&str])] = &[
     ),
     ("GoogleLongrunningOperation", &["name", "metadata"]),
     ("GoogleLongrunningListOperationsResponse", &["operations"]),
+    ("AcquiredAttempt", &["operation", "attempt", "token", "leaseDuration", "location"]),
+    ("RenewResponse", &["leaseDuration"]),
     ("SubmitRequest", &["kind"]),
+    ("FailRequest", &["error"]),
     ("ListOperationsResponse", &["operations"]),
     ("ListEventsResponse", &["events"]),
     ("WatchOperationResponse", &["type", "operation", "revision"]),

@@ -214,6 +214,80 @@ def submissions():
     ask("POST", OPERATIONS, 400, JSON, '{"kind": "1", "settings": {"priority": 101}}')
 
 
+ACQUIRE = "/v1/kinds/{kind}:acquire"
+ATTEMPT = "/v1/attempts/{token}"
+OF_ATTEMPT = [
+    ("GET", ""),
+    ("GET", "/input"),
+    ("POST", ":renew"),
+    ("POST", ":log"),
+    ("POST", ":complete"),
+    ("POST", ":fail"),
+    ("POST", ":release"),
+]
+
+
+def attempts():
+    """What a worker without a stream asks and says."""
+    elsewhere = {"Origin": "http://elsewhere.example"}
+
+    def acquire(data="", query=""):
+        submit("by-hand", data, "?retention=0s" + query)
+        return ask("POST", ACQUIRE, 200, query="?wait=30s&worker_id=curl", kind="by-hand").json()["token"]
+
+    ask("POST", ACQUIRE, 204, kind="by-hand")
+    ask("POST", ACQUIRE, 400, query="?lease_duration=8d", kind="by-hand")
+    ask("POST", ACQUIRE, 403, elsewhere, kind="by-hand")
+    token = acquire("hello")
+
+    def of(method, part, status, headers=None, data=None, query=""):
+        return ask(method, ATTEMPT + part, status, headers, data, query, token=token)
+
+    of("GET", "", 200)
+    assert of("GET", "/input", 200).text == "hello"
+    assert of("GET", "/input", 206, {"Range": "bytes=1-2"}).text == "el"
+    of("GET", "/input", 416, {"Range": "bytes=9-"})
+    of("POST", ":renew", 200)
+    of("POST", ":renew", 200, JSON, '{"progress": {"percent": 40}}')
+    of("POST", ":renew", 415, TEXT, "alive")
+    of("POST", ":log", 204, TEXT, "one\ntwo")
+    of("POST", ":log", 204, JSON, '{"lines": ["three"]}')
+    for part in [":renew", ":log", ":fail"]:
+        of("POST", part, 413, JSON, " " * 3_000_000)
+        of("POST", part, 415, JSON | {"Content-Encoding": "br"}, "{}")
+    of("POST", ":complete", 413, TEXT, " " * 3_000_000)
+    for method, part in OF_ATTEMPT:
+        ask(method, ATTEMPT + part, 400, token="forged")
+        if method == "POST":
+            of(method, part, 403, elsewhere)
+    of("POST", ":complete", 204, TEXT, "HELLO")
+    token = acquire()
+    of("GET", "/input", 204)
+    of("POST", ":release", 204)
+    token, old = ask("POST", ACQUIRE, 200, query="?wait=30s", kind="by-hand").json()["token"], token
+    for method, part in OF_ATTEMPT:
+        if part != ":release":
+            ask(method, ATTEMPT + part, 409, token=old)
+    of("POST", ":fail", 204, TEXT, "no room", "?code=Full&retry_delay=0s")
+    token = ask("POST", ACQUIRE, 200, query="?wait=30s", kind="by-hand").json()["token"]
+    ask("POST", ATTEMPT + ":release", 409, token=old)
+    of("POST", ":fail", 204, JSON, '{"error": {"code": "Full"}, "final": true}')
+    # Its retention is up as soon as it is done; and one that somebody has deleted.
+    began = time.monotonic()
+    while of("GET", "", [409, 410]).status_code != 410:
+        assert time.monotonic() - began < 20, "it was not removed"
+        time.sleep(0.02)
+    for method, part in OF_ATTEMPT:
+        of(method, part, 410)
+    submit("by-hand")
+    attempt = ask("POST", ACQUIRE, 200, query="?wait=30s", kind="by-hand").json()
+    token = attempt["token"]
+    of("POST", ":complete", 204)
+    ask("DELETE", PARENTS[0], 204, id=attempt["operation"]["name"].split("/")[1])
+    for method, part in OF_ATTEMPT:
+        of(method, part, 404)
+
+
 def lists():
     """Pages and streams of many."""
     query = "?filter=kind%3Dshout&page_size=1"
@@ -233,8 +307,10 @@ def lists():
 def methods():
     """What every resource has in common."""
     operation = submit("shout")
+    submit("by-hand")
+    token = ask("POST", ACQUIRE, 200, query="?wait=30s", kind="by-hand").json()["token"]
     for template, methods in document["paths"].items():
-        names = {"id": operation, "tenant": "default", "kind": "shout"}
+        names = {"id": operation, "tenant": "default", "kind": "shout", "token": token}
         allow = ask("OPTIONS", template, 204, **names).headers["Allow"].split(",")
         assert set(allow) == {method.upper() for method in methods}, f"{template}: {allow}"
         if "get" in methods:
@@ -249,6 +325,7 @@ submissions()
 for one in PARENTS:
     life_of(one)
 googles()
+attempts()
 lists()
 methods()
 listed = {

@@ -75,7 +75,7 @@ fn a_committed_start_is_a_lease_and_a_message() {
     assert!(receiver.try_recv().is_err(), "nothing is said before the commit");
     let content = ToWorker::Assignment { operation, input: None };
     let messages = vec![Outgoing { session: session(), content }];
-    dispatcher.committed(&draft, messages, Moment::MAX, |_| true);
+    dispatcher.committed(&draft, messages, |_| Moment::MAX, |_| true);
     assert!(dispatcher.sessions().holds(session(), id(1), Attempt(1)));
     assert!(matches!(receiver.try_recv(), Ok(ToWorker::Assignment { .. })));
 }
