@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 use tonic::Code;
 
 use longrun::operation::{Kind, WorkerId};
@@ -376,4 +378,22 @@ async fn polls_end_when_the_server_stops() {
         Err(status) => assert_eq!(status.code(), Code::Unavailable),
     }
     soon(server.stop()).await;
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_while_it_waits_takes_nothing_with_it() {
+    let server = TestServer::start().await;
+    let mut waiting = TcpStream::connect(server.addr).await.unwrap();
+    let request = format!(
+        "POST /v1/kinds/count:acquire?wait=60s HTTP/1.1\r\nHost: {}\r\nContent-Length: 0\r\n\r\n",
+        server.addr
+    );
+    waiting.write_all(request.as_bytes()).await.unwrap();
+    // The server has heard of it by the time that it answers others.
+    server.submit(submission("other")).await;
+    drop(waiting);
+    let operation = server.submit(submission("count")).await;
+    let attempt = one(&server, acquire(&["count"], 1)).await;
+    soon(server.workers().complete(completion(&attempt.token, text("done")))).await.unwrap();
+    assert_eq!(server.done(&operation.name).await.attempts_used, 1);
 }
