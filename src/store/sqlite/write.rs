@@ -300,45 +300,4 @@ fn is_taken(error: &rusqlite::Error) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::schema;
-    use super::*;
-
-    fn failure(code: i32) -> rusqlite::Error {
-        rusqlite::Error::SqliteFailure(ffi::Error::new(code), None)
-    }
-
-    fn opened() -> (Connection, Names, Stamp) {
-        let mut connection = Connection::open_in_memory().unwrap();
-        schema::migrate(&mut connection).unwrap();
-        let mut names = Names::default();
-        let stamp = names.next(&mut connection).unwrap();
-        (connection, names, stamp)
-    }
-
-    #[test]
-    fn a_commit_that_may_be_in_the_log_can_never_come_back_or_stays_in_doubt() {
-        let (mut connection, mut names, stamp) = opened();
-        let error = failure(ffi::SQLITE_IOERR_FSYNC);
-        let failed = after_failed_commit(&mut connection, &mut names, stamp, error);
-        assert!(matches!(failed, StoreError::Unavailable(_)), "{failed:?}");
-        assert!(!log::claim(&connection, stamp, false).unwrap(), "its name is taken");
-        let stamp = names.next(&mut connection).unwrap();
-
-        // It has happened, as is seen when its name is to be taken.
-        assert!(log::claim(&connection, stamp, false).unwrap());
-        let error = failure(ffi::SQLITE_IOERR_WRITE);
-        let failed = after_failed_commit(&mut connection, &mut names, stamp, error);
-        assert!(matches!(failed, StoreError::Unknown(_)), "{failed:?}");
-        assert_eq!(names.settle(&mut connection).unwrap(), Some(stamp));
-    }
-
-    #[test]
-    fn a_commit_that_was_refused_needs_no_other() {
-        let (mut connection, mut names, stamp) = opened();
-        let error = failure(ffi::SQLITE_FULL);
-        after_failed_commit(&mut connection, &mut names, stamp, error);
-        assert_eq!(names.next(&mut connection).unwrap(), stamp);
-        assert!(log::claim(&connection, stamp, false).unwrap(), "nothing was written");
-    }
-}
+mod tests;

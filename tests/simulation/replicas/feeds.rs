@@ -149,3 +149,23 @@ fn very_much_at_once_is_told_once() {
         assert_eq!(told(&mut feed).await, [Told::Changed(last, 1)]);
     });
 }
+
+/// Nobody there has read the log for so long that some of it is gone.
+#[test]
+fn who_has_slept_through_some_history_begins_again_and_follows() {
+    play(2, |stage| async move {
+        let mut feed = feed(&stage, 1);
+        assert_eq!(told(&mut feed).await, [Told::Synced]);
+        stage.hold_up(1);
+        let ids = [stage.submit(0).await, stage.submit(0).await];
+        stage.cancel(0, ids[0]).await.unwrap();
+        delete(&stage, 0, ids[0]).await;
+        stage.house.disk.lock().unwrap().log.trim(0);
+        stage.let_go(1);
+        stage.wait(3).await;
+        let again = [Told::Reset, Told::Current(ids[1], 1), Told::Synced];
+        assert_eq!(told(&mut feed).await, again);
+        stage.cancel(0, ids[1]).await.unwrap();
+        assert_eq!(told(&mut feed).await, [Told::Changed(ids[1], 2)]);
+    });
+}
