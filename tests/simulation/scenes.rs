@@ -222,6 +222,25 @@ fn who_comes_back_while_a_commit_is_in_doubt_is_told_everything_once() {
 }
 
 #[test]
+fn a_commit_in_doubt_is_settled_whatever_else_is_found_to_fail_meanwhile() {
+    for seed in 0..100 {
+        play(seed, |scene| async move {
+            let id = scene.submit(None).await;
+            // Some of the commits that start it stay in doubt.
+            scene.store.set_weather(Weather::Flaky);
+            let (_, mut messages) = scene.work(None).await;
+            scene.rest().await;
+            scene.store.set_weather(Weather::Down);
+            scene.engine.check_store().await;
+            scene.rest().await;
+            scene.store.set_weather(Weather::Still);
+            scene.wait(60).await;
+            assert_eq!(assigned(&mut messages), [(id, 1)], "seed {seed}");
+        });
+    }
+}
+
+#[test]
 fn a_store_that_answers_at_last_is_written_to_again_whatever_it_answers() {
     for seed in 0..200 {
         play(seed, |scene| async move {

@@ -343,34 +343,4 @@ pub(super) fn trim(
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::super::schema;
-    use super::*;
-    use crate::operation::Timestamp;
-
-    #[test]
-    fn a_commit_stays_in_doubt_until_something_is_written_behind_it() {
-        let mut connection = Connection::open_in_memory().unwrap();
-        schema::migrate(&mut connection).unwrap();
-        let mut names = Names::default();
-        let stamp = names.next(&mut connection).unwrap();
-        assert!(claim(&connection, stamp, false).unwrap());
-        names.doubt(stamp);
-        let full = "CREATE TRIGGER full BEFORE INSERT ON commits WHEN NEW.sequence > 1
-                    BEGIN SELECT RAISE(FAIL, 'the disk is full'); END";
-        connection.execute_batch(full).unwrap();
-        names.settle(&mut connection).unwrap_err();
-        let now = Timestamp::from_micros(i64::MAX);
-        let all = TrimLog { now, keep_for: Duration::ZERO, keep: 0 };
-        trim(&mut connection, &names, &all).unwrap();
-        connection.execute_batch("DROP TRIGGER full").unwrap();
-        assert_eq!(names.settle(&mut connection).unwrap(), Some(stamp));
-        let next = names.next(&mut connection).unwrap();
-        assert!(next.sequence > stamp.sequence + 2, "each try has written under a name of its own");
-        trim(&mut connection, &names, &all).unwrap();
-        let kept = connection.query_row("SELECT count(*) FROM commits", [], |row| row.get(0));
-        assert_eq!(kept, Ok(1));
-    }
-}
+mod tests;

@@ -11,6 +11,7 @@ use crate::schedule::{self, Outcome};
 use crate::store::Lie;
 use crate::{REPLICAS_SEED, play_many, play_one, variable};
 
+mod feeds;
 mod house;
 mod leases;
 mod mailbox;

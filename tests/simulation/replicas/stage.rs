@@ -117,6 +117,12 @@ impl Stage {
         self.submit_with(at, Settings::default(), None).await
     }
 
+    /// Submits so many in one commit.
+    pub async fn submit_many(&self, at: usize, count: usize) -> Vec<OperationId> {
+        let stored = self.engine(at).submit(vec![sample(); count]).await.unwrap();
+        stored.into_iter().map(|stored| stored.unwrap().operation.id()).collect()
+    }
+
     pub async fn submit_as(&self, at: usize, kind: &str) -> OperationId {
         let new = NewOperation { kind: Kind::parse(kind).unwrap(), ..sample() };
         let stored = self.engine(at).submit(vec![new]).await.unwrap().pop().unwrap();

@@ -337,6 +337,13 @@ impl Store for SimStore {
         self.read(|disk| disk.log_page(&query)).await
     }
 
+    async fn check(&self) -> Result<(), StoreError> {
+        match self.state().weather {
+            Weather::Down => Err(StoreError::Unavailable("the storage is not there".to_owned())),
+            _ => Ok(()),
+        }
+    }
+
     async fn trim_log(&self, trim: TrimLog) -> Result<(), StoreError> {
         let keep = {
             let mut state = self.state();

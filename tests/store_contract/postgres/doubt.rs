@@ -43,6 +43,21 @@ async fn a_commit_that_is_late_is_never_there_once_its_name_is_claimed() {
     store.close().await;
 }
 
+/// The answer to a claim can be lost as well. What has taken the name then is no commit.
+#[tokio::test]
+async fn a_claim_whose_answer_is_lost_is_not_taken_for_the_commit() {
+    let (_database, proxy, store) = doubtful(Fate::Late).await;
+    // So that there is a connection, and the next COMMIT is that of the claim.
+    claim(&store, 1).await;
+    proxy.next(Fate::Unanswered);
+    store.settle().await.unwrap_err();
+    assert_eq!(store.settle().await.unwrap(), None);
+    proxy.let_go();
+    assert!(load(&store, id(2)).await.is_none());
+    stored(&store, submission(2)).await;
+    store.close().await;
+}
+
 /// Without a claim the next commit comes to the same, because it needs a new connection.
 #[tokio::test]
 async fn the_next_commit_ends_the_doubt_as_well() {
