@@ -107,7 +107,7 @@ fn a_lease_of_a_session_that_has_gone_meanwhile_is_known_if_it_is_ours() {
         assert_eq!(matches(&mut dispatcher, 9), [(session(), id(1))]);
         assert!(dispatcher.acquire(session(), id(1), &mut draft).is_some());
         dispatcher.sessions_mut().hand_over(session());
-        dispatcher.committed(&draft, Vec::new(), Moment::MAX, |_| is_ours);
+        dispatcher.committed(&draft, Vec::new(), |_| Moment::MAX, |_| is_ours);
         assert_eq!(dispatcher.sessions().holds(session(), id(1), Attempt(1)), is_ours);
     }
 }
@@ -126,7 +126,7 @@ fn who_holds_a_lease_is_told_what_others_have_done_to_it() {
         let (mut draft, running) = (draft(), running(1));
         draft.learn(Arc::clone(&running));
         draft.apply(&running, &command, None, None).expect("it can be");
-        dispatcher.committed(&draft, Vec::new(), Moment::MAX, |_| true);
+        dispatcher.committed(&draft, Vec::new(), |_| Moment::MAX, |_| true);
         assert_eq!(receiver.try_recv().is_ok(), is_told, "{command:?}");
     }
 }
