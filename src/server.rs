@@ -117,10 +117,11 @@ impl Server {
             .reset_fallback()
             .layer(from_fn(crate::grpc::time_limit))
             .layer(from_fn(http::require_grpc));
+        let screen = http::Screen::new(hosts(&config), service.clone(), options.clone());
         let router: Router = http::router(service.clone(), options)
             .merge(grpc)
             .layer(map_response(crate::grpc::explain))
-            .layer(from_fn_with_state(hosts(&config), http::screen))
+            .layer(from_fn_with_state(screen, http::screen))
             .layer(from_fn(crate::telemetry::log_request));
         Ok(Self {
             listener,

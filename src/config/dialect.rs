@@ -9,39 +9,36 @@ use toml::Spanned;
 
 use super::file::{FileError, Files};
 use super::relay;
-use crate::dialect::{Dialect, Pattern, path};
-use crate::operation::Kind;
+use crate::dialect::{Dialect, Pattern, Site, path};
+
+mod submit;
+
+use submit::SubmitTable;
+pub use submit::{KindOf, Submit};
 
 /// A dialect under a prefix of this server.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mount {
     /// The mount's name. What came in by it is found by it only, also after a restart.
     pub name: String,
-    /// The path under which it stands; without a slash at its end, perhaps empty.
-    pub prefix: String,
+    /// The path under which it stands, and those of its routes.
+    pub site: Site,
     /// How it speaks.
     pub dialect: Arc<Dialect>,
     /// The relay whose requests become operations of this mount.
     pub relay: Option<String>,
     /// The paths that take submissions for workers.
     pub submit: Vec<Submit>,
+    /// Whether every caller with credentials may read what is somebody's.
+    pub is_shared: bool,
+    /// How long a submission is held for its end, if the request does not say.
+    pub wait: Option<Duration>,
     /// The header field in which credentials come; `authorization` by default.
     pub credentials: HeaderName,
     /// Most operations of a kind that are not done.
     pub capacity: Option<u64>,
     /// How long an operation may wait for its first attempt.
     pub queue_timeout: Option<Duration>,
-}
-
-/// A path that takes submissions.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Submit {
-    /// The method.
-    pub method: Method,
-    /// The path under the mount's prefix.
-    pub path: Pattern,
-    /// The kind of the operations.
-    pub kind: Kind,
 }
 
 /// A mount as it is written.
@@ -53,20 +50,14 @@ pub(super) struct MountTable {
     built_in: Option<Spanned<String>>,
     file: Option<Spanned<String>>,
     prefix: Spanned<String>,
+    share: Option<Spanned<String>>,
+    wait: Option<Spanned<String>>,
     relay: Option<Spanned<String>>,
     credentials: Option<Spanned<String>>,
     capacity: Option<Spanned<u64>>,
     queue_timeout: Option<Spanned<String>>,
     #[serde(default)]
     submit: Vec<Spanned<SubmitTable>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SubmitTable {
-    method: Option<Spanned<String>>,
-    path: Spanned<String>,
-    kind: Spanned<String>,
 }
 
 /// What a part of the configuration file is refused for: the byte, and why.
@@ -110,15 +101,15 @@ impl Mount {
             }
             None => default_name,
         };
-        let prefix = prefix(&table.prefix)?;
-        let submit = table.submit.into_iter().map(Submit::of).collect::<Result<Vec<_>, _>>()?;
+        let site = site(&table.prefix, &dialect)?;
+        let submit = table.submit.into_iter().map(|submit| Submit::of(submit, &site.prefix));
+        let submit = submit.collect::<Result<Vec<_>, _>>()?;
         let relay = table.relay.map(Spanned::into_inner);
         if relay.is_none() == submit.is_empty() {
             let rule = "a dialect must have either a relay or [[dialect.submit]] paths";
             return Err((at, rule.to_owned()));
         }
-        let has_trigger = dialect.trigger.prefer || dialect.trigger.query.is_some();
-        if relay.is_some() && !has_trigger {
+        if relay.is_some() && !dialect.trigger.is_there() {
             let rule = "relay is for dialects with a [trigger], and this one has none";
             return Err((at, rule.to_owned()));
         }
@@ -134,25 +125,57 @@ impl Mount {
             }
             given => given.map(Spanned::into_inner).or(dialect.limits.capacity),
         };
-        let queue_timeout = match table.queue_timeout {
-            Some(text) => {
-                let duration = relay::to_duration(text.as_ref());
-                Some(
-                    duration
-                        .map_err(|rule| (text.span().start, format!("queue_timeout {rule}")))?,
-                )
+        let queue_timeout = duration("queue_timeout", table.queue_timeout)?;
+        let queue_timeout = queue_timeout.or(dialect.limits.queue_timeout);
+        let wait = duration("wait", table.wait)?;
+        let is_shared = match table.share {
+            None => false,
+            Some(share) if share.as_ref() == "anyone" && dialect.has_owners => true,
+            Some(share) => {
+                let rule = "share must be \"anyone\", for a dialect with owner = \"credentials\"";
+                return Err((share.span().start, rule.to_owned()));
             }
-            None => dialect.limits.queue_timeout,
         };
         let dialect = Arc::new(dialect);
-        Ok(Self { name, prefix, dialect, relay, submit, credentials, capacity, queue_timeout })
+        let mount = Self {
+            name,
+            site,
+            dialect,
+            relay,
+            submit,
+            is_shared,
+            wait,
+            credentials,
+            capacity,
+            queue_timeout,
+        };
+        mount.check_places().map_err(|rule| (at, rule))?;
+        Ok(mount)
+    }
+
+    /// Refuses templates that use places which no path of the mount has.
+    fn check_places(&self) -> Result<(), String> {
+        let submit = self.submit.iter().map(|submit| &submit.path);
+        let trigger = self.dialect.trigger.paths.iter();
+        let paths = || [&self.site.prefix].into_iter().chain(submit.clone()).chain(trigger.clone());
+        match self.dialect.places().find(|name| !paths().any(|path| path.has(name))) {
+            Some(name) => Err(format!(
+                "the dialect uses places.{name}, and no path of the mount has {{{name}}}"
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a path is the mount's to answer: one of its own, or whatever else is under its prefix, if it has one.
+    pub fn covers(&self, path: &str) -> bool {
+        let prefix = &self.site.prefix;
+        let is_under = !prefix.is_empty() && prefix.places_above(path).is_some();
+        is_under || self.paths().any(|own| own.places_of(path).is_some())
     }
 
     /// Every path of the mount, whole.
-    fn paths(&self) -> impl Iterator<Item = Pattern> + '_ {
-        let routes = self.dialect.routes.iter().map(|route| &route.path);
-        let submit = self.submit.iter().map(|submit| &submit.path);
-        routes.chain(submit).filter_map(|path| path.under(&self.prefix))
+    fn paths(&self) -> impl Iterator<Item = &Pattern> {
+        self.site.routes.iter().chain(self.submit.iter().map(|submit| &submit.path))
     }
 
     /// Refuses paths that lead elsewhere already.
@@ -168,12 +191,6 @@ impl Mount {
             if mount.name == self.name {
                 return Err(format!("the name {} is given twice", self.name));
             }
-            if mount.relay.is_some() && mount.relay == self.relay {
-                return Err(format!(
-                    "the relay of {} is that of {} already",
-                    self.name, mount.name
-                ));
-            }
         }
         let own = OWN.into_iter().filter_map(Pattern::parse).collect::<Vec<_>>();
         for path in self.paths() {
@@ -186,7 +203,7 @@ impl Mount {
                 return Err(format!("the path {path} is, or could be, this server's own"));
             }
             for mount in earlier {
-                if let Some(other) = mount.paths().find(|other| other.meets(&path)) {
+                if let Some(other) = mount.paths().find(|other| other.meets(path)) {
                     return Err(format!("the path {path} could be {other} of {}", mount.name));
                 }
             }
@@ -201,7 +218,8 @@ impl Mount {
         }
         let submit = self.submit.iter();
         for (at, submit) in submit.enumerate() {
-            let routes = self.dialect.routes.iter().map(|route| (&route.method, &route.path));
+            let routes = self.dialect.routes.iter().map(|route| &route.method);
+            let routes = routes.zip(&self.site.routes);
             let others = self.submit.iter().take(at).map(|other| (&other.method, &other.path));
             let meets = |(method, path): (&Method, &Pattern)| {
                 *method == submit.method && path.meets(&submit.path)
@@ -214,28 +232,10 @@ impl Mount {
     }
 }
 
-impl Submit {
-    fn of(table: Spanned<SubmitTable>) -> Result<Self, Refused> {
-        let SubmitTable { method, path, kind } = table.into_inner();
-        let method = match method {
-            Some(given) => match given.as_ref().parse() {
-                Ok(method @ (Method::POST | Method::PUT | Method::PATCH | Method::DELETE)) => {
-                    method
-                }
-                _ => {
-                    let rule = "method must be POST, PUT, PATCH or DELETE";
-                    return Err((given.span().start, rule.to_owned()));
-                }
-            },
-            None => Method::POST,
-        };
-        let at = path.span().start;
-        let path = Pattern::parse(path.as_ref())
-            .ok_or_else(|| (at, format!("path must be {}", path::RULE)))?;
-        let at = kind.span().start;
-        let kind = Kind::parse(kind.as_ref()).map_err(|error| (at, format!("kind {error}")))?;
-        Ok(Self { method, path, kind })
-    }
+fn duration(key: &str, given: Option<Spanned<String>>) -> Result<Option<Duration>, Refused> {
+    let Some(text) = given else { return Ok(None) };
+    let duration = relay::to_duration(text.as_ref());
+    duration.map(Some).map_err(|rule| (text.span().start, format!("{key} {rule}")))
 }
 
 /// The dialect, with a name for a mount that has none of its own.
@@ -270,16 +270,13 @@ fn dialect(
     }
 }
 
-fn prefix(given: &Spanned<String>) -> Result<String, Refused> {
-    let text = given.as_ref().strip_suffix('/').unwrap_or(given.as_ref());
-    match Pattern::parse(text) {
-        Some(pattern) if pattern.places() == 0 && given.as_ref().starts_with('/') => {
-            Ok(text.to_owned())
-        }
-        _ => {
-            let rule = "prefix must be a path such as /v1/accounts/acme, or /, of letters, digits, \
-                        '-', '.', '_', '~'";
-            Err((given.span().start, rule.to_owned()))
-        }
-    }
+/// The mount's paths.
+fn site(given: &Spanned<String>, dialect: &Dialect) -> Result<Site, Refused> {
+    let (at, text) = (given.span().start, given.as_ref());
+    let prefix = text.strip_suffix('/').unwrap_or(text);
+    let prefix = Pattern::parse(prefix).filter(|path| text.starts_with('/') && !path.has("id"));
+    let rule = "and {id} is no such name";
+    let prefix = prefix.ok_or_else(|| (at, format!("prefix must be {}, {rule}", path::RULE)))?;
+    Site::new(prefix, dialect)
+        .map_err(|path| (at, format!("prefix must not have a name that {path} has")))
 }

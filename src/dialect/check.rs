@@ -1,33 +1,32 @@
-//! What can be checked before there is an operation: every answer is rendered for operations of every state.
+//! What can be checked before there is an operation: every answer is rendered for operations of every state, and for
+//! requests bare and odd.
 
 use http::HeaderValue;
 use minijinja::Value;
 use minijinja::value::Serde;
 
-use super::file::Places;
+use super::answer::{About, Answer, Content, Status};
+use super::file::Lines;
+use super::scene::Scene;
 use super::template::{Template, TemplateError};
-use super::view::Refusal;
-use super::{Answer, Content, Dialect, FileError, sample};
-use crate::operation::{Kind, Operation, Timestamp};
+use super::view::{Refusal, Subject};
+use super::{Action, Dialect, FileError, List, Target, sample};
+use crate::operation::Kind;
+use crate::operation::filter::Filter;
 
 /// Refuses a dialect that could not answer, or not with what it says.
-pub(super) fn check(dialect: &Dialect, text: &str, places: &Places) -> Result<(), FileError> {
-    let check = Check { dialect, text, places };
+pub(super) fn check(dialect: &Dialect, text: &str, lines: &Lines) -> Result<(), FileError> {
+    let check = Check { dialect, text, lines };
     let kind = Kind::parse("sample").map_err(|error| FileError::at(text, 0, error.to_string()))?;
-    for operation in sample::operations(&kind) {
-        check.operation(&operation)?;
-    }
-    for reason in ["RESOURCE_EXHAUSTED", "OPERATION_NOT_FOUND", "UNAUTHENTICATED", "INTERNAL"] {
-        let retry_after = (reason == "RESOURCE_EXHAUSTED").then_some(1);
-        let refusal =
-            Refusal { status: 400, reason, title: "Title", message: "\"a\"\\", retry_after };
-        let view = refusal.view("mount", "/prefix", Timestamp::default());
-        for answer in &dialect.problems {
-            if check.applies(answer, &view)? {
-                check.answer(answer, &view)?;
-                break;
-            }
+    let operations = sample::operations(&kind);
+    let subjects: Vec<Subject<'_>> = operations.iter().map(sample::subject).collect();
+    for setting in sample::settings(dialect) {
+        let scene = setting.scene();
+        for subject in &subjects {
+            check.operation(&scene, subject)?;
         }
+        check.routes_without_id(&scene, &subjects)?;
+        check.refusals(&scene)?;
     }
     Ok(())
 }
@@ -35,33 +34,33 @@ pub(super) fn check(dialect: &Dialect, text: &str, places: &Places) -> Result<()
 struct Check<'a> {
     dialect: &'a Dialect,
     text: &'a str,
-    places: &'a Places,
+    lines: &'a Lines,
 }
 
 impl Check<'_> {
-    fn operation(&self, operation: &Operation) -> Result<(), FileError> {
-        let history = sample::history(operation);
-        let subject = sample::subject(operation, &history);
-        let mut view = subject.view(self.dialect, "/prefix/path");
+    fn operation(&self, scene: &Scene<'_>, subject: &Subject<'_>) -> Result<(), FileError> {
+        let operation = subject.operation;
         let state = operation.state_name();
+        let bare = Value::from(Serde(subject.view(self.dialect, scene)));
         for (_, name) in self.dialect.states.iter().filter(|(known, _)| *known == state) {
-            let name = self.render(name, &Value::from(Serde(&view)))?;
-            view.insert("status".to_owned(), name.into());
+            self.render(name, &bare)?;
         }
-        let view = Value::from(Serde(&view));
-        let routes = self.dialect.routes.iter().zip(&self.places.routes);
-        let routes =
-            routes.map(|(route, at)| (&route.answers, format!("route {}", route.name), *at));
-        let submit = (&self.dialect.submit, "submit".to_owned(), self.places.submit);
-        for (answers, name, at) in routes.chain([submit]) {
-            let mut chosen = None;
-            for answer in answers {
-                if self.applies(answer, &view)? {
-                    chosen = Some(answer);
-                    break;
-                }
+        let routes = self.dialect.routes.iter().zip(&self.lines.routes);
+        let routes = routes.filter_map(|(route, at)| match route.target {
+            Target::Operation(action) => {
+                Some((&route.answers, format!("route {}", route.name), *at, action))
             }
-            let Some(answer) = chosen else {
+            Target::Mount | Target::List(_) => None,
+        });
+        let submit = &self.dialect.submit.answers;
+        let submit = (submit, "submit".to_owned(), self.lines.submit, Action::Read);
+        for (answers, name, at, action) in routes.chain([submit]) {
+            let subject = Subject {
+                dismissed: (action == Action::Dismiss).then_some("cancelled"),
+                ..subject.clone()
+            };
+            let view = self.view(scene, About::Operation(&subject))?;
+            let Some(answer) = self.chosen(answers, &view)? else {
                 let reason = format!(
                     "{name} has no answer for an operation that is {state}: the last one must apply to all"
                 );
@@ -79,15 +78,109 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn applies(&self, answer: &Answer, view: &Value) -> Result<bool, FileError> {
-        match &answer.when {
-            Some(condition) => self.render(condition, view).map(|text| !text.is_empty()),
-            None => Ok(true),
+    /// Those of mounts, and lists: an empty one, and one of everything.
+    fn routes_without_id(
+        &self,
+        scene: &Scene<'_>,
+        subjects: &[Subject<'_>],
+    ) -> Result<(), FileError> {
+        let whole = About::List { subjects, next_page_token: "more" };
+        let empty = About::List { subjects: &[], next_page_token: "" };
+        for (route, at) in self.dialect.routes.iter().zip(&self.lines.routes) {
+            let abouts = match &route.target {
+                Target::Mount => &[About::Mount][..],
+                Target::List(list) => {
+                    let view = self.view(scene, About::Mount)?;
+                    for template in list.templates() {
+                        self.render(template, &view)?;
+                    }
+                    self.filter(list, scene, &view)?;
+                    &[empty, whole]
+                }
+                Target::Operation(_) => continue,
+            };
+            for about in abouts {
+                let view = self.view(scene, *about)?;
+                let Some(answer) = self.chosen(&route.answers, &view)? else {
+                    let reason = format!(
+                        "route {} does not always have an answer: the last one must apply to all",
+                        route.name
+                    );
+                    return Err(FileError::at(self.text, *at, reason));
+                };
+                self.answer(answer, &view)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What a request that asks for nothing in particular makes must be a filter. What an odd one makes may be refused.
+    fn filter(&self, list: &List, scene: &Scene<'_>, view: &Value) -> Result<(), FileError> {
+        let Some(template) = list.filter.as_ref().filter(|_| scene.request.parameters.is_empty())
+        else {
+            return Ok(());
+        };
+        match Filter::parse(&self.render(template, view)?) {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                let reason = format!("the filter is wrong {error}");
+                Err(self.error(template, &TemplateError { line: 0, reason }))
+            }
         }
     }
 
+    fn refusals(&self, scene: &Scene<'_>) -> Result<(), FileError> {
+        for reason in [
+            "RESOURCE_EXHAUSTED",
+            "OPERATION_NOT_FOUND",
+            "UNAUTHENTICATED",
+            "METHOD_NOT_ALLOWED",
+            "INTERNAL",
+        ] {
+            let refusal = Refusal {
+                status: 400,
+                reason,
+                title: "Title",
+                message: "\"a\"\\",
+                retry_after: (reason == "RESOURCE_EXHAUSTED").then_some(1),
+                allow: (reason == "METHOD_NOT_ALLOWED").then_some("GET,OPTIONS"),
+            };
+            let view = self.view(scene, About::Refusal(&refusal))?;
+            if let Some(answer) = self.chosen(&self.dialect.problems, &view)? {
+                self.answer(answer, &view)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn view(&self, scene: &Scene<'_>, about: About<'_>) -> Result<Value, FileError> {
+        let view = self.dialect.view(scene, about);
+        view.map_err(|error| FileError::at(self.text, 0, error.reason))
+    }
+
+    fn chosen<'a>(
+        &self,
+        answers: &'a [Answer],
+        view: &Value,
+    ) -> Result<Option<&'a Answer>, FileError> {
+        for answer in answers {
+            let applies = match &answer.when {
+                Some(condition) => !self.render(condition, view)?.is_empty(),
+                None => true,
+            };
+            if applies {
+                return Ok(Some(answer));
+            }
+        }
+        Ok(None)
+    }
+
     fn answer(&self, answer: &Answer, view: &Value) -> Result<(), FileError> {
-        let Content::Document { headers, body, .. } = &answer.content else { return Ok(()) };
+        let Content::Document { status, headers, body } = &answer.content else { return Ok(()) };
+        if let Some(Status::Made(template)) = status {
+            let made = self.dialect.status(template, view);
+            made.map_err(|error| self.error(template, &error))?;
+        }
         for (name, template) in headers {
             let value = self.render(template, view)?;
             if HeaderValue::try_from(&value).is_err() {
@@ -107,7 +200,7 @@ impl Check<'_> {
     }
 
     fn error(&self, template: &Template, error: &TemplateError) -> FileError {
-        let line = self.places.line(template, error.line) + 1;
+        let line = self.lines.line(template, error.line) + 1;
         FileError { line, column: None, reason: error.reason.clone() }
     }
 }

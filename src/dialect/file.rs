@@ -1,32 +1,36 @@
 //! The format of a dialect's file: read strictly, each refusal with its place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use http::Method;
 use toml::Spanned;
 
+use super::answer::Answer;
+use super::naming::{self, Naming};
 use super::path::{self, Pattern};
 use super::template::{Form, Template, Templates};
+use super::variables::Topic;
 use super::{
-    Action, Answer, Dialect, FileError, Limits, MAX_DURATION, Naming, Route, Trigger, Wait, view,
+    Action, Dialect, FileError, Limits, MAX_DURATION, Needs, Submission, Target, Trigger, Wait,
 };
 use crate::operation::StateName;
 
 mod answers;
+mod routes;
 mod tables;
 
-use tables::{ActionName, File, Id, LimitsTable, Owner, RouteTable, TriggerTable, WaitTable};
+use tables::{File, LimitsTable, Owner, TriggerTable, WaitTable};
 
 /// Where in the file templates begin, and answers stand: for refusals that come of rendering.
 #[derive(Default)]
-pub(super) struct Places {
+pub(super) struct Lines {
     templates: Vec<(Template, usize)>,
     pub(super) submit: usize,
     pub(super) routes: Vec<usize>,
 }
 
-impl Places {
+impl Lines {
     /// The line in the file of a template's line, both from 0.
     pub(super) fn line(&self, template: &Template, line: usize) -> usize {
         let first = self.templates.iter().find(|(known, _)| known == template);
@@ -34,65 +38,96 @@ impl Places {
     }
 }
 
+/// How long `true` is by default, as elsewhere: less than what proxies in front let a request last.
+const DEFAULT_WAIT: Duration = Duration::from_secs(50);
+
 /// The variables that templates may use.
 type Known<'a> = &'a dyn Fn(&str) -> bool;
 
 struct Reader<'a> {
     text: &'a str,
     templates: Templates,
-    places: Places,
+    lines: Lines,
 }
 
 /// The dialect of a file that keeps the format. Nothing has been rendered yet.
-pub(super) fn parse(text: &str) -> Result<(Dialect, Places), FileError> {
+pub(super) fn parse(text: &str) -> Result<(Dialect, Lines), FileError> {
     let file: File = toml::from_str(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
         FileError::at(text, at, error.message())
     })?;
-    let mut reader = Reader { text, templates: Templates::default(), places: Places::default() };
-    let names: Vec<&str> =
-        file.route.iter().map(|route| route.as_ref().name.as_ref().as_str()).collect();
-    let known = |variable: &str| view::is_known(variable, &names);
+    let mut reader = Reader { text, templates: Templates::default(), lines: Lines::default() };
+    let links = file.route.iter().map(|route| {
+        let route = route.as_ref();
+        (route.name.as_ref().as_str(), route.path.as_ref().contains("{id}"))
+    });
+    let links: Vec<(&str, bool)> = links.collect();
+    let known = |variable: &str| Topic::Operation.knows(variable, &links);
     // The name of a state cannot be made of itself.
     let known_of_states = |variable: &str| variable != "status" && known(variable);
+    let known_of_problems = |variable: &str| Topic::Refusal.knows(variable, &links);
     let dialect = Dialect {
         source: text.to_owned(),
-        naming: match file.id {
-            Id::Uuid => Naming::Uuid,
-            Id::Hex => Naming::Hex,
-        },
+        naming: reader.naming(file.id.as_ref())?,
         has_owners: file.owner == Owner::Credentials,
         trigger: reader.trigger(file.trigger, file.owner)?,
         limits: reader.limits(file.limits)?,
         wait: reader.wait(file.wait)?,
         states: reader.states(&file.states, &known_of_states)?,
         codes: file.codes,
-        submit: {
-            reader.places.submit = file.submit.first().map_or(0, |answer| answer.span().start);
-            reader.answers(&file.submit, &known, Kind::Submission)?
-        },
+        submit: Submission::default(),
         routes: Vec::new(),
-        problems: reader.answers(&file.problem, &view::is_known_of_problems, Kind::Problem)?,
+        problems: reader.answers(&file.problem, &known_of_problems, Kind::Problem)?,
+        places: BTreeSet::new(),
+        headers: None,
         templates: Templates::default(),
     };
-    let routes = reader.routes(&file.route, &dialect.states, &known)?;
-    if dialect.submit.is_empty() || routes.is_empty() {
+    reader.lines.submit = file.submit.first().map_or(0, |answer| answer.span().start);
+    let answers = reader.answers(&file.submit, &known, Kind::Submission)?;
+    let needs = reader.needs(Topic::Operation, &answers, &dialect.states);
+    let routes = reader.routes(&file.route, &dialect.states, &links)?;
+    if answers.is_empty() || routes.is_empty() {
         return Err(FileError::at(text, 0, "there must be a [[submit]] and a [[route]]"));
     }
-    Ok((Dialect { routes, templates: reader.templates, ..dialect }, reader.places))
+    let Reader { templates, lines, .. } = reader;
+    let submit = Submission { answers, needs };
+    let (places, headers) = (templates.members("places"), shown_headers(&routes, &templates));
+    let places = places.unwrap_or_default();
+    Ok((Dialect { submit, routes, places, headers, templates, ..dialect }, lines))
+}
+
+/// The header fields of submissions that templates use, if that can be told.
+fn shown_headers(routes: &[super::Route], templates: &Templates) -> Option<BTreeSet<String>> {
+    let is_list = |route: &&super::Route| matches!(route.target, Target::List(_));
+    let mut listing = routes.iter().filter(is_list).flat_map(|route| &route.answers);
+    let in_lists = listing
+        .any(|answer| answer.templates().any(|template| templates.mentions(template, "headers")));
+    templates.members("request.headers").filter(|_| !in_lists)
 }
 
 /// What answers are for.
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
     Submission,
-    Route(Action),
+    /// A route, with what it does to an operation if it is about one.
+    Route(Option<Action>),
     Problem,
 }
 
 impl Reader<'_> {
     fn wrong<T>(&self, at: usize, reason: impl Into<String>) -> Result<T, FileError> {
         Err(FileError::at(self.text, at, reason))
+    }
+
+    fn naming(&self, given: Option<&Spanned<String>>) -> Result<Naming, FileError> {
+        let text = given.map_or("uuid", |given| given.as_ref());
+        match Naming::parse(text) {
+            Some(naming) => Ok(naming),
+            None => {
+                let at = given.map_or(0, |given| given.span().start);
+                self.wrong(at, format!("id must be {}", naming::RULE))
+            }
+        }
     }
 
     fn trigger(
@@ -105,14 +140,29 @@ impl Reader<'_> {
         if table.query.is_some() == table.values.is_empty() {
             return self.wrong(at, "trigger must have query and values, or neither");
         }
-        if table.query.is_none() && !table.prefer {
-            return self.wrong(at, "trigger must have a query, or prefer = true");
-        }
-        if table.share.is_some() && owner != Owner::Credentials {
+        let TriggerTable { always, prefer, query, values, methods, paths, share } = table;
+        if share.is_some() && owner != Owner::Credentials {
             return self.wrong(at, "trigger.share is for dialects with owner = \"credentials\"");
         }
-        let TriggerTable { prefer, query, values, share } = table;
-        Ok(Trigger { prefer, query, values, share })
+        let methods = methods.iter().map(|method| self.method(Some(method)));
+        let methods = methods.collect::<Result<_, _>>()?;
+        let paths = paths.iter().map(|path| self.pattern("trigger.paths", path));
+        let paths = paths.collect::<Result<_, _>>()?;
+        let trigger = Trigger { always, prefer, query, values, methods, paths, share };
+        if !trigger.is_there() {
+            return self.wrong(at, "trigger must have a query, prefer = true, or always = true");
+        }
+        if always && (prefer || trigger.query.is_some()) {
+            return self.wrong(at, "trigger.always leaves nothing to trigger.query and .prefer");
+        }
+        Ok(trigger)
+    }
+
+    fn pattern(&self, key: &str, given: &Spanned<String>) -> Result<Pattern, FileError> {
+        match Pattern::parse(given.as_ref()) {
+            Some(pattern) => Ok(pattern),
+            None => self.wrong(given.span().start, format!("{key} must be {}", path::RULE)),
+        }
     }
 
     fn limits(&self, table: Option<LimitsTable>) -> Result<Limits, FileError> {
@@ -129,10 +179,15 @@ impl Reader<'_> {
         Ok(Limits { capacity, queue_timeout: queue_timeout.transpose()? })
     }
 
-    fn wait(&self, table: Option<WaitTable>) -> Result<Option<Wait>, FileError> {
-        let Some(WaitTable { parameter, default }) = table else { return Ok(None) };
+    fn wait(&self, table: Option<Spanned<WaitTable>>) -> Result<Wait, FileError> {
+        let Some(table) = table else { return Ok(Wait::default()) };
+        let at = table.span().start;
+        let WaitTable { parameter, default, prefer } = table.into_inner();
+        if parameter.is_none() && !prefer {
+            return self.wrong(at, "wait must have a parameter, or prefer = true");
+        }
         let default = default.map(|it| self.duration("wait.default", &it)).transpose()?;
-        Ok(Some(Wait { parameter, default: default.unwrap_or(Duration::from_secs(60)) }))
+        Ok(Wait { parameter, default: default.unwrap_or(DEFAULT_WAIT), prefer })
     }
 
     fn duration(&self, key: &str, text: &Spanned<String>) -> Result<Duration, FileError> {
@@ -171,62 +226,29 @@ impl Reader<'_> {
         }
     }
 
-    fn routes(
-        &mut self,
-        tables: &[Spanned<RouteTable>],
-        states: &[(StateName, Template)],
-        known: Known<'_>,
-    ) -> Result<Vec<Route>, FileError> {
-        let mut routes: Vec<Route> = Vec::new();
-        for table in tables {
-            let at = table.span().start;
-            let table = table.as_ref();
-            self.places.routes.push(at);
-            let name = table.name.as_ref();
-            let plain = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
-            let is_name = !name.is_empty() && name.bytes().all(plain);
-            if !is_name || name == "self" || name == "base" {
-                let rule = "name must be lower-case letters and '_', and neither self nor base";
-                return self.wrong(table.name.span().start, rule);
+    /// What is to be read of operations for these answers. The name of a state may be made of anything as well.
+    fn needs(&self, topic: Topic, answers: &[Answer], states: &[(StateName, Template)]) -> Needs {
+        let any = |test: &dyn Fn(&Template) -> bool| {
+            let own = answers.iter().flat_map(Answer::templates);
+            own.chain(states.iter().map(|(_, name)| name)).any(test)
+        };
+        let uses = |names: &[&str]| {
+            any(&|template| names.iter().any(|name| self.templates.uses(template, name)))
+        };
+        match topic {
+            Topic::Operation => Needs {
+                input: uses(&["request.json", "request.text"]),
+                result: uses(&["result.json", "result.text"]),
+                history: uses(&["history"]),
+            },
+            // Each operation is a variable of a loop there: what is used of it is not known but by its name.
+            Topic::List => {
+                let mentions = |word| any(&|template| self.templates.mentions(template, word));
+                let contents = mentions("json") || mentions("text");
+                Needs { input: contents && mentions("request"), result: contents, history: false }
             }
-            let method = self.method(table.method.as_ref())?;
-            let action = match table.action {
-                ActionName::Read => Action::Read,
-                ActionName::Cancel => Action::Cancel,
-                ActionName::Delete => Action::Delete,
-            };
-            if method == Method::GET && action != Action::Read {
-                return self.wrong(at, "a route with an action must have a method other than GET");
-            }
-            let path = Pattern::parse(table.path.as_ref());
-            let is_fit = |path: &Pattern| path.has("id") && path.places() == 1;
-            let Some(path) = path.filter(is_fit) else {
-                let rule = format!("path must be {}, and have {{id}} once", path::RULE);
-                return self.wrong(table.path.span().start, rule);
-            };
-            for earlier in &routes {
-                let reason = match () {
-                    () if earlier.name == *name => format!("the name {name} is given twice"),
-                    () if earlier.method == method && earlier.path.meets(&path) => {
-                        format!("{method} {path} is also the route {}", earlier.name)
-                    }
-                    () => continue,
-                };
-                return self.wrong(at, reason);
-            }
-            let answers = self.answers(&table.answer, known, Kind::Route(action))?;
-            // The name of a state may be made of anything as well.
-            let uses = |variable: &str| {
-                let own = answers.iter().flat_map(Answer::templates);
-                let mut all = own.chain(states.iter().map(|(_, name)| name));
-                all.any(|template| self.templates.uses(template, variable))
-            };
-            let (needs_result, needs_history) =
-                (uses("result.json") || uses("result.text"), uses("history"));
-            let name = name.clone();
-            routes.push(Route { name, method, path, action, needs_result, needs_history, answers });
+            Topic::Mount | Topic::Refusal => Needs::default(),
         }
-        Ok(routes)
     }
 
     fn method(&self, given: Option<&Spanned<String>>) -> Result<Method, FileError> {

@@ -4,34 +4,43 @@
 //! operations look, as templates over a plain view of them. Everything here is pure: text in, documents out. It knows
 //! neither connections nor callers (`http` does), and does nothing to an operation.
 //!
-//! Read next: `file` for the format, `view` for what templates see, `check` for what is refused at start.
+//! Read next: `file` for the format, `scene` and `view` for what templates see, `answer` for what is made of it, `check`
+//! for what is refused at start.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
-use http::{HeaderName, Method};
-use minijinja::Value;
-use minijinja::value::Serde;
+use http::Method;
 
-use crate::operation::{OperationId, StateName, Timestamp};
+use crate::operation::{OperationId, StateName};
 
+mod answer;
 mod builtin;
 mod check;
 mod error;
 mod file;
+mod list;
+mod naming;
 pub mod path;
 mod sample;
 mod scan;
+mod scene;
 mod template;
 mod times;
+mod variables;
 pub mod view;
 
+pub use answer::{About, Answered, Document};
 pub use error::FileError;
+pub use list::{List, Page};
 pub use path::Pattern;
+pub use scene::{Places, Request, Scene, Site};
 pub use template::TemplateError;
 pub use view::{Record, Refusal, Subject};
 
+use answer::Answer;
+use naming::Naming;
 use template::{Template, Templates};
 
 /// The longest `queue_timeout`: ten years.
@@ -49,37 +58,45 @@ pub struct Dialect {
     /// How much is taken.
     pub limits: Limits,
     /// How a request asks to be held.
-    pub wait: Option<Wait>,
+    pub wait: Wait,
     /// The names of states.
     states: Vec<(StateName, Template)>,
     /// The names of errors.
     codes: BTreeMap<String, String>,
     /// Where operations are asked for.
     pub routes: Vec<Route>,
-    submit: Vec<Answer>,
+    /// How submissions are answered.
+    submit: Submission,
     problems: Vec<Answer>,
+    /// The names of places that templates use.
+    places: BTreeSet<String>,
+    /// The header fields of submissions that templates use, by their names in lower case; none where they could use any.
+    headers: Option<BTreeSet<String>>,
     templates: Templates,
 }
 
-/// How ids are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Naming {
-    /// As everywhere: with hyphens.
-    #[default]
-    Uuid,
-    /// As 32 hexadecimal digits.
-    Hex,
+/// How submissions are answered.
+#[derive(Clone, Debug, Default)]
+struct Submission {
+    answers: Vec<Answer>,
+    needs: Needs,
 }
 
 /// What makes an operation of a relayed request, and what it says of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trigger {
+    /// Whether every request does.
+    pub always: bool,
     /// Whether `Prefer: respond-async` does.
     pub prefer: bool,
     /// The query parameter that does.
     pub query: Option<String>,
     /// Its values that count.
     pub values: Vec<String>,
+    /// The methods of requests that become operations; all if it has none.
+    pub methods: Vec<Method>,
+    /// The paths of requests that become operations, as they follow the relay's prefix; all if it has none.
+    pub paths: Vec<Pattern>,
     /// The query parameter that lets others with credentials read the operation.
     pub share: Option<String>,
 }
@@ -93,13 +110,15 @@ pub struct Limits {
     pub queue_timeout: Option<Duration>,
 }
 
-/// The query parameter by which a request asks to be held until the operation is done.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// How a request asks to be held until the operation is done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wait {
-    /// Its name. Its value is a duration, or `true` or `yes`.
-    pub parameter: String,
+    /// The query parameter that does. Its value is a duration, or `true` or `yes`.
+    pub parameter: Option<String>,
     /// How long `true` is.
     pub default: Duration,
+    /// Whether `Prefer: wait=N` holds submissions too.
+    pub prefer: bool,
 }
 
 /// Where operations are asked for, or acted on.
@@ -109,15 +128,24 @@ pub struct Route {
     pub name: String,
     /// The method; GET is HEAD as well.
     pub method: Method,
-    /// The path under the mount's prefix, with one place `{id}`.
+    /// The path under the mount's prefix, with a place `{id}` if it is about an operation.
     pub path: Pattern,
-    /// What is done first.
-    pub action: Action,
-    /// Whether a template asks for the result's contents.
-    pub needs_result: bool,
-    /// Whether a template asks for the history.
-    pub needs_history: bool,
+    /// What it is about.
+    pub target: Target,
+    /// What is to be read for its answers.
+    pub needs: Needs,
     answers: Vec<Answer>,
+}
+
+/// What a route is about.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// The mount: a document of its own.
+    Mount,
+    /// The mount's operations.
+    List(List),
+    /// The operation that its path names.
+    Operation(Action),
 }
 
 /// What a route does before it answers.
@@ -130,61 +158,27 @@ pub enum Action {
     Cancel,
     /// Deletes a done operation.
     Delete,
+    /// Asks for a cancel, or deletes an operation that is done.
+    Dismiss,
+    /// Submits a done operation's input again, and answers about the new operation.
+    Retry,
 }
 
-/// One way to answer.
-#[derive(Clone, Debug)]
-struct Answer {
-    /// Where it applies; everywhere if it says nothing.
-    when: Option<Template>,
-    content: Content,
+/// What templates need of an operation beside what it is itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// The input's contents.
+    pub input: bool,
+    /// The result's contents.
+    pub result: bool,
+    /// The history.
+    pub history: bool,
 }
 
-#[derive(Clone, Debug)]
-enum Content {
-    Document {
-        status: Option<u16>,
-        headers: Vec<(HeaderName, Template)>,
-        body: Option<(String, Template)>,
-    },
-    /// What a synchronous call would have answered.
-    Replay,
-}
-
-/// What is to be answered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answered {
-    /// This.
-    Document(Document),
-    /// What a synchronous call would have answered.
-    Replay,
-}
-
-/// An answer in full.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Document {
-    /// The HTTP status, where the answer names one.
-    pub status: Option<u16>,
-    /// Header fields; those that came out empty are left out.
-    pub headers: Vec<(HeaderName, String)>,
-    /// Media type and text.
-    pub body: Option<(String, String)>,
-}
-
-impl Naming {
-    /// The id in this form.
-    pub fn write(self, id: OperationId) -> String {
-        let uuid = uuid::Uuid::from_bytes(*id.as_bytes());
-        match self {
-            Self::Uuid => uuid.as_hyphenated().to_string(),
-            Self::Hex => uuid.as_simple().to_string(),
-        }
-    }
-
-    /// An id in this form, and no other: an operation has one path.
-    pub fn read(self, text: &str) -> Option<OperationId> {
-        let id = OperationId::from_bytes(*uuid::Uuid::try_parse(text).ok()?.as_bytes());
-        (self.write(id) == text).then_some(id)
+impl Trigger {
+    /// Whether anything makes an operation of a request.
+    pub fn is_there(&self) -> bool {
+        self.always || self.prefer || self.query.is_some()
     }
 }
 
@@ -201,8 +195,8 @@ impl Dialect {
 
     /// Reads a dialect's file, and checks all that can be checked before there is an operation.
     pub fn parse(text: &str) -> Result<Self, FileError> {
-        let (dialect, places) = file::parse(text)?;
-        check::check(&dialect, text, &places)?;
+        let (dialect, lines) = file::parse(text)?;
+        check::check(&dialect, text, &lines)?;
         Ok(dialect)
     }
 
@@ -211,98 +205,21 @@ impl Dialect {
         self.naming.read(text)
     }
 
-    /// The answer to a submission.
-    pub fn submitted(&self, subject: &Subject<'_>, path: &str) -> Result<Document, TemplateError> {
-        match self.choose(&self.submit, &self.view(subject, path)?)? {
-            Answered::Document(document) => Ok(document),
-            Answered::Replay => Err(no_answer()),
-        }
+    /// What the answers to submissions need.
+    pub fn submission_needs(&self) -> Needs {
+        self.submit.needs
     }
 
-    /// The answer of a route that was asked for at `path`.
-    pub fn answer(
-        &self,
-        route: &Route,
-        subject: &Subject<'_>,
-        path: &str,
-    ) -> Result<Answered, TemplateError> {
-        self.choose(&route.answers, &self.view(subject, path)?)
+    /// The names of places that its templates use, but for those of its own routes.
+    pub fn places(&self) -> impl Iterator<Item = &str> {
+        let is_own = |name: &str| self.routes.iter().any(|route| route.path.has(name));
+        self.places.iter().map(String::as_str).filter(move |name| !is_own(name))
     }
 
-    /// The answer to a request that is refused, where the dialect has one of its own.
-    pub fn refused(
-        &self,
-        refusal: &Refusal<'_>,
-        mount: &str,
-        prefix: &str,
-        now: Timestamp,
-    ) -> Result<Option<Document>, TemplateError> {
-        let view = refusal.view(mount, prefix, now);
-        match self.matching(&self.problems, &view)? {
-            Some(answer) => match self.render(answer, &view)? {
-                Answered::Document(document) => Ok(Some(document)),
-                Answered::Replay => Ok(None),
-            },
-            None => Ok(None),
-        }
+    /// Whether its templates may ask for a submission's header field of that name, which is in lower case.
+    pub fn shows_header(&self, name: &str) -> bool {
+        self.headers.as_ref().is_none_or(|names| names.contains(&name.replace('-', "_")))
     }
-
-    fn view(&self, subject: &Subject<'_>, path: &str) -> Result<Value, TemplateError> {
-        let mut view = subject.view(self, path);
-        let state = subject.operation.state_name();
-        let name = self.states.iter().find(|(known, _)| *known == state);
-        if let Some((_, name)) = name {
-            let name = self.templates.render(name, &Value::from(Serde(&view)))?;
-            view.insert("status".to_owned(), name.into());
-        }
-        Ok(Value::from(Serde(&view)))
-    }
-
-    fn choose(&self, answers: &[Answer], view: &Value) -> Result<Answered, TemplateError> {
-        let answer = self.matching(answers, view)?.ok_or_else(no_answer)?;
-        self.render(answer, view)
-    }
-
-    fn matching<'a>(
-        &self,
-        answers: &'a [Answer],
-        view: &Value,
-    ) -> Result<Option<&'a Answer>, TemplateError> {
-        for answer in answers {
-            let applies = match &answer.when {
-                Some(condition) => self.templates.holds(condition, view)?,
-                None => true,
-            };
-            if applies {
-                return Ok(Some(answer));
-            }
-        }
-        Ok(None)
-    }
-
-    fn render(&self, answer: &Answer, view: &Value) -> Result<Answered, TemplateError> {
-        let Content::Document { status, headers, body } = &answer.content else {
-            return Ok(Answered::Replay);
-        };
-        let mut rendered = Vec::with_capacity(headers.len());
-        for (name, value) in headers {
-            let value = self.templates.render(value, view)?;
-            if !value.is_empty() {
-                rendered.push((name.clone(), value));
-            }
-        }
-        let body = match body {
-            Some((media_type, text)) => {
-                Some((media_type.clone(), self.templates.render(text, view)?))
-            }
-            None => None,
-        };
-        Ok(Answered::Document(Document { status: *status, headers: rendered, body }))
-    }
-}
-
-fn no_answer() -> TemplateError {
-    TemplateError { line: 0, reason: "no answer applies".to_owned() }
 }
 
 /// Two dialects are the same if their files are.

@@ -1,29 +1,45 @@
-//! Paths of a dialect: literal segments, and segments in braces that stand for any one. Pure functions of text.
+//! Paths of a dialect: literal segments, and segments with a place in them that stand for any text. Pure functions of
+//! text.
 
 use std::fmt;
 
-/// A path with places in it, e.g. `/bgrs/{id}/details`.
+/// A path with places in it, e.g. `/accounts/{account}/tasks/{id}:cancel`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Pattern {
     text: String,
     segments: Vec<Segment>,
+    /// Whether it is that of a mount itself, which stands with and without a slash at its end.
+    is_root: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Segment {
     Literal(String),
-    Place(String),
+    /// A place, with what stands around it in the segment.
+    Place {
+        before: String,
+        name: String,
+        after: String,
+    },
 }
 
 /// The rule that paths keep; reads after "must be".
-pub const RULE: &str =
-    "a path such as /jobs/{id}: of letters, digits, '-', '.', '_', '~', and names in braces";
+pub const RULE: &str = "a path such as /jobs/{id} or /tasks/{id}:cancel: segments of letters, digits and any of \
+                        -._~:$@!*+,;=()', with at most one name in braces in each, and each name once";
+
+/// What a literal may have beside letters and digits: all that a path may, but for `&` and what is encoded.
+const LITERALS: &[u8] = b"-._~:$@!*+,;=()'";
 
 impl Pattern {
-    /// Takes a path from its slash on; the empty one is the place where a mount stands itself.
+    /// The path of a mount itself.
+    pub const fn root() -> Self {
+        Self { text: String::new(), segments: Vec::new(), is_root: true }
+    }
+
+    /// Takes a path from its slash on; `/` and the empty one are the place where a mount stands itself.
     pub fn parse(text: &str) -> Option<Self> {
-        if text.is_empty() {
-            return Some(Self { text: String::new(), segments: Vec::new() });
+        if text.is_empty() || text == "/" {
+            return Some(Self { text: text.to_owned(), segments: Vec::new(), is_root: true });
         }
         let segments = text.strip_prefix('/')?.split('/').map(Segment::parse);
         let segments = segments.collect::<Option<Vec<_>>>()?;
@@ -32,45 +48,63 @@ impl Pattern {
         if places.iter().enumerate().any(is_twice) {
             return None;
         }
-        Some(Self { text: text.to_owned(), segments })
+        Some(Self { text: text.to_owned(), segments, is_root: false })
     }
 
-    /// The same path under another one, which has been taken before.
-    pub fn under(&self, prefix: &str) -> Option<Self> {
-        Self::parse(&format!("{prefix}{}", self.text))
+    /// The same path under `prefix`; none where both have a place of the same name.
+    pub fn under(&self, prefix: &Self) -> Option<Self> {
+        if self.places().any(|name| prefix.has(name)) {
+            return None;
+        }
+        let before = prefix.text.strip_suffix('/').unwrap_or(&prefix.text);
+        Some(Self {
+            text: format!("{before}{}", self.text),
+            segments: prefix.segments.iter().chain(&self.segments).cloned().collect(),
+            is_root: self.is_root,
+        })
     }
 
-    /// What stands in the places, if `path` is such a path. Escapes are not read: no place needs one.
+    /// What stands in the places, if `path` is such a path. Escapes are not read.
     pub fn places_of<'p>(&self, path: &'p str) -> Option<Vec<(&str, &'p str)>> {
-        let mut given = path.strip_prefix('/').map(|rest| rest.split('/'));
-        let mut places = Vec::new();
+        let path = if self.is_root { path.strip_suffix('/').unwrap_or(path) } else { path };
+        let (places, rest) = self.begin(path)?;
+        rest.is_empty().then_some(places)
+    }
+
+    /// What stands in the places, if `path` is at or under such a path.
+    pub fn places_above<'p>(&self, path: &'p str) -> Option<Vec<(&str, &'p str)>> {
+        self.begin(path).map(|(places, _)| places)
+    }
+
+    /// The places, and what is left of the path from its slash on.
+    fn begin<'p>(&self, path: &'p str) -> Option<(Vec<(&str, &'p str)>, &'p str)> {
+        let (mut places, mut rest) = (Vec::new(), path);
         for segment in &self.segments {
-            let part = given.as_mut()?.next()?;
-            match segment {
-                Segment::Literal(text) if text == part => {}
-                Segment::Place(name) if !part.is_empty() => places.push((name.as_str(), part)),
-                _ => return None,
-            }
+            let behind = rest.strip_prefix('/')?;
+            let (part, left) = behind.split_at(behind.find('/').unwrap_or(behind.len()));
+            places.extend(segment.place().zip(Some(segment.value(part)?)));
+            rest = left;
         }
-        match given.and_then(|mut rest| rest.next()) {
-            Some(_) if !(self.segments.is_empty() && path == "/") => None,
-            _ => Some(places),
-        }
+        Some((places, rest))
     }
 
     /// Whether there is a place of that name.
     pub fn has(&self, name: &str) -> bool {
-        self.segments.iter().any(|segment| segment.place() == Some(name))
+        self.places().any(|known| known == name)
     }
 
-    /// How many places there are.
-    pub fn places(&self) -> usize {
-        self.segments.iter().filter(|segment| segment.place().is_some()).count()
+    /// The names of the places, in their order.
+    pub fn places(&self) -> impl Iterator<Item = &str> {
+        self.segments.iter().filter_map(Segment::place)
     }
 
-    /// The path with `id` in the place of that name.
-    pub fn with_id(&self, id: &str) -> String {
-        self.text.replace("{id}", id)
+    /// The path with values in its places, each encoded; none where one has no value.
+    pub fn fill<'v>(&self, value: impl Fn(&str) -> Option<&'v str>) -> Option<String> {
+        let mut text = self.text.clone();
+        for name in self.places() {
+            text = text.replace(&format!("{{{name}}}"), &encoded(value(name)?));
+        }
+        Some(text)
     }
 
     /// Whether some path is such a path and one of the other's.
@@ -84,10 +118,17 @@ impl Pattern {
     }
 
     fn can_begin(&self, other: &Self) -> bool {
-        self.segments.iter().zip(&other.segments).all(|pair| match pair {
-            (Segment::Literal(a), Segment::Literal(b)) => a == b,
-            _ => true,
-        })
+        self.segments.iter().zip(&other.segments).all(|(a, b)| a.meets(b))
+    }
+
+    /// How many segments there are.
+    pub fn len(&self) -> usize {
+        self.segments.len()
+    }
+
+    /// Whether there is none: it is the path of everything.
+    pub fn is_empty(&self) -> bool {
+        self.segments.is_empty()
     }
 
     /// The first segment, where it is a literal one.
@@ -101,23 +142,64 @@ impl Pattern {
 
 impl Segment {
     fn parse(text: &str) -> Option<Self> {
-        if let Some(name) = text.strip_prefix('{') {
-            let name = name.strip_suffix('}')?;
-            let plain = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
-            let is_name = !name.is_empty() && name.bytes().all(plain);
-            return is_name.then(|| Self::Place(name.to_owned()));
-        }
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-        let is_literal = !text.is_empty() && !matches!(text, "." | "..") && text.bytes().all(plain);
-        is_literal.then(|| Self::Literal(text.to_owned()))
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || LITERALS.contains(&byte);
+        let Some((before, rest)) = text.split_once('{') else {
+            let is_literal =
+                !text.is_empty() && !matches!(text, "." | "..") && text.bytes().all(plain);
+            return is_literal.then(|| Self::Literal(text.to_owned()));
+        };
+        let (name, after) = rest.split_once('}')?;
+        let of_names = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
+        let is_name = (1..=40).contains(&name.len()) && name.bytes().all(of_names);
+        let is_fit = is_name && before.bytes().chain(after.bytes()).all(plain);
+        let [before, name, after] = [before, name, after].map(str::to_owned);
+        is_fit.then_some(Self::Place { before, name, after })
     }
 
     fn place(&self) -> Option<&str> {
         match self {
-            Self::Place(name) => Some(name),
+            Self::Place { name, .. } => Some(name),
             Self::Literal(_) => None,
         }
     }
+
+    /// What stands in the place, if `part` is such a segment; empty where there is no place.
+    fn value<'p>(&self, part: &'p str) -> Option<&'p str> {
+        match self {
+            Self::Literal(text) => (text == part).then_some(""),
+            Self::Place { before, after, .. } => {
+                let value = part.strip_prefix(before.as_str())?.strip_suffix(after.as_str())?;
+                (!value.is_empty()).then_some(value)
+            }
+        }
+    }
+
+    /// Whether some text is such a segment and one of the other's.
+    fn meets(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Literal(text), other) | (other, Self::Literal(text)) => {
+                other.value(text).is_some()
+            }
+            (Self::Place { before, after, .. }, Self::Place { before: start, after: end, .. }) => {
+                let starts =
+                    before.starts_with(start.as_str()) || start.starts_with(before.as_str());
+                starts && (after.ends_with(end.as_str()) || end.ends_with(after.as_str()))
+            }
+        }
+    }
+}
+
+/// The text as a segment of a path: all but the unreserved characters percent-encoded.
+fn encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
 }
 
 impl fmt::Display for Pattern {
@@ -142,8 +224,10 @@ mod tests {
 
     #[test]
     fn a_path_is_segments_and_places() {
-        for bad in ["jobs", "/", "/a//b", "/a/", "/..", "/a b", "/%61", "/{}", "/{Id}", "/{a}/{a}"]
-        {
+        for bad in [
+            "jobs", "/a//b", "/a/", "/..", "/a b", "/%61", "/{}", "/{Id}", "/{a}/{a}", "/{a}{b}",
+            "/a&b", "/{a", "/a}", "/a?b",
+        ] {
             assert!(Pattern::parse(bad).is_none(), "{bad}");
         }
         let jobs = pattern("/sites/{site}/jobs/{id}");
@@ -151,9 +235,28 @@ mod tests {
         for other in ["/sites/9/jobs", "/sites/9/jobs/x/", "/sites//jobs/x", "/sites/9/jobs/x/y"] {
             assert_eq!(jobs.places_of(other), None, "{other}");
         }
-        assert_eq!(jobs.with_id("7"), "/sites/{site}/jobs/7");
+        let site = pattern("/sites/{site}");
+        assert_eq!(site.places_above("/sites/9/jobs/x"), Some(vec![("site", "9")]));
+        let filled = jobs.fill(|name| Some(if name == "id" { "7" } else { "a/b \u{e9}" }));
+        assert_eq!(filled.as_deref(), Some("/sites/a%2Fb%20%C3%A9/jobs/7"));
+        assert_eq!(jobs.fill(|name| (name == "id").then_some("7")), None);
         assert_eq!(pattern("").places_of("/"), Some(vec![]));
         assert_eq!(pattern("").places_of("/a"), None);
+    }
+
+    #[test]
+    fn a_segment_may_have_text_around_its_place() {
+        let cancel = pattern("/tasks/{id}:cancel");
+        assert_eq!(cancel.places_of("/tasks/7:cancel"), Some(vec![("id", "7")]));
+        assert_eq!(cancel.places_of("/tasks/:cancel"), None);
+        assert_eq!(cancel.places_of("/tasks/7"), None);
+        assert_eq!(pattern("/$export").places_of("/$export"), Some(vec![]));
+        let root = pattern("/").under(&pattern("/ogc/{a}")).unwrap();
+        for path in ["/ogc/1", "/ogc/1/"] {
+            assert_eq!(root.places_of(path), Some(vec![("a", "1")]));
+        }
+        assert_eq!(root.fill(|_| Some("1")).as_deref(), Some("/ogc/1/"));
+        assert!(pattern("/{a}").under(&pattern("/ogc/{a}")).is_none());
     }
 
     #[test]
@@ -163,6 +266,9 @@ mod tests {
             ("/a/{id}", "/{x}/b", true),
             ("/a/{id}", "/b/{id}", false),
             ("/a/{id}", "/a", false),
+            ("/a/{id}:b", "/a/{id}:c", false),
+            ("/a/{id}:b", "/a/{id}", true),
+            ("/a/{id}:b", "/a/c:b", true),
         ] {
             assert_eq!(pattern(a).meets(&pattern(b)), meet, "{a} {b}");
         }

@@ -1,9 +1,11 @@
 //! Operations of every state, bare and with all that they can have, for templates to be tried on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Dialect;
+use super::scene::{Places, Request, Scene, Site};
 use super::view::{Record, Subject};
 use crate::operation::error::ErrorSource;
 use crate::operation::{
@@ -62,10 +64,7 @@ fn lives() -> Vec<Vec<Command>> {
 }
 
 /// The history of an operation that has everything.
-pub(super) fn history(operation: &Operation) -> Vec<Record> {
-    if !is_rich(operation) {
-        return Vec::new();
-    }
+fn history(operation: &Operation) -> Vec<Record> {
     let record = |number, state, text| Record { number, at: AT, state, text };
     vec![
         record(1, StateName::Queued, None),
@@ -75,17 +74,67 @@ pub(super) fn history(operation: &Operation) -> Vec<Record> {
 }
 
 /// An operation as it is asked for.
-pub(super) fn subject<'a>(operation: &'a Operation, history: &'a [Record]) -> Subject<'a> {
+pub(super) fn subject(operation: &Operation) -> Subject<'_> {
     let is_rich = is_rich(operation);
     Subject {
         operation,
+        input: is_rich.then_some(b"{\"a\": [1]}"),
         result: is_rich.then_some(b"{\"a\": 1, \"failed\": [\"\\\"\"]}"),
-        history,
-        now: AT,
-        base: "http://localhost",
-        mount: "mount",
-        prefix: "/prefix",
-        relay_prefix: if is_rich { "/relay" } else { "" },
+        inline_limit: 1 << 10,
+        history: if is_rich { history(operation) } else { Vec::new() },
+        dismissed: None,
+    }
+}
+
+/// Where and how a mount is asked.
+pub(super) struct Setting {
+    site: Site,
+    request: Request,
+    places: Places,
+}
+
+/// A bare request, and an odd one with every parameter and field that templates look for.
+pub(super) fn settings(dialect: &Dialect) -> [Setting; 2] {
+    let request = |parameters, headers| Request {
+        method: "GET".to_owned(),
+        path: "/path".to_owned(),
+        parameters,
+        headers,
+    };
+    let odd = |names: Option<BTreeSet<String>>| {
+        names.unwrap_or_default().into_iter().map(|name| (name, HOSTILE.to_owned())).collect()
+    };
+    let of = |variable| odd(dialect.templates.members(variable));
+    let places = dialect.routes.iter().flat_map(|route| route.path.places());
+    let places = places.chain(dialect.places.iter().map(String::as_str));
+    let places = places.filter(|name| *name != "id").map(str::to_owned);
+    let (plain, odd): (Places, Places) =
+        places.map(|name| ((name.clone(), "a".to_owned()), (name, HOSTILE.to_owned()))).unzip();
+    [
+        Setting {
+            site: Site::alone(dialect),
+            request: request(Vec::new(), Vec::new()),
+            places: plain,
+        },
+        Setting {
+            site: Site::alone(dialect),
+            request: request(of("call.parameters"), of("call.headers")),
+            places: odd,
+        },
+    ]
+}
+
+impl Setting {
+    pub(super) fn scene(&self) -> Scene<'_> {
+        Scene {
+            now: AT,
+            base: "http://localhost",
+            mount: "mount",
+            site: &self.site,
+            relay_prefix: "/relay",
+            request: &self.request,
+            places: &self.places,
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::io;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value};
 
-use super::{scan, times};
+use super::{list, scan, times};
 
 /// Most steps that one template takes.
 const FUEL: u64 = 1_000_000;
@@ -81,6 +81,8 @@ impl From<minijinja::Error> for TemplateError {
 pub(super) struct Templates {
     environment: Environment<'static>,
     count: usize,
+    /// All that they use, each with its path.
+    variables: BTreeSet<String>,
 }
 
 impl Default for Templates {
@@ -91,7 +93,15 @@ impl Default for Templates {
             Some("html") => AutoEscape::Html,
             _ => AutoEscape::None,
         });
-        environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
+        // Misspelt variables are found by `add`; what else is not there is none.
+        environment.set_undefined_behavior(UndefinedBehavior::Chainable);
+        environment.set_formatter(|output, state, value| {
+            let is_nothing = value.is_none() || value.is_undefined();
+            if is_nothing && !matches!(state.auto_escape(), AutoEscape::Json) {
+                return Ok(());
+            }
+            minijinja::escape_formatter(output, state, value)
+        });
         environment.set_fuel(Some(FUEL));
         environment.set_recursion_limit(MAX_DEPTH);
         // What the author has written stands.
@@ -103,7 +113,13 @@ impl Default for Templates {
         environment.remove_global("debug");
         environment
             .add_filter("time", |value: &Value, pattern: &str| times::format(value, pattern));
-        Self { environment, count: 0 }
+        environment.add_filter("quoted", |value: &Value| {
+            match value.is_none() || value.is_undefined() {
+                true => list::quoted(""),
+                false => list::quoted(&value.to_string()),
+            }
+        });
+        Self { environment, count: 0, variables: BTreeSet::new() }
     }
 }
 
@@ -133,6 +149,7 @@ impl Templates {
             let line = source.lines().position(|line| scan::mentions(line, name)).unwrap_or(0);
             return Err(TemplateError::new(line, format!("there is no variable {name}")));
         }
+        self.variables.extend(variables);
         Ok(Template { name, form })
     }
 
@@ -180,6 +197,26 @@ impl Templates {
         };
         let found = self.environment.get_template(&template.name);
         found.is_ok_and(|found| found.undeclared_variables(true).iter().any(is_within))
+    }
+
+    /// The members of `variable` that any template uses; none where one uses it as a whole.
+    pub(super) fn members(&self, variable: &str) -> Option<BTreeSet<String>> {
+        let is_whole =
+            |name: &String| name == variable || variable.starts_with(&format!("{name}."));
+        if self.variables.iter().any(is_whole) {
+            return None;
+        }
+        let member = |name: &String| {
+            let rest = name.strip_prefix(variable)?.strip_prefix('.')?;
+            Some(rest.split('.').next().unwrap_or(rest).to_owned())
+        };
+        Some(self.variables.iter().filter_map(member).collect())
+    }
+
+    /// Whether the word stands in the template's source.
+    pub(super) fn mentions(&self, template: &Template, word: &str) -> bool {
+        let found = self.environment.get_template(&template.name);
+        found.is_ok_and(|found| scan::mentions(found.source(), word))
     }
 
     /// The template over `view`. What is JSON is parsed, and written without the template's own spaces.

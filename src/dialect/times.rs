@@ -14,7 +14,7 @@ pub(super) fn rfc3339(at: Timestamp) -> String {
 /// stays nothing.
 pub(super) fn format(value: &Value, pattern: &str) -> Result<Value, Error> {
     let wrong = |message: String| Error::new(ErrorKind::InvalidOperation, message);
-    if value.is_none() {
+    if value.is_none() || value.is_undefined() {
         return Ok(Value::from(()));
     }
     let text = value.as_str().unwrap_or_default();

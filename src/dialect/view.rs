@@ -2,37 +2,35 @@
 
 use std::collections::BTreeMap;
 
-use minijinja::Value;
-use minijinja::value::Serde;
 use serde_json::{Map, Value as Json, json};
 use sha2::{Digest, Sha256};
 
+use super::Dialect;
+use super::naming::Form;
+use super::scene::{Scene, first};
 use super::times::rfc3339;
-use super::{Dialect, Naming};
 use crate::operation::error::ErrorSource;
+use crate::operation::http::is_credential;
 use crate::operation::{
-    Operation, OperationError, OperationId, Outcome, PayloadInfo, State, StateName, Timestamp, mark,
+    Operation, OperationError, OperationId, Outcome, PayloadInfo, State, StateName, Timestamp,
+    mark, query,
 };
 
-/// An operation, and what is known around it.
+/// An operation, and what has been read of it.
 #[derive(Clone, Debug)]
 pub struct Subject<'a> {
     /// The operation.
     pub operation: &'a Operation,
+    /// The input's bytes, where they are at hand.
+    pub input: Option<&'a [u8]>,
     /// The result's bytes, where they are at hand.
     pub result: Option<&'a [u8]>,
+    /// The most bytes of a payload that an operation carries within itself.
+    pub inline_limit: u64,
     /// Its history, where a template asks for it.
-    pub history: &'a [Record],
-    /// The time now.
-    pub now: Timestamp,
-    /// Where clients reach this server: scheme and host.
-    pub base: &'a str,
-    /// The name of the mount.
-    pub mount: &'a str,
-    /// The path under which the mount stands.
-    pub prefix: &'a str,
-    /// The path of the relay that the request came in by; empty without one.
-    pub relay_prefix: &'a str,
+    pub history: Vec<Record>,
+    /// What a dismissal has done to it: `cancelled` or `deleted`.
+    pub dismissed: Option<&'static str>,
 }
 
 /// An entry of a history.
@@ -61,78 +59,23 @@ pub struct Refusal<'a> {
     pub message: &'a str,
     /// Seconds after which to try again.
     pub retry_after: Option<u64>,
-}
-
-/// The variables, a level deep: what is named here with a `*` has members of its own.
-const VARIABLES: &[(&str, &[&str])] = &[
-    ("id", &[]),
-    ("uuid", &[]),
-    ("hex", &[]),
-    ("number", &[]),
-    ("kind", &[]),
-    ("state", &[]),
-    ("status", &[]),
-    ("done", &[]),
-    ("created", &[]),
-    ("updated", &[]),
-    ("started", &[]),
-    ("ended", &[]),
-    ("now", &[]),
-    ("attempt", &[]),
-    ("progress", &["percent", "done", "total", "message"]),
-    ("error", &["id", "code", "reason", "message", "grpc_code", "source", "details", "causes"]),
-    ("errors", &["*"]),
-    ("warnings", &["*"]),
-    ("result", &["status", "content_type", "size", "json", "text"]),
-    ("labels", &["*"]),
-    ("request", &["method", "target", "path", "query", "uri", "trigger"]),
-    ("mount", &["name", "prefix"]),
-    ("links", &["*"]),
-    ("history", &["*"]),
-];
-
-/// The variables of `[[problem]]`.
-const OF_PROBLEMS: &[(&str, &[&str])] = &[
-    ("problem", &["status", "reason", "title", "message", "retry_after"]),
-    ("mount", &["name", "prefix"]),
-    ("now", &[]),
-];
-
-/// Whether templates about operations may use the variable. `links` are the names of the dialect's routes.
-pub(super) fn is_known(variable: &str, links: &[&str]) -> bool {
-    match variable.strip_prefix("links.") {
-        Some(link) => link == "self" || link == "base" || links.contains(&link),
-        None => is_listed(VARIABLES, variable),
-    }
-}
-
-/// Whether templates about refusals may use the variable.
-pub(super) fn is_known_of_problems(variable: &str) -> bool {
-    is_listed(OF_PROBLEMS, variable)
-}
-
-fn is_listed(variables: &[(&str, &[&str])], variable: &str) -> bool {
-    let mut parts = variable.split('.');
-    let root = parts.next().unwrap_or_default();
-    let Some((_, members)) = variables.iter().find(|(name, _)| *name == root) else { return false };
-    match parts.next() {
-        None => true,
-        Some(member) => members.contains(&"*") || members.contains(&member),
-    }
+    /// The methods that are possible, where another one was refused.
+    pub allow: Option<&'a str>,
 }
 
 impl Subject<'_> {
-    /// The view, with `path` as the place where it is asked for and without the dialect's own name of the state.
-    pub(super) fn view(&self, dialect: &Dialect, path: &str) -> Map<String, Json> {
+    /// The view, but for the dialect's own name of the state.
+    pub(super) fn view(&self, dialect: &Dialect, scene: &Scene<'_>) -> Map<String, Json> {
         let operation = self.operation;
         let (submission, life, id) = (&operation.submission, &operation.life, operation.id());
         let of = |at: Option<Timestamp>| at.map(rfc3339);
         let (ended_with, warnings) = outcome(operation);
         let errors = Errors { id, codes: &dialect.codes };
-        let view = json!({
+        let own = json!({
             "id": dialect.naming.write(id),
             "uuid": id.to_string(),
-            "hex": Naming::Hex.write(id),
+            "hex": Form::Hex.write(id),
+            "decimal": Form::Decimal.write(id),
             "number": number(id),
             "kind": submission.kind.as_str(),
             "state": operation.state_name().as_str(),
@@ -141,23 +84,23 @@ impl Subject<'_> {
             "updated": rfc3339(life.updated_at),
             "started": of(life.started_at),
             "ended": of(operation.ended_at()),
-            "now": rfc3339(self.now),
+            "expires": of(operation.expires_at()),
             "attempt": life.attempt.0,
+            "dismissed": self.dismissed,
             "progress": self.progress(),
             "error": ended_with.first().map(|error| errors.view(error, "errors.0")),
             "errors": errors.views(ended_with, "errors"),
             "warnings": errors.views(warnings, "warnings"),
             "result": operation.result().map(|info| self.result(info)),
             "labels": self.labels(),
-            "request": self.request(),
-            "mount": {"name": self.mount, "prefix": self.prefix},
-            "links": self.links(dialect, path),
+            "request": self.request(scene.relay_prefix),
             "history": self.history.iter().map(record).collect::<Vec<_>>(),
         });
-        match view {
-            Json::Object(view) => view,
-            _ => Map::new(),
+        let mut view = scene.view(dialect, Some(operation));
+        if let Json::Object(own) = own {
+            view.extend(own);
         }
+        view
     }
 
     fn progress(&self) -> Json {
@@ -171,14 +114,13 @@ impl Subject<'_> {
     }
 
     fn result(&self, info: &PayloadInfo) -> Json {
-        let json: Option<Json> = self.result.and_then(|bytes| serde_json::from_slice(bytes).ok());
-        let text = self.result.and_then(|bytes| std::str::from_utf8(bytes).ok());
         json!({
             "status": info.http.as_ref().map(|http| http.status),
             "content_type": info.content_type,
             "size": info.size_bytes,
-            "json": json,
-            "text": text,
+            "inline": info.object.is_none() && info.size_bytes <= self.inline_limit,
+            "json": self.result.and_then(json_of),
+            "text": self.result.and_then(text_of),
         })
     }
 
@@ -191,21 +133,26 @@ impl Subject<'_> {
     }
 
     /// The request that became the operation. Without one, as for what was submitted otherwise, its parts are none.
-    fn request(&self) -> Json {
+    fn request(&self, relay_prefix: &str) -> Json {
         let submission = &self.operation.submission;
         let http = submission.input.as_ref().and_then(|input| input.http.as_deref());
-        let Some(http) = http else {
-            let none = Json::Null;
-            return json!({"method": none, "target": none, "path": none, "query": none, "uri": none, "trigger": none});
-        };
+        let Some(http) = http else { return json!({"json": null, "text": null}) };
         let trigger = submission.labels.get(mark::TRIGGER);
-        let target = format!("{}{}", self.relay_prefix, http.target);
+        let target = format!("{relay_prefix}{}", http.target);
         let (path, query) = target.split_once('?').unwrap_or((&target, ""));
         let separator = if query.is_empty() { "?" } else { "&" };
         let uri = match trigger {
             Some(trigger) => format!("{target}{separator}{trigger}"),
             None => target.clone(),
         };
+        let parameters = query::pairs(query).filter_map(|pair| pair.name.zip(pair.value));
+        let parameters = parameters.collect::<Vec<_>>();
+        let headers = http.headers.iter().filter(|header| !is_credential(&header.name));
+        let headers = headers.filter_map(|header| {
+            let value = String::from_utf8(header.value.clone()).ok()?;
+            Some((header.name.replace('-', "_"), value))
+        });
+        let headers = headers.collect::<Vec<_>>();
         json!({
             "method": http.method,
             "target": target,
@@ -213,36 +160,34 @@ impl Subject<'_> {
             "query": query,
             "uri": uri,
             "trigger": trigger,
+            "parameters": first(&parameters),
+            "headers": first(&headers),
+            "json": self.input.and_then(json_of),
+            "text": self.input.and_then(text_of),
         })
-    }
-
-    fn links(&self, dialect: &Dialect, path: &str) -> Json {
-        let id = dialect.naming.write(self.operation.id());
-        let link = |path: &str| Json::from(format!("{}{}{path}", self.base, self.prefix));
-        let routes = dialect.routes.iter();
-        let mut links: Map<String, Json> =
-            routes.map(|route| (route.name.clone(), link(&route.path.with_id(&id)))).collect();
-        links.insert("self".to_owned(), format!("{}{path}", self.base).into());
-        links.insert("base".to_owned(), self.base.into());
-        links.into()
     }
 }
 
+fn json_of(bytes: &[u8]) -> Option<Json> {
+    serde_json::from_slice(bytes).ok()
+}
+
+fn text_of(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(bytes).ok()
+}
+
 impl Refusal<'_> {
-    /// The view of `[[problem]]`.
-    pub(super) fn view(&self, mount: &str, prefix: &str, now: Timestamp) -> Value {
-        let Self { status, reason, title, message, retry_after } = self;
-        Value::from(Serde(json!({
-            "problem": {
-                "status": status,
-                "reason": reason,
-                "title": title,
-                "message": message,
-                "retry_after": retry_after,
-            },
-            "mount": {"name": mount, "prefix": prefix},
-            "now": rfc3339(now),
-        })))
+    /// What `[[problem]]` sees of it.
+    pub(super) fn view(&self) -> Json {
+        let Self { status, reason, title, message, retry_after, allow } = self;
+        json!({
+            "status": status,
+            "reason": reason,
+            "title": title,
+            "message": message,
+            "retry_after": retry_after,
+            "allow": allow,
+        })
     }
 }
 

@@ -144,6 +144,7 @@ impl Operations for OperationsRpc {
             page_token: &request.page_token,
             filter: &request.filter,
             order_by: &request.order_by,
+            within: &[],
         };
         let page =
             self.service.list(&caller, parameters, view, size::operation).await.map_err(status)?;
@@ -206,7 +207,7 @@ impl Operations for OperationsRpc {
         let request = request.into_inner();
         let name = decode::operation_name("name", &request.name).map_err(status)?;
         let key = decode::idempotency_key("idempotency_key", &request.idempotency_key);
-        let retried = self.service.retry(&caller, &name, key.map_err(status)?).await;
+        let retried = self.service.retry(&caller, &name, key.map_err(status)?, None).await;
         answer(retried.map(|submitted| submitted.document))
     }
 

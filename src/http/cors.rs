@@ -35,16 +35,16 @@ const MAX_AGE: &str = "7200";
 /// also to this machine's own addresses, before it asks who may read the answer; it always says for which page.
 /// Clients that are no browsers say nothing of the kind.
 pub(super) async fn protect(State(http): State<Http>, request: Request, next: Next) -> Response {
-    let is_change = !request.method().is_safe() && request.uri().path().starts_with("/v1/");
-    if is_change && is_refused(&http, &request) {
+    let (parts, body) = request.into_parts();
+    if parts.uri.path().starts_with("/v1/") && is_refused(&http, &parts) {
         return refusal().into_response();
     }
-    next.run(request).await
+    next.run(Request::from_parts(parts, body)).await
 }
 
 /// Whether a page of another site asks for a change.
-pub(super) fn is_refused(http: &Http, request: &Request) -> bool {
-    !request.method().is_safe() && is_foreign(http, request.headers(), request.uri(), &[])
+pub(super) fn is_refused(http: &Http, parts: &Parts) -> bool {
+    !parts.method.is_safe() && is_foreign(http, &parts.headers, &parts.uri, &[])
 }
 
 /// Whether a page asks whose origin is trusted neither here nor `also`.

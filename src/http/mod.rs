@@ -47,7 +47,7 @@ mod submit;
 
 use problem::Problem;
 use route::Resource;
-pub use screen::{Hosts, screen};
+pub use screen::{Hosts, Screen, screen};
 
 /// How the interface is set up.
 #[derive(Clone, Debug, Default)]
@@ -78,8 +78,8 @@ pub fn router(service: Service, options: HttpOptions) -> Router {
         router = router.route(&pattern, resource.served());
     }
     router
+        .route_layer(middleware::from_fn_with_state(http.clone(), cors::protect))
         .fallback(no_route)
-        .layer(middleware::from_fn_with_state(http.clone(), cors::protect))
         .layer(middleware::from_fn(finish))
         .layer(middleware::from_fn_with_state(http.clone(), cors::cors))
         .with_state(http)
@@ -131,7 +131,10 @@ async fn no_route(State(http): State<Http>, request: Request) -> Response {
     };
     match relay::answer(&http, request).await {
         Ok(response) => response,
-        Err(request) => Problem::no_route(request.uri().path()).into_response(),
+        Err(request) => {
+            let (parts, _) = request.into_parts();
+            dialect::refused_at(&http, &parts, Problem::no_route(parts.uri.path()))
+        }
     }
 }
 

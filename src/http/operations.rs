@@ -20,8 +20,13 @@ pub(super) async fn list(mut call: Call) -> Answer {
     let order_by = call.query.take("order_by")?.unwrap_or_default();
     let view = call.take_view(View::Basic)?;
     call.finish_query()?;
-    let parameters =
-        ListParameters { page_size, page_token: &page_token, filter: &filter, order_by: &order_by };
+    let parameters = ListParameters {
+        page_size,
+        page_token: &page_token,
+        filter: &filter,
+        order_by: &order_by,
+        within: &[],
+    };
     let page = call.service().list(&call.caller, parameters, view, size::operation).await?;
     let links = call.links();
     let operations = page.entries.iter().map(|document| documents::operation(&links, document));
@@ -89,7 +94,7 @@ pub(super) async fn retry(call: Call, body: Body) -> Answer {
     let key = call.idempotency_key(&request.idempotency_key)?;
     let key = decode::idempotency_key("idempotency_key", &key)?;
     conditional::require_match(call, name).await?;
-    let submitted = call.service().retry(&call.caller, name, key).await?;
+    let submitted = call.service().retry(&call.caller, name, key, None).await?;
     submission::answer(call, &call.caller, submitted, Face::Own).await
 }
 

@@ -88,13 +88,14 @@ impl Problem {
     pub(super) fn refusal(&self) -> Refusal<'_> {
         let text =
             |name: &str| self.0.members.get(name).and_then(Value::as_str).unwrap_or_default();
-        let retry_after = self.0.headers.get(RETRY_AFTER).and_then(|field| field.to_str().ok());
+        let header = |name| self.0.headers.get(name).and_then(|field| field.to_str().ok());
         Refusal {
             status: self.0.status.as_u16(),
             reason: text("reason"),
             title: text("title"),
             message: text("detail"),
-            retry_after: retry_after.and_then(|seconds| seconds.parse().ok()),
+            retry_after: header(RETRY_AFTER).and_then(|seconds| seconds.parse().ok()),
+            allow: header(ALLOW),
         }
     }
 

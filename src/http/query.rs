@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::Uri;
 
+use crate::operation::query;
 use crate::service::ServiceError;
 
 /// The parameters of a request that nobody has asked for yet.
@@ -13,18 +14,8 @@ pub(super) struct Parameters(Vec<(String, String)>);
 impl Parameters {
     /// All parameters, in their order.
     pub(super) fn parse(uri: &Uri) -> Result<Self, ServiceError> {
-        let pairs = uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
-        let pairs = pairs.map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let rule = "must be UTF-8, percent-encoded";
-            let name = decoded(name).ok_or_else(|| ServiceError::invalid_field("query", rule))?;
-            let name = snake_case(&name);
-            match decoded(value) {
-                Some(value) => Ok((name, value)),
-                None => Err(ServiceError::invalid_field(name, rule)),
-            }
-        });
-        pairs.collect::<Result<_, _>>().map(Self)
+        let pairs = pairs(uri)?.into_iter();
+        Ok(Self(pairs.map(|(name, value)| (snake_case(&name), value)).collect()))
     }
 
     /// Every value of `name`.
@@ -87,27 +78,17 @@ fn unknown_parameter(name: &str) -> ServiceError {
     ServiceError::invalid_field(shown, "is not a parameter of this resource")
 }
 
-/// The text of an `application/x-www-form-urlencoded` name or value; `None` if it is not UTF-8. A percent sign
-/// that no two digits follow stands for itself, as WHATWG's URL standard has it.
-fn decoded(text: &str) -> Option<String> {
-    let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());
-    let digit = |byte: u8| (byte as char).to_digit(16);
-    while let Some((&first, behind)) = rest.split_first() {
-        rest = behind;
-        let escaped = match behind {
-            [high, low, ..] if first == b'%' => digit(*high).zip(digit(*low)),
-            _ => None,
-        };
-        match escaped {
-            Some((high, low)) => {
-                bytes.push((high << 4 | low) as u8);
-                rest = &behind[2..];
-            }
-            None if first == b'+' => bytes.push(b' '),
-            None => bytes.push(first),
+/// The parameters of a URL, decoded, in their order.
+pub(super) fn pairs(uri: &Uri) -> Result<Vec<(String, String)>, ServiceError> {
+    let pairs = query::pairs(uri.query().unwrap_or_default()).map(|pair| {
+        let rule = "must be UTF-8, percent-encoded";
+        let name = pair.name.ok_or_else(|| ServiceError::invalid_field("query", rule))?;
+        match pair.value {
+            Some(value) => Ok((name, value)),
+            None => Err(ServiceError::invalid_field(name, rule)),
         }
-    }
-    String::from_utf8(bytes).ok()
+    });
+    pairs.collect()
 }
 
 /// `pageToken` as `page_token`.

@@ -8,13 +8,14 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use http::header::{CACHE_CONTROL, CONNECTION, HOST, TRANSFER_ENCODING};
 use http::uri::{Authority, Scheme};
 use http::{HeaderValue, Method, Version};
 
 use super::problem::{self, Problem};
-use crate::service::{Reason, ServiceError};
+use super::{Http, HttpOptions, dialect};
+use crate::service::{Reason, Service, ServiceError};
 
 /// The longest path and query. A list's filter has room, and so do signed URLs behind relays.
 const MAX_TARGET_BYTES: usize = 16 << 10;
@@ -53,18 +54,34 @@ impl Hosts {
     }
 }
 
+/// What the screen needs to know.
+#[derive(Clone, Debug)]
+pub struct Screen {
+    hosts: Hosts,
+    /// For refusals of what is under a dialect's mount, in its words.
+    http: Http,
+}
+
+impl Screen {
+    /// In front of what `router` makes of the same service and options.
+    pub fn new(hosts: Hosts, service: Service, options: HttpOptions) -> Self {
+        Self { hosts, http: Http { service, options: Arc::new(options) } }
+    }
+}
+
 /// Refuses what is no plain request to this server.
-pub async fn screen(State(hosts): State<Hosts>, request: Request, next: Next) -> Response {
+pub async fn screen(State(screen): State<Screen>, request: Request, next: Next) -> Response {
     if request.method() == Method::OPTIONS && request.uri().path() == "*" {
         return super::options(HeaderValue::from_static(METHODS));
     }
-    match check(&hosts, &request) {
+    match check(&screen.hosts, &request) {
         Ok(()) => next.run(request).await,
         Err(refused) => {
-            let mut response = refused.into_response();
-            problem::render(&mut response, request.method(), request.uri().path());
+            let (parts, _) = request.into_parts();
+            let mut response = dialect::refused_at(&screen.http, &parts, refused);
+            problem::render(&mut response, &parts.method, parts.uri.path());
             response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-            if request.version() < Version::HTTP_2 {
+            if parts.version < Version::HTTP_2 {
                 // Who gets this wrong is not heard any further.
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }

@@ -13,7 +13,6 @@ use super::documents::{self, Answer, preferences_applied};
 use super::headers::{OPERATION_LOCATION, vary_by};
 use super::problem::Problem;
 use super::{coding, dialect, result};
-use crate::config::dialect::Mount;
 use crate::operation::{HttpEnvelope, HttpHeader, InvalidEnvelope, NewOperation, PayloadForm};
 use crate::service::{Caller, MAX_WAIT, OperationName, ServiceError, Submitted, View};
 
@@ -29,7 +28,7 @@ pub(in crate::http) enum Face<'a> {
     /// A mount of the relay, which answers a submission with this status: 202 or 303.
     Relay(u16),
     /// A mount of a dialect.
-    Dialect(&'a Mount),
+    Dialect(&'a dialect::Visit<'a>),
 }
 
 /// The body of a submission, and what is known of it.
@@ -115,7 +114,7 @@ pub(in crate::http) async fn answer(
         Face::Own => StatusCode::ACCEPTED,
         Face::Relay(303) => StatusCode::SEE_OTHER,
         Face::Relay(_) => StatusCode::ACCEPTED,
-        Face::Dialect(mount) => return dialect::accepted(call, mount, submitted),
+        Face::Dialect(visit) => return dialect::accepted(call, visit, submitted).await,
     };
     let mut document = submitted.document;
     let id = document.operation.id();

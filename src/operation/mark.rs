@@ -1,4 +1,5 @@
-//! Labels that are the service's own: by which mount an operation came in, and whose it is within its tenant.
+//! Labels that are the service's own: by which mount an operation came in, with what in the places of its path, and
+//! whose it is within its tenant.
 //!
 //! They are stored and filtered like any label, so that they outlive a restart without columns of their own, but no
 //! client can give one and no document shows them.
@@ -20,6 +21,9 @@ pub const TRIGGER: &str = "longrun/trigger";
 pub const OWNER: &str = "longrun/owner";
 /// There where every caller with credentials may read it.
 pub const SHARED: &str = "longrun/shared";
+
+/// What stood in a place of the path that it came in by; the place's name follows.
+pub const PLACE: &str = "longrun/place.";
 
 /// Whether the key is one of the service's own.
 pub fn is_reserved(key: &str) -> bool {
@@ -57,6 +61,12 @@ impl Operation {
     /// Whether it came in by that mount.
     pub fn is_of_mount(&self, mount: &str) -> bool {
         self.submission.labels.get(MOUNT).is_some_and(|name| name == mount)
+    }
+
+    /// What stood in the places of the path that it came in by, by their names.
+    pub fn places(&self) -> impl Iterator<Item = (&str, &str)> {
+        let labels = self.submission.labels.iter();
+        labels.filter_map(|(key, value)| Some((key.strip_prefix(PLACE)?, value.as_str())))
     }
 
     /// Whether a caller of its tenant may read it: everybody if it is nobody's, else its owner, and whoever has

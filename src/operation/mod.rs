@@ -38,6 +38,7 @@ pub mod log;
 pub mod mark;
 pub mod new;
 pub mod payload;
+pub mod query;
 pub mod report;
 pub mod retry;
 pub mod settings;

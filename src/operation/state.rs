@@ -264,6 +264,14 @@ impl Operation {
         }
     }
 
+    /// When it is deleted, if it is done: the end of its retention.
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        match self.life.state {
+            State::Done { purge_at, .. } => Some(purge_at),
+            _ => None,
+        }
+    }
+
     /// The result without its contents, if it ended with one.
     pub fn result(&self) -> Option<&PayloadInfo> {
         match &self.life.state {

@@ -24,6 +24,8 @@ pub struct ListParameters<'a> {
     pub filter: &'a str,
     /// AIP-132.
     pub order_by: &'a str,
+    /// Labels that all have, with their values.
+    pub within: &'a [(String, String)],
 }
 
 /// A page.
@@ -44,12 +46,14 @@ impl Service {
         view: View,
         weigh: fn(&Document) -> usize,
     ) -> Result<Page<Document>, ServiceError> {
-        let ListParameters { page_size, page_token, filter, order_by } = parameters;
+        let ListParameters { page_size, page_token, filter, order_by, within } = parameters;
         let limit = page::size(page_size, 50, MAX_PAGE)?;
-        let about = [caller.tenant.as_str(), filter, order_by];
+        let within_text = within.iter().flat_map(|(key, value)| [key.as_str(), value.as_str()]);
+        let about = [caller.tenant.as_str(), filter, order_by].into_iter().chain(within_text);
+        let about: Vec<&str> = about.collect();
         let mut query = ListQuery {
             tenant: caller.tenant.clone(),
-            filter: parse_filter(filter)?.of(caller.owner.as_ref()),
+            filter: parse_filter(filter)?.of(caller.owner.as_ref()).within(within),
             order: parse_order(order_by)?,
             after: page::position(&about, page_token)?.map(list_position),
             limit: 0,

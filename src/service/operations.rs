@@ -195,14 +195,18 @@ impl Service {
         Ok(applied.operation)
     }
 
-    /// Submits a done operation's input again.
+    /// Submits a done operation's input again; refused where `capacity` operations of its kind are not done.
     pub async fn retry(
         &self,
         caller: &Caller,
         name: &OperationName,
         idempotency_key: Option<IdempotencyKey>,
+        capacity: Option<u64>,
     ) -> Result<Submitted, ServiceError> {
         let old = self.find(caller, name).await?;
+        if !old.is_changeable_by(caller.owner.as_ref()) {
+            return Err(named(EngineError::NotFound, old.id()));
+        }
         if !old.is_done() {
             return Err(not_done(old.id()));
         }
@@ -218,6 +222,7 @@ impl Service {
             idempotency_key,
             retry_of: Some(old.id()),
             input,
+            capacity,
             ..NewOperation::of(submission.kind.clone())
         };
         self.submit(caller, new).await

@@ -2,9 +2,14 @@
 
 mod capacity;
 mod files;
+mod format;
 mod inputs;
 mod owners;
 mod paths;
+mod places;
+mod results;
+mod studio;
 mod support;
 mod transcript;
+mod triggers;
 mod waiting;

@@ -175,7 +175,7 @@ impl Setup {
             workers.spawn(async move { worker.run(CancellationToken::new()).await });
         }
         let kinds = self.config.dialects.iter().flat_map(|mount| &mount.submit);
-        let kinds = kinds.map(|submit| submit.kind.to_string());
+        let kinds = kinds.flat_map(|submit| submit.kind.known()).map(ToString::to_string);
         for (kind, works) in kinds.filter_map(|kind| Some((kind, self.works_sender.clone()?))) {
             let worker = Worker::new(server.local_client()).concurrency(8);
             let worker = worker.handler(kind, move |context| {

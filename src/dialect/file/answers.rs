@@ -3,8 +3,9 @@
 use http::HeaderName;
 use toml::Spanned;
 
+use super::super::answer::{Answer, Content, Status};
 use super::super::template::{Form, Template, TemplateError};
-use super::super::{Action, Answer, Content, FileError};
+use super::super::{Action, FileError};
 use super::tables::AnswerTable;
 use super::{Kind, Known, Reader};
 
@@ -35,8 +36,9 @@ impl Reader<'_> {
                 && table.headers.is_empty()
                 && table.content_type.is_none()
                 && table.body.is_none();
-            if !is_alone || kind != Kind::Route(Action::Read) {
-                let rule = "replay is for routes that read, and stands beside nothing but when";
+            if !is_alone || !matches!(kind, Kind::Submission | Kind::Route(Some(Action::Read))) {
+                let rule = "replay is for submissions and for routes that read an operation, and stands beside nothing \
+                            but when";
                 return self.wrong(at, rule);
             }
             return Ok(Answer { when, content: Content::Replay });
@@ -44,11 +46,10 @@ impl Reader<'_> {
         if table.status.is_none() && kind != Kind::Problem {
             return self.wrong(at, "an answer must have a status, or replay = true");
         }
-        if let Some(status) = &table.status
-            && !(200..=599).contains(status.as_ref())
-        {
-            return self.wrong(status.span().start, "status must be from 200 to 599");
-        }
+        let status = match &table.status {
+            Some(status) => Some(self.status(status, known)?),
+            None => None,
+        };
         let mut headers = Vec::new();
         for (name, value) in &table.headers {
             headers.push((self.header(name)?, self.template(Form::Text, value, known)?));
@@ -61,8 +62,22 @@ impl Reader<'_> {
             }
             None => None,
         };
-        let status = table.status.as_ref().map(|status| *status.as_ref());
         Ok(Answer { when, content: Content::Document { status, headers, body } })
+    }
+
+    fn status(
+        &mut self,
+        given: &Spanned<toml::Value>,
+        known: Known<'_>,
+    ) -> Result<Status, FileError> {
+        match given.as_ref() {
+            toml::Value::Integer(number @ 200..=599) => Ok(Status::Number(*number as u16)),
+            toml::Value::String(text) => {
+                let text = Spanned::new(given.span(), text.clone());
+                self.template(Form::Text, &text, known).map(Status::Made)
+            }
+            _ => self.wrong(given.span().start, "status must be from 200 to 599, or a template"),
+        }
     }
 
     fn header(&self, name: &Spanned<String>) -> Result<HeaderName, FileError> {
@@ -114,7 +129,7 @@ impl Reader<'_> {
         let first = self.first_line(source);
         match made {
             Ok(template) => {
-                self.places.templates.push((template.clone(), first));
+                self.lines.templates.push((template.clone(), first));
                 Ok(template)
             }
             Err(TemplateError { line, reason }) => {
@@ -131,17 +146,5 @@ impl Reader<'_> {
             .iter()
             .any(|opening| written.starts_with(opening));
         FileError::at(self.text, span.start, "").line - 1 + usize::from(begins_below)
-    }
-}
-
-impl Answer {
-    /// Its templates.
-    pub(in crate::dialect) fn templates(&self) -> impl Iterator<Item = &Template> {
-        let (headers, body) = match &self.content {
-            Content::Document { headers, body, .. } => (headers.as_slice(), body.as_ref()),
-            Content::Replay => (&[][..], None),
-        };
-        let headers = headers.iter().map(|(_, value)| value);
-        self.when.iter().chain(headers).chain(body.map(|(_, text)| text))
     }
 }

@@ -8,13 +8,12 @@ use toml::Spanned;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct File {
-    #[serde(default)]
-    pub(super) id: Id,
+    pub(super) id: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) owner: Owner,
     pub(super) trigger: Option<Spanned<TriggerTable>>,
     pub(super) limits: Option<LimitsTable>,
-    pub(super) wait: Option<WaitTable>,
+    pub(super) wait: Option<Spanned<WaitTable>>,
     pub(super) states: Spanned<BTreeMap<Spanned<String>, Spanned<String>>>,
     #[serde(default)]
     pub(super) codes: BTreeMap<String, String>,
@@ -22,14 +21,6 @@ pub(super) struct File {
     pub(super) route: Vec<Spanned<RouteTable>>,
     #[serde(default)]
     pub(super) problem: Vec<Spanned<AnswerTable>>,
-}
-
-#[derive(Clone, Copy, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Id {
-    #[default]
-    Uuid,
-    Hex,
 }
 
 #[derive(Clone, Copy, Default, Deserialize, PartialEq)]
@@ -44,10 +35,16 @@ pub(super) enum Owner {
 #[serde(deny_unknown_fields)]
 pub(super) struct TriggerTable {
     #[serde(default)]
+    pub(super) always: bool,
+    #[serde(default)]
     pub(super) prefer: bool,
     pub(super) query: Option<String>,
     #[serde(default)]
     pub(super) values: Vec<String>,
+    #[serde(default)]
+    pub(super) methods: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) paths: Vec<Spanned<String>>,
     pub(super) share: Option<String>,
 }
 
@@ -61,8 +58,10 @@ pub(super) struct LimitsTable {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WaitTable {
-    pub(super) parameter: String,
+    pub(super) parameter: Option<String>,
     pub(super) default: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) prefer: bool,
 }
 
 #[derive(Deserialize)]
@@ -71,25 +70,25 @@ pub(super) struct RouteTable {
     pub(super) name: Spanned<String>,
     pub(super) method: Option<Spanned<String>>,
     pub(super) path: Spanned<String>,
-    #[serde(default)]
-    pub(super) action: ActionName,
+    pub(super) action: Option<Spanned<String>>,
+    pub(super) list: Option<Spanned<ListTable>>,
     pub(super) answer: Vec<Spanned<AnswerTable>>,
 }
 
-#[derive(Clone, Copy, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum ActionName {
-    #[default]
-    Read,
-    Cancel,
-    Delete,
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListTable {
+    pub(super) filter: Option<Spanned<String>>,
+    pub(super) page_size: Option<Spanned<String>>,
+    pub(super) page_token: Option<Spanned<String>>,
+    pub(super) max_page_size: Option<Spanned<i64>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AnswerTable {
     pub(super) when: Option<Spanned<String>>,
-    pub(super) status: Option<Spanned<u16>>,
+    pub(super) status: Option<Spanned<toml::Value>>,
     #[serde(default)]
     pub(super) headers: BTreeMap<Spanned<String>, Spanned<String>>,
     pub(super) content_type: Option<Spanned<String>>,

@@ -3,7 +3,7 @@
 //! Decodes and answers. What a dialect says stands in [`crate::dialect`]; what an operation is, below `service`.
 
 use axum::body::{Body, HttpBody as _};
-use axum::extract::{FromRequestParts as _, Query, Request};
+use axum::extract::{FromRequestParts as _, Request};
 use axum::response::{IntoResponse as _, Response};
 use http::header::CONTENT_LENGTH;
 use http::request::Parts;
@@ -15,25 +15,28 @@ use super::problem::Problem;
 use super::{Http, cors};
 use crate::config::dialect::{Mount, Submit};
 use crate::dialect::Route;
-use crate::operation::{Operation, Owner};
+use crate::operation::Owner;
 use crate::relay::target;
 use crate::service::{Caller, Reason, ServiceError};
 
-mod document;
-mod read;
+mod list;
+mod operation;
 mod submit;
+mod visit;
 
-pub(super) use submit::{Admission, accepted, refused};
+pub(super) use submit::{Admission, accepted};
+pub(super) use visit::Visit;
 
 /// What a request is for.
 struct Hit<'a> {
     mount: &'a Mount,
+    /// What stands in the places of the path.
+    places: Vec<(&'a str, &'a str)>,
     place: Place<'a>,
 }
 
 enum Place<'a> {
-    /// A route, with the id of its path.
-    Route(&'a Route, &'a str),
+    Route(&'a Route),
     Submit(&'a Submit),
     /// The path is a mount's, for these methods.
     Allows(String),
@@ -45,57 +48,79 @@ pub(super) async fn answer(http: &Http, request: Request) -> Result<Response, Re
     let Some(hit) = find(&http.options.dialects, request.method(), &path) else {
         return Err(request);
     };
-    let mount = hit.mount;
     let is_head = request.method() == Method::HEAD;
+    let (mut parts, body) = request.into_parts();
+    let visit = Visit::of(http, hit.mount, &parts, &hit.places);
     let answer = match hit.place {
-        Place::Allows(methods) => Ok(allows(request.method(), &methods)),
-        _ if cors::is_refused(http, &request) => Err(cors::refusal()),
-        place => serve(http, mount, place, request).await,
+        Place::Allows(methods) => allows(&parts.method, &methods),
+        _ if cors::is_refused(http, &parts) => Err(cors::refusal()),
+        place => match Call::from_request_parts(&mut parts, http).await {
+            Ok(call) => serve(call, &visit, place, body).await,
+            Err(problem) => Err(problem),
+        },
     };
-    let mut response = answer.unwrap_or_else(|problem| refused(http, mount, problem));
+    let mut response = answer.unwrap_or_else(|problem| refused(http, &visit, problem));
     if is_head {
-        let length = response.body().size_hint().exact();
-        let headers = response.headers_mut();
-        if let Some(length) = length.filter(|_| !headers.contains_key(CONTENT_LENGTH)) {
-            headers.insert(CONTENT_LENGTH, length.into());
-        }
-        *response.body_mut() = Body::empty();
+        strip_body(&mut response);
     }
     Ok(response)
+}
+
+/// A refusal, in the dialect's words if it has any for it.
+pub(super) fn refused(http: &Http, visit: &Visit<'_>, problem: Problem) -> Response {
+    match visit.refused(&problem, http.service.now()) {
+        Some(Ok(response)) => response,
+        Some(Err(problem)) => problem.into_response(),
+        None => problem.into_response(),
+    }
+}
+
+/// A refusal of a request that nothing here takes, in the words of the dialect under whose mount its path is, if it has
+/// any for it.
+pub(super) fn refused_at(http: &Http, parts: &Parts, problem: Problem) -> Response {
+    let path = parts.uri.path();
+    let mounts = http.options.dialects.iter().filter(|mount| mount.covers(path));
+    let Some(mount) = mounts.max_by_key(|mount| mount.site.prefix.len()) else {
+        return problem.into_response();
+    };
+    let places = mount.site.prefix.places_above(path).unwrap_or_default();
+    let mut response = refused(http, &Visit::of(http, mount, parts, &places), problem);
+    if parts.method == Method::HEAD {
+        strip_body(&mut response);
+    }
+    response
+}
+
+fn strip_body(response: &mut Response) {
+    let length = response.body().size_hint().exact();
+    let headers = response.headers_mut();
+    if let Some(length) = length.filter(|_| !headers.contains_key(CONTENT_LENGTH)) {
+        headers.insert(CONTENT_LENGTH, length.into());
+    }
+    *response.body_mut() = Body::empty();
 }
 
 fn find<'a>(mounts: &'a [Mount], method: &Method, path: &'a str) -> Option<Hit<'a>> {
     let method = if method == Method::HEAD { &Method::GET } else { method };
     for mount in mounts {
-        let Some(rest) = below(&mount.prefix, path) else { continue };
+        let routes = mount.dialect.routes.iter().zip(&mount.site.routes);
+        let routes = routes.map(|(route, path)| (&route.method, path, Place::Route(route)));
+        let submit = mount.submit.iter();
+        let submit = submit.map(|submit| (&submit.method, &submit.path, Place::Submit(submit)));
         let mut allowed: Vec<&Method> = Vec::new();
-        for route in &mount.dialect.routes {
-            let Some(places) = route.path.places_of(rest) else { continue };
-            if route.method == *method {
-                let id = places.first().map_or("", |(_, id)| id);
-                return Some(Hit { mount, place: Place::Route(route, id) });
+        for (own, pattern, place) in routes.chain(submit) {
+            let Some(places) = pattern.places_of(path) else { continue };
+            if own == method {
+                return Some(Hit { mount, places, place });
             }
-            allowed.push(&route.method);
-        }
-        for submit in &mount.submit {
-            if submit.path.places_of(rest).is_some() {
-                if submit.method == *method {
-                    return Some(Hit { mount, place: Place::Submit(submit) });
-                }
-                allowed.push(&submit.method);
-            }
+            allowed.push(own);
         }
         if !allowed.is_empty() {
-            return Some(Hit { mount, place: Place::Allows(methods(&allowed)) });
+            let places = mount.site.prefix.places_above(path).unwrap_or_default();
+            return Some(Hit { mount, places, place: Place::Allows(methods(&allowed)) });
         }
     }
     None
-}
-
-/// What follows the prefix, from its slash on; nothing where the path is the prefix itself.
-fn below<'p>(prefix: &str, path: &'p str) -> Option<&'p str> {
-    let rest = path.strip_prefix(prefix)?;
-    (rest.is_empty() || rest.starts_with('/')).then_some(rest)
 }
 
 fn methods(allowed: &[&Method]) -> String {
@@ -110,25 +135,24 @@ fn methods(allowed: &[&Method]) -> String {
     names.join(",")
 }
 
-fn allows(method: &Method, methods: &str) -> Response {
+fn allows(method: &Method, methods: &str) -> Answer {
     let allow =
         HeaderValue::try_from(methods).unwrap_or_else(|_| HeaderValue::from_static("OPTIONS"));
     if method == Method::OPTIONS {
-        return (StatusCode::NO_CONTENT, [(http::header::ALLOW, allow)]).into_response();
+        return Ok((StatusCode::NO_CONTENT, [(http::header::ALLOW, allow)]).into_response());
     }
-    Problem::not_allowed(method, allow).into_response()
+    Err(Problem::not_allowed(method, allow))
 }
 
-async fn serve(http: &Http, mount: &Mount, place: Place<'_>, request: Request) -> Answer {
-    let (mut parts, body) = request.into_parts();
+async fn serve(call: Call, visit: &Visit<'_>, place: Place<'_>, body: Body) -> Answer {
     // A place in a path takes any segment: but none that some reader takes for another path.
-    target::check(parts.uri.path())
+    target::check(call.parts.uri.path())
         .map_err(|rule| ServiceError::invalid_field("path", rule.to_string()))?;
-    let call = Call::from_request_parts(&mut parts, http).await?;
+    visit.check()?;
     match place {
-        Place::Route(route, id) => read::read(call, mount, route, id).await,
-        Place::Submit(submit) => submit::submit(call, mount, submit, body).await,
-        Place::Allows(_) => Err(Problem::no_route(parts.uri.path())),
+        Place::Route(route) => list::read(call, visit, route).await,
+        Place::Submit(submit) => submit::submit(call, visit, submit, body).await,
+        Place::Allows(_) => Err(Problem::no_route(call.parts.uri.path())),
     }
 }
 
@@ -151,23 +175,6 @@ fn caller(call: &Call, mount: &Mount) -> Result<Caller, Problem> {
             Err(problem.with_header(http::header::WWW_AUTHENTICATE, challenge))
         }
     }
-}
-
-/// The first value of a query parameter.
-fn parameter(parts: &Parts, name: &str) -> Option<String> {
-    let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri).ok()?;
-    pairs.into_iter().find(|(key, _)| key == name).map(|(_, value)| value)
-}
-
-/// The path of the relay that requests came in by.
-fn relay_prefix<'a>(http: &'a Http, mount: &Mount) -> &'a str {
-    let name = mount.relay.as_deref().unwrap_or_default();
-    http.options.relay.named(name).map_or("", |relay| relay.mount.prefix.as_str())
-}
-
-/// An operation of another mount is not here.
-fn of_mount(mount: &Mount, operation: &Operation) -> Result<(), Problem> {
-    if operation.is_of_mount(&mount.name) { Ok(()) } else { Err(not_found(&operation.id().name())) }
 }
 
 fn not_found(name: &str) -> Problem {

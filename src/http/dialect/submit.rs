@@ -1,44 +1,60 @@
 //! Submissions that come in by a dialect: for workers by paths of its own, or as requests of a relay.
 
 use axum::body::Body;
-use axum::response::{IntoResponse as _, Response};
-use http::StatusCode;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, StatusCode};
 use sha2::{Digest, Sha256};
 
-use super::super::Http;
 use super::super::call::Call;
-use super::super::documents::{self, Answer};
+use super::super::documents::{self, Answer, preferences_applied};
+use super::super::headers::{PREFER, vary_by};
 use super::super::problem::Problem;
-use super::super::submission::{self, Face, Sent};
-use super::document::{self, Asked};
-use crate::config::dialect::{Mount, Submit};
-use crate::operation::{HttpEnvelope, IdempotencyKey, NewOperation, Settings, mark};
-use crate::service::{Caller, Submitted};
+use super::super::result;
+use super::super::submission::{self, Face, Sent, applied_wait};
+use super::operation::{subject, view};
+use super::visit::{self, Visit};
+use crate::config::dialect::Submit;
+use crate::config::relay::Headers;
+use crate::dialect::Answered;
+use crate::operation::{HttpEnvelope, HttpHeader, IdempotencyKey, NewOperation, Settings, mark};
+use crate::relay::fields;
+use crate::service::{Caller, OperationName, Submitted, View};
 use crate::wire::decode;
 
-/// What a mount adds to a submission: its mark, whose it is, how much is taken.
+/// What a mount adds to a submission: its marks, whose it is, how much is taken.
 pub(in crate::http) struct Admission<'a> {
-    mount: &'a Mount,
+    visit: &'a Visit<'a>,
     pub(in crate::http) caller: Caller,
     is_shared: bool,
 }
 
 impl<'a> Admission<'a> {
     /// Who submits, if the mount lets them.
-    pub(in crate::http) fn of(call: &Call, mount: &'a Mount) -> Result<Self, Problem> {
+    pub(in crate::http) fn of(call: &Call, visit: &'a Visit<'a>) -> Result<Self, Problem> {
+        visit.check()?;
+        let mount = visit.mount;
         let caller = super::caller(call, mount)?;
         let share = mount.dialect.trigger.share.as_deref();
-        let share = share.and_then(|name| super::parameter(&call.parts, name));
-        let is_shared = matches!(share.as_deref(), Some("1" | "yes" | "true"));
-        Ok(Self { mount, caller, is_shared })
+        let share = share.and_then(|name| visit.parameter(name));
+        let is_shared = mount.is_shared || matches!(share, Some("1" | "yes" | "true"));
+        Ok(Self { visit, caller, is_shared })
     }
 
     /// The submission as one of the mount. `trigger` is the parameter that made it one.
-    pub(in crate::http) fn admit(&self, new: NewOperation, trigger: Option<&str>) -> NewOperation {
-        let mut new = new;
-        let mut label =
-            |key: &str, value: &str| new.labels.insert(key.to_owned(), value.to_owned());
-        label(mark::MOUNT, &self.mount.name);
+    pub(in crate::http) fn admit(
+        &self,
+        call: &Call,
+        new: NewOperation,
+        trigger: Option<&str>,
+    ) -> Result<NewOperation, Problem> {
+        let (mut new, mount) = (new, self.visit.mount);
+        let mut label = |key: &str, value: &str| {
+            new.labels.insert(key.to_owned(), value.to_owned());
+        };
+        label(mark::MOUNT, &mount.name);
+        for (name, value) in &self.visit.places {
+            label(&format!("{}{name}", mark::PLACE), value);
+        }
         if let Some(trigger) = trigger {
             label(mark::TRIGGER, trigger);
         }
@@ -47,31 +63,52 @@ impl<'a> Admission<'a> {
             if self.is_shared {
                 label(mark::SHARED, "true");
             }
-            // Keys are the tenant's: an owner's are told apart from everybody else's.
-            let own = new.idempotency_key.take().map(|key| {
-                let digest = Sha256::new().chain_update(owner.as_str()).chain_update(key.as_str());
-                let hex =
-                    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-                IdempotencyKey::parse(&hex)
-            });
-            new.idempotency_key = own.and_then(Result::ok);
         }
-        new.capacity = self.mount.capacity;
-        new.settings.queue_timeout = self.mount.queue_timeout.or(new.settings.queue_timeout);
-        new
+        new.idempotency_key = idempotency_key(call, self.visit, &self.caller)?;
+        new.capacity = mount.capacity;
+        new.settings.queue_timeout = mount.queue_timeout.or(new.settings.queue_timeout);
+        Ok(new)
     }
+}
+
+/// The key of the submission. Keys are the tenant's: one that is given to a mount is told apart from those of other
+/// mounts, of other texts in the places of the prefix, and of other owners.
+pub(super) fn idempotency_key(
+    call: &Call,
+    visit: &Visit<'_>,
+    caller: &Caller,
+) -> Result<Option<IdempotencyKey>, Problem> {
+    let given = decode::idempotency_key("Idempotency-Key", &call.idempotency_key("")?)?;
+    let Some(key) = given else { return Ok(None) };
+    let prefix = &visit.mount.site.prefix;
+    let places = visit.places.iter().filter(|(name, _)| prefix.has(name));
+    let places = places.flat_map(|(name, value)| [name.as_str(), value.as_str()]);
+    let owner = caller.owner.as_ref().map_or("", |owner| owner.as_str());
+    let mut hash = Sha256::new();
+    for part in [visit.mount.name.as_str(), owner, key.as_str()].into_iter().chain(places) {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    let hex: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(IdempotencyKey::parse(&hex).ok())
 }
 
 /// A submission for workers: the body is the input, and stands within the request as it came, so that the worker
 /// finds path and query.
-pub(super) async fn submit(call: Call, mount: &Mount, submit: &Submit, body: Body) -> Answer {
-    let admission = Admission::of(&call, mount)?;
-    let key = decode::idempotency_key("Idempotency-Key", &call.idempotency_key("")?)?;
+pub(super) async fn submit(
+    mut call: Call,
+    visit: &Visit<'_>,
+    submit: &Submit,
+    body: Body,
+) -> Answer {
+    let admission = Admission::of(&call, visit)?;
+    let kind = submit.kind.at(&visit.places);
+    let kind = kind.ok_or_else(|| Problem::no_route(call.parts.uri.path()))?;
     let target = call.parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     let envelope = HttpEnvelope {
         method: call.parts.method.as_str().to_owned(),
         target: target.to_owned(),
-        headers: submission::of_a_body(&call.parts.headers),
+        headers: shown(&call.parts.headers, visit),
         ..HttpEnvelope::default()
     };
     let new = NewOperation {
@@ -79,42 +116,71 @@ pub(super) async fn submit(call: Call, mount: &Mount, submit: &Submit, body: Bod
             retention: call.service().limits().default_retention,
             ..Settings::default()
         },
-        idempotency_key: key,
-        ..NewOperation::of(submit.kind.clone())
+        ..NewOperation::of(kind)
     };
-    let (new, caller) = (admission.admit(new, None), &admission.caller);
+    let new = admission.admit(&call, new, None)?;
+    call.caller = admission.caller;
     let sent = Sent::of(&call, Some(envelope), body)?;
-    let submitted = submission::take(&call, caller, new, sent).await?;
-    submission::answer(&call, caller, submitted, Face::Dialect(mount)).await
+    let submitted = submission::take(&call, &call.caller, new, sent).await?;
+    submission::answer(&call, &call.caller, submitted, Face::Dialect(visit)).await
 }
 
-/// The answer to a submission that is stored, in the dialect's words.
-pub(in crate::http) fn accepted(call: &Call, mount: &Mount, submitted: Submitted) -> Answer {
-    let document = &submitted.document;
-    let asked = Asked { call, mount, document, history: &[] };
-    let mut response = document::response(asked.submitted()?, StatusCode::ACCEPTED)?;
-    document::keep(&mut response, |response| {
-        documents::about(response, call, &document.operation);
+/// The header fields that are kept of a submission: those that say what its body is, and those that templates use.
+fn shown(headers: &HeaderMap, visit: &Visit<'_>) -> Vec<HttpHeader> {
+    let mount = visit.mount;
+    let mut kept = headers.clone();
+    fields::strip_hop_by_hop(&mut kept);
+    fields::strip_credentials(&mut kept, &Headers::default(), Some(&mount.credentials));
+    let of_a_body = submission::of_a_body(&kept);
+    let fields = kept.iter().filter(|(name, _)| {
+        let is_kept_elsewhere = [CONTENT_LENGTH, CONTENT_TYPE, PREFER.clone()].contains(*name)
+            || submission::is_of_a_body(name.as_str());
+        !is_kept_elsewhere && mount.dialect.shows_header(name.as_str())
     });
-    Ok(response)
+    let fields = fields.map(|(name, value)| HttpHeader {
+        name: name.as_str().to_owned(),
+        value: value.as_bytes().to_vec(),
+    });
+    of_a_body.into_iter().chain(fields).collect()
 }
 
-/// A refusal, in the dialect's words if it has any for it.
-pub(in crate::http) fn refused(http: &Http, mount: &Mount, problem: Problem) -> Response {
-    let now = http.service.now();
-    let refused = mount.dialect.refused(&problem.refusal(), &mount.name, &mount.prefix, now);
-    let rendered = match refused {
-        Ok(Some(rendered)) => document::response(rendered, problem.status()),
-        Ok(None) => return problem.into_response(),
-        Err(error) => Err(document::unwritable(mount, &error)),
-    };
-    match rendered {
-        Ok(mut response) => {
-            document::keep(&mut response, |response| {
-                response.headers_mut().extend(problem.headers().clone());
+/// The answer to a submission that is stored, in the dialect's words: at once, or held for the operation's end.
+pub(in crate::http) async fn accepted(
+    call: &Call,
+    visit: &Visit<'_>,
+    submitted: Submitted,
+) -> Answer {
+    let dialect = &visit.mount.dialect;
+    let needs = dialect.submission_needs();
+    let (mut document, view) = (submitted.document, view(needs));
+    let name = OperationName { tenant: None, id: document.operation.id() };
+    let preferred = call.preferences.wait.filter(|_| dialect.wait.prefer);
+    let wait = preferred.or(visit.mount.wait).filter(|_| !call.preferences.respond_async);
+    let (service, caller) = (call.service(), &call.caller);
+    match wait.filter(|_| !document.operation.is_done()) {
+        Some(wait) => document = service.wait(caller, &name, wait, view).await?,
+        None if view != View::Basic => document = service.get(caller, &name, view).await?,
+        None => {}
+    }
+    let is_done = document.operation.is_done();
+    let subject = subject(call, &name, &document, needs).await?;
+    let submitted = dialect.submitted(&visit.scene(service.now()), &subject);
+    let mut response = match submitted.map_err(|error| visit.unwritable(&error))? {
+        Answered::Replay => result::of(call, &name, &document).await?,
+        Answered::Document(rendered) => {
+            let mut response = visit::response(rendered, StatusCode::ACCEPTED)?;
+            visit::keep(&mut response, |response| {
+                documents::about(response, call, &document.operation);
             });
             response
         }
-        Err(problem) => problem.into_response(),
+    };
+    if dialect.wait.prefer || dialect.trigger.prefer || visit.mount.wait.is_some() {
+        vary_by(response.headers_mut(), "prefer");
+        let respond_async = call.preferences.respond_async && !is_done;
+        let applied = respond_async.then(|| "respond-async".to_owned());
+        let waited = preferred.filter(|_| wait.is_some()).map(applied_wait);
+        preferences_applied(&mut response, applied.into_iter().chain(waited));
     }
+    Ok(response)
 }

@@ -17,13 +17,15 @@ use super::headers::{PREFER, vary_by};
 use super::links::Links;
 use super::problem::Problem;
 use super::{Http, cors};
-use crate::config::dialect::Mount as DialectMount;
 use crate::relay::location::Place;
-use crate::relay::{Mounted, Onward, Over, UpstreamError, fields, upstream_target};
+use crate::relay::{Mounted, Over, UpstreamError, fields, upstream_target};
 use crate::service::{Reason, ServiceError};
 
+mod claim;
 mod submit;
 mod upload;
+
+use claim::Claim;
 
 /// A mark on responses that are the upstream's own: nothing is added to them.
 #[derive(Clone, Copy, Debug)]
@@ -32,15 +34,7 @@ pub(super) struct Verbatim;
 /// A request under a mount, read.
 struct Relayed<'a> {
     mounted: &'a Mounted,
-    /// The dialect that is spoken to its clients, if it is not this server's own.
-    dialect: Option<&'a DialectMount>,
-    /// The query parameter that asked for an operation, as it was given.
-    trigger: Option<String>,
-    /// Path and query without the trigger, as they follow the prefix.
-    target: String,
-    /// Whether `Prefer: respond-async` would have made it an operation.
-    prefer: bool,
-    is_asynchronous: bool,
+    claim: Claim<'a>,
 }
 
 /// Answers a request that no route of this server takes: `None` where it is under no mount either.
@@ -48,19 +42,19 @@ pub(super) async fn answer(http: &Http, request: Request) -> Result<Response, Re
     let path = request.uri().path().to_owned();
     let Some((mounted, rest)) = http.options.relay.find(&path) else { return Err(request) };
     let (parts, body) = request.into_parts();
-    let mut dialects = http.options.dialects.iter();
-    let dialect = dialects.find(|it| it.relay.as_deref() == Some(&mounted.mount.name));
-    let answer = match read(mounted, dialect, rest, &parts) {
-        Ok(relayed) if relayed.is_asynchronous => {
-            become_operation(http, &relayed, parts, body).await
+    let mut answer = match claim::read(http, mounted, rest, &parts) {
+        Ok(claim) => {
+            let relayed = Relayed { mounted, claim };
+            match serve(http, &relayed, parts, body).await {
+                Ok(response) => response,
+                Err(problem) => match &relayed.claim.visit {
+                    Some(visit) => super::dialect::refused(http, visit, problem),
+                    None => problem.into_response(),
+                },
+            }
         }
-        Ok(relayed) => pass(http, &relayed, parts, body).await,
-        Err(problem) => Err(problem),
+        Err(problem) => problem.into_response(),
     };
-    let mut answer = answer.unwrap_or_else(|problem| match dialect {
-        Some(dialect) => super::dialect::refused(http, dialect, problem),
-        None => problem.into_response(),
-    });
     if !mounted.mount.trigger.origins.is_empty() {
         let origins = cors::Origins(mounted.mount.trigger.origins.clone().into());
         answer.extensions_mut().insert(origins);
@@ -68,28 +62,13 @@ pub(super) async fn answer(http: &Http, request: Request) -> Result<Response, Re
     Ok(answer)
 }
 
-fn read<'a>(
-    mounted: &'a Mounted,
-    dialect: Option<&'a DialectMount>,
-    rest: &str,
-    parts: &Parts,
-) -> Result<Relayed<'a>, Problem> {
-    let query = parts.uri.query();
-    // The dialect over a mount says what asks for an operation in its place.
-    let (prefer, onward) = match dialect.map(|mount| &mount.dialect.trigger) {
-        Some(its) => {
-            let (name, share) = (its.query.as_deref(), its.share.as_deref());
-            (its.prefer, Onward::of(rest, query, name, &its.values, share))
-        }
-        None => (mounted.mount.trigger.prefer, mounted.onward(rest, query)),
-    };
-    let Onward { target, trigger } =
-        onward.map_err(|rule| ServiceError::invalid_field("path", rule.to_string()))?;
-    refuse_upgrades(parts)?;
-    let preferred = prefer && super::headers::Preferences::parse(&parts.headers).respond_async;
-    // A preflight asks about a request to come, and its URL has that one's query.
-    let is_asynchronous = (trigger.is_some() || preferred) && !cors::is_preflight(parts);
-    Ok(Relayed { mounted, dialect, trigger, target, prefer, is_asynchronous })
+async fn serve(http: &Http, relayed: &Relayed<'_>, parts: Parts, body: Body) -> Answer {
+    refuse_upgrades(&parts)?;
+    if relayed.claim.is_asynchronous {
+        become_operation(http, relayed, parts, body).await
+    } else {
+        pass(http, relayed, parts, body).await
+    }
 }
 
 /// A connection that becomes another protocol cannot be relayed. A mere offer of HTTP/2 is ignored, as HTTP has
@@ -117,7 +96,7 @@ async fn become_operation(
     let call = Call::from_request_parts(&mut parts, http).await?;
     let policy = &relayed.mounted.mount.headers;
     let mut headers = onward_headers(http, relayed, &parts);
-    let own = relayed.dialect.map(|mount| &mount.credentials);
+    let own = relayed.claim.visit.as_ref().map(|visit| &visit.mount.credentials);
     fields::strip_credentials(&mut headers, policy, own);
     strip_preferences(&mut headers);
     submit::submit(call, relayed, headers, body).await
@@ -126,14 +105,19 @@ async fn become_operation(
 async fn pass(http: &Http, relayed: &Relayed<'_>, parts: Parts, body: Body) -> Answer {
     let mount = &relayed.mounted.mount;
     let mut headers = onward_headers(http, relayed, &parts);
-    let target = upstream_target(mount, &relayed.target);
+    let target = upstream_target(mount, &relayed.claim.onward.target);
     let target: PathAndQuery =
         target.map_err(|_| ServiceError::invalid_field("path", "must be a path and query"))?;
     let (body, watched) = upload::watch(body, http.service.limits().body_timeout);
     fields::frame(&mut headers, body.size_hint().exact());
     let links = Links::new(http.options.public_url.as_deref(), &parts);
     let host = host(&parts);
-    let place = Place { mount, base: links.base(), host: Some(&host), target: &relayed.target };
+    let place = Place {
+        mount,
+        base: links.base(),
+        host: Some(&host),
+        target: &relayed.claim.onward.target,
+    };
     let mut request = Request::new(body);
     *request.method_mut() = parts.method;
     *request.headers_mut() = headers;
@@ -152,7 +136,7 @@ async fn pass(http: &Http, relayed: &Relayed<'_>, parts: Parts, body: Body) -> A
     fields::strip_hop_by_hop(response.headers_mut());
     fields::add_via(response.headers_mut(), version);
     place.rewrite(response.headers_mut());
-    if relayed.prefer {
+    if relayed.claim.prefer {
         // Who prefers it gets an operation instead.
         vary_by(response.headers_mut(), "prefer");
     }

@@ -18,17 +18,14 @@ use crate::wire::decode;
 const ATTEMPT_MARGIN: std::time::Duration = std::time::Duration::from_secs(5);
 
 pub(super) async fn submit(
-    call: Call,
+    mut call: Call,
     relayed: &Relayed<'_>,
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
     let mount = &relayed.mounted.mount;
-    let admission = match relayed.dialect {
-        Some(dialect) => Some((dialect, Admission::of(&call, dialect)?)),
-        None => None,
-    };
-    let key = decode::idempotency_key("Idempotency-Key", &call.idempotency_key("")?)?;
+    let visit = relayed.claim.visit.as_ref();
+    let admission = visit.map(|visit| Admission::of(&call, visit)).transpose()?;
     let (content_type, envelope) = envelope(&call, relayed, headers)?;
     let limit = mount.max_body.unwrap_or(usize::MAX);
     let kind = Kind::parse(&mount.kind())
@@ -42,19 +39,23 @@ pub(super) async fn submit(
             retention: call.service().limits().default_retention,
             ..Settings::default()
         },
-        idempotency_key: key,
         ..NewOperation::of(kind)
     };
-    let (caller, new, face) = match &admission {
-        Some((dialect, admission)) => {
-            let new = admission.admit(new, relayed.trigger.as_deref());
-            (&admission.caller, new, Face::Dialect(dialect))
+    let new = match admission {
+        Some(admission) => {
+            let new = admission.admit(&call, new, relayed.claim.onward.trigger.as_deref())?;
+            call.caller = admission.caller;
+            new
         }
-        None => (&call.caller, new, Face::Relay(mount.answer)),
+        None => {
+            let key = decode::idempotency_key("Idempotency-Key", &call.idempotency_key("")?)?;
+            NewOperation { idempotency_key: key, ..new }
+        }
     };
+    let face = visit.map_or(Face::Relay(mount.answer), Face::Dialect);
     let sent = Sent { content_type: &content_type, envelope: Some(envelope), body, limit };
-    let submitted = submission::take(&call, caller, new, sent).await?;
-    submission::answer(&call, caller, submitted, face).await
+    let submitted = submission::take(&call, &call.caller, new, sent).await?;
+    submission::answer(&call, &call.caller, submitted, face).await
 }
 
 /// The request without its body, and the media type for that. A type that cannot be stored is refused.
@@ -79,7 +80,7 @@ fn envelope(
     };
     let envelope = HttpEnvelope {
         method: call.parts.method.as_str().to_owned(),
-        target: relayed.target.clone(),
+        target: relayed.claim.onward.target.clone(),
         status: 0,
         headers: verbatim.into_iter().chain(headers.iter().map(header)).collect(),
     };

@@ -177,6 +177,16 @@ impl Filter {
         Self { root: Some(Expr::All(self.root.into_iter().chain([whose]).collect())) }
     }
 
+    /// The same, about operations only that have these labels with these values.
+    pub fn within(self, labels: &[(String, String)]) -> Self {
+        let has = |(key, value): &(String, String)| {
+            let value = LabelTest::Fits { is: true, pattern: Pattern::Exact(value.clone()) };
+            Expr::Test(Test::Label { key: key.clone(), value })
+        };
+        let parts: Vec<Expr> = self.root.into_iter().chain(labels.iter().map(has)).collect();
+        Self { root: (!parts.is_empty()).then_some(Expr::All(parts)) }
+    }
+
     /// Whether the filter is about this operation.
     pub fn matches(&self, operation: &Operation) -> bool {
         self.root.as_ref().is_none_or(|root| root.matches(operation))

@@ -1,0 +1,221 @@
+//! Answers: which of several applies, and what it is in full.
+
+use http::HeaderName;
+use minijinja::Value;
+use minijinja::value::Serde;
+use serde_json::{Map, Value as Json};
+
+use super::scene::Scene;
+use super::template::{Template, TemplateError};
+use super::view::{Refusal, Subject};
+use super::{Dialect, Route};
+
+/// One way to answer.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    /// Where it applies; everywhere if it says nothing.
+    pub(super) when: Option<Template>,
+    pub(super) content: Content,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Content {
+    Document {
+        status: Option<Status>,
+        headers: Vec<(HeaderName, Template)>,
+        body: Option<(String, Template)>,
+    },
+    /// What a synchronous call would have answered.
+    Replay,
+}
+
+/// The HTTP status of an answer.
+#[derive(Clone, Debug)]
+pub(super) enum Status {
+    Number(u16),
+    /// A template that makes a number.
+    Made(Template),
+}
+
+/// What an answer is about.
+#[derive(Clone, Copy, Debug)]
+pub enum About<'a> {
+    /// The mount itself.
+    Mount,
+    /// An operation.
+    Operation(&'a Subject<'a>),
+    /// A page of operations.
+    List {
+        /// The operations, in their order.
+        subjects: &'a [Subject<'a>],
+        /// What asks for the next page; empty at the end.
+        next_page_token: &'a str,
+    },
+    /// A request that is refused.
+    Refusal(&'a Refusal<'a>),
+}
+
+/// What is to be answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answered {
+    /// This.
+    Document(Document),
+    /// What a synchronous call would have answered.
+    Replay,
+}
+
+/// An answer in full.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Document {
+    /// The HTTP status, where the answer names one.
+    pub status: Option<u16>,
+    /// Header fields; those that came out empty are left out.
+    pub headers: Vec<(HeaderName, String)>,
+    /// Media type and text.
+    pub body: Option<(String, String)>,
+}
+
+impl Answer {
+    /// Its templates.
+    pub(super) fn templates(&self) -> impl Iterator<Item = &Template> {
+        let (status, headers, body) = match &self.content {
+            Content::Document { status, headers, body } => {
+                (status.as_ref(), headers.as_slice(), body.as_ref())
+            }
+            Content::Replay => (None, &[][..], None),
+        };
+        let status = status.and_then(|status| match status {
+            Status::Number(_) => None,
+            Status::Made(template) => Some(template),
+        });
+        let headers = headers.iter().map(|(_, value)| value);
+        self.when.iter().chain(status).chain(headers).chain(body.map(|(_, text)| text))
+    }
+}
+
+impl Dialect {
+    /// The answer to a submission.
+    pub fn submitted(
+        &self,
+        scene: &Scene<'_>,
+        subject: &Subject<'_>,
+    ) -> Result<Answered, TemplateError> {
+        let view = self.view(scene, About::Operation(subject))?;
+        self.choose(&self.submit.answers, &view)?.ok_or_else(no_answer)
+    }
+
+    /// The answer of a route.
+    pub fn answer(
+        &self,
+        route: &Route,
+        scene: &Scene<'_>,
+        about: About<'_>,
+    ) -> Result<Answered, TemplateError> {
+        let view = self.view(scene, about)?;
+        self.choose(&route.answers, &view)?.ok_or_else(no_answer)
+    }
+
+    /// The answer to a request that is refused, where the dialect has one of its own.
+    pub fn refused(
+        &self,
+        scene: &Scene<'_>,
+        refusal: &Refusal<'_>,
+    ) -> Result<Option<Document>, TemplateError> {
+        let view = self.view(scene, About::Refusal(refusal))?;
+        Ok(match self.choose(&self.problems, &view)? {
+            Some(Answered::Document(document)) => Some(document),
+            Some(Answered::Replay) | None => None,
+        })
+    }
+
+    /// What templates see.
+    pub(super) fn view(&self, scene: &Scene<'_>, about: About<'_>) -> Result<Value, TemplateError> {
+        let view = match about {
+            About::Mount => scene.view(self, None),
+            About::Operation(subject) => self.operation(scene, subject)?,
+            About::List { subjects, next_page_token } => {
+                let operations = subjects
+                    .iter()
+                    .map(|subject| self.operation(scene, subject).map(Json::Object))
+                    .collect::<Result<Vec<_>, _>>()?;
+                let mut view = scene.view(self, None);
+                view.insert("operations".to_owned(), operations.into());
+                view.insert("next_page_token".to_owned(), next_page_token.into());
+                view
+            }
+            About::Refusal(refusal) => {
+                let mut view = scene.view(self, None);
+                view.insert("problem".to_owned(), refusal.view());
+                view
+            }
+        };
+        Ok(Value::from(Serde(&view)))
+    }
+
+    /// The view of an operation, with the dialect's own name of its state.
+    fn operation(
+        &self,
+        scene: &Scene<'_>,
+        subject: &Subject<'_>,
+    ) -> Result<Map<String, Json>, TemplateError> {
+        let mut view = subject.view(self, scene);
+        let state = subject.operation.state_name();
+        if let Some((_, name)) = self.states.iter().find(|(known, _)| *known == state) {
+            let name = self.templates.render(name, &Value::from(Serde(&view)))?;
+            view.insert("status".to_owned(), name.into());
+        }
+        Ok(view)
+    }
+
+    fn choose(&self, answers: &[Answer], view: &Value) -> Result<Option<Answered>, TemplateError> {
+        for answer in answers {
+            let applies = match &answer.when {
+                Some(condition) => self.templates.holds(condition, view)?,
+                None => true,
+            };
+            if applies {
+                return self.render(answer, view).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    fn render(&self, answer: &Answer, view: &Value) -> Result<Answered, TemplateError> {
+        let Content::Document { status, headers, body } = &answer.content else {
+            return Ok(Answered::Replay);
+        };
+        let status = match status {
+            Some(Status::Number(number)) => Some(*number),
+            Some(Status::Made(template)) => Some(self.status(template, view)?),
+            None => None,
+        };
+        let mut rendered = Vec::with_capacity(headers.len());
+        for (name, value) in headers {
+            let value = self.templates.render(value, view)?;
+            if !value.is_empty() {
+                rendered.push((name.clone(), value));
+            }
+        }
+        let body = match body {
+            Some((media_type, text)) => {
+                Some((media_type.clone(), self.templates.render(text, view)?))
+            }
+            None => None,
+        };
+        Ok(Answered::Document(Document { status, headers: rendered, body }))
+    }
+
+    /// The number that the template makes.
+    pub(super) fn status(&self, template: &Template, view: &Value) -> Result<u16, TemplateError> {
+        let text = self.templates.render(template, view)?;
+        let number = text.trim().parse().ok().filter(|number| (200..=599).contains(number));
+        number.ok_or_else(|| TemplateError {
+            line: 0,
+            reason: format!("the status must be from 200 to 599, and is {text:?}"),
+        })
+    }
+}
+
+fn no_answer() -> TemplateError {
+    TemplateError { line: 0, reason: "no answer applies".to_owned() }
+}

@@ -1,0 +1,80 @@
+//! Lists: which of a mount's operations a request asks for.
+
+use super::Dialect;
+use super::answer::About;
+use super::scene::Scene;
+use super::template::{Template, TemplateError};
+
+/// How a route lists operations: templates over the request.
+#[derive(Clone, Debug)]
+pub struct List {
+    pub(super) filter: Option<Template>,
+    pub(super) page_size: Option<Template>,
+    pub(super) page_token: Option<Template>,
+    /// Most operations on a page.
+    pub max_page_size: i32,
+}
+
+/// The page that a request asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// An expression of the filter language; empty for all.
+    pub filter: String,
+    /// A number; empty for the default.
+    pub size: String,
+    /// Where to begin; empty for the beginning.
+    pub token: String,
+}
+
+impl List {
+    pub(super) fn templates(&self) -> impl Iterator<Item = &Template> {
+        self.filter.iter().chain(&self.page_size).chain(&self.page_token)
+    }
+}
+
+impl Dialect {
+    /// The page that a request asks for.
+    pub fn page(&self, list: &List, scene: &Scene<'_>) -> Result<Page, TemplateError> {
+        let view = self.view(scene, About::Mount)?;
+        let made = |template: &Option<Template>| match template {
+            Some(template) => {
+                self.templates.render(template, &view).map(|text| text.trim().to_owned())
+            }
+            None => Ok(String::new()),
+        };
+        Ok(Page {
+            filter: made(&list.filter)?,
+            size: made(&list.page_size)?,
+            token: made(&list.page_token)?,
+        })
+    }
+}
+
+/// The filter `quoted`: the text as a string of the filter language, in which nothing has a meaning of its own.
+pub(super) fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for character in text.chars() {
+        if matches!(character, '"' | '\\' | '*') {
+            quoted.push('\\');
+        }
+        quoted.push(character);
+    }
+    quoted.push('"');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operation::filter::Filter;
+
+    #[test]
+    fn a_quoted_value_means_itself() {
+        for value in ["a", "a\" OR done", "*", "a\\", "\\\" ) NOT (", "", "'", "\u{e9}*"] {
+            let filter = format!("labels.x = {}", quoted(value));
+            let parsed = format!("{:?}", Filter::parse(&filter).unwrap());
+            assert!(parsed.contains(&format!("Exact({value:?})")), "{filter}: {parsed}");
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Routes of a dialect that are about no single operation: documents of the mount, and lists.
+
+use http::StatusCode;
+
+use super::super::call::Call;
+use super::super::documents::Answer;
+use super::super::problem::Problem;
+use super::operation::{self, bare};
+use super::visit::{self, Visit};
+use crate::dialect::{About, Answered, List, Needs, Route, Target};
+use crate::operation::mark;
+use crate::service::{self, Document, ListParameters, Reason, ServiceError};
+use crate::wire::size;
+
+pub(super) async fn read(call: Call, visit: &Visit<'_>, route: &Route) -> Answer {
+    match &route.target {
+        Target::Operation(action) => operation::answer(call, visit, route, *action).await,
+        Target::Mount => answer(&call, visit, route, About::Mount),
+        Target::List(list) => {
+            let page = page(&call, visit, list, route.needs).await?;
+            let subjects: Vec<_> =
+                page.entries.iter().map(|document| bare(&call, document)).collect();
+            let next_page_token = &page.next_page_token;
+            answer(&call, visit, route, About::List { subjects: &subjects, next_page_token })
+        }
+    }
+}
+
+fn answer(call: &Call, visit: &Visit<'_>, route: &Route, about: About<'_>) -> Answer {
+    match visit.answer(call, route, about)? {
+        Answered::Document(document) => visit::response(document, StatusCode::OK),
+        // Refused at start.
+        Answered::Replay => Err(ServiceError::new(Reason::Internal, "there is no answer").into()),
+    }
+}
+
+/// The mount's own operations with these texts in the places, and the caller's own where they have owners.
+async fn page(
+    call: &Call,
+    visit: &Visit<'_>,
+    list: &List,
+    needs: Needs,
+) -> Result<service::Page<Document>, Problem> {
+    let caller = super::caller(call, visit.mount)?;
+    let scene = visit.scene(call.service().now());
+    let asked = visit.mount.dialect.page(list, &scene);
+    let asked = asked.map_err(|error| visit.unwritable(&error))?;
+    let size = match asked.size.as_str() {
+        "" => list.max_page_size,
+        text => text.parse().ok().filter(|size| *size > 0).ok_or_else(|| {
+            ServiceError::invalid_field("page_size", "must be a whole number of at least 1")
+        })?,
+    };
+    let mount = (mark::MOUNT.to_owned(), visit.mount.name.clone());
+    let owner = caller.owner.as_ref().map(|it| (mark::OWNER.to_owned(), it.as_str().to_owned()));
+    let places = visit.places.iter();
+    let places = places.map(|(name, value)| (format!("{}{name}", mark::PLACE), value.clone()));
+    let within: Vec<_> = [mount].into_iter().chain(owner).chain(places).collect();
+    let parameters = ListParameters {
+        page_size: size.min(list.max_page_size),
+        page_token: &asked.token,
+        filter: &asked.filter,
+        within: &within,
+        ..ListParameters::default()
+    };
+    let view = operation::view(needs);
+    Ok(call.service().list(&caller, parameters, view, weight).await?)
+}
+
+/// A document in a dialect's words may take several times the bytes that an operation does as a message.
+fn weight(document: &Document) -> usize {
+    4 * size::operation(document)
+}

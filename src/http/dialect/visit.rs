@@ -1,0 +1,200 @@
+//! A request to a mount of a dialect, and the answers to it in the dialect's words.
+
+use axum::body::Body;
+use axum::response::{IntoResponse as _, Response};
+use http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::request::Parts;
+use http::{HeaderValue, StatusCode};
+
+use super::super::Http;
+use super::super::call::Call;
+use super::super::documents::{Answer, header_value};
+use super::super::links::Links;
+use super::super::problem::Problem;
+use super::super::query;
+use crate::config::dialect::Mount;
+use crate::dialect::{About, Answered, Document, Places, Request, Route, Scene, TemplateError};
+use crate::operation::http::is_credential;
+use crate::operation::query::segment;
+use crate::operation::{Operation, Timestamp};
+use crate::service::{Reason, ServiceError};
+
+/// The longest text in a place of a path, in bytes.
+const MAX_PLACE_BYTES: usize = 256;
+
+/// A request to a mount, as the mount's dialect sees it.
+#[derive(Debug)]
+pub(in crate::http) struct Visit<'a> {
+    pub(in crate::http) mount: &'a Mount,
+    /// What stands in the path's place `{id}`, as it came; empty without one.
+    pub(super) id: String,
+    /// What stands in the other places.
+    pub(super) places: Places,
+    request: Request,
+    base: String,
+    relay_prefix: &'a str,
+    /// What is wrong with the path or the query, in whose place there is nothing then.
+    flaw: Option<ServiceError>,
+}
+
+impl<'a> Visit<'a> {
+    /// The request under `mount`, with what stands in the places of its path as it came.
+    pub(in crate::http) fn of(
+        http: &'a Http,
+        mount: &'a Mount,
+        parts: &Parts,
+        places: &[(&str, &str)],
+    ) -> Self {
+        let mut flaw = None;
+        let mut decoded = Places::new();
+        for (name, value) in places.iter().filter(|(name, _)| *name != "id") {
+            match place(name, value) {
+                Ok(value) => drop(decoded.insert((*name).to_owned(), value)),
+                Err(error) => flaw = Some(error),
+            }
+        }
+        let parameters = query::pairs(&parts.uri);
+        let parameters = parameters.unwrap_or_else(|error| {
+            flaw = Some(error);
+            Vec::new()
+        });
+        let id = places.iter().find(|(name, _)| *name == "id").map_or("", |(_, id)| id);
+        let relay = mount.relay.as_deref().and_then(|name| http.options.relay.named(name));
+        Self {
+            mount,
+            id: id.to_owned(),
+            places: decoded,
+            request: Request {
+                method: parts.method.as_str().to_owned(),
+                path: parts.uri.path().to_owned(),
+                parameters,
+                headers: headers(parts, mount),
+            },
+            base: Links::new(http.options.public_url.as_deref(), parts).base().to_owned(),
+            relay_prefix: relay.map_or("", |relay| relay.mount.prefix.as_str()),
+            flaw,
+        }
+    }
+
+    /// Refuses a request whose path or query cannot be read.
+    pub(in crate::http) fn check(&self) -> Result<(), ServiceError> {
+        self.flaw.clone().map_or(Ok(()), Err)
+    }
+
+    /// The first value of a query parameter.
+    pub(super) fn parameter(&self, name: &str) -> Option<&str> {
+        let found = self.request.parameters.iter().find(|(key, _)| key == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// As templates see it.
+    pub(super) fn scene(&self, now: Timestamp) -> Scene<'_> {
+        Scene {
+            now,
+            base: &self.base,
+            mount: &self.mount.name,
+            site: &self.mount.site,
+            relay_prefix: self.relay_prefix,
+            request: &self.request,
+            places: &self.places,
+        }
+    }
+
+    /// Refuses an operation that did not come in here: by this mount, and with these texts in the places.
+    pub(super) fn require(&self, operation: &Operation) -> Result<(), Problem> {
+        let is_same = |(name, value): (&String, &String)| {
+            let mut stored = operation.places().filter(|(known, _)| known == name);
+            match stored.next() {
+                Some((_, stored)) => stored == value,
+                None => !self.mount.site.prefix.has(name),
+            }
+        };
+        if operation.is_of_mount(&self.mount.name) && self.places.iter().all(is_same) {
+            return Ok(());
+        }
+        Err(super::not_found(&operation.id().name()))
+    }
+
+    /// What the route answers.
+    pub(super) fn answer(
+        &self,
+        call: &Call,
+        route: &Route,
+        about: About<'_>,
+    ) -> Result<Answered, Problem> {
+        let scene = self.scene(call.service().now());
+        let answered = self.mount.dialect.answer(route, &scene, about);
+        answered.map_err(|error| self.unwritable(&error))
+    }
+
+    /// A template that was good at start, and is not for this request.
+    pub(super) fn unwritable(&self, error: &TemplateError) -> Problem {
+        let mount = &self.mount.name;
+        tracing::error!(%mount, %error, "a dialect's document cannot be written");
+        ServiceError::new(Reason::Internal, "the answer cannot be written").into()
+    }
+
+    /// A refusal in the dialect's words; none if it has none for it.
+    pub(super) fn refused(&self, problem: &Problem, now: Timestamp) -> Option<Answer> {
+        let refused = self.mount.dialect.refused(&self.scene(now), &problem.refusal());
+        let mut response = match refused {
+            Ok(document) => match response(document?, problem.status()) {
+                Ok(response) => response,
+                Err(problem) => return Some(Err(problem)),
+            },
+            Err(error) => return Some(Err(self.unwritable(&error))),
+        };
+        keep(&mut response, |response| response.headers_mut().extend(problem.headers().clone()));
+        Some(Ok(response))
+    }
+}
+
+/// What stands in a place of a path, decoded.
+fn place(name: &str, value: &str) -> Result<String, ServiceError> {
+    let decoded = segment(value)
+        .filter(|text| text.len() <= MAX_PLACE_BYTES && !text.chars().any(char::is_control));
+    decoded.ok_or_else(|| {
+        let rule =
+            format!("must be UTF-8 of at most {MAX_PLACE_BYTES} bytes without control characters");
+        ServiceError::invalid_field(name, rule)
+    })
+}
+
+/// The header fields that templates may see.
+fn headers(parts: &Parts, mount: &Mount) -> Vec<(String, String)> {
+    let shown = parts.headers.iter().filter_map(|(name, value)| {
+        let is_secret = is_credential(name.as_str()) || *name == mount.credentials;
+        let value = std::str::from_utf8(value.as_bytes()).ok().filter(|_| !is_secret)?;
+        Some((name.as_str().replace('-', "_"), value.to_owned()))
+    });
+    shown.collect()
+}
+
+/// The response that a document is. `status` counts where the document names none.
+pub(super) fn response(document: Document, status: StatusCode) -> Result<Response, Problem> {
+    let named = document.status.and_then(|status| StatusCode::from_u16(status).ok());
+    let mut response = named.unwrap_or(status).into_response();
+    if let Some((media_type, text)) = document.body {
+        *response.body_mut() = Body::from(text);
+        response.headers_mut().insert(CONTENT_TYPE, header_value(&media_type)?);
+        let nosniff = HeaderValue::from_static("nosniff");
+        response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, nosniff);
+    }
+    for (name, value) in document.headers {
+        // A value from a client could be one that no field can have: then there is no such field.
+        if let Ok(value) = HeaderValue::try_from(value) {
+            response.headers_mut().append(name, value);
+        }
+    }
+    Ok(response)
+}
+
+/// Adds to a response what it does not have of its own.
+pub(super) fn keep(response: &mut Response, add: impl FnOnce(&mut Response)) {
+    let own = response.headers().clone();
+    add(response);
+    for name in own.keys() {
+        response.headers_mut().remove(name);
+    }
+    response.headers_mut().extend(own);
+}
