@@ -1,8 +1,8 @@
 //! Answers: which of several applies, and what it is in full.
 
 use http::HeaderName;
-use minijinja::Value;
 use minijinja::value::Serde;
+use minijinja::{Value, context};
 use serde_json::{Map, Value as Json};
 
 use super::scene::Scene;
@@ -132,7 +132,11 @@ impl Dialect {
     pub(super) fn view(&self, scene: &Scene<'_>, about: About<'_>) -> Result<Value, TemplateError> {
         let view = match about {
             About::Mount => scene.view(self, None),
-            About::Operation(subject) => self.operation(scene, subject)?,
+            About::Operation(subject) => {
+                let view = Value::from(Serde(&self.operation(scene, subject)?));
+                // As a whole as well, to be handed to macros.
+                return Ok(context! { operation => view.clone(), ..view });
+            }
             About::List { subjects, next_page_token } => {
                 let operations = subjects
                     .iter()

@@ -64,8 +64,13 @@ pub(super) fn parse(text: &str) -> Result<(Dialect, Lines), FileError> {
     let links: Vec<(&str, bool)> = links.collect();
     let known = |variable: &str| Topic::Operation.knows(variable, &links);
     // The name of a state cannot be made of itself.
-    let known_of_states = |variable: &str| variable != "status" && known(variable);
+    let has_status =
+        |variable: &str| variable == "status" || variable.split('.').next() == Some("operation");
+    let known_of_states = |variable: &str| !has_status(variable) && known(variable);
     let known_of_problems = |variable: &str| Topic::Refusal.knows(variable, &links);
+    if let Some(macros) = &file.macros {
+        reader.macros(macros)?;
+    }
     let dialect = Dialect {
         source: text.to_owned(),
         naming: reader.naming(file.id.as_ref())?,
@@ -235,16 +240,21 @@ impl Reader<'_> {
         let uses = |names: &[&str]| {
             any(&|template| names.iter().any(|name| self.templates.uses(template, name)))
         };
+        // Where an operation is a variable as a whole, what is used of it is not known but by its name.
+        let mentions = |word| any(&|template| self.templates.mentions(template, word));
+        let contents = || mentions("json") || mentions("text");
         match topic {
-            Topic::Operation => Needs {
-                input: uses(&["request.json", "request.text"]),
-                result: uses(&["result.json", "result.text"]),
-                history: uses(&["history"]),
-            },
-            // Each operation is a variable of a loop there: what is used of it is not known but by its name.
+            Topic::Operation => {
+                let is_whole = uses(&["operation"]);
+                Needs {
+                    input: uses(&["request.json", "request.text"])
+                        || is_whole && contents() && mentions("request"),
+                    result: uses(&["result.json", "result.text"]) || is_whole && contents(),
+                    history: uses(&["history"]) || is_whole && mentions("history"),
+                }
+            }
             Topic::List => {
-                let mentions = |word| any(&|template| self.templates.mentions(template, word));
-                let contents = mentions("json") || mentions("text");
+                let contents = contents();
                 Needs { input: contents && mentions("request"), result: contents, history: false }
             }
             Topic::Mount | Topic::Refusal => Needs::default(),

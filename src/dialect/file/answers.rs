@@ -112,6 +112,11 @@ impl Reader<'_> {
         self.placed(source, made)
     }
 
+    pub(super) fn macros(&mut self, source: &Spanned<String>) -> Result<(), FileError> {
+        let made = self.templates.add_macros(source.as_ref());
+        made.map_err(|error| self.misplaced(source, error))
+    }
+
     fn condition(
         &mut self,
         source: &Spanned<String>,
@@ -126,16 +131,15 @@ impl Reader<'_> {
         source: &Spanned<String>,
         made: Result<Template, TemplateError>,
     ) -> Result<Template, FileError> {
+        let template = made.map_err(|error| self.misplaced(source, error))?;
         let first = self.first_line(source);
-        match made {
-            Ok(template) => {
-                self.lines.templates.push((template.clone(), first));
-                Ok(template)
-            }
-            Err(TemplateError { line, reason }) => {
-                Err(FileError { line: first + line + 1, column: None, reason })
-            }
-        }
+        self.lines.templates.push((template.clone(), first));
+        Ok(template)
+    }
+
+    fn misplaced(&self, source: &Spanned<String>, error: TemplateError) -> FileError {
+        let TemplateError { line, reason } = error;
+        FileError { line: self.first_line(source) + line + 1, column: None, reason }
     }
 
     /// The line, from 0, on which a string's own first line stands.

@@ -9,6 +9,7 @@ use toml::Spanned;
 #[serde(deny_unknown_fields)]
 pub(super) struct File {
     pub(super) id: Option<Spanned<String>>,
+    pub(super) macros: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) owner: Owner,
     pub(super) trigger: Option<Spanned<TriggerTable>>,
