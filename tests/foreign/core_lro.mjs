@@ -29,8 +29,8 @@ function begin(kind, content = "") {
 const state = (poller) => poller.operationState.status;
 
 async function success(poller) {
-  const { status, headers, body } = await poller.pollUntilDone();
-  return { state: state(poller), status, content_type: headers["content-type"] ?? null, body };
+  const { headers, body } = await poller.pollUntilDone();
+  return { state: state(poller), content_type: headers["content-type"] ?? null, body: body ?? null };
 }
 
 async function failure(poller) {

@@ -1,5 +1,5 @@
-//! Clients that know nothing of longrun: curl, Python's requests, Azure's pollers, a browser, and a tool that tests
-//! servers by their OpenAPI document. Each drives the program over real sockets.
+//! Clients that know nothing of longrun: curl, Python's requests, Azure's pollers, GA4GH's and OpenAI's clients, a
+//! browser, and a tool that tests servers by their OpenAPI document. Each drives the program over real sockets.
 
 mod api;
 mod azure;
@@ -7,3 +7,4 @@ mod browser;
 mod description;
 mod relay;
 mod support;
+mod tes;
