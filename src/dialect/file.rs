@@ -1,6 +1,7 @@
 //! The format of a dialect's file: read strictly, each refusal with its place.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
@@ -13,6 +14,7 @@ use super::template::{Form, Template, Templates};
 use super::variables::Topic;
 use super::{
     Action, Dialect, FileError, Limits, MAX_DURATION, Needs, Submission, Target, Trigger, Wait,
+    near,
 };
 use crate::operation::StateName;
 
@@ -20,7 +22,7 @@ mod answers;
 mod routes;
 mod tables;
 
-use tables::{File, LimitsTable, Owner, TriggerTable, WaitTable};
+use tables::{EventTable, File, LimitsTable, Owner, TriggerTable, WaitTable};
 
 /// Where in the file templates begin, and answers stand: for refusals that come of rendering.
 #[derive(Default)]
@@ -48,15 +50,15 @@ struct Reader<'a> {
     text: &'a str,
     templates: Templates,
     lines: Lines,
+    /// The tables that answers share, by their names.
+    events: Arc<BTreeMap<String, Vec<Spanned<EventTable>>>>,
 }
 
 /// The dialect of a file that keeps the format. Nothing has been rendered yet.
 pub(super) fn parse(text: &str) -> Result<(Dialect, Lines), FileError> {
-    let file: File = toml::from_str(text).map_err(|error| {
-        let at = error.span().map_or(0, |span| span.start);
-        FileError::at(text, at, error.message())
-    })?;
-    let mut reader = Reader { text, templates: Templates::default(), lines: Lines::default() };
+    let file: File = FileError::read(text)?;
+    let (templates, lines) = (Templates::default(), Lines::default());
+    let mut reader = Reader { text, templates, lines, events: Arc::new(file.events) };
     let links = file.route.iter().map(|route| {
         let route = route.as_ref();
         (route.name.as_ref().as_str(), route.path.as_ref().contains("{id}"))
@@ -215,7 +217,9 @@ impl Reader<'_> {
         for (key, name) in table.as_ref() {
             let Some(state) = StateName::parse(key.as_ref()) else {
                 let names = StateName::ALL.map(StateName::as_str).join(", ");
-                let rule = format!("states has no key {}; its keys are {names}", key.as_ref());
+                let near = near::question(key.as_ref(), StateName::ALL.map(StateName::as_str));
+                let rule =
+                    format!("states has no key {}; its keys are {names}{near}", key.as_ref());
                 return self.wrong(key.span().start, rule);
             };
             states.push((state, self.template(Form::Text, name, known)?));

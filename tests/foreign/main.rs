@@ -5,6 +5,7 @@ mod api;
 mod azure;
 mod browser;
 mod description;
+mod openai;
 mod relay;
 mod support;
 mod tes;

@@ -18,6 +18,8 @@ pub(super) struct File {
     pub(super) states: Spanned<BTreeMap<Spanned<String>, Spanned<String>>>,
     #[serde(default)]
     pub(super) codes: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(super) events: BTreeMap<String, Vec<Spanned<EventTable>>>,
     pub(super) submit: Vec<Spanned<AnswerTable>>,
     pub(super) route: Vec<Spanned<RouteTable>>,
     #[serde(default)]
@@ -96,4 +98,28 @@ pub(super) struct AnswerTable {
     pub(super) body: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) replay: bool,
+    #[serde(default)]
+    pub(super) event: Vec<Spanned<EventTable>>,
+    pub(super) events: Option<Spanned<String>>,
+    pub(super) resume: Option<Spanned<String>>,
+    pub(super) closing: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EventTable {
+    pub(super) when: Option<Spanned<String>>,
+    pub(super) event: Option<Spanned<String>>,
+    pub(super) id: Option<Spanned<String>>,
+    pub(super) data: Spanned<String>,
+}
+
+impl AnswerTable {
+    /// Whether it has anything of an answer that tells a life.
+    pub(super) fn tells(&self) -> bool {
+        !self.event.is_empty()
+            || self.events.is_some()
+            || self.resume.is_some()
+            || self.closing.is_some()
+    }
 }
