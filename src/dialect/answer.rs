@@ -169,6 +169,8 @@ impl Dialect {
             let name = self.templates.render(name, &view.clone().value())?;
             view.insert("status", name);
         }
+        // As a whole as well, to be handed to macros.
+        view.insert_itself("operation");
         Ok(view)
     }
 

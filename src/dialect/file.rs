@@ -1,6 +1,7 @@
 //! The format of a dialect's file: read strictly, each refusal with its place.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
@@ -21,7 +22,7 @@ mod answers;
 mod routes;
 mod tables;
 
-use tables::{File, LimitsTable, Owner, TriggerTable, WaitTable};
+use tables::{EventTable, File, LimitsTable, Owner, TriggerTable, WaitTable};
 
 /// Where in the file templates begin, and answers stand: for refusals that come of rendering.
 #[derive(Default)]
@@ -49,12 +50,15 @@ struct Reader<'a> {
     text: &'a str,
     templates: Templates,
     lines: Lines,
+    /// The tables that answers share, by their names.
+    events: Arc<BTreeMap<String, Vec<Spanned<EventTable>>>>,
 }
 
 /// The dialect of a file that keeps the format. Nothing has been rendered yet.
 pub(super) fn parse(text: &str) -> Result<(Dialect, Lines), FileError> {
     let file: File = FileError::read(text)?;
-    let mut reader = Reader { text, templates: Templates::default(), lines: Lines::default() };
+    let (templates, lines) = (Templates::default(), Lines::default());
+    let mut reader = Reader { text, templates, lines, events: Arc::new(file.events) };
     let links = file.route.iter().map(|route| {
         let route = route.as_ref();
         (route.name.as_ref().as_str(), route.path.as_ref().contains("{id}"))
@@ -62,8 +66,13 @@ pub(super) fn parse(text: &str) -> Result<(Dialect, Lines), FileError> {
     let links: Vec<(&str, bool)> = links.collect();
     let known = |variable: &str| Topic::Operation.knows(variable, &links);
     // The name of a state cannot be made of itself.
-    let known_of_states = |variable: &str| variable != "status" && known(variable);
+    let has_status =
+        |variable: &str| variable == "status" || variable.split('.').next() == Some("operation");
+    let known_of_states = |variable: &str| !has_status(variable) && known(variable);
     let known_of_problems = |variable: &str| Topic::Refusal.knows(variable, &links);
+    if let Some(macros) = &file.macros {
+        reader.macros(macros)?;
+    }
     let dialect = Dialect {
         source: text.to_owned(),
         naming: reader.naming(file.id.as_ref())?,
@@ -235,16 +244,21 @@ impl Reader<'_> {
         let uses = |names: &[&str]| {
             any(&|template| names.iter().any(|name| self.templates.uses(template, name)))
         };
+        // Where an operation is a variable as a whole, what is used of it is not known but by its name.
+        let mentions = |word| any(&|template| self.templates.mentions(template, word));
+        let contents = || mentions("json") || mentions("text");
         match topic {
-            Topic::Operation => Needs {
-                input: uses(&["request.json", "request.text"]),
-                result: uses(&["result.json", "result.text"]),
-                history: uses(&["history"]),
-            },
-            // Each operation is a variable of a loop there: what is used of it is not known but by its name.
+            Topic::Operation => {
+                let is_whole = uses(&["operation"]);
+                Needs {
+                    input: uses(&["request.json", "request.text"])
+                        || is_whole && contents() && mentions("request"),
+                    result: uses(&["result.json", "result.text"]) || is_whole && contents(),
+                    history: uses(&["history"]) || is_whole && mentions("history"),
+                }
+            }
             Topic::List => {
-                let mentions = |word| any(&|template| self.templates.mentions(template, word));
-                let contents = mentions("json") || mentions("text");
+                let contents = contents();
                 Needs { input: contents && mentions("request"), result: contents, history: false }
             }
             Topic::Mount | Topic::Refusal => Needs::default(),

@@ -46,6 +46,11 @@ impl View {
         self.variables.insert(name.to_owned(), value.into());
     }
 
+    /// Adds all the variables as the members of one more.
+    pub(super) fn insert_itself(&mut self, name: &str) {
+        self.insert(name, Value::from_pairs(self.variables.clone()));
+    }
+
     /// Makes a document the member of a variable that has members; nothing becomes of what is not JSON.
     pub(super) fn insert_json(&mut self, name: &str, member: &str, document: &[u8]) {
         let Some(variable) = self.variables.get_mut(name) else { return };

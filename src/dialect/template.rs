@@ -18,6 +18,9 @@ const MAX_BYTES: usize = 4 << 20;
 /// Deepest nesting of macros and blocks.
 const MAX_DEPTH: usize = 64;
 
+/// The name by which templates import the macros of their dialect.
+const MACROS: &str = "macros";
+
 /// What a template makes, and so how values are escaped in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
@@ -37,6 +40,15 @@ impl Form {
             Some("json") => Self::Json,
             Some("html" | "xml") => Self::Markup,
             _ => Self::Text,
+        }
+    }
+
+    /// The end of the names of its templates, by which the library knows how to escape.
+    fn extension(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Markup => "html",
+            Self::Text => "txt",
         }
     }
 }
@@ -66,13 +78,17 @@ impl TemplateError {
 
 impl From<minijinja::Error> for TemplateError {
     fn from(error: minijinja::Error) -> Self {
+        let is_in_macros = error.name().is_some_and(|name| name.starts_with(MACROS));
         let line = error.line().map_or(0, |line| line.saturating_sub(1));
         let kind = error.kind().to_string();
         let reason = match error.detail() {
             Some(detail) => format!("{kind}: {detail}"),
             None => kind,
         };
-        Self::new(line, reason)
+        match is_in_macros {
+            true => Self::new(0, format!("{reason} (line {} of macros)", line + 1)),
+            false => Self::new(line, reason),
+        }
     }
 }
 
@@ -102,6 +118,13 @@ impl Default for Templates {
         if let Ok(syntax) = SyntaxConfig::builder().keep_trailing_newline(true).build() {
             environment.set_syntax(syntax);
         }
+        // Macros write values as the template does that imports them.
+        environment.set_path_join_callback(|name, parent| {
+            match (name, parent.rsplit('.').next()) {
+                (MACROS, Some(extension)) => format!("{MACROS}.{extension}").into(),
+                _ => name.into(),
+            }
+        });
         // Values are escaped, without exception.
         environment.remove_filter("safe");
         environment.remove_global("debug");
@@ -125,16 +148,31 @@ impl Templates {
         source: &str,
         known: &dyn Fn(&str) -> bool,
     ) -> Result<Template, TemplateError> {
-        let extension = match form {
-            Form::Json => "json",
-            Form::Markup => "html",
-            Form::Text => "txt",
-        };
-        let name = format!("{}.{extension}", self.count);
+        let name = format!("{}.{}", self.count, form.extension());
         self.count += 1;
-        self.environment.add_template_owned(name.clone(), source.to_owned())?;
+        let variables = self.add_named(&name, source, known)?;
+        self.variables.extend(variables);
+        Ok(Template { name, form })
+    }
+
+    /// Takes in macros, for templates of every form to import. They see what they are given, and nothing else.
+    pub(super) fn add_macros(&mut self, source: &str) -> Result<(), TemplateError> {
+        for form in [Form::Json, Form::Markup, Form::Text] {
+            self.add_named(&format!("{MACROS}.{}", form.extension()), source, &|_| false)?;
+        }
+        Ok(())
+    }
+
+    /// Takes in a template under this name, and returns the variables that it uses.
+    fn add_named(
+        &mut self,
+        name: &str,
+        source: &str,
+        known: &dyn Fn(&str) -> bool,
+    ) -> Result<BTreeSet<String>, TemplateError> {
+        self.environment.add_template_owned(name.to_owned(), source.to_owned())?;
         self.check_names(source)?;
-        let template = self.environment.get_template(&name)?;
+        let template = self.environment.get_template(name)?;
         let globals: BTreeSet<&str> = self.environment.globals().map(|(name, _)| name).collect();
         let variables: BTreeSet<String> = template.undeclared_variables(true).into_iter().collect();
         let unknown =
@@ -145,8 +183,7 @@ impl Templates {
             let near = near::question(name, others.iter().map(String::as_str));
             return Err(TemplateError::new(line, format!("there is no variable {name}{near}")));
         }
-        self.variables.extend(variables);
-        Ok(Template { name, form })
+        Ok(variables)
     }
 
     /// Takes in an expression, as a template that makes something where it holds.
@@ -210,10 +247,14 @@ impl Templates {
         Some(self.variables.iter().filter_map(member).collect())
     }
 
-    /// Whether the word stands in the template's source.
+    /// Whether the word stands in the template's source, or in the macros that it imports.
     pub(super) fn mentions(&self, template: &Template, word: &str) -> bool {
-        let found = self.environment.get_template(&template.name);
-        found.is_ok_and(|found| scan::mentions(found.source(), word))
+        let is_in = |name: &str, word: &str| {
+            let found = self.environment.get_template(name);
+            found.is_ok_and(|found| scan::mentions(found.source(), word))
+        };
+        let macros = || format!("{MACROS}.{}", template.form.extension());
+        is_in(&template.name, word) || is_in(&template.name, MACROS) && is_in(&macros(), word)
     }
 
     /// The template over `view`. What is to be JSON must be, and is written without the template's own spaces.
@@ -303,6 +344,27 @@ mod tests {
             let error = made(Form::Text, source, view).unwrap_err();
             assert!(error.line == line && error.reason.contains(reason), "{source}: {error:?}");
         }
+    }
+
+    #[test]
+    fn macros_write_as_the_template_does_that_imports_them() {
+        let mut templates = Templates::default();
+        templates.add_macros("{% macro said(it) %}{{ it }}{% endmacro %}").unwrap();
+        let source = "{% from \"macros\" import said %}{{ said(a) }}";
+        for (form, expected) in
+            [(Form::Json, "\"<\\\"\"\n"), (Form::Markup, "&lt;&quot;"), (Form::Text, "<\"")]
+        {
+            let template = templates.add(form, source, &|name| name == "a").unwrap();
+            assert_eq!(templates.render(&template, &context! { a => "<\"" }).unwrap(), expected);
+            assert!(templates.mentions(&template, "it") && !templates.mentions(&template, "that"));
+        }
+    }
+
+    #[test]
+    fn macros_see_what_they_are_given_only() {
+        let source = "{% macro said(it) %}{{ it }}\n{{ a }}{% endmacro %}";
+        let error = Templates::default().add_macros(source).unwrap_err();
+        assert!(error.line == 1 && error.reason.contains("there is no variable a"), "{error:?}");
     }
 
     #[test]

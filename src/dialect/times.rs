@@ -10,8 +10,8 @@ pub(super) fn rfc3339(at: Timestamp) -> String {
     prost_types::Timestamp { seconds, nanos }.to_string()
 }
 
-/// The filter `time(pattern)`: `%Y %m %d %H %M %S`, `%L` for milliseconds, `%s` for Unix seconds, `%%`. Nothing
-/// stays nothing.
+/// The filter `time(pattern)`: `%Y %m %d %H %M %S`, `%L` for milliseconds, `%a` and `%b` for the English names of
+/// the day and the month (`Thu`, `Jan`), `%s` for Unix seconds, `%%`. Nothing stays nothing.
 pub(super) fn format(value: &Value, pattern: &str) -> Result<Value, Error> {
     let wrong = |message: String| Error::new(ErrorKind::InvalidOperation, message);
     if value.is_none() || value.is_undefined() {
@@ -41,16 +41,31 @@ pub(super) fn format(value: &Value, pattern: &str) -> Result<Value, Error> {
                 formatted.push_str(&time.seconds.to_string());
                 continue;
             }
+            Some('a') => weekday(time.seconds),
+            Some('b') => text.get(5..7).and_then(month),
             Some('L') => {
                 formatted.push_str(&format!("{:03}", time.nanos / 1_000_000));
                 continue;
             }
             _ => None,
         };
-        let rule = || wrong(format!("{pattern:?} may have %Y %m %d %H %M %S %L %s and %%"));
+        let rule = || wrong(format!("{pattern:?} may have %Y %m %d %H %M %S %L %a %b %s and %%"));
         formatted.push_str(part.ok_or_else(rule)?);
     }
     Ok(Value::from(formatted))
+}
+
+fn weekday(seconds: i64) -> Option<&'static str> {
+    // The first day of Unix time was a Thursday.
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    let day = seconds.div_euclid(86_400).rem_euclid(7);
+    DAYS.get(usize::try_from(day).ok()?).copied()
+}
+
+fn month(number: &str) -> Option<&'static str> {
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    MONTHS.get(number.parse::<usize>().ok()?.checked_sub(1)?).copied()
 }
 
 #[cfg(test)]
@@ -62,6 +77,7 @@ mod tests {
         let time = Value::from(rfc3339(Timestamp::from_micros(1_514_314_312_045_000)));
         let formatted = |pattern| format(&time, pattern).unwrap().to_string();
         assert_eq!(formatted("%Y-%m-%d %H:%M:%S"), "2017-12-26 18:51:52");
+        assert_eq!(formatted("%a, %d %b %Y %H:%M:%S GMT"), "Tue, 26 Dec 2017 18:51:52 GMT");
         assert_eq!(formatted("%s.%L at 100%%"), "1514314312.045 at 100%");
         assert!(format(&time, "%q").is_err() && format(&Value::from("x"), "%Y").is_err());
         assert!(format(&Value::from(()), "%Y").unwrap().is_none());

@@ -28,6 +28,7 @@ const ALWAYS: Variables = &[
 ];
 
 const OF_OPERATIONS: Variables = &[
+    ("operation", &["*"]),
     ("id", &[]),
     ("uuid", &[]),
     ("hex", &[]),

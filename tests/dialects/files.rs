@@ -45,6 +45,16 @@ fn a_bad_dialect_is_refused_with_line_and_reason() {
         // What is not the format.
         ("[states".to_owned(), 1, ""),
         (
+            with("[states]", "macros = '{% macro m(x) %}{{ id }}{% endmacro %}'\n[states]"),
+            1,
+            "there is no variable id",
+        ),
+        (
+            with("status = 200", "events = 'nonesuch'\nstatus = 200"),
+            16,
+            "there is no [[events.nonesuch]]",
+        ),
+        (
             with(
                 "[states]",
                 "paths = 1

@@ -65,6 +65,69 @@ prefix = "/provisioning"
 relay = "provisioning"
 "#;
 
+/// The dialects of published standards; `ogc-processes.toml` is that of the examples.
+pub const STANDARDS: &str = r#"
+[[dialect]]
+use = "operation-location"
+prefix = "/azure"
+[[dialect.submit]]
+path = "/widgets/{widget}:analyze"
+kind = "WidgetAnalysis"
+
+[[dialect]]
+use = "fhir-async"
+prefix = "/fhir"
+[[dialect.submit]]
+method = "GET"
+path = "/$export"
+kind = "Export"
+[[dialect.submit]]
+method = "GET"
+path = "/Group/{group}/$export"
+kind = "GroupExport"
+
+[[relay]]
+name = "r4"
+prefix = "/r4"
+upstream = "http://UPSTREAM/r4"
+
+[[dialect]]
+use = "fhir-async"
+name = "relayed"
+prefix = "/r4"
+relay = "r4"
+
+[[dialect]]
+use = "redfish-task"
+prefix = "/redfish/v1"
+[[dialect.submit]]
+path = "/Systems/{system}/Actions/ComputerSystem.Reset"
+kind = "Reset"
+
+[[dialect]]
+use = "ga4gh-tes"
+prefix = "/ga4gh/tes/v1"
+[[dialect.submit]]
+path = "/tasks"
+kind = "Task"
+
+[[dialect]]
+use = "openai-responses"
+prefix = "/openai/v1"
+[[dialect.submit]]
+path = "/responses"
+kind = "Response"
+
+[[dialect]]
+file = "ogc-processes.toml"
+prefix = "/ogc"
+wait = "60s"
+[[dialect.submit]]
+path = "/processes/{process}/execution"
+kind = "process.{process}"
+kinds = ["process.echo"]
+"#;
+
 /// A request at the API, which waits for its answer.
 pub struct Call {
     pub target: String,

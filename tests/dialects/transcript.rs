@@ -3,7 +3,8 @@
 //! A block of `>` is a request, of `<` the answer to it, of `=` something that happens behind the server; all else is
 //! for readers. Where a request is followed by a happening, it is held until then. `‹name›` stands for a text that is
 //! the same wherever it occurs, `‹#name›` for such a number, `‹_›` for any text; `‹url›` is the server's own address.
-//! Of the header fields those are compared that stand there; JSON is compared as such, with its members in order.
+//! Of the header fields those are compared that stand there; JSON is compared as such, with its members in order, also
+//! as the data of events.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use longrun::worker::{Failure, Outcome, Problem};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
-use crate::support::{Answer, Setup, Work, ask, soon};
+use crate::support::{Answer, STANDARDS, Setup, Work, ask, soon};
 
 #[tokio::test]
 async fn clients_of_all_five_documents_are_served_by_one_server() {
@@ -25,6 +26,23 @@ async fn clients_of_all_five_documents_are_served_by_one_server() {
         ("background-request", include_str!("transcripts/background-request.txt")),
         ("job-object", include_str!("transcripts/job-object.txt")),
         ("async-parameter", include_str!("transcripts/async-parameter.txt")),
+    ] {
+        play(&setup, name, text).await;
+    }
+}
+
+#[tokio::test]
+async fn clients_of_published_standards_are_served_by_one_server() {
+    let files =
+        [("ogc-processes.toml", include_str!("../../examples/dialects/ogc-processes.toml"))];
+    let setup = Arc::new(Setup::new(STANDARDS, &files).await);
+    for (name, text) in [
+        ("operation-location", include_str!("transcripts/operation-location.txt")),
+        ("fhir-async", include_str!("transcripts/fhir-async.txt")),
+        ("redfish-task", include_str!("transcripts/redfish-task.txt")),
+        ("ga4gh-tes", include_str!("transcripts/ga4gh-tes.txt")),
+        ("openai-responses", include_str!("transcripts/openai-responses.txt")),
+        ("ogc-processes", include_str!("transcripts/ogc-processes.txt")),
     ] {
         play(&setup, name, text).await;
     }
@@ -136,16 +154,41 @@ impl Player<'_> {
         if body.is_empty() {
             return;
         }
-        if !answer.header("content-type").contains("json") {
-            assert_eq!(said.trim_end(), body.trim_end(), "{place}");
-            return;
+        match answer.header("content-type") {
+            media_type if media_type.starts_with("text/event-stream") => self.events(&body, &said),
+            media_type if media_type.contains("json") => self.json(&body, &said),
+            _ => assert_eq!(said.trim_end(), body.trim_end(), "{place}"),
         }
-        let is: Value = serde_json::from_slice(&answer.body).expect("JSON");
-        let expected: Value =
-            serde_json::from_str(&body).unwrap_or_else(|error| panic!("{place}: {error}"));
+    }
+
+    fn json(&mut self, expected: &str, is: &str) {
+        let place = self.place();
+        let json = |text: &str| serde_json::from_str::<Value>(text);
+        let is = json(is).unwrap_or_else(|error| panic!("{place}: {error}: {is}"));
+        let expected = json(expected).unwrap_or_else(|error| panic!("{place}: {error}"));
         if let Err(difference) = self.compare(&expected, &is, "") {
             panic!("{place}: {difference}\n{is:#}");
         }
+    }
+
+    /// Compares the events of a stream: what is said, and the data as JSON.
+    fn events(&mut self, expected: &str, is: &str) {
+        let place = self.place();
+        let lines = |text: &str| {
+            let fields = ["event", "id", "data"];
+            let lines = text.lines().filter(|line| {
+                line.split_once(": ").is_some_and(|(field, _)| fields.contains(&field))
+            });
+            lines.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let (expected, is) = (lines(expected), lines(is));
+        for (expected, is) in expected.iter().zip(&is) {
+            match (expected.strip_prefix("data: "), is.strip_prefix("data: ")) {
+                (Some(expected), Some(is)) => self.json(expected, is),
+                _ => assert!(self.fits(expected, is), "{place}: {is}, not {expected}"),
+            }
+        }
+        assert_eq!(is.len(), expected.len(), "{place}: {is:#?}");
     }
 
     fn compare(&mut self, expected: &Value, is: &Value, at: &str) -> Result<(), String> {
@@ -230,6 +273,8 @@ impl Player<'_> {
                 };
                 self.end(Ok(outcome)).await;
             }
+            "succeeds-with" => self.end(Ok(Outcome::bytes(rest, body))).await,
+            "stops" => self.end(Err(Failure::permanent("STOPPED", "told to"))).await,
             "succeeds-partly" => {
                 let said = json();
                 let outcome = Outcome::json(&said["result"]).expect("JSON");

@@ -1,6 +1,7 @@
 """Azure's poller, unmodified: what it makes of four operations, as JSON."""
 
 import json
+import re
 import sys
 
 from azure.core import PipelineClient
@@ -9,14 +10,15 @@ from azure.core.polling.base_polling import LROBasePolling, OperationResourcePol
 from azure.core.exceptions import HttpResponseError
 from azure.core.rest import HttpRequest
 
-server = sys.argv[1]
+# The server, a template of the paths that submit, and that of the cancel: `{kind}` and `{id}` are filled in.
+server, submit, cancel = sys.argv[1:]
 client = PipelineClient(server)
 
 
 def begin(kind, content=""):
     """As SDKs do it: send the request, and hand the answer to a poller."""
     headers = {"Content-Type": "text/plain"}
-    request = HttpRequest("POST", f"/v1/kinds/{kind}/operations", headers=headers, content=content)
+    request = HttpRequest("POST", submit.replace("{kind}", kind), headers=headers, content=content)
     request.url = client.format_url(request.url)
     initial = client._pipeline.run(request)
     polling = LROBasePolling(timeout=0, lro_algorithms=[OperationResourcePolling()])
@@ -43,8 +45,9 @@ outcomes = {
     "nothing": success(begin("nothing")),
     "failure": failure(begin("fail")),
 }
-operation = json.loads(waiting._polling_method._initial_response.http_response.text())["location"]
-cancelled = client.send_request(HttpRequest("POST", f"{operation}:cancel"))
+headers = waiting._polling_method._initial_response.http_response.headers
+[id] = re.findall("[0-9a-f-]{36}", headers["Operation-Location"])
+cancelled = client.send_request(HttpRequest("POST", server + cancel.replace("{id}", id)))
 cancelled.raise_for_status()
 outcomes["cancelled"] = failure(waiting)
 print(json.dumps(outcomes))

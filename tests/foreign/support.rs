@@ -95,9 +95,27 @@ impl Site {
     }
 }
 
-/// A script of this folder, run by the interpreter that has its modules. Answers what it printed, as JSON.
+/// Runs a script of this folder by the interpreter that has its modules. Returns what it printed, as JSON.
 pub(crate) async fn python(script: &str, arguments: &[&str]) -> Value {
-    let mut command = tokio::process::Command::new(interpreter());
+    printed_by(tokio::process::Command::new(interpreter()), script, arguments).await
+}
+
+/// Runs a script of this folder by Node.js, with the modules of `node/package-lock.json`. Returns what it printed, as
+/// JSON.
+pub(crate) async fn node(script: &str, arguments: &[&str]) -> Value {
+    let modules = std::env::var_os("LONGRUN_NODE_MODULES");
+    let modules = modules
+        .expect("LONGRUN_NODE_MODULES is not set: run tests/run, which installs the clients");
+    let mut command = tokio::process::Command::new("node");
+    command.env("LONGRUN_NODE_MODULES", std::path::absolute(modules).unwrap());
+    printed_by(command, script, arguments).await
+}
+
+async fn printed_by(
+    mut command: tokio::process::Command,
+    script: &str,
+    arguments: &[&str],
+) -> Value {
     command.arg(folder().join(script)).args(arguments);
     let printed = succeed(command).await;
     serde_json::from_slice(&printed.stdout)

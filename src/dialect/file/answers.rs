@@ -82,8 +82,21 @@ impl Reader<'_> {
         if !table.tells() {
             return Ok(None);
         }
-        if table.event.is_empty() {
-            return self.wrong(at, "resume and closing are for answers with [[event]] tables");
+        let shared = Arc::clone(&self.events);
+        let source = match &table.events {
+            None => &table.event,
+            Some(name) if table.event.is_empty() => match shared.get(name.as_ref()) {
+                Some(tables) => tables,
+                None => {
+                    let rule = format!("there is no [[events.{}]]", name.as_ref());
+                    return self.wrong(name.span().start, rule);
+                }
+            },
+            Some(_) => return self.wrong(at, "an answer must have either events or event"),
+        };
+        if source.is_empty() {
+            return self
+                .wrong(at, "resume and closing are for answers with events, or [[event]] tables");
         }
         if table.body.is_some() || table.content_type.is_some() {
             return self.wrong(at, "an answer must have either body and content_type, or event");
@@ -94,7 +107,7 @@ impl Reader<'_> {
         }
         let known = |variable: &str| variables::is_of_events(variable) || known(variable);
         let mut tables = Vec::new();
-        for event in &table.event {
+        for event in source {
             let EventTable { when, event, id, data } = event.as_ref();
             let when = when.as_ref().map(|it| self.condition(it, &known)).transpose()?;
             let mut text = |source: &Option<Spanned<String>>| {
@@ -157,6 +170,11 @@ impl Reader<'_> {
         self.placed(source, made)
     }
 
+    pub(super) fn macros(&mut self, source: &Spanned<String>) -> Result<(), FileError> {
+        let made = self.templates.add_macros(source.as_ref());
+        made.map_err(|error| self.misplaced(source, error))
+    }
+
     fn condition(
         &mut self,
         source: &Spanned<String>,
@@ -171,16 +189,15 @@ impl Reader<'_> {
         source: &Spanned<String>,
         made: Result<Template, TemplateError>,
     ) -> Result<Template, FileError> {
+        let template = made.map_err(|error| self.misplaced(source, error))?;
         let first = self.first_line(source);
-        match made {
-            Ok(template) => {
-                self.lines.templates.push((template.clone(), first));
-                Ok(template)
-            }
-            Err(TemplateError { line, reason }) => {
-                Err(FileError { line: first + line + 1, column: None, reason })
-            }
-        }
+        self.lines.templates.push((template.clone(), first));
+        Ok(template)
+    }
+
+    fn misplaced(&self, source: &Spanned<String>, error: TemplateError) -> FileError {
+        let TemplateError { line, reason } = error;
+        FileError { line: self.first_line(source) + line + 1, column: None, reason }
     }
 
     /// The line, from 0, on which a string's own first line stands.

@@ -9,6 +9,7 @@ use toml::Spanned;
 #[serde(deny_unknown_fields)]
 pub(super) struct File {
     pub(super) id: Option<Spanned<String>>,
+    pub(super) macros: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) owner: Owner,
     pub(super) trigger: Option<Spanned<TriggerTable>>,
@@ -17,6 +18,8 @@ pub(super) struct File {
     pub(super) states: Spanned<BTreeMap<Spanned<String>, Spanned<String>>>,
     #[serde(default)]
     pub(super) codes: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(super) events: BTreeMap<String, Vec<Spanned<EventTable>>>,
     pub(super) submit: Vec<Spanned<AnswerTable>>,
     pub(super) route: Vec<Spanned<RouteTable>>,
     #[serde(default)]
@@ -97,6 +100,7 @@ pub(super) struct AnswerTable {
     pub(super) replay: bool,
     #[serde(default)]
     pub(super) event: Vec<Spanned<EventTable>>,
+    pub(super) events: Option<Spanned<String>>,
     pub(super) resume: Option<Spanned<String>>,
     pub(super) closing: Option<Spanned<String>>,
 }
@@ -113,6 +117,9 @@ pub(super) struct EventTable {
 impl AnswerTable {
     /// Whether it has anything of an answer that tells a life.
     pub(super) fn tells(&self) -> bool {
-        !self.event.is_empty() || self.resume.is_some() || self.closing.is_some()
+        !self.event.is_empty()
+            || self.events.is_some()
+            || self.resume.is_some()
+            || self.closing.is_some()
     }
 }

@@ -15,7 +15,7 @@ use super::subject::{subject, view};
 use super::visit::{self, Visit, idempotency_key};
 use crate::config::dialect::Submit;
 use crate::config::relay::Headers;
-use crate::dialect::Answered;
+use crate::dialect::{Answered, Needs};
 use crate::operation::http::is_of_gateways;
 use crate::operation::{HttpEnvelope, HttpHeader, NewOperation, Settings, mark};
 use crate::relay::fields;
@@ -137,15 +137,21 @@ pub(in crate::http) async fn accepted(
 ) -> Answer {
     let dialect = &visit.mount.dialect;
     let needs = dialect.submission_needs();
-    let (mut document, view) = (submitted.document, view(needs));
+    let mut document = submitted.document;
     let name = OperationName { tenant: None, id: document.operation.id() };
     let preferred = call.preferences.wait.filter(|_| dialect.wait.prefer);
     let wait = preferred.or(visit.mount.wait).filter(|_| !call.preferences.respond_async);
     let (service, caller) = (call.service(), &call.caller);
     match wait.filter(|_| !document.operation.is_done()) {
-        Some(wait) => document = service.wait(caller, &name, wait, view).await?,
-        None if view != View::Basic => document = service.get(caller, &name, view).await?,
-        None => {}
+        Some(wait) => document = service.wait(caller, &name, wait, view(needs)).await?,
+        None => {
+            // There is no result to read before the end.
+            let result = needs.result && document.operation.is_done();
+            let view = view(Needs { result, ..needs });
+            if view != View::Basic {
+                document = service.get(caller, &name, view).await?;
+            }
+        }
     }
     let is_done = document.operation.is_done();
     let subject = subject(call, &name, &document, needs).await?;
