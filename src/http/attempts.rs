@@ -14,7 +14,7 @@ use super::submission::{self, Sent};
 use super::{contents, input};
 use crate::operation::{HttpEnvelope, Payload};
 use crate::proto::v1;
-use crate::service::{Acquired, AttemptToken, Report, ServiceError, Violation};
+use crate::service::{Acquired, AttemptToken, Document, Report, ServiceError, Violation};
 use crate::wire::{decode, encode, reports};
 
 /// The name of a worker that gives none.
@@ -70,11 +70,14 @@ fn document(call: &Call, acquired: Acquired) -> Answer {
     let token = call.service().sign_attempt(&acquired.token);
     let location = call.links().attempt(&token);
     let message = reports::acquired(&acquired, token);
+    let operation = Document::basic(acquired.operation);
+    let operation = documents::operation(&call.links(), &operation)?;
     let input = acquired.input.map(|Payload { info, data }| {
         let data = info.object.is_none().then_some(data);
         encode::payload(&info, data)
     });
     let mut object = documents::object(&v1::AcquiredAttempt { input, ..message })?;
+    object.insert("operation".to_owned(), operation);
     object.insert("location".to_owned(), location.clone().into());
     let mut response = documents::json(StatusCode::OK, &Value::Object(object));
     response.headers_mut().insert(LOCATION, header_value(&location)?);

@@ -38,6 +38,7 @@ async fn an_attempt_has_a_url_from_its_start_to_its_end() {
     assert_eq!(document["leaseDuration"], "90s");
     assert_eq!(document["operation"]["workerId"], "curl");
     assert_eq!(document["operation"]["state"], "STATE_RUNNING");
+    assert_eq!(document["operation"]["location"], format!("http://lro.test{operation}"));
     assert_eq!(document["input"]["contentType"], "text/csv");
     // Whoever has the URL sees what it is about.
     assert_eq!(server.get(&attempt).await.expect(200).json(), document);
