@@ -32,10 +32,7 @@ struct File {
 
 /// Reads a configuration file.
 pub fn parse(text: &str, files: Files<'_>) -> Result<Config, FileError> {
-    let file: File = toml::from_str(text).map_err(|error| {
-        let at = error.span().map_or(0, |span| span.start);
-        FileError::at(text, at, error.message())
-    })?;
+    let file: File = FileError::read(text)?;
     let relay = relay::mounts(text, file.relay)?;
     let dialects = dialect::mounts(text, file.dialect, &relay, files)?;
     Ok(Config { relay, dialects })

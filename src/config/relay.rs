@@ -174,9 +174,12 @@ impl Default for Retries {
 }
 
 impl Mount {
+    /// What the kinds of relays' operations begin with.
+    pub const KIND_PREFIX: &str = "relay.";
+
     /// The kind of its operations.
     pub fn kind(&self) -> String {
-        format!("relay.{}", self.name)
+        format!("{}{}", Self::KIND_PREFIX, self.name)
     }
 
     /// How its operations are tried again.
@@ -220,7 +223,7 @@ const fn yes() -> bool {
 
 fn name<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     let name = String::deserialize(from)?;
-    let kind = Kind::parse(&format!("relay.{name}"));
+    let kind = Kind::parse(&format!("{}{name}", Mount::KIND_PREFIX));
     match kind {
         Ok(_) if !name.is_empty() => Ok(name),
         _ => Err(D::Error::custom("name must be letters, digits, '-', '_' or '.', at most 122")),

@@ -1,10 +1,13 @@
 //! Answers: which of several applies, and what it is in full.
 
+use std::sync::Arc;
+
 use http::HeaderName;
 use minijinja::Value;
 use minijinja::value::Serde;
-use serde_json::{Map, Value as Json};
 
+use super::events::Events;
+use super::json::View;
 use super::scene::Scene;
 use super::template::{Template, TemplateError};
 use super::view::{Refusal, Subject};
@@ -24,6 +27,8 @@ pub(super) enum Content {
         status: Option<Status>,
         headers: Vec<(HeaderName, Template)>,
         body: Option<(String, Template)>,
+        /// What is told in place of a body.
+        events: Option<Arc<Events>>,
     },
     /// What a synchronous call would have answered.
     Replay,
@@ -56,10 +61,12 @@ pub enum About<'a> {
 }
 
 /// What is to be answered.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Answered {
     /// This.
     Document(Document),
+    /// This, and for a body the operation's life.
+    Events(Document, Arc<Events>),
     /// What a synchronous call would have answered.
     Replay,
 }
@@ -78,18 +85,20 @@ pub struct Document {
 impl Answer {
     /// Its templates.
     pub(super) fn templates(&self) -> impl Iterator<Item = &Template> {
-        let (status, headers, body) = match &self.content {
-            Content::Document { status, headers, body } => {
-                (status.as_ref(), headers.as_slice(), body.as_ref())
+        let (status, headers, body, events) = match &self.content {
+            Content::Document { status, headers, body, events } => {
+                (status.as_ref(), headers.as_slice(), body.as_ref(), events.as_ref())
             }
-            Content::Replay => (None, &[][..], None),
+            Content::Replay => (None, &[][..], None, None),
         };
         let status = status.and_then(|status| match status {
             Status::Number(_) => None,
             Status::Made(template) => Some(template),
         });
         let headers = headers.iter().map(|(_, value)| value);
-        self.when.iter().chain(status).chain(headers).chain(body.map(|(_, text)| text))
+        let events = events.into_iter().flat_map(|events| events.templates());
+        let body = body.map(|(_, text)| text);
+        self.when.iter().chain(status).chain(headers).chain(body).chain(events)
     }
 }
 
@@ -124,45 +133,41 @@ impl Dialect {
         let view = self.view(scene, About::Refusal(refusal))?;
         Ok(match self.choose(&self.problems, &view)? {
             Some(Answered::Document(document)) => Some(document),
-            Some(Answered::Replay) | None => None,
+            Some(Answered::Events(..) | Answered::Replay) | None => None,
         })
     }
 
     /// What templates see.
     pub(super) fn view(&self, scene: &Scene<'_>, about: About<'_>) -> Result<Value, TemplateError> {
-        let view = match about {
-            About::Mount => scene.view(self, None),
-            About::Operation(subject) => self.operation(scene, subject)?,
-            About::List { subjects, next_page_token } => {
-                let operations = subjects
-                    .iter()
-                    .map(|subject| self.operation(scene, subject).map(Json::Object))
-                    .collect::<Result<Vec<_>, _>>()?;
-                let mut view = scene.view(self, None);
-                view.insert("operations".to_owned(), operations.into());
-                view.insert("next_page_token".to_owned(), next_page_token.into());
-                view
-            }
-            About::Refusal(refusal) => {
-                let mut view = scene.view(self, None);
-                view.insert("problem".to_owned(), refusal.view());
-                view
+        let mut view = match about {
+            About::Operation(subject) => return Ok(self.operation(scene, subject)?.value()),
+            About::Mount | About::List { .. } | About::Refusal(_) => {
+                View::of(scene.view(self, None))
             }
         };
-        Ok(Value::from(Serde(&view)))
+        match about {
+            About::Mount | About::Operation(_) => {}
+            About::List { subjects, next_page_token } => {
+                let operations = subjects.iter().map(|subject| self.operation(scene, subject));
+                view.insert_all("operations", operations.collect::<Result<_, _>>()?);
+                view.insert("next_page_token", next_page_token);
+            }
+            About::Refusal(refusal) => view.insert("problem", Value::from(Serde(refusal.view()))),
+        }
+        Ok(view.value())
     }
 
     /// The view of an operation, with the dialect's own name of its state.
-    fn operation(
+    pub(super) fn operation(
         &self,
         scene: &Scene<'_>,
         subject: &Subject<'_>,
-    ) -> Result<Map<String, Json>, TemplateError> {
+    ) -> Result<View, TemplateError> {
         let mut view = subject.view(self, scene);
         let state = subject.operation.state_name();
         if let Some((_, name)) = self.states.iter().find(|(known, _)| *known == state) {
-            let name = self.templates.render(name, &Value::from(Serde(&view)))?;
-            view.insert("status".to_owned(), name.into());
+            let name = self.templates.render(name, &view.clone().value())?;
+            view.insert("status", name);
         }
         Ok(view)
     }
@@ -181,7 +186,7 @@ impl Dialect {
     }
 
     fn render(&self, answer: &Answer, view: &Value) -> Result<Answered, TemplateError> {
-        let Content::Document { status, headers, body } = &answer.content else {
+        let Content::Document { status, headers, body, events } = &answer.content else {
             return Ok(Answered::Replay);
         };
         let status = match status {
@@ -202,7 +207,11 @@ impl Dialect {
             }
             None => None,
         };
-        Ok(Answered::Document(Document { status, headers: rendered, body }))
+        let document = Document { status, headers: rendered, body };
+        Ok(match events {
+            Some(events) => Answered::Events(document, Arc::clone(events)),
+            None => Answered::Document(document),
+        })
     }
 
     /// The number that the template makes.

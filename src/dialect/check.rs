@@ -3,16 +3,16 @@
 
 use http::HeaderValue;
 use minijinja::Value;
-use minijinja::value::Serde;
 
 use super::answer::{About, Answer, Content, Status};
+use super::events::{self, Events};
 use super::file::Lines;
 use super::scene::Scene;
 use super::template::{Template, TemplateError};
 use super::view::{Refusal, Subject};
 use super::{Action, Dialect, FileError, List, Target, sample};
-use crate::operation::Kind;
 use crate::operation::filter::Filter;
+use crate::operation::{EventType, Kind};
 
 /// Refuses a dialect that could not answer, or not with what it says.
 pub(super) fn check(dialect: &Dialect, text: &str, lines: &Lines) -> Result<(), FileError> {
@@ -41,7 +41,7 @@ impl Check<'_> {
     fn operation(&self, scene: &Scene<'_>, subject: &Subject<'_>) -> Result<(), FileError> {
         let operation = subject.operation;
         let state = operation.state_name();
-        let bare = Value::from(Serde(subject.view(self.dialect, scene)));
+        let bare = subject.view(self.dialect, scene).value();
         for (_, name) in self.dialect.states.iter().filter(|(known, _)| *known == state) {
             self.render(name, &bare)?;
         }
@@ -74,6 +74,36 @@ impl Check<'_> {
                 return Err(FileError::at(self.text, at, reason));
             }
             self.answer(answer, &view)?;
+            for answer in answers {
+                if let Content::Document { events: Some(events), .. } = &answer.content {
+                    self.events(events, scene, &subject)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Every event that the operation's life could be told by.
+    fn events(
+        &self,
+        events: &Events,
+        scene: &Scene<'_>,
+        subject: &Subject<'_>,
+    ) -> Result<(), FileError> {
+        let view = self.dialect.operation(scene, subject);
+        let view = view.map_err(|error| FileError::at(self.text, 0, error.reason))?;
+        let transitions = EventType::ALL.into_iter().map(Some);
+        for transition in transitions.chain([None]) {
+            let moment = events::moment(&view, transition, 7);
+            for table in &events.tables {
+                let applies = table.when.as_ref().map(|when| self.render(when, &moment));
+                if applies.transpose()?.is_none_or(|text| !text.is_empty()) {
+                    for template in table.event.iter().chain(&table.id).chain([&table.data]) {
+                        self.render(template, &moment)?;
+                    }
+                }
+            }
+            events.closing.as_ref().map(|closing| self.render(closing, &moment)).transpose()?;
         }
         Ok(())
     }
@@ -176,7 +206,9 @@ impl Check<'_> {
     }
 
     fn answer(&self, answer: &Answer, view: &Value) -> Result<(), FileError> {
-        let Content::Document { status, headers, body } = &answer.content else { return Ok(()) };
+        let Content::Document { status, headers, body, .. } = &answer.content else {
+            return Ok(());
+        };
         if let Some(Status::Made(template)) = status {
             let made = self.dialect.status(template, view);
             made.map_err(|error| self.error(template, &error))?;

@@ -13,6 +13,7 @@ use super::template::{Form, Template, Templates};
 use super::variables::Topic;
 use super::{
     Action, Dialect, FileError, Limits, MAX_DURATION, Needs, Submission, Target, Trigger, Wait,
+    near,
 };
 use crate::operation::StateName;
 
@@ -52,10 +53,7 @@ struct Reader<'a> {
 
 /// The dialect of a file that keeps the format. Nothing has been rendered yet.
 pub(super) fn parse(text: &str) -> Result<(Dialect, Lines), FileError> {
-    let file: File = toml::from_str(text).map_err(|error| {
-        let at = error.span().map_or(0, |span| span.start);
-        FileError::at(text, at, error.message())
-    })?;
+    let file: File = FileError::read(text)?;
     let mut reader = Reader { text, templates: Templates::default(), lines: Lines::default() };
     let links = file.route.iter().map(|route| {
         let route = route.as_ref();
@@ -210,7 +208,9 @@ impl Reader<'_> {
         for (key, name) in table.as_ref() {
             let Some(state) = StateName::parse(key.as_ref()) else {
                 let names = StateName::ALL.map(StateName::as_str).join(", ");
-                let rule = format!("states has no key {}; its keys are {names}", key.as_ref());
+                let near = near::question(key.as_ref(), StateName::ALL.map(StateName::as_str));
+                let rule =
+                    format!("states has no key {}; its keys are {names}{near}", key.as_ref());
                 return self.wrong(key.span().start, rule);
             };
             states.push((state, self.template(Form::Text, name, known)?));

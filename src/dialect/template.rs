@@ -1,7 +1,7 @@
 //! Templates: compiled once, checked, and rendered within limits.
 //!
-//! What is written into a JSON document is escaped as JSON by the library, wherever it comes from, and the whole must
-//! parse as JSON before it is answered.
+//! What is written into a JSON document is escaped as JSON (`json`), wherever it comes from, and the whole must be JSON
+//! before it is answered.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -9,7 +9,7 @@ use std::io;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value};
 
-use super::{list, scan, times};
+use super::{json, list, near, scan, times, variables};
 
 /// Most steps that one template takes.
 const FUEL: u64 = 1_000_000;
@@ -95,13 +95,7 @@ impl Default for Templates {
         });
         // Misspelt variables are found by `add`; what else is not there is none.
         environment.set_undefined_behavior(UndefinedBehavior::Chainable);
-        environment.set_formatter(|output, state, value| {
-            let is_nothing = value.is_none() || value.is_undefined();
-            if is_nothing && !matches!(state.auto_escape(), AutoEscape::Json) {
-                return Ok(());
-            }
-            minijinja::escape_formatter(output, state, value)
-        });
+        json::install(&mut environment);
         environment.set_fuel(Some(FUEL));
         environment.set_recursion_limit(MAX_DEPTH);
         // What the author has written stands.
@@ -147,7 +141,9 @@ impl Templates {
             variables.iter().find(|name| !known(name) && !globals.contains(name.as_str()));
         if let Some(name) = unknown {
             let line = source.lines().position(|line| scan::mentions(line, name)).unwrap_or(0);
-            return Err(TemplateError::new(line, format!("there is no variable {name}")));
+            let others: Vec<String> = variables::all().filter(|name| known(name)).collect();
+            let near = near::question(name, others.iter().map(String::as_str));
+            return Err(TemplateError::new(line, format!("there is no variable {name}{near}")));
         }
         self.variables.extend(variables);
         Ok(Template { name, form })
@@ -166,9 +162,9 @@ impl Templates {
     /// The library looks for filters and tests only when it comes to them.
     fn check_names(&self, source: &str) -> Result<(), TemplateError> {
         for word in scan::words(source) {
-            let (probe, what) = match word.role {
-                scan::Role::Filter => (format!("none | {}", word.text), "filter"),
-                scan::Role::Test => (format!("none is {}", word.text), "test"),
+            let (probe, what, others) = match word.role {
+                scan::Role::Filter => (format!("none | {}", word.text), "filter", scan::FILTERS),
+                scan::Role::Test => (format!("none is {}", word.text), "test", scan::TESTS),
                 scan::Role::Tag if word.text == "autoescape" => {
                     let reason = "escaping cannot be turned off";
                     return Err(TemplateError::new(word.line, reason));
@@ -182,7 +178,8 @@ impl Templates {
                 Err(_) => true,
             };
             if unknown {
-                let reason = format!("there is no {what} {}", word.text);
+                let near = near::question(word.text, others.iter().copied());
+                let reason = format!("there is no {what} {}{near}", word.text);
                 return Err(TemplateError::new(word.line, reason));
             }
         }
@@ -219,25 +216,26 @@ impl Templates {
         found.is_ok_and(|found| scan::mentions(found.source(), word))
     }
 
-    /// The template over `view`. What is JSON is parsed, and written without the template's own spaces.
+    /// The template over `view`. What is to be JSON must be, and is written without the template's own spaces.
     pub(super) fn render(
         &self,
         template: &Template,
         view: &Value,
     ) -> Result<String, TemplateError> {
         let mut output = Bounded(Vec::new());
-        let compiled = self.environment.get_template(&template.name)?;
-        compiled.render_captured_to(view.clone(), &mut output)?;
+        let own = json::environment_for(&self.environment, view);
+        let environment = own.as_ref().unwrap_or(&self.environment);
+        environment.get_template(&template.name)?.render_captured_to(view.clone(), &mut output)?;
         let text = String::from_utf8(output.0)
             .map_err(|_| TemplateError::new(0, "the template makes what is not UTF-8"))?;
         if template.form != Form::Json {
             return Ok(text);
         }
-        let value: serde_json::Value = serde_json::from_str(&text).map_err(|error| {
+        let json = json::compact(&text).map_err(|error| {
             let line = error.line().saturating_sub(1);
             TemplateError::new(line, format!("the template makes what is not JSON: {error}"))
         })?;
-        Ok(format!("{value}\n"))
+        Ok(format!("{json}\n"))
     }
 
     /// Whether a condition holds.

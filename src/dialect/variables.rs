@@ -73,6 +73,24 @@ const OF_LISTS: Variables = &[("operations", &["*"]), ("next_page_token", &[])];
 const OF_REFUSALS: Variables =
     &[("problem", &["status", "reason", "title", "message", "retry_after", "allow"])];
 
+/// Beside those of operations.
+const OF_EVENTS: Variables = &[("transition", &[]), ("sequence", &[])];
+
+/// Whether it is a variable of events, beside those of operations.
+pub(super) fn is_of_events(variable: &str) -> bool {
+    is_listed(OF_EVENTS, variable)
+}
+
+/// Every variable, and every member of those that have such: for near misses.
+pub(super) fn all() -> impl Iterator<Item = String> {
+    let tables = [ALWAYS, OF_OPERATIONS, OF_EVENTS, OF_LISTS, OF_REFUSALS];
+    tables.into_iter().flatten().flat_map(|(name, members)| {
+        let members = members.iter().filter(|member| **member != "*");
+        let members = members.map(move |member| format!("{name}.{member}"));
+        std::iter::once((*name).to_owned()).chain(members)
+    })
+}
+
 impl Topic {
     /// What the answers of a route are about.
     pub(super) fn of(target: &Target) -> Self {

@@ -6,6 +6,7 @@ use serde_json::{Map, Value as Json, json};
 use sha2::{Digest, Sha256};
 
 use super::Dialect;
+use super::json::View;
 use super::naming::Form;
 use super::scene::{Scene, first};
 use super::times::rfc3339;
@@ -65,7 +66,7 @@ pub struct Refusal<'a> {
 
 impl Subject<'_> {
     /// The view, but for the dialect's own name of the state.
-    pub(super) fn view(&self, dialect: &Dialect, scene: &Scene<'_>) -> Map<String, Json> {
+    pub(super) fn view(&self, dialect: &Dialect, scene: &Scene<'_>) -> View {
         let operation = self.operation;
         let (submission, life, id) = (&operation.submission, &operation.life, operation.id());
         let of = |at: Option<Timestamp>| at.map(rfc3339);
@@ -100,6 +101,9 @@ impl Subject<'_> {
         if let Json::Object(own) = own {
             view.extend(own);
         }
+        let mut view = View::of(view);
+        view.insert_json("result", "json", self.result.unwrap_or_default());
+        view.insert_json("request", "json", self.input.unwrap_or_default());
         view
     }
 
@@ -119,7 +123,8 @@ impl Subject<'_> {
             "content_type": info.content_type,
             "size": info.size_bytes,
             "inline": info.object.is_none() && info.size_bytes <= self.inline_limit,
-            "json": self.result.and_then(json_of),
+            // See `view`.
+            "json": Json::Null,
             "text": self.result.and_then(text_of),
         })
     }
@@ -140,9 +145,16 @@ impl Subject<'_> {
         let trigger = submission.labels.get(mark::TRIGGER);
         let target = format!("{relay_prefix}{}", http.target);
         let (path, query) = target.split_once('?').unwrap_or((&target, ""));
-        let separator = if query.is_empty() { "?" } else { "&" };
         let uri = match trigger {
-            Some(trigger) => format!("{target}{separator}{trigger}"),
+            Some(trigger) => {
+                let position = submission.labels.get(mark::TRIGGER_POSITION);
+                let position = position.and_then(|position| position.parse().ok());
+                let mut pieces: Vec<&str> =
+                    query.split('&').filter(|_| !query.is_empty()).collect();
+                let position = position.unwrap_or(usize::MAX).min(pieces.len());
+                pieces.insert(position, trigger);
+                format!("{path}?{}", pieces.join("&"))
+            }
             None => target.clone(),
         };
         let parameters = query::pairs(query).filter_map(|pair| pair.name.zip(pair.value));
@@ -162,14 +174,10 @@ impl Subject<'_> {
             "trigger": trigger,
             "parameters": first(&parameters),
             "headers": first(&headers),
-            "json": self.input.and_then(json_of),
+            "json": Json::Null,
             "text": self.input.and_then(text_of),
         })
     }
-}
-
-fn json_of(bytes: &[u8]) -> Option<Json> {
-    serde_json::from_slice(bytes).ok()
 }
 
 fn text_of(bytes: &[u8]) -> Option<&str> {

@@ -17,7 +17,7 @@ use super::headers::TYPE_URL;
 use super::problem::Problem;
 use super::range::Extent;
 use super::replay;
-use crate::operation::{PayloadForm, PayloadInfo};
+use crate::operation::{HttpEnvelope, PayloadForm, PayloadInfo};
 use crate::service::{Contents, Reason, ServiceError};
 
 /// The payload that `info` tells of, read from `contents` unless only its length is asked for. `etag` is its entity
@@ -28,14 +28,9 @@ pub(super) async fn answer(
     info: &PayloadInfo,
     contents: impl Future<Output = Result<Contents, ServiceError>> + Send,
 ) -> Answer {
-    let mut response = if call.parts.method == Method::HEAD {
-        of_length(Body::empty(), info.size_bytes)
-    } else {
-        part_or_whole(call, etag, contents.await?).await?
-    };
+    let mut response = bytes(call, etag, info, contents).await?;
     let headers = response.headers_mut();
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    headers.insert(CONTENT_TYPE, content_type(&info.content_type));
     if info.form == PayloadForm::Any {
         let type_url = HeaderValue::try_from(&info.type_url).ok();
         headers.extend(type_url.map(|url| (TYPE_URL.clone(), url)));
@@ -50,6 +45,39 @@ pub(super) async fn answer(
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
         }
     }
+    Ok(response)
+}
+
+/// The response that `envelope` records with this payload, and no field that it did not have: as it is where the
+/// requests of the same API pass through.
+pub(super) async fn recorded(
+    call: &Call,
+    etag: &str,
+    (info, envelope): (&PayloadInfo, &HttpEnvelope),
+    contents: impl Future<Output = Result<Contents, ServiceError>> + Send,
+) -> Answer {
+    let mut response = bytes(call, etag, info, contents).await?;
+    let is_part = response.status() == StatusCode::PARTIAL_CONTENT;
+    replay::apply_alone(envelope, &call.parts.method, &mut response);
+    if is_part {
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    }
+    Ok(response)
+}
+
+/// Nothing but the bytes, their length and their type.
+async fn bytes(
+    call: &Call,
+    etag: &str,
+    info: &PayloadInfo,
+    contents: impl Future<Output = Result<Contents, ServiceError>> + Send,
+) -> Answer {
+    let mut response = if call.parts.method == Method::HEAD {
+        of_length(Body::empty(), info.size_bytes)
+    } else {
+        part_or_whole(call, etag, contents.await?).await?
+    };
+    response.headers_mut().insert(CONTENT_TYPE, content_type(&info.content_type));
     Ok(response)
 }
 

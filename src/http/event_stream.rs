@@ -49,13 +49,16 @@ pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
 /// `last_event_id` of the query, by which a page that remembers can begin.
 pub(super) fn last_event_id(call: &mut Call) -> Result<Option<String>, ServiceError> {
     let in_query = call.query.take("last_event_id")?;
-    let in_header = call.parts.headers.get(LAST_EVENT_ID).map(|field| {
-        let text = field.to_str().map(str::to_owned);
-        text.map_err(|_| ServiceError::invalid_field("Last-Event-ID", "must be ASCII"))
-    });
-    // An empty one says that there was none.
-    let in_header = in_header.transpose()?.filter(|id| !id.is_empty());
+    let in_header = in_header(&call.parts.headers)?.map(str::to_owned);
     Ok(in_header.or(in_query).filter(|id| !id.is_empty()))
+}
+
+/// The same by the header alone.
+pub(super) fn in_header(headers: &HeaderMap) -> Result<Option<&str>, ServiceError> {
+    let field = headers.get(LAST_EVENT_ID).map(HeaderValue::to_str).transpose();
+    let field = field.map_err(|_| ServiceError::invalid_field("Last-Event-ID", "must be ASCII"))?;
+    // An empty one says that there was none.
+    Ok(field.filter(|id| !id.is_empty()))
 }
 
 /// What a stream begins with: when to come back after it ends.

@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::headers::{ERROR_SOURCE, whole_seconds};
+use crate::config::relay::Mount;
 use crate::dialect::Refusal;
 use crate::proto::json::{JsonError, to_value};
 use crate::proto::v1;
@@ -107,7 +108,8 @@ impl Problem {
             _ => "Operation failed",
         };
         let kind = title.replace(' ', "-");
-        let status = http_status(error.status_code);
+        let status = upstream_reason(&operation.kind, &error.code)
+            .map_or_else(|| http_status(error.status_code), Reason::http_status);
         let mut problem = Self::new(status, &kind, title, &error.message, "operation")
             .with("reason", error.code.as_str())
             .with("operation", operation.name.as_str());
@@ -170,6 +172,23 @@ pub(super) fn render(response: &mut Response, method: &Method, path: &str) {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     headers.insert(CONTENT_LENGTH, text.len().into());
     *response.body_mut() = if method == Method::HEAD { Body::empty() } else { Body::from(text) };
+}
+
+/// Why a request could not be relayed, if that is what an operation of this kind failed with: so that it is told alike
+/// whether it passed through or became an operation.
+pub(super) fn upstream_reason(kind: &str, code: &str) -> Option<Reason> {
+    if !kind.starts_with(Mount::KIND_PREFIX) {
+        return None;
+    }
+    match code {
+        "UPSTREAM_TIMEOUT" => Some(Reason::UpstreamTimeout),
+        "UPSTREAM_UNREACHABLE"
+        | "UPSTREAM_UNREADABLE"
+        | "UPSTREAM_INTERRUPTED"
+        | "RESULT_TOO_LARGE"
+        | "RESULT_NOT_KEPT" => Some(Reason::UpstreamUnreachable),
+        _ => None,
+    }
 }
 
 /// The HTTP status of a canonical gRPC code, as Google's client libraries pair them.

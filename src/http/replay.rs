@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use super::call::Call;
 use super::headers::ERROR_SOURCE;
+use super::relay::Verbatim;
 use super::submission::is_of_a_body;
 use crate::operation::http::is_credential;
 use crate::operation::{HttpEnvelope, Operation};
@@ -117,6 +118,19 @@ pub(super) fn apply(envelope: &HttpEnvelope, method: &Method, response: &mut Res
         *response.body_mut() = axum::body::Body::empty();
     }
     *response.status_mut() = status;
+}
+
+/// The same, with nothing of this service's own beside it: the answer is the API's.
+pub(super) fn apply_alone(envelope: &HttpEnvelope, method: &Method, response: &mut Response) {
+    apply(envelope, method, response);
+    let is_whole = response.status() == StatusCode::OK;
+    let headers = response.headers_mut();
+    headers.remove(&ERROR_SOURCE);
+    let is_own = |name: &str| {
+        OF_THE_SERVICE.contains(&name) || name == "etag" || is_whole && name == "accept-ranges"
+    };
+    repeat(envelope, headers, is_own);
+    response.extensions_mut().insert(Verbatim);
 }
 
 /// Makes the URLs in a relay's recorded response absolute, and of the mount where they name the upstream: the response

@@ -8,10 +8,10 @@ use super::call::Call;
 use super::conditional::{self, Found, not_modified, result_etag};
 use super::documents::{self, Answer};
 use super::headers::{ERRORS, WARNINGS};
-use super::problem::Problem;
+use super::problem::{Problem, upstream_reason};
 use super::{contents, replay};
 use crate::operation::{Operation, Outcome, State};
-use crate::service::{Document, OperationName, View};
+use crate::service::{Document, OperationName, ServiceError, View};
 use crate::wire::encode;
 
 /// `GET …/{id}/result`: 202 until it is done; then the result itself (204 where there is none), or the problem
@@ -56,6 +56,26 @@ pub(super) async fn of(call: &Call, name: &OperationName, document: &Document) -
     };
     documents::about(&mut response, call, operation);
     tag(&mut response, operation)?;
+    Ok(response)
+}
+
+/// The outcome of a relay's request as the API would have answered the request itself, or as this server would have
+/// if the API had not answered. What was not the API's to answer is as anywhere.
+pub(super) async fn of_relay(call: &Call, name: &OperationName, document: &Document) -> Answer {
+    let operation = &document.operation;
+    if let State::Done { outcome: Outcome::Failed { error }, .. } = &operation.life.state
+        && let Some(reason) = upstream_reason(operation.submission.kind.as_str(), &error.code)
+    {
+        return Err(ServiceError::new(reason, error.message.clone()).into());
+    }
+    let result = operation.result().and_then(|info| Some((info, info.http.as_deref()?)));
+    let Some(recorded) = result.filter(|(_, http)| http.status > 0) else {
+        return of(call, name, document).await;
+    };
+    let contents = call.service().result(&call.caller, name);
+    let etag = result_etag(operation);
+    let mut response = contents::recorded(call, &etag, recorded, contents).await?;
+    replay::resolve(call, operation, &mut response);
     Ok(response)
 }
 

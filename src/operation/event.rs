@@ -7,17 +7,17 @@ closed_set! {
     /// What a transition was. The numbers are those of the database.
     pub enum EventType {
         /// It was submitted.
-        Submitted = 1,
+        Submitted = 1 "SUBMITTED",
         /// A worker started an attempt.
-        Started = 2,
+        Started = 2 "STARTED",
         /// An attempt failed, timed out or was lost, and another will follow.
-        RetryScheduled = 3,
+        RetryScheduled = 3 "RETRY_SCHEDULED",
         /// The worker gave the lease back.
-        Released = 4,
+        Released = 4 "RELEASED",
         /// Cancelling was asked for while it ran.
-        CancelRequested = 5,
+        CancelRequested = 5 "CANCEL_REQUESTED",
         /// It is done.
-        Finished = 6,
+        Finished = 6 "FINISHED",
     }
 }
 

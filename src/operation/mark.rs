@@ -17,6 +17,8 @@ const PREFIX: &str = "longrun/";
 pub const MOUNT: &str = "longrun/mount";
 /// The query parameter that made an operation of a relayed request, as it was given.
 pub const TRIGGER: &str = "longrun/trigger";
+/// How many parameters of the query stood before that one; without it, all of them.
+pub const TRIGGER_POSITION: &str = "longrun/trigger_position";
 /// Whose operation it is: an [`Owner`].
 pub const OWNER: &str = "longrun/owner";
 /// There where every caller with credentials may read it.

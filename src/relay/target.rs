@@ -4,6 +4,7 @@
 
 use super::devious::Devious;
 pub use super::devious::check;
+use crate::operation::query;
 
 /// What follows `prefix` in `path`, from its slash on; `None` where `path` is not under it.
 pub fn below<'a>(prefix: &str, path: &'a str) -> Option<&'a str> {
@@ -20,13 +21,23 @@ pub fn below<'a>(prefix: &str, path: &'a str) -> Option<&'a str> {
 pub struct Onward {
     /// Path and query without the trigger, as they follow the prefix.
     pub target: String,
-    /// The parameter that asks for an operation, as it was given, if it was.
-    pub trigger: Option<String>,
+    /// The parameter that asks for an operation, if it was given.
+    pub trigger: Option<Trigger>,
+}
+
+/// A parameter that asks for an operation, as it was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trigger {
+    /// Name and value as they were written.
+    pub text: String,
+    /// How many parameters of the target stood before it.
+    pub position: usize,
 }
 
 impl Onward {
     /// Reads path and query: the parameter `name` with one of `values` asks for an operation, and then neither it
-    /// nor the parameter `own` is for the upstream. All else stays as it is, byte for byte.
+    /// nor the parameter `own` is for the upstream. They are known by what they say, however it is written. All else
+    /// stays as it is, byte for byte.
     pub fn of(
         rest: &str,
         query: Option<&str>,
@@ -35,26 +46,29 @@ impl Onward {
         own: Option<&str>,
     ) -> Result<Self, Devious> {
         check(rest)?;
-        let is_trigger = |pair: &&str| {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            name == Some(key) && values.iter().any(|known| known == value)
+        let is_named = |piece: &str, name: Option<&str>, is_meant: &dyn Fn(&str) -> bool| {
+            let pair = query::pairs(piece).next().filter(|_| name.is_some());
+            pair.is_some_and(|pair| {
+                pair.name.as_deref() == name && is_meant(&pair.value.unwrap_or_default())
+            })
         };
-        let is_own = |pair: &&str| own.is_some() && pair.split('=').next() == own;
-        let pairs = query.into_iter().flat_map(|query| query.split('&'));
-        let trigger = pairs.clone().find(is_trigger).map(str::to_owned);
-        let query = match trigger {
-            None => query.map(str::to_owned),
-            Some(_) => {
-                let kept: Vec<&str> =
-                    pairs.filter(|pair| !is_trigger(pair) && !is_own(pair)).collect();
-                Some(kept.join("&")).filter(|kept| !kept.is_empty())
-            }
+        let is_trigger = |piece: &&str| {
+            is_named(piece, name, &|value| values.iter().any(|known| known == value))
         };
-        let target = match query {
-            Some(query) => format!("{rest}?{query}"),
-            None => rest.to_owned(),
+        let is_own = |piece: &&str| is_named(piece, own, &|_| true);
+        let pieces = query.into_iter().flat_map(|query| query.split('&'));
+        let Some(text) = pieces.clone().find(is_trigger) else {
+            let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+            return Ok(Self { target: format!("{rest}{query}"), trigger: None });
         };
-        Ok(Self { target, trigger })
+        let before = pieces.clone().take_while(|piece| !is_trigger(piece));
+        let position = before.filter(|piece| !is_own(piece)).count();
+        let kept: Vec<&str> = pieces.filter(|piece| !is_trigger(piece) && !is_own(piece)).collect();
+        let target = match kept.as_slice() {
+            [] | [""] => rest.to_owned(),
+            kept => format!("{rest}?{}", kept.join("&")),
+        };
+        Ok(Self { target, trigger: Some(Trigger { text: text.to_owned(), position }) })
     }
 }
 
@@ -75,13 +89,24 @@ mod tests {
         let values = ["true".to_owned(), "1".to_owned()];
         let cut = |query, own| {
             let onward = Onward::of("/x", Some(query), Some("async"), &values, own).unwrap();
-            (onward.target, onward.trigger.unwrap_or_default())
+            (onward.target, onward.trigger.map(|it| (it.text, it.position)))
         };
-        let of = |target: &str, trigger: &str| (target.to_owned(), trigger.to_owned());
-        assert_eq!(cut("a=%20&async=true&b", None), of("/x?a=%20&b", "async=true"));
-        assert_eq!(cut("async=1&async=true", None), of("/x", "async=1"));
-        assert_eq!(cut("async=1&s=1&t=2", Some("s")), of("/x?t=2", "async=1"));
-        assert_eq!(cut("async=false&asyncx=1&s", Some("s")), of("/x?async=false&asyncx=1&s", ""));
-        assert_eq!(cut("", None), of("/x?", ""));
+        for (query, own, target, trigger) in [
+            ("a=%20&async=true&b", None, "/x?a=%20&b", Some(("async=true", 1))),
+            ("async=1&async=true", None, "/x", Some(("async=1", 0))),
+            ("async=1&s=1&t=2", Some("s"), "/x?t=2", Some(("async=1", 0))),
+            ("t=2&%73=1&u&async=1", Some("s"), "/x?t=2&u", Some(("async=1", 2))),
+            // Another way to write the same.
+            ("a&async=%31", None, "/x?a", Some(("async=%31", 1))),
+            ("%61sync=tr%75e&a", None, "/x?a", Some(("%61sync=tr%75e", 0))),
+            // And what is not the same.
+            ("async=%2531&async=t+rue", None, "/x?async=%2531&async=t+rue", None),
+            ("async=false&asyncx=1&s", Some("s"), "/x?async=false&asyncx=1&s", None),
+            ("async=%ff&%ff=1", None, "/x?async=%ff&%ff=1", None),
+            ("", None, "/x?", None),
+        ] {
+            let trigger = trigger.map(|(text, at): (&str, usize)| (text.to_owned(), at));
+            assert_eq!(cut(query, own), (target.to_owned(), trigger), "{query}");
+        }
     }
 }

@@ -44,13 +44,30 @@ fn a_bad_dialect_is_refused_with_line_and_reason() {
     for (text, line, reason) in [
         // What is not the format.
         ("[states".to_owned(), 1, ""),
-        (with("[states]", "paths = 1\n[states]"), 1, "unknown field `paths`"),
-        (with("status = 202", "statsu = 202"), 10, "unknown field `statsu`"),
+        (
+            with(
+                "[states]",
+                "paths = 1
+[states]",
+            ),
+            1,
+            "there is no key paths",
+        ),
+        (with("status = 202", "statsu = 202"), 10, "no key statsu here; did you mean status?"),
         (with("status = 202", "status = true"), 10, "status must be from 200 to 599"),
-        (with("[states]", "id = \"number\"\n[states]"), 1, "id must be"),
+        (with("[[route]]", "[route]"), 12, "[route] must be [[route]]: there may be several"),
+        (
+            with(
+                "[states]",
+                "id = \"number\"
+[states]",
+            ),
+            1,
+            "id must be",
+        ),
         (with("CANCELLED = \"g\"\n", ""), 1, "states must have a name for CANCELLED"),
-        (with("CANCELLED =", "CANCELED ="), 8, "states has no key CANCELED"),
-        ("[states]\nQUEUED = \"a\"\n".to_owned(), 1, "missing field"),
+        (with("CANCELLED =", "CANCELED ="), 8, "did you mean CANCELLED?"),
+        ("[states]\nQUEUED = \"a\"\n".to_owned(), 1, "there must be a key"),
         // Values out of their range.
         (with("status = 202", "status = 99"), 10, "status must be from 200 to 599"),
         (with("status = 202\n", ""), 9, "an answer must have a status"),
@@ -71,10 +88,24 @@ fn a_bad_dialect_is_refused_with_line_and_reason() {
         (more("[trigger]\nquery = \"async\""), 22, "query and values"),
         (more("[trigger]\nvalues = []"), 22, "must have a query"),
         (more("[trigger]\nprefer = true\nshare = \"s\""), 22, "for dialects with owner"),
+        // Streams.
+        (with("body = '{", "event = [{data = '1'}]\nbody = '{"), 9, "either body and content_type"),
+        (with("body = '{", "resume = \"after\"\nbody = '{"), 9, "with [[event]] tables"),
+        (more("[[problem]]\nevent = [{data = '1'}]"), 22, "event is for submissions"),
+        (with("body = '{", "event = [{data = '{{ sequence }},'}]#"), 11, "not JSON"),
+        (with("body = '{", "event = [{data = '{{ sequenec }}'}]#"), 11, "did you mean sequence?"),
         // Templates.
         (with("{{ status }}", "{{ status"), 20, "syntax error"),
-        (with("{{ status }}", "{{ statsu }}"), 19, "there is no variable statsu"),
-        (with("{{ status }}", "{{ error.kode }}"), 19, "there is no variable error.kode"),
+        (
+            with("{{ status }}", "{{ statsu }}"),
+            19,
+            "there is no variable statsu; did you mean status?",
+        ),
+        (
+            with("{{ status }}", "{{ error.kode }}"),
+            19,
+            "no variable error.kode; did you mean error.code?",
+        ),
         (with("{{ status }}", "{{ links.jobs }}"), 19, "there is no variable links.jobs"),
         (with("{{ status }}", "{{ status | shout }}"), 19, "there is no filter shout"),
         (with("{{ status }}", "{{ status is loud }}"), 19, "there is no test loud"),
@@ -183,7 +214,7 @@ fn a_bad_mount_is_refused_with_line_and_reason() {
             1,
             "no [[relay]]",
         ),
-        (mount("file = \"good.toml\"\nprefix = \"/a\"\nroute = 1"), 4, "unknown field `route`"),
+        (mount("file = \"good.toml\"\nprefix = \"/a\"\nroute = 1"), 4, "there is no key route"),
     ] {
         let said = file::parse(&text, &files).expect_err(&text).to_string();
         let place = said.split([',', ':']).next();

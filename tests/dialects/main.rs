@@ -1,6 +1,7 @@
 //! Dialects over real sockets: the documents of five APIs, followed literally, and what must not get through.
 
 mod capacity;
+mod events;
 mod files;
 mod format;
 mod inputs;
@@ -13,3 +14,4 @@ mod support;
 mod transcript;
 mod triggers;
 mod waiting;
+mod written;

@@ -36,7 +36,7 @@ async fn an_answer_that_cannot_be_read_says_that_the_request_was_received() {
             let passed = setup.ask(method, "/api/x", &[], "").await.expect(502);
             assert_eq!(passed.header("longrun-error-source"), "gateway", "{start}");
             asked.recv().await.expect("a request");
-            let failed = setup.result(method, "/api/x", "").await.expect(503).json();
+            let failed = setup.result(method, "/api/x", "").await.expect(502).json();
             assert_eq!(failed["reason"], "UPSTREAM_UNREADABLE", "{start}: {failed}");
             let detail = failed["detail"].as_str().expect("a text");
             assert!(detail.contains("the request was received"), "{start}: {detail}");
@@ -50,7 +50,7 @@ async fn an_answer_that_cannot_be_read_says_that_the_request_was_received() {
 async fn an_answer_that_breaks_off_leaves_its_status() {
     let half = b"HTTP/1.1 201 Created\r\nLocation: /x/7\r\nContent-Length: 9\r\nConnection: close\r\n\r\nha";
     let (setup, _, mut asked) = setup("", move |_| half.to_vec()).await;
-    let failed = setup.result("POST", "/api/x", "").await.expect(503).json();
+    let failed = setup.result("POST", "/api/x", "").await.expect(502).json();
     assert_eq!(failed["reason"], "UPSTREAM_UNREACHABLE");
     let detail = failed["detail"].as_str().expect("a text");
     assert!(detail.contains("answered 201, so the request took effect"), "{detail}");
@@ -68,7 +68,7 @@ async fn an_answer_that_breaks_off_leaves_its_status() {
 async fn an_answer_that_is_too_large_leaves_its_status() {
     let bytes = answer("201 Created", "", &"x".repeat(3 << 20));
     let (setup, ..) = setup("", move |_| bytes.clone()).await;
-    let failed = setup.result("POST", "/api/x", "").await.json();
+    let failed = setup.result("POST", "/api/x", "").await.expect(502).json();
     assert_eq!(failed["reason"], "RESULT_TOO_LARGE");
     let detail = failed["detail"].as_str().expect("a text");
     assert!(detail.contains("answered 201, so the request took effect"), "{detail}");

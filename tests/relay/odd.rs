@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::raw::{Raw, answer, setup};
-use crate::support::{Answer, ask};
+use crate::support::{Answer, Setup, ask};
 
 /// What the upstream says, by the last segment of the path.
 fn odd_answers() -> Vec<(String, &'static str, Vec<u8>)> {
@@ -207,6 +207,82 @@ async fn odd_answers_are_the_same_passed_through_and_recorded() {
         assert!(asked.try_recv().is_err(), "{name} was sent once each time");
     }
     assert!(answers.len() > 60, "{}", answers.len());
+}
+
+const DIALECT: &str =
+    "[[dialect]]\nuse = \"async-parameter\"\nprefix = \"/api\"\nrelay = \"api\"\n";
+
+/// A request by way of a dialect that answers what the API would have, once it is done.
+async fn by_dialect(setup: &Setup, method: &str, path: &str) -> Answer {
+    let accepted = setup.ask(method, &format!("{path}?async=true"), &[], "").await.expect(202);
+    let (poll, wait) = (accepted.header("location"), [("prefer", "wait=20")]);
+    let get = if method == "HEAD" { "HEAD" } else { "GET" };
+    let mut answer = setup.ask(get, poll, &wait, "").await;
+    // What was granted of this request; the API's own word stays.
+    let applied = answer.headers.remove("preference-applied").filter(|it| it != "wait=20");
+    answer
+        .headers
+        .extend(applied.map(|it| (http::HeaderName::from_static("preference-applied"), it)));
+    answer
+}
+
+#[tokio::test]
+async fn odd_answers_are_exactly_those_that_a_dialect_gives() {
+    let mut answers = odd_answers();
+    let own = "Accept-Ranges: none\r\nOperation-Location: http://else.test/7\r\n";
+    let mut add = |name: &str, fields: &str| {
+        answers.push((name.to_owned(), "POST", answer("200 OK", fields, "x")));
+    };
+    add("own-words", own);
+    add("policies", "Content-Security-Policy: default-src 'self'\r\nX-Frame-Options: DENY\r\n");
+    add("preferred", "Preference-Applied: return=minimal\r\nETag: \"7\"\r\n");
+    let said: Vec<_> =
+        answers.iter().map(|(name, _, bytes)| (name.clone(), bytes.clone())).collect();
+    let respond = move |request: &Raw| {
+        let path = request.line.split(' ').nth(1).expect("a target");
+        let name = path.rsplit('/').next().expect("a name");
+        said.iter().find(|(given, _)| given == name).expect("a case").1.clone()
+    };
+    let (setup, ..) = setup(DIALECT, respond).await;
+    for (name, method, _) in &answers {
+        let path = format!("/api/{name}");
+        let passed = setup.ask(method, &path, &[], "").await;
+        let mut given = by_dialect(&setup, method, &path).await;
+        if passed.status == 202 {
+            // As 202 it would read as still to be done.
+            assert_eq!(given.headers.remove("longrun-recorded-status").expect("a field"), "202");
+            given.status = 202;
+        }
+        assert_eq!(given.status, passed.status, "{name}");
+        assert!(given.body == passed.body, "{name}");
+        // A stored body has a length, and the answer to a HEAD only one that it came with.
+        let of_body = |(field, _): &(String, Vec<u8>)| field != "content-length";
+        let said = |answer: &Answer| {
+            fields(&answer.headers).into_iter().filter(of_body).collect::<Vec<_>>()
+        };
+        assert_eq!(said(&given), said(&passed), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_api_did_not_answer_is_told_alike_by_a_dialect() {
+    let broken = "HTTP/1.1 201 Created\r\nContent-Length: many\r\n\r\n";
+    let (unreadable, ..) = setup(DIALECT, move |_| broken.into()).await;
+    let more = format!("[relay.retries]\nmax_attempts = 1\n{DIALECT}");
+    for setup in [unreadable, Setup::in_front_of_nothing(&more).await] {
+        for method in ["GET", "POST"] {
+            let passed = setup.ask(method, "/api/x", &[], "").await.expect(502);
+            let given = by_dialect(&setup, method, "/api/x").await.expect(502);
+            assert_eq!(fields(&given.headers).len(), fields(&passed.headers).len());
+            for field in ["content-type", "longrun-error-source"] {
+                assert_eq!(given.header(field), passed.header(field), "{field}");
+            }
+            let (given, passed) = (given.json(), passed.json());
+            for member in ["type", "title", "status", "reason"] {
+                assert_eq!(given[member], passed[member], "{given}");
+            }
+        }
+    }
 }
 
 /// What is added to a request on its way, or that names another server.

@@ -113,7 +113,7 @@ async fn what_the_upstream_does_not_answer_fails_with_the_reason() {
     for method in ["GET", "POST"] {
         let failed = nobody.result(method, "/api/x", "").await;
         assert_eq!(failed.json()["reason"], "UPSTREAM_UNREACHABLE", "{method}");
-        assert_eq!(failed.expect(503).header("longrun-error-source"), "operation");
+        assert_eq!(failed.expect(502).header("longrun-error-source"), "operation");
     }
     let setup = Setup::new(more).await;
     let slow = setup.result("POST", "/api/slow", "").await.expect(504).json();
@@ -154,7 +154,7 @@ async fn a_stop_gives_back_what_may_be_repeated_and_fails_the_rest() {
         setup.stop_worker.cancel();
         let result = setup.ask("GET", &format!("{location}/result?wait=3"), &[], "").await;
         match reason {
-            Some(reason) => assert_eq!(result.expect(503).json()["reason"], reason),
+            Some(reason) => assert_eq!(result.expect(502).json()["reason"], reason),
             None => assert_eq!(result.expect(202).json()["state"], "STATE_QUEUED"),
         }
     }

@@ -112,7 +112,7 @@ async fn an_upstream_that_nobody_vouches_for_is_not_asked() {
         assert_eq!(refused["reason"], "UPSTREAM_UNREACHABLE");
         let detail = refused["detail"].as_str().expect("a text");
         assert!(detail.contains("certificate") && detail.contains(why), "{detail}");
-        let failed = setup.result("POST", "/api/made", "").await.expect(503).json();
+        let failed = setup.result("POST", "/api/made", "").await.expect(502).json();
         assert_eq!(failed["reason"], "UPSTREAM_UNREACHABLE");
         let detail = failed["detail"].as_str().expect("a text");
         assert!(detail.contains(why) && detail.contains("nothing was sent"), "{detail}");

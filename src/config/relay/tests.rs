@@ -55,7 +55,7 @@ fn what_cannot_be_served_is_refused_by_line_and_reason() {
         (LEAST.replace("http://", "ftp://"), 4, "upstream must be"),
         (format!("{LEAST}ca_file = \"ca.pem\"\n"), 1, "https:// URL"),
         (LEAST.replace("h:1", "u:p@h:1"), 4, "upstream must be"),
-        (LEAST.replace("name", "nam"), 2, "unknown field"),
+        (LEAST.replace("name", "nam"), 2, "there is no key nam here; did you mean name?"),
         (format!("{LEAST}answer = 200\n"), 5, "202 or 303"),
         (format!("{LEAST}[relay.limits]\ndeadline = \"soon\"\n"), 6, "duration"),
         (format!("{LEAST}[relay.headers]\ncredentials = [\"x key\"]\n"), 6, "not a header"),
@@ -66,7 +66,8 @@ fn what_cannot_be_served_is_refused_by_line_and_reason() {
         (format!("{LEAST}[relay.headers]\ndeny = [\"a b\"]\n"), 6, "not a header"),
         (second("/b", "\"a\""), 6, "given twice"),
         (second("/a", "\"b\""), 6, "given twice"),
-        ("relay = 7".to_owned(), 1, "invalid type"),
+        (LEAST.replace("[[relay]]", "[relay]"), 1, "[relay] must be [[relay]]"),
+        ("relay = 7".to_owned(), 1, "relay must be a list"),
         ("[[relay]".to_owned(), 1, ""),
     ];
     for (text, line, reason) in cases {

@@ -1,12 +1,16 @@
 //! Answers and templates of a dialect's file, each placed in it.
 
+use std::sync::Arc;
+
 use http::HeaderName;
 use toml::Spanned;
 
 use super::super::answer::{Answer, Content, Status};
+use super::super::events::{self, Events};
 use super::super::template::{Form, Template, TemplateError};
+use super::super::variables;
 use super::super::{Action, FileError};
-use super::tables::AnswerTable;
+use super::tables::{AnswerTable, EventTable};
 use super::{Kind, Known, Reader};
 
 impl Reader<'_> {
@@ -35,7 +39,8 @@ impl Reader<'_> {
             let is_alone = table.status.is_none()
                 && table.headers.is_empty()
                 && table.content_type.is_none()
-                && table.body.is_none();
+                && table.body.is_none()
+                && !table.tells();
             if !is_alone || !matches!(kind, Kind::Submission | Kind::Route(Some(Action::Read))) {
                 let rule = "replay is for submissions and for routes that read an operation, and stands beside nothing \
                             but when";
@@ -43,7 +48,8 @@ impl Reader<'_> {
             }
             return Ok(Answer { when, content: Content::Replay });
         }
-        if table.status.is_none() && kind != Kind::Problem {
+        let events = self.events(at, table, known, kind)?;
+        if table.status.is_none() && kind != Kind::Problem && events.is_none() {
             return self.wrong(at, "an answer must have a status, or replay = true");
         }
         let status = match &table.status {
@@ -62,7 +68,46 @@ impl Reader<'_> {
             }
             None => None,
         };
-        Ok(Answer { when, content: Content::Document { status, headers, body } })
+        Ok(Answer { when, content: Content::Document { status, headers, body, events } })
+    }
+
+    /// What the answer tells in place of a body.
+    fn events(
+        &mut self,
+        at: usize,
+        table: &AnswerTable,
+        known: Known<'_>,
+        kind: Kind,
+    ) -> Result<Option<Arc<Events>>, FileError> {
+        if !table.tells() {
+            return Ok(None);
+        }
+        if table.event.is_empty() {
+            return self.wrong(at, "resume and closing are for answers with [[event]] tables");
+        }
+        if table.body.is_some() || table.content_type.is_some() {
+            return self.wrong(at, "an answer must have either body and content_type, or event");
+        }
+        if !matches!(kind, Kind::Submission | Kind::Route(Some(Action::Read))) {
+            return self
+                .wrong(at, "event is for submissions and for routes that read an operation");
+        }
+        let known = |variable: &str| variables::is_of_events(variable) || known(variable);
+        let mut tables = Vec::new();
+        for event in &table.event {
+            let EventTable { when, event, id, data } = event.as_ref();
+            let when = when.as_ref().map(|it| self.condition(it, &known)).transpose()?;
+            let mut text = |source: &Option<Spanned<String>>| {
+                source.as_ref().map(|it| self.template(Form::Text, it, &known)).transpose()
+            };
+            let (event, id) = (text(event)?, text(id)?);
+            let data = self.template(Form::Json, data, &known)?;
+            tables.push(events::Table { when, event, id, data });
+        }
+        let closing = table.closing.as_ref();
+        let closing = closing.map(|it| self.template(Form::Text, it, &known)).transpose()?;
+        let resume = table.resume.as_ref().map(|name| name.as_ref().clone());
+        Ok(Some(Arc::new(Events { tables, resume, closing })))
     }
 
     fn status(

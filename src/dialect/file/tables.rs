@@ -95,4 +95,24 @@ pub(super) struct AnswerTable {
     pub(super) body: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) replay: bool,
+    #[serde(default)]
+    pub(super) event: Vec<Spanned<EventTable>>,
+    pub(super) resume: Option<Spanned<String>>,
+    pub(super) closing: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EventTable {
+    pub(super) when: Option<Spanned<String>>,
+    pub(super) event: Option<Spanned<String>>,
+    pub(super) id: Option<Spanned<String>>,
+    pub(super) data: Spanned<String>,
+}
+
+impl AnswerTable {
+    /// Whether it has anything of an answer that tells a life.
+    pub(super) fn tells(&self) -> bool {
+        !self.event.is_empty() || self.resume.is_some() || self.closing.is_some()
+    }
 }

@@ -19,7 +19,7 @@ pub(super) async fn read(call: Call, visit: &Visit<'_>, route: &Route) -> Answer
         Target::List(list) => {
             let page = page(&call, visit, list, route.needs).await?;
             let subjects: Vec<_> =
-                page.entries.iter().map(|document| bare(&call, document)).collect();
+                page.entries.iter().map(|document| bare(call.service(), document)).collect();
             let next_page_token = &page.next_page_token;
             answer(&call, visit, route, About::List { subjects: &subjects, next_page_token })
         }
@@ -30,7 +30,9 @@ fn answer(call: &Call, visit: &Visit<'_>, route: &Route, about: About<'_>) -> An
     match visit.answer(call, route, about)? {
         Answered::Document(document) => visit::response(document, StatusCode::OK),
         // Refused at start.
-        Answered::Replay => Err(ServiceError::new(Reason::Internal, "there is no answer").into()),
+        Answered::Events(..) | Answered::Replay => {
+            Err(ServiceError::new(Reason::Internal, "there is no answer").into())
+        }
     }
 }
 
@@ -53,7 +55,7 @@ async fn page(
     };
     let mount = (mark::MOUNT.to_owned(), visit.mount.name.clone());
     let owner = caller.owner.as_ref().map(|it| (mark::OWNER.to_owned(), it.as_str().to_owned()));
-    let places = visit.places.iter();
+    let places = visit.asked.places.iter();
     let places = places.map(|(name, value)| (format!("{}{name}", mark::PLACE), value.clone()));
     let within: Vec<_> = [mount].into_iter().chain(owner).chain(places).collect();
     let parameters = ListParameters {

@@ -19,6 +19,7 @@ use crate::operation::Owner;
 use crate::relay::target;
 use crate::service::{Caller, Reason, ServiceError};
 
+mod events;
 mod list;
 mod operation;
 mod submit;

@@ -10,6 +10,7 @@ use super::super::documents::{self, Answer};
 use super::super::problem::Problem;
 use super::super::query::duration;
 use super::super::result;
+use super::events;
 use super::submit::idempotency_key;
 use super::visit::{self, Visit};
 use crate::dialect::{About, Action, Answered, Needs, Record, Route, Subject};
@@ -47,7 +48,10 @@ pub(super) async fn answer(
     subject.dismissed = dismissed;
     let answered = visit.answer(&call, route, About::Operation(&subject))?;
     let mut response = match answered {
-        Answered::Replay => result::of(&call, &name, &document).await?,
+        Answered::Replay => replay(&call, visit, &name, &document).await?,
+        Answered::Events(head, told) => {
+            return events::answer(&call, visit, told, head, document).await;
+        }
         Answered::Document(rendered) => {
             let mut response = visit::response(rendered, StatusCode::OK)?;
             // Conditions are for answers that would be successes.
@@ -66,6 +70,19 @@ pub(super) async fn answer(
         conditional::of_request(&mut response, &call);
     }
     Ok(response)
+}
+
+/// What a synchronous call would have answered: where the work is a relay's, exactly what its API would have.
+pub(super) async fn replay(
+    call: &Call,
+    visit: &Visit<'_>,
+    name: &OperationName,
+    document: &Document,
+) -> Answer {
+    match visit.mount.relay {
+        Some(_) => result::of_relay(call, name, document).await,
+        None => result::of(call, name, document).await,
+    }
 }
 
 async fn act(
@@ -130,16 +147,16 @@ pub(super) async fn subject<'a>(
 ) -> Result<Subject<'a>, Problem> {
     let history =
         if needs.history { history(call.service(), call, name).await? } else { Vec::new() };
-    Ok(Subject { history, ..bare(call, document) })
+    Ok(Subject { history, ..bare(call.service(), document) })
 }
 
 /// The same without its history.
-pub(super) fn bare<'a>(call: &Call, document: &'a Document) -> Subject<'a> {
+pub(super) fn bare<'a>(service: &Service, document: &'a Document) -> Subject<'a> {
     Subject {
         operation: &document.operation,
         input: document.input.as_deref(),
         result: document.result.as_deref(),
-        inline_limit: call.service().limits().inline_payload_bytes as u64,
+        inline_limit: service.limits().inline_payload_bytes as u64,
         history: Vec::new(),
         dismissed: None,
     }

@@ -9,9 +9,9 @@ use super::super::call::Call;
 use super::super::documents::{self, Answer, preferences_applied};
 use super::super::headers::{PREFER, vary_by};
 use super::super::problem::Problem;
-use super::super::result;
 use super::super::submission::{self, Face, Sent, applied_wait};
-use super::operation::{subject, view};
+use super::events;
+use super::operation::{replay, subject, view};
 use super::visit::{self, Visit};
 use crate::config::dialect::Submit;
 use crate::config::relay::Headers;
@@ -19,6 +19,7 @@ use crate::dialect::Answered;
 use crate::operation::http::is_of_gateways;
 use crate::operation::{HttpEnvelope, HttpHeader, IdempotencyKey, NewOperation, Settings, mark};
 use crate::relay::fields;
+use crate::relay::target::Trigger;
 use crate::service::{Caller, OperationName, Submitted, View};
 use crate::wire::decode;
 
@@ -46,18 +47,19 @@ impl<'a> Admission<'a> {
         &self,
         call: &Call,
         new: NewOperation,
-        trigger: Option<&str>,
+        trigger: Option<&Trigger>,
     ) -> Result<NewOperation, Problem> {
         let (mut new, mount) = (new, self.visit.mount);
         let mut label = |key: &str, value: &str| {
             new.labels.insert(key.to_owned(), value.to_owned());
         };
         label(mark::MOUNT, &mount.name);
-        for (name, value) in &self.visit.places {
+        for (name, value) in &self.visit.asked.places {
             label(&format!("{}{name}", mark::PLACE), value);
         }
         if let Some(trigger) = trigger {
-            label(mark::TRIGGER, trigger);
+            label(mark::TRIGGER, &trigger.text);
+            label(mark::TRIGGER_POSITION, &trigger.position.to_string());
         }
         if let Some(owner) = &self.caller.owner {
             label(mark::OWNER, owner.as_str());
@@ -82,7 +84,7 @@ pub(super) fn idempotency_key(
     let given = decode::idempotency_key("Idempotency-Key", &call.idempotency_key("")?)?;
     let Some(key) = given else { return Ok(None) };
     let prefix = &visit.mount.site.prefix;
-    let places = visit.places.iter().filter(|(name, _)| prefix.has(name));
+    let places = visit.asked.places.iter().filter(|(name, _)| prefix.has(name));
     let places = places.flat_map(|(name, value)| [name.as_str(), value.as_str()]);
     let owner = caller.owner.as_ref().map_or("", |owner| owner.as_str());
     let mut hash = Sha256::new();
@@ -103,7 +105,7 @@ pub(super) async fn submit(
     body: Body,
 ) -> Answer {
     let admission = Admission::of(&call, visit)?;
-    let kind = submit.kind.at(&visit.places);
+    let kind = submit.kind.at(&visit.asked.places);
     let kind = kind.ok_or_else(|| Problem::no_route(call.parts.uri.path()))?;
     let target = call.parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     let envelope = HttpEnvelope {
@@ -170,7 +172,8 @@ pub(in crate::http) async fn accepted(
     let subject = subject(call, &name, &document, needs).await?;
     let submitted = dialect.submitted(&visit.scene(service.now()), &subject);
     let mut response = match submitted.map_err(|error| visit.unwritable(&error))? {
-        Answered::Replay => result::of(call, &name, &document).await?,
+        Answered::Replay => replay(call, visit, &name, &document).await?,
+        Answered::Events(head, told) => events::answer(call, visit, told, head, document).await?,
         Answered::Document(rendered) => {
             let mut response = visit::response(rendered, StatusCode::ACCEPTED)?;
             visit::keep(&mut response, |response| {

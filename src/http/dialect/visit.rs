@@ -28,13 +28,34 @@ pub(in crate::http) struct Visit<'a> {
     pub(in crate::http) mount: &'a Mount,
     /// What stands in the path's place `{id}`, as it came; empty without one.
     pub(super) id: String,
-    /// What stands in the other places.
-    pub(super) places: Places,
-    request: Request,
-    base: String,
-    relay_prefix: &'a str,
+    pub(super) asked: Asked,
     /// What is wrong with the path or the query, in whose place there is nothing then.
     flaw: Option<ServiceError>,
+}
+
+/// What is asked for, and by what words.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    /// What stands in the places of the path other than `{id}`.
+    pub(super) places: Places,
+    pub(super) request: Request,
+    base: String,
+    relay_prefix: String,
+}
+
+impl Asked {
+    /// As templates see it.
+    pub(super) fn scene<'s>(&'s self, mount: &'s Mount, now: Timestamp) -> Scene<'s> {
+        Scene {
+            now,
+            base: &self.base,
+            mount: &mount.name,
+            site: &mount.site,
+            relay_prefix: &self.relay_prefix,
+            request: &self.request,
+            places: &self.places,
+        }
+    }
 }
 
 impl<'a> Visit<'a> {
@@ -63,15 +84,17 @@ impl<'a> Visit<'a> {
         Self {
             mount,
             id: id.to_owned(),
-            places: decoded,
-            request: Request {
-                method: parts.method.as_str().to_owned(),
-                path: parts.uri.path().to_owned(),
-                parameters,
-                headers: headers(parts, mount),
+            asked: Asked {
+                places: decoded,
+                request: Request {
+                    method: parts.method.as_str().to_owned(),
+                    path: parts.uri.path().to_owned(),
+                    parameters,
+                    headers: headers(parts, mount),
+                },
+                base: Links::new(http.options.public_url.as_deref(), parts).base().to_owned(),
+                relay_prefix: relay.map(|relay| relay.mount.prefix.clone()).unwrap_or_default(),
             },
-            base: Links::new(http.options.public_url.as_deref(), parts).base().to_owned(),
-            relay_prefix: relay.map_or("", |relay| relay.mount.prefix.as_str()),
             flaw,
         }
     }
@@ -83,21 +106,13 @@ impl<'a> Visit<'a> {
 
     /// The first value of a query parameter.
     pub(super) fn parameter(&self, name: &str) -> Option<&str> {
-        let found = self.request.parameters.iter().find(|(key, _)| key == name);
+        let found = self.asked.request.parameters.iter().find(|(key, _)| key == name);
         found.map(|(_, value)| value.as_str())
     }
 
     /// As templates see it.
     pub(super) fn scene(&self, now: Timestamp) -> Scene<'_> {
-        Scene {
-            now,
-            base: &self.base,
-            mount: &self.mount.name,
-            site: &self.mount.site,
-            relay_prefix: self.relay_prefix,
-            request: &self.request,
-            places: &self.places,
-        }
+        self.asked.scene(self.mount, now)
     }
 
     /// Refuses an operation that did not come in here: by this mount, and with these texts in the places.
@@ -109,7 +124,7 @@ impl<'a> Visit<'a> {
                 None => !self.mount.site.prefix.has(name),
             }
         };
-        if operation.is_of_mount(&self.mount.name) && self.places.iter().all(is_same) {
+        if operation.is_of_mount(&self.mount.name) && self.asked.places.iter().all(is_same) {
             return Ok(());
         }
         Err(super::not_found(&operation.id().name()))
@@ -129,9 +144,7 @@ impl<'a> Visit<'a> {
 
     /// A template that was good at start, and is not for this request.
     pub(super) fn unwritable(&self, error: &TemplateError) -> Problem {
-        let mount = &self.mount.name;
-        tracing::error!(%mount, %error, "a dialect's document cannot be written");
-        ServiceError::new(Reason::Internal, "the answer cannot be written").into()
+        unwritable(self.mount, error)
     }
 
     /// A refusal in the dialect's words; none if it has none for it.
@@ -147,6 +160,12 @@ impl<'a> Visit<'a> {
         keep(&mut response, |response| response.headers_mut().extend(problem.headers().clone()));
         Some(Ok(response))
     }
+}
+
+/// A template that was good at start, and is not now.
+pub(super) fn unwritable(mount: &Mount, error: &TemplateError) -> Problem {
+    tracing::error!(mount = %mount.name, %error, "a dialect's document cannot be written");
+    ServiceError::new(Reason::Internal, "the answer cannot be written").into()
 }
 
 /// What stands in a place of a path, decoded.

@@ -43,7 +43,7 @@ pub(super) async fn submit(
     };
     let new = match admission {
         Some(admission) => {
-            let new = admission.admit(&call, new, relayed.claim.onward.trigger.as_deref())?;
+            let new = admission.admit(&call, new, relayed.claim.onward.trigger.as_ref())?;
             call.caller = admission.caller;
             new
         }

@@ -1,0 +1,141 @@
+//! Event streams: an operation's life as a dialect tells it, transition by transition.
+//!
+//! An answer that is a stream has tables. For every transition, and for progress, each table that applies makes one
+//! event. An event's number is made of the revision and the table's place alone: it is the same whenever the life is
+//! told again, so that a client which has seen one goes on behind it.
+
+use minijinja::Value;
+
+use super::Dialect;
+use super::json::View;
+use super::scene::Scene;
+use super::template::{Template, TemplateError};
+use super::view::Subject;
+use crate::operation::{EventType, Revision};
+
+/// An answer that tells an operation's life.
+#[derive(Clone, Debug)]
+pub struct Events {
+    pub(super) tables: Vec<Table>,
+    /// The query parameter in which a client gives the number of the last event that it has seen.
+    pub resume: Option<String>,
+    /// What is said when the operation is done, and all of it was told.
+    pub(super) closing: Option<Template>,
+}
+
+/// What one event is made of.
+#[derive(Clone, Debug)]
+pub(super) struct Table {
+    /// Where it applies; everywhere if it says nothing.
+    pub(super) when: Option<Template>,
+    pub(super) event: Option<Template>,
+    pub(super) id: Option<Template>,
+    pub(super) data: Template,
+}
+
+/// An event in full.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Event {
+    /// Its name; empty without one.
+    pub name: String,
+    /// Its id; empty without one.
+    pub id: String,
+    /// What it says.
+    pub data: String,
+}
+
+impl Events {
+    /// Its templates.
+    pub(super) fn templates(&self) -> impl Iterator<Item = &Template> {
+        self.tables.iter().flat_map(Table::templates).chain(&self.closing)
+    }
+
+    fn count(&self) -> u64 {
+        self.tables.len().max(1) as u64
+    }
+
+    /// The revision behind which a stream begins whose reader has seen so much. What the reader has seen of the next
+    /// one is left out by [`Dialect::tell`].
+    pub fn after(&self, seen: Option<u64>) -> Revision {
+        Revision(seen.map_or(0, |seen| seen / self.count()))
+    }
+
+    /// The number of the last event of a revision.
+    pub fn last(&self, revision: Revision) -> u64 {
+        revision.0.saturating_mul(self.count()).saturating_sub(1)
+    }
+
+    fn number(&self, revision: Revision, table: usize) -> u64 {
+        revision.0.saturating_sub(1).saturating_mul(self.count()).saturating_add(table as u64)
+    }
+}
+
+impl Table {
+    fn templates(&self) -> impl Iterator<Item = &Template> {
+        self.when.iter().chain(&self.event).chain(&self.id).chain([&self.data])
+    }
+}
+
+impl Dialect {
+    /// The events that tell of a transition, or of progress where there is none; without those up to `seen`.
+    pub fn tell(
+        &self,
+        events: &Events,
+        scene: &Scene<'_>,
+        subject: &Subject<'_>,
+        transition: Option<EventType>,
+        seen: Option<u64>,
+    ) -> Result<Vec<Event>, TemplateError> {
+        let view = self.operation(scene, subject)?;
+        let revision = subject.operation.life.revision;
+        let mut told = Vec::new();
+        for (at, table) in events.tables.iter().enumerate() {
+            // Progress is news whatever was seen before.
+            let number = match transition {
+                Some(_) => events.number(revision, at),
+                None => events.last(revision),
+            };
+            if transition.is_none() || seen.is_none_or(|seen| seen < number) {
+                told.extend(self.event(table, &moment(&view, transition, number))?);
+            }
+        }
+        Ok(told)
+    }
+
+    /// The event of a table, where it applies.
+    fn event(&self, table: &Table, view: &Value) -> Result<Option<Event>, TemplateError> {
+        if let Some(when) = &table.when
+            && !self.templates.holds(when, view)?
+        {
+            return Ok(None);
+        }
+        let render = |template: &Template| self.templates.render(template, view);
+        let optional = |template: &Option<Template>| {
+            template.as_ref().map(render).transpose().map(Option::unwrap_or_default)
+        };
+        let (name, id) = (optional(&table.event)?, optional(&table.id)?);
+        Ok(Some(Event { name, id, data: render(&table.data)? }))
+    }
+
+    /// What closes a stream that has told of the end.
+    pub fn closing(
+        &self,
+        events: &Events,
+        scene: &Scene<'_>,
+        subject: &Subject<'_>,
+    ) -> Result<Option<Event>, TemplateError> {
+        let Some(closing) = &events.closing else { return Ok(None) };
+        let view = self.operation(scene, subject)?;
+        let number = events.last(subject.operation.life.revision);
+        let data = self.templates.render(closing, &moment(&view, None, number))?;
+        Ok(Some(Event { data, ..Event::default() }))
+    }
+}
+
+/// What the templates of an event see: the operation, and which event it is.
+pub(super) fn moment(view: &View, transition: Option<EventType>, number: u64) -> Value {
+    let mut view = view.clone();
+    view.insert("transition", transition.map(EventType::as_str));
+    view.insert("sequence", number);
+    view.value()
+}
