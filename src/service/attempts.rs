@@ -174,7 +174,12 @@ impl Service {
             // Lines are numbered by who holds the lease, and by nobody else.
             self.keep_attempt(caller, token, None).await?;
         }
-        self.report(caller, token.id, token.reporter(), report, Way::Call).await
+        let reported = self.report(caller, token.id, token.reporter(), report, Way::Call).await;
+        if reported.as_ref().is_err_and(|error| error.reason == Reason::OperationNotFound) {
+            // Why it is not there, a read tells.
+            self.admit_report(caller, token).await?;
+        }
+        reported
     }
 
     /// Refuses an attempt on which nothing can be reported any more, before its result is taken in.

@@ -231,14 +231,15 @@ def attempts():
     """What a worker without a stream asks and says."""
     elsewhere = {"Origin": "http://elsewhere.example"}
 
-    def acquire(data="", query=""):
-        submit("by-hand", data, "?retention=0s" + query)
+    def acquire(member=""):
+        # A submission as JSON may be without an input.
+        ask("POST", OPERATIONS, 202, JSON, '{"kind": "by-hand", "settings": {"retention": "0s"}%s}' % member)
         return ask("POST", ACQUIRE, 200, query="?wait=30s&worker_id=curl", kind="by-hand").json()["token"]
 
     ask("POST", ACQUIRE, 204, kind="by-hand")
     ask("POST", ACQUIRE, 400, query="?lease_duration=8d", kind="by-hand")
     ask("POST", ACQUIRE, 403, elsewhere, kind="by-hand")
-    token = acquire("hello")
+    token = acquire(', "input": {"text": "hello"}')
 
     def of(method, part, status, headers=None, data=None, query=""):
         return ask(method, ATTEMPT + part, status, headers, data, query, token=token)
