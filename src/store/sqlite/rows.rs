@@ -33,7 +33,7 @@ pub(super) fn all<T>(
     Ok(made)
 }
 
-/// An operation of a row of [`OPERATION`].
+/// An operation of a row of `OPERATION`.
 pub(super) fn operation(row: &Row<'_>) -> Result<Operation, StoreError> {
     operation_at(row, 0)
 }
