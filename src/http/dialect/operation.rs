@@ -93,7 +93,10 @@ async fn act(
             let found = wait(call, visit, &name, acted, view).await?;
             return Ok(Acted { name, found, dismissed });
         }
-        Action::Cancel => acted = cancel(call, &name).await?,
+        Action::Cancel => {
+            acted = cancel(call, &name).await?;
+            acted = with_contents(call, &name, acted, view).await?;
+        }
         Action::Delete => call.service().delete(&call.caller, &name).await?,
         Action::Dismiss if acted.operation.is_done() => {
             call.service().delete(&call.caller, &name).await?;
@@ -108,14 +111,24 @@ async fn act(
             let capacity = visit.mount.capacity;
             let retried = call.service().retry(&call.caller, &name, key, capacity).await?;
             acted_on.id = retried.document.operation.id();
-            acted = retried.document;
-            if view != View::Basic {
-                acted = call.service().get(&call.caller, &acted_on, view).await?;
-            }
+            acted = with_contents(call, &acted_on, retried.document, view).await?;
         }
     }
     let found = Found { document: acted, is_known: false };
     Ok(Acted { name: acted_on, found, dismissed })
+}
+
+/// The operation with what templates need of it, which an action does not return.
+async fn with_contents(
+    call: &Call,
+    name: &OperationName,
+    document: Document,
+    view: View,
+) -> Result<Document, ServiceError> {
+    match view {
+        View::Basic => Ok(document),
+        view => call.service().get(&call.caller, name, view).await,
+    }
 }
 
 async fn cancel(call: &Call, name: &OperationName) -> Result<Document, ServiceError> {
