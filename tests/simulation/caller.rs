@@ -150,7 +150,8 @@ impl Running {
 
     /// Whether a refusal says so.
     fn is_over(&self, error: &CallError) -> bool {
-        let is_over = error.is(Reason::StaleAttempt) || error.is(Reason::OperationNotFound);
+        let over = [Reason::StaleAttempt, Reason::OperationNotFound, Reason::OperationExpired];
+        let is_over = over.into_iter().any(|reason| error.is(reason));
         if !is_over && !error.is_transient() {
             let name = self.world.record.name(self.id);
             self.world.record.odd(&name, format!("{} was refused: {error:?}", self.name));
