@@ -100,3 +100,16 @@ async fn two_dialects_over_one_relay_each_have_their_requests() {
     });
     assert_eq!(answer.expect(200).body, "as it is");
 }
+
+#[tokio::test]
+async fn a_submission_may_be_a_get() {
+    let config = MOUNT.replace("path = \"/films\"", "method = \"GET\"\npath = \"/shoot\"");
+    let setup = Setup::new(&config, &[("studio.toml", STUDIO)]).await;
+    let taken = setup.get("/annex/a/shoot?scene=1").await.expect(201);
+    assert_eq!(setup.work().await.context.input().http().expect("a request").method, "GET");
+    setup.get(taken.header("location")).await.expect(200);
+    // An operation comes to be whatever the method, so pages of other sites are refused all the same.
+    let origin = [("origin", "https://evil.example")];
+    setup.ask("GET", "/annex/a/shoot", &origin, "").await.expect(403);
+    setup.ask("GET", taken.header("location"), &origin, "").await.expect(200);
+}

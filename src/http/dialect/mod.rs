@@ -54,7 +54,7 @@ pub(super) async fn answer(http: &Http, request: Request) -> Result<Response, Re
     let visit = Visit::of(http, hit.mount, &parts, &hit.places);
     let answer = match hit.place {
         Place::Allows(methods) => allows(&parts.method, &methods),
-        _ if cors::is_refused(http, &parts) => Err(cors::refusal()),
+        place if is_refused(http, &place, &parts) => Err(cors::refusal()),
         place => match Call::from_request_parts(&mut parts, http).await {
             Ok(call) => serve(call, &visit, place, body).await,
             Err(problem) => Err(problem),
@@ -65,6 +65,14 @@ pub(super) async fn answer(http: &Http, request: Request) -> Result<Response, Re
         strip_body(&mut response);
     }
     Ok(response)
+}
+
+/// Whether a page of another site asks for a change: whatever the method of a submission, an operation comes to be.
+fn is_refused(http: &Http, place: &Place<'_>, parts: &Parts) -> bool {
+    match place {
+        Place::Submit(_) => cors::is_foreign(http, &parts.headers, &parts.uri, &[]),
+        Place::Route(_) | Place::Allows(_) => cors::is_refused(http, parts),
+    }
 }
 
 /// A refusal, in the dialect's words if it has any for it.

@@ -16,6 +16,7 @@ use super::visit::{self, Visit};
 use crate::config::dialect::Submit;
 use crate::config::relay::Headers;
 use crate::dialect::{Answered, Needs};
+use crate::operation::http::is_of_gateways;
 use crate::operation::{HttpEnvelope, HttpHeader, IdempotencyKey, NewOperation, Settings, mark};
 use crate::relay::fields;
 use crate::relay::target::Trigger;
@@ -137,7 +138,10 @@ fn shown(headers: &HeaderMap, visit: &Visit<'_>) -> Vec<HttpHeader> {
     let fields = kept.iter().filter(|(name, _)| {
         let is_kept_elsewhere = [CONTENT_LENGTH, CONTENT_TYPE, PREFER.clone()].contains(*name)
             || submission::is_of_a_body(name.as_str());
-        !is_kept_elsewhere && mount.dialect.shows_header(name.as_str())
+        // Where a request came from is a gateway's to say, and nothing here knows whether one did.
+        !is_kept_elsewhere
+            && !is_of_gateways(name.as_str())
+            && mount.dialect.shows_header(name.as_str())
     });
     let fields = fields.map(|(name, value)| HttpHeader {
         name: name.as_str().to_owned(),
