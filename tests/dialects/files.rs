@@ -100,7 +100,7 @@ fn a_bad_dialect_is_refused_with_line_and_reason() {
         (more("[trigger]\nprefer = true\nshare = \"s\""), 22, "for dialects with owner"),
         // Streams.
         (with("body = '{", "event = [{data = '1'}]\nbody = '{"), 9, "either body and content_type"),
-        (with("body = '{", "resume = \"after\"\nbody = '{"), 9, "with [[event]] tables"),
+        (with("body = '{", "resume = \"after\"\nbody = '{"), 9, "or [[event]] tables"),
         (more("[[problem]]\nevent = [{data = '1'}]"), 22, "event is for submissions"),
         (with("body = '{", "event = [{data = '{{ sequence }},'}]#"), 11, "not JSON"),
         (with("body = '{", "event = [{data = '{{ sequenec }}'}]#"), 11, "did you mean sequence?"),

@@ -20,14 +20,10 @@ use crate::support::{Answer, STANDARDS, Setup, Work, ask, soon};
 #[tokio::test]
 async fn clients_of_all_five_documents_are_served_by_one_server() {
     let setup = Arc::new(Setup::five().await);
-    for (name, text) in [
-        ("bulk-api", include_str!("transcripts/bulk-api.txt")),
-        ("background-job", include_str!("transcripts/background-job.txt")),
-        ("background-request", include_str!("transcripts/background-request.txt")),
-        ("job-object", include_str!("transcripts/job-object.txt")),
-        ("async-parameter", include_str!("transcripts/async-parameter.txt")),
-    ] {
-        play(&setup, name, text).await;
+    for name in
+        ["bulk-api", "background-job", "background-request", "job-object", "async-parameter"]
+    {
+        play(&setup, name).await;
     }
 }
 
@@ -36,20 +32,22 @@ async fn clients_of_published_standards_are_served_by_one_server() {
     let files =
         [("ogc-processes.toml", include_str!("../../examples/dialects/ogc-processes.toml"))];
     let setup = Arc::new(Setup::new(STANDARDS, &files).await);
-    for (name, text) in [
-        ("operation-location", include_str!("transcripts/operation-location.txt")),
-        ("fhir-async", include_str!("transcripts/fhir-async.txt")),
-        ("redfish-task", include_str!("transcripts/redfish-task.txt")),
-        ("ga4gh-tes", include_str!("transcripts/ga4gh-tes.txt")),
-        ("openai-responses", include_str!("transcripts/openai-responses.txt")),
-        ("ogc-processes", include_str!("transcripts/ogc-processes.txt")),
+    for name in [
+        "operation-location",
+        "fhir-async",
+        "redfish-task",
+        "ga4gh-tes",
+        "openai-responses",
+        "ogc-processes",
     ] {
-        play(&setup, name, text).await;
+        play(&setup, name).await;
     }
 }
 
 /// Plays a transcript.
-pub async fn play(setup: &Setup, name: &str, text: &str) {
+pub async fn play(setup: &Setup, name: &str) {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/dialects/transcripts");
+    let text = std::fs::read_to_string(format!("{folder}/{name}.txt")).expect("a transcript");
     let mut player = Player {
         setup,
         name,
@@ -58,7 +56,7 @@ pub async fn play(setup: &Setup, name: &str, text: &str) {
         asked: None,
         work: Vec::new(),
     };
-    let blocks = blocks(text);
+    let blocks = blocks(&text);
     assert!(blocks.len() > 2, "{name} says nothing");
     for (at, block) in blocks.iter().enumerate() {
         player.line = block.line;
