@@ -6,7 +6,14 @@ use std::path::PathBuf;
 
 use prost::Message as _;
 
-const PROTOS: [&str; 2] = ["longrun/v1/operations.proto", "longrun/v1/workers.proto"];
+const PROTOS: [&str; 6] = [
+    "longrun/v1/operations.proto",
+    "longrun/v1/workers.proto",
+    "longrun/v1/metadata.proto",
+    "google/longrunning/operations.proto",
+    "google/rpc/error_details.proto",
+    "google/api/httpbody.proto",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
@@ -16,8 +23,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Each message knows its full name: how the JSON mapping finds its descriptor.
     let mut config = tonic_prost_build::Config::new();
     config.enable_type_names();
+    // Equal messages have equal bytes: maps in the order of their keys.
+    config.btree_map(["."]);
     tonic_prost_build::configure()
         .bytes(".longrun.v1")
+        .bytes(".google.api")
         .codec_path("crate::proto::Codec")
         .compile_fds_with_config(descriptors, config)?;
     Ok(())

@@ -42,6 +42,8 @@ use collector::Collector;
 use connection::Connections;
 use tasks::Tasks;
 
+/// Calls at once on one connection. HTTP/2 lets a client's further calls wait within the client, in silence.
+const MAX_CONCURRENT_STREAMS: u32 = 8_192;
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
 /// Bytes in flight on a connection within the process.

@@ -22,6 +22,7 @@ type Script<Req, Res> = Mutex<(VecDeque<Res>, Vec<Req>)>;
 #[derive(Default)]
 struct Scripted {
     submit: Script<SubmitRequest, Result<Operation, Status>>,
+    submit_and_watch: Script<SubmitRequest, Vec<Result<WatchOperationResponse, Status>>>,
     get: Script<GetOperationRequest, Result<Operation, Status>>,
     wait: Script<WaitOperationRequest, Result<Operation, Status>>,
     list: Script<ListOperationsRequest, Result<ListOperationsResponse, Status>>,
@@ -50,6 +51,7 @@ fn play<Req, Res>(script: &Script<Req, Res>, answers: impl IntoIterator<Item = R
 
 #[tonic::async_trait]
 impl Operations for Handle {
+    type SubmitAndWatchStream = Messages<WatchOperationResponse>;
     type WatchOperationStream = Messages<WatchOperationResponse>;
     type WatchOperationsStream = Messages<WatchOperationsResponse>;
     type ReadResultStream = Messages<ReadResultResponse>;
@@ -57,6 +59,13 @@ impl Operations for Handle {
 
     async fn submit(&self, request: Request<SubmitRequest>) -> Result<Response<Operation>, Status> {
         answer(&self.0.submit, request)?.map(Response::new)
+    }
+
+    async fn submit_and_watch(
+        &self,
+        request: Request<SubmitRequest>,
+    ) -> Result<Response<Self::SubmitAndWatchStream>, Status> {
+        answer(&self.0.submit_and_watch, request).map(messages)
     }
 
     async fn submit_batch(
@@ -227,6 +236,41 @@ async fn a_watch_delivers_each_transition_once_whatever_breaks() {
     let from: Vec<_> =
         requests(&fake.script.watch).into_iter().map(|request| request.after_revision).collect();
     assert_eq!(from, [None, Some(1), Some(1), Some(2), Some(2)]);
+}
+
+#[tokio::test]
+async fn a_watched_submission_is_repeated_until_it_is_heard_of_and_then_resumed() {
+    use watch_operation_response::Type::*;
+    let fake = fake().await;
+    let submissions = [
+        vec![unavailable()],
+        vec![],
+        vec![watched(Snapshot, 1, false), watched(Transition, 2, false), unavailable()],
+    ];
+    play(&fake.script.submit_and_watch, submissions);
+    play(&fake.script.watch, [vec![], vec![watched(Transition, 3, true)]]);
+    play(&fake.script.get, [Ok(operation(2, false))]);
+    let request = SubmitRequest { kind: "test".to_owned(), ..SubmitRequest::default() };
+    let watch = fake.client.submit_and_watch(request.clone());
+    let messages: Vec<_> = watch.into_stream().try_collect().await.unwrap();
+    let seen: Vec<_> =
+        messages.iter().map(|message| (message.r#type(), message.revision)).collect();
+    assert_eq!(seen, [(Snapshot, 1), (Transition, 2), (Transition, 3)]);
+    let asked = requests(&fake.script.submit_and_watch);
+    assert_eq!(asked.len(), 3);
+    let key = &asked[0].idempotency_key;
+    assert!(!key.is_empty() && asked.iter().all(|again| again.idempotency_key == *key));
+    for resumed in requests(&fake.script.watch) {
+        assert_eq!((resumed.name.as_str(), resumed.after_revision), ("operations/1", Some(2)));
+        assert!(resumed.include_progress);
+    }
+
+    let exhausted = vec![Err(Status::resource_exhausted("too much"))];
+    play(&fake.script.submit_and_watch, [exhausted]);
+    let mut refused = fake.client.submit_and_watch(request);
+    assert_eq!(refused.next().await.unwrap().unwrap_err().code(), Code::ResourceExhausted);
+    assert!(refused.next().await.is_none());
+    assert_eq!(requests(&fake.script.submit_and_watch).len(), 4);
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! `longrun submit KIND [INPUT]`.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
@@ -87,7 +87,7 @@ pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Re
     };
     let request = SubmitRequest {
         input,
-        labels: labels.into_iter().collect::<HashMap<_, _>>(),
+        labels: labels.into_iter().collect::<BTreeMap<_, _>>(),
         start_time: start.time()?.map(prost_types::Timestamp::from),
         settings: Some(settings.message()?),
         // None given: the client makes one.
@@ -95,6 +95,10 @@ pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Re
         kind,
     };
     let to = format!("submit {}", request.kind);
+    if then.watch && !then.quiet {
+        let watch = remote.client.submit_and_watch(request);
+        return watch::to_its_end(watch, &to, remote, out).await;
+    }
     let submitted = remote.client.submit(request).await;
     let operation = submitted.map_err(|error| remote.failed(&error, &to))?;
     then.follow(&operation, remote, out).await
@@ -118,8 +122,7 @@ impl Then {
         match (self.wait, self.watch) {
             (Some(timeout), _) if self.quiet => wait::silently(name, timeout, remote, out).await,
             (Some(timeout), _) => wait::wait(name, timeout, remote, out).await,
-            (None, true) if self.quiet => wait::silently(name, None, remote, out).await,
-            (None, true) => watch::one(name, None, remote, out).await,
+            (None, true) => wait::silently(name, None, remote, out).await,
             (None, false) => Ok(Exit::Ok),
         }
     }

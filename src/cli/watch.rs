@@ -49,14 +49,24 @@ pub(super) async fn one(
     remote: &Remote,
     out: &Output,
 ) -> anyhow::Result<Exit> {
-    let mut watch = remote.client.watch(WatchOperationRequest {
+    let watch = remote.client.watch(WatchOperationRequest {
         name: name.to_owned(),
         after_revision,
         include_progress: true,
         ..Default::default()
     });
+    to_its_end(watch, &format!("watch {name}"), remote, out).await
+}
+
+/// Shows what a watch says, how its operation ended, and exits so. `to` says what fails where nothing can be watched.
+pub(super) async fn to_its_end(
+    mut watch: Watch,
+    to: &str,
+    remote: &Remote,
+    out: &Output,
+) -> anyhow::Result<Exit> {
     let live = Live::new(out);
-    let followed = signals::interruptible(follow(&mut watch, &live, remote, name)).await?;
+    let followed = signals::interruptible(follow(&mut watch, &live, remote, to)).await?;
     live.end();
     match followed {
         Ok(last) => {
@@ -67,6 +77,11 @@ pub(super) async fn one(
             Ok(Exit::of(&operation))
         }
         Err(exit) => {
+            let name = watch.name();
+            if name.is_empty() {
+                // Nobody knows whether it was submitted.
+                return Ok(exit);
+            }
             wait::goes_on(name, out);
             if let Some(revision) = watch.revision() {
                 out.hint(&format!("`longrun watch {name} --after-revision {revision}` resumes"));
@@ -81,11 +96,11 @@ async fn follow(
     watch: &mut Watch,
     live: &Live<'_>,
     remote: &Remote,
-    name: &str,
+    to: &str,
 ) -> anyhow::Result<Option<Operation>> {
     let mut last = None;
     while let Some(message) = watch.next().await {
-        let message = message.map_err(|error| remote.failed(&error, &format!("watch {name}")))?;
+        let message = message.map_err(|error| remote.failed(&error, to))?;
         live.show(&message)?;
         if message.r#type() != Type::Progress {
             last = message.operation.or(last);
@@ -95,8 +110,9 @@ async fn follow(
         Some(operation) => Ok(Some(operation)),
         // The revision asked for was the last one: nothing came, and nothing will.
         None => {
-            let got = remote.client.get(name, crate::proto::v1::OperationView::Result).await;
-            got.map(Some).map_err(|error| remote.failed(&error, &format!("watch {name}")))
+            let view = crate::proto::v1::OperationView::Result;
+            let got = remote.client.get(watch.name(), view).await;
+            got.map(Some).map_err(|error| remote.failed(&error, to))
         }
     }
 }

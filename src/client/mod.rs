@@ -114,6 +114,14 @@ impl Client {
         self.unary(request, async |mut rpc, request| rpc.submit(request).await).await
     }
 
+    /// Submits work and watches its operation up to its end: the first message has the operation, which is durable by then.
+    /// One call, and no look-up, where [`Self::submit`] and [`Self::watch`] take two. Until that message, calls are tried again
+    /// as in [`Self::submit`], idempotency key included; from then on it is a watch like any other.
+    pub fn submit_and_watch(&self, mut request: SubmitRequest) -> Watch {
+        fill_key(&mut request.idempotency_key);
+        Watch::of_submission(self.clone(), request)
+    }
+
     /// Submits up to 1,000 pieces of work in one commit. Each has its own answer, in order;
     /// idempotency keys are filled in as in [`Self::submit`].
     pub async fn submit_batch(

@@ -79,7 +79,8 @@ impl Chunk for ReadResultResponse {
 impl Chunk for ReadInputResponse {
     async fn ask(client: &Client, asked: Asked) -> Result<Response<Streaming<Self>>, Status> {
         let Asked { name, offset_bytes, session_id } = asked;
-        client.operations().read_input(ReadInputRequest { name, offset_bytes, session_id }).await
+        let request = ReadInputRequest { name, offset_bytes, session_id, ..Default::default() };
+        client.operations().read_input(request).await
     }
 
     fn into_parts(self) -> (String, i64, Bytes) {

@@ -12,7 +12,9 @@ use tonic::{Code, Streaming};
 
 use super::{Backoff, Client, ClientError, FIRST_BACKOFF, MAX_BACKOFF};
 use crate::proto::v1::watch_operation_response::Type;
-use crate::proto::v1::{OperationView, WatchOperationRequest, WatchOperationResponse};
+use crate::proto::v1::{
+    OperationView, SubmitRequest, WatchOperationRequest, WatchOperationResponse,
+};
 
 /// Several of the server's heartbeat intervals: a stream that is silent for longer is dead,
 /// whatever TCP believes.
@@ -25,6 +27,8 @@ pub(super) const SILENCE: Duration = Duration::from_secs(75);
 #[derive(Debug)]
 pub struct Watch {
     client: Client,
+    /// The submission that the watch begins with, until its operation has been heard of.
+    submission: Option<SubmitRequest>,
     /// `after_revision` moves on with what was delivered.
     request: WatchOperationRequest,
     link: Link<WatchOperationResponse>,
@@ -34,7 +38,16 @@ pub struct Watch {
 impl Watch {
     pub(super) fn new(client: Client, request: WatchOperationRequest) -> Self {
         let link = Link::new(client.patience);
-        Self { client, request, link, ended: false }
+        Self { client, submission: None, request, link, ended: false }
+    }
+
+    /// A watch that begins with a submission, which has an idempotency key.
+    pub(super) fn of_submission(client: Client, submission: SubmitRequest) -> Self {
+        let request = WatchOperationRequest { include_progress: true, ..Default::default() };
+        let mut watch = Self::new(client, request);
+        watch.link.tries_left = watch.client.retries;
+        watch.submission = Some(submission);
+        watch
     }
 
     /// The next message, never a heartbeat; `None` after the terminal transition or an error. May be
@@ -49,6 +62,11 @@ impl Watch {
             Ok(None) | Err(_) => true,
         };
         next.transpose()
+    }
+
+    /// The operation; empty where the watch begins with a submission of which nothing has been heard yet.
+    pub fn name(&self) -> &str {
+        &self.request.name
     }
 
     /// The revision to resume from: of the last message delivered, or as asked for.
@@ -67,7 +85,11 @@ impl Watch {
         loop {
             if self.link.stream.is_none() {
                 self.link.pause().await;
-                let opened = self.client.operations().watch_operation(self.request.clone()).await;
+                let mut rpc = self.client.operations();
+                let opened = match &self.submission {
+                    Some(submission) => rpc.submit_and_watch(submission.clone()).await,
+                    None => rpc.watch_operation(self.request.clone()).await,
+                };
                 if !self.link.opened(opened)? {
                     continue;
                 }
@@ -80,7 +102,8 @@ impl Watch {
                 Received::Message(message) if ends(&message) => return Ok(None),
                 Received::Message(_) | Received::Broken => {}
                 Received::End { heard } => {
-                    if !heard && self.nothing_left().await? {
+                    let is_known = self.submission.is_none();
+                    if is_known && !heard && self.nothing_left().await? {
                         return Ok(None);
                     }
                 }
@@ -93,6 +116,11 @@ impl Watch {
         let seen = self.request.after_revision;
         match message.r#type() {
             Type::Snapshot | Type::Transition => {
+                if let Some(operation) = &message.operation
+                    && self.submission.take().is_some()
+                {
+                    self.request.name.clone_from(&operation.name);
+                }
                 let news = seen.is_none_or(|seen| message.revision > seen);
                 self.request.after_revision = seen.max(Some(message.revision));
                 news

@@ -7,14 +7,16 @@ use http::{HeaderName, Method};
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::file::{FileError, Files};
 use super::relay;
-use crate::dialect::{Dialect, Pattern, Site, path};
+use crate::dialect::{Dialect, FileError, Pattern, Site, path};
 
 mod submit;
 
 use submit::SubmitTable;
 pub use submit::{KindOf, Submit};
+
+/// Gives the text of a file that the configuration file names.
+pub type Files<'a> = &'a dyn Fn(&str) -> std::io::Result<String>;
 
 /// A dialect under a prefix of this server.
 #[derive(Clone, Debug, PartialEq)]

@@ -7,10 +7,8 @@ use toml::Spanned;
 
 pub use crate::dialect::FileError;
 
+use super::dialect::Files;
 use super::{dialect, relay};
-
-/// Gives the text of a file that the configuration file names.
-pub type Files<'a> = &'a dyn Fn(&str) -> std::io::Result<String>;
 
 /// What a configuration file says.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -9,7 +9,7 @@ use http::{HeaderName, Uri};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use toml::Spanned;
 
-use super::file::FileError;
+use crate::dialect::FileError;
 use crate::operation::{Kind, RetryPolicy};
 
 /// An existing HTTP API under a prefix of this server.

@@ -26,6 +26,7 @@ mod list;
 mod naming;
 mod near;
 pub mod path;
+mod quote;
 mod sample;
 mod scan;
 mod scene;

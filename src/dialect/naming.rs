@@ -91,7 +91,7 @@ mod tests {
             let naming = Naming::parse(naming).unwrap();
             assert_eq!(naming.write(id), text);
             assert_eq!(naming.read(text), Some(id));
-            for other in [format!("0{text}"), format!("+{text}"), format!("{text}0"), String::new()]
+            for other in [format!("0{text}"), format!("+{text}"), format!("{text}1"), String::new()]
             {
                 assert_ne!(naming.read(&other), Some(id), "{other}");
             }

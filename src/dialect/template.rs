@@ -9,7 +9,7 @@ use std::io;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value};
 
-use super::{json, list, near, scan, times, variables};
+use super::{json, near, quote, scan, times, variables};
 
 /// Most steps that one template takes.
 const FUEL: u64 = 1_000_000;
@@ -132,8 +132,8 @@ impl Default for Templates {
             .add_filter("time", |value: &Value, pattern: &str| times::format(value, pattern));
         environment.add_filter("quoted", |value: &Value| {
             match value.is_none() || value.is_undefined() {
-                true => list::quoted(""),
-                false => list::quoted(&value.to_string()),
+                true => quote::quoted(""),
+                false => quote::quoted(&value.to_string()),
             }
         });
         Self { environment, count: 0, variables: BTreeSet::new() }

@@ -1,6 +1,6 @@
 //! Operations that are likely to be needed again soon, as of their last commit: a transition then costs no read, and
-//! neither does a look at an operation that has just changed. Bounded in bytes, inputs included; what is not here is
-//! in the store.
+//! neither does a look at an operation that has just changed, nor the result of one that has just ended. Bounded in
+//! bytes, contents included; what is not here is in the store.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,14 +15,15 @@ const ENTRY_BYTES: usize = 128;
 #[derive(Debug)]
 struct Entry {
     operation: Arc<Operation>,
-    input: Option<Bytes>,
+    /// Those of the input; once it is done, those of the result.
+    contents: Option<Bytes>,
     /// While a commit changes it: who reads the store may be ahead of this.
     held: bool,
 }
 
 impl Entry {
     fn bytes(&self) -> usize {
-        ENTRY_BYTES + self.operation.size() + self.input.as_ref().map_or(0, Bytes::len)
+        ENTRY_BYTES + self.operation.size() + self.contents.as_ref().map_or(0, Bytes::len)
     }
 }
 
@@ -71,20 +72,41 @@ impl Cache {
 
     /// The input's contents, if they are still here.
     pub(super) fn input(&self, id: OperationId) -> Option<Bytes> {
-        self.lock().by_id.get(&id).and_then(|entry| entry.input.clone())
+        self.contents(id, false)
     }
 
-    /// Keeps an operation as committed with its input; an input kept before stays until the operation is done. Those
-    /// that were used longest ago make room.
-    pub(super) fn put(&self, operation: Arc<Operation>, input: Option<Bytes>) {
+    /// The result's contents, if they are still here. They never change.
+    pub(super) fn result(&self, id: OperationId) -> Option<Bytes> {
+        self.contents(id, true)
+    }
+
+    fn contents(&self, id: OperationId, of_done: bool) -> Option<Bytes> {
         let mut entries = self.lock();
-        let (id, is_done) = (operation.id(), operation.is_done());
-        let before = entries.take_out(id).and_then(|entry| entry.input);
-        let input = before.or(input).filter(|_| !is_done);
-        let mut entry = Entry { operation, input, held: false };
+        let entry = entries.by_id.get(&id).filter(|entry| entry.operation.is_done() == of_done)?;
+        entry.contents.clone()
+    }
+
+    /// Keeps an operation as committed with the contents of its input, which stay until it is done, or with those of its
+    /// result from then on. Those that were used longest ago make room.
+    pub(super) fn put(
+        &self,
+        operation: Arc<Operation>,
+        input: Option<Bytes>,
+        result: Option<Bytes>,
+    ) {
+        let mut entries = self.lock();
+        let id = operation.id();
+        let before = entries.take_out(id).filter(|entry| {
+            // The result of one that was done before is its result still.
+            entry.operation.is_done() == operation.is_done()
+        });
+        let before = before.and_then(|entry| entry.contents);
+        let new = if operation.is_done() { result } else { input };
+        let contents = before.or(new);
+        let mut entry = Entry { operation, contents, held: false };
         if entry.bytes() > entries.most / 16 {
             // One must not push out all the others.
-            entry.input = None;
+            entry.contents = None;
         }
         if entry.bytes() > entries.most / 16 {
             return;
@@ -122,12 +144,13 @@ mod tests {
 
     fn put(cache: &Cache, number: u128, input: Option<usize>) {
         let input = input.map(|length| Bytes::from(vec![0; length]));
-        cache.put(Arc::new(operation(number, at(0))), input);
+        cache.put(Arc::new(operation(number, at(0))), input, None);
     }
 
     fn end(cache: &Cache, number: u128) {
         let input = Some(Bytes::from_static(b"not wanted any more"));
-        cache.put(Arc::new(cancelled(&operation(number, at(0)))), input);
+        let result = Some(Bytes::from_static(b"result"));
+        cache.put(Arc::new(cancelled(&operation(number, at(0)))), input, result);
     }
 
     fn lengths<const N: usize>(cache: &Cache) -> [Option<usize>; N] {
@@ -170,15 +193,20 @@ mod tests {
     }
 
     #[test]
-    fn an_input_is_kept_until_its_operation_is_done() {
+    fn an_input_is_kept_until_its_operation_is_done_and_then_its_result() {
         let cache = Cache::new(MOST);
         for number in [1, 2] {
             put(&cache, number, Some(10));
         }
         put(&cache, 1, None);
         assert_eq!(lengths(&cache), [Some(10), Some(10)]);
+        assert_eq!(cache.result(id(1)), None);
         end(&cache, 1);
         assert_eq!(lengths(&cache), [None, Some(10)]);
+        assert_eq!(cache.result(id(1)).as_deref(), Some(&b"result"[..]));
+        // Looked at by a commit that changes nothing of it.
+        cache.put(Arc::new(cancelled(&operation(1, at(0)))), None, None);
+        assert_eq!(cache.result(id(1)).as_deref(), Some(&b"result"[..]));
         cache.remove(id(2));
         end(&cache, 3);
         assert!(cache.get(id(3)).is_some() && cache.input(id(3)).is_none());
@@ -193,7 +221,7 @@ mod tests {
         assert!(cache.get(id(2)).is_some(), "the operation is kept without");
         let mut large = cancelled(&operation(3, at(0)));
         large.life.cancel.as_mut().expect("a cancel").reason = "r".repeat(MOST / 16);
-        cache.put(Arc::new(large), None);
+        cache.put(Arc::new(large), None, None);
         assert!(cache.get(id(3)).is_none(), "errors and texts count as well");
         assert_eq!(lengths(&cache), [Some(10), None]);
         assert!(is_exact(&cache));

@@ -18,24 +18,17 @@ use super::request::{
     Applied, Apply, Connected, EngineError, Request, Submitted, Taken, ToWorker, WorkerHello,
 };
 use super::sharing::Sharer;
-use super::watch::feed::Feed;
 use super::watch::hints::HintReader;
 use super::watch::hub::Hub;
-use super::watch::item::FeedStart;
 use super::watch::tail::Tail;
-use super::watch::watcher::Watcher;
 use super::{EngineConfig, Shared};
-use crate::operation::filter::Filter;
 use crate::operation::{
-    Attempt, NewOperation, ObjectId, Operation, OperationId, Progress, Revision, SessionId,
-    TenantId,
+    Attempt, NewOperation, ObjectId, Operation, OperationId, Progress, SessionId, TenantId,
 };
-use crate::store::log::LogKey;
-use crate::store::shared::{Listening, TakeOver, Topic};
+use crate::store::shared::TakeOver;
 use crate::store::{HistoryEntry, HistoryQuery, ListQuery, Lookup, PayloadRole, Store, StoreError};
 
-/// How long a watch waits until changes of other replicas can be heard.
-const LISTEN_TIMEOUT: Duration = Duration::from_secs(5);
+mod watching;
 
 /// The way to the engine. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -146,6 +139,22 @@ impl Engine {
         &self,
         items: Vec<NewOperation>,
     ) -> Result<Vec<Result<Submitted, EngineError>>, EngineError> {
+        self.store(items, false).await
+    }
+
+    /// The same with submissions that are to be watched, by [`Engine::follow`].
+    pub async fn submit_watched(
+        &self,
+        items: Vec<NewOperation>,
+    ) -> Result<Vec<Result<Submitted, EngineError>>, EngineError> {
+        self.store(items, true).await
+    }
+
+    async fn store(
+        &self,
+        items: Vec<NewOperation>,
+        watched: bool,
+    ) -> Result<Vec<Result<Submitted, EngineError>>, EngineError> {
         self.shared.health.check()?;
         let kib = kib(items.iter().map(NewOperation::size).sum());
         let full = EngineError::Full { what: "waiting requests", limit: self.queued_requests };
@@ -153,7 +162,7 @@ impl Engine {
             return Err(full);
         };
         let (reply, answer) = oneshot::channel();
-        match self.requests.try_send(Request::Submit { items, reply, admission }) {
+        match self.requests.try_send(Request::Submit { items, watched, reply, admission }) {
             Ok(()) => answer.await.map_err(|_| closed()),
             Err(mpsc::error::TrySendError::Full(_)) => Err(full),
             Err(mpsc::error::TrySendError::Closed(_)) => Err(closed()),
@@ -185,12 +194,22 @@ impl Engine {
         hello: WorkerHello,
         sender: mpsc::Sender<ToWorker>,
     ) -> Result<Connected, EngineError> {
+        self.connect_to(hello, None, sender).await
+    }
+
+    /// The same for a place of a poll, where the lease of an attempt lives by itself.
+    pub(super) async fn connect_to(
+        &self,
+        hello: WorkerHello,
+        attempt_lease: Option<Duration>,
+        sender: mpsc::Sender<ToWorker>,
+    ) -> Result<Connected, EngineError> {
         let mut taken = None;
         loop {
             let (reply, answer) = oneshot::channel();
             let (hello, sender) = (hello.clone(), sender.clone());
             let resume = hello.resume.map(|session| (session, hello.tenant.clone()));
-            self.send(Request::Connect { hello, sender, taken, reply }).await?;
+            self.send(Request::Connect { hello, attempt_lease, sender, taken, reply }).await?;
             if let Some(connected) = answer.await.map_err(|_| closed())?? {
                 return Ok(connected);
             }
@@ -202,9 +221,9 @@ impl Engine {
     }
 
     /// Asks the store for a session that another replica may have.
-    async fn take_over(&self, session: SessionId, tenant: TenantId) -> Taken {
+    pub(super) async fn take_over(&self, session: SessionId, tenant: TenantId) -> Taken {
         let Some(store) = self.shared.store.shared() else { return Taken::Gone };
-        let lease = self.lease_duration;
+        let lease = session.lease(self.lease_duration).max(self.lease_duration);
         match store.take_over(TakeOver { session, tenant, lease }).await {
             Ok(Some(leases)) => Taken::Over(leases),
             Ok(None) => Taken::Gone,
@@ -287,7 +306,14 @@ impl Engine {
         id: OperationId,
         role: PayloadRole,
     ) -> Result<Option<Bytes>, EngineError> {
-        Ok(self.shared.store.payload(id, role).await?)
+        let at_hand = match role {
+            PayloadRole::Result => self.shared.cache.result(id),
+            PayloadRole::Input => None,
+        };
+        match at_hand {
+            Some(result) => Ok(Some(result)),
+            None => Ok(self.shared.store.payload(id, role).await?),
+        }
     }
 
     /// Of each object, whether a payload of a stored operation is in it.
@@ -306,58 +332,7 @@ impl Engine {
         Ok(self.shared.store.history(query).await?)
     }
 
-    /// Watches an operation from `after`, or from its present state. The operation as it was found comes
-    /// along, for checks.
-    pub async fn watch(
-        &self,
-        tenant: &TenantId,
-        id: OperationId,
-        after: Option<Revision>,
-        include_progress: bool,
-    ) -> Result<(Watcher, Operation), EngineError> {
-        // Interest first, then the question: nothing can fall in between.
-        let subscription = self.shared.hub.subscribe(id);
-        let listening = self.listen(Topic::Operation(id)).await?;
-        let operation = self.get(tenant, id).await?;
-        self.shared.hub.known(id, operation.life.revision);
-        let found = operation.clone();
-        let shared = Arc::clone(&self.shared);
-        let watcher =
-            Watcher::new(shared, subscription, operation, after, include_progress, listening);
-        Ok((watcher, found))
-    }
-
-    /// Asks for hints of other replicas, and waits until they arrive.
-    async fn listen(&self, topic: Topic) -> Result<Option<Listening>, EngineError> {
-        let Some(store) = self.shared.store.shared() else { return Ok(None) };
-        let mut listening = store.listen(topic);
-        let clock = &self.shared.clock;
-        tokio::select! {
-            biased;
-            () = listening.effective() => Ok(Some(listening)),
-            () = clock.sleep_until_moment(clock.moment().after(LISTEN_TIMEOUT)) => {
-                Err(EngineError::Unavailable("the store is not available".to_owned()))
-            }
-        }
-    }
-
-    /// Watches all operations of a tenant that match.
-    pub fn feed(
-        &self,
-        tenant: TenantId,
-        filter: Filter,
-        include_progress: bool,
-        start: FeedStart,
-    ) -> Feed {
-        Feed::new(Arc::clone(&self.shared), tenant, filter, include_progress, start)
-    }
-
-    /// What positions of watches over filters are signed with.
-    pub fn log_key(&self) -> LogKey {
-        self.shared.store.log_key()
-    }
-
-    async fn send(&self, request: Request) -> Result<(), EngineError> {
+    pub(super) async fn send(&self, request: Request) -> Result<(), EngineError> {
         self.requests.send(request).await.map_err(|_| closed())
     }
 }
@@ -367,6 +342,6 @@ fn kib(bytes: usize) -> u32 {
     u32::try_from(bytes.div_ceil(1_024)).unwrap_or(u32::MAX)
 }
 
-fn closed() -> EngineError {
+pub(super) fn closed() -> EngineError {
     EngineError::Unavailable("the server is stopping".to_owned())
 }

@@ -38,6 +38,7 @@ mod commit;
 mod config;
 mod dispatch;
 mod health;
+mod poll;
 mod progress;
 mod request;
 mod round;
@@ -50,7 +51,10 @@ pub use calls::{Engine, EngineTask};
 pub use clock::{Clock, Ids, ManualClock, Moment, SystemClock};
 pub use config::EngineConfig;
 pub use health::StoreHealth;
-pub use request::{Applied, Apply, Connected, EngineError, Submitted, ToWorker, WorkerHello};
+pub use poll::Poll;
+pub use request::{
+    Applied, Apply, AttemptLease, Connected, EngineError, Submitted, ToWorker, WorkerHello,
+};
 pub use watch::feed::Feed;
 pub use watch::hub::Committed;
 pub use watch::item::{FeedItem, FeedStart};

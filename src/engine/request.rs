@@ -2,10 +2,12 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
+use super::watch::hub::Subscription;
 use crate::operation::{
     Attempt, Command, Kind, NewOperation, Operation, OperationId, Payload, Progress, Rejection,
     SessionId, TenantId, Timestamp, WorkerId,
@@ -67,6 +69,8 @@ pub(crate) enum Request {
     /// Store submissions, all in one commit.
     Submit {
         items: Vec<NewOperation>,
+        /// Whether each new operation is to be watched from its first transition on.
+        watched: bool,
         reply: oneshot::Sender<Vec<Result<Submitted, EngineError>>>,
         /// Holds the room that the request takes in memory.
         admission: OwnedSemaphorePermit,
@@ -81,11 +85,25 @@ pub(crate) enum Request {
     /// Connect a worker.
     Connect {
         hello: WorkerHello,
+        /// How long the lease of an attempt lives by itself, where this is a place of a poll.
+        attempt_lease: Option<Duration>,
         sender: mpsc::Sender<ToWorker>,
         /// What is known of the session to resume, if it was asked for in the store.
         taken: Option<Taken>,
         /// Nothing, where the session to resume may be another replica's: it is to be asked for first.
         reply: oneshot::Sender<Result<Option<Connected>, EngineError>>,
+    },
+    /// A poll is over: what was handed to it is its worker's.
+    EndPoll { places: Vec<Connected>, reply: oneshot::Sender<()> },
+    /// The worker of an attempt without a stream gave a sign of life.
+    RenewAttempt {
+        lease: AttemptLease,
+        /// How far it has come, if there is news of it.
+        progress: Option<Progress>,
+        /// As in `Connect`.
+        taken: Option<Taken>,
+        /// Whether the lease is known; nothing, where it may be another replica's: it is to be asked for first.
+        reply: oneshot::Sender<Result<Option<bool>, EngineError>>,
     },
     /// A worker gave a sign of life.
     Renew { session: SessionId },
@@ -133,6 +151,21 @@ pub(crate) enum Taken {
     Unknown(EngineError),
 }
 
+/// An attempt with a session of its own, and whose it is.
+#[derive(Clone, Debug)]
+pub struct AttemptLease {
+    /// The operation.
+    pub id: OperationId,
+    /// Its attempt.
+    pub attempt: Attempt,
+    /// The session.
+    pub session: SessionId,
+    /// Whose work the attempt is.
+    pub tenant: TenantId,
+    /// The name of the worker that acquired it.
+    pub worker: WorkerId,
+}
+
 /// A command for one operation, with what belongs to it.
 #[derive(Clone, Debug)]
 pub struct Apply {
@@ -157,12 +190,21 @@ impl Apply {
 }
 
 /// A stored submission.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Submitted {
     /// The operation.
     pub operation: Arc<Operation>,
     /// Whether it was there before, under the same idempotency key.
     pub existing: bool,
+    /// Made before anything of the operation was published, where it is new and to be watched.
+    pub(in crate::engine) subscription: Option<Subscription>,
+}
+
+impl Submitted {
+    /// One that nobody watches yet.
+    pub(crate) fn unwatched(operation: Arc<Operation>, existing: bool) -> Self {
+        Self { operation, existing, subscription: None }
+    }
 }
 
 /// A command that was carried out.

@@ -14,7 +14,8 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use crate::service::Service;
 
 /// The services whose status is whether new work is taken; the empty name is the server as a whole.
-const READINESS: [&str; 3] = ["", "longrun.v1.Operations", "longrun.v1.Workers"];
+const READINESS: [&str; 4] =
+    ["", "longrun.v1.Operations", "longrun.v1.Workers", "google.longrunning.Operations"];
 /// The service that is serving as long as the server answers at all.
 const LIVENESS: &str = "liveness";
 

@@ -15,15 +15,19 @@ use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 
 use crate::proto::DESCRIPTORS;
+use crate::proto::google::longrunning::operations_server::OperationsServer as GoogleOperationsServer;
 use crate::proto::v1::operations_server::OperationsServer;
 use crate::proto::v1::workers_server::WorkersServer;
 use crate::service::{Caller, Service};
+use crate::wire::decode;
 
+mod google;
 mod health;
 mod operations;
 mod status;
 mod time_limit;
 mod work_messages;
+mod work_stream;
 mod workers;
 
 pub use status::explain;
@@ -52,13 +56,16 @@ pub fn routes(service: &Service) -> anyhow::Result<Routes> {
         .accept_compressed(CompressionEncoding::Gzip)
         .max_decoding_message_size(max_message)
         .max_encoding_message_size(usize::MAX);
+    let google = GoogleOperationsServer::new(google::GoogleRpc::new(service.clone()))
+        .accept_compressed(CompressionEncoding::Gzip)
+        .send_compressed(CompressionEncoding::Gzip)
+        .max_encoding_message_size(usize::MAX);
     let health = HealthServer::new(health::HealthRpc::new(service.clone()))
         .accept_compressed(CompressionEncoding::Gzip);
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
     // Its streams last for as long as the client likes, and know of no end.
     let ending = service.clone();
@@ -67,7 +74,8 @@ pub fn routes(service: &Service) -> anyhow::Result<Routes> {
         .into_axum_router()
         .reset_fallback()
         .layer(map_request(move |request| end_with_server(ending.clone(), request)));
-    let routes = Routes::new(operations).add_service(workers).add_service(health);
+    let routes = Routes::new(operations).add_service(workers).add_service(google);
+    let routes = routes.add_service(health);
     let routes = routes.into_axum_router().merge(reflection);
     Ok(routes.layer(map_response(advertise_gzip)).into())
 }
@@ -93,7 +101,8 @@ async fn end_with_server(service: Service, request: Request) -> Request {
     })
 }
 
-/// The answer of a unary call, compressed where that pays: below this size it takes longer than it saves.
+/// The answer of a unary call, compressed where that pays. To compress anything takes about 100 µs, as much as the whole
+/// call; from 4 KiB on it is less than 50 µs for each KiB that is saved.
 fn reply<M: prost::Message>(message: M) -> tonic::Response<M> {
     const COMPRESSED_FROM: usize = 4 << 10;
     let is_small = message.encoded_len() < COMPRESSED_FROM;
@@ -114,6 +123,15 @@ fn streamed<S>(messages: S) -> tonic::Response<S> {
 /// Who calls. The only place where a gRPC call's caller is made.
 fn caller(_metadata: &MetadataMap) -> Caller {
     Caller::anonymous()
+}
+
+/// How long a call that waits may do so: as it asks, but not beyond its own deadline.
+fn wait_time(
+    metadata: &MetadataMap,
+    asked: Option<&prost_types::Duration>,
+) -> Result<Duration, tonic::Status> {
+    let asked = decode::wait("timeout", asked).map_err(status::status)?;
+    Ok(timeout_to_answer(metadata).map_or(asked, |left| left.min(asked)))
 }
 
 /// How long the call may take, from its `grpc-timeout` header.

@@ -9,13 +9,13 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status};
 
 use super::status::status;
-use super::{caller, reply, streamed, timeout_to_answer};
+use super::{caller, reply, streamed, timeout_to_answer, wait_time};
 use crate::operation::{Revision, SessionId};
 use crate::proto::v1;
 use crate::proto::v1::operations_server::Operations;
 use crate::service::{
-    Budget, Contents, DEFAULT_WAIT, Document, FeedStart, ListParameters, Service, ServiceError,
-    View, WatchOptions,
+    Budget, Contents, Document, FeedStart, ListParameters, Service, ServiceError, View,
+    WatchOptions, WatchStream,
 };
 use crate::wire::{decode, encode, size, streams};
 
@@ -38,6 +38,7 @@ impl OperationsRpc {
 
 #[tonic::async_trait]
 impl Operations for OperationsRpc {
+    type SubmitAndWatchStream = MessageStream<v1::WatchOperationResponse>;
     type WatchOperationStream = MessageStream<v1::WatchOperationResponse>;
     type WatchOperationsStream = MessageStream<v1::WatchOperationsResponse>;
     type ReadResultStream = MessageStream<v1::ReadResultResponse>;
@@ -51,6 +52,18 @@ impl Operations for OperationsRpc {
         let new = decode::new_operation(request.into_inner(), "", self.service.limits());
         let submitted = self.service.submit(&caller, new.map_err(status)?).await;
         Ok(reply(encode::operation(&submitted.map_err(status)?.document)))
+    }
+
+    async fn submit_and_watch(
+        &self,
+        request: Request<v1::SubmitRequest>,
+    ) -> Result<Response<Self::SubmitAndWatchStream>, Status> {
+        let caller = caller(request.metadata());
+        let timeout = timeout_to_answer(request.metadata());
+        let new = decode::new_operation(request.into_inner(), "", self.service.limits());
+        let new = new.map_err(status)?;
+        let watch = self.service.submit_and_watch(&caller, new, timeout).await;
+        Ok(streamed(watched(watch.map_err(status)?)))
     }
 
     async fn submit_batch(
@@ -87,20 +100,10 @@ impl Operations for OperationsRpc {
         request: Request<v1::WaitOperationRequest>,
     ) -> Result<Response<v1::Operation>, Status> {
         let caller = caller(request.metadata());
-        let patience = timeout_to_answer(request.metadata());
-        let request = request.into_inner();
+        let (metadata, _, request) = request.into_parts();
         let name = decode::operation_name("name", &request.name).map_err(status)?;
         let view = decode::view(request.view, View::Result).map_err(status)?;
-        let timeout = match &request.timeout {
-            None => DEFAULT_WAIT,
-            Some(timeout) => decode::duration(timeout).ok_or_else(|| {
-                status(ServiceError::invalid_field(
-                    "timeout",
-                    "must be a valid duration, not negative",
-                ))
-            })?,
-        };
-        let timeout = patience.map_or(timeout, |patience| patience.min(timeout));
+        let timeout = wait_time(&metadata, request.timeout.as_ref())?;
         answer(self.service.wait(&caller, &name, timeout, view).await)
     }
 
@@ -121,15 +124,7 @@ impl Operations for OperationsRpc {
         let include_progress = request.include_progress;
         let options = WatchOptions { after: after.transpose()?, include_progress, view, timeout };
         let watch = self.service.watch(&caller, &name, options).await.map_err(status)?;
-        let messages = stream::unfold(watch, |mut watch| async move {
-            let message = watch.next().await?;
-            let cursor = watch.cursor();
-            Some((
-                message.map(|message| streams::watch_message(message, cursor)).map_err(status),
-                watch,
-            ))
-        });
-        Ok(streamed(Box::pin(messages)))
+        Ok(streamed(watched(watch)))
     }
 
     async fn list_operations(
@@ -140,6 +135,7 @@ impl Operations for OperationsRpc {
         let request = request.into_inner();
         let view = decode::view(request.view, View::Basic).map_err(status)?;
         let parameters = ListParameters {
+            tenant: None,
             page_size: request.page_size,
             page_token: &request.page_token,
             filter: &request.filter,
@@ -249,7 +245,10 @@ impl Operations for OperationsRpc {
         let caller = caller(request.metadata());
         let request = request.into_inner();
         let name = decode::operation_name("name", &request.name).map_err(status)?;
-        let session = SessionId::parse(&request.session_id);
+        let session = match request.attempt_token.as_str() {
+            "" => SessionId::parse(&request.session_id),
+            token => Some(self.service.attempt_of(token).map_err(status)?.session()),
+        };
         let input = self.service.input(&caller, &name, session).await.map_err(status)?;
         let (size_bytes, content_type) = described(&input);
         let chunks = chunks(&input, request.offset_bytes).await?;
@@ -258,6 +257,16 @@ impl Operations for OperationsRpc {
         let rest = chunks.map(move |data| data.map(message));
         Ok(streamed(Box::pin(tokio_stream::once(Ok(first)).chain(rest))))
     }
+}
+
+/// The messages of a watch.
+fn watched(watch: WatchStream) -> MessageStream<v1::WatchOperationResponse> {
+    Box::pin(stream::unfold(watch, |mut watch| async move {
+        let message = watch.next().await?;
+        let cursor = watch.cursor();
+        let message = message.map(|message| streams::watch_message(message, cursor));
+        Some((message.map_err(status), watch))
+    }))
 }
 
 fn described(contents: &Contents) -> (i64, String) {

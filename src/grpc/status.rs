@@ -4,11 +4,13 @@ use std::collections::HashMap;
 
 use axum::response::Response;
 use http::HeaderMap;
+use prost::Message as _;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::GRPC_ACCEPT_ENCODING;
 use crate::service::{Reason, ServiceError};
+use crate::wire::google;
 
 /// The domain of every `ErrorInfo`.
 const DOMAIN: &str = "longrun";
@@ -43,20 +45,8 @@ fn shorten(error: &mut ServiceError) {
 }
 
 fn whole_status(error: &ServiceError) -> Status {
-    let metadata: HashMap<String, String> = error.metadata.clone().into_iter().collect();
-    let mut details = ErrorDetails::new();
-    details.set_error_info(error.reason.as_str(), DOMAIN, metadata);
-    for violation in &error.violations {
-        details.add_bad_request_violation(&violation.field, &violation.description);
-    }
-    if let Some(delay) = error.retry_after {
-        details.set_retry_info(Some(delay));
-    }
-    if error.reason == Reason::ResourceExhausted {
-        details.add_quota_failure_violation("server", &error.message);
-    }
-    let code = Code::from(error.reason.grpc_code());
-    Status::with_error_details(code, &error.message, details)
+    let refusal = google::refusal(error);
+    Status::with_details(Code::from(refusal.code), &error.message, refusal.encode_to_vec().into())
 }
 
 fn trailer_bytes(status: &Status) -> usize {

@@ -168,10 +168,20 @@ impl Call {
         self.decode(&document)
     }
 
-    /// The body, its coding undone.
+    /// The body, which is a text of at most `limit` bytes. What is not UTF-8 in it is replaced.
+    pub(super) async fn text(&self, body: Body, limit: usize) -> Result<String, Problem> {
+        let text = self.decoded(body, limit).await?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// The body, its coding undone, which is a document of this interface's own.
     async fn document(&self, body: Body) -> Result<Bytes, Problem> {
-        let coding = Coding::of_document(&self.parts.headers)?;
         let limit = 2 * self.service().limits().max_message_payload_bytes() + JSON_SLACK;
+        self.decoded(body, limit).await
+    }
+
+    async fn decoded(&self, body: Body, limit: usize) -> Result<Bytes, Problem> {
+        let coding = Coding::of_document(&self.parts.headers)?;
         let body = body::read(self.service(), body, limit).await?;
         coding.undo(body, limit)
     }

@@ -1,54 +1,22 @@
 //! Conditional requests (RFC 9110, section 13).
 //!
-//! The entity tag of every document about an operation is its revision and, until it is done, a digest of its
-//! progress, because both show in the document. With a wait, `If-None-Match` makes a long poll of it: answered once
-//! the operation is no longer as the client knows it. `If-Match` compares the revision alone: progress that a worker
-//! reports between a client's look and its cancel is no reason to refuse the cancel.
+//! With a wait, `If-None-Match` makes a long poll of a document: answered once the operation is no longer as the client
+//! knows it. `If-Match` compares the revision alone: progress that a worker reports between a client's look and its
+//! cancel is no reason to refuse the cancel.
 
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use http::header::{IF_MATCH, IF_NONE_MATCH, IF_RANGE};
 use http::{HeaderMap, HeaderName, StatusCode};
-use sha2::{Digest, Sha256};
 
 use super::call::Call;
-use super::documents::{about, preferences_applied};
+use super::documents::{about, applied_wait, preferences_applied};
+use super::etag;
 use super::headers::vary_by;
 use super::problem::Problem;
-use super::replay;
-use super::submission::applied_wait;
-use crate::operation::{Operation, Progress, Revision};
+use crate::operation::{Operation, Revision};
 use crate::service::{Document, OperationName, Reason, ServiceError, View};
-
-/// What separates the revision from the digest of the progress.
-const DIGEST_MARK: char = '-';
-
-/// The entity tag of an operation as it is.
-pub(super) fn etag(operation: &Operation) -> String {
-    let revision = operation.life.revision.0;
-    match &operation.life.progress {
-        Some(progress) if !operation.is_done() => {
-            format!("\"{revision}{DIGEST_MARK}{}\"", digest(progress))
-        }
-        // No progress can follow, or none has come.
-        _ => format!("\"{revision}\""),
-    }
-}
-
-/// The entity tag of a result: that of the recorded response, if it has one, else the operation's.
-pub(super) fn result_etag(operation: &Operation) -> String {
-    let envelope = operation.result().and_then(|result| result.http.as_deref());
-    let recorded = envelope.and_then(replay::etag);
-    let recorded = recorded.and_then(|field| field.to_str().map(str::to_owned).ok());
-    recorded.unwrap_or_else(|| etag(operation))
-}
-
-fn digest(progress: &Progress) -> String {
-    let Progress { percent, done_units, total_units, message, at } = progress;
-    let text = format!("{percent:?} {done_units:?} {total_units:?} {} {message}", at.micros());
-    Sha256::digest(text)[..6].iter().map(|byte| format!("{byte:02x}")).collect()
-}
 
 /// An operation that was asked for.
 pub(super) struct Found {
@@ -64,7 +32,7 @@ pub(super) async fn find(
     wait: Option<Duration>,
     view: View,
 ) -> Result<Found, Problem> {
-    find_by(call, name, wait, view, etag).await
+    find_by(call, name, wait, view, etag::of).await
 }
 
 /// The same, for answers that have another entity tag.
@@ -183,12 +151,9 @@ impl EntityTags {
 
     /// Whether one of them is of that revision.
     fn name(&self, revision: Revision) -> bool {
-        let revision = revision.0.to_string();
         match self {
             Self::Any => true,
-            Self::Listed(tags) => {
-                tags.iter().any(|tag| tag.split(DIGEST_MARK).next() == Some(revision.as_str()))
-            }
+            Self::Listed(tags) => tags.iter().any(|tag| etag::is_of(tag, revision)),
         }
     }
 }

@@ -19,7 +19,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 
 use super::headers::vary_by;
 use super::problem::Problem;
-use super::{Http, relay};
+use super::{Http, Verbatim};
 use crate::service::{Reason, ServiceError};
 
 /// What a page may read besides the fields that every page may.
@@ -92,7 +92,7 @@ pub(super) async fn cors(State(http): State<Http>, request: Request, next: Next)
     let asked =
         is_preflight(&parts).then(|| parts.headers.get(ACCESS_CONTROL_REQUEST_HEADERS).cloned());
     let mut response = next.run(Request::from_parts(parts, body)).await;
-    let is_upstreams = response.extensions().get::<relay::Verbatim>().is_some();
+    let is_upstreams = response.extensions().get::<Verbatim>().is_some();
     if is_upstreams && response.headers().contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
         return response;
     }

@@ -1,18 +1,20 @@
 //! What is answered: the operation as its JSON with a location, and the status document.
 
+use std::time::Duration;
+
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, ETAG, LOCATION, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::call::Call;
-use super::conditional::etag;
+use super::etag;
 use super::headers::{PREFERENCE_APPLIED, retry_after, vary_by};
 use super::links::Links;
 use super::problem::Problem;
 use crate::operation::{Operation, StateName};
 use crate::proto::json::to_value;
-use crate::service::{Document, Reason, ServiceError};
+use crate::service::{Document, MAX_WAIT, Reason, ServiceError};
 use crate::wire::encode;
 
 /// What a handler answers.
@@ -76,7 +78,7 @@ pub(super) fn answer(
 /// `ETag`, and `Retry-After` while it is not done.
 pub(super) fn about(response: &mut Response, call: &Call, operation: &Operation) {
     let headers = response.headers_mut();
-    if let Ok(etag) = HeaderValue::try_from(etag(operation)) {
+    if let Ok(etag) = HeaderValue::try_from(etag::of(operation)) {
         headers.insert(ETAG, etag);
     }
     if !operation.is_done() {
@@ -93,6 +95,11 @@ pub(super) fn preferences_applied(
     let applied = applied.into_iter().collect::<Vec<_>>().join(", ");
     let value = HeaderValue::try_from(applied).ok().filter(|value| !value.is_empty());
     response.headers_mut().extend(value.map(|value| (PREFERENCE_APPLIED.clone(), value)));
+}
+
+/// The preference that was granted, which is less than was asked for past the maximum.
+pub(super) fn applied_wait(wait: Duration) -> String {
+    format!("wait={}", wait.min(MAX_WAIT).as_secs())
 }
 
 /// A URL as a header's value.

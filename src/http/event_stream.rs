@@ -63,7 +63,12 @@ pub(super) fn in_header(headers: &HeaderMap) -> Result<Option<&str>, ServiceErro
 
 /// What a stream begins with: when to come back after it ends.
 pub(super) fn opening(reconnect_delay: Duration) -> String {
-    format!("retry: {}\n\n", reconnect_delay.as_millis())
+    retry(reconnect_delay) + "\n"
+}
+
+/// The field that says when to come back.
+pub(super) fn retry(reconnect_delay: Duration) -> String {
+    format!("retry: {}\n", reconnect_delay.as_millis())
 }
 
 /// An event. Without an id, the client keeps the one that it has.

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use http::header::{HeaderName, VARY};
+use http::header::{CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, HeaderName, VARY};
 use http::{HeaderMap, HeaderValue};
 
+use crate::operation::HttpHeader;
 use crate::service::ServiceError;
 
 /// The client's own name for a submission (draft-ietf-httpapi-idempotency-key-header).
@@ -24,6 +25,9 @@ pub(super) static WARNINGS: HeaderName = HeaderName::from_static("longrun-warnin
 /// The type URL of a result that is a protobuf message.
 pub(super) static TYPE_URL: HeaderName = HeaderName::from_static("longrun-type-url");
 
+/// The header fields that say what a body is, beside its type (RFC 9110, section 8): without them an input is not
+/// what was sent.
+const OF_A_BODY: [HeaderName; 3] = [CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_DISPOSITION];
 /// Retry-After never asks for more than this.
 const LONGEST_RETRY_AFTER: u64 = 30;
 
@@ -34,6 +38,22 @@ pub(super) fn vary_by(headers: &mut HeaderMap, name: &'static str) {
     if !known.any(|known| known == "*" || known.eq_ignore_ascii_case(name)) {
         headers.append(VARY, HeaderValue::from_static(name));
     }
+}
+
+/// The fields of a request that say what its body is.
+pub(super) fn of_a_body(headers: &HeaderMap) -> Vec<HttpHeader> {
+    let named = OF_A_BODY.iter().flat_map(|name| {
+        headers.get_all(name).iter().map(move |value| HttpHeader {
+            name: name.as_str().to_owned(),
+            value: value.as_bytes().to_vec(),
+        })
+    });
+    named.collect()
+}
+
+/// Whether the field says what a body is.
+pub(super) fn is_of_a_body(name: &str) -> bool {
+    OF_A_BODY.iter().any(|known| known.as_str() == name)
 }
 
 /// Seconds until it makes sense to ask for an operation of this age again: 1, 2, 4, … up to 30. A client that

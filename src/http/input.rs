@@ -10,7 +10,7 @@ use super::documents::Answer;
 use crate::service::View;
 
 /// The entity tag of every input: it never changes.
-const TAG: &str = "\"1\"";
+pub(super) const TAG: &str = "\"1\"";
 
 /// `GET …/{id}/input`: the input, whatever the state; 204 where there is none.
 pub(super) async fn get(mut call: Call) -> Answer {

@@ -38,7 +38,12 @@ impl Links {
         format!("{}/v1/operations/{id}", self.base)
     }
 
-    /// Its status document.
+    /// An attempt, by its token.
+    pub(super) fn attempt(&self, token: &str) -> String {
+        format!("{}/v1/attempts/{token}", self.base)
+    }
+
+    /// An operation's status document.
     pub(super) fn status(&self, id: OperationId) -> String {
         format!("{}/v1/operations/{id}/status", self.base)
     }

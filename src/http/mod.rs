@@ -17,6 +17,7 @@ use http::{HeaderValue, Method, StatusCode, Uri, Version};
 
 use crate::service::{Reason, Service, ServiceError};
 
+mod attempts;
 mod body;
 mod call;
 mod coding;
@@ -25,8 +26,10 @@ mod contents;
 mod cors;
 mod dialect;
 mod documents;
+mod etag;
 mod event_stream;
 mod events;
+mod google;
 mod headers;
 mod health;
 mod input;
@@ -90,11 +93,15 @@ fn options(allow: HeaderValue) -> Response {
     (StatusCode::NO_CONTENT, [(ALLOW, allow)]).into_response()
 }
 
+/// A mark on responses that are the upstream's own: nothing is added to them.
+#[derive(Clone, Copy, Debug)]
+struct Verbatim;
+
 /// Writes problems out and forbids caches to keep anything.
 async fn finish(request: Request, next: Next) -> Response {
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let mut response = next.run(request).await;
-    if response.extensions().get::<relay::Verbatim>().is_some() {
+    if response.extensions().get::<Verbatim>().is_some() {
         return response;
     }
     problem::render(&mut response, &method, uri.path());

@@ -21,6 +21,7 @@ pub(super) async fn list(mut call: Call) -> Answer {
     let view = call.take_view(View::Basic)?;
     call.finish_query()?;
     let parameters = ListParameters {
+        tenant: None,
         page_size,
         page_token: &page_token,
         filter: &filter,
@@ -95,11 +96,11 @@ pub(super) async fn retry(call: Call, body: Body) -> Answer {
     let key = decode::idempotency_key("idempotency_key", &key)?;
     conditional::require_match(call, name).await?;
     let submitted = call.service().retry(&call.caller, name, key, None).await?;
-    submission::answer(call, &call.caller, submitted, Face::Own).await
+    submission::answer(call, submitted, Face::Own).await
 }
 
 /// A name in the body must be that of the path.
-fn same_name(in_path: &OperationName, in_body: &str) -> Result<(), ServiceError> {
+pub(super) fn same_name(in_path: &OperationName, in_body: &str) -> Result<(), ServiceError> {
     if in_body.is_empty() || decode::operation_name("name", in_body)?.id == in_path.id {
         return Ok(());
     }

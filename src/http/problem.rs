@@ -26,6 +26,8 @@ struct Content {
     status: StatusCode,
     headers: HeaderMap,
     members: Map<String, Value>,
+    /// What the call was refused for, if it was.
+    error: Option<ServiceError>,
 }
 
 impl Problem {
@@ -40,7 +42,8 @@ impl Problem {
         ];
         let members = members.map(|(name, value)| (name.to_owned(), value)).into_iter().collect();
         let source = (ERROR_SOURCE.clone(), HeaderValue::from_static(source));
-        Self(Box::new(Content { status, headers: [source].into_iter().collect(), members }))
+        let headers = [source].into_iter().collect();
+        Self(Box::new(Content { status, headers, members, error: None }))
     }
 
     fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
@@ -85,6 +88,11 @@ impl Problem {
         &self.0.headers
     }
 
+    /// What the call was refused for, if it was: the problem of an operation that failed is no refusal.
+    pub(super) fn error(&self) -> Option<&ServiceError> {
+        self.0.error.as_ref()
+    }
+
     /// What a dialect's templates see of it.
     pub(super) fn refusal(&self) -> Refusal<'_> {
         let text =
@@ -123,7 +131,7 @@ impl Problem {
 
 impl From<ServiceError> for Problem {
     fn from(error: ServiceError) -> Self {
-        let ServiceError { reason, message, violations, retry_after, metadata } = error;
+        let ServiceError { reason, message, violations, retry_after, metadata } = error.clone();
         let (name, title) = (reason.as_str(), reason.title());
         let mut problem = Self::new(reason.http_status(), name, title, &message, "gateway");
         problem = problem.with("reason", name);
@@ -140,6 +148,7 @@ impl From<ServiceError> for Problem {
         if let Some(delay) = retry_after {
             problem.0.headers.insert(RETRY_AFTER, whole_seconds(delay).into());
         }
+        problem.0.error = Some(error);
         problem
     }
 }
@@ -192,7 +201,7 @@ pub(super) fn upstream_reason(kind: &str, code: &str) -> Option<Reason> {
 }
 
 /// The HTTP status of a canonical gRPC code, as Google's client libraries pair them.
-fn http_status(grpc_code: i32) -> u16 {
+pub(super) fn http_status(grpc_code: i32) -> u16 {
     match grpc_code {
         3 | 9 | 11 => 400,
         16 => 401,

@@ -18,6 +18,12 @@ impl Parameters {
         Ok(Self(pairs.map(|(name, value)| (snake_case(&name), value)).collect()))
     }
 
+    /// Leaves out the parameters of Google's that concern every method, such as `$alt=json`.
+    pub(super) fn without_system_parameters(mut self) -> Self {
+        self.0.retain(|(name, _)| !name.starts_with('$'));
+        self
+    }
+
     /// Every value of `name`.
     pub(super) fn take_all(&mut self, name: &str) -> Vec<String> {
         self.0.extract_if(.., |(key, _)| key == name).map(|(_, value)| value).collect()
@@ -149,6 +155,14 @@ mod tests {
 
     fn parameters(query: &str) -> Parameters {
         Parameters::parse(&format!("/x?{query}").parse().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn system_parameters_can_be_left_out() {
+        let given = parameters("$alt=json%3Benum-encoding%3Dint&%24.xgafv=1&filter=a");
+        let mut given = given.without_system_parameters();
+        assert_eq!(given.take("filter").unwrap().as_deref(), Some("a"));
+        given.finish().unwrap();
     }
 
     #[test]

@@ -4,15 +4,13 @@
 
 use axum::response::Response;
 use http::header::{
-    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
-    X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
+use super::Verbatim;
 use super::call::Call;
-use super::headers::ERROR_SOURCE;
-use super::relay::Verbatim;
-use super::submission::is_of_a_body;
+use super::headers::{ERROR_SOURCE, is_of_a_body};
 use crate::operation::http::is_credential;
 use crate::operation::{HttpEnvelope, Operation};
 use crate::relay::location::Place;
@@ -155,12 +153,6 @@ fn repeat(envelope: &HttpEnvelope, headers: &mut HeaderMap, is_repeated: impl Fn
             headers.append(name, value);
         }
     }
-}
-
-/// The recorded validator, which is the resource's own and so what conditional requests to it need.
-pub(super) fn etag(envelope: &HttpEnvelope) -> Option<HeaderValue> {
-    let field = envelope.headers.iter().find(|header| header.name == ETAG.as_str())?;
-    HeaderValue::from_bytes(&field.value).ok()
 }
 
 #[cfg(test)]

@@ -5,8 +5,9 @@ use http::StatusCode;
 use http::header::ETAG;
 
 use super::call::Call;
-use super::conditional::{self, Found, not_modified, result_etag};
+use super::conditional::{self, Found, not_modified};
 use super::documents::{self, Answer};
+use super::etag;
 use super::headers::{ERRORS, WARNINGS};
 use super::problem::{Problem, upstream_reason};
 use super::{contents, replay};
@@ -21,7 +22,7 @@ pub(super) async fn get(mut call: Call) -> Answer {
     let name = call.name_of(call.segment("id"))?;
     let wait = call.take_wait()?;
     call.finish_query()?;
-    let found = conditional::find_by(&call, &name, wait, View::Basic, result_etag).await?;
+    let found = conditional::find_by(&call, &name, wait, View::Basic, etag::of_result).await?;
     let Found { document, is_known } = found;
     if is_known && !has_failed(&document.operation) {
         let mut response = not_modified(&call, &document.operation);
@@ -73,14 +74,14 @@ pub(super) async fn of_relay(call: &Call, name: &OperationName, document: &Docum
         return of(call, name, document).await;
     };
     let contents = call.service().result(&call.caller, name);
-    let etag = result_etag(operation);
+    let etag = etag::of_result(operation);
     let mut response = contents::recorded(call, &etag, recorded, contents).await?;
     replay::resolve(call, operation, &mut response);
     Ok(response)
 }
 
 fn tag(response: &mut Response, operation: &Operation) -> Result<(), Problem> {
-    let etag = documents::header_value(&result_etag(operation))?;
+    let etag = documents::header_value(&etag::of_result(operation))?;
     response.headers_mut().insert(ETAG, etag);
     Ok(())
 }
@@ -94,7 +95,7 @@ async fn success(
     let mut response = match operation.result() {
         Some(info) => {
             let result = call.service().result(&call.caller, name);
-            let etag = result_etag(operation);
+            let etag = etag::of_result(operation);
             let mut response = contents::answer(call, &etag, info, result).await?;
             replay::resolve(call, operation, &mut response);
             response

@@ -12,17 +12,21 @@ use axum::extract::{Request, State};
 use axum::response::IntoResponse as _;
 use axum::routing::{MethodRouter, any};
 use futures_util::future::BoxFuture;
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method};
 use serde_json::{Value, json};
 
 use super::Http;
 use super::call::{Call, segments};
 use super::documents::Answer;
+use super::google;
 use super::openapi::answers::Answers;
 use super::openapi::parameters;
 use super::problem::Problem;
 use super::query::Parameters;
-use crate::service::Reason::{self, HostRefused, InvalidArgument, RouteNotFound, UriTooLong};
+use crate::service::Reason::{
+    self, HostRefused, InvalidArgument, OriginRefused, RouteNotFound, UriTooLong,
+};
 
 pub(super) type Handler = fn(Call, Body) -> BoxFuture<'static, Answer>;
 
@@ -44,7 +48,12 @@ pub(super) struct Route {
     /// Those of which the answers tell, and those that stand behind an answer's `default`.
     refusals: Vec<Reason>,
     ignores_query: bool,
+    /// Whether it speaks to Google's client libraries: refuses in their form, and takes no notice of system parameters.
+    is_googles: bool,
 }
+
+/// Why calls are refused before it is known whose form the answer should have.
+const OUTSIDE: [Reason; 3] = [UriTooLong, HostRefused, OriginRefused];
 
 impl Route {
     pub(super) fn new(
@@ -65,6 +74,7 @@ impl Route {
             answers: Answers::default(),
             refusals: Vec::new(),
             ignores_query: false,
+            is_googles: false,
         }
     }
 
@@ -79,9 +89,25 @@ impl Route {
         self
     }
 
+    /// For Google's client libraries. Before what it refuses.
+    pub(super) fn for_google(mut self) -> Self {
+        self.is_googles = true;
+        self
+    }
+
     pub(super) fn body(mut self, media_type: &str, schema: &Value, required: bool) -> Self {
         self.body =
             Some(json!({"required": required, "content": {media_type: {"schema": schema}}}));
+        self
+    }
+
+    /// A body that must be there, of one of these media types, each with its schema.
+    pub(super) fn bodies(mut self, types: &[(&str, Value)]) -> Self {
+        let mut content = json!({});
+        for (media_type, schema) in types {
+            content[media_type] = json!({"schema": schema});
+        }
+        self.body = Some(json!({"required": true, "content": content}));
         self
     }
 
@@ -91,7 +117,10 @@ impl Route {
     }
 
     pub(super) fn refuses(mut self, reasons: &[Reason]) -> Self {
-        self.answers = self.answers.refused(reasons);
+        let is_outside = |reason: &Reason| !self.is_googles || OUTSIDE.contains(reason);
+        let (problems, googles): (Vec<Reason>, Vec<Reason>) =
+            reasons.iter().copied().partition(is_outside);
+        self.answers = self.answers.refused(&problems).refused_as_google(&googles);
         self.may_refuse(reasons)
     }
 
@@ -118,10 +147,16 @@ impl Route {
         self.path.rsplit('/').next()?.split_once(':').map(|(_, verb)| verb)
     }
 
-    /// The pattern of the router, which the verbs of an operation share with the operation itself.
+    /// The name of the place that the last segment begins with; empty if it has none.
+    fn last_place(&self) -> &str {
+        let last = self.path.rsplit('/').next().unwrap_or_default();
+        last.strip_prefix('{').and_then(|last| last.split('}').next()).unwrap_or_default()
+    }
+
+    /// The pattern of the router, which the verbs of a resource share with the resource itself.
     fn pattern(&self) -> String {
         match self.path.rsplit_once('/') {
-            Some((parent, last)) if last.starts_with("{id}") => format!("{parent}/{{target}}"),
+            Some((parent, last)) if last.starts_with('{') => format!("{parent}/{{target}}"),
             _ => self.path.clone(),
         }
     }
@@ -131,6 +166,24 @@ impl Route {
         for field in FIELDS.iter().filter(|field| !self.names().any(|name| name == *field)) {
             headers.remove(field);
         }
+    }
+
+    async fn call(
+        &self,
+        http: &Http,
+        mut parts: Parts,
+        places: Vec<(String, String)>,
+        body: Body,
+    ) -> Answer {
+        self.sift(&mut parts.headers);
+        let mut query =
+            if self.ignores_query { Parameters::default() } else { Parameters::parse(&parts.uri)? };
+        if self.is_googles {
+            query = query.without_system_parameters();
+        }
+        let is_place = |name: &str| places.iter().any(|(place, _)| place == name);
+        query.only(self.names().filter(|name| !is_place(name)))?;
+        (self.handler)(Call::new(http, parts, places, query)?, body).await
     }
 
     /// The entry of the document.
@@ -209,11 +262,12 @@ impl Resource {
         let mut verb = None;
         for (name, value) in &mut places {
             if name == "target" {
-                // No id has a colon.
+                // No id, kind or token has a colon.
                 if let Some((id, after)) = value.split_once(':') {
                     (verb, *value) = (Some(after.to_owned()), id.to_owned());
                 }
-                "id".clone_into(name);
+                let place = self.0.first().map_or("", Route::last_place);
+                place.clone_into(name);
             }
         }
         let here = self.0.iter().filter(|route| route.verb() == verb.as_deref());
@@ -229,15 +283,10 @@ impl Resource {
         let Some(route) = route else {
             return Err(Problem::not_allowed(&parts.method, allow(&here)));
         };
-        route.sift(&mut parts.headers);
-        let query = if route.ignores_query {
-            Parameters::default()
-        } else {
-            Parameters::parse(&parts.uri)?
-        };
-        let is_place = |name: &str| places.iter().any(|(place, _)| place == name);
-        query.only(route.names().filter(|name| !is_place(name)))?;
-        (route.handler)(Call::new(http, parts, places, query)?, body).await
+        match route.call(http, parts, places, body).await {
+            Err(problem) if route.is_googles => Ok(google::refused(problem)),
+            answer => answer,
+        }
     }
 }
 
@@ -285,5 +334,7 @@ mod tests {
         assert_eq!(of("/v1/operations/{target}", None), "GET,HEAD,DELETE,OPTIONS");
         assert_eq!(of("/v1/operations/{target}", Some("retry")), "POST,OPTIONS");
         assert_eq!(of("/v1/kinds/{kind}/operations", None), "POST,OPTIONS");
+        assert_eq!(of("/v1/kinds/{target}", Some("acquire")), "POST,OPTIONS");
+        assert_eq!(of("/v1/attempts/{target}", None), "GET,HEAD,OPTIONS");
     }
 }

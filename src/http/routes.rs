@@ -8,6 +8,9 @@ use super::{events, health, input, openapi, operations, result, submit};
 use crate::operation::Settings;
 use crate::service::Reason::{self, *};
 
+mod attempts;
+mod google;
+
 const TEXT: &str = "text/plain";
 
 /// What any answer may be instead.
@@ -26,7 +29,7 @@ const OF_ONE: [&str; 4] = ["snapshot", "transition", "progress", "problem"];
 const OF_ALL: [&str; 8] =
     ["current", "synced", "transition", "left", "deleted", "progress", "reset", "problem"];
 
-/// The paths of one operation, which are there under its tenant as well.
+/// The path of one operation. Under its tenant, its parts are the same, and it itself is for Google's client libraries.
 const OPERATION: &str = "/v1/operations/{id}";
 
 /// Every method of every resource, but for `HEAD`, which is as `GET`, and `OPTIONS`, which is alike everywhere.
@@ -42,7 +45,10 @@ pub(super) fn all() -> Vec<Route> {
     ];
     let of_one = || [get(), delete(), cancel(), retry(), status(), outcome(), payload(), history()];
     all.extend(of_one());
-    all.extend(of_one().map(Route::under_tenant));
+    let parts = [retry(), status(), outcome(), payload(), history()];
+    all.extend(parts.map(Route::under_tenant));
+    all.extend(google::all());
+    all.extend(attempts::all());
     all
 }
 
@@ -73,7 +79,7 @@ fn description() -> Route {
         &json!({"type": "object", "required": ["openapi"]}),
     );
     Route::new("get", "/openapi.json", "getDescription", "This document", |call, _| {
-        Box::pin(openapi::get(call))
+        Box::pin(openapi::get(call, all()))
     })
     .answers(answers)
     .refuses(&ANY)
@@ -292,6 +298,14 @@ fn outcome() -> Route {
 }
 
 fn payload() -> Route {
+    let (path, about) = ("/v1/operations/{id}/input", "Answers the input, as it came");
+    Route::new("get", path, "getInput", about, |call, _| Box::pin(input::get(call)))
+        .takes(&["id", "Range", "If-Range"])
+        .answers(contents_of_input())
+        .refuses(&of_one(&[RangeNotSatisfiable, DataLoss]))
+}
+
+fn contents_of_input() -> Answers {
     let whole = [
         "ETag",
         "Accept-Ranges",
@@ -304,17 +318,12 @@ fn payload() -> Route {
     ];
     let part = [&whole[..], &["Content-Range"]].concat();
     let any = json!({});
-    let answers = Answers::default()
+    Answers::default()
         .empty("200", "The input, as it came.", &whole)
         .also("200", "*/*", &any)
         .empty("204", "It was submitted without an input.", &["ETag"])
         .empty("206", "The part that was asked for.", &part)
-        .also("206", "*/*", &any);
-    let (path, about) = ("/v1/operations/{id}/input", "Answers the input, as it came");
-    Route::new("get", path, "getInput", about, |call, _| Box::pin(input::get(call)))
-        .takes(&["id", "Range", "If-Range"])
-        .answers(answers)
-        .refuses(&of_one(&[RangeNotSatisfiable, DataLoss]))
+        .also("206", "*/*", &any)
 }
 
 fn history() -> Route {

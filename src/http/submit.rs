@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::call::Call;
 use super::documents::Answer;
+use super::headers::of_a_body;
 use super::problem::Problem;
 use super::submission::{self, Face, Sent};
 use crate::operation::{HttpEnvelope, Range, Setting, Settings};
@@ -19,7 +20,7 @@ pub(super) async fn operation(mut call: Call, body: Body) -> Answer {
     request.idempotency_key = call.idempotency_key(&request.idempotency_key)?;
     let new = decode::new_operation(request, "", call.service().limits())?;
     let submitted = call.service().submit(&call.caller, new).await?;
-    submission::answer(&call, &call.caller, submitted, Face::Own).await
+    submission::answer(&call, submitted, Face::Own).await
 }
 
 /// `POST /v1/kinds/{kind}/operations`: the body, whatever it is, is the input. The rest of a submission stands
@@ -35,12 +36,12 @@ pub(super) async fn of_kind(mut call: Call, body: Body) -> Answer {
     let new = decode::new_operation(request, "", call.service().limits()).map_err(by_parameter)?;
     let submitted =
         submission::take(&call, &call.caller, new, Sent::of(&call, envelope(&call), body)?).await?;
-    submission::answer(&call, &call.caller, submitted, Face::Own).await
+    submission::answer(&call, submitted, Face::Own).await
 }
 
 /// The request around an input that is more than bytes of a type. The query stands in the settings.
 fn envelope(call: &Call) -> Option<HttpEnvelope> {
-    let headers = submission::of_a_body(&call.parts.headers);
+    let headers = of_a_body(&call.parts.headers);
     let envelope = || HttpEnvelope {
         method: call.parts.method.as_str().to_owned(),
         target: call.parts.uri.path().to_owned(),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -63,11 +64,15 @@ impl fmt::Debug for OperationId {
 }
 
 /// The id of a worker's session: a UUID that begins with its time, known to the server and to that worker only.
-/// Its version says whether the worker is in a process of its own (7) or in the server's (8).
+/// Its version says whether the worker is in a process of its own (7) or not (8): then it is in the server's, or has no
+/// stream and the session is one attempt's, whose lease has a length of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(Uuid);
 
 impl SessionId {
+    /// The most seconds that the length of an attempt's own lease has room for.
+    const MOST_SECONDS: u64 = (1 << 24) - 1;
+
     /// From a UUID that was made for this purpose.
     pub const fn from_uuid(uuid: Uuid) -> Self {
         Self(uuid)
@@ -78,9 +83,33 @@ impl SessionId {
         Self(uuid::Builder::from_custom_bytes(uuid.into_bytes()).into_uuid())
     }
 
+    /// The same for one attempt of a worker without a stream, whose lease lives for `lease` from each renewal, in whole
+    /// seconds, rounded up. Whoever finds the id knows that length, after a restart and in another replica too.
+    pub fn of_attempt(uuid: Uuid, lease: Duration) -> Self {
+        let seconds = lease.as_secs().saturating_add(u64::from(lease.subsec_nanos() > 0));
+        let [.., high, middle, low] = seconds.clamp(1, Self::MOST_SECONDS).to_be_bytes();
+        let mut bytes = uuid.into_bytes();
+        // The highest bit behind the version is not set in ids made of time, and so not in those of workers in process.
+        // What is left of them keeps its order, and is hard enough to guess for an id that is signed where it is shown.
+        (bytes[6], bytes[13], bytes[14], bytes[15]) = (0x88, high, middle, low);
+        Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+    }
+
     /// Whether the worker is in the server's own process, and so ends with it.
     pub fn is_in_process(&self) -> bool {
-        self.0.get_version_num() == 8
+        self.0.get_version_num() == 8 && self.attempt_lease().is_none()
+    }
+
+    /// How long the lease lives from each renewal, where the session is one attempt's.
+    pub fn attempt_lease(&self) -> Option<Duration> {
+        let bytes = self.0.as_bytes();
+        let seconds = u32::from_be_bytes([0, bytes[13], bytes[14], bytes[15]]);
+        (bytes[6] == 0x88).then(|| Duration::from_secs(seconds.into()))
+    }
+
+    /// How long its leases live without a sign of life, where those of streams live for `of_stream`.
+    pub fn lease(&self, of_stream: Duration) -> Duration {
+        self.attempt_lease().unwrap_or(of_stream)
     }
 
     /// From the text that the worker was given.
@@ -287,6 +316,24 @@ mod tests {
         let session = SessionId::from_uuid(Uuid::from_u128(7));
         assert_eq!(SessionId::parse(&session.to_string()), Some(session));
         assert_eq!(SessionId::parse("no session"), None);
+    }
+
+    #[test]
+    fn a_session_says_what_it_is_for() {
+        let made = Uuid::from_u128(0x0191_e2ab_7c1d_7123_8000_0123_4567_89ab);
+        let of_stream = SessionId::from_uuid(made);
+        let in_process = SessionId::in_process(made);
+        assert!(in_process.is_in_process() && !of_stream.is_in_process());
+        assert_eq!((of_stream.attempt_lease(), in_process.attempt_lease()), (None, None));
+        for (millis, seconds) in
+            [(0, 1), (1, 1), (30_000, 30), (30_001, 31), (604_800_000, 604_800)]
+        {
+            let session = SessionId::of_attempt(made, Duration::from_millis(millis));
+            assert_eq!(session.attempt_lease(), Some(Duration::from_secs(seconds)));
+            assert!(!session.is_in_process());
+        }
+        let longest = SessionId::of_attempt(made, Duration::MAX).attempt_lease();
+        assert_eq!(longest, Some(Duration::from_secs(SessionId::MOST_SECONDS)));
     }
 
     #[test]

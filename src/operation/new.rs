@@ -14,8 +14,11 @@ pub struct NewOperation {
     pub kind: Kind,
     /// The client's labels.
     pub labels: BTreeMap<String, String>,
-    /// How the service treats it.
+    /// How the client wants it treated: what it left open has its default.
     pub settings: Settings,
+    /// How it is treated instead, where the server's configuration has a say: its default retention, a mount's limits.
+    /// No part of the fingerprint: with another configuration the client's submission is still the same.
+    pub configured: Option<Box<Settings>>,
     /// Not to be started before this time.
     pub start_at: Option<Timestamp>,
     /// The client's own name for the submission.
@@ -40,6 +43,7 @@ impl NewOperation {
             kind,
             labels: BTreeMap::new(),
             settings: Settings::default(),
+            configured: None,
             start_at: None,
             idempotency_key: None,
             retry_of: None,
@@ -48,12 +52,28 @@ impl NewOperation {
         }
     }
 
+    /// The settings that count.
+    pub fn in_force(&self) -> &Settings {
+        self.configured.as_deref().unwrap_or(&self.settings)
+    }
+
+    /// Whether this is the submission that has that fingerprint. Those of earlier versions were made with the settings
+    /// that counted.
+    pub fn is_known_by(&self, fingerprint: &[u8; 32]) -> bool {
+        self.fingerprint() == *fingerprint
+            || self.configured.as_deref().is_some_and(|it| self.digest(it) == *fingerprint)
+    }
+
     /// SHA-256 over everything that the client chose but the key itself: two submissions under one
     /// key are the same if and only if their fingerprints are.
     ///
     /// Fingerprints are stored, so that of a submission never changes. What a later version can choose is hashed
     /// last, and only where it is not what was so before: then keys from before are still known.
     pub fn fingerprint(&self) -> [u8; 32] {
+        self.digest(&self.settings)
+    }
+
+    fn digest(&self, settings: &Settings) -> [u8; 32] {
         let mut hash = Fields::new();
         hash.bytes(self.kind.as_str().as_bytes());
         hash.number(self.labels.len() as u64);
@@ -61,7 +81,7 @@ impl NewOperation {
             hash.bytes(key.as_bytes());
             hash.bytes(value.as_bytes());
         }
-        self.hash_settings(&mut hash);
+        hash_settings(&mut hash, settings);
         hash.optional(self.start_at.map(|at| at.micros().unsigned_abs()));
         hash.bytes(self.retry_of.as_ref().map_or(&[][..], |id| id.as_bytes()));
         hash.number(u64::from(self.input.is_some()));
@@ -87,27 +107,27 @@ impl NewOperation {
         }
         hash.finish()
     }
+}
 
-    fn hash_settings(&self, hash: &mut Fields) {
-        let Settings {
-            priority,
-            queue_timeout,
-            attempt_timeout,
-            deadline,
-            retry_policy,
-            cancel_grace,
-            retention,
-        } = &self.settings;
-        hash.number(u64::from(*priority));
-        for limit in [queue_timeout, attempt_timeout, deadline] {
-            hash.optional(limit.map(micros));
-        }
-        hash.number(u64::from(retry_policy.max_attempts));
-        hash.number(micros(retry_policy.initial_backoff));
-        hash.number(retry_policy.multiplier.to_bits());
-        hash.number(micros(retry_policy.max_backoff));
-        hash.number(retry_policy.jitter.to_bits());
-        hash.number(micros(*cancel_grace));
-        hash.number(micros(*retention));
+fn hash_settings(hash: &mut Fields, settings: &Settings) {
+    let Settings {
+        priority,
+        queue_timeout,
+        attempt_timeout,
+        deadline,
+        retry_policy,
+        cancel_grace,
+        retention,
+    } = settings;
+    hash.number(u64::from(*priority));
+    for limit in [queue_timeout, attempt_timeout, deadline] {
+        hash.optional(limit.map(micros));
     }
+    hash.number(u64::from(retry_policy.max_attempts));
+    hash.number(micros(retry_policy.initial_backoff));
+    hash.number(retry_policy.multiplier.to_bits());
+    hash.number(micros(retry_policy.max_backoff));
+    hash.number(retry_policy.jitter.to_bits());
+    hash.number(micros(*cancel_grace));
+    hash.number(micros(*retention));
 }

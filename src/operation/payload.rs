@@ -71,9 +71,8 @@ impl Payload {
     /// Bytes whose form follows from what they are: JSON where the content type says so and they
     /// parse, text where it is `text/*` and they are UTF-8, else data.
     pub fn sniffed(content_type: &str, data: Bytes) -> Self {
-        let essence =
-            content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        let form = if essence == "application/json" || essence.ends_with("+json") {
+        let essence = essence(content_type);
+        let form = if is_json(content_type) {
             match serde_json::from_slice::<serde::de::IgnoredAny>(&data) {
                 Ok(_) => PayloadForm::Json,
                 Err(_) => PayloadForm::Data,
@@ -117,4 +116,15 @@ impl Payload {
         self.info.http = Some(Arc::new(envelope));
         self
     }
+}
+
+/// Whether a media type is of JSON.
+pub fn is_json(content_type: &str) -> bool {
+    let essence = essence(content_type);
+    essence == "application/json" || essence.ends_with("+json")
+}
+
+/// A media type without its parameters.
+fn essence(content_type: &str) -> String {
+    content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }

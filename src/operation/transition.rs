@@ -87,7 +87,8 @@ pub fn may_report(operation: &Operation, reporter: &Reporter) -> Result<(), Reje
     }
 }
 
-fn check_holder(operation: &Operation, reporter: &Reporter) -> Result<(), Rejection> {
+/// Whether the attempt is under way, and the session holds it.
+pub fn check_holder(operation: &Operation, reporter: &Reporter) -> Result<(), Rejection> {
     let life = &operation.life;
     let current = match (life.state.lease(), &life.last_report) {
         (Some(lease), _)

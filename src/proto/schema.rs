@@ -21,13 +21,16 @@ pub enum Side {
     Read,
 }
 
-/// The schemas of the messages `roots` of `longrun.v1` and of all that stands in them, by name. Of what is read,
-/// the names of all but the roots end in `Input`.
+/// The package whose names stand alone.
+const PACKAGE: &str = "longrun.v1";
+
+/// The schemas of the messages `roots` and of all that stands in them, by name. Those of `longrun.v1` are named without
+/// their package, others as `GoogleRpcStatus`. Of what is read, the names of all but the roots end in `Input`.
 pub fn schemas(roots: &[&str], side: Side) -> Result<Map<String, Value>, JsonError> {
     let mut writer =
         Writer { roots, side, missing: Vec::new(), known: BTreeSet::new(), done: Map::new() };
     for root in roots {
-        let name = format!("longrun.v1.{root}");
+        let name = full_name(root);
         let message = pool()?.get_message_by_name(&name);
         let message =
             message.ok_or_else(|| JsonError::new(format!("there is no descriptor of {name}")))?;
@@ -42,6 +45,19 @@ pub fn schemas(roots: &[&str], side: Side) -> Result<Map<String, Value>, JsonErr
     }
     writer.done.sort_keys();
     Ok(writer.done)
+}
+
+fn full_name(root: &str) -> String {
+    if root.contains('.') { root.to_owned() } else { format!("{PACKAGE}.{root}") }
+}
+
+/// `google.rpc` as `GoogleRpc`.
+fn pascal_case(package: &str) -> String {
+    let words = package.split('.').map(|word| {
+        let (initial, rest) = word.split_at(1.min(word.len()));
+        initial.to_ascii_uppercase() + rest
+    });
+    words.collect()
 }
 
 /// What has a schema of its own.
@@ -66,7 +82,8 @@ impl Writer<'_> {
             Named::Enum(it) => (it.full_name(), it.package_name()),
         };
         let name = full[package.len()..].replace('.', "");
-        let is_root = self.roots.contains(&name.as_str());
+        let name = if package == PACKAGE { name } else { pascal_case(package) + &name };
+        let is_root = self.roots.iter().any(|root| full_name(root) == full);
         if self.side == Side::Read && !is_root { name + "Input" } else { name }
     }
 

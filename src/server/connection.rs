@@ -21,13 +21,11 @@ use tower::Service as _;
 
 use super::opening::Opening;
 use super::resets::{Call, ResetBudget};
-use super::{CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES};
+use super::{CONNECTION_WINDOW_BYTES, MAX_CONCURRENT_STREAMS, STREAM_WINDOW_BYTES};
 
 // Long streams must outlive proxies, which cut what is silent for a minute, and notice dead peers.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(25);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(15);
-/// Calls at once on one connection. HTTP/2 lets a client's further calls wait within the client, in silence.
-pub(super) const MAX_CONCURRENT_STREAMS: u32 = 8_192;
 /// The largest header, the request line included: room for what browsers send, large cookies included. HTTP/1
 /// takes 100 fields besides.
 const MAX_HEADER_BYTES: u32 = 64 << 10;

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Resets that may come at once: of every call that a connection can have.
-const BURST: u64 = super::connection::MAX_CONCURRENT_STREAMS as u64;
+const BURST: u64 = super::MAX_CONCURRENT_STREAMS as u64;
 /// Resets per second that a connection may go on with, beside one for each call that is complete.
 const PER_SECOND: u64 = 100;
 

@@ -100,7 +100,7 @@ reasons! {
     IdempotencyKeyReused = "IDEMPOTENCY_KEY_REUSED", 6, 422, "Idempotency key reused";
     /// The operation must be done for this. Wait, or cancel it.
     OperationNotDone = "OPERATION_NOT_DONE", 9, 409, "Operation not done";
-    /// The attempt of a worker's report is not current: another one has the work. Stop, and report nothing more (gRPC only).
+    /// The attempt of a worker's report or token is not current: it is over, or another one has the work. Stop, and report nothing more.
     StaleAttempt = "STALE_ATTEMPT", 9, 409, "Attempt not current";
     /// Another stream has the worker's session. Do not take it back: the later stream is the worker's own (gRPC only).
     SessionSuperseded = "SESSION_SUPERSEDED", 9, 409, "Session superseded";
@@ -134,12 +134,40 @@ reasons! {
     UnsupportedMediaType = "UNSUPPORTED_MEDIA_TYPE", 3, 415, "Unsupported media type";
     /// The contents have no such range; `Content-Range` says how much there is (HTTP only).
     RangeNotSatisfiable = "RANGE_NOT_SATISFIABLE", 11, 416, "No such range";
+    /// What a field of the request asks for is not done here; the message names it. Leave the field out.
+    Unsupported = "UNSUPPORTED", 12, 501, "Not supported";
     /// The connection was to become another protocol, which is not relayed (HTTP only).
     UpgradeRefused = "UPGRADE_REFUSED", 12, 501, "Upgrade refused";
     /// The API behind a relay cannot be reached, or broke the connection (HTTP only).
     UpstreamUnreachable = "UPSTREAM_UNREACHABLE", 14, 502, "Upstream unreachable";
     /// The API behind a relay did not answer in time (HTTP only).
     UpstreamTimeout = "UPSTREAM_TIMEOUT", 4, 504, "Upstream timed out";
+}
+
+/// The names of canonical gRPC codes by their numbers.
+const CODES: [&str; 17] = [
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+];
+
+/// The name of a canonical gRPC code, in upper snake case.
+pub fn code_name(code: i32) -> &'static str {
+    usize::try_from(code).ok().and_then(|code| CODES.get(code)).unwrap_or(&"UNKNOWN")
 }
 
 /// A refused call.
@@ -247,32 +275,11 @@ pub(super) fn rfc3339(at: Timestamp) -> String {
 mod tests {
     use super::*;
 
-    /// The names of canonical codes by their numbers.
-    const CODES: [&str; 17] = [
-        "OK",
-        "CANCELLED",
-        "UNKNOWN",
-        "INVALID_ARGUMENT",
-        "DEADLINE_EXCEEDED",
-        "NOT_FOUND",
-        "ALREADY_EXISTS",
-        "PERMISSION_DENIED",
-        "RESOURCE_EXHAUSTED",
-        "FAILED_PRECONDITION",
-        "ABORTED",
-        "OUT_OF_RANGE",
-        "UNIMPLEMENTED",
-        "INTERNAL",
-        "UNAVAILABLE",
-        "DATA_LOSS",
-        "UNAUTHENTICATED",
-    ];
-
     #[test]
     fn the_page_of_reasons_is_true() {
         let page = include_str!("../../docs/errors.md");
         let rows = Reason::ALL.iter().map(|reason| {
-            let code = CODES[usize::try_from(reason.grpc_code()).unwrap()];
+            let code = code_name(reason.grpc_code());
             let (name, status) = (reason.as_str(), reason.http_status());
             format!("| `{name}` | {code} | {status} | {} |\n", reason.about().trim())
         });

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::operations::named;
+use super::operations::{named, own_tenant};
 use super::{Budget, Caller, Document, OperationName, Service, ServiceError, View, page};
 use crate::operation::filter::Filter;
-use crate::operation::{Operation, OperationId, Revision, Timestamp};
+use crate::operation::{Operation, OperationId, Revision, TenantId, Timestamp};
 use crate::store::{
     HistoryEntry, HistoryPosition, HistoryQuery, ListOrder, ListPosition, ListQuery, OrderBy,
 };
@@ -16,6 +16,8 @@ const MAX_PAGE: usize = 1_000;
 /// What a caller asks of a list.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ListParameters<'a> {
+    /// Whose: the caller's own tenant, if the request names one.
+    pub tenant: Option<&'a TenantId>,
     /// At most this many; 0 for the default.
     pub page_size: i32,
     /// Where to begin; empty for the beginning.
@@ -46,7 +48,8 @@ impl Service {
         view: View,
         weigh: fn(&Document) -> usize,
     ) -> Result<Page<Document>, ServiceError> {
-        let ListParameters { page_size, page_token, filter, order_by, within } = parameters;
+        let ListParameters { tenant, page_size, page_token, filter, order_by, within } = parameters;
+        own_tenant(caller, tenant)?;
         let limit = page::size(page_size, 50, MAX_PAGE)?;
         let within_text = within.iter().flat_map(|(key, value)| [key.as_str(), value.as_str()]);
         let about = [caller.tenant.as_str(), filter, order_by].into_iter().chain(within_text);

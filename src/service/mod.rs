@@ -14,28 +14,32 @@ use crate::engine::{Engine, StoreHealth};
 use crate::objects::Objects;
 use crate::operation::{Operation, OperationId, Owner, TenantId};
 
+mod attempts;
 mod budget;
 pub mod error;
 mod list;
 mod operations;
 pub mod page;
 mod payloads;
+mod reports;
 mod streams;
 mod uploads;
 mod wait;
 mod workers;
 
+pub use attempts::{Acquire, Acquired, AttemptToken, MAX_ACQUIRED, MAX_ATTEMPT_LEASE};
 pub use budget::Budget;
-pub use error::{Reason, ServiceError, Violation, echo};
+pub use error::{Reason, ServiceError, Violation, code_name, echo};
 pub use list::{ListParameters, Page};
 pub use operations::Submitted;
 pub use payloads::{ContentStream, Contents, Intake};
+pub use reports::Report;
 pub use streams::{
     FeedItem, FeedMessage, FeedStart, FeedStream, Lifetime, Pause, WatchMessage, WatchOptions,
     WatchStream,
 };
 pub use uploads::ResultUploads;
-pub use workers::{Report, WorkerSession};
+pub use workers::WorkerSession;
 
 /// Who asks.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::{Caller, Document, MAX_BATCH, OperationName, Reason, Service, ServiceError, View};
-use crate::engine::{Apply, EngineError};
+use crate::engine::{Apply, EngineError, Submitted as Stored};
 use crate::operation::{
-    Command, IdempotencyKey, NewOperation, Operation, OperationId, PayloadInfo, SessionId,
+    Command, IdempotencyKey, NewOperation, Operation, OperationId, PayloadInfo, SessionId, TenantId,
 };
 use crate::store::PayloadRole;
 
@@ -18,6 +18,12 @@ pub struct Submitted {
     pub existing: bool,
 }
 
+impl From<Stored> for Submitted {
+    fn from(stored: Stored) -> Self {
+        Self { document: Document::basic(stored.operation), existing: stored.existing }
+    }
+}
+
 impl Service {
     /// Stores a submission durably.
     pub async fn submit(
@@ -25,9 +31,19 @@ impl Service {
         caller: &Caller,
         new: NewOperation,
     ) -> Result<Submitted, ServiceError> {
+        Ok(self.submit_one(caller, new, false).await?.into())
+    }
+
+    /// The one road of single submissions.
+    pub(super) async fn submit_one(
+        &self,
+        caller: &Caller,
+        new: NewOperation,
+        watched: bool,
+    ) -> Result<Stored, ServiceError> {
         self.takes_work()?;
         let new = self.prepare(caller, new, "input").await?;
-        let mut answers = self.store(vec![Ok(new)]).await?;
+        let mut answers = self.store(vec![Ok(new)], watched).await?;
         answers.pop().unwrap_or_else(|| Err(EngineError::NotFound.into()))
     }
 
@@ -57,11 +73,12 @@ impl Service {
                 Err(error) => Err(error),
             });
         }
-        self.store(prepared).await
+        let answers = self.store(prepared, false).await?;
+        Ok(answers.into_iter().map(|answer| answer.map(Submitted::from)).collect())
     }
 
     /// Refuses new work once the server has been asked to stop. Whether the store takes it, the engine says.
-    fn takes_work(&self) -> Result<(), ServiceError> {
+    pub(super) fn takes_work(&self) -> Result<(), ServiceError> {
         if self.is_stopping() { Err(ServiceError::stopping()) } else { Ok(()) }
     }
 
@@ -69,7 +86,8 @@ impl Service {
     async fn store(
         &self,
         items: Vec<Result<NewOperation, ServiceError>>,
-    ) -> Result<Vec<Result<Submitted, ServiceError>>, ServiceError> {
+        watched: bool,
+    ) -> Result<Vec<Result<Stored, ServiceError>>, ServiceError> {
         let mut good = Vec::with_capacity(items.len());
         let mut bad: Vec<Option<ServiceError>> = Vec::with_capacity(items.len());
         for item in items {
@@ -83,10 +101,15 @@ impl Service {
         }
         let inputs = good.iter().map(|new| new.input.as_ref().map(|input| input.info.clone()));
         let inputs: Vec<_> = inputs.collect();
-        let stored = match good.len() {
-            0 => Vec::new(),
-            count => self.engine.submit(good).await.unwrap_or_else(|error| vec![Err(error); count]),
+        let count = good.len();
+        let stored = match (count, watched) {
+            (0, _) => Ok(Vec::new()),
+            (_, false) => self.engine.submit(good).await,
+            (_, true) => self.engine.submit_watched(good).await,
         };
+        let stored = stored.unwrap_or_else(|error| {
+            std::iter::repeat_with(|| Err(error.clone())).take(count).collect()
+        });
         for (input, stored) in inputs.iter().zip(&stored) {
             let is_new = matches!(stored, Ok(stored) if !stored.existing);
             if let Some(input) = input.as_ref().filter(|_| !is_new && is_decided(stored)) {
@@ -97,11 +120,7 @@ impl Service {
         let answers = bad.into_iter().map(|error| match error {
             Some(error) => Err(error),
             None => match stored.next() {
-                Some(Ok(stored)) => Ok(Submitted {
-                    document: Document::basic(stored.operation),
-                    existing: stored.existing,
-                }),
-                Some(Err(error)) => Err(error.into()),
+                Some(stored) => stored.map_err(ServiceError::from),
                 None => Err(ServiceError::new(Reason::Internal, "an answer is missing")),
             },
         });
@@ -270,6 +289,17 @@ pub(super) fn visible(caller: &Caller, name: &OperationName) -> Result<Operation
     match &name.tenant {
         Some(tenant) if *tenant != caller.tenant => Err(named(EngineError::NotFound, name.id)),
         _ => Ok(name.id),
+    }
+}
+
+/// A list is of the caller's own tenant, whether the request names it or not.
+pub(super) fn own_tenant(caller: &Caller, named: Option<&TenantId>) -> Result<(), ServiceError> {
+    match named {
+        Some(tenant) if *tenant != caller.tenant => {
+            let message = format!("there are no operations of tenants/{tenant} for this caller");
+            Err(ServiceError::new(Reason::OperationNotFound, message))
+        }
+        _ => Ok(()),
     }
 }
 

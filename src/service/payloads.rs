@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, BoxStream};
 use tokio_stream::StreamExt as _;
 
-use super::{Caller, OperationName, Reason, Service, ServiceError, Violation};
+use super::{Caller, Document, OperationName, Reason, Service, ServiceError, Violation};
 use crate::objects::{ObjectError, Objects, Upload};
 use crate::operation::{OperationId, Payload, PayloadInfo, SessionId, StoredObject};
 use crate::store::PayloadRole;
@@ -217,6 +217,28 @@ impl Service {
         };
         let info = operation.result().ok_or_else(missing)?.clone();
         self.contents(operation.id(), PayloadRole::Result, info).await?.ok_or_else(missing)
+    }
+
+    /// The document with its result, also where views leave it out for its size, if that is at most `limit` bytes.
+    pub async fn with_result(
+        &self,
+        document: Document,
+        limit: usize,
+    ) -> Result<Document, ServiceError> {
+        let Some(info) = document.operation.result() else { return Ok(document) };
+        if document.result.is_some() || info.size_bytes > limit as u64 {
+            return Ok(document);
+        }
+        let (id, info) = (document.operation.id(), info.clone());
+        let Some(contents) = self.contents(id, PayloadRole::Result, info).await? else {
+            return Ok(document);
+        };
+        let mut pieces = contents.read(0..contents.size_bytes()).await?;
+        let mut result = BytesMut::new();
+        while let Some(piece) = pieces.next().await {
+            result.extend_from_slice(&piece?);
+        }
+        Ok(Document { result: Some(result.freeze()), ..document })
     }
 
     async fn contents(

@@ -11,7 +11,7 @@ use super::operations::{named, readable, visible};
 use super::{Caller, Document, OperationName, Reason, Service, ServiceError, View};
 pub use crate::engine::FeedItem;
 use crate::engine::{self, Clock, Feed, Moment, WatchItem, Watcher};
-use crate::operation::{EventType, Operation, Revision};
+use crate::operation::{EventType, NewOperation, Operation, Revision};
 use crate::store::log::{LogKey, Position};
 
 /// How to watch.
@@ -240,6 +240,24 @@ impl Service {
         lifetime.heartbeat_interval =
             lifetime.heartbeat_interval.min(self.limits.worker_heartbeat_interval());
         lifetime
+    }
+
+    /// Stores a submission durably, and watches its operation: first as it is once it is stored, then each transition and
+    /// its progress, to the end. A repeated submission watches the operation that is there, from its present state.
+    pub async fn submit_and_watch(
+        &self,
+        caller: &Caller,
+        new: NewOperation,
+        timeout: Option<Duration>,
+    ) -> Result<WatchStream, ServiceError> {
+        // Storing takes of the call's time.
+        let lifetime = Lifetime::new(self, timeout);
+        let stored = self.submit_one(caller, new, true).await?;
+        readable(caller, &stored.operation)?;
+        let id = stored.operation.id();
+        let watcher = self.engine.follow(stored, true).await.map_err(|error| named(error, id))?;
+        let (service, view) = (self.clone(), View::Result);
+        Ok(WatchStream { service, watcher, last_word: None, view, lifetime, ended: false })
     }
 
     /// Watches an operation.

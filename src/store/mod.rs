@@ -13,7 +13,7 @@
 //!   in their order.
 //! - A write, a removal or a log append happens only if the stored revision is the expected one;
 //!   otherwise the whole batch is refused with [`StoreError::Conflict`], which names as many of those that
-//!   were changed as the store knows.
+//!   were changed as the store knows. What others hold locked for too long refuses it with [`StoreError::Locked`].
 //! - Reads see committed data only.
 
 use std::time::Duration;
@@ -324,10 +324,13 @@ pub enum Place {
 /// Why a store could not do what it was asked.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Another writer was first with these, or their keys are taken: load again and decide again. None are
-    /// named where it is not known which.
+    /// Another writer was first with these, or their keys are taken: load again and decide again.
     #[error("another writer was first with {} operations of a batch", .0.len())]
     Conflict(Vec<OperationId>),
+    /// Others were in the way for as long as anybody waits for a lock: with these, none where that is not known.
+    /// Nothing was written, and they may not have changed.
+    #[error("others have locked {} operations of a batch, or something else of it", .0.len())]
+    Locked(Vec<OperationId>),
     /// These sessions are not, or no longer, ours. Nothing was written.
     #[error("{} sessions were taken over", .0.len())]
     SessionsTaken(Vec<SessionId>),

@@ -9,14 +9,12 @@ use std::time::Duration;
 use futures_util::future::try_join_all;
 
 use super::leases::Leases;
-use super::record::{Record, groups};
+use super::record::{PAGE, Record, groups};
 use super::verify::{Verified, verify};
 use super::{Progress, Side, Stage, TransferError, Watcher, bring_object, payloads};
 use crate::operation::{Operation, OperationId};
-use crate::store::{Batch, Lookup, StoreError};
+use crate::store::{Batch, Lookup};
 
-/// Operations that are told at once.
-pub(super) const PAGE: usize = 1_000;
 /// Tombstones that are copied at once.
 const TOMBSTONES: usize = 500;
 
@@ -132,12 +130,12 @@ impl Copying<'_> {
             let Some(last) = page.last() else { break };
             after = Some(last.id());
             for group in groups(page) {
-                let commit = commit(to, std::mem::take(&mut ready));
+                let commit = to.commit(std::mem::take(&mut ready));
                 (ready, ()) = tokio::try_join!(self.read(group), commit)?;
                 self.tell();
             }
         }
-        commit(to, ready).await
+        to.commit(ready).await
     }
 
     /// What is to be written of these; their objects are brought over.
@@ -178,7 +176,7 @@ impl Copying<'_> {
             let new = page.into_iter().zip(known).filter(|(_, known)| known.is_none());
             let tombstones: Vec<_> = new.map(|(tombstone, _)| tombstone).collect();
             self.copied.tombstones += tombstones.len() as u64;
-            commit(to, Batch { tombstones, ..Batch::default() }).await?;
+            to.commit(Batch { tombstones, ..Batch::default() }).await?;
         }
     }
 
@@ -186,20 +184,4 @@ impl Copying<'_> {
         let done = self.copied.operations + self.copied.skipped;
         (self.watcher)(Progress { stage: Stage::Copying, done, total: self.total });
     }
-}
-
-/// Writes a batch, if there is anything in it.
-pub(super) async fn commit(to: &Side, batch: Batch) -> Result<(), TransferError> {
-    let is_empty =
-        batch.writes.is_empty() && batch.tombstones.is_empty() && batch.sessions.kept.is_empty();
-    if is_empty {
-        return Ok(());
-    }
-    to.store.commit(batch).await.map(drop).map_err(|error| match error {
-        // All that was there has been looked at.
-        StoreError::Conflict(_) | StoreError::SessionsTaken(_) => {
-            TransferError::InUse(to.name.clone())
-        }
-        error => to.failed()(error),
-    })
 }

@@ -4,7 +4,6 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::copy::commit;
 use super::{Side, TransferError};
 use crate::operation::{Operation, SessionId};
 use crate::store::Batch;
@@ -37,7 +36,7 @@ impl<'a> Leases<'a> {
             return Ok(());
         };
         let Some(worker) = &life.worker else { return Ok(()) };
-        let (session, lease) = (lease.session, self.duration);
+        let (session, lease) = (lease.session, lease.session.lease(self.duration));
         if !self.sessions.contains_key(&session) {
             let kept =
                 KeptSession { session, tenant: tenant.clone(), worker: worker.clone(), lease };
@@ -59,7 +58,7 @@ impl<'a> Leases<'a> {
         let sessions: Vec<KeptSession> = self.sessions.drain().map(|(_, kept)| kept).collect();
         for kept in sessions.chunks(SESSIONS) {
             let sessions = SessionChanges { kept: kept.to_vec(), ..SessionChanges::default() };
-            commit(self.to, Batch { sessions, ..Batch::default() }).await?;
+            self.to.commit(Batch { sessions, ..Batch::default() }).await?;
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::objects::{ObjectError, Objects};
 use crate::operation::{Operation, OperationId, PayloadInfo};
 use crate::store::sqlite::backup::BackupError;
-use crate::store::{PayloadRole, Store, StoreError};
+use crate::store::{Batch, PayloadRole, Store, StoreError};
 
 mod backup;
 mod copy;
@@ -156,6 +156,23 @@ impl Side {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
         Err(TransferError::InUse(self.name.clone()))
+    }
+
+    /// Writes a batch, if there is anything in it.
+    async fn commit(&self, batch: Batch) -> Result<(), TransferError> {
+        let is_empty = batch.writes.is_empty()
+            && batch.tombstones.is_empty()
+            && batch.sessions.kept.is_empty();
+        if is_empty {
+            return Ok(());
+        }
+        self.store.commit(batch).await.map(drop).map_err(|error| match error {
+            // All that was there has been looked at.
+            StoreError::Conflict(_) | StoreError::Locked(_) | StoreError::SessionsTaken(_) => {
+                TransferError::InUse(self.name.clone())
+            }
+            error => self.failed()(error),
+        })
     }
 }
 

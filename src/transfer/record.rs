@@ -10,6 +10,8 @@ use crate::store::{
     codec,
 };
 
+/// Operations that are told at once.
+pub(super) const PAGE: usize = 1_000;
 /// Entries of a history that are read at once.
 const HISTORY_PAGE: usize = 1_000;
 /// Operations that are read and written together, and bytes of payloads.

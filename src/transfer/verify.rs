@@ -4,8 +4,7 @@ use std::cmp::Ordering;
 
 use futures_util::future::try_join_all;
 
-use super::copy::PAGE;
-use super::record::{Record, Sum, Sums, groups};
+use super::record::{PAGE, Record, Sum, Sums, groups};
 use super::{Progress, Side, Stage, TransferError, Watcher, payloads};
 use crate::objects::ObjectError;
 use crate::operation::{Operation, OperationId};

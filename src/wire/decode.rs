@@ -5,15 +5,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{json_value, settings};
+use super::{json_value, settings, time};
 use crate::operation::error::ErrorSource;
 use crate::operation::id::{InvalidName, valid_label_key, valid_label_value};
 use crate::operation::{
     Attempt, HttpEnvelope, HttpHeader, IdempotencyKey, InvalidEnvelope, Kind, NewOperation,
-    OperationError, OperationId, Payload, PayloadForm, Progress, TenantId, Timestamp, mark,
+    OperationError, OperationId, Payload, PayloadForm, Progress, Settings, TenantId, Timestamp,
+    mark,
 };
 use crate::proto::v1;
-use crate::service::{Limits, OperationName, ServiceError, View, Violation};
+use crate::service::{DEFAULT_WAIT, Limits, OperationName, ServiceError, View, Violation};
 
 /// Most labels of an operation.
 const MAX_LABELS: usize = 64;
@@ -32,10 +33,12 @@ pub fn new_operation(
     let mut violations = Vec::new();
     let kind = name(Kind::parse(&request.kind), path, "kind", &mut violations);
     let labels = labels(request.labels, path, &mut violations);
-    let settings =
-        settings::decode(request.settings, path, limits.default_retention, &mut violations);
-    let start_at = request.start_time.and_then(|time| {
-        let at = timestamp(&time).filter(|at| *at <= NewOperation::LATEST_START);
+    let keeps_default = request.settings.as_ref().is_none_or(|given| given.retention.is_none());
+    let settings = settings::decode(request.settings, path, &mut violations);
+    let configured = keeps_default
+        .then(|| Box::new(Settings { retention: limits.default_retention, ..settings.clone() }));
+    let start_at = request.start_time.and_then(|start| {
+        let at = time::decode_timestamp(&start).filter(|at| *at <= NewOperation::LATEST_START);
         if at.is_none() {
             let rule = "must be a valid time, at most 9000-01-01T00:00:00Z";
             violations.push(Violation::new(format!("{path}start_time"), rule));
@@ -57,6 +60,7 @@ pub fn new_operation(
         Some(kind) if violations.is_empty() => Ok(NewOperation {
             labels,
             settings,
+            configured,
             start_at,
             idempotency_key: key,
             input,
@@ -204,17 +208,15 @@ pub fn view(number: i32, default: View) -> Result<View, ServiceError> {
     }
 }
 
-/// A duration that is not negative. One of seconds and nanoseconds that do not go together, such as 1 s and -1 ns, is
-/// none.
-pub fn duration(message: &prost_types::Duration) -> Option<Duration> {
-    let seconds = u64::try_from(message.seconds).ok()?;
-    let nanos = u32::try_from(message.nanos).ok().filter(|nanos| *nanos < 1_000_000_000)?;
-    Some(Duration::new(seconds, nanos))
-}
-
-/// A time of the years 1 to 9999.
-pub fn timestamp(message: &prost_types::Timestamp) -> Option<Timestamp> {
-    Timestamp::from_unix(message.seconds, message.nanos)
+/// How long to wait, where it is not said: 50 s.
+pub fn wait(
+    field: &str,
+    message: Option<&prost_types::Duration>,
+) -> Result<Duration, ServiceError> {
+    let rule = "must be a valid duration, not negative";
+    message
+        .map_or(Some(DEFAULT_WAIT), time::decode_duration)
+        .ok_or_else(|| ServiceError::invalid_field(field, rule))
 }
 
 /// An attempt's reference in a worker's message.

@@ -1,18 +1,18 @@
 //! Words of the domain into messages.
 
-use std::collections::HashMap;
-use std::time::Duration;
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use prost_types::Any;
 
+use super::time::encode_timestamp;
 use super::{json_value, settings};
 use crate::operation::error::ErrorSource;
 use crate::operation::http::is_credential;
 use crate::operation::state::Limit;
 use crate::operation::{
     EventType, HttpEnvelope, HttpHeader, Life, Operation, OperationError, Outcome, Payload,
-    PayloadForm, PayloadInfo, Progress, State, StateName, Submission, Timestamp, WorkerId, mark,
+    PayloadForm, PayloadInfo, Progress, State, StateName, Submission, WorkerId, mark,
 };
 use crate::proto::v1;
 use crate::proto::v1::submit_batch_result::Outcome as BatchOutcome;
@@ -39,10 +39,10 @@ pub fn operation(document: &Document) -> v1::Operation {
         progress: life.progress.as_ref().map(progress),
         input: submission.input.as_ref().map(|info| payload(info, input.clone())),
         result: operation.result().map(|info| payload(info, result.clone())),
-        create_time: Some(timestamp(submission.created_at)),
-        update_time: Some(timestamp(life.updated_at)),
-        start_time: life.started_at.map(timestamp),
-        cancel_time: life.cancel.as_ref().map(|cancel| timestamp(cancel.at)),
+        create_time: Some(encode_timestamp(submission.created_at)),
+        update_time: Some(encode_timestamp(life.updated_at)),
+        start_time: life.started_at.map(encode_timestamp),
+        cancel_time: life.cancel.as_ref().map(|cancel| encode_timestamp(cancel.at)),
         settings: Some(settings::encode(&submission.settings)),
         idempotency_key: submission
             .idempotency
@@ -54,14 +54,14 @@ pub fn operation(document: &Document) -> v1::Operation {
         ..v1::Operation::default()
     };
     if !done {
-        message.deadline_time = submission.deadline().map(timestamp);
+        message.deadline_time = submission.deadline().map(encode_timestamp);
     }
     state_fields(operation, &mut message);
     message
 }
 
 /// The client's labels, without those that are the service's own.
-fn labels(submission: &Submission) -> HashMap<String, String> {
+fn labels(submission: &Submission) -> BTreeMap<String, String> {
     let own = |(key, _): &(&String, &String)| !mark::is_reserved(key);
     let labels = submission.labels.iter().filter(own);
     labels.map(|(key, value)| (key.clone(), value.clone())).collect()
@@ -71,17 +71,17 @@ fn labels(submission: &Submission) -> HashMap<String, String> {
 fn state_fields(operation: &Operation, message: &mut v1::Operation) {
     match &operation.life.state {
         State::Queued { not_before } => {
-            message.not_before_time = Some(timestamp(*not_before));
+            message.not_before_time = Some(encode_timestamp(*not_before));
             if let Some((at, Limit::Queue)) = operation.next_limit() {
-                message.queue_deadline_time = Some(timestamp(at));
+                message.queue_deadline_time = Some(encode_timestamp(at));
             }
         }
         State::Running { lease } | State::Cancelling { lease, .. } => {
-            message.attempt_deadline_time = lease.attempt_deadline.map(timestamp);
+            message.attempt_deadline_time = lease.attempt_deadline.map(encode_timestamp);
         }
         State::Done { outcome, at, purge_at } => {
-            message.end_time = Some(timestamp(*at));
-            message.purge_time = Some(timestamp(*purge_at));
+            message.end_time = Some(encode_timestamp(*at));
+            message.purge_time = Some(encode_timestamp(*purge_at));
             match outcome {
                 Outcome::Succeeded { warnings, .. } => message.warnings = errors(warnings),
                 Outcome::PartiallySucceeded { errors: wrong, warnings, .. } => {
@@ -134,13 +134,19 @@ pub fn payload(info: &PayloadInfo, data: Option<Bytes>) -> v1::Payload {
     v1::Payload {
         content_type: info.content_type.clone(),
         omitted: content.is_none() && info.size_bytes > 0,
-        http: info.http.as_deref().map(|http| {
-            // Credentials may be kept for the worker that is to use them: nobody else reads them.
-            envelope(http, |header| content.is_some() && !is_credential(&header.name))
+        http: info.http.as_deref().map(|http| match content {
+            Some(_) => shown_envelope(http),
+            None => envelope(http, |_| false),
         }),
         content,
         size_bytes: info.size_bytes.cast_signed(),
     }
+}
+
+/// The request or the response around a payload, for anybody who may read it. Credentials may be kept for the worker
+/// that is to use them: nobody else reads them.
+pub(super) fn shown_envelope(http: &HttpEnvelope) -> v1::HttpEnvelope {
+    envelope(http, |header| !is_credential(&header.name))
 }
 
 /// The request or the response around a payload, with those of its header fields that are `shown`.
@@ -179,6 +185,14 @@ pub fn exact_payload(payload: Payload) -> v1::Payload {
     }
 }
 
+/// The same where an answer has no room for its contents.
+pub fn without_contents(payload: Payload) -> v1::Payload {
+    use v1::payload::Content;
+    let empty = exact_payload(Payload { data: Bytes::new(), ..payload });
+    let content = empty.content.filter(|content| matches!(content, Content::Any(_)));
+    v1::Payload { content, omitted: empty.size_bytes > 0, ..empty }
+}
+
 /// An operation's error.
 pub fn error(error: &OperationError) -> v1::Error {
     use v1::error::Source;
@@ -206,7 +220,7 @@ fn progress(progress: &Progress) -> v1::Progress {
         done_units: progress.done_units,
         total_units: progress.total_units,
         message: progress.message.clone(),
-        update_time: Some(timestamp(progress.at)),
+        update_time: Some(encode_timestamp(progress.at)),
     }
 }
 
@@ -237,7 +251,7 @@ pub fn transition(event_type: EventType, life: &Life) -> v1::Event {
     v1::Event {
         r#type: kind.into(),
         revision: life.revision.0.cast_signed(),
-        time: Some(timestamp(life.updated_at)),
+        time: Some(encode_timestamp(life.updated_at)),
         state: state(life.state.name()).into(),
         attempt: life.attempt.0.cast_signed(),
         worker_id: worker_id(life),
@@ -254,7 +268,7 @@ pub fn event(entry: &HistoryEntry) -> v1::Event {
         HistoryEntry::Log(line) => v1::Event {
             r#type: v1::event::Type::Log.into(),
             revision: line.revision.0.cast_signed(),
-            time: Some(timestamp(line.at)),
+            time: Some(encode_timestamp(line.at)),
             attempt: line.attempt.0.cast_signed(),
             worker_id: line.worker.as_ref().map(WorkerId::to_string).unwrap_or_default(),
             log: Some(v1::LogLine {
@@ -310,19 +324,5 @@ pub fn request_error(error: &ServiceError) -> v1::RequestError {
                 description: violation.description.clone(),
             })
             .collect(),
-    }
-}
-
-/// A time.
-pub fn timestamp(at: Timestamp) -> prost_types::Timestamp {
-    let (seconds, nanos) = at.to_unix();
-    prost_types::Timestamp { seconds, nanos }
-}
-
-/// A duration.
-pub fn duration(duration: Duration) -> prost_types::Duration {
-    prost_types::Duration {
-        seconds: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
-        nanos: duration.subsec_nanos().cast_signed(),
     }
 }

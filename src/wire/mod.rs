@@ -4,7 +4,10 @@
 
 pub mod decode;
 pub mod encode;
+pub mod google;
 mod json_value;
+pub mod reports;
 mod settings;
 pub mod size;
 pub mod streams;
+pub mod time;

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use super::decode::duration;
-use super::encode;
+use super::time::{decode_duration, encode_duration};
 use crate::operation::{Range, RetryPolicy, Setting, Settings};
 use crate::proto::v1;
 use crate::service::Violation;
@@ -12,10 +11,9 @@ use crate::service::Violation;
 pub(super) fn decode(
     message: Option<v1::Settings>,
     path: &str,
-    default_retention: Duration,
     violations: &mut Vec<Violation>,
 ) -> Settings {
-    let default = Settings { retention: default_retention, ..Settings::default() };
+    let default = Settings::default();
     let Some(message) = message else { return default };
     let mut check = Check { path, violations };
     Settings {
@@ -89,7 +87,7 @@ impl Check<'_> {
     }
 
     fn time(&mut self, field: &str, given: Option<prost_types::Duration>) -> Option<Duration> {
-        let time = duration(&given?);
+        let time = decode_duration(&given?);
         let Some(Range::Time(least, most)) = range(field) else { return time };
         let time = time.filter(|time| (least..=most).contains(time));
         if time.is_none() {
@@ -109,18 +107,18 @@ pub(super) fn encode(settings: &Settings) -> v1::Settings {
     let policy = &settings.retry_policy;
     v1::Settings {
         priority: i32::from(settings.priority),
-        queue_timeout: settings.queue_timeout.map(encode::duration),
-        attempt_timeout: settings.attempt_timeout.map(encode::duration),
-        deadline: settings.deadline.map(encode::duration),
+        queue_timeout: settings.queue_timeout.map(encode_duration),
+        attempt_timeout: settings.attempt_timeout.map(encode_duration),
+        deadline: settings.deadline.map(encode_duration),
         retry_policy: Some(v1::RetryPolicy {
             max_attempts: policy.max_attempts.cast_signed(),
-            initial_backoff: Some(encode::duration(policy.initial_backoff)),
+            initial_backoff: Some(encode_duration(policy.initial_backoff)),
             multiplier: policy.multiplier,
-            max_backoff: Some(encode::duration(policy.max_backoff)),
+            max_backoff: Some(encode_duration(policy.max_backoff)),
             jitter: Some(policy.jitter),
         }),
-        cancel_grace: Some(encode::duration(settings.cancel_grace)),
-        retention: Some(encode::duration(settings.retention)),
+        cancel_grace: Some(encode_duration(settings.cancel_grace)),
+        retention: Some(encode_duration(settings.retention)),
     }
 }
 
@@ -135,7 +133,7 @@ mod tests {
         let value = serde_json::from_str(text).unwrap();
         let settings = json::from_fields([(path, value)]).unwrap();
         let mut violations = Vec::new();
-        decode(Some(settings), "", Duration::ZERO, &mut violations);
+        decode(Some(settings), "", &mut violations);
         violations
     }
 

@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tracing::Instrument as _;
 
+use super::attempt_key::{AttemptEvent, AttemptKey, Ending, Happened};
 use super::context::{CancelCause, Cancellation, Context};
 use super::input::Inputs;
 use super::outcome::{Failure, Outcome};
@@ -33,55 +34,6 @@ pub(super) struct Handler {
     pub(super) run: Run,
     /// It reads its input itself; to others it is read before.
     pub(super) streams_input: bool,
-}
-
-/// Which attempt of which operation.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct AttemptKey {
-    /// `operations/{id}`.
-    pub(super) operation: Arc<str>,
-    /// The attempt number.
-    pub(super) attempt: i32,
-}
-
-impl From<v1::AttemptRef> for AttemptKey {
-    fn from(attempt: v1::AttemptRef) -> Self {
-        Self { operation: attempt.operation.into(), attempt: attempt.attempt }
-    }
-}
-
-impl From<&AttemptKey> for v1::AttemptRef {
-    fn from(key: &AttemptKey) -> Self {
-        Self { operation: key.operation.as_ref().to_owned(), attempt: key.attempt }
-    }
-}
-
-/// Something that an attempt's task has to say.
-#[derive(Debug)]
-pub(super) struct AttemptEvent {
-    pub(super) key: AttemptKey,
-    pub(super) happened: Happened,
-}
-
-/// What an attempt's task has to say. Both go through one channel, so that an attempt's end never
-/// overtakes its lines.
-#[derive(Debug)]
-pub(super) enum Happened {
-    /// The handler logged a line.
-    Logged(String),
-    /// The task is at its end.
-    Ended(Ending),
-}
-
-/// How an attempt's task ended.
-#[derive(Debug)]
-pub(super) enum Ending {
-    /// The handler returned or panicked.
-    Returned(Result<Box<Outcome>, Failure>),
-    /// There was no need to call the handler any more.
-    NotStarted,
-    /// The handler did not stop in time and was dropped.
-    Dropped,
 }
 
 /// An attempt that is current, as far as this worker knows.

@@ -1,12 +1,12 @@
 //! What a handler sees of its attempt. It can report and be told, never decide.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, watch};
 
-use super::attempt::{AttemptEvent, AttemptKey, Happened};
+use super::attempt_key::{AttemptEvent, AttemptKey, Happened};
 use super::input::Input;
 use super::outcome::cut;
 use super::progress::{Progress, ProgressBoard};
@@ -107,7 +107,7 @@ impl Context {
     }
 
     /// The submitter's labels.
-    pub fn labels(&self) -> &HashMap<String, String> {
+    pub fn labels(&self) -> &BTreeMap<String, String> {
         &self.0.operation.labels
     }
 

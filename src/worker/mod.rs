@@ -46,6 +46,7 @@ use self::work::Work;
 use crate::client::{Client, ClientError};
 
 mod attempt;
+mod attempt_key;
 pub mod command;
 mod context;
 mod drain;

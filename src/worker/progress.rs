@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::attempt::AttemptKey;
+use super::attempt_key::AttemptKey;
 use super::outcome::cut;
 use crate::proto::v1;
 

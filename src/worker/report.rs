@@ -8,7 +8,7 @@ use prost::Message as _;
 use tokio::time::Instant;
 use tonic::Code;
 
-use super::attempt::AttemptKey;
+use super::attempt_key::AttemptKey;
 use super::outcome::{Failure, Outcome};
 use super::spool::Contents;
 use crate::proto::v1;

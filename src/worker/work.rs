@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
-use super::attempt::{AttemptEvent, AttemptKey, Attempts, Ending, Happened};
+use super::attempt::Attempts;
+use super::attempt_key::{AttemptEvent, AttemptKey, Ending, Happened};
 use super::context::{CancelCause, Cancellation};
 use super::drain::{Drain, Phase};
 use super::progress::ProgressBoard;

@@ -13,7 +13,7 @@ fn records(args: &[&str]) -> Vec<Value> {
 #[test]
 fn every_operation_is_counted_however_its_end_is_learned() {
     let server = Server::start(&[]);
-    for (run, watch) in ["feed", "operation", "wait"].into_iter().enumerate() {
+    for (run, watch) in ["feed", "operation", "submit", "wait"].into_iter().enumerate() {
         let args = ["bench", "--json", "--server", &server.url, "--watch", watch];
         let more = ["--count", "60", "--clients", "7", "--kinds", "2", "--workers", "2"];
         let records = records(&[&args[..], &more].concat());

@@ -70,3 +70,16 @@ async fn a_mount_may_take_its_documents_own_rule_of_sharing() {
     assert_eq!(result.body, "a,b");
     setup.get(&url).await.expect(401);
 }
+
+#[tokio::test]
+async fn a_background_job_has_one_id_as_a_text_and_as_a_number() {
+    let setup = Setup::five().await;
+    let path = "/api/v2/sites/910/asset_tracking_config/publish";
+    let taken = setup.ask("POST", path, &[], "").await.expect(303);
+    let document = setup.get(taken.header("location")).await.expect(200);
+    let id = document.json()["data"]["id"].as_str().expect("a text").to_owned();
+    assert!(taken.header("location").ends_with(&format!("/background_jobs/{id}")));
+    // As it is written: readers of JSON may take such a number for a nearby one.
+    let text: String = String::from_utf8_lossy(&document.body).split_whitespace().collect();
+    assert!(text.contains(&format!("\"attributes\":{{\"id\":{id},")), "{text}");
+}

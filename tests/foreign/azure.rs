@@ -75,7 +75,8 @@ async fn the_poller_for_javascript_reaches_success_failure_and_cancellation() {
 fn monitor_for_result(outcome: &mut Value) {
     if outcome["content_type"] == "application/json" {
         let body = outcome["body"].take();
-        let body = body.as_str().map_or(body.clone(), |text| serde_json::from_str(text).unwrap());
+        let body =
+            body.as_str().map_or_else(|| body.clone(), |text| serde_json::from_str(text).unwrap());
         assert_eq!(body["status"], "Succeeded");
         assert_eq!(body.get("result"), None);
         outcome["content_type"].take();

@@ -24,10 +24,12 @@ async fn a_submission_is_polled_to_its_result() {
     assert_eq!(operation["labels"], json!({"team": "a"}));
 
     server.clock.advance(Duration::from_secs(9));
+    let pending = server.get(&path).await.expect(202);
+    assert_eq!(pending.header("retry-after"), "8");
+    assert_eq!(pending.json()["name"], operation["name"]);
     for path in [path.clone(), path.replace("/v1/", "/v1/tenants/default/")] {
-        let pending = server.get(&path).await.expect(202);
-        assert_eq!(pending.header("retry-after"), "8");
-        assert_eq!(pending.json()["name"], operation["name"]);
+        let status = server.get(&format!("{path}/status")).await.expect(200);
+        assert_eq!(status.json()["name"], operation["name"]);
     }
     let pending = server.get(&format!("{path}/result")).await.expect(202);
     assert_eq!(pending.location(), format!("{path}/result"));

@@ -1,9 +1,11 @@
 //! HTTP as its clients see it: driven request by request over a real engine and store.
 
+mod attempts;
 mod browsers;
 mod conditions;
 mod described;
 mod envelopes;
+mod google;
 mod health;
 mod listening;
 mod lives;

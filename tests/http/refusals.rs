@@ -106,7 +106,7 @@ async fn what_is_not_there_is_answered_in_the_callers_protocol() {
     let operation = format!("/v1/operations/{id}");
     server.get(&operation).await.problem(404, "OPERATION_NOT_FOUND");
     server
-        .get(&format!("/v1/tenants/other/operations/{id}"))
+        .get(&format!("/v1/tenants/other/operations/{id}/status"))
         .await
         .problem(404, "OPERATION_NOT_FOUND");
     for bad in ["x", "%ff", &"9".repeat(5_000), "%00", "0190A1B2-0000-7000-8000-000000000000"] {

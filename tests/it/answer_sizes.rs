@@ -1,6 +1,6 @@
 //! Answers that a stock client takes: it refuses messages over 4 MiB, and trailers over 8 KiB.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use longrun::proto::v1::operations_client::OperationsClient;
 use longrun::proto::v1::submit_batch_result::Outcome;
@@ -83,7 +83,7 @@ async fn batches_and_lists_with_the_largest_labels_fit() {
 async fn a_batch_of_bad_items_fits() {
     let server = TestServer::start().await;
     let bad = |n: usize| (format!("-{n:02}{}", "y".repeat(60)), String::new());
-    let labels: HashMap<String, String> = (0..64).map(bad).collect();
+    let labels: BTreeMap<String, String> = (0..64).map(bad).collect();
     let requests = vec![SubmitRequest { labels, ..submission("demo") }; 1_000];
     let request = SubmitBatchRequest { requests };
     let answer = soon(stock(&server).submit_batch(request)).await.unwrap().into_inner();

@@ -1,5 +1,7 @@
 //! Idempotency keys: one submission, however often it arrives.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 use longrun::proto::v1::*;
 use tonic::Code;
@@ -93,4 +95,20 @@ async fn without_a_key_every_submission_is_new() {
     let server = TestServer::start().await;
     let first = server.submit(submission("demo")).await;
     assert_ne!(server.submit(submission("demo")).await.name, first.name);
+}
+
+/// What the server's configuration adds is not the client's: a retry that comes after a restart with another
+/// configuration is still a retry.
+#[tokio::test]
+async fn a_key_is_known_under_another_default_retention() {
+    let mut server =
+        TestServer::with(|config| config.limits.retention = Duration::from_secs(3_600)).await;
+    let first = server.submit(keyed("once")).await;
+    assert_eq!(first.settings.unwrap().retention.unwrap().seconds, 3_600);
+    server.restart_with(|config| config.limits.retention = Duration::from_secs(60)).await;
+    assert_eq!(server.submit(keyed("once")).await.name, first.name);
+    let asking = Settings { retention: seconds(60), ..Settings::default() };
+    let refused =
+        soon(server.operations().submit(with_settings(keyed("once"), asking))).await.refused();
+    refused.is(Code::AlreadyExists, "IDEMPOTENCY_KEY_REUSED");
 }

@@ -5,6 +5,7 @@
 
 mod support;
 
+mod acquire;
 mod answer_sizes;
 mod batch;
 mod cancel;
@@ -14,6 +15,8 @@ mod delete;
 mod dispatch;
 mod events;
 mod get;
+mod google;
+mod google_calls;
 mod idempotency;
 mod isolation;
 mod large;
@@ -30,6 +33,7 @@ mod retry;
 mod sessions;
 mod shutdown;
 mod submit;
+mod submit_and_watch;
 mod submit_rules;
 mod tenants;
 mod time_limits;

@@ -1,6 +1,6 @@
 //! Reports of workers: acknowledged once durable, refused unless current, each refused by itself.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use longrun::config::StoreUrl;
 use longrun::proto::v1::operation::State;
@@ -32,7 +32,7 @@ async fn a_partial_success_keeps_result_warnings_and_nested_errors() {
         code: "DeviceNotExists".to_owned(),
         message: "grüße".to_owned(),
         status_code: 5,
-        metadata: HashMap::from([("device".to_owned(), "7".to_owned())]),
+        metadata: BTreeMap::from([("device".to_owned(), "7".to_owned())]),
         causes: vec![nested(7), wrong("Other")],
         source: error::Source::Service.into(),
     };

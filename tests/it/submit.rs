@@ -1,6 +1,6 @@
 //! Submitting: what is stored, in which form it comes back, and what is filled in.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use longrun::proto::v1::payload::Content;
 use longrun::proto::v1::*;
@@ -73,7 +73,7 @@ async fn everything_that_was_chosen_comes_back() {
         retention: seconds(0),
     };
     let start_time = prost_types::Timestamp { seconds: 4_102_444_800, nanos: 123_456_000 };
-    let labels = HashMap::from([
+    let labels = BTreeMap::from([
         ("team".to_owned(), "blue".to_owned()),
         ("k8s.io/app-name_2".to_owned(), "é".repeat(255)),
         ("empty".to_owned(), String::new()),

@@ -1,6 +1,6 @@
 //! The rules for submissions: each broken one is named by its field's path, all of them at once.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use longrun::proto::v1::payload::Content;
 use longrun::proto::v1::*;
@@ -27,7 +27,7 @@ fn policy(edit: impl FnOnce(&mut RetryPolicy)) -> SubmitRequest {
 }
 
 fn label(key: &str, value: &str) -> SubmitRequest {
-    let labels = HashMap::from([(key.to_owned(), value.to_owned())]);
+    let labels = BTreeMap::from([(key.to_owned(), value.to_owned())]);
     SubmitRequest { labels, ..submission("demo") }
 }
 

@@ -84,7 +84,7 @@ async fn another_tenants_operation_is_not_found_in_any_use_case() {
         not_found(soon(service.result(&theirs, &name)).await);
         not_found(soon(service.cancel(&theirs, &name, String::new())).await);
         not_found(soon(service.delete(&theirs, &name)).await);
-        not_found(soon(service.retry(&theirs, &name, None)).await);
+        not_found(soon(service.retry(&theirs, &name, None, None)).await);
         soon(service.get(&ours, &name, View::Full)).await.unwrap();
     }
     assert_eq!(listed(&server, &theirs).await, []);

@@ -8,7 +8,7 @@ use longrun::proto::v1::work_request::Message as Up;
 use longrun::proto::v1::work_response::Message as Down;
 use longrun::proto::v1::{
     CancelOperationRequest, Complete, GetOperationRequest, Payload, Progress, ReportProgress,
-    WatchOperationRequest,
+    SubmitRequest, WatchOperationRequest,
 };
 
 use crate::postgres_support::database;
@@ -39,6 +39,36 @@ async fn what_is_submitted_at_one_is_done_at_another_and_watched_at_a_third() {
         work.say(complete(attempt(&assignment))).await;
         assert!(matches!(work.heard().await, Down::Ack(ack) if ack.error.is_none()));
         assert_eq!(watch.transition().await, (3, State::Succeeded));
+    }
+}
+
+#[tokio::test]
+async fn what_is_submitted_and_watched_in_one_call_may_be_done_anywhere_and_asked_for_again_elsewhere()
+ {
+    let store = database().await.url;
+    let [a, b] = [(); 2].map(|()| Replica::start(&store, &[]));
+    for place in [&a, &b] {
+        let kind = if place.url == a.url { "here" } else { "there" };
+        let mut work = place.work(kind, None, Vec::new()).await;
+        for number in 0..3 {
+            let request = SubmitRequest {
+                kind: kind.to_owned(),
+                idempotency_key: format!("{kind} {number}"),
+                ..Default::default()
+            };
+            let mut watch = a.submit_and_watch(request.clone()).await;
+            let snapshot = watch.message().await;
+            assert_eq!((snapshot.r#type(), snapshot.revision), (Type::Snapshot, 1));
+            assert_eq!(watch.transition().await, (2, State::Running));
+            let mut again = b.submit_and_watch(request).await;
+            let name = again.message().await.operation.unwrap().name;
+            assert_eq!(name, snapshot.operation.unwrap().name);
+            let assignment = work.assignment().await;
+            work.say(complete(attempt(&assignment))).await;
+            assert!(matches!(work.heard().await, Down::Ack(ack) if ack.error.is_none()));
+            assert_eq!(watch.transition().await, (3, State::Succeeded));
+            assert_eq!(again.transition().await, (3, State::Succeeded));
+        }
     }
 }
 

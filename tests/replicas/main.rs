@@ -3,6 +3,7 @@
 //! What happens when they are killed at random is in `tests/crash`.
 
 mod across;
+mod attempts;
 mod away;
 mod heard;
 mod large;

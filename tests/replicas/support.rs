@@ -62,6 +62,10 @@ impl Replica {
         OperationsClient::new(self.channel.clone())
     }
 
+    pub fn workers(&self) -> WorkersClient<Channel> {
+        WorkersClient::new(self.channel.clone())
+    }
+
     pub async fn submit(&self, kind: &str) -> Operation {
         let request = SubmitRequest { kind: kind.to_owned(), ..Default::default() };
         self.operations().submit(request).await.unwrap().into_inner()
@@ -74,6 +78,10 @@ impl Replica {
     }
 
     /// A watch from the first transition on.
+    pub async fn submit_and_watch(&self, request: SubmitRequest) -> Watch {
+        Watch(self.operations().submit_and_watch(request).await.unwrap().into_inner())
+    }
+
     pub async fn watch(&self, operation: &Operation) -> Watch {
         let request = WatchOperationRequest {
             name: operation.name.clone(),
@@ -100,7 +108,7 @@ impl Replica {
         };
         up.try_send(WorkRequest { message: Some(Up::Hello(hello)) }).unwrap();
         let requests = ReceiverStream::new(requests);
-        let answer = WorkersClient::new(self.channel.clone()).work(requests).await;
+        let answer = self.workers().work(requests).await;
         let mut down = answer.unwrap().into_inner();
         match soon(down.message()).await.unwrap().and_then(|first| first.message) {
             Some(Down::Session(session)) => {

@@ -8,7 +8,7 @@ use longrun::engine::{
     Apply, Clock as _, Engine, EngineConfig, EngineError, StoreHealth, ToWorker, WorkerHello,
 };
 use longrun::operation::{
-    Command, Kind, NewOperation, OperationId, SessionId, Settings, TenantId, Timestamp, WorkerId,
+    Command, Kind, NewOperation, OperationId, SessionId, TenantId, Timestamp, WorkerId,
 };
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
@@ -48,17 +48,7 @@ impl Scene {
     }
 
     async fn submit_as(&self, kind: &str, start_at: Option<Timestamp>) -> OperationId {
-        let new = NewOperation {
-            capacity: None,
-            tenant: TenantId::default_tenant(),
-            kind: Kind::parse(kind).unwrap(),
-            labels: Default::default(),
-            settings: Settings::default(),
-            start_at,
-            idempotency_key: None,
-            retry_of: None,
-            input: None,
-        };
+        let new = NewOperation { start_at, ..NewOperation::of(Kind::parse(kind).unwrap()) };
         let stored = self.engine.submit(vec![new]).await.unwrap().pop().unwrap();
         stored.unwrap().operation.id()
     }
@@ -226,6 +216,25 @@ fn who_comes_back_while_a_commit_is_in_doubt_is_told_everything_once() {
             scene.wait(60).await;
             assert!(scene.is_writable(), "seed {seed}");
             assert_eq!(session, resumed, "seed {seed}");
+            assert_eq!(assigned(&mut messages), [(id, 1)], "seed {seed}");
+        });
+    }
+}
+
+#[test]
+fn a_commit_in_doubt_is_settled_whatever_else_is_found_to_fail_meanwhile() {
+    for seed in 0..100 {
+        play(seed, |scene| async move {
+            let id = scene.submit(None).await;
+            // Some of the commits that start it stay in doubt.
+            scene.store.set_weather(Weather::Flaky);
+            let (_, mut messages) = scene.work(None).await;
+            scene.rest().await;
+            scene.store.set_weather(Weather::Down);
+            scene.engine.check_store().await;
+            scene.rest().await;
+            scene.store.set_weather(Weather::Still);
+            scene.wait(60).await;
             assert_eq!(assigned(&mut messages), [(id, 1)], "seed {seed}");
         });
     }

@@ -11,6 +11,7 @@ use longrun::store::{
 use tokio::runtime::Builder;
 use tokio::task::{LocalSet, yield_now};
 
+use crate::caller::Caller;
 use crate::disk::Disk;
 use crate::feed::Feed;
 use crate::history::{self, Final, History, Violation};
@@ -54,6 +55,9 @@ async fn play(mut rng: fastrand::Rng, lie: Lie, replicas: usize, traced: bool) -
     (0..replicas).for_each(|which| world.begin_to_start(which));
     let workers: Vec<_> = (0..rng.usize(1..4))
         .map(|number| tokio::task::spawn_local(Worker::new(Rc::clone(&world), number).run()))
+        .collect();
+    let callers: Vec<_> = (0..rng.usize(..3))
+        .map(|number| tokio::task::spawn_local(Caller::new(Rc::clone(&world), number).run()))
         .collect();
     let submitters: Vec<_> = (0..rng.usize(1..4))
         .map(|number| tokio::task::spawn_local(Submitter::new(Rc::clone(&world), number).run()))
@@ -130,7 +134,7 @@ async fn play(mut rng: fastrand::Rng, lie: Lie, replicas: usize, traced: bool) -
         let oddity = format!("the engine takes {outstanding:?} for not done");
         world.record.odd("", oddity);
     }
-    for task in submitters.into_iter().chain(workers).chain(following) {
+    for task in submitters.into_iter().chain(workers).chain(callers).chain(following) {
         task.abort();
         let ended = task.await;
         assert!(!ended.is_err_and(|error| error.is_panic()), "an actor panicked");

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use longrun::engine::Clock as _;
 use longrun::operation::{
     IdempotencyKey, Kind, NewOperation, OperationId, Payload, PayloadForm, RetryPolicy, Settings,
-    TenantId, Timestamp,
+    Timestamp,
 };
 use longrun::service::{ListParameters, OperationName, Reason, View};
 
@@ -219,8 +219,7 @@ impl Submitter {
         let answer = self
             .world
             .call(&mut self.rng, move |service| async move {
-                let parameters =
-                    ListParameters { page_size: 50, page_token: "", filter: "", order_by: "" };
+                let parameters = ListParameters { page_size: 50, ..ListParameters::default() };
                 service.list(&caller, parameters, View::Basic, longrun::wire::size::operation).await
             })
             .await;
@@ -291,16 +290,13 @@ impl Submitter {
         let later = rng.u32(..10) == 0;
         let start_at: Option<Timestamp> =
             later.then(|| self.world.clock.now().after(Duration::from_millis(rng.u64(100..5_000))));
+        let kind = Kind::parse(rng.choice(KINDS).unwrap_or(KINDS[0])).unwrap();
         NewOperation {
-            capacity: None,
-            tenant: TenantId::default_tenant(),
-            kind: Kind::parse(rng.choice(KINDS).unwrap_or(KINDS[0])).unwrap(),
-            labels: Default::default(),
             settings,
             start_at,
             input: Some(text(&format!("content of {key}"))),
             idempotency_key: with_key.then(|| IdempotencyKey::parse(&key).unwrap()),
-            retry_of: None,
+            ..NewOperation::of(kind)
         }
     }
 }

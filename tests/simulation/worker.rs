@@ -349,7 +349,7 @@ impl Worker {
             let reporting = async {
                 hops(&mut rng, 3).await;
                 let (id, attempt) = report.held;
-                let answer = session.report(id, attempt, message(&report)).await;
+                let answer = session.report(id, attempt, content(report.kind, &report.token)).await;
                 hops(&mut rng, 3).await;
                 answer
             };
@@ -374,7 +374,7 @@ impl Worker {
                         let again = async {
                             world.pause(&mut rng, 20).await;
                             let (id, attempt) = report.held;
-                            session.report(id, attempt, message(&report)).await
+                            session.report(id, attempt, content(report.kind, &report.token)).await
                         };
                         if let Some(answer) = cut.run_until_cancelled(again).await {
                             let _ = answer_to.send((report, answer.map_err(CallError::Refused)));
@@ -398,10 +398,11 @@ impl Worker {
     }
 }
 
-fn message(report: &Sent) -> Report {
+/// What such a report says; the token tells it from all others.
+pub fn content(kind: ReportKind, token: &str) -> Report {
     let error = || OperationError {
         code: "Simulated".to_owned(),
-        message: report.token.clone(),
+        message: token.to_owned(),
         status_code: 2,
         metadata: BTreeMap::new(),
         causes: Vec::new(),
@@ -409,17 +410,17 @@ fn message(report: &Sent) -> Report {
     };
     let complete = |errors| Report::Complete {
         contents: None,
-        result: Some(text(&report.token)),
+        result: Some(text(token)),
         warnings: Vec::new(),
         errors,
     };
     let fail = |is_final| Report::Fail { error: error(), is_final, retry_delay: None };
-    match report.kind {
+    match kind {
         ReportKind::Complete => complete(Vec::new()),
         ReportKind::CompletePartly => complete(vec![error()]),
         ReportKind::FailForRetry => fail(false),
         ReportKind::FailForGood => fail(true),
         ReportKind::Release => Report::Release,
-        ReportKind::Log => Report::Log(vec![report.token.clone()]),
+        ReportKind::Log => Report::Log(vec![token.to_owned()]),
     }
 }

@@ -18,7 +18,7 @@ use crate::support::{
 };
 
 /// An entry, in short: the operation, its revision, and what was before, or that it was removed.
-fn brief(logged: &Logged) -> (u64, u64, Option<u64>) {
+pub fn brief(logged: &Logged) -> (u64, u64, Option<u64>) {
     let operation = logged.change.operation();
     let number = (1..100).find(|number| id(*number) == operation.id()).unwrap();
     let revision = operation.life.revision.0;
@@ -33,7 +33,7 @@ fn brief(logged: &Logged) -> (u64, u64, Option<u64>) {
 const REMOVED: Option<u64> = Some(u64::MAX);
 
 /// Everything behind `from`, in pages of that size.
-async fn read(store: &dyn Store, from: Frontier, page: usize) -> Vec<Logged> {
+pub async fn read(store: &dyn Store, from: Frontier, page: usize) -> Vec<Logged> {
     let mut reader = Reader::new(Position::at(from));
     let mut all = Vec::new();
     loop {
@@ -46,7 +46,7 @@ async fn read(store: &dyn Store, from: Frontier, page: usize) -> Vec<Logged> {
     }
 }
 
-async fn frontier(store: &dyn Store) -> Frontier {
+pub async fn frontier(store: &dyn Store) -> Frontier {
     store.head().await.unwrap().frontier()
 }
 
@@ -162,12 +162,16 @@ pub async fn what_is_trimmed_is_gone_and_not_passed_over(store: &dyn Store) {
     }
     let kept = stored(store, submission(4)).await;
     let now = frontier(store).await;
+    let mut slow = Reader::new(Position::at(beginning.clone()));
+    assert_eq!(slow.read(store, 1).await.unwrap().len(), 1);
     store
         .trim_log(TrimLog { now: Timestamp::MAX, keep_for: Duration::ZERO, keep: 0 })
         .await
         .unwrap();
     let gone = Reader::new(Position::at(beginning.clone())).read(store, 9).await;
     assert!(matches!(gone, Err(ReadError::Gone(_))), "{gone:?}");
+    let gone = slow.read(store, 1).await;
+    assert!(matches!(gone, Err(ReadError::Gone(_))), "between two pages: {gone:?}");
     // Ranges that were found before are gone as well.
     let ranges = now.clone();
     let head = store.head().await.unwrap();

@@ -8,6 +8,7 @@ use longrun::operation::{StateName, TenantId};
 use longrun::store::sqlite::{SqliteOptions, SqliteStore};
 use longrun::store::{Lookup, OpenError, PayloadRole, Store as _, Tombstone};
 
+use crate::log;
 use crate::support::*;
 
 fn open(path: &Path) -> Result<SqliteStore, OpenError> {
@@ -186,4 +187,43 @@ async fn an_older_schema_is_brought_up_to_date() {
     assert_eq!(store.tombstone(done.id()).await.unwrap(), Some(tombstone));
     assert_eq!(load(&store, done.id()).await, None);
     assert!(load(&store, unfinished[0].id).await.is_some());
+}
+
+/// Each opening is a writer of its own; what they did to one operation is told together, in pages of any size.
+#[tokio::test]
+async fn the_log_goes_on_over_openings() {
+    let (_directory, path) = directory();
+    let store = open(&path).unwrap();
+    let beginning = log::frontier(&store).await;
+    let first = stored(&store, submission(1)).await;
+    stored(&store, submission(2)).await;
+    store.close().await;
+    let store = open(&path).unwrap();
+    changed(&store, &first, &acquire(1)).await;
+    for page in [1, 2, 9] {
+        let read = log::read(&store, beginning.clone(), page).await;
+        let told: Vec<_> = read.iter().map(log::brief).collect();
+        assert_eq!(told, [(1, 1, None), (1, 2, Some(1)), (2, 1, None)], "pages of {page}");
+    }
+}
+
+#[tokio::test]
+async fn a_change_that_cannot_be_read_is_left_out_of_the_log() {
+    let (_directory, path) = directory();
+    let store = open(&path).unwrap();
+    let beginning = log::frontier(&store).await;
+    for number in 1..=3 {
+        stored(&store, submission(number)).await;
+    }
+    store.close().await;
+    let file = rusqlite::Connection::open(&path).unwrap();
+    let damaged = file.execute("UPDATE events SET life = x'ff' WHERE id = ?1", [id(2).as_bytes()]);
+    assert_eq!(damaged, Ok(1));
+    drop(file);
+    let store = open(&path).unwrap();
+    for page in [1, 9] {
+        let read = log::read(&store, beginning.clone(), page).await;
+        let told: Vec<_> = read.iter().map(log::brief).collect();
+        assert_eq!(told, [(1, 1, None), (3, 1, None)], "pages of {page}");
+    }
 }

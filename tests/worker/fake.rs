@@ -44,6 +44,39 @@ impl Workers for Service {
         self.0.send(stream).await.map_err(|_| Status::unavailable("the test is over"))?;
         Ok(Response::new(ReceiverStream::new(responses)))
     }
+
+    async fn acquire(
+        &self,
+        _: Request<AcquireRequest>,
+    ) -> Result<Response<AcquireResponse>, Status> {
+        Err(Status::unimplemented("these workers have streams"))
+    }
+
+    async fn renew(&self, _: Request<RenewRequest>) -> Result<Response<RenewResponse>, Status> {
+        Err(Status::unimplemented("these workers have streams"))
+    }
+
+    async fn complete(
+        &self,
+        _: Request<CompleteRequest>,
+    ) -> Result<Response<CompleteResponse>, Status> {
+        Err(Status::unimplemented("these workers have streams"))
+    }
+
+    async fn fail(&self, _: Request<FailRequest>) -> Result<Response<FailResponse>, Status> {
+        Err(Status::unimplemented("these workers have streams"))
+    }
+
+    async fn release(
+        &self,
+        _: Request<ReleaseRequest>,
+    ) -> Result<Response<ReleaseResponse>, Status> {
+        Err(Status::unimplemented("these workers have streams"))
+    }
+
+    async fn add_log(&self, _: Request<AddLogRequest>) -> Result<Response<AddLogResponse>, Status> {
+        Err(Status::unimplemented("these workers have streams"))
+    }
 }
 
 /// The service.

@@ -107,6 +107,8 @@ pub(super) enum Watch {
     Feed,
     /// A WatchOperation stream for each operation
     Operation,
+    /// SubmitAndWatch: the submission is the watch
+    Submit,
     /// A WaitOperation call for each operation
     Wait,
     /// They do not: submissions alone

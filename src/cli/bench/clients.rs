@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::args::{Load, Watch};
 use super::endings::{self, Waiting};
 use super::tally::Tally;
-use crate::client::Client;
+use crate::client::{self, Client};
 use crate::proto::v1::operation::State;
 use crate::proto::v1::payload::Content;
 use crate::proto::v1::{Operation, Payload, Settings, SubmitRequest};
@@ -77,6 +77,10 @@ impl Run {
     async fn live(&self, client: &Client, number: u64, begun: Instant) -> anyhow::Result<()> {
         let key = format!("{}-{number}", self.id);
         let watch = self.load.watch;
+        if watch == Watch::Submit {
+            let watch = client.submit_and_watch(self.request(number, key, begun));
+            return self.watched_live(watch, begun).await;
+        }
         let end = (watch == Watch::Feed).then(|| self.waiting.register(key.clone()));
         let submitted = match client.submit(self.request(number, key.clone(), begun)).await {
             Ok(submitted) => submitted,
@@ -91,6 +95,19 @@ impl Run {
             None => endings::wait(client, &submitted, watch).await?,
         };
         let Some(ended) = ended else { return Ok(()) };
+        self.tally.end.record(begun.elapsed());
+        check(&ended)
+    }
+
+    /// The same where the submission is the watch.
+    async fn watched_live(&self, mut watch: client::Watch, begun: Instant) -> anyhow::Result<()> {
+        let operation = match watch.next().await {
+            Some(Ok(message)) => message.operation.unwrap_or_default(),
+            Some(Err(error)) => bail!("submit: {:?}: {}", error.code(), error.message()),
+            None => bail!("submit: nothing came"),
+        };
+        self.tally.submit.record(begun.elapsed());
+        let ended = if operation.done { operation } else { endings::last_word(watch).await? };
         self.tally.end.record(begun.elapsed());
         check(&ended)
     }

@@ -9,7 +9,7 @@ use prost_types::Timestamp;
 use tokio::sync::oneshot;
 
 use super::args::Watch;
-use crate::client::{Client, ClientError, WatchAll};
+use crate::client::{self, Client, ClientError, WatchAll};
 use crate::proto::v1::watch_operations_response::Type;
 use crate::proto::v1::{Operation, OperationView, WatchOperationRequest, WatchOperationsRequest};
 
@@ -103,28 +103,33 @@ pub(super) async fn wait(
     watch: Watch,
 ) -> anyhow::Result<Option<Operation>> {
     match watch {
-        Watch::Feed | Watch::None => Ok(None),
+        Watch::Feed | Watch::Submit | Watch::None => Ok(None),
         Watch::Wait => match client.wait(&submitted.name, None).await {
             Ok(operation) => Ok(Some(operation)),
             Err(error) => bail!("{}", error.message()),
         },
         Watch::Operation => {
-            let mut watch = client.watch(WatchOperationRequest {
+            let watch = client.watch(WatchOperationRequest {
                 name: submitted.name.clone(),
                 after_revision: Some(submitted.revision),
                 include_progress: false,
                 view: OperationView::Basic.into(),
             });
-            while let Some(message) = watch.next().await {
-                match message {
-                    Ok(message) => match message.operation {
-                        Some(operation) if operation.done => return Ok(Some(operation)),
-                        _ => {}
-                    },
-                    Err(error) => bail!("{}", error.message()),
-                }
-            }
-            bail!("the watch of {} ended before its end", submitted.name)
+            last_word(watch).await.map(Some)
         }
     }
+}
+
+/// The operation of a watch once it is done.
+pub(super) async fn last_word(mut watch: client::Watch) -> anyhow::Result<Operation> {
+    while let Some(message) = watch.next().await {
+        match message {
+            Ok(message) => match message.operation {
+                Some(operation) if operation.done => return Ok(operation),
+                _ => {}
+            },
+            Err(error) => bail!("{}", error.message()),
+        }
+    }
+    bail!("the watch of {} ended before its end", watch.name())
 }

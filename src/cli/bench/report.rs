@@ -18,6 +18,7 @@ pub(super) fn announce(url: &str, load: &Load, out: &Output) {
     let ends = match load.watch {
         Watch::Feed => "a WatchOperations stream tells of ends",
         Watch::Operation => "a WatchOperation stream each",
+        Watch::Submit => "SubmitAndWatch: each submission is its watch",
         Watch::Wait => "a WaitOperation call each",
         Watch::None => "nobody waits for ends",
     };

@@ -172,7 +172,14 @@ impl Committer {
             let loss = match &failed.error {
                 StoreError::Conflict(ids) => {
                     self.planner.lost_race(ids, &failed.written, &mut suspects);
-                    if ids.is_empty() { Loss::UnnamedRace } else { Loss::Race(failed.colliding) }
+                    Loss::Race(failed.colliding)
+                }
+                StoreError::Locked(ids) => {
+                    if failed.colliding.is_empty() {
+                        // It is among what starts.
+                        self.planner.set_aside(ids, now.1);
+                    }
+                    Loss::Lock(failed.colliding)
                 }
                 StoreError::SessionsTaken(ids) => {
                     self.planner.workforce().lose_sessions(ids);
@@ -226,7 +233,7 @@ impl Committer {
                 Ok(done) => committed = done,
                 Err(error @ StoreError::Unknown(_)) => {
                     let resumed = self.take_told(round);
-                    let doubt = Some(InDoubt { draft, messages, resumed });
+                    let doubt = Some(InDoubt::new(draft, messages, resumed));
                     let (colliding, written) = (BTreeSet::new(), Vec::new());
                     return Err(Failed { error, doubt, colliding, written });
                 }
@@ -256,7 +263,7 @@ impl Committer {
         draft: Draft,
     ) -> Failed {
         let mut colliding = BTreeSet::new();
-        if let StoreError::Conflict(ids) = &error {
+        if let StoreError::Conflict(ids) | StoreError::Locked(ids) = &error {
             let touching = ids.iter().flat_map(|id| touching(round.works(), answers, *id));
             colliding.extend(touching);
         }
@@ -330,14 +337,12 @@ impl Committer {
 
     /// Does what would have been done, had the outcome been known at once.
     fn clear_up(&mut self, in_doubt: InDoubt, committed: Option<&Committed>) {
-        let InDoubt { draft, mut messages, resumed } = in_doubt;
+        let since = self.planner.workforce().dispatcher().resumed_mut();
         let Some(committed) = committed else {
-            self.planner.abandoned(&draft);
-            return self.planner.workforce().dispatcher().resumed_mut().put_back(resumed);
+            let draft = in_doubt.did_not_happen(since);
+            return self.planner.abandoned(&draft);
         };
-        // A session resumed since then learned everything when it resumed.
-        let since = self.planner.workforce().dispatcher().resumed();
-        messages.retain(|message| !since.contains(message.session));
+        let (draft, messages) = in_doubt.happened(since);
         self.planner.committed(&draft, messages, committed);
         // Another replica may have gone on from there.
         draft.touched().for_each(|id| self.shared.cache.remove(id));

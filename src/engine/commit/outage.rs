@@ -83,6 +83,29 @@ mod tests {
     }
 
     #[test]
+    fn no_pause_is_longer_than_the_longest_whatever_is_wanted() {
+        let minute = Duration::from_secs(60);
+        assert_eq!(pauses(&mut Outage::new(Some(minute)), 7), [1, 2, 4, 8, 16, 30, 30]);
+        let millis = Duration::from_millis(500);
+        assert_eq!(Outage::new(Some(millis)).next_pause(), millis);
+    }
+
+    #[test]
+    fn a_store_that_fails_again_before_a_commit_is_left_alone_for_longer() {
+        let at = |seconds| Moment::new(Duration::from_secs(seconds));
+        let mut outage = Outage::new(None);
+        outage.begin(at(0), true);
+        outage.end();
+        // It took a name, and then no commit.
+        outage.begin(at(10), false);
+        assert_eq!(outage.next_try(), Some(at(12)));
+        outage.end();
+        outage.committed();
+        outage.begin(at(20), false);
+        assert_eq!(outage.next_try(), Some(at(21)));
+    }
+
+    #[test]
     fn it_lasts_from_a_failure_until_it_is_ended() {
         let at = |seconds| Moment::new(Duration::from_secs(seconds));
         let mut outage = Outage::new(None);

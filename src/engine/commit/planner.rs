@@ -131,8 +131,16 @@ impl Planner {
 
     fn decide(&mut self, work: &Work, added: &mut Added, draft: &mut Draft) -> Answer {
         match work {
-            Work::Submit { items, .. } => {
-                Answer::Submit(items.iter().map(|new| self.submit(new, added, draft)).collect())
+            Work::Submit { items, watched, .. } => {
+                let submitted = items.iter().map(|new| {
+                    let mut submitted = self.submit(new, added, draft)?;
+                    if *watched && !submitted.existing {
+                        let id = submitted.operation.id();
+                        submitted.subscription = Some(self.shared.hub.subscribe(id));
+                    }
+                    Ok(submitted)
+                });
+                Answer::Submit(submitted.collect())
             }
             Work::Apply { apply, .. } => Answer::Apply(self.apply(apply, draft)),
             Work::Own(id, _) | Work::Recheck(id) if draft.is_damaged(&Lookup::Id(*id)) => {
@@ -167,7 +175,7 @@ impl Planner {
     ) -> Result<Submitted, EngineError> {
         // A known key is answered whatever the load: it is no new work.
         if let Some(existing) = draft.existing(new) {
-            return existing.map(|operation| Submitted { operation, existing: true });
+            return existing.map(|operation| Submitted::unwatched(operation, true));
         }
         let key = new.idempotency_key.clone();
         let lookup = key.map(|key| Lookup::Key(new.tenant.clone(), key));
@@ -176,7 +184,7 @@ impl Planner {
         }
         self.shared.counts().submit(new, added)?;
         let operation = draft.submit(new, self.shared.ids.operation(draft.now()));
-        Ok(Submitted { operation, existing: false })
+        Ok(Submitted::unwatched(operation, false))
     }
 
     fn apply(&mut self, apply: &Apply, draft: &mut Draft) -> Result<Applied, EngineError> {
@@ -227,12 +235,12 @@ impl Planner {
             }
             self.shared.progress.clear(transition.after.id());
         }
-        for (operation, input) in draft.changed() {
+        for (operation, input, result) in draft.changed() {
             // Nobody reads it from there where others may have changed it.
             if operation.is_done() && self.workforce.is_shared() {
                 self.shared.cache.remove(operation.id());
             } else {
-                self.shared.cache.put(operation, input);
+                self.shared.cache.put(operation, input, result);
             }
         }
         for operation in draft.removed() {
@@ -292,17 +300,20 @@ impl Planner {
                 self.workforce.upkeep().pause(moment);
             }
         }
-        for id in culprits {
-            match is_damage {
-                true => self.workforce.leave_alone(id),
-                false => self.workforce.quarantine().set_aside(id, moment),
-            }
+        match is_damage {
+            true => culprits.into_iter().for_each(|id| self.workforce.leave_alone(id)),
+            false => self.set_aside(&culprits, moment),
         }
         let error = match is_damage {
             true => EngineError::damaged(),
             false => EngineError::Unavailable("other writers were always first with it".to_owned()),
         };
         works.into_iter().for_each(|work| work.refuse(error.clone()));
+    }
+
+    /// These are left alone for a while by all that nobody asked for.
+    pub(super) fn set_aside(&mut self, ids: &[OperationId], moment: Moment) {
+        ids.iter().for_each(|id| self.workforce.quarantine().set_aside(*id, moment));
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) async fn catch_up(
     moment: Moment,
 ) -> Result<Vec<Outgoing>, StoreError> {
     let mut leases = dispatcher.resumed().leases(dispatcher.sessions());
-    leases.retain(|id| !quarantine.holds(*id, moment));
+    leases.retain(|id| !quarantine.is_damaged(*id));
     if leases.is_empty() {
         return Ok(Vec::new());
     }
@@ -54,6 +54,8 @@ pub(super) async fn catch_up(
                 }
             },
             Missed::Cancel => ToWorker::CancelRequested { operation },
+            // What others keep locked can be told of, and not be written: the end of its grace period ends it.
+            Missed::End(_) if quarantine.holds(id, moment) => continue,
             Missed::End(attempt) => {
                 let progress = shared.progress.get(id, attempt);
                 let command = Command::LoseLease { attempt };

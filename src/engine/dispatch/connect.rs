@@ -1,5 +1,7 @@
 //! A worker that connects: whether it resumes a session, and which.
 
+use std::time::Duration;
+
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -11,6 +13,8 @@ use crate::operation::SessionId;
 
 pub(super) struct Arrival {
     pub(super) hello: WorkerHello,
+    /// How long the lease of an attempt lives by itself, where the session is a place of a poll.
+    pub(super) attempt_lease: Option<Duration>,
     /// Takes what the worker is told.
     pub(super) sender: mpsc::Sender<ToWorker>,
     /// What is known of the session to resume, if it was asked for in the store.
@@ -27,7 +31,7 @@ impl Arrival {
         uuid: Uuid,
         expires_at: Moment,
     ) -> Result<Option<Connected>, EngineError> {
-        let Self { hello, sender, taken } = self;
+        let Self { hello, attempt_lease, sender, taken } = self;
         let has_row = matches!(taken, Some(Taken::Over(_)));
         let resumed = match &mut replicas {
             None => dispatcher.sessions().resumable(&hello),
@@ -41,12 +45,15 @@ impl Arrival {
         if resumed.is_none() && dispatcher.sessions().len() >= most {
             return Err(EngineError::Full { what: "worker sessions", limit: most as u64 });
         }
-        let session = resumed.unwrap_or_else(|| match hello.in_process {
-            true => SessionId::in_process(uuid),
-            false => SessionId::from_uuid(uuid),
+        let session = resumed.unwrap_or_else(|| match (attempt_lease, hello.in_process) {
+            (Some(lease), _) => SessionId::of_attempt(uuid, lease),
+            (None, true) => SessionId::in_process(uuid),
+            (None, false) => SessionId::from_uuid(uuid),
         });
         let resumed = resumed.is_some();
-        tracing::info!(worker.id = %hello.worker, resumed, "a worker has connected");
+        if attempt_lease.is_none() {
+            tracing::info!(worker.id = %hello.worker, resumed, "a worker has connected");
+        }
         if let Some(replicas) = replicas {
             replicas.connected(session, has_row, &hello);
         }

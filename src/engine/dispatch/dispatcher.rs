@@ -227,7 +227,7 @@ impl Dispatcher {
             let Some(operation) = held else {
                 is_lost = true;
                 self.sessions.send(session, ToWorker::NotCurrent { id, attempt });
-                self.end_lease(session, id);
+                self.end_lease(session, (id, attempt));
                 continue;
             };
             if operation.life.attempt > attempt {
@@ -250,19 +250,19 @@ impl Dispatcher {
         self.resumed.add_missed(session, held, lease);
     }
 
-    fn end_lease(&mut self, session: SessionId, id: OperationId) {
-        for key in self.sessions.end_lease(session, id) {
+    fn end_lease(&mut self, session: SessionId, lease: (OperationId, Attempt)) {
+        for key in self.sessions.end_lease(session, lease) {
             self.turns.mark(key);
         }
     }
 
     /// The draft is durable: its leases are known, and its messages are sent. A session may be gone where the
-    /// outcome was unknown for a while: then it has until `expires_at` to come back, if it `is_ours`.
+    /// outcome was unknown for a while: then it has until it `expires_at` to come back, if it `is_ours`.
     pub(crate) fn committed(
         &mut self,
         draft: &Draft,
         messages: Vec<Outgoing>,
-        expires_at: Moment,
+        expires_at: impl Fn(SessionId) -> Moment,
         is_ours: impl Fn(SessionId) -> bool,
     ) {
         self.queue.commit();
@@ -270,7 +270,7 @@ impl Dispatcher {
         self.starved.clear();
         self.spared.drain(..).for_each(|key| self.turns.mark(key));
         for transition in draft.transitions() {
-            self.settle_lease(transition, expires_at, &is_ours);
+            self.settle_lease(transition, &expires_at, &is_ours);
         }
         for Outgoing { session, content } in messages {
             self.sessions.send(session, content);
@@ -280,7 +280,7 @@ impl Dispatcher {
     fn settle_lease(
         &mut self,
         transition: &Transition,
-        expires_at: Moment,
+        expires_at: &impl Fn(SessionId) -> Moment,
         is_ours: &impl Fn(SessionId) -> bool,
     ) {
         let Transition { before, after, event_type, by_report } = transition;
@@ -294,6 +294,7 @@ impl Dispatcher {
                 {
                     let tenant = after.submission.tenant.clone();
                     let held = (after.id(), after.life.attempt);
+                    let expires_at = expires_at(lease.session);
                     self.sessions.restore(lease.session, tenant, worker, held, expires_at);
                 }
             }
@@ -302,11 +303,11 @@ impl Dispatcher {
                 self.sessions.send(lease.session, ToWorker::CancelRequested { operation });
             }
             (Some(lease), None) => {
+                let (id, attempt) = (after.id(), after.life.attempt);
                 if !by_report {
-                    let (id, attempt) = (after.id(), after.life.attempt);
                     self.sessions.send(lease.session, ToWorker::NotCurrent { id, attempt });
                 }
-                self.end_lease(lease.session, after.id());
+                self.end_lease(lease.session, (id, attempt));
             }
             _ => {}
         }

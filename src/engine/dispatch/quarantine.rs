@@ -9,7 +9,8 @@ use crate::operation::{OperationId, Revision};
 
 /// How long an operation is left alone that lost every race: each try may wait for a lock.
 pub(crate) const SET_ASIDE: Duration = Duration::from_secs(30);
-/// Lost so often, with the revision always as it was read, an operation is damaged: its row is not what it says.
+/// Lost so often, though nobody has it locked and with the revision always as it was read, an operation is damaged: its
+/// row is not what it says.
 const DAMAGED_AFTER: u32 = 15;
 
 #[derive(Debug, Default)]
@@ -40,7 +41,7 @@ impl Quarantine {
     pub(crate) fn set_aside(&mut self, id: OperationId, now: Moment) {
         let until = self.until.entry(id).or_insert(now);
         *until = (*until).max(now.after(SET_ASIDE));
-        tracing::error!(operation.id = %id, "an operation lost every race, and is left alone for a while");
+        tracing::error!(operation.id = %id, "an operation cannot be written for now, and is left alone for a while");
     }
 
     pub(crate) fn is_damaged(&self, id: OperationId) -> bool {

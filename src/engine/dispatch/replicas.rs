@@ -11,7 +11,7 @@ use super::sessions::Sessions;
 use super::upkeep::{Upkeep, Wake, lost_sessions};
 use crate::engine::Shared;
 use crate::engine::clock::{Moment, Now};
-use crate::engine::request::{EngineError, Taken, WorkerHello};
+use crate::engine::request::{AttemptLease, EngineError, Taken, WorkerHello};
 use crate::engine::round::draft::Draft;
 use crate::engine::round::work::Work;
 use crate::operation::{OperationId, SessionId};
@@ -120,6 +120,35 @@ impl Replicas {
                     false => Err(error),
                 }
             }
+        }
+    }
+
+    /// Renews the lease of an attempt without a stream; `None` where its session is to be asked for in the store first.
+    /// Otherwise, whether it is known.
+    pub(super) fn renew_attempt(
+        &mut self,
+        lease: AttemptLease,
+        taken: Option<Taken>,
+        sessions: &mut Sessions,
+        expires_at: Moment,
+    ) -> Result<Option<bool>, EngineError> {
+        let AttemptLease { session, tenant, worker, .. } = lease;
+        if sessions.renew(session, expires_at) {
+            return Ok(Some(true));
+        }
+        match taken {
+            None => Ok(None),
+            Some(Taken::Over(leases)) => {
+                let is_held = !leases.is_empty();
+                for lease in leases {
+                    let held = (lease.id, lease.attempt);
+                    sessions.restore(session, tenant.clone(), worker.clone(), held, expires_at);
+                }
+                self.rows.connected(session, true);
+                Ok(Some(is_held))
+            }
+            Some(Taken::Gone) => Ok(Some(false)),
+            Some(Taken::Unknown(error)) => Err(error),
         }
     }
 

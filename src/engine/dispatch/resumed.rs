@@ -7,10 +7,10 @@ use super::sessions::Sessions;
 use crate::engine::round::draft::Draft;
 use crate::operation::{Attempt, Operation, OperationId, SessionId, State};
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct ResumedSessions(Vec<Resumed>);
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 struct Resumed {
     session: SessionId,
     /// The attempts that the worker knows of: of one operation it may run the latest and still hold a report of an
@@ -99,5 +99,96 @@ impl ResumedSessions {
         self.0 = earlier.0;
         self.0.retain(|resumed| since.iter().all(|other| other.session != resumed.session));
         self.0.extend(since);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::engine::EngineConfig;
+    use crate::engine::clock::Moment;
+    use crate::engine::sample::{at, id, operation};
+    use crate::operation::{Lease, TenantId, WorkerId};
+
+    fn session(number: u128) -> SessionId {
+        SessionId::from_uuid(Uuid::from_u128(number))
+    }
+
+    fn lease(number: u128, attempt: u32) -> (OperationId, Attempt) {
+        (id(number), Attempt(attempt))
+    }
+
+    fn running<const N: usize>(
+        known: [(OperationId, Attempt); N],
+    ) -> HashSet<(OperationId, Attempt)> {
+        known.into_iter().collect()
+    }
+
+    /// Which sessions are to be told, each with what its worker knows of, in order.
+    fn told(resumed: &ResumedSessions) -> Vec<(SessionId, HashSet<(OperationId, Attempt)>)> {
+        resumed.0.iter().map(|it| (it.session, it.running.clone())).collect()
+    }
+
+    #[test]
+    fn what_a_worker_knew_last_counts() {
+        let mut resumed = ResumedSessions::default();
+        resumed.add(session(1), running([lease(1, 1)]));
+        resumed.add(session(1), running([lease(2, 1)]));
+        assert_eq!(told(&resumed), [(session(1), running([lease(2, 1)]))]);
+        let earlier = resumed.take();
+        assert!(!resumed.contains(session(1)) && earlier.contains(session(1)));
+        // Two were to be told by a commit that did not happen, and one of them has come again.
+        let mut earlier = earlier;
+        earlier.add(session(2), running([]));
+        resumed.add(session(1), running([lease(3, 1)]));
+        resumed.put_back(earlier);
+        let both = [(session(2), running([])), (session(1), running([lease(3, 1)]))];
+        assert_eq!(told(&resumed), both);
+    }
+
+    #[test]
+    fn a_missed_assignment_is_told_beside_what_is_to_be_told_anyway() {
+        let mut resumed = ResumedSessions::default();
+        let held = running([lease(1, 1), lease(2, 1)]);
+        resumed.add_missed(session(1), held.clone(), lease(2, 1));
+        assert_eq!(told(&resumed), [(session(1), running([lease(1, 1)]))]);
+        // That it does not know of the second is not forgotten.
+        resumed.add_missed(session(1), held, lease(3, 1));
+        assert_eq!(told(&resumed), [(session(1), running([lease(1, 1)]))]);
+    }
+
+    #[test]
+    fn what_was_missed_shows_in_the_state_of_each_lease() {
+        let lease_of = |number| Lease { session: session(number), attempt_deadline: None };
+        let is_running = |number| State::Running { lease: lease_of(number) };
+        let is_cancelling =
+            |number| State::Cancelling { lease: lease_of(number), grace_until: at(9) };
+        let mut sessions = Sessions::default();
+        let mut draft = Draft::new(at(5), &EngineConfig::default());
+        let stored = [
+            (1, is_running(1), 1),
+            (2, is_running(1), 1),
+            (3, is_cancelling(1), 1),
+            (4, is_cancelling(1), 1),
+            (5, is_running(2), 1),
+            (6, is_running(1), 2),
+            (7, State::Queued { not_before: at(0) }, 1),
+        ];
+        for (number, state, attempt) in stored {
+            let mut operation = operation(number, at(0));
+            (operation.life.state, operation.life.attempt) = (state, Attempt(attempt));
+            draft.learn(Arc::new(operation));
+            let (tenant, worker) = (TenantId::default_tenant(), WorkerId::parse("w").expect("w"));
+            sessions.restore(session(1), tenant, worker, lease(number, 1), Moment::MAX);
+        }
+        let mut resumed = ResumedSessions::default();
+        resumed.add(session(1), running([lease(1, 1), lease(3, 1)]));
+        let missed = resumed.missed(&sessions, &draft);
+        let missed: Vec<_> = missed.into_iter().map(|(_, it, what)| (it.id(), what)).collect();
+        let end = Missed::End(Attempt(1));
+        let expected = [(id(2), Missed::Assignment), (id(3), Missed::Cancel), (id(4), end)];
+        assert_eq!(missed, expected, "of what another session holds, or a later attempt, nothing");
     }
 }

@@ -160,16 +160,6 @@ impl SessionRows {
         now: Moment,
     ) -> SessionChanges {
         let is_time = self.renews_all(now);
-        let lease = self.lease_duration;
-        let kept = |session: SessionId| {
-            let held = sessions.get(session)?;
-            let (tenant, worker) = (held.tenant().clone(), held.worker().clone());
-            Some(KeptSession { session, tenant, worker, lease })
-        };
-        let kept = match is_time {
-            true => sessions.ids().filter_map(kept).collect(),
-            false => self.fresh.iter().copied().filter_map(kept).collect(),
-        };
         let gone = self.rows.iter().filter(|id| is_time && sessions.get(**id).is_none());
         let ended = gone.copied().chain(lost).collect();
         let is_here = |session: &SessionId| sessions.get(*session).is_some();
@@ -187,6 +177,20 @@ impl SessionRows {
                 told.push((lease.session, after.id()));
             }
         }
+        let kept = |session: SessionId| {
+            let held = sessions.get(session)?;
+            // A poll that ends without an attempt leaves nothing behind.
+            if held.is_free_place() && !used.contains(&session) {
+                return None;
+            }
+            let (tenant, worker) = (held.tenant().clone(), held.worker().clone());
+            let lease = session.lease(self.lease_duration).max(self.lease_duration);
+            Some(KeptSession { session, tenant, worker, lease })
+        };
+        let kept = match is_time {
+            true => sessions.ids().filter_map(kept).collect(),
+            false => self.fresh.iter().copied().filter_map(kept).collect(),
+        };
         let used = used.into_iter().collect();
         SessionChanges { kept, used, ended, told }
     }

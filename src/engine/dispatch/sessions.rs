@@ -3,63 +3,15 @@
 //! A session outlives its stream by a lease duration. No I/O here: messages are handed to a bounded
 //! channel, and a worker that does not read its channel is disconnected, never waited for.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use tokio::sync::mpsc;
 
 use super::queue::QueueKey;
+use super::session::{Place, PlaceState, Session};
 use crate::engine::clock::Moment;
 use crate::engine::request::{StreamNumber, ToWorker, WorkerHello};
-use crate::operation::{Attempt, Kind, OperationId, SessionId, TenantId, WorkerId};
-
-#[derive(Debug)]
-pub(crate) struct Session {
-    tenant: TenantId,
-    worker: WorkerId,
-    kinds: Vec<Kind>,
-    max_in_flight: usize,
-    leases: BTreeMap<OperationId, Attempt>,
-    /// Acquired in the round under way, not yet committed.
-    reserved: usize,
-    stream: Option<(StreamNumber, mpsc::Sender<ToWorker>)>,
-    /// Its leases end then, unless the worker is heard of before.
-    expires_at: Moment,
-    draining: bool,
-}
-
-impl Session {
-    pub(crate) fn tenant(&self) -> &TenantId {
-        &self.tenant
-    }
-
-    pub(crate) fn worker(&self) -> &WorkerId {
-        &self.worker
-    }
-
-    pub(crate) fn leases(&self) -> impl Iterator<Item = (OperationId, Attempt)> + '_ {
-        self.leases.iter().map(|(id, attempt)| (*id, *attempt))
-    }
-
-    pub(crate) fn has_lease(&self, id: OperationId) -> bool {
-        self.leases.contains_key(&id)
-    }
-
-    /// Whether its worker can be reached, as far as is known.
-    fn is_connected(&self) -> bool {
-        self.stream.as_ref().is_some_and(|(_, sender)| !sender.is_closed())
-    }
-
-    fn can_take_more(&self) -> bool {
-        self.is_connected()
-            && !self.draining
-            && self.leases.len() + self.reserved < self.max_in_flight
-    }
-
-    fn queues(&self) -> impl Iterator<Item = QueueKey> + '_ {
-        let key = |kind: &Kind| QueueKey { tenant: self.tenant.clone(), kind: kind.clone() };
-        self.kinds.iter().map(key)
-    }
-}
+use crate::operation::{Attempt, OperationId, Reporter, SessionId, TenantId, WorkerId};
 
 /// All sessions.
 #[derive(Debug, Default)]
@@ -68,6 +20,10 @@ pub(crate) struct Sessions {
     by_id: BTreeMap<SessionId, Session>,
     /// Who serves a queue, the next to be given work first.
     serving: HashMap<QueueKey, VecDeque<SessionId>>,
+    /// Places of polls that hold an attempt which nobody has read, or will.
+    given_up: BTreeSet<SessionId>,
+    /// Whether there are more since that was asked.
+    has_given_up: bool,
     last_stream: StreamNumber,
 }
 
@@ -128,7 +84,7 @@ impl Sessions {
     }
 
     /// Connects a worker to the session `id`, which is made if it is not there. A session of a worker within this
-    /// process does not expire: the two can only end together.
+    /// process does not expire: the two can only end together. A place of a poll does not while the poll waits.
     pub(crate) fn connect(
         &mut self,
         id: SessionId,
@@ -138,16 +94,17 @@ impl Sessions {
     ) -> StreamNumber {
         let leases = self.supersede(id).map(|old| old.leases).unwrap_or_default();
         self.last_stream += 1;
+        let expires = !id.is_in_process() && id.attempt_lease().is_none();
+        let expires_at = if expires { expires_at } else { Moment::MAX };
+        let away = Session::away(id, hello.tenant.clone(), hello.worker.clone(), expires_at);
+        let place = Place { poll: self.last_stream, state: PlaceState::Free };
         let session = Session {
-            tenant: hello.tenant.clone(),
-            worker: hello.worker.clone(),
             kinds: hello.kinds.clone(),
             max_in_flight: hello.max_in_flight,
             leases,
-            reserved: 0,
             stream: Some((self.last_stream, sender)),
-            expires_at: if id.is_in_process() { Moment::MAX } else { expires_at },
-            draining: false,
+            place: away.place.map(|_| place),
+            ..away
         };
         for key in session.queues() {
             self.serving.entry(key).or_default().push_back(id);
@@ -166,26 +123,17 @@ impl Sessions {
         lease: (OperationId, Attempt),
         expires_at: Moment,
     ) {
-        let session = self.by_id.entry(id).or_insert_with(|| Session {
-            tenant,
-            worker,
-            kinds: Vec::new(),
-            max_in_flight: 0,
-            leases: BTreeMap::new(),
-            reserved: 0,
-            stream: None,
-            expires_at,
-            draining: false,
-        });
+        let away = || Session::away(id, tenant, worker, expires_at);
+        let session = self.by_id.entry(id).or_insert_with(away);
         let attempt = session.leases.entry(lease.0).or_insert(lease.1);
         *attempt = lease.1.max(*attempt);
     }
 
-    /// The worker was heard of: its leases live on.
-    pub(crate) fn renew(&mut self, id: SessionId, expires_at: Moment) {
-        if let Some(session) = self.by_id.get_mut(&id) {
-            session.expires_at = session.expires_at.max(expires_at);
-        }
+    /// The worker was heard of: its leases live on. Whether the session is known.
+    pub(crate) fn renew(&mut self, id: SessionId, expires_at: Moment) -> bool {
+        let Some(session) = self.by_id.get_mut(&id) else { return false };
+        session.expires_at = session.expires_at.max(expires_at);
+        true
     }
 
     /// This process could not hear any worker for a while: no session expires before `until`.
@@ -202,15 +150,54 @@ impl Sessions {
         }
     }
 
-    /// That stream has ended. Without leases there is nothing to come back for.
+    /// That stream has ended. Without leases there is nothing to come back for. What a poll that ends so was handed
+    /// is given up: nobody has read it.
     pub(crate) fn disconnect(&mut self, id: SessionId, stream: StreamNumber) {
         let Some(session) = self.by_id.get_mut(&id) else { return };
-        if session.stream.as_ref().is_some_and(|(number, _)| *number == stream) {
+        let was_polled = session.place.is_some_and(|place| place.poll == stream);
+        if was_polled || session.stream.as_ref().is_some_and(|(number, _)| *number == stream) {
             session.stream = None;
             if session.leases.is_empty() {
                 self.take_out(id);
+            } else if was_polled {
+                self.give_up(id);
             }
         }
+    }
+
+    /// A poll is over, and its worker has what it was handed in this place until `expires_at`. Without an attempt the
+    /// place goes.
+    pub(crate) fn end_poll(&mut self, id: SessionId, poll: StreamNumber, expires_at: Moment) {
+        let Some(session) = self.by_id.get_mut(&id) else { return };
+        let Some(place) = session.place.as_mut().filter(|place| place.poll == poll) else { return };
+        place.state = PlaceState::Read;
+        session.expires_at = expires_at;
+        session.stream = None;
+        match session.leases.is_empty() {
+            true => drop(self.take_out(id)),
+            false => self.retire(id),
+        }
+    }
+
+    /// Attempts that were handed to polls and that nobody has read, as their holders would report on them.
+    pub(crate) fn given_up(&self) -> Vec<(OperationId, Reporter)> {
+        let held = self.given_up.iter().filter_map(|id| Some((*id, self.by_id.get(id)?)));
+        let leases = held.flat_map(|(session, held)| {
+            let reporter = move |attempt| Reporter { attempt, session, former: None };
+            held.leases().map(move |(id, attempt)| (id, reporter(attempt)))
+        });
+        leases.collect()
+    }
+
+    /// Whether there are more such attempts since this was asked.
+    pub(crate) fn take_given_up(&mut self) -> bool {
+        std::mem::take(&mut self.has_given_up)
+    }
+
+    fn give_up(&mut self, id: SessionId) {
+        self.retire(id);
+        self.given_up.insert(id);
+        self.has_given_up = true;
     }
 
     /// Ends the streams that nobody reads any more. Said by [`Sessions::disconnect`] as well, where there is room
@@ -225,9 +212,9 @@ impl Sessions {
         }
     }
 
-    /// Cuts every worker off: their streams end, their sessions remain.
+    /// Cuts every worker off: their streams end, their sessions remain. Polls end by themselves.
     pub(crate) fn disconnect_all(&mut self) {
-        for session in self.by_id.values_mut() {
+        for session in self.by_id.values_mut().filter(|session| session.place.is_none()) {
             session.stream = None;
         }
     }
@@ -275,10 +262,17 @@ impl Sessions {
         }
     }
 
-    /// A lease has ended; returns the queues that the session can now take from.
-    pub(crate) fn end_lease(&mut self, session: SessionId, id: OperationId) -> Vec<QueueKey> {
+    /// A lease has ended, unless a later attempt of the same operation is known; returns the queues that the session
+    /// can now take from.
+    pub(crate) fn end_lease(
+        &mut self,
+        session: SessionId,
+        (id, attempt): (OperationId, Attempt),
+    ) -> Vec<QueueKey> {
         let Some(held) = self.by_id.get_mut(&session) else { return Vec::new() };
-        held.leases.remove(&id);
+        if held.leases.get(&id).is_some_and(|known| *known <= attempt) {
+            held.leases.remove(&id);
+        }
         if held.leases.is_empty() && held.stream.is_none() {
             self.take_out(session);
             return Vec::new();
@@ -291,15 +285,26 @@ impl Sessions {
         for session in self.by_id.values_mut() {
             session.leases.remove(&operation);
         }
+        for id in self.given_up.clone() {
+            if self.by_id.get(&id).is_none_or(|session| session.leases.is_empty()) {
+                self.take_out(id);
+            }
+        }
     }
 
-    /// Hands a message to a worker. One that does not read is cut off; it may resume.
+    /// Hands a message to a worker. One that does not read is cut off; it may resume, but for a poll, which gives up
+    /// what it is assigned then.
     pub(crate) fn send(&mut self, id: SessionId, message: ToWorker) {
-        if let Some(session) = self.by_id.get_mut(&id)
-            && let Some((_, sender)) = &session.stream
-            && sender.try_send(message).is_err()
-        {
-            session.stream = None;
+        let Some(session) = self.by_id.get_mut(&id) else { return };
+        let is_assignment = matches!(message, ToWorker::Assignment { .. });
+        let stream = session.stream.take();
+        session.stream = stream.filter(|(_, sender)| sender.try_send(message).is_ok());
+        if let Some(place) = session.place.as_mut().filter(|_| is_assignment) {
+            if session.stream.is_some() {
+                place.state = PlaceState::Taken;
+            } else {
+                self.give_up(id);
+            }
         }
     }
 
@@ -319,8 +324,17 @@ impl Sessions {
     }
 
     fn take_out(&mut self, id: SessionId) -> Option<Session> {
-        let session = self.by_id.remove(&id)?;
-        for key in session.queues() {
+        self.retire(id);
+        self.given_up.remove(&id);
+        self.by_id.remove(&id)
+    }
+
+    /// The session serves nothing any more.
+    fn retire(&mut self, id: SessionId) {
+        let Some(session) = self.by_id.get_mut(&id) else { return };
+        let served: Vec<QueueKey> = session.queues().collect();
+        session.kinds.clear();
+        for key in served {
             if let Some(serving) = self.serving.get_mut(&key) {
                 serving.retain(|other| *other != id);
                 if serving.is_empty() {
@@ -328,7 +342,6 @@ impl Sessions {
                 }
             }
         }
-        Some(session)
     }
 }
 

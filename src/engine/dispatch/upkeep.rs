@@ -126,8 +126,14 @@ impl Upkeep {
         if self.is_pausing(moment) { Wake::at_moment(self.paused_until) } else { next }
     }
 
-    /// The leases of sessions that fell silent, when it is time to look them over.
-    pub(crate) fn lost_leases(
+    /// Sessions are looked over at `moment` at the latest.
+    pub(crate) fn check_sessions_by(&mut self, moment: Moment) {
+        self.check_sessions_at = self.check_sessions_at.min(moment);
+    }
+
+    /// The ends of leases that their workers do not report, when it is time to look sessions over: those of sessions
+    /// that fell silent are lost, and what polls have given up is released.
+    pub(crate) fn ended_leases(
         &mut self,
         sessions: &mut Sessions,
         quarantine: &Quarantine,
@@ -144,7 +150,10 @@ impl Upkeep {
             tracing::warn!(operation.id = %id, attempt = attempt.0, "a worker was lost");
         }
         let lost = |(id, attempt)| Work::Own(id, Command::LoseLease { attempt });
-        expired.into_iter().map(lost).collect()
+        let released = |(id, reporter)| Work::Own(id, Command::Release { reporter });
+        let given_up = sessions.given_up().into_iter();
+        let given_up = given_up.filter(|(id, _)| !quarantine.holds(*id, moment));
+        expired.into_iter().map(lost).chain(given_up.map(released)).collect()
     }
 
     /// What is due in the store. `chance` gives numbers from 0 to 1.
@@ -258,7 +267,7 @@ mod tests {
         for (lease, interval) in [(30, 1_000), (3, 500)] {
             let mut upkeep = Upkeep::new(moment(0), Duration::from_secs(lease) / 3);
             let mut sessions = Sessions::default();
-            let none = upkeep.lost_leases(&mut sessions, &Quarantine::default(), moment(0));
+            let none = upkeep.ended_leases(&mut sessions, &Quarantine::default(), moment(0));
             assert!(none.is_empty());
             assert_eq!(
                 upkeep.next(at(0), true),

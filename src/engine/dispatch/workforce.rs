@@ -5,21 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::assign::{assign, catch_up, leave_alone};
-use super::connect::Arrival;
 use super::dispatcher::{Dispatcher, Outgoing};
 use super::quarantine::Quarantine;
 use super::queue::QueueKey;
 use super::replicas::Replicas;
 use super::upkeep::{Upkeep, Wake};
 use crate::engine::clock::{Moment, Now};
-use crate::engine::request::{Connected, Request, Taken, ToWorker};
 use crate::engine::round::draft::Draft;
 use crate::engine::round::load::Loader;
 use crate::engine::round::work::Work;
 use crate::engine::{EngineConfig, Shared};
 use crate::operation::{OperationId, SessionId};
 use crate::store::StoreError;
-use crate::store::shared::{Hint, SessionChanges};
+use crate::store::shared::SessionChanges;
+
+mod take;
 
 pub(crate) struct Workforce {
     shared: Arc<Shared>,
@@ -98,76 +98,11 @@ impl Workforce {
         self.upkeep.after_pause(next, moment)
     }
 
-    /// Does at once what needs no commit, and makes works of the rest.
-    pub(crate) fn take(&mut self, request: Request, now: Now, works: &mut Vec<Work>) {
-        let renewed = now.1.after(self.lease_duration);
-        let sessions = self.dispatcher.sessions_mut();
-        match request {
-            Request::Submit { items, reply, admission } => {
-                works.push(Work::Submit { items, reply, admission });
-            }
-            Request::Apply { work, reply, admission } => {
-                if let Some(session) = work.command.reporter().map(|reporter| reporter.session) {
-                    sessions.renew(session, renewed);
-                }
-                works.push(Work::Apply { apply: Box::new(work), reply, admission });
-            }
-            Request::Connect { hello, sender, taken, reply } => {
-                let is_over = matches!(taken, Some(Taken::Over(_)));
-                if let Some(Taken::Over(leases)) = &taken {
-                    // What is known here may be of the time before another replica had it.
-                    self.moved.extend(leases.iter().map(|lease| lease.id));
-                    leases.iter().for_each(|lease| self.shared.cache.remove(lease.id));
-                }
-                let arrival = Arrival { hello, sender, taken };
-                let parts = (&mut self.dispatcher, self.replicas.as_mut());
-                let uuid = self.shared.ids.uuid(now.0);
-                let connected = arrival.connect(parts, self.max_sessions, uuid, renewed);
-                if let Ok(Some(Connected { session, .. })) = &connected
-                    && is_over
-                    && let Some(held) = self.dispatcher.sessions().get(*session)
-                {
-                    // What is known here and what the store said may both be of some time ago.
-                    works.extend(held.leases().map(|(id, _)| Work::Recheck(id)));
-                }
-                let _ = reply.send(connected);
-            }
-            Request::Hint(hint) => self.take_hint(hint, works),
-            // The planner's, and the committer's.
-            Request::Counts(_) | Request::StoreFailed(_) => {}
-            Request::Renew { session } => sessions.renew(session, renewed),
-            Request::Drain { session } => sessions.drain(session),
-            Request::Disconnect { session, stream } => sessions.disconnect(session, stream),
-            Request::Progress { session, id, attempt, progress } => {
-                sessions.renew(session, renewed);
-                if sessions.holds(session, id, attempt) {
-                    self.shared.hub.progress(id, attempt, self.shared.cache.get(id), &progress);
-                    self.shared.progress.set(id, attempt, progress);
-                } else {
-                    // It is not acknowledged, so this is all that the worker hears of it.
-                    sessions.send(session, ToWorker::NotCurrent { id, attempt });
-                }
-            }
-            Request::DisconnectAll { reply } => {
-                sessions.disconnect_all();
-                let _ = reply.send(());
-            }
+    /// What polls have given up goes back to the queue with the next commit.
+    fn give_back_soon(&mut self, now: Moment) {
+        if self.dispatcher.sessions_mut().take_given_up() {
+            self.upkeep.check_sessions_by(now);
         }
-    }
-
-    /// What another replica has done, or may have.
-    fn take_hint(&mut self, hint: Hint, works: &mut Vec<Work>) {
-        let leases = match hint {
-            Hint::Changed(_) => return,
-            Hint::Queued => return self.expect_all(),
-            Hint::TakenOver(sessions) => return self.lose_sessions(&sessions),
-            Hint::Leases(ids) => ids,
-            Hint::Missed => {
-                self.expect_all();
-                self.dispatcher.sessions().leased()
-            }
-        };
-        works.extend(leases.into_iter().map(Work::Recheck));
     }
 
     /// The store may hold work of every queue that is served here.
@@ -219,7 +154,7 @@ impl Workforce {
         }
         self.dispatcher.release_due(now.0);
         let (sessions, quarantine) = (self.dispatcher.sessions_mut(), &self.quarantine);
-        works.extend(self.upkeep.lost_leases(sessions, quarantine, now.1));
+        works.extend(self.upkeep.ended_leases(sessions, quarantine, now.1));
         match self.look_at_store(now, works, lost).await {
             Err(StoreError::Corrupt(error)) => {
                 // Whatever can be read goes on.
@@ -321,10 +256,13 @@ impl Workforce {
 
     /// The draft is durable: workers are told what it did to their leases.
     pub(crate) fn committed(&mut self, draft: &Draft, messages: Vec<Outgoing>) {
-        let expires_at = self.shared.clock.moment().after(self.lease_duration);
+        let now = self.shared.clock.moment();
+        let lease_duration = self.lease_duration;
+        let expires_at = |session: SessionId| now.after(session.lease(lease_duration));
         let replicas = &self.replicas;
         let is_ours = |session| replicas.as_ref().is_none_or(|replicas| replicas.is_ours(session));
         self.dispatcher.committed(draft, messages, expires_at, is_ours);
+        self.give_back_soon(now);
         for transition in draft.transitions() {
             self.upkeep.wake_by(transition.after.wake_at());
         }

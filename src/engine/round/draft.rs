@@ -143,7 +143,7 @@ impl Draft {
         let id = self.keys.get(&(new.tenant.clone(), key))?;
         let existing = self.current(*id)?;
         let known = existing.submission.idempotency.as_ref()?;
-        Some(if known.fingerprint == new.fingerprint() {
+        Some(if new.is_known_by(&known.fingerprint) {
             Ok(existing)
         } else {
             Err(EngineError::KeyReused(existing.id()))
@@ -161,7 +161,7 @@ impl Draft {
             tenant: new.tenant.clone(),
             kind: new.kind.clone(),
             labels: new.labels.clone(),
-            settings: new.settings.clone(),
+            settings: new.in_force().clone(),
             created_at: self.now,
             start_at: new.start_at.map_or(self.now, |at| at.max(self.now)),
             idempotency,
@@ -308,10 +308,13 @@ impl Draft {
         logged
     }
 
-    /// The operations that were changed, as they are to be, with new inputs.
-    pub(crate) fn changed(&self) -> impl Iterator<Item = (Arc<Operation>, Option<Bytes>)> + '_ {
+    /// The operations that were changed, as they are to be, with new inputs and results.
+    pub(crate) fn changed(
+        &self,
+    ) -> impl Iterator<Item = (Arc<Operation>, Option<Bytes>, Option<Bytes>)> + '_ {
         self.known.values().filter_map(|known| {
-            known.current.as_ref().map(|current| (Arc::clone(current), known.input.clone()))
+            let current = Arc::clone(known.current.as_ref()?);
+            Some((current, known.input.clone(), known.result.clone()))
         })
     }
 

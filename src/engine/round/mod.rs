@@ -1,7 +1,8 @@
 //! What one commit is made of. Nothing here knows of queues, workers or watchers.
 //!
 //! A [`Round`] owns the works of one commit. One that loses a race is tried again as it is, once. From then on
-//! what collides is committed apart from the rest, down to one operation, whose own error it then is.
+//! what collides is committed apart from the rest, down to one operation, whose own error it then is. What others keep
+//! locked goes apart at once, and is given up soon: while it is waited for, nobody else is served.
 
 use std::collections::BTreeSet;
 
@@ -15,8 +16,8 @@ use work::Work;
 
 /// How many races one operation may lose before it is given up.
 const MAX_LOSSES: u32 = 16;
-/// A race in which it is not known what collided counts for this many: it may have waited for a lock.
-const UNNAMED: u32 = 6;
+/// A lock that was waited for in vain counts for this many.
+const LOCKED: u32 = 6;
 
 /// Works that are committed together, and how many attempts may start in the same commit.
 #[derive(Debug)]
@@ -31,8 +32,8 @@ pub(crate) struct Round {
 pub(crate) enum Loss {
     /// Other writers were first with something: these works, by number, and perhaps with what started.
     Race(BTreeSet<usize>),
-    /// Other writers were first, or held a lock for too long; it is not known with what.
-    UnnamedRace,
+    /// Others held a lock for too long: on what these works touch, by number; none where that is not known.
+    Lock(BTreeSet<usize>),
     /// Something that it touches cannot be written.
     Damage,
 }
@@ -69,10 +70,15 @@ impl Round {
         let is_first = self.losses == 0;
         self.losses += match loss {
             Loss::Race(_) => 1,
-            Loss::UnnamedRace => UNNAMED,
+            Loss::Lock(_) => LOCKED,
             Loss::Damage => MAX_LOSSES,
         };
-        if is_first && *loss != Loss::Damage {
+        let may_pass = match loss {
+            Loss::Race(_) => true,
+            Loss::Lock(works) => works.is_empty(),
+            Loss::Damage => false,
+        };
+        if is_first && may_pass {
             return Next::Again(self);
         }
         match (self.works.len(), self.starts) {
@@ -90,8 +96,8 @@ impl Round {
     fn apart(self, loss: &Loss) -> Vec<Self> {
         let half = self.works.len() / 2;
         let is_known = |at: &usize| match loss {
-            Loss::Race(works) => works.contains(at),
-            Loss::UnnamedRace | Loss::Damage => false,
+            Loss::Race(works) | Loss::Lock(works) => works.contains(at),
+            Loss::Damage => false,
         };
         let known = (0..self.works.len()).filter(is_known).count();
         let is_partition = known > 0 && known < self.works.len();
@@ -123,6 +129,10 @@ mod tests {
         Loss::Race(works.iter().copied().collect())
     }
 
+    fn lock(works: &[usize]) -> Loss {
+        Loss::Lock(works.iter().copied().collect())
+    }
+
     /// The numbers of the works of each part, and what may start with it.
     fn parts(next: Next) -> Vec<(Vec<u128>, usize)> {
         let Next::Apart(parts) = next else { panic!("{next:?}") };
@@ -147,8 +157,15 @@ mod tests {
         let twice = |loss: Loss| parts(again(round(4, 5).lost(&race(&[0]))).lost(&loss));
         assert_eq!(twice(race(&[1, 3])), [(vec![1, 3], 0), (vec![2, 4], 0), (vec![], 5)]);
         assert_eq!(twice(race(&[])), [(vec![1, 2], 0), (vec![3, 4], 0), (vec![], 5)]);
-        assert_eq!(twice(Loss::UnnamedRace), [(vec![1, 2], 0), (vec![3, 4], 0), (vec![], 5)]);
+        assert_eq!(twice(lock(&[])), [(vec![1, 2], 0), (vec![3, 4], 0), (vec![], 5)]);
         assert_eq!(twice(race(&[0, 1, 2, 3])), [(vec![1, 2], 0), (vec![3, 4], 0), (vec![], 5)]);
+    }
+
+    #[test]
+    fn what_is_known_to_be_locked_is_apart_at_once() {
+        let first = parts(round(4, 5).lost(&lock(&[2])));
+        assert_eq!(first, [(vec![1, 2, 4], 0), (vec![3], 0), (vec![], 5)]);
+        assert_eq!(parts(round(1, 5).lost(&lock(&[0]))), [(vec![1], 0), (vec![], 5)]);
     }
 
     #[test]
@@ -159,7 +176,7 @@ mod tests {
 
     #[test]
     fn one_operation_is_given_up_when_it_has_lost_often_enough() {
-        for (loss, most) in [(race(&[0]), MAX_LOSSES), (Loss::UnnamedRace, 3)] {
+        for (loss, most) in [(race(&[0]), MAX_LOSSES), (lock(&[0]), 3), (lock(&[]), 3)] {
             for (works, starts) in [(1, 0), (0, 1)] {
                 let (mut one, mut tries) = (round(works, starts), 1);
                 loop {
@@ -189,7 +206,7 @@ mod tests {
         let (mut left, mut given_up, mut tries) = (vec![round(100, 512)], 0, 0);
         while let Some(next) = left.pop() {
             tries += 1;
-            match next.lost(&Loss::UnnamedRace) {
+            match next.lost(&lock(&[])) {
                 Next::Again(again) => left.push(again),
                 Next::Apart(parts) => left.extend(parts),
                 Next::GiveUp(_) => given_up += 1,

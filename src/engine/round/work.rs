@@ -10,6 +10,7 @@ use crate::operation::{Command, NewOperation, OperationId};
 pub(crate) enum Work {
     Submit {
         items: Vec<NewOperation>,
+        watched: bool,
         reply: oneshot::Sender<Vec<Result<Submitted, EngineError>>>,
         /// The room in memory, given back with the answer.
         admission: OwnedSemaphorePermit,
@@ -72,7 +73,9 @@ impl Work {
     /// Tells the caller that nothing was done.
     pub(crate) fn refuse(self, error: EngineError) {
         let answer = match &self {
-            Self::Submit { items, .. } => Answer::Submit(vec![Err(error); items.len()]),
+            Self::Submit { items, .. } => {
+                Answer::Submit(items.iter().map(|_| Err(error.clone())).collect())
+            }
             Self::Apply { .. } => Answer::Apply(Err(error)),
             Self::Own(..) | Self::Recheck(_) | Self::Forget => Answer::None,
         };

@@ -254,3 +254,88 @@ impl Drop for Subscription {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+    use crate::engine::sample::{at, id, operation};
+
+    fn publish(hub: &Hub, revision: u64) {
+        let mut after = operation(1, at(0));
+        after.life.revision = Revision(revision);
+        hub.transition(&Arc::new(after), EventType::Submitted);
+    }
+
+    fn next(subscription: &mut Subscription, cursor: u64) -> Option<u64> {
+        match subscription.news(Revision(cursor)) {
+            News::Next(committed) => Some(committed.operation.life.revision.0),
+            News::None | News::InStore | News::Removed => None,
+        }
+    }
+
+    fn is_in_store(subscription: &mut Subscription, cursor: u64) -> bool {
+        matches!(subscription.news(Revision(cursor)), News::InStore)
+    }
+
+    fn is_woken(subscription: &mut Subscription) -> bool {
+        subscription.changed().now_or_never().is_some()
+    }
+
+    #[test]
+    fn a_watch_is_told_the_next_transition_or_that_it_is_in_the_store() {
+        let hub = Arc::new(Hub::new(true));
+        let mut watch = hub.subscribe(id(1));
+        publish(&hub, 1);
+        publish(&hub, 1);
+        assert!(is_woken(&mut watch));
+        assert_eq!(next(&mut watch, 0), Some(1));
+        assert!(matches!(watch.news(Revision(1)), News::None) && !is_woken(&mut watch));
+        publish(&hub, 3);
+        assert!(is_in_store(&mut watch, 1), "the second has not been heard of");
+        publish(&hub, 2);
+        assert_eq!([1, 2, 3].map(|cursor| next(&mut watch, cursor)), [Some(2), Some(3), None]);
+        hub.known(id(1), Revision(3));
+        assert!(!is_woken(&mut watch), "that is no news");
+        hub.known(id(1), Revision(5));
+        assert!(is_woken(&mut watch) && is_in_store(&mut watch, 3));
+        assert_eq!(hub.latest(id(1)), Some(Revision(5)));
+        hub.gone(id(1));
+        assert!(is_woken(&mut watch));
+        assert!(matches!(watch.news(Revision(5)), News::Removed));
+    }
+
+    #[test]
+    fn a_topic_keeps_a_few_transitions_while_somebody_watches() {
+        let hub = Arc::new(Hub::new(false));
+        publish(&hub, 1);
+        let (mut watch, other) = (hub.subscribe(id(1)), hub.subscribe(id(1)));
+        let most = RECENT as u64;
+        (2..=most + 2).for_each(|revision| publish(&hub, revision));
+        assert!(is_in_store(&mut watch, 1));
+        assert_eq!(next(&mut watch, 2), Some(3));
+        drop(other);
+        assert_eq!(hub.watched(), [id(1)]);
+        drop(watch);
+        assert!(!hub.has_watchers() && hub.watched().is_empty());
+        assert_eq!(hub.latest(id(1)), None);
+    }
+
+    #[test]
+    fn progress_is_that_of_one_attempt() {
+        let hub = Arc::new(Hub::new(false));
+        let watch = hub.subscribe(id(1));
+        let progress = Progress {
+            percent: Some(50.0),
+            done_units: None,
+            total_units: None,
+            message: String::new(),
+            at: at(1),
+        };
+        hub.progress(id(1), Attempt(2), None, &progress);
+        assert_eq!(watch.progress(Attempt(2)), Some(progress));
+        assert_eq!(watch.progress(Attempt(1)), None);
+        assert_eq!(watch.progress(Attempt(3)), None);
+    }
+}

@@ -8,13 +8,12 @@ use std::sync::Arc;
 use axum::response::IntoResponse as _;
 use futures_util::stream;
 use http::StatusCode;
-use tokio_stream::StreamExt as _;
 
 use super::super::call::Call;
 use super::super::documents::Answer;
 use super::super::event_stream::{self, HEARTBEAT};
 use super::super::problem::Problem;
-use super::operation::bare;
+use super::subject::bare;
 use super::visit::{self, Asked, Visit, unwritable};
 use crate::config::dialect::Mount;
 use crate::dialect::{Document as Head, Event, Events, Subject, TemplateError};
@@ -50,6 +49,7 @@ pub(super) async fn answer(
         path: call.parts.uri.path().to_owned(),
         events,
         seen,
+        retry: Some(event_stream::retry(call.service().reconnect_delay())),
         first: document,
         watch: Some(watch),
         last: None,
@@ -58,12 +58,11 @@ pub(super) async fn answer(
         // The one answer after which an EventSource does not come back.
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let opening = event_stream::opening(call.service().reconnect_delay());
     let told = stream::unfold(teller, |mut teller| async move {
         let text = teller.next().await?;
         Some((text, teller))
     });
-    let mut response = event_stream::response(tokio_stream::once(opening).chain(told));
+    let mut response = event_stream::response(told);
     let own = visit::response(head, StatusCode::OK)?;
     *response.status_mut() = own.status();
     response.headers_mut().extend(own.headers().clone());
@@ -87,6 +86,9 @@ struct Teller {
     events: Arc<Events>,
     /// The number of the last event that the reader has seen.
     seen: Option<u64>,
+    /// When to come back after the stream ends: said in the first event, because some clients take a field without
+    /// data for an event.
+    retry: Option<String>,
     /// The operation as it was found, with its input.
     first: Document,
     /// None behind the last word.
@@ -119,7 +121,7 @@ impl Teller {
             self.last = Some(document);
             match told {
                 Ok(told) if told.is_empty() => {}
-                Ok(told) => return Some(told),
+                Ok(told) => return Some(self.retry.take().unwrap_or_default() + &told),
                 Err(error) => return Some(self.break_off(unwritable(&self.mount, &error))),
             }
         }

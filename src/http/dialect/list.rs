@@ -5,7 +5,8 @@ use http::StatusCode;
 use super::super::call::Call;
 use super::super::documents::Answer;
 use super::super::problem::Problem;
-use super::operation::{self, bare};
+use super::operation;
+use super::subject::{self, bare};
 use super::visit::{self, Visit};
 use crate::dialect::{About, Answered, List, Needs, Route, Target};
 use crate::operation::mark;
@@ -65,7 +66,7 @@ async fn page(
         within: &within,
         ..ListParameters::default()
     };
-    let view = operation::view(needs);
+    let view = subject::view(needs);
     Ok(call.service().list(&caller, parameters, view, weight).await?)
 }
 

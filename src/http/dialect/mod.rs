@@ -22,6 +22,7 @@ use crate::service::{Caller, Reason, ServiceError};
 mod events;
 mod list;
 mod operation;
+mod subject;
 mod submit;
 mod visit;
 

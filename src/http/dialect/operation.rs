@@ -11,17 +11,10 @@ use super::super::problem::Problem;
 use super::super::query::duration;
 use super::super::result;
 use super::events;
-use super::submit::idempotency_key;
-use super::visit::{self, Visit};
-use crate::dialect::{About, Action, Answered, Needs, Record, Route, Subject};
-use crate::operation::State;
-use crate::service::{Document, OperationName, Service, ServiceError, View};
-use crate::store::HistoryEntry;
-use crate::wire::size;
-
-/// Most entries of a history that a template sees, in pages.
-const HISTORY_PAGES: usize = 4;
-const PAGE: i32 = 1_000;
+use super::subject::{subject, view};
+use super::visit::{self, Visit, idempotency_key};
+use crate::dialect::{About, Action, Answered, Route};
+use crate::service::{Document, OperationName, ServiceError, View};
 
 /// What an action has left to be answered about.
 struct Acted {
@@ -100,7 +93,10 @@ async fn act(
             let found = wait(call, visit, &name, acted, view).await?;
             return Ok(Acted { name, found, dismissed });
         }
-        Action::Cancel => acted = cancel(call, &name).await?,
+        Action::Cancel => {
+            acted = cancel(call, &name).await?;
+            acted = with_contents(call, &name, acted, view).await?;
+        }
         Action::Delete => call.service().delete(&call.caller, &name).await?,
         Action::Dismiss if acted.operation.is_done() => {
             call.service().delete(&call.caller, &name).await?;
@@ -115,51 +111,28 @@ async fn act(
             let capacity = visit.mount.capacity;
             let retried = call.service().retry(&call.caller, &name, key, capacity).await?;
             acted_on.id = retried.document.operation.id();
-            acted = retried.document;
-            if view != View::Basic {
-                acted = call.service().get(&call.caller, &acted_on, view).await?;
-            }
+            acted = with_contents(call, &acted_on, retried.document, view).await?;
         }
     }
     let found = Found { document: acted, is_known: false };
     Ok(Acted { name: acted_on, found, dismissed })
 }
 
-async fn cancel(call: &Call, name: &OperationName) -> Result<Document, ServiceError> {
-    call.service().cancel(&call.caller, name, String::new()).await
-}
-
-/// How much is to be read.
-pub(super) fn view(needs: Needs) -> View {
-    match needs {
-        Needs { input: true, .. } => View::Full,
-        Needs { result: true, .. } => View::Result,
-        Needs { .. } => View::Basic,
-    }
-}
-
-/// The operation as templates see it.
-pub(super) async fn subject<'a>(
+/// The operation with what templates need of it, which an action does not return.
+async fn with_contents(
     call: &Call,
     name: &OperationName,
-    document: &'a Document,
-    needs: Needs,
-) -> Result<Subject<'a>, Problem> {
-    let history =
-        if needs.history { history(call.service(), call, name).await? } else { Vec::new() };
-    Ok(Subject { history, ..bare(call.service(), document) })
+    document: Document,
+    view: View,
+) -> Result<Document, ServiceError> {
+    match view {
+        View::Basic => Ok(document),
+        view => call.service().get(&call.caller, name, view).await,
+    }
 }
 
-/// The same without its history.
-pub(super) fn bare<'a>(service: &Service, document: &'a Document) -> Subject<'a> {
-    Subject {
-        operation: &document.operation,
-        input: document.input.as_deref(),
-        result: document.result.as_deref(),
-        inline_limit: service.limits().inline_payload_bytes as u64,
-        history: Vec::new(),
-        dismissed: None,
-    }
+async fn cancel(call: &Call, name: &OperationName) -> Result<Document, ServiceError> {
+    call.service().cancel(&call.caller, name, String::new()).await
 }
 
 /// The operation as soon as the client would have it: it may wait for the end, or for news.
@@ -195,37 +168,4 @@ fn in_query(visit: &Visit<'_>) -> Result<Option<Duration>, ServiceError> {
             ServiceError::invalid_field(name, rule)
         }),
     }
-}
-
-/// What has happened, oldest first.
-async fn history(
-    service: &Service,
-    call: &Call,
-    name: &OperationName,
-) -> Result<Vec<Record>, Problem> {
-    let mut records = Vec::new();
-    let (mut state, mut token) = (crate::operation::StateName::Queued, String::new());
-    for _ in 0..HISTORY_PAGES {
-        let page = service.events(&call.caller, name, PAGE, &token, size::event).await?;
-        for entry in page.entries {
-            records.push(match entry {
-                HistoryEntry::Transition(event) => {
-                    state = event.state();
-                    let at = match event.life.state {
-                        State::Done { at, .. } => at,
-                        _ => event.life.updated_at,
-                    };
-                    Record { number: event.life.revision.0, at, state, text: None }
-                }
-                HistoryEntry::Log(line) => {
-                    Record { number: line.number, at: line.at, state, text: Some(line.text) }
-                }
-            });
-        }
-        token = page.next_page_token;
-        if token.is_empty() {
-            break;
-        }
-    }
-    Ok(records)
 }

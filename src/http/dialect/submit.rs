@@ -3,25 +3,24 @@
 use axum::body::Body;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
-use sha2::{Digest, Sha256};
 
 use super::super::call::Call;
-use super::super::documents::{self, Answer, preferences_applied};
-use super::super::headers::{PREFER, vary_by};
+use super::super::documents::{self, Answer, applied_wait, preferences_applied};
+use super::super::headers::{self, PREFER, vary_by};
 use super::super::problem::Problem;
-use super::super::submission::{self, Face, Sent, applied_wait};
+use super::super::submission::{self, Sent};
 use super::events;
-use super::operation::{replay, subject, view};
-use super::visit::{self, Visit};
+use super::operation::replay;
+use super::subject::{subject, view};
+use super::visit::{self, Visit, idempotency_key};
 use crate::config::dialect::Submit;
 use crate::config::relay::Headers;
 use crate::dialect::{Answered, Needs};
 use crate::operation::http::is_of_gateways;
-use crate::operation::{HttpEnvelope, HttpHeader, IdempotencyKey, NewOperation, Settings, mark};
+use crate::operation::{HttpEnvelope, HttpHeader, NewOperation, Settings, mark};
 use crate::relay::fields;
 use crate::relay::target::Trigger;
 use crate::service::{Caller, OperationName, Submitted, View};
-use crate::wire::decode;
 
 /// What a mount adds to a submission: its marks, whose it is, how much is taken.
 pub(in crate::http) struct Admission<'a> {
@@ -69,31 +68,11 @@ impl<'a> Admission<'a> {
         }
         new.idempotency_key = idempotency_key(call, self.visit, &self.caller)?;
         new.capacity = mount.capacity;
-        new.settings.queue_timeout = mount.queue_timeout.or(new.settings.queue_timeout);
+        if let Some(configured) = &mut new.configured {
+            configured.queue_timeout = mount.queue_timeout.or(configured.queue_timeout);
+        }
         Ok(new)
     }
-}
-
-/// The key of the submission. Keys are the tenant's: one that is given to a mount is told apart from those of other
-/// mounts, of other texts in the places of the prefix, and of other owners.
-pub(super) fn idempotency_key(
-    call: &Call,
-    visit: &Visit<'_>,
-    caller: &Caller,
-) -> Result<Option<IdempotencyKey>, Problem> {
-    let given = decode::idempotency_key("Idempotency-Key", &call.idempotency_key("")?)?;
-    let Some(key) = given else { return Ok(None) };
-    let prefix = &visit.mount.site.prefix;
-    let places = visit.asked.places.iter().filter(|(name, _)| prefix.has(name));
-    let places = places.flat_map(|(name, value)| [name.as_str(), value.as_str()]);
-    let owner = caller.owner.as_ref().map_or("", |owner| owner.as_str());
-    let mut hash = Sha256::new();
-    for part in [visit.mount.name.as_str(), owner, key.as_str()].into_iter().chain(places) {
-        hash.update((part.len() as u64).to_le_bytes());
-        hash.update(part);
-    }
-    let hex: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(IdempotencyKey::parse(&hex).ok())
 }
 
 /// A submission for workers: the body is the input, and stands within the request as it came, so that the worker
@@ -115,29 +94,29 @@ pub(super) async fn submit(
         ..HttpEnvelope::default()
     };
     let new = NewOperation {
-        settings: Settings {
+        configured: Some(Box::new(Settings {
             retention: call.service().limits().default_retention,
             ..Settings::default()
-        },
+        })),
         ..NewOperation::of(kind)
     };
     let new = admission.admit(&call, new, None)?;
     call.caller = admission.caller;
     let sent = Sent::of(&call, Some(envelope), body)?;
     let submitted = submission::take(&call, &call.caller, new, sent).await?;
-    submission::answer(&call, &call.caller, submitted, Face::Dialect(visit)).await
+    accepted(&call, visit, submitted).await
 }
 
 /// The header fields that are kept of a submission: those that say what its body is, and those that templates use.
-fn shown(headers: &HeaderMap, visit: &Visit<'_>) -> Vec<HttpHeader> {
+fn shown(given: &HeaderMap, visit: &Visit<'_>) -> Vec<HttpHeader> {
     let mount = visit.mount;
-    let mut kept = headers.clone();
+    let mut kept = given.clone();
     fields::strip_hop_by_hop(&mut kept);
     fields::strip_credentials(&mut kept, &Headers::default(), Some(&mount.credentials));
-    let of_a_body = submission::of_a_body(&kept);
+    let of_a_body = headers::of_a_body(&kept);
     let fields = kept.iter().filter(|(name, _)| {
         let is_kept_elsewhere = [CONTENT_LENGTH, CONTENT_TYPE, PREFER.clone()].contains(*name)
-            || submission::is_of_a_body(name.as_str());
+            || headers::is_of_a_body(name.as_str());
         // Where a request came from is a gateway's to say, and nothing here knows whether one did.
         !is_kept_elsewhere
             && !is_of_gateways(name.as_str())

@@ -5,6 +5,7 @@ use axum::response::{IntoResponse as _, Response};
 use http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::request::Parts;
 use http::{HeaderValue, StatusCode};
+use sha2::{Digest, Sha256};
 
 use super::super::Http;
 use super::super::call::Call;
@@ -16,8 +17,9 @@ use crate::config::dialect::Mount;
 use crate::dialect::{About, Answered, Document, Places, Request, Route, Scene, TemplateError};
 use crate::operation::http::is_credential;
 use crate::operation::query::segment;
-use crate::operation::{Operation, Timestamp};
-use crate::service::{Reason, ServiceError};
+use crate::operation::{IdempotencyKey, Operation, Timestamp};
+use crate::service::{Caller, Reason, ServiceError};
+use crate::wire::decode;
 
 /// The longest text in a place of a path, in bytes.
 const MAX_PLACE_BYTES: usize = 256;
@@ -216,4 +218,26 @@ pub(super) fn keep(response: &mut Response, add: impl FnOnce(&mut Response)) {
         response.headers_mut().remove(name);
     }
     response.headers_mut().extend(own);
+}
+
+/// The key of the submission. Keys are the tenant's: one that is given to a mount is told apart from those of other
+/// mounts, of other texts in the places of the prefix, and of other owners.
+pub(super) fn idempotency_key(
+    call: &Call,
+    visit: &Visit<'_>,
+    caller: &Caller,
+) -> Result<Option<IdempotencyKey>, Problem> {
+    let given = decode::idempotency_key("Idempotency-Key", &call.idempotency_key("")?)?;
+    let Some(key) = given else { return Ok(None) };
+    let prefix = &visit.mount.site.prefix;
+    let places = visit.asked.places.iter().filter(|(name, _)| prefix.has(name));
+    let places = places.flat_map(|(name, value)| [name.as_str(), value.as_str()]);
+    let owner = caller.owner.as_ref().map_or("", |owner| owner.as_str());
+    let mut hash = Sha256::new();
+    for part in [visit.mount.name.as_str(), owner, key.as_str()].into_iter().chain(places) {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    let hex: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(IdempotencyKey::parse(&hex).ok())
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::fields;
+use crate::http::problem::http_status;
 use crate::service::Reason;
 
 pub(in crate::http) const JSON: &str = "application/json";
@@ -85,6 +86,22 @@ impl Answers {
         self
     }
 
+    /// The same in Google's form, under the statuses that go with the codes of reasons.
+    pub(in crate::http) fn refused_as_google(mut self, reasons: &[Reason]) -> Self {
+        let mut by_status: BTreeMap<u16, Vec<&str>> = BTreeMap::new();
+        for reason in reasons {
+            by_status.entry(http_status(reason.grpc_code())).or_default().push(reason.as_str());
+        }
+        for (status, reasons) in by_status {
+            let refused = json!({
+                "$ref": "#/components/responses/GoogleError",
+                "description": format!("Refused: {}.", reasons.join(", ")),
+            });
+            self.0.insert(status.to_string(), refused);
+        }
+        self
+    }
+
     /// All of them.
     pub(in crate::http) fn all(&self) -> Value {
         Value::Object(self.0.clone())
@@ -102,6 +119,16 @@ impl Answers {
 
 pub(in crate::http) fn refer(schema: &str) -> Value {
     json!({"$ref": format!("#/components/schemas/{schema}")})
+}
+
+/// A refusal in Google's form.
+pub(in crate::http) fn google_error() -> Value {
+    let names = ["Longrun-Error-Source", "Retry-After?", "Cache-Control"];
+    json!({
+        "description": "Refused.",
+        "headers": fields::of(&names),
+        "content": {JSON: {"schema": refer("GoogleError")}},
+    })
 }
 
 /// A refusal.

@@ -1,8 +1,8 @@
 //! The interface as an OpenAPI 3.1 document, at `GET /openapi.json`.
 //!
 //! It says what the code says: schemas of messages come from the descriptors that the JSON goes by, limits from the
-//! rules' own constants, settings and reasons from their declarations, and the routes from those that the router is made of
-//! (`routes`). Every answer of the tests in `tests/http` is held against it.
+//! rules' own constants, settings and reasons from their declarations, and the routes are those that the router is made
+//! of. Every answer of the tests in `tests/http` is held against it.
 //!
 //! Only the canonical interface is described: what a relay's upstream answers, its own documents say.
 
@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::call::Call;
 use super::documents::{self, Answer};
 use super::problem::Problem;
-use super::routes;
+use super::route::Route;
 use crate::proto::json::JsonError;
 use crate::service::{Reason, ServiceError};
 
@@ -26,27 +26,28 @@ mod tests;
 const ABOUT: &str = "\
 Operations: pieces of work that outlive a request. Messages have the proto3 JSON form of those in \
 `proto/longrun/v1/operations.proto`. Refusals are problem documents (RFC 9457); `Longrun-Error-Source` says whether the \
-`gateway` refused the call or the `operation` failed.
+`gateway` refused the call or the `operation` failed. Under `/v1/tenants/`, lists and operations are \
+Google's (`google.longrunning`), refusals included.
 
 Query parameters are known in `snake_case` and `camelCase`; an unknown one is refused. In bodies, fields are known by \
 their names in the protos as well, and whole numbers may be given as text. `docs/http.md` of the project tells the \
 rest with examples.";
 
 /// `GET /openapi.json`.
-pub(super) async fn get(mut call: Call) -> Answer {
+pub(super) async fn get(mut call: Call, routes: Vec<Route>) -> Answer {
     call.finish_query()?;
     let url = call.http.options.public_url.as_deref().unwrap_or("/");
-    let document = document(url).map_err(|error| {
+    let document = document(url, &routes).map_err(|error| {
         tracing::error!(%error, "the OpenAPI document cannot be made");
         Problem::from(ServiceError::new(Reason::Internal, "the document cannot be made"))
     })?;
     Ok(documents::json(StatusCode::OK, &document))
 }
 
-/// The document of a server at `url`.
-fn document(url: &str) -> Result<Value, JsonError> {
+/// The document of a server at `url` with these routes.
+fn document(url: &str, routes: &[Route]) -> Result<Value, JsonError> {
     let mut paths: Map<String, Value> = Map::new();
-    for route in routes::all() {
+    for route in routes {
         let path = paths.entry(route.path.clone()).or_insert_with(|| json!({}));
         if route.method == "get" {
             path["head"] = route.without_contents();
@@ -68,7 +69,7 @@ fn document(url: &str) -> Result<Value, JsonError> {
             "schemas": schemas::all()?,
             "parameters": parameters::all(),
             "headers": fields::all(),
-            "responses": {"Problem": answers::problem()},
+            "responses": {"Problem": answers::problem(), "GoogleError": answers::google_error()},
         },
     }))
 }

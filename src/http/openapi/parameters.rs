@@ -8,6 +8,8 @@ use crate::service::MAX_WAIT;
 
 /// A canonical UUID.
 const ID: &str = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$";
+/// What names an attempt, signed.
+const TOKEN: &str = "^[0-9A-Za-z_-]{66}$";
 /// A number of seconds, or a number with a unit.
 const DURATION: &str = r"^[0-9]+(\.[0-9]+)?(ms|s|m|h|d)?$";
 /// A time, ascending unless it says otherwise.
@@ -48,9 +50,11 @@ fn in_path() -> Parameters {
         ("id", "The operation's id, a UUID.", pattern(ID)),
         ("tenant", "Whose operation it is.", pattern(TENANT)),
         ("kind", "What sort of work it is.", pattern(KIND)),
+        ("token", "The attempt's token.", pattern(TOKEN)),
         ("id.any", "An operation's id.", anything()),
         ("tenant.any", "A tenant.", anything()),
         ("kind.any", "A kind.", anything()),
+        ("token.any", "A token.", anything()),
     ];
     let mut all = parameters("path", &table);
     all.iter_mut().for_each(|(_, parameter)| parameter["required"] = true.into());
@@ -62,6 +66,14 @@ fn in_query() -> Parameters {
         "How long to hold the request until it is done; more than {} s is taken as that.",
         MAX_WAIT.as_secs()
     );
+    let wait_for_attempt = format!(
+        "How long to hold the request until an attempt can start; more than {} s is taken as that.",
+        MAX_WAIT.as_secs()
+    );
+    let lease = "How long the attempt's lease lives without a sign of life, from 1 s to 7 days; by default as long as \
+                 those of streams.";
+    let worker_id = json!({"type": "string", "pattern": "^[ -~]{1,255}$", "default": "http"});
+    let code = json!({"type": "string", "minLength": 1, "maxLength": 128, "default": "FAILED"});
     let mut order = pattern(ORDER);
     order["default"] = "create_time desc".into();
     let labels = json!({"type": "array", "items": pattern(LABEL), "maxItems": 64});
@@ -70,10 +82,29 @@ fn in_query() -> Parameters {
     let time = json!({"type": "string", "format": "date-time"});
     let table = [
         ("wait", wait.as_str(), pattern(DURATION)),
+        ("wait.attempt", wait_for_attempt.as_str(), pattern(DURATION)),
+        ("worker_id", "The worker's name for itself.", worker_id),
+        ("lease_duration", lease, pattern(DURATION)),
+        ("code", "Of a failure that is told as text: its code.", code),
+        (
+            "final",
+            "Of a failure that is told as text: whether trying again is of no use.",
+            flag(false),
+        ),
+        (
+            "retry_delay",
+            "Of a failure that is told as text: when to try again, at most 24 h.",
+            pattern(DURATION),
+        ),
         ("view", "How much of its payloads an operation carries.", view),
         ("filter", "AIP-160, as in `ListOperationsRequest.filter`.", filter),
         ("order_by", "The order of the list.", order),
         ("page_size", "Of a page: at most this many; 0 for the default.", number(i32::MAX)),
+        (
+            "return_partial_success",
+            "Must not be true: no list of this service is partial.",
+            json!({"const": false}),
+        ),
         ("page_token", "Of a page: `nextPageToken` of the one before.", text()),
         ("include_progress", "Of a stream: whether progress is sent, too.", flag(true)),
         ("skip_current", "Leaves out what matches already.", flag(false)),

@@ -15,24 +15,41 @@ pub(super) const TENANT: &str = "^[a-z][a-z0-9-]{0,62}$";
 const LABEL_KEY: &str = "^[A-Za-z][A-Za-z0-9_./-]{0,62}$";
 const ASCII: &str = "^[ -~]{0,255}$";
 
-const WRITTEN: [&str; 5] = [
+const WRITTEN: [&str; 9] = [
+    "google.longrunning.Operation",
+    "google.longrunning.ListOperationsResponse",
+    "AcquiredAttempt",
     "Operation",
     "ListOperationsResponse",
     "ListEventsResponse",
+    "RenewResponse",
     "WatchOperationResponse",
     "WatchOperationsResponse",
 ];
-const READ: [&str; 3] = ["SubmitRequest", "CancelOperationRequest", "RetryOperationRequest"];
+const READ: [&str; 7] = [
+    "SubmitRequest",
+    "CancelOperationRequest",
+    "RetryOperationRequest",
+    "RenewRequest",
+    "FailRequest",
+    "AddLogRequest",
+    "google.longrunning.CancelOperationRequest",
+];
 
 pub(super) fn all() -> Result<Map<String, Value>, JsonError> {
     let mut all = schemas(&WRITTEN, Side::Written)?;
     all.extend(schemas(&READ, Side::Read)?);
-    if let Some(operation) = all.get_mut("Operation") {
-        operation["properties"]["location"] = json!({
-            "type": "string",
-            "format": "uri-reference",
-            "description": "The operation's own URL.",
-        });
+    for (name, about) in [
+        ("Operation", "The operation's own URL."),
+        ("AcquiredAttempt", "The attempt's own URL, where its worker reports."),
+    ] {
+        if let Some(resource) = all.get_mut(name) {
+            resource["properties"]["location"] = json!({
+                "type": "string",
+                "format": "uri-reference",
+                "description": about,
+            });
+        }
     }
     for (name, required) in REQUIRED {
         if let Some(schema) = all.get_mut(*name) {
@@ -46,6 +63,7 @@ pub(super) fn all() -> Result<Map<String, Value>, JsonError> {
         }
     }
     all.insert("Problem".to_owned(), problem());
+    all.insert("GoogleError".to_owned(), google_error());
     all.insert("Reason".to_owned(), reasons());
     all.insert("Status".to_owned(), status());
     all.insert("StatusError".to_owned(), status_error());
@@ -69,7 +87,12 @@ const REQUIRED: &[(&str, &[&str])] = &[
             "location",
         ],
     ),
+    ("GoogleLongrunningOperation", &["name", "metadata"]),
+    ("GoogleLongrunningListOperationsResponse", &["operations"]),
+    ("AcquiredAttempt", &["operation", "attempt", "token", "leaseDuration", "location"]),
+    ("RenewResponse", &["leaseDuration"]),
     ("SubmitRequest", &["kind"]),
+    ("FailRequest", &["error"]),
     ("ListOperationsResponse", &["operations"]),
     ("ListEventsResponse", &["events"]),
     ("WatchOperationResponse", &["type", "operation", "revision"]),
@@ -167,6 +190,35 @@ fn problem() -> Value {
             "operation": text("The operation that it is about, `operations/{id}`."),
         },
         "required": ["type", "title", "status", "detail", "reason", "instance"],
+    })
+}
+
+/// As `google::refused` makes it.
+fn google_error() -> Value {
+    json!({
+        "type": "object",
+        "description": "A refusal as Google's client libraries read it.",
+        "properties": {
+            "error": {
+                "type": "object",
+                "properties": {
+                    "code": {"type": "integer", "minimum": 400, "maximum": 599, "description": "The status of this answer."},
+                    "message": {"type": "string", "description": "What is wrong, for people."},
+                    "status": {"type": "string", "description": "The canonical gRPC code by its name."},
+                    "details": {
+                        "type": "array",
+                        "description": "A google.rpc.ErrorInfo with the reason, and more where it applies.",
+                        "items": {
+                            "type": "object",
+                            "properties": {"@type": {"type": "string"}},
+                            "required": ["@type"],
+                        },
+                    },
+                },
+                "required": ["code", "message", "status", "details"],
+            },
+        },
+        "required": ["error"],
     })
 }
 

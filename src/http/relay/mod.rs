@@ -16,7 +16,7 @@ use super::documents::Answer;
 use super::headers::{PREFER, vary_by};
 use super::links::Links;
 use super::problem::Problem;
-use super::{Http, cors};
+use super::{Http, Verbatim, cors};
 use crate::relay::location::Place;
 use crate::relay::{Mounted, Over, UpstreamError, fields, upstream_target};
 use crate::service::{Reason, ServiceError};
@@ -26,10 +26,6 @@ mod submit;
 mod upload;
 
 use claim::Claim;
-
-/// A mark on responses that are the upstream's own: nothing is added to them.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Verbatim;
 
 /// A request under a mount, read.
 struct Relayed<'a> {

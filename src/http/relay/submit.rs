@@ -4,7 +4,7 @@ use axum::body::Body;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 
 use super::super::call::Call;
-use super::super::dialect::Admission;
+use super::super::dialect::{self, Admission};
 use super::super::documents::Answer;
 use super::super::submission::{self, Face, Sent};
 use super::Relayed;
@@ -31,14 +31,14 @@ pub(super) async fn submit(
     let kind = Kind::parse(&mount.kind())
         .map_err(|error| ServiceError::new(Reason::Internal, error.to_string()))?;
     let new = NewOperation {
-        settings: Settings {
+        configured: Some(Box::new(Settings {
             queue_timeout: mount.limits.queue_timeout,
             attempt_timeout: Some(mount.limits.attempt_timeout + ATTEMPT_MARGIN),
             deadline: mount.limits.deadline,
             retry_policy: mount.retry_policy(is_idempotent(&call.parts.method)),
             retention: call.service().limits().default_retention,
             ..Settings::default()
-        },
+        })),
         ..NewOperation::of(kind)
     };
     let new = match admission {
@@ -52,10 +52,12 @@ pub(super) async fn submit(
             NewOperation { idempotency_key: key, ..new }
         }
     };
-    let face = visit.map_or(Face::Relay(mount.answer), Face::Dialect);
     let sent = Sent { content_type: &content_type, envelope: Some(envelope), body, limit };
     let submitted = submission::take(&call, &call.caller, new, sent).await?;
-    submission::answer(&call, &call.caller, submitted, face).await
+    match visit {
+        Some(visit) => dialect::accepted(&call, visit, submitted).await,
+        None => submission::answer(&call, submitted, Face::Relay(mount.answer)).await,
+    }
 }
 
 /// The request without its body, and the media type for that. A type that cannot be stored is refused.

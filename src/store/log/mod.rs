@@ -17,10 +17,12 @@ use std::sync::Arc;
 
 use crate::operation::{EventType, Operation, OperationId, Revision};
 
+mod key;
 mod position;
 mod reader;
 
-pub use position::{LogKey, Position};
+pub use key::LogKey;
+pub use position::Position;
 pub use reader::{ReadError, Reader};
 
 /// The name of a commit.

@@ -7,30 +7,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use sha2::Sha256;
-
-use super::{Component, Cursor, Frontier};
+use super::{Component, Cursor, Frontier, LogKey};
 use crate::operation::{OperationId, Revision};
 
-/// The first byte of a token.
-const VERSION: u8 = 1;
-/// How much of the signature a token carries.
-const SIGNATURE_BYTES: usize = 12;
-/// The longest token, in bytes of its text: that of some hundred writers.
-const MAX_TOKEN: usize = 8 * 1024;
-
-/// The store's own key for signing positions.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct LogKey(pub [u8; 32]);
-
-impl std::fmt::Debug for LogKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("LogKey")
-    }
-}
+/// What is signed is a position, in this version of its form.
+const SORT: u8 = 1;
 
 /// Where a follower of the log stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +33,7 @@ impl Position {
 
     /// The position as a text of letters, digits, `-` and `_`.
     pub fn encode(&self, key: &LogKey) -> String {
-        let mut bytes = vec![VERSION];
+        let mut bytes = Vec::new();
         put_frontier(&mut bytes, &self.at);
         match &self.part {
             None => bytes.push(0),
@@ -71,20 +52,13 @@ impl Position {
                 bytes.extend_from_slice(id.as_bytes());
             }
         }
-        let signature = signature(key, &bytes);
-        bytes.extend_from_slice(&signature);
-        BASE64_URL_SAFE_NO_PAD.encode(bytes)
+        key.sign(SORT, &bytes)
     }
 
     /// The position of a token; `None` if no server over this store has given it out.
     pub fn decode(token: &str, key: &LogKey) -> Option<Self> {
-        if token.len() > MAX_TOKEN {
-            return None;
-        }
-        let bytes = BASE64_URL_SAFE_NO_PAD.decode(token).ok()?;
-        let (body, signed) = bytes.split_at_checked(bytes.len().checked_sub(SIGNATURE_BYTES)?)?;
-        mac(key, body).verify_truncated_left(signed).ok()?;
-        let mut left = body.strip_prefix(&[VERSION])?;
+        let bytes = key.verify(SORT, token)?;
+        let mut left = &bytes[..];
         let at = take_frontier(&mut left)?.into();
         let part = match take_byte(&mut left)? {
             0 => None,
@@ -101,21 +75,6 @@ impl Position {
         };
         left.is_empty().then_some(Self { at, part, listed })
     }
-}
-
-fn mac(key: &LogKey, bytes: &[u8]) -> Hmac<Sha256> {
-    // A key that is shorter than a block is the same as one with zeros behind it (RFC 2104).
-    let mut block = [0; 64];
-    let (used, _) = block.split_at_mut(key.0.len());
-    used.copy_from_slice(&key.0);
-    let mut mac = Hmac::<Sha256>::new(&block.into());
-    mac.update(bytes);
-    mac
-}
-
-fn signature(key: &LogKey, bytes: &[u8]) -> [u8; SIGNATURE_BYTES] {
-    let whole = mac(key, bytes).finalize().into_bytes();
-    std::array::from_fn(|at| whole.get(at).copied().unwrap_or_default())
 }
 
 fn put_frontier(bytes: &mut Vec<u8>, frontier: &Frontier) {

@@ -157,3 +157,38 @@ fn joined(one: &Arc<Frontier>, other: &Frontier) -> Arc<Frontier> {
     joined.join(other);
     joined.into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Stamp, WriterState};
+    use super::*;
+
+    fn writer(writer: u64, sequence: u64) -> WriterState {
+        WriterState { writer, nonce: writer, sequence, trimmed: 0, is_ended: false }
+    }
+
+    fn stamp(writer: u64, sequence: u64) -> Stamp {
+        Stamp { writer, sequence }
+    }
+
+    #[test]
+    fn of_one_writer_no_more_is_read_at_a_time_than_a_page_looks_through() {
+        let reader = Reader::new(Position::at(Head::new(vec![writer(1, 5)]).frontier()));
+        let last = 5 + MAX_COMMITS;
+        for is_ended in [false, true] {
+            let head = Head::new(vec![WriterState { is_ended, ..writer(1, last + 1) }]);
+            let (ranges, to) = reader.next_part(&head).unwrap();
+            assert_eq!(ranges, [Range { writer: 1, after: 5, up_to: last }]);
+            assert!(to.contains(stamp(1, last)) && !to.contains(stamp(1, last + 1)));
+            // From there on the rest is read.
+            let rest = Reader::new(Position::at(to)).next_part(&head).unwrap();
+            assert_eq!(rest.0, [Range { writer: 1, after: last, up_to: last + 1 }]);
+            assert_eq!(rest.1, head.frontier());
+        }
+        // A part of what several have done would not be causally closed.
+        let head = Head::new(vec![writer(1, last + 1), writer(2, 1)]);
+        let (ranges, to) = reader.next_part(&head).unwrap();
+        assert_eq!(ranges.iter().map(|range| range.up_to).collect::<Vec<_>>(), [last + 1, 1]);
+        assert_eq!(to, head.frontier());
+    }
+}

@@ -47,6 +47,8 @@ fn history_that_is_gone_is_noticed() {
     assert!(gone(vec![writer(2, 7)]), "a writer that was not known to its end is not there");
     assert!(gone(vec![writer(1, 2), writer(2, 7)]), "the position is ahead");
     assert!(gone(vec![writer(1, 3)]), "there were more writers");
+    let over = Head::new(vec![ended(1, 3), ended(2, 7)]).frontier();
+    assert_eq!(Head::new(vec![ended(1, 3)]).since(&over), Err(Gone), "also where all had ended");
     assert!(gone(vec![writer(1, 3), WriterState { nonce: 1, ..writer(2, 7) }]), "another's");
     assert!(gone(vec![WriterState { trimmed: 4, ..writer(1, 5) }, writer(2, 7)]), "trimmed");
     assert!(gone(vec![writer(1, 3), writer(2, 7), writer(4, 1)]), "writer 3 came and went");
@@ -64,6 +66,7 @@ fn a_commit_of_our_own_is_a_link_only_if_nothing_else_has_moved() {
     let own = stamp(3, 5);
     assert!(tip.lacks_only(own, &seen(vec![ended(1, 9), writer(2, 7), writer(3, 5)])));
     assert!(tip.lacks_only(own, &seen(vec![writer(2, 7), writer(3, 5)])));
+    assert!(!tip.lacks_only(own, &seen(vec![writer(2, 7), writer(3, 4)])), "it is not seen");
     assert!(!tip.lacks_only(own, &seen(vec![writer(2, 8), writer(3, 5)])));
     assert!(!tip.lacks_only(own, &seen(vec![ended(2, 8), writer(3, 5)])));
     assert!(!tip.lacks_only(stamp(3, 6), &seen(vec![writer(2, 7), writer(3, 6)])));

@@ -2,8 +2,8 @@
 
 use super::super::shared::Wanted;
 use super::super::sql::columns::{OPERATION, limit};
+use super::rows::uuid;
 use super::step::Step;
-use super::write::uuid;
 use crate::operation::{OperationId, Timestamp};
 
 /// Queued operations that may start, of each queue in its order. What others have locked is passed over.

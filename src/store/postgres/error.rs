@@ -31,10 +31,10 @@ pub(super) fn of_commit(error: Error) -> StoreError {
     match db.code().code() {
         CONFLICT => StoreError::Conflict(ids(db).map(OperationId::from_bytes).collect()),
         SESSIONS_TAKEN => StoreError::SessionsTaken(ids(db).map(SessionId::from_bytes).collect()),
-        // Lost races too: a deadlock, a serialization failure, a lock that others held too long.
-        "40001" | "40P01" | "55P03" => StoreError::Conflict(Vec::new()),
+        // A deadlock, a serialization failure, a lock that others held too long.
+        "40001" | "40P01" | "55P03" => StoreError::Locked(Vec::new()),
         // Lines with these numbers are there: who adds some has read an old book.
-        "23505" if db.table() == Some("log_lines") => StoreError::Conflict(Vec::new()),
+        "23505" if db.table() == Some("log_lines") => StoreError::Locked(Vec::new()),
         "23505" => StoreError::Corrupt(describe(&error)),
         _ => error.into(),
     }

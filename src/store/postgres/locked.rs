@@ -1,4 +1,4 @@
-//! Which operations of a batch were in the way of it.
+//! Which operations of a batch others have locked.
 
 use uuid::Uuid;
 
@@ -7,12 +7,12 @@ use super::link::Pool;
 use super::rows;
 use crate::operation::OperationId;
 
-/// A conflict that names nothing comes from waiting too long for a lock. Names the operations of the batch that others
-/// have locked now; none if that cannot be found out.
+/// Names the operations of the batch that others have locked now, where a lock was waited for too long; none if that
+/// cannot be found out.
 pub(super) async fn name(lookups: &Pool, batch: &Batch, error: StoreError) -> StoreError {
     match error {
-        StoreError::Conflict(named) if named.is_empty() => {
-            StoreError::Conflict(locked(lookups, batch).await.unwrap_or_default())
+        StoreError::Locked(_) => {
+            StoreError::Locked(locked(lookups, batch).await.unwrap_or_default())
         }
         error => error,
     }

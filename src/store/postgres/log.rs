@@ -16,10 +16,9 @@ use super::super::log::{
 use super::super::sql::columns::{OPERATION, OPERATION_COLUMNS as BEHIND, limit, number};
 use super::super::{StoreError, TrimLog, codec};
 use super::link::Pool;
-use super::rows;
+use super::rows::{self, uuid};
 use super::session::Session;
 use super::step::Step;
-use super::write::uuid;
 use crate::operation::{Event, Operation, OperationId, Revision};
 
 /// The first half of writers' advisory locks: "lrun" as a number.

@@ -10,8 +10,8 @@ use uuid::Uuid;
 use super::super::log::Stamp;
 use super::super::sql::columns::{Changing, inline, number};
 use super::super::{Batch, Removal, Write, codec};
+use super::rows::uuid;
 use super::step::Step;
-use super::write::uuid;
 use crate::operation::OperationId;
 
 /// The statement, if the batch has anything for it. Operations that are removed are recorded under the commit's name.

@@ -11,9 +11,8 @@ use uuid::Uuid;
 use super::super::shared::AttemptProgress;
 use super::super::sql::columns::limit;
 use super::super::{StoreError, codec};
-use super::rows;
+use super::rows::{self, uuid};
 use super::session::Session;
-use super::write::uuid;
 use crate::operation::{OperationId, Progress, Timestamp};
 
 const COLUMNS: &str = "id, attempt, percent, done_units, total_units, message, reported_at";

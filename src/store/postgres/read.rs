@@ -12,9 +12,8 @@ use super::super::sql::columns::{OPERATION, limit, number, role_number};
 use super::super::{
     HistoryEntry, HistoryQuery, Lookup, PayloadRole, StoreError, Unfinished, codec,
 };
-use super::rows;
+use super::rows::{self, uuid};
 use super::session::Session;
-use super::write::uuid;
 use crate::operation::log::LogBook;
 use crate::operation::{
     Event, IdempotencyKey, Kind, ObjectId, Operation, OperationId, Revision, TenantId, Timestamp,

@@ -1,4 +1,4 @@
-//! Rows as what they mean.
+//! Rows as what they mean, and ids as rows have them.
 
 use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;
@@ -11,6 +11,11 @@ use crate::operation::{
     Attempt, Event, EventType, IdempotencyKey, Kind, Operation, OperationId, Revision, SessionId,
     TenantId, Timestamp, WorkerId,
 };
+
+/// An id as a column has it.
+pub(super) fn uuid(id: OperationId) -> Uuid {
+    Uuid::from_bytes(*id.as_bytes())
+}
 
 /// An operation of a row of [`OPERATION`](super::super::sql::columns::OPERATION).
 pub(super) fn operation(row: &Row) -> Result<Operation, StoreError> {

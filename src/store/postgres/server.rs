@@ -1,24 +1,26 @@
 //! The database server as it is to be reached, and the tasks of all connections to it.
 
+use std::future::poll_fn;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
-use tokio_postgres::{AsyncMessage, Client, Config, NoTls};
+use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::addresses::{self, Address};
 use super::error::describe;
-use super::session::drive;
 use super::tls;
 use super::url::{Encryption, Target};
 
 /// Longest time until a connection can be used.
 pub(super) const CONNECTING: Duration = Duration::from_secs(4);
+/// How long a connection that is let go has to say so.
+const PARTING: Duration = Duration::from_millis(500);
 /// For each address of the server, unless the URL says otherwise.
 const ADDRESS_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long sent bytes may stay unconfirmed, and when silence is looked into.
@@ -134,6 +136,34 @@ impl Server {
                 "there was no connection within {CONNECTING:?} ({})",
                 addresses::words(&failures)
             )),
+        }
+    }
+}
+
+/// Moves bytes until the connection ends, or a moment longer than it is held open.
+async fn drive<S, T>(
+    mut connection: Connection<S, T>,
+    open: CancellationToken,
+    mut hear: impl FnMut(AsyncMessage),
+) where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    let mut moving = std::pin::pin!(async {
+        while let Some(message) = poll_fn(|cx| connection.poll_message(cx)).await {
+            match message {
+                Ok(message) => hear(message),
+                Err(error) => {
+                    tracing::debug!(error = %describe(&error), "a connection to the database ended");
+                    return;
+                }
+            }
+        }
+    });
+    tokio::select! {
+        () = &mut moving => {}
+        () = open.cancelled() => {
+            let _ = timeout(PARTING, moving).await;
         }
     }
 }

@@ -1,15 +1,13 @@
-//! One connection: how it is set up, its prepared statements, the task that drives it.
+//! One connection: how it is set up, its prepared statements.
 
-use std::future::poll_fn;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use hashlink::LruCache;
 use tokio::time::timeout;
 use tokio_postgres::error::Severity;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{AsyncMessage, Client, Connection, Error, Row, Statement};
+use tokio_postgres::{AsyncMessage, Client, Error, Row, Statement};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::error::describe;
@@ -17,8 +15,6 @@ use super::server::{CONNECTING, Server};
 
 /// Statements that a connection keeps prepared. Lists make new ones as filters come.
 const STATEMENTS: usize = 128;
-/// How long a connection that is let go has to say so.
-const PARTING: Duration = Duration::from_millis(500);
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,33 +140,5 @@ impl Session {
 
     fn statements(&self) -> std::sync::MutexGuard<'_, LruCache<String, Statement>> {
         self.statements.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Moves bytes until the connection ends, or a moment longer than it is held open.
-pub(super) async fn drive<S, T>(
-    mut connection: Connection<S, T>,
-    open: CancellationToken,
-    mut hear: impl FnMut(AsyncMessage),
-) where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
-    T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
-{
-    let mut moving = std::pin::pin!(async {
-        while let Some(message) = poll_fn(|cx| connection.poll_message(cx)).await {
-            match message {
-                Ok(message) => hear(message),
-                Err(error) => {
-                    tracing::debug!(error = %describe(&error), "a connection to the database ended");
-                    return;
-                }
-            }
-        }
-    });
-    tokio::select! {
-        () = &mut moving => {}
-        () = open.cancelled() => {
-            let _ = timeout(PARTING, moving).await;
-        }
     }
 }

@@ -6,10 +6,9 @@ use tokio_postgres::Row;
 
 use super::super::sql::columns::{limit, number};
 use super::super::{Batch, FORGET_BATCH, Forget, StoreError, Tombstone, codec};
-use super::rows;
+use super::rows::{self, uuid};
 use super::session::Session;
 use super::step::Step;
-use super::write::uuid;
 use crate::operation::{OperationId, TenantId, Timestamp};
 
 pub(super) async fn tombstone(

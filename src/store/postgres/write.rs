@@ -5,6 +5,7 @@ use uuid::Uuid;
 use super::super::log::Stamp;
 use super::super::sql::columns::{apart, number, role_number};
 use super::super::{Batch, LogAppend, PayloadRole, Removal, Write, codec};
+use super::rows::uuid;
 use super::step::Step;
 use super::{log, operations, tombstones};
 use crate::operation::{Event, OperationId};
@@ -41,10 +42,6 @@ pub(super) fn steps(batch: &Batch, stamp: Stamp) -> Vec<Step<'_>> {
 pub(super) fn payload_bytes(batch: &Batch) -> usize {
     let payloads = batch.writes.iter().flat_map(|write| [&write.input, &write.result]);
     payloads.flatten().map(|data| data.len()).sum()
-}
-
-pub(super) fn uuid(id: OperationId) -> Uuid {
-    Uuid::from_bytes(*id.as_bytes())
 }
 
 /// Everything of removed operations that is in other tables.

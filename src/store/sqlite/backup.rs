@@ -13,7 +13,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 
 use super::super::sql::columns::{OPERATION, limit};
 use super::super::{OpenError, StoreError};
-use super::read::{self, beginning, rows};
+use super::rows::{self, beginning};
 use super::{hold, mark, open, schema, store_error};
 use crate::files::{beside, resolve};
 use crate::operation::{Operation, OperationId};
@@ -150,7 +150,7 @@ impl Backup {
                ORDER BY operation LIMIT ?2) AS with_objects
              JOIN operations AS o ON o.id = with_objects.operation ORDER BY o.id"
         );
-        rows(&self.copy, &sql, params![beginning(after), limit(page)], read::operation)
+        rows::all(&self.copy, &sql, params![beginning(after), limit(page)], rows::operation)
     }
 
     /// Whether the source has that operation now, as opposed to when it was copied. Blocks.

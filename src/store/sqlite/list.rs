@@ -6,7 +6,7 @@ use rusqlite::{Connection, ToSql, params_from_iter};
 use super::super::sql::list::{Few, plan};
 use super::super::sql::params::{Dialect, Params, Value};
 use super::super::{ListQuery, StoreError};
-use super::read::{operation, rows};
+use super::rows;
 use super::store_error;
 use crate::operation::Operation;
 
@@ -16,7 +16,7 @@ pub(super) fn list(
 ) -> Result<Vec<Operation>, StoreError> {
     let plan = planned(connection, query).map_err(store_error)?;
     let Some((sql, params)) = plan else { return Ok(Vec::new()) };
-    rows(connection, &sql, params_from_iter(params.values), operation)
+    rows::all(connection, &sql, params_from_iter(params.values), rows::operation)
 }
 
 fn planned(

@@ -9,7 +9,7 @@ use super::super::log::{
 };
 use super::super::sql::columns::{OPERATION, OPERATION_COLUMNS, limit, number};
 use super::super::{StoreError, TrimLog, codec};
-use super::read::{event, get, operation, operation_at, rows};
+use super::rows::{self, get};
 use super::store_error;
 use crate::operation::{Operation, OperationId, Revision};
 
@@ -138,7 +138,7 @@ pub(super) fn record_removal(
 }
 
 pub(super) fn head(connection: &Connection) -> Result<Head, StoreError> {
-    let writers = rows(
+    let writers = rows::all(
         connection,
         "SELECT w.id, w.nonce, w.trimmed, w.is_ended,
            (SELECT max(c.sequence) FROM commits AS c WHERE c.writer = w.id)
@@ -215,7 +215,7 @@ fn find(connection: &Connection, range: Range, query: &LogQuery) -> Result<Vec<P
     let (id, revision) =
         query.after.map_or((Vec::new(), 0), |(id, revision)| (id.as_bytes().to_vec(), revision.0));
     let Range { writer, after, up_to } = range;
-    rows(
+    rows::all(
         connection,
         "SELECT * FROM (
            SELECT id, revision AS place, sequence, 0 FROM events INDEXED BY events_commit
@@ -252,7 +252,7 @@ fn read(connection: &Connection, place: &Place) -> Result<Option<(Change, usize)
         );
         let Stamp { writer, sequence } = place.stamp;
         let values = params![number(writer), number(sequence), id.as_bytes()];
-        let removed = rows(connection, &sql, values, operation)?;
+        let removed = rows::all(connection, &sql, values, rows::operation)?;
         let removed = removed.into_iter().next();
         return Ok(removed.map(|removed| {
             let size = codec::encode_life(&removed.life).len();
@@ -266,13 +266,13 @@ fn read(connection: &Connection, place: &Place) -> Result<Option<(Change, usize)
          WHERE e.id = ?1 AND e.revision = ?2"
     );
     let values = params![id.as_bytes(), number(revision)];
-    let found = rows(connection, &sql, values, |row| transition(id, row))?;
+    let found = rows::all(connection, &sql, values, |row| transition(id, row))?;
     Ok(found.into_iter().next())
 }
 
 fn transition(id: OperationId, row: &Row<'_>) -> Result<(Change, usize), StoreError> {
-    let event = event(id, row)?;
-    let submission = operation_at(row, 2)?.submission;
+    let event = rows::event(id, row)?;
+    let submission = rows::operation_at(row, 2)?.submission;
     let with = |life| Arc::new(Operation { submission: Arc::clone(&submission), life });
     let before: Option<Vec<u8>> = get(row, 2 + OPERATION_COLUMNS)?;
     let size =
@@ -343,34 +343,4 @@ pub(super) fn trim(
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::super::schema;
-    use super::*;
-    use crate::operation::Timestamp;
-
-    #[test]
-    fn a_commit_stays_in_doubt_until_something_is_written_behind_it() {
-        let mut connection = Connection::open_in_memory().unwrap();
-        schema::migrate(&mut connection).unwrap();
-        let mut names = Names::default();
-        let stamp = names.next(&mut connection).unwrap();
-        assert!(claim(&connection, stamp, false).unwrap());
-        names.doubt(stamp);
-        let full = "CREATE TRIGGER full BEFORE INSERT ON commits WHEN NEW.sequence > 1
-                    BEGIN SELECT RAISE(FAIL, 'the disk is full'); END";
-        connection.execute_batch(full).unwrap();
-        names.settle(&mut connection).unwrap_err();
-        let now = Timestamp::from_micros(i64::MAX);
-        let all = TrimLog { now, keep_for: Duration::ZERO, keep: 0 };
-        trim(&mut connection, &names, &all).unwrap();
-        connection.execute_batch("DROP TRIGGER full").unwrap();
-        assert_eq!(names.settle(&mut connection).unwrap(), Some(stamp));
-        let next = names.next(&mut connection).unwrap();
-        assert!(next.sequence > stamp.sequence + 2, "each try has written under a name of its own");
-        trim(&mut connection, &names, &all).unwrap();
-        let kept = connection.query_row("SELECT count(*) FROM commits", [], |row| row.get(0));
-        assert_eq!(kept, Ok(1));
-    }
-}
+mod tests;

@@ -37,6 +37,7 @@ mod mark;
 mod objects;
 mod open;
 mod read;
+mod rows;
 mod schema;
 mod threads;
 mod tombstones;

@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
 use super::super::sql::columns::{limit, number};
 use super::super::{FORGET_BATCH, Forget, StoreError, Tombstone, codec};
-use super::read::{beginning, rows};
+use super::rows::{self, beginning};
 use super::store_error;
 use crate::operation::{OperationId, TenantId, Timestamp};
 
@@ -13,7 +13,7 @@ pub(super) fn tombstone(
     id: OperationId,
 ) -> Result<Option<Tombstone>, StoreError> {
     let sql = "SELECT id, tenant, purged_at, forget_at FROM tombstones WHERE id = ?1";
-    let found = rows(connection, sql, [id.as_bytes()], one)?;
+    let found = rows::all(connection, sql, [id.as_bytes()], one)?;
     Ok(found.into_iter().next().map(|(_, tombstone)| tombstone))
 }
 
@@ -22,7 +22,7 @@ pub(super) fn page(
     after: Option<OperationId>,
     most: usize,
 ) -> Result<Vec<(OperationId, Tombstone)>, StoreError> {
-    rows(
+    rows::all(
         connection,
         "SELECT id, tenant, purged_at, forget_at FROM tombstones
          WHERE n > coalesce((SELECT n FROM tombstones WHERE id = ?1), 0) ORDER BY n LIMIT ?2",

@@ -298,3 +298,6 @@ fn is_taken(error: &rusqlite::Error) -> bool {
         )
     })
 }
+
+#[cfg(test)]
+mod tests;

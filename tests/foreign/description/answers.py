@@ -12,7 +12,7 @@ from schemathesis.checks import not_a_server_error
 
 SERVER = sys.argv[1]
 # What no client can bring about, or only by a long wait or a crowd; and what any resource answers alike.
-RARE = {"408", "429", "500", "503", "414", "421"}
+RARE = {"408", "429", "500", "503", "504", "414", "421"}
 
 document = requests.get(f"{SERVER}/openapi.json", timeout=10).json()
 validate(document)
@@ -68,6 +68,8 @@ OF_ONE = [
     ("GET", "/events"),
 ]
 PARENTS = ["/v1/operations/{id}", "/v1/tenants/{tenant}/operations/{id}"]
+# The operation itself is Google's under its tenant.
+OF_BOTH = {":retry", "/status", "/result", "/input", "/events"}
 NOBODY = "00000000-0000-7000-8000-000000000000"
 
 
@@ -80,7 +82,8 @@ def life_of(one):
     """What there is to ask of an operation, by one of its two names."""
 
     def about(method, part, status, headers=None, data=None, query="", **names):
-        return ask(method, one + part, status, headers, data, query, tenant="default", **names)
+        parent = one if part in OF_BOTH else PARENTS[0]
+        return ask(method, parent + part, status, headers, data, query, tenant="default", **names)
 
     # While it waits for a worker that there is not.
     waiting = submit("nobody", "hello", "?label=team=maps&priority=7&queue_timeout=1h&max_attempts=2")
@@ -156,6 +159,38 @@ def life_of(one):
         about(method, part, 400, id="no-id")
 
 
+def googles():
+    """What Google's client libraries ask."""
+    one, every = PARENTS[1], "/v1/tenants/{tenant}/operations"
+
+    def about(method, part, status, headers=None, data=None, query="", id=None, tenant="default"):
+        names = {"tenant": tenant, "id": id} if id else {"tenant": tenant}
+        template = one + part if id else every
+        return ask(method, template, status, headers, data, query, **names)
+
+    elsewhere = {"Origin": "http://elsewhere.example"}
+    waiting = submit("nobody")
+    about("GET", "", 200, id=waiting)
+    about("DELETE", "", 400, id=waiting)
+    about("POST", ":cancel", 400, TEXT, "why", id=waiting)
+    about("POST", ":cancel", 403, elsewhere, id=waiting)
+    about("POST", ":cancel", 200, JSON, id=waiting)
+    assert about("GET", "", 200, query="?%24alt=json", id=waiting).json()["error"]["code"] == 1
+    about("DELETE", "", 403, elsewhere, id=waiting)
+    about("DELETE", "", 200, id=waiting)
+    done = submit("shout", "hello")
+    ask("GET", PARENTS[0] + "/result", 200, query="?wait=30s", id=done)
+    assert about("GET", "", 200, id=done).json()["response"]["data"] == "SEVMTE8="
+    for method, part in [("GET", ""), ("DELETE", ""), ("POST", ":cancel")]:
+        about(method, part, 404, id=waiting if method != "POST" else NOBODY)
+        about(method, part, 400, id="no-id")
+    token = about("GET", "", 200, query="?pageSize=1").json()["nextPageToken"]
+    about("GET", "", 200, query=f"?pageSize=1&pageToken={token}")
+    about("GET", "", 400, query="?filter=nonsense%3D1")
+    about("GET", "", 404, tenant="other")
+    about("GET", "", 501, query="?returnPartialSuccess=true")
+
+
 def submissions():
     """Both ways to submit, and how they are refused."""
     elsewhere = {"Origin": "http://elsewhere.example"}
@@ -179,6 +214,81 @@ def submissions():
     ask("POST", OPERATIONS, 400, JSON, '{"kind": "1", "settings": {"priority": 101}}')
 
 
+ACQUIRE = "/v1/kinds/{kind}:acquire"
+ATTEMPT = "/v1/attempts/{token}"
+OF_ATTEMPT = [
+    ("GET", ""),
+    ("GET", "/input"),
+    ("POST", ":renew"),
+    ("POST", ":log"),
+    ("POST", ":complete"),
+    ("POST", ":fail"),
+    ("POST", ":release"),
+]
+
+
+def attempts():
+    """What a worker without a stream asks and says."""
+    elsewhere = {"Origin": "http://elsewhere.example"}
+
+    def acquire(member=""):
+        # A submission as JSON may be without an input.
+        ask("POST", OPERATIONS, 202, JSON, '{"kind": "by-hand", "settings": {"retention": "0s"}%s}' % member)
+        return ask("POST", ACQUIRE, 200, query="?wait=30s&worker_id=curl", kind="by-hand").json()["token"]
+
+    ask("POST", ACQUIRE, 204, kind="by-hand")
+    ask("POST", ACQUIRE, 400, query="?lease_duration=8d", kind="by-hand")
+    ask("POST", ACQUIRE, 403, elsewhere, kind="by-hand")
+    token = acquire(', "input": {"text": "hello"}')
+
+    def of(method, part, status, headers=None, data=None, query=""):
+        return ask(method, ATTEMPT + part, status, headers, data, query, token=token)
+
+    of("GET", "", 200)
+    assert of("GET", "/input", 200).text == "hello"
+    assert of("GET", "/input", 206, {"Range": "bytes=1-2"}).text == "el"
+    of("GET", "/input", 416, {"Range": "bytes=9-"})
+    of("POST", ":renew", 200)
+    of("POST", ":renew", 200, JSON, '{"progress": {"percent": 40}}')
+    of("POST", ":renew", 415, TEXT, "alive")
+    of("POST", ":log", 204, TEXT, "one\ntwo")
+    of("POST", ":log", 204, JSON, '{"lines": ["three"]}')
+    for part in [":renew", ":log", ":fail"]:
+        of("POST", part, 413, JSON, " " * 3_000_000)
+        of("POST", part, 415, JSON | {"Content-Encoding": "br"}, "{}")
+    of("POST", ":complete", 413, TEXT, " " * 3_000_000)
+    for method, part in OF_ATTEMPT:
+        ask(method, ATTEMPT + part, 400, token="forged")
+        if method == "POST":
+            of(method, part, 403, elsewhere)
+    of("POST", ":complete", 204, TEXT, "HELLO")
+    token = acquire()
+    of("GET", "/input", 204)
+    of("POST", ":release", 204)
+    token, old = ask("POST", ACQUIRE, 200, query="?wait=30s", kind="by-hand").json()["token"], token
+    for method, part in OF_ATTEMPT:
+        if part != ":release":
+            ask(method, ATTEMPT + part, 409, token=old)
+    of("POST", ":fail", 204, TEXT, "no room", "?code=Full&retry_delay=0s")
+    token = ask("POST", ACQUIRE, 200, query="?wait=30s", kind="by-hand").json()["token"]
+    ask("POST", ATTEMPT + ":release", 409, token=old)
+    of("POST", ":fail", 204, JSON, '{"error": {"code": "Full"}, "final": true}')
+    # Its retention is up as soon as it is done; and one that somebody has deleted.
+    began = time.monotonic()
+    while of("GET", "", [409, 410]).status_code != 410:
+        assert time.monotonic() - began < 20, "it was not removed"
+        time.sleep(0.02)
+    for method, part in OF_ATTEMPT:
+        of(method, part, 410)
+    submit("by-hand")
+    attempt = ask("POST", ACQUIRE, 200, query="?wait=30s", kind="by-hand").json()
+    token = attempt["token"]
+    of("POST", ":complete", 204)
+    ask("DELETE", PARENTS[0], 204, id=attempt["operation"]["name"].split("/")[1])
+    for method, part in OF_ATTEMPT:
+        of(method, part, 404)
+
+
 def lists():
     """Pages and streams of many."""
     query = "?filter=kind%3Dshout&page_size=1"
@@ -198,8 +308,10 @@ def lists():
 def methods():
     """What every resource has in common."""
     operation = submit("shout")
+    submit("by-hand")
+    token = ask("POST", ACQUIRE, 200, query="?wait=30s", kind="by-hand").json()["token"]
     for template, methods in document["paths"].items():
-        names = {"id": operation, "tenant": "default", "kind": "shout"}
+        names = {"id": operation, "tenant": "default", "kind": "shout", "token": token}
         allow = ask("OPTIONS", template, 204, **names).headers["Allow"].split(",")
         assert set(allow) == {method.upper() for method in methods}, f"{template}: {allow}"
         if "get" in methods:
@@ -213,6 +325,8 @@ def methods():
 submissions()
 for one in PARENTS:
     life_of(one)
+googles()
+attempts()
 lists()
 methods()
 listed = {

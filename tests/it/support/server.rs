@@ -65,6 +65,13 @@ impl TestServer {
         self.start_again().await;
     }
 
+    /// Stops, and starts again on the same address and file with another configuration.
+    pub async fn restart_with(&mut self, edit: impl FnOnce(&mut ServeConfig)) {
+        assert_eq!(self.stop().await, Stopped::Drained);
+        edit(&mut self.config);
+        self.start_again().await;
+    }
+
     /// Starts again on the same address and file.
     pub async fn start_again(&mut self) {
         self.config.listen.addr = self.addr;

@@ -286,7 +286,7 @@ impl House {
         }
         if hall.holds(id, &kept) || hall.holds(id, &changes.used) {
             // As after a lock that was waited for too long.
-            return Err(StoreError::Conflict(Vec::new()));
+            return Err(StoreError::Locked(Vec::new()));
         }
         let conflicts = disk.conflicts(batch);
         if !conflicts.is_empty() {

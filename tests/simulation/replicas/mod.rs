@@ -4,14 +4,16 @@
 //! a while. Replicas crash and come back, and one may be held up for longer than its workers' leases.
 //! Clients and workers go to any of them, and on to another.
 //!
-//! What they do together in the simplest cases is shown step by step by `scenes`, and by `sessions` and `told` of
-//! what becomes of workers' sessions, and of what watchers are told.
+//! What they do together in the simplest cases is shown step by step by `scenes`, and by `sessions`, `leases` and `told`
+//! of what becomes of workers' sessions and of what they hold, and of what watchers are told.
 
 use crate::schedule::{self, Outcome};
 use crate::store::Lie;
 use crate::{REPLICAS_SEED, play_many, play_one, variable};
 
+mod feeds;
 mod house;
+mod leases;
 mod mailbox;
 mod progress;
 mod scenes;

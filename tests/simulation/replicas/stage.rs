@@ -117,6 +117,12 @@ impl Stage {
         self.submit_with(at, Settings::default(), None).await
     }
 
+    /// Submits so many in one commit.
+    pub async fn submit_many(&self, at: usize, count: usize) -> Vec<OperationId> {
+        let stored = self.engine(at).submit(vec![sample(); count]).await.unwrap();
+        stored.into_iter().map(|stored| stored.unwrap().operation.id()).collect()
+    }
+
     pub async fn submit_as(&self, at: usize, kind: &str) -> OperationId {
         let new = NewOperation { kind: Kind::parse(kind).unwrap(), ..sample() };
         let stored = self.engine(at).submit(vec![new]).await.unwrap().pop().unwrap();
@@ -294,17 +300,7 @@ impl Stage {
 }
 
 fn sample() -> NewOperation {
-    NewOperation {
-        capacity: None,
-        tenant: TenantId::default_tenant(),
-        kind: Kind::parse("sim.a").unwrap(),
-        labels: Default::default(),
-        settings: Settings::default(),
-        start_at: None,
-        idempotency_key: None,
-        retry_of: None,
-        input: None,
-    }
+    NewOperation::of(Kind::parse("sim.a").unwrap())
 }
 
 impl Work {

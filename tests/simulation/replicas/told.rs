@@ -9,8 +9,8 @@ use super::stage::{LEASE, Stage, play, revisions};
 use crate::store::Weather;
 
 /// An item, in short.
-#[derive(Debug, PartialEq, Eq)]
-enum Told {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
     Current(OperationId, u64),
     Synced,
     Changed(OperationId, u64),
@@ -20,12 +20,12 @@ enum Told {
 }
 
 /// A watch over everything, there.
-fn feed(stage: &Stage, at: usize) -> Feed {
+pub fn feed(stage: &Stage, at: usize) -> Feed {
     stage.engine(at).feed(TenantId::default_tenant(), Filter::default(), false, FeedStart::Current)
 }
 
 /// What a watch tells without waiting.
-async fn told(feed: &mut Feed) -> Vec<Told> {
+pub async fn told(feed: &mut Feed) -> Vec<Told> {
     let mut told = Vec::new();
     loop {
         let next = tokio::select! {
@@ -33,26 +33,29 @@ async fn told(feed: &mut Feed) -> Vec<Told> {
             next = feed.next() => next.unwrap(),
             () = async { for _ in 0..50 { yield_now().await; } } => return told,
         };
-        told.push(match next {
-            FeedItem::Current(operation) => {
-                Told::Current(operation.id(), operation.life.revision.0)
-            }
-            FeedItem::Synced => Told::Synced,
-            FeedItem::Transition(committed) => {
-                let operation = committed.operation;
-                Told::Changed(operation.id(), operation.life.revision.0)
-            }
-            FeedItem::Left(committed) => {
-                Told::Left(committed.operation.id(), committed.operation.life.revision.0)
-            }
-            FeedItem::Deleted(operation) => Told::Deleted(operation.id()),
-            FeedItem::Progress(operation) => panic!("{operation:?} was not asked for"),
-            FeedItem::Reset => Told::Reset,
-        });
+        told.push(brief(next));
     }
 }
 
-async fn delete(stage: &Stage, at: usize, id: OperationId) {
+/// The item, in short.
+pub fn brief(item: FeedItem) -> Told {
+    match item {
+        FeedItem::Current(operation) => Told::Current(operation.id(), operation.life.revision.0),
+        FeedItem::Synced => Told::Synced,
+        FeedItem::Transition(committed) => {
+            let operation = committed.operation;
+            Told::Changed(operation.id(), operation.life.revision.0)
+        }
+        FeedItem::Left(committed) => {
+            Told::Left(committed.operation.id(), committed.operation.life.revision.0)
+        }
+        FeedItem::Deleted(operation) => Told::Deleted(operation.id()),
+        FeedItem::Progress(operation) => panic!("{operation:?} was not asked for"),
+        FeedItem::Reset => Told::Reset,
+    }
+}
+
+pub async fn delete(stage: &Stage, at: usize, id: OperationId) {
     stage.apply(at, id, Command::Delete, Vec::new()).await.unwrap();
 }
 
@@ -118,7 +121,7 @@ fn a_feed_tells_what_has_left_its_filter_there() {
 }
 
 /// A watch over everything that goes on there where `feed` is.
-fn resume(stage: &Stage, at: usize, feed: &Feed) -> Feed {
+pub fn resume(stage: &Stage, at: usize, feed: &Feed) -> Feed {
     let start = FeedStart::After(feed.position().unwrap().clone());
     stage.engine(at).feed(TenantId::default_tenant(), Filter::default(), false, start)
 }

@@ -35,6 +35,7 @@ impl State {
         let is_race = !batch.writes.is_empty();
         match (self.weather, self.rng.u32(..100)) {
             (Weather::Still, _) => Fate::Done,
+            (Weather::Mute, _) => Fate::UnknownDone,
             (Weather::Calm, 0..2) | (Weather::Slow, 0..20) if is_race => Fate::Conflict,
             (Weather::Calm | Weather::Slow, _) => Fate::Done,
             (Weather::ReadOnly | Weather::Down, 0..80) => Fate::Refused,
@@ -60,6 +61,12 @@ impl State {
             stamp: batch.is_logged().then_some(stamp),
             seen: seen.filter(|_| batch.is_logged()).map(|seen| seen.with(stamp)),
         };
+        if let Some(locked) = self.locked
+            && batch.writes.iter().any(|write| write.operation.id() == locked)
+        {
+            self.waits += 1;
+            return Err(StoreError::Locked(vec![locked]));
+        }
         let unknown = || StoreError::Unknown("the answer was lost".to_owned());
         let fate = self.fate(&batch);
         match fate {
@@ -157,7 +164,7 @@ impl State {
         self.claims_to_fail = self.claims_to_fail.saturating_sub(1);
         let fails = is_doubtful
             || match self.weather {
-                Weather::Down | Weather::ReadOnly => true,
+                Weather::Down | Weather::ReadOnly | Weather::Mute => true,
                 Weather::Flaky => self.rng.u32(..3) == 0,
                 Weather::Still | Weather::Calm | Weather::Slow => false,
             };

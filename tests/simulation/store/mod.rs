@@ -39,6 +39,8 @@ pub enum Weather {
     Down,
     /// Every write takes long.
     Slow,
+    /// Commits are done, and nobody hears of them.
+    Mute,
 }
 
 /// What a store does wrong.
@@ -83,6 +85,9 @@ struct State {
     /// How many claims failed at this time.
     failed_claims: (Moment, u32),
     is_closed: bool,
+    /// A row that somebody else keeps locked, and how often it was waited for.
+    locked: Option<OperationId>,
+    waits: u32,
     lie: Lie,
     rng: fastrand::Rng,
     /// For reports: how often what was done.
@@ -125,6 +130,8 @@ impl SimStore {
             claims_to_fail: 0,
             failed_claims: (Moment::MAX, 0),
             is_closed: false,
+            locked: None,
+            waits: 0,
             lie,
             rng,
             commits: 0,
@@ -178,6 +185,13 @@ impl SimStore {
         state.land(&batch, Stamp { writer, sequence: 1 }).unwrap();
     }
 
+    /// Somebody locks the row of that operation, and no other. Answers how often a row was waited for so far.
+    pub fn lock(&self, id: Option<OperationId>) -> u32 {
+        let mut state = self.state();
+        state.locked = id;
+        state.waits
+    }
+
     /// What is under way comes to be at last, or not.
     pub fn land_pending(&self) {
         self.state().end_pending();
@@ -224,7 +238,7 @@ impl SimStore {
     pub async fn pause(&self, writes: bool) {
         let (hops, ticks) = {
             let mut state = self.state();
-            if state.weather == Weather::Still {
+            if matches!(state.weather, Weather::Still | Weather::Mute) {
                 return;
             }
             let slow = writes && state.weather == Weather::Slow;
@@ -321,6 +335,13 @@ impl Store for SimStore {
 
     async fn log(&self, query: LogQuery) -> Result<LogPage, StoreError> {
         self.read(|disk| disk.log_page(&query)).await
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        match self.state().weather {
+            Weather::Down => Err(StoreError::Unavailable("the storage is not there".to_owned())),
+            _ => Ok(()),
+        }
     }
 
     async fn trim_log(&self, trim: TrimLog) -> Result<(), StoreError> {

@@ -43,6 +43,21 @@ async fn a_commit_that_is_late_is_never_there_once_its_name_is_claimed() {
     store.close().await;
 }
 
+/// The answer to a claim can be lost as well. What has taken the name then is no commit.
+#[tokio::test]
+async fn a_claim_whose_answer_is_lost_is_not_taken_for_the_commit() {
+    let (_database, proxy, store) = doubtful(Fate::Late).await;
+    // So that there is a connection, and the next COMMIT is that of the claim.
+    claim(&store, 1).await;
+    proxy.next(Fate::Unanswered);
+    store.settle().await.unwrap_err();
+    assert_eq!(store.settle().await.unwrap(), None);
+    proxy.let_go();
+    assert!(load(&store, id(2)).await.is_none());
+    stored(&store, submission(2)).await;
+    store.close().await;
+}
+
 /// Without a claim the next commit comes to the same, because it needs a new connection.
 #[tokio::test]
 async fn the_next_commit_ends_the_doubt_as_well() {
@@ -101,7 +116,7 @@ async fn a_locked_row_is_no_outage() {
     let mut batch = changing(&first, &acquire(1), at(5)).1;
     batch.writes.extend(submitting([submission(3)]).writes);
     match a.commit(batch).await {
-        Err(StoreError::Conflict(named)) => assert_eq!(named, [id(1)], "the others may go on"),
+        Err(StoreError::Locked(named)) => assert_eq!(named, [id(1)], "the others may go on"),
         other => panic!("{other:?}"),
     }
     assert!(start.elapsed() < Duration::from_millis(2_500), "after {:?}", start.elapsed());
@@ -127,7 +142,7 @@ async fn what_takes_too_long_is_given_up() {
     assert!(start.elapsed() < Duration::from_secs(10));
     assert!(matches!(read, Err(StoreError::Unavailable(_))), "{read:?}");
     // As far as anybody can tell, another writer is there first.
-    let is_definite = matches!(written, Err(StoreError::Conflict(_) | StoreError::Unavailable(_)));
+    let is_definite = matches!(written, Err(StoreError::Locked(_) | StoreError::Unavailable(_)));
     assert!(is_definite, "{written:?}");
     admin.batch_execute("ROLLBACK").await.unwrap();
     changed(&a, &first, &acquire(1)).await;

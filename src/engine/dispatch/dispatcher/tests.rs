@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::*;
 use crate::engine::EngineConfig;
 use crate::engine::sample::{at, id, operation};
-use crate::operation::{Kind, TenantId, WorkerId};
+use crate::operation::{Kind, Reporter, TenantId, WorkerId};
 
 const NOW: (Timestamp, Moment) = (Timestamp::from_micros(5_000_000), Moment::new(Duration::ZERO));
 
@@ -46,6 +46,22 @@ fn waiting(dispatcher: &mut Dispatcher, draft: &mut Draft, numbers: &[u128]) {
     dispatcher.queue_mut().commit();
 }
 
+/// Operation 1 as the worker runs it.
+fn running(attempt: u32) -> Arc<Operation> {
+    let mut running = operation(1, at(0));
+    let lease = crate::operation::Lease { session: session(), attempt_deadline: None };
+    running.life.state = State::Running { lease };
+    running.life.attempt = Attempt(attempt);
+    Arc::new(running)
+}
+
+/// The worker holds its lease.
+fn restore(dispatcher: &mut Dispatcher, attempt: u32) {
+    let (tenant, worker) = (TenantId::default_tenant(), WorkerId::parse("w").expect("a name"));
+    let lease = (id(1), Attempt(attempt));
+    dispatcher.sessions_mut().restore(session(), tenant, worker, lease, Moment::MAX);
+}
+
 fn matches(dispatcher: &mut Dispatcher, most: usize) -> Vec<(SessionId, OperationId)> {
     dispatcher.matches(most, NOW, &Quarantine::default(), |_| false)
 }
@@ -75,9 +91,44 @@ fn a_committed_start_is_a_lease_and_a_message() {
     assert!(receiver.try_recv().is_err(), "nothing is said before the commit");
     let content = ToWorker::Assignment { operation, input: None };
     let messages = vec![Outgoing { session: session(), content }];
-    dispatcher.committed(&draft, messages, Moment::MAX, |_| true);
+    dispatcher.committed(&draft, messages, |_| Moment::MAX, |_| true);
     assert!(dispatcher.sessions().holds(session(), id(1), Attempt(1)));
     assert!(matches!(receiver.try_recv(), Ok(ToWorker::Assignment { .. })));
+    dispatcher.abandoned(&Draft::new(at(6), &EngineConfig::default()));
+    assert_eq!(matches(&mut dispatcher, 9), [], "what is committed is not undone with the next");
+}
+
+#[test]
+fn a_lease_of_a_session_that_has_gone_meanwhile_is_known_if_it_is_ours() {
+    for is_ours in [true, false] {
+        let (mut dispatcher, _receiver) = with_worker(2);
+        let mut draft = draft();
+        waiting(&mut dispatcher, &mut draft, &[1]);
+        assert_eq!(matches(&mut dispatcher, 9), [(session(), id(1))]);
+        assert!(dispatcher.acquire(session(), id(1), &mut draft).is_some());
+        dispatcher.sessions_mut().hand_over(session());
+        dispatcher.committed(&draft, Vec::new(), |_| Moment::MAX, |_| is_ours);
+        assert_eq!(dispatcher.sessions().holds(session(), id(1), Attempt(1)), is_ours);
+    }
+}
+
+#[test]
+fn who_holds_a_lease_is_told_what_others_have_done_to_it() {
+    let reporter = Reporter { attempt: Attempt(1), session: session(), former: None };
+    let commands = [
+        (Command::Cancel { reason: String::new() }, true),
+        (Command::LoseLease { attempt: Attempt(1) }, true),
+        (Command::Release { reporter }, false),
+    ];
+    for (command, is_told) in commands {
+        let (mut dispatcher, mut receiver) = with_worker(2);
+        restore(&mut dispatcher, 1);
+        let (mut draft, running) = (draft(), running(1));
+        draft.learn(Arc::clone(&running));
+        draft.apply(&running, &command, None, None).expect("it can be");
+        dispatcher.committed(&draft, Vec::new(), |_| Moment::MAX, |_| true);
+        assert_eq!(receiver.try_recv().is_ok(), is_told, "{command:?}");
+    }
 }
 
 #[test]
@@ -96,16 +147,10 @@ fn what_is_left_alone_does_not_hide_what_is_behind_it() {
 #[test]
 fn a_later_attempt_of_the_same_session_is_adopted_and_an_earlier_one_is_not() {
     let (mut dispatcher, mut receiver) = with_worker(2);
-    let lease = |attempt| (id(1), Attempt(attempt));
-    let (tenant, worker) = (TenantId::default_tenant(), WorkerId::parse("w").expect("a name"));
-    dispatcher.sessions_mut().restore(session(), tenant, worker, lease(1), Moment::MAX);
+    restore(&mut dispatcher, 1);
     let running = |attempt| {
-        let mut running = operation(1, at(0));
-        let lease = crate::operation::Lease { session: session(), attempt_deadline: None };
-        running.life.state = State::Running { lease };
-        running.life.attempt = Attempt(attempt);
         let mut draft = draft();
-        draft.learn(Arc::new(running));
+        draft.learn(running(attempt));
         draft
     };
     let later = running(3);

@@ -5,6 +5,8 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::*;
+use crate::engine::sample;
+use crate::operation::Kind;
 
 fn at(seconds: u64) -> Moment {
     Moment::new(Duration::from_secs(seconds))
@@ -93,7 +95,7 @@ fn a_session_with_leases_outlives_its_stream_and_takes_nothing_meanwhile() {
     let other = TenantId::parse("other").expect("a tenant");
     assert_eq!(sessions.resumable(&WorkerHello { tenant: other, ..resume }), None);
     // With its last lease it ends.
-    assert_eq!(sessions.end_lease(session(1), operation(1)), []);
+    assert_eq!(sessions.end_lease(session(1), (operation(1), Attempt(1))), []);
     assert_eq!(sessions.len(), 0);
 }
 
@@ -184,6 +186,11 @@ fn a_lease_is_never_taken_back_to_an_earlier_attempt() {
         sessions.restore(session(1), tenant, worker, (operation(1), Attempt(attempt)), at(10));
     }
     assert!(sessions.holds(session(1), operation(1), Attempt(3)));
+    // Of an earlier attempt's end it may be heard when a later one has begun elsewhere.
+    sessions.end_lease(session(1), (operation(1), Attempt(2)));
+    assert!(sessions.holds(session(1), operation(1), Attempt(3)));
+    sessions.end_lease(session(1), (operation(1), Attempt(3)));
+    assert!(!sessions.holds(session(1), operation(1), Attempt(3)));
 }
 
 #[test]
@@ -194,4 +201,101 @@ fn a_stream_that_nobody_reads_is_given_nothing_and_ends() {
     assert_eq!(sessions.reserve(&queue("a")), None);
     sessions.end_closed_streams();
     assert_eq!(sessions.len(), 0, "it holds nothing");
+}
+
+/// A place of a poll for an attempt of kind `a`, with a lease of its own of ten seconds.
+fn place(sessions: &mut Sessions) -> (SessionId, StreamNumber, mpsc::Receiver<ToWorker>) {
+    let id = SessionId::of_attempt(Uuid::from_u128(5), Duration::from_secs(10));
+    let (sender, receiver) = mpsc::channel(3);
+    (id, sessions.connect(id, &hello("a", 1), sender, at(10)), receiver)
+}
+
+/// An attempt is leased to the place, and handed to its poll.
+fn hand(sessions: &mut Sessions, id: SessionId) {
+    let (tenant, worker) = (TenantId::default_tenant(), WorkerId::parse("w").expect("a name"));
+    sessions.restore(id, tenant, worker, (operation(1), Attempt(1)), at(10));
+    let operation = std::sync::Arc::new(sample::operation(1, sample::at(0)));
+    sessions.send(id, ToWorker::Assignment { operation, input: None });
+}
+
+fn given_up(sessions: &Sessions) -> Vec<OperationId> {
+    sessions.given_up().into_iter().map(|(id, _)| id).collect()
+}
+
+#[test]
+fn a_place_takes_one_attempt_whose_lease_begins_when_it_was_read() {
+    let mut sessions = Sessions::default();
+    let (id, poll, mut receiver) = place(&mut sessions);
+    assert_eq!(sessions.expired(at(1_000)), [], "a poll may wait for long");
+    assert_eq!(sessions.reserve(&queue("a")), Some(id));
+    sessions.settle([id]);
+    hand(&mut sessions, id);
+    // Somebody may have cancelled it meanwhile.
+    sessions.end_lease(id, (operation(1), Attempt(1)));
+    assert_eq!(sessions.reserve(&queue("a")), None, "one is one");
+    hand(&mut sessions, id);
+    sessions.disconnect_all();
+    sessions.end_poll(id, poll + 1, at(20));
+    assert!(receiver.try_recv().is_ok() && receiver.try_recv().is_ok() && !receiver.is_closed());
+    sessions.end_poll(id, poll, at(20));
+    assert!(receiver.try_recv().is_err() && sessions.serving.is_empty());
+    assert_eq!((given_up(&sessions), sessions.expired(at(19))), (vec![], vec![]));
+    assert_eq!(sessions.expired(at(20)), [(operation(1), Attempt(1))]);
+    assert_eq!(sessions.end_lease(id, (operation(1), Attempt(1))), []);
+    assert_eq!(sessions.len(), 0);
+}
+
+#[test]
+fn a_poll_that_nobody_has_read_gives_up_what_it_was_handed() {
+    for is_told in [true, false] {
+        let mut sessions = Sessions::default();
+        let (id, poll, receiver) = place(&mut sessions);
+        hand(&mut sessions, id);
+        assert_eq!((given_up(&sessions), sessions.take_given_up()), (vec![], false));
+        drop(receiver);
+        if is_told {
+            sessions.disconnect(id, poll);
+        } else {
+            sessions.end_closed_streams();
+        }
+        assert_eq!((sessions.take_given_up(), sessions.take_given_up()), (true, false));
+        for _ in 0..2 {
+            // Until the release is committed.
+            assert_eq!(given_up(&sessions), [operation(1)]);
+        }
+        sessions.end_lease(id, (operation(1), Attempt(1)));
+        assert_eq!((given_up(&sessions), sessions.len()), (vec![], 0));
+    }
+}
+
+#[test]
+fn what_comes_too_late_for_a_poll_is_given_up() {
+    let mut sessions = Sessions::default();
+    let (id, poll, receiver) = place(&mut sessions);
+    drop(receiver);
+    hand(&mut sessions, id);
+    assert_eq!(given_up(&sessions), [operation(1)]);
+    sessions.forget(operation(1));
+    assert_eq!(sessions.len(), 0, "it is damaged, and nobody's");
+
+    let (id, again, _receiver) = place(&mut sessions);
+    assert!(again > poll);
+    sessions.end_poll(id, again, at(20));
+    assert_eq!(sessions.len(), 0, "without an attempt the place goes");
+    // The commit was in doubt meanwhile.
+    hand(&mut sessions, id);
+    assert_eq!(given_up(&sessions), [operation(1)]);
+}
+
+#[test]
+fn a_lease_that_was_found_lives_for_as_long_as_its_session_says() {
+    let mut sessions = Sessions::default();
+    let (tenant, worker) = (TenantId::default_tenant(), WorkerId::parse("w").expect("a name"));
+    let id = SessionId::of_attempt(Uuid::from_u128(5), Duration::from_secs(10));
+    let lease = (operation(1), Attempt(1));
+    sessions.restore(id, tenant, worker, lease, at(10));
+    assert!(sessions.renew(id, at(0).after(id.lease(Duration::from_secs(1)) * 2)));
+    assert_eq!((given_up(&sessions), sessions.expired(at(19))), (vec![], vec![]));
+    assert_eq!(sessions.expired(at(20)), [lease]);
+    assert!(!sessions.renew(session(9), at(30)), "it is not known");
 }

@@ -78,6 +78,9 @@ fn what_is_removed_takes_its_history_along() {
     let batch = draft.batch();
     assert!(batch.logs.is_empty() && batch.events.is_empty() && batch.writes.is_empty());
     assert!(batch.removals[0].tombstone.is_some() && batch.forget.is_some());
+    let logged = draft.logged(Stamp { writer: 1, sequence: 1 });
+    let places: Vec<_> = logged.iter().map(|logged| logged.change.cursor()).collect();
+    assert_eq!(places, [(id(1), old.life.revision.next())], "behind its last transition");
 }
 
 #[test]

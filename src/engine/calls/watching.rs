@@ -1,0 +1,93 @@
+//! Watches, of one operation and over a filter.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::request::{EngineError, Submitted};
+use super::super::watch::feed::Feed;
+use super::super::watch::item::FeedStart;
+use super::super::watch::watcher::Watcher;
+use super::Engine;
+use crate::operation::filter::Filter;
+use crate::operation::{Operation, OperationId, Revision, TenantId};
+use crate::store::log::LogKey;
+use crate::store::shared::{Listening, Topic};
+
+/// How long a watch waits until changes of other replicas can be heard.
+const LISTEN_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Engine {
+    /// Watches an operation from `after`, or from its present state. The operation as it was found comes
+    /// along, for checks.
+    pub async fn watch(
+        &self,
+        tenant: &TenantId,
+        id: OperationId,
+        after: Option<Revision>,
+        include_progress: bool,
+    ) -> Result<(Watcher, Operation), EngineError> {
+        // Interest first, then the question: nothing can fall in between.
+        let subscription = self.shared.hub.subscribe(id);
+        let listening = self.listen(Topic::Operation(id)).await?;
+        let operation = self.get(tenant, id).await?;
+        self.shared.hub.known(id, operation.life.revision);
+        let found = operation.clone();
+        let shared = Arc::clone(&self.shared);
+        let watcher =
+            Watcher::new(shared, subscription, operation, after, include_progress, listening);
+        Ok((watcher, found))
+    }
+
+    /// Watches what was submitted to be watched: a new operation from its first transition on, and without asking the store
+    /// unless others write to it as well; one that was there before from its present state.
+    pub async fn follow(
+        &self,
+        submitted: Submitted,
+        include_progress: bool,
+    ) -> Result<Watcher, EngineError> {
+        let Submitted { operation, subscription, .. } = submitted;
+        let (tenant, id) = (&operation.submission.tenant, operation.id());
+        let Some(subscription) = subscription else {
+            return Ok(self.watch(tenant, id, None, include_progress).await?.0);
+        };
+        let listening = self.listen(Topic::Operation(id)).await?;
+        if listening.is_some() {
+            // What others did before they could be heard.
+            let found = self.get(tenant, id).await?;
+            self.shared.hub.known(id, found.life.revision);
+        }
+        let shared = Arc::clone(&self.shared);
+        let operation = Operation::clone(&operation);
+        Ok(Watcher::new(shared, subscription, operation, None, include_progress, listening))
+    }
+
+    /// Asks for hints of other replicas, and waits until they arrive.
+    async fn listen(&self, topic: Topic) -> Result<Option<Listening>, EngineError> {
+        let Some(store) = self.shared.store.shared() else { return Ok(None) };
+        let mut listening = store.listen(topic);
+        let clock = &self.shared.clock;
+        tokio::select! {
+            biased;
+            () = listening.effective() => Ok(Some(listening)),
+            () = clock.sleep_until_moment(clock.moment().after(LISTEN_TIMEOUT)) => {
+                Err(EngineError::Unavailable("the store is not available".to_owned()))
+            }
+        }
+    }
+
+    /// Watches all operations of a tenant that match.
+    pub fn feed(
+        &self,
+        tenant: TenantId,
+        filter: Filter,
+        include_progress: bool,
+        start: FeedStart,
+    ) -> Feed {
+        Feed::new(Arc::clone(&self.shared), tenant, filter, include_progress, start)
+    }
+
+    /// What positions of watches over filters are signed with.
+    pub fn log_key(&self) -> LogKey {
+        self.shared.store.log_key()
+    }
+}

@@ -1,0 +1,108 @@
+//! One worker's session: what it serves, what it holds, how to reach its worker.
+
+use std::collections::BTreeMap;
+
+use tokio::sync::mpsc;
+
+use super::queue::QueueKey;
+use crate::engine::clock::Moment;
+use crate::engine::request::{StreamNumber, ToWorker};
+use crate::operation::{Attempt, Kind, OperationId, SessionId, TenantId, WorkerId};
+
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(super) tenant: TenantId,
+    pub(super) worker: WorkerId,
+    pub(super) kinds: Vec<Kind>,
+    pub(super) max_in_flight: usize,
+    pub(super) leases: BTreeMap<OperationId, Attempt>,
+    /// Acquired in the round under way, not yet committed.
+    pub(super) reserved: usize,
+    pub(super) stream: Option<(StreamNumber, mpsc::Sender<ToWorker>)>,
+    /// Its leases end then, unless the worker is heard of before.
+    pub(super) expires_at: Moment,
+    pub(super) draining: bool,
+    /// The place of a poll that it is, or was.
+    pub(super) place: Option<Place>,
+}
+
+/// A place for one attempt in a poll, as a worker without a stream has it. It takes an attempt while the poll waits,
+/// and outlives the poll as the session that holds this attempt's lease.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    /// The poll's number.
+    pub(super) poll: StreamNumber,
+    pub(super) state: PlaceState,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PlaceState {
+    /// The poll waits.
+    Free,
+    /// It was handed an attempt, and has not said that it has read it.
+    Taken,
+    /// The attempt is its worker's.
+    Read,
+}
+
+impl Session {
+    /// One whose worker is away, and holds nothing yet.
+    pub(super) fn away(
+        id: SessionId,
+        tenant: TenantId,
+        worker: WorkerId,
+        expires_at: Moment,
+    ) -> Self {
+        let place = Place { poll: 0, state: PlaceState::Read };
+        Self {
+            tenant,
+            worker,
+            kinds: Vec::new(),
+            max_in_flight: 0,
+            leases: BTreeMap::new(),
+            reserved: 0,
+            stream: None,
+            expires_at,
+            draining: false,
+            place: id.attempt_lease().map(|_| place),
+        }
+    }
+
+    pub(crate) fn tenant(&self) -> &TenantId {
+        &self.tenant
+    }
+
+    pub(crate) fn worker(&self) -> &WorkerId {
+        &self.worker
+    }
+
+    pub(crate) fn leases(&self) -> impl Iterator<Item = (OperationId, Attempt)> + '_ {
+        self.leases.iter().map(|(id, attempt)| (*id, *attempt))
+    }
+
+    pub(crate) fn has_lease(&self, id: OperationId) -> bool {
+        self.leases.contains_key(&id)
+    }
+
+    /// Whether it is a place of a poll that may yet end without an attempt.
+    pub(crate) fn is_free_place(&self) -> bool {
+        self.place.is_some_and(|place| place.state == PlaceState::Free)
+    }
+
+    /// Whether its worker can be reached, as far as is known.
+    fn is_connected(&self) -> bool {
+        self.stream.as_ref().is_some_and(|(_, sender)| !sender.is_closed())
+    }
+
+    pub(super) fn can_take_more(&self) -> bool {
+        self.is_connected()
+            && !self.draining
+            && self.leases.len() + self.reserved < self.max_in_flight
+            && self.place.is_none_or(|place| place.state == PlaceState::Free)
+    }
+
+    pub(super) fn queues(&self) -> impl Iterator<Item = QueueKey> + '_ {
+        let key = |kind: &Kind| QueueKey { tenant: self.tenant.clone(), kind: kind.clone() };
+        self.kinds.iter().map(key)
+    }
+}

@@ -1,0 +1,111 @@
+//! Attempts for workers without a stream: polls, and leases that live by themselves.
+//!
+//! A poll has a place for each attempt that it would take. A place is a session as any other, so that those who poll and
+//! those who have a stream are served from the same queues, by the same turns; it has room for one attempt, and only
+//! while the poll waits. Once the poll is over, the place is the session that holds the attempt's lease.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::sync::{mpsc, oneshot};
+
+use super::calls::closed;
+use super::request::{AttemptLease, Request};
+use super::{Connected, Engine, EngineError, ToWorker, WorkerHello};
+use crate::operation::{Operation, Payload, Progress};
+
+/// A poll that waits. What was handed to one that is dropped before it has ended goes back to the queue at once, and
+/// costs no attempt: nobody has read it.
+#[derive(Debug)]
+pub struct Poll {
+    engine: Engine,
+    places: Vec<Connected>,
+    messages: mpsc::Receiver<ToWorker>,
+    handed: Vec<(Arc<Operation>, Option<Payload>)>,
+}
+
+impl Engine {
+    /// Waits for attempts, up to as many as the worker runs at once, each of which has a lease of its own that lives for
+    /// `lease` without a sign of life.
+    pub async fn poll(&self, hello: WorkerHello, lease: Duration) -> Result<Poll, EngineError> {
+        let most = hello.max_in_flight;
+        // Room for an assignment of each, its cancel and its end.
+        let (sender, messages) = mpsc::channel(3 * most.max(1));
+        let (places, handed) = (Vec::with_capacity(most), Vec::new());
+        let mut poll = Poll { engine: self.clone(), places, messages, handed };
+        let hello = WorkerHello { max_in_flight: 1, resume: None, running: Vec::new(), ..hello };
+        // Together, so that one commit can start as many.
+        let places = (0..most).map(|_| self.connect_to(hello.clone(), Some(lease), sender.clone()));
+        let mut refused = None;
+        for place in join_all(places).await {
+            match place {
+                Ok(place) => poll.places.push(place),
+                Err(error) => refused = Some(error),
+            }
+        }
+        refused.map_or(Ok(poll), Err)
+    }
+
+    /// A sign of life of an attempt without a stream, perhaps with its progress, which whoever looks behind this sees.
+    /// Whether its lease is known.
+    pub async fn renew_attempt(
+        &self,
+        lease: AttemptLease,
+        progress: Option<Progress>,
+    ) -> Result<bool, EngineError> {
+        let mut taken = None;
+        loop {
+            let (reply, answer) = oneshot::channel();
+            let (session, tenant) = (lease.session, lease.tenant.clone());
+            let (lease, progress) = (lease.clone(), progress.clone());
+            self.send(Request::RenewAttempt { lease, progress, taken, reply }).await?;
+            if let Some(is_known) = answer.await.map_err(|_| closed())?? {
+                return Ok(is_known);
+            }
+            taken = Some(self.take_over(session, tenant).await);
+        }
+    }
+}
+
+impl Poll {
+    /// Returns when an attempt has come, or none can come any more. Can be called again.
+    pub async fn wait(&mut self) {
+        while self.handed.is_empty() {
+            match self.messages.recv().await {
+                Some(message) => self.take(message),
+                None => return,
+            }
+        }
+    }
+
+    /// Ends the poll. The attempts that were handed to it, with their inputs, are the caller's from now on, and their
+    /// leases begin.
+    pub async fn end(mut self) -> Result<Vec<(Arc<Operation>, Option<Payload>)>, EngineError> {
+        let (reply, answer) = oneshot::channel();
+        let places = self.places.clone();
+        self.engine.send(Request::EndPoll { places, reply }).await?;
+        answer.await.map_err(|_| closed())?;
+        // Nobody can send any more.
+        while let Ok(message) = self.messages.try_recv() {
+            self.take(message);
+        }
+        self.places.clear();
+        Ok(std::mem::take(&mut self.handed))
+    }
+
+    /// Of a cancel or the end of an attempt, its worker hears with its first sign of life.
+    fn take(&mut self, message: ToWorker) {
+        if let ToWorker::Assignment { operation, input } = message {
+            self.handed.push((operation, input));
+        }
+    }
+}
+
+impl Drop for Poll {
+    fn drop(&mut self) {
+        for place in self.places.drain(..) {
+            self.engine.disconnect(place);
+        }
+    }
+}

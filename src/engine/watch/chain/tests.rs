@@ -1,0 +1,188 @@
+//! What a watch finds along the chain: each commit once, or that it has to read.
+
+use futures_util::FutureExt as _;
+
+use super::*;
+use crate::engine::sample::{at, operation};
+use crate::operation::{EventType, Operation};
+use crate::store::log::{Change, Head, Stamp, WriterState};
+
+/// The only writer, unless others are there.
+const OURS: u64 = 1;
+
+fn frontier<const N: usize>(writers: [(u64, u64); N]) -> Frontier {
+    let state = |(writer, sequence)| WriterState {
+        writer,
+        nonce: writer,
+        sequence,
+        trimmed: 0,
+        is_ended: false,
+    };
+    Head::new(writers.into_iter().map(state).collect()).frontier()
+}
+
+/// A chain that has begun, where nothing is committed yet.
+fn begun(is_shared: bool) -> Arc<Chain> {
+    let chain = Chain::new(is_shared);
+    chain.state().tip = Some(frontier([(OURS, 0)]));
+    chain
+}
+
+fn change(stamp: Stamp, operation: Operation) -> Logged {
+    let (after, event_type) = (Arc::new(operation), EventType::Submitted);
+    Logged { stamp, change: Change::Transition { before: None, after, event_type } }
+}
+
+fn stamp(sequence: u64) -> Stamp {
+    Stamp { writer: OURS, sequence }
+}
+
+/// A commit of our own, after which `seen` is visible.
+fn commit(chain: &Chain, sequence: u64, seen: Option<Frontier>) {
+    let committed = Committed { stamp: Some(stamp(sequence)), seen };
+    let made = || vec![change(stamp(sequence), operation(u128::from(sequence), at(0)))];
+    chain.committed(&committed, made);
+}
+
+/// The names of the commits that come next at the place.
+fn walk(place: &mut Place) -> Vec<Stamp> {
+    let mut walked = Vec::new();
+    while let Next::Link(link) = place.take() {
+        walked.extend(link.changes.iter().map(|logged| logged.stamp));
+    }
+    walked
+}
+
+fn is_woken(place: &mut Place) -> bool {
+    place.changed().now_or_never().is_some()
+}
+
+fn must_be_read(chain: &Chain) -> bool {
+    chain.wait_for_unread().now_or_never().is_some()
+}
+
+#[test]
+fn whoever_has_a_place_is_told_each_commit_once() {
+    let chain = begun(false);
+    let mut first = chain.place();
+    commit(&chain, 1, None);
+    let mut second = chain.place();
+    commit(&chain, 2, None);
+    commit(&chain, 2, None);
+    assert!(is_woken(&mut first));
+    assert_eq!(walk(&mut first), [1, 2].map(stamp));
+    assert_eq!(walk(&mut second), [2].map(stamp));
+    assert!(matches!(first.take(), Next::Nothing) && !is_woken(&mut first));
+    assert!(!must_be_read(&chain));
+}
+
+#[test]
+fn nothing_is_kept_for_nobody() {
+    let chain = begun(false);
+    commit(&chain, 1, None);
+    assert!(chain.state().links.is_empty());
+    drop(chain.place());
+    commit(&chain, 2, None);
+    assert!(!chain.is_watched() && chain.state().links.is_empty());
+    let place = chain.place();
+    commit(&chain, 3, None);
+    drop(place);
+    assert!(chain.state().links.is_empty());
+    assert_eq!(chain.state().bytes, 0);
+    assert_eq!(chain.tip(), Some(frontier([(OURS, 3)])), "the only writer knows where it is");
+    let shared = begun(true);
+    drop(shared.place());
+    assert_eq!(shared.tip(), None, "nobody has read what others write");
+}
+
+#[test]
+fn who_is_too_slow_reads_and_then_goes_on_at_the_end() {
+    let chain = begun(false);
+    let (mut slow, mut slower) = (chain.place(), chain.place());
+    let most = MAX_LINKS as u64;
+    (1..=most).for_each(|sequence| commit(&chain, sequence, None));
+    assert!(matches!(slow.take(), Next::Link(link) if link.changes[0].stamp == stamp(1)));
+    commit(&chain, most + 1, None);
+    assert!(matches!(slow.take(), Next::Link(link) if link.changes[0].stamp == stamp(2)));
+    assert!(matches!(slower.take(), Next::Skipped));
+    assert!(matches!(slower.take(), Next::Nothing));
+    commit(&chain, most + 2, None);
+    assert_eq!(walk(&mut slower), [stamp(most + 2)]);
+    assert_eq!(chain.state().links.len(), MAX_LINKS);
+}
+
+#[test]
+fn what_is_kept_is_bounded_in_bytes() {
+    let chain = begun(false);
+    let mut slow = chain.place();
+    let large = |number: u64| {
+        let mut large = operation(u128::from(number), at(0));
+        large.life.cancel = Some(crate::operation::state::CancelRequest {
+            at: at(0),
+            reason: "r".repeat(MAX_BYTES / 4),
+        });
+        vec![change(stamp(number), large)]
+    };
+    for number in 1..=9 {
+        let committed = Committed { stamp: Some(stamp(number)), seen: None };
+        chain.committed(&committed, || large(number));
+        let state = chain.state();
+        assert!(state.bytes <= MAX_BYTES);
+        assert_eq!(state.bytes, state.links.iter().map(|link| link.bytes()).sum::<usize>());
+    }
+    assert_eq!(chain.state().links.len(), 3);
+    assert!(matches!(slow.take(), Next::Skipped));
+}
+
+#[test]
+fn a_new_writer_is_read_and_not_guessed() {
+    let chain = begun(false);
+    let mut place = chain.place();
+    let committed = Committed { stamp: Some(Stamp { writer: 2, sequence: 1 }), seen: None };
+    chain.committed(&committed, || panic!("it is not asked what was done"));
+    assert!(must_be_read(&chain));
+    assert_eq!(chain.tip(), None, "the chain begins anew");
+    assert!(matches!(place.take(), Next::Nothing));
+}
+
+#[test]
+fn a_commit_among_others_is_read_and_not_passed_on() {
+    let chain = begun(true);
+    let mut place = chain.place();
+    commit(&chain, 1, Some(frontier([(OURS, 1)])));
+    assert_eq!(walk(&mut place), [stamp(1)]);
+    for seen in [None, Some(frontier([(OURS, 2), (2, 1)]))] {
+        commit(&chain, 2, seen);
+        assert!(must_be_read(&chain));
+        assert!(matches!(place.take(), Next::Nothing));
+        assert_eq!(chain.tip(), Some(frontier([(OURS, 1)])));
+    }
+    // What is read is told without what came meanwhile.
+    commit(&chain, 2, Some(frontier([(OURS, 2)])));
+    let of = |writer, sequence| {
+        let number = u128::from(writer * 100 + sequence);
+        change(Stamp { writer, sequence }, operation(number, at(0)))
+    };
+    chain.read(frontier([(OURS, 2), (2, 1)]), Some(vec![of(OURS, 2), of(2, 1)]));
+    assert!(is_woken(&mut place));
+    assert_eq!(walk(&mut place), [stamp(2), Stamp { writer: 2, sequence: 1 }]);
+    assert_eq!(chain.tip(), Some(frontier([(OURS, 2), (2, 1)])));
+    // An answer of before takes nothing back.
+    chain.read(frontier([(OURS, 1)]), Some(Vec::new()));
+    assert_eq!(chain.tip(), Some(frontier([(OURS, 2), (2, 1)])));
+}
+
+#[test]
+fn what_is_too_much_for_a_link_everybody_reads() {
+    let chain = begun(true);
+    let mut places = [chain.place(), chain.place()];
+    commit(&chain, 1, Some(frontier([(OURS, 1)])));
+    assert_eq!(walk(&mut places[1]), [stamp(1)]);
+    chain.read(frontier([(OURS, 1), (2, 9_000)]), None);
+    for mut place in places {
+        assert!(is_woken(&mut place));
+        assert!(matches!(place.take(), Next::Skipped), "also who stood at the end");
+        assert!(matches!(place.take(), Next::Nothing));
+        assert_eq!(chain.tip(), Some(frontier([(OURS, 1), (2, 9_000)])));
+    }
+}

@@ -1,0 +1,352 @@
+//! One stream of one worker.
+//!
+//! The stream is driven by its reader: a worker that does not read is not read either, and its lease
+//! runs out. Reports are acknowledged as they become durable, in any order.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::{self, FuturesUnordered};
+use tokio::sync::mpsc;
+use tokio_stream::{Stream, StreamExt};
+use tonic::{Status, Streaming};
+
+use super::status::status;
+use super::work_messages;
+use crate::engine::{ToWorker, WorkerHello};
+use crate::operation::{Attempt, OperationId};
+use crate::proto::v1::work_request::Message as Up;
+use crate::proto::v1::work_response::Message as Down;
+use crate::proto::v1::{self, cancel_attempt::Cause};
+use crate::service::{
+    Intake, Lifetime, Pause, Reason, Report, ResultUploads, Service, ServiceError, Violation,
+    WorkerSession,
+};
+use crate::wire::{decode, encode, reports, time};
+
+/// How long a worker may take to say hello.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// Most reports of one stream that are not durable yet; then it is not read any further.
+const MAX_PENDING_REPORTS: usize = 256;
+
+/// What goes down a stream.
+pub(super) type Responses = Pin<Box<dyn Stream<Item = Result<v1::WorkResponse, Status>> + Send>>;
+
+/// One stream of one worker.
+pub(super) struct Conversation {
+    service: Service,
+    session: WorkerSession,
+    requests: Streaming<v1::WorkRequest>,
+    /// `None` once the engine, or age, has ended the stream.
+    from_engine: Option<mpsc::Receiver<ToWorker>>,
+    pending: FuturesUnordered<BoxFuture<'static, v1::Ack>>,
+    uploads: ResultUploads,
+    lifetime: Lifetime,
+    /// Said first.
+    greeting: Option<v1::SessionStarted>,
+    half_closed: bool,
+    ended: bool,
+}
+
+/// What happened on the stream.
+enum Step {
+    Request(Option<Result<v1::WorkRequest, Status>>),
+    FromEngine(Option<ToWorker>),
+    Ack(v1::Ack),
+    Pause(Pause),
+}
+
+impl Conversation {
+    pub(super) async fn open(
+        service: Service,
+        caller: &crate::service::Caller,
+        in_process: bool,
+        mut requests: Streaming<v1::WorkRequest>,
+    ) -> Result<Self, Status> {
+        let first = tokio::select! {
+            first = tokio::time::timeout(HELLO_TIMEOUT, requests.message()) => first,
+            () = service.closing() => return Err(status(ServiceError::stopping())),
+        };
+        let late = |_| status(ServiceError::invalid_field("hello", "must be sent within 10 s"));
+        let first = first.map_err(late)??;
+        let Some(v1::WorkRequest { message: Some(Up::Hello(hello)) }) = first else {
+            let rule = "must be the first message of the stream";
+            return Err(status(ServiceError::invalid_field("hello", rule)));
+        };
+        let hello = work_messages::hello(hello, service.limits().max_in_flight).map_err(status)?;
+        let hello = WorkerHello { in_process, ..hello };
+        let (session, from_engine) = service.connect_worker(caller, hello).await.map_err(status)?;
+        let limits = service.limits();
+        let greeting = v1::SessionStarted {
+            session_id: session.id().to_string(),
+            resumed: session.resumed(),
+            lease_duration: Some(time::encode_duration(limits.lease_duration)),
+            heartbeat_interval: Some(time::encode_duration(limits.worker_heartbeat_interval())),
+        };
+        Ok(Self {
+            lifetime: service.worker_lifetime(),
+            uploads: ResultUploads::new(service.clone(), session.clone()),
+            service,
+            session,
+            requests,
+            from_engine: Some(from_engine),
+            pending: FuturesUnordered::new(),
+            greeting: Some(greeting),
+            half_closed: false,
+            ended: false,
+        })
+    }
+
+    pub(super) fn into_stream(self) -> Responses {
+        Box::pin(stream::unfold(self, |mut conversation| async move {
+            let message = conversation.next().await?;
+            conversation.lifetime.spoke();
+            let message = message.map(|message| v1::WorkResponse { message: Some(message) });
+            Some((message, conversation))
+        }))
+    }
+
+    /// The next message down; `None` at the end.
+    async fn next(&mut self) -> Option<Result<Down, Status>> {
+        if let Some(greeting) = self.greeting.take() {
+            return Some(Ok(Down::Session(greeting)));
+        }
+        while !self.ended {
+            match self.step().await {
+                Some(Step::Ack(ack)) => return Some(Ok(Down::Ack(ack))),
+                Some(Step::FromEngine(Some(ToWorker::NotCurrent { id, attempt }))) => {
+                    self.uploads.forget(id, attempt).await;
+                    let was_recorded = self.session.was_recorded(id, attempt).await;
+                    let cause = if was_recorded { Cause::Recorded } else { Cause::NotCurrent };
+                    return Some(Ok(work_messages::stop(id, attempt, cause)));
+                }
+                Some(Step::FromEngine(Some(ToWorker::Superseded))) => {
+                    self.ended = true;
+                    return Some(Err(status(superseded())));
+                }
+                Some(Step::FromEngine(Some(ToWorker::Assignment { operation, input }))) => {
+                    return Some(Ok(work_messages::assignment(operation, input)));
+                }
+                Some(Step::FromEngine(Some(ToWorker::CancelRequested { operation }))) => {
+                    return Some(Ok(work_messages::cancel_requested(&operation)));
+                }
+                Some(Step::Pause(Pause::Heartbeat)) => {
+                    return Some(Ok(Down::Heartbeat(v1::ServerHeartbeat {})));
+                }
+                // No more of either direction; what is pending is still acknowledged.
+                Some(Step::FromEngine(None) | Step::Pause(Pause::End)) => {
+                    self.from_engine = None;
+                    return Some(Ok(Down::Drain(v1::ServerDrain {})));
+                }
+                Some(Step::Request(Some(Ok(request)))) => {
+                    if let Err(error) = self.take(request).await {
+                        self.ended = true;
+                        return Some(Err(status(error)));
+                    }
+                }
+                // Gone, or not speaking the protocol.
+                Some(Step::Request(Some(Err(error)))) => {
+                    self.ended = true;
+                    let message = format!("a message cannot be read: {}", error.message());
+                    return Some(Err(status(ServiceError::new(Reason::InvalidArgument, message))));
+                }
+                // No more to say.
+                Some(Step::Request(None)) => self.half_closed = true,
+                None => self.ended = true,
+            }
+        }
+        None
+    }
+
+    /// Waits for something to happen; `None` when nothing can any more.
+    async fn step(&mut self) -> Option<Step> {
+        let listening = self.from_engine.is_some() && !self.half_closed;
+        if !listening && self.pending.is_empty() {
+            return None;
+        }
+        if listening && self.lifetime.is_over() {
+            return Some(Step::Pause(Pause::End));
+        }
+        let engine = async {
+            match &mut self.from_engine {
+                Some(receiver) => receiver.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        Some(tokio::select! {
+            // Timers are set only when there is nothing else. None of the others can keep the rest waiting: acks
+            // and assignments end where no requests are read.
+            biased;
+            Some(ack) = self.pending.next() => Step::Ack(ack),
+            message = engine, if listening => Step::FromEngine(message),
+            request = self.requests.next(),
+                if listening && self.pending.len() < MAX_PENDING_REPORTS => Step::Request(request),
+            pause = self.lifetime.pause(), if listening => Step::Pause(pause),
+        })
+    }
+
+    /// Takes a message of the worker. An error ends the stream: the worker does not speak the protocol.
+    async fn take(&mut self, request: v1::WorkRequest) -> Result<(), ServiceError> {
+        match request.message {
+            None => Err(ServiceError::invalid_field("message", "must be set")),
+            Some(Up::Hello(_)) => {
+                Err(ServiceError::invalid_field("hello", "must be sent only once"))
+            }
+            Some(Up::Heartbeat(_)) => self.session.renew().await,
+            Some(Up::Drain(_)) => self.session.drain().await,
+            Some(Up::Progress(report)) => self.progress(report).await,
+            Some(Up::Log(report)) => {
+                let v1::ReportLog { attempt, report_id, lines } = report;
+                self.report(report_id, "log", attempt, |_, _, found| {
+                    Ok(reports::log("log.", lines, found))
+                });
+                Ok(())
+            }
+            Some(Up::ResultChunk(chunk)) => {
+                self.result_chunk(chunk).await;
+                Ok(())
+            }
+            Some(Up::Complete(report)) => {
+                let v1::Complete { attempt, report_id, result, warnings, errors, chunked_bytes } =
+                    report;
+                self.report(report_id, "complete", attempt, |this, attempt, found| {
+                    let has_contents = result.as_ref().is_some_and(|it| it.content.is_some());
+                    let (result, warnings, errors) =
+                        reports::success("complete.", result, (warnings, errors), found);
+                    let contents = this.take_chunks(attempt, chunked_bytes, has_contents, found)?;
+                    Ok(Report::Complete { result, contents, warnings, errors })
+                });
+                Ok(())
+            }
+            Some(Up::Fail(report)) => {
+                let v1::Fail { attempt, report_id, error, r#final: is_final, retry_delay } = report;
+                self.report(report_id, "fail", attempt, |_, _, found| {
+                    Ok(reports::failure("fail.", error, is_final, retry_delay, found))
+                });
+                Ok(())
+            }
+            Some(Up::Release(report)) => {
+                let v1::Release { attempt, report_id } = report;
+                self.report(report_id, "release", attempt, |_, _, _| Ok(Report::Release));
+                Ok(())
+            }
+        }
+    }
+
+    async fn progress(&mut self, report: v1::ReportProgress) -> Result<(), ServiceError> {
+        let mut violations = Vec::new();
+        let attempt = decode::attempt("progress.attempt", report.attempt.as_ref(), &mut violations);
+        let Some((id, attempt)) = attempt else {
+            self.refuse(violations);
+            return self.session.renew().await;
+        };
+        let progress = decode::progress(report.progress.unwrap_or_default(), self.service.now());
+        self.session.progress(id, attempt, progress).await
+    }
+
+    async fn result_chunk(&mut self, chunk: v1::ResultChunk) {
+        let v1::ResultChunk { attempt, offset_bytes, data } = chunk;
+        let mut violations = Vec::new();
+        let attempt = decode::attempt("result_chunk.attempt", attempt.as_ref(), &mut violations);
+        let offset = u64::try_from(offset_bytes).ok();
+        if offset.is_none() {
+            violations.push(Violation::new("result_chunk.offset_bytes", "must not be negative"));
+        }
+        match attempt.zip(offset) {
+            Some(((id, attempt), offset)) => self.uploads.chunk(id, attempt, offset, data).await,
+            None => self.refuse(violations),
+        }
+    }
+
+    /// The contents of a result that came in chunks.
+    fn take_chunks(
+        &mut self,
+        attempt: Option<(OperationId, Attempt)>,
+        size: i64,
+        has_contents: bool,
+        violations: &mut Vec<Violation>,
+    ) -> Result<Option<Box<Intake>>, ServiceError> {
+        const FIELD: &str = "complete.chunked_bytes";
+        if size < 0 {
+            violations.push(Violation::new(FIELD, "must not be negative"));
+        }
+        if size > 0 && has_contents {
+            let rule = "must have no contents beside those that were sent in chunks";
+            violations.push(Violation::new("complete.result", rule));
+        }
+        let Some((id, attempt)) = attempt else { return Ok(None) };
+        if size == 0
+            && let Some(came @ 1..) = self.uploads.size_bytes(id, attempt)
+        {
+            let rule = format!("must be {came}, the size of the chunks that were sent");
+            violations.push(Violation::new(FIELD, rule));
+        }
+        if size <= 0 || !violations.is_empty() {
+            return Ok(None);
+        }
+        self.uploads.take(id, attempt, size).map(|contents| Some(Box::new(contents)))
+    }
+
+    /// Answers a message without a `report_id` that breaks rules; the stream goes on.
+    fn refuse(&mut self, violations: Vec<Violation>) {
+        let error = Some(encode::request_error(&ServiceError::invalid(violations)));
+        self.pending.push(Box::pin(async move { v1::Ack { report_id: 0, error } }));
+    }
+
+    /// Sends a report on its way to the store. One that cannot be decoded is refused by itself, for all rules that it
+    /// breaks; the stream goes on.
+    fn report(
+        &mut self,
+        report_id: i64,
+        field: &str,
+        attempt: Option<v1::AttemptRef>,
+        decode: impl FnOnce(
+            &mut Self,
+            Option<(OperationId, Attempt)>,
+            &mut Vec<Violation>,
+        ) -> Result<Report, ServiceError>,
+    ) {
+        let mut violations = Vec::new();
+        let attempt =
+            decode::attempt(&format!("{field}.attempt"), attempt.as_ref(), &mut violations);
+        let report = decode(self, attempt, &mut violations);
+        let decoded = match (attempt, report) {
+            _ if !violations.is_empty() => Err(ServiceError::invalid(violations)),
+            (Some(attempt), Ok(report)) => Ok((attempt, report)),
+            (_, Err(error)) => Err(error),
+            (None, Ok(_)) => Err(ServiceError::invalid_field(field, "must name its attempt")),
+        };
+        let (session, is_owed) = (self.session.clone(), field != "log");
+        self.pending.push(Box::pin(async move {
+            let outcome = match decoded {
+                Ok(((id, attempt), report)) => session.report(id, attempt, report).await,
+                Err(error) => Err(error),
+            };
+            let outcome = outcome.map_err(|error| if is_owed { still_owed(error) } else { error });
+            let error = outcome.err().map(|error| encode::request_error(&error));
+            v1::Ack { report_id, error }
+        }));
+    }
+}
+
+/// The refusal of a report, which says so where the attempt goes on without it.
+fn still_owed(mut error: ServiceError) -> ServiceError {
+    if matches!(error.reason, Reason::InvalidArgument | Reason::PayloadTooLarge) {
+        let owed = "; the attempt goes on, and owes another report: correct this one, or fail";
+        error.message.push_str(owed);
+    }
+    error
+}
+
+fn superseded() -> ServiceError {
+    let message = "another stream has resumed this session; a worker that is not the one on that stream needs a \
+                   session of its own: say hello without session_id";
+    ServiceError::new(Reason::SessionSuperseded, message)
+}
+
+impl Drop for Conversation {
+    fn drop(&mut self) {
+        self.session.disconnect();
+    }
+}

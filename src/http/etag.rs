@@ -1,0 +1,49 @@
+//! Entity tags (RFC 9110, section 8.8.3) of what is answered.
+//!
+//! That of every document about an operation is its revision and, until it is done, a digest of its progress, because
+//! both show in the document.
+
+use http::HeaderValue;
+use http::header::ETAG;
+use sha2::{Digest, Sha256};
+
+use crate::operation::{HttpEnvelope, Operation, Progress, Revision};
+
+/// What separates the revision from the digest of the progress.
+const DIGEST_MARK: char = '-';
+
+/// The entity tag of an operation as it is.
+pub(super) fn of(operation: &Operation) -> String {
+    let revision = operation.life.revision.0;
+    match &operation.life.progress {
+        Some(progress) if !operation.is_done() => {
+            format!("\"{revision}{DIGEST_MARK}{}\"", digest(progress))
+        }
+        // No progress can follow, or none has come.
+        _ => format!("\"{revision}\""),
+    }
+}
+
+/// The entity tag of a result: that of the recorded response, if it has one, else the operation's.
+pub(super) fn of_result(operation: &Operation) -> String {
+    let envelope = operation.result().and_then(|result| result.http.as_deref());
+    envelope.and_then(recorded).unwrap_or_else(|| of(operation))
+}
+
+/// The recorded validator, which is the resource's own and so what conditional requests to it need.
+fn recorded(envelope: &HttpEnvelope) -> Option<String> {
+    let field = envelope.headers.iter().find(|header| header.name == ETAG.as_str())?;
+    let field = HeaderValue::from_bytes(&field.value).ok()?;
+    field.to_str().map(str::to_owned).ok()
+}
+
+/// Whether a tag, given without its quotes, is of that revision, whatever the progress.
+pub(super) fn is_of(tag: &str, revision: Revision) -> bool {
+    tag.split(DIGEST_MARK).next() == Some(revision.0.to_string().as_str())
+}
+
+fn digest(progress: &Progress) -> String {
+    let Progress { percent, done_units, total_units, message, at } = progress;
+    let text = format!("{percent:?} {done_units:?} {total_units:?} {} {message}", at.micros());
+    Sha256::digest(text)[..6].iter().map(|byte| format!("{byte:02x}")).collect()
+}

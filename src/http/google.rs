@@ -1,0 +1,97 @@
+//! Google's REST transports: the operations of a tenant in the JSON of `google.longrunning`, and refusals in the form that
+//! Google's client libraries read.
+
+use axum::body::Body;
+use axum::response::{IntoResponse as _, Response};
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::call::Call;
+use super::documents::{self, Answer};
+use super::operations::same_name;
+use super::problem::{Problem, http_status};
+use crate::proto::google::longrunning;
+use crate::proto::json::to_value;
+use crate::service::{Document, ListParameters, View, code_name};
+use crate::wire::google;
+
+/// `GET …/operations/{id}`: the operation with its result.
+pub(super) async fn get(call: Call) -> Answer {
+    let name = call.name_of(call.segment("id"))?;
+    let document = call.service().get(&call.caller, &name, View::Result).await?;
+    let document = call.service().with_result(document, google::MAX_RESPONSE_BYTES).await?;
+    Ok(documents::json(StatusCode::OK, &operation(&document)?))
+}
+
+/// `GET …/operations`: a page.
+pub(super) async fn list(mut call: Call) -> Answer {
+    let request = longrunning::ListOperationsRequest {
+        name: format!("tenants/{}", call.segment("tenant")),
+        filter: call.query.take("filter")?.unwrap_or_default(),
+        page_size: call.query.take_number("page_size")?.unwrap_or_default(),
+        page_token: call.query.take("page_token")?.unwrap_or_default(),
+        return_partial_success: call.query.take_flag("return_partial_success")?.unwrap_or_default(),
+    };
+    call.finish_query()?;
+    google::check_list(&request)?;
+    let tenant = google::tenant("tenant", &request.name)?;
+    let parameters = ListParameters {
+        tenant: tenant.as_ref(),
+        page_size: request.page_size,
+        page_token: &request.page_token,
+        filter: &request.filter,
+        order_by: "",
+        within: &[],
+    };
+    let page = call.service().list(&call.caller, parameters, View::Result, google::size).await?;
+    let operations = page.entries.iter().map(operation).collect::<Result<Vec<_>, _>>()?;
+    let page = documents::page_of("operations", operations, page.next_page_token);
+    Ok(documents::json(StatusCode::OK, &page))
+}
+
+/// `POST …/operations/{id}:cancel`.
+pub(super) async fn cancel(call: Call, body: Body) -> Answer {
+    let name = call.name_of(call.segment("id"))?;
+    let request: longrunning::CancelOperationRequest = call.optional_message(body).await?;
+    same_name(&name, &request.name)?;
+    call.service().cancel(&call.caller, &name, String::new()).await?;
+    Ok(documents::json(StatusCode::OK, &json!({})))
+}
+
+/// `DELETE …/operations/{id}`.
+pub(super) async fn delete(call: Call) -> Answer {
+    let name = call.name_of(call.segment("id"))?;
+    call.service().delete(&call.caller, &name).await?;
+    Ok(documents::json(StatusCode::OK, &json!({})))
+}
+
+fn operation(document: &Document) -> Result<Value, Problem> {
+    let mut operation = Value::Object(documents::object(&google::operation(document))?);
+    // Most readers of JSON take Empty for a message without fields, and no type with a form of its own.
+    let response = operation.get_mut("response").and_then(Value::as_object_mut);
+    if let Some(response) = response.filter(|any| any["@type"] == google::EMPTY) {
+        response.remove("value");
+    }
+    Ok(operation)
+}
+
+/// A refusal in Google's form, under the status that goes with its code.
+pub(super) fn refused(problem: Problem) -> Response {
+    let Some(error) = problem.error() else {
+        return problem.into_response();
+    };
+    let code = error.reason.grpc_code();
+    let status =
+        StatusCode::from_u16(http_status(code)).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let details = to_value(&google::refusal(error)).ok();
+    let details = details.as_ref().and_then(|it| it.get("details")).cloned();
+    let document = json!({"error": {
+        "code": status.as_u16(),
+        "message": error.message,
+        "status": code_name(code),
+        "details": details.unwrap_or_else(|| json!([])),
+    }});
+    let mut response = documents::json(status, &document);
+    response.headers_mut().extend(problem.headers().clone());
+    response
+}

@@ -1,0 +1,71 @@
+//! The operations of a tenant, as the REST transports of Google's client libraries ask for them.
+
+use serde_json::json;
+
+use super::super::google;
+use super::super::openapi::answers::{Answers, JSON, refer};
+use super::super::route::Route;
+use super::{ANY, CHANGE, of_one};
+use crate::service::Reason::{
+    DataLoss, OperationNotDone, OperationNotFound, OriginRefused, Unsupported,
+};
+
+/// All of them.
+pub(super) fn all() -> [Route; 4] {
+    const ALL: &str = "/v1/tenants/{tenant}/operations";
+    const ONE: &str = "/v1/tenants/{tenant}/operations/{id}";
+    const CANCEL: &str = "/v1/tenants/{tenant}/operations/{id}:cancel";
+    let as_json =
+        |description: &str, schema: &str| Answers::default().json("200", description, &[], schema);
+    let done =
+        || Answers::default().empty("200", "Done.", &[]).also("200", JSON, &json!({"const": {}}));
+    let page = as_json("A page.", "GoogleLongrunningListOperationsResponse");
+    let operation = as_json("The operation.", "GoogleLongrunningOperation");
+    [
+        Route::new(
+            "get",
+            ALL,
+            "listGoogleOperations",
+            "google.longrunning.Operations.ListOperations",
+            |call, _| Box::pin(google::list(call)),
+        )
+        .takes(&["tenant", "filter", "page_size", "page_token", "return_partial_success"])
+        .answers(page)
+        .for_google()
+        .refuses(&[&ANY[..], &[OperationNotFound, Unsupported]].concat()),
+        Route::new(
+            "get",
+            ONE,
+            "getGoogleOperation",
+            "google.longrunning.Operations.GetOperation",
+            |call, _| Box::pin(google::get(call)),
+        )
+        .takes(&["tenant", "id"])
+        .answers(operation)
+        .for_google()
+        .refuses(&of_one(&[DataLoss])),
+        Route::new(
+            "delete",
+            ONE,
+            "deleteGoogleOperation",
+            "google.longrunning.Operations.DeleteOperation",
+            |call, _| Box::pin(google::delete(call)),
+        )
+        .takes(&["tenant", "id"])
+        .answers(done())
+        .for_google()
+        .refuses(&of_one(&[OperationNotDone, OriginRefused])),
+        Route::new(
+            "post",
+            CANCEL,
+            "cancelGoogleOperation",
+            "google.longrunning.Operations.CancelOperation",
+            |call, body| Box::pin(google::cancel(call, body)),
+        )
+        .takes(&["tenant", "id", "Content-Encoding.document"])
+        .body(JSON, &refer("GoogleLongrunningCancelOperationRequest"), false)
+        .answers(done())
+        .for_google()
+        .refuses(&of_one(&CHANGE)),
+    ]
+}

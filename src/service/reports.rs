@@ -1,0 +1,161 @@
+//! Reports of workers, whichever way they come: over a worker's stream, or by themselves with an attempt's token.
+
+use std::time::Duration;
+
+use super::operations::{is_decided, named};
+use super::{Caller, Intake, Service, ServiceError, Violation};
+use crate::engine::{Apply, EngineError};
+use crate::operation::{Command, OperationError, OperationId, Payload, Reporter, transition};
+
+/// A report that is acknowledged once it is durable.
+#[derive(Debug)]
+pub enum Report {
+    /// Log lines.
+    Log(Vec<String>),
+    /// The attempt succeeded, wholly or in part.
+    Complete {
+        /// The result.
+        result: Option<Payload>,
+        /// The result's contents, where they came in chunks; then `result` has none.
+        contents: Option<Box<Intake>>,
+        /// What was noticed on the way.
+        warnings: Vec<OperationError>,
+        /// What went wrong.
+        errors: Vec<OperationError>,
+    },
+    /// The attempt failed.
+    Fail {
+        /// Why.
+        error: OperationError,
+        /// No retry.
+        is_final: bool,
+        /// When to retry.
+        retry_delay: Option<Duration>,
+    },
+    /// The attempt is given back undone.
+    Release,
+}
+
+/// The way that a report comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// As a message of a worker's stream.
+    Stream,
+    /// As a call of its own.
+    Call,
+}
+
+impl Way {
+    /// The path of a field: in a stream it begins with the message, which a call is by itself.
+    fn field(self, in_stream: &str) -> &str {
+        match (self, in_stream.split_once('.')) {
+            (Self::Call, Some((_, in_call))) => in_call,
+            _ => in_stream,
+        }
+    }
+}
+
+impl Service {
+    /// A report; `Ok` once it is durable.
+    pub(super) async fn report(
+        &self,
+        caller: &Caller,
+        id: OperationId,
+        reporter: Reporter,
+        report: Report,
+        way: Way,
+    ) -> Result<(), ServiceError> {
+        let mut stored = None;
+        let mut work = Apply {
+            tenant: caller.tenant.clone(),
+            id,
+            command: Command::Release { reporter },
+            result: None,
+            lines: Vec::new(),
+        };
+        match report {
+            Report::Log(lines) => {
+                work.command = Command::AddLog { reporter };
+                work.lines = lines;
+            }
+            Report::Complete { result, contents, warnings, errors } => {
+                check_errors(way.field("complete.warnings"), &warnings)?;
+                check_errors(way.field("complete.errors"), &errors)?;
+                let result = self.put_result_away(result, contents, way).await?;
+                let in_row = result.as_ref().filter(|result| result.info.object.is_none());
+                work.result = in_row.map(|result| result.data.clone());
+                work.command = Command::complete(reporter, result.as_ref(), warnings, errors);
+                stored = result.map(|result| result.info);
+            }
+            Report::Fail { error, is_final, retry_delay } => {
+                check_errors(way.field("fail.error"), std::slice::from_ref(&error))?;
+                let chance = fastrand::f64();
+                work.command = Command::fail(reporter, error, is_final, retry_delay, chance);
+            }
+            Report::Release => {}
+        }
+        let applied = self.engine.apply(work).await;
+        if let Some(stored) = stored.filter(|_| is_decided(&applied)) {
+            let result = applied.as_ref().ok().and_then(|applied| applied.operation.result());
+            if result.is_none_or(|result| result.object != stored.object) {
+                self.discard(&stored).await;
+            }
+        }
+        applied.map(drop).map_err(|error| named(error, id))
+    }
+
+    /// The result as it is to be kept: within the message, or come in chunks.
+    async fn put_result_away(
+        &self,
+        result: Option<Payload>,
+        contents: Option<Box<Intake>>,
+        way: Way,
+    ) -> Result<Option<Payload>, ServiceError> {
+        match (result, contents) {
+            (Some(result), None) => {
+                self.put_away(way.field("complete.result"), result).await.map(Some)
+            }
+            (None, None) => Ok(None),
+            (given, Some(contents)) => {
+                let given = given.map(|given| given.info);
+                let content_type = given.as_ref().map_or("", |given| given.content_type.as_str());
+                let mut result = contents.finish(content_type).await?;
+                result.info.http = given.and_then(|given| given.http);
+                Ok(Some(result))
+            }
+        }
+    }
+
+    /// Refuses an attempt on which whoever it is has nothing to report, and nothing to report again.
+    pub(super) async fn check_may_report(
+        &self,
+        caller: &Caller,
+        id: OperationId,
+        reporter: &Reporter,
+    ) -> Result<(), ServiceError> {
+        let operation = self.engine.get(&caller.tenant, id).await;
+        let operation = operation.map_err(|error| named(error, id))?;
+        transition::may_report(&operation, reporter)
+            .map_err(|stale| named(EngineError::Rejected(stale), id))
+    }
+}
+
+/// Refuses errors that are too many or too large to be stored.
+fn check_errors(field: &str, errors: &[OperationError]) -> Result<(), ServiceError> {
+    const MAX_BYTES: usize = 256 * 1024;
+    let (mut count, mut bytes, mut left) = (0, 0, errors.iter().collect::<Vec<_>>());
+    while let Some(error) = left.pop() {
+        count += 1;
+        bytes += error.code.len() + error.message.len();
+        bytes += error.metadata.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+        left.extend(&error.causes);
+    }
+    let rule = if count > OperationError::MAX_ERRORS {
+        format!("must be at most {} errors, causes included", OperationError::MAX_ERRORS)
+    } else if bytes > MAX_BYTES {
+        format!("must be at most {MAX_BYTES} bytes of text")
+    } else {
+        return Ok(());
+    };
+    Err(ServiceError::invalid(vec![Violation::new(field, rule)]))
+}

@@ -1,0 +1,175 @@
+//! What workers say, with a stream or without one, and what those without one are answered.
+
+use std::time::Duration;
+
+use super::{decode, encode, time};
+use crate::operation::{Kind, Operation, OperationError, Payload, Settings, State, WorkerId};
+use crate::proto::v1::{self, cancel_attempt::Cause};
+use crate::service::{
+    Acquire, Acquired, DEFAULT_WAIT, Document, MAX_ACQUIRED, MAX_ATTEMPT_LEASE, Report,
+    ServiceError, Violation,
+};
+
+/// Most kinds that a worker serves.
+const MAX_KINDS: usize = 100;
+/// Most log lines, and their bytes, in one report.
+const MAX_LOG_LINES: usize = 1_000;
+/// Most bytes of the log lines in one report.
+pub const MAX_LOG_BYTES: usize = 256 << 10;
+
+/// A worker's name for itself; `at` is where the field stands in the message, as for all below: a path with its dot, or
+/// nothing.
+pub fn worker_id(at: &str, text: &str, violations: &mut Vec<Violation>) -> Option<WorkerId> {
+    let worker = WorkerId::parse(text);
+    let note = |invalid: crate::operation::id::InvalidName| {
+        violations.push(Violation::new(format!("{at}worker_id"), invalid.to_string()));
+    };
+    worker.map_err(note).ok()
+}
+
+/// The kinds that a worker serves, each once.
+pub fn kinds(at: &str, texts: &[String], violations: &mut Vec<Violation>) -> Vec<Kind> {
+    let mut note = |field: String, rule: String| violations.push(Violation::new(field, rule));
+    if texts.is_empty() || texts.len() > MAX_KINDS {
+        note(format!("{at}kinds"), format!("must have from 1 to {MAX_KINDS} entries"));
+    }
+    let mut kinds = Vec::with_capacity(texts.len().min(MAX_KINDS));
+    for (number, kind) in texts.iter().enumerate().take(MAX_KINDS) {
+        match Kind::parse(kind) {
+            Ok(kind) if kinds.contains(&kind) => {}
+            Ok(kind) => kinds.push(kind),
+            Err(invalid) => note(format!("{at}kinds[{number}]"), invalid.to_string()),
+        }
+    }
+    kinds
+}
+
+/// Log lines.
+pub fn log(at: &str, lines: Vec<String>, violations: &mut Vec<Violation>) -> Report {
+    let bytes: usize = lines.iter().map(String::len).sum();
+    if lines.len() > MAX_LOG_LINES || bytes > MAX_LOG_BYTES {
+        let rule = format!("must be at most {MAX_LOG_LINES} lines and {MAX_LOG_BYTES} bytes");
+        violations.push(Violation::new(format!("{at}lines"), rule));
+    }
+    Report::Log(lines)
+}
+
+/// A failure.
+pub fn failure(
+    at: &str,
+    error: Option<v1::Error>,
+    is_final: bool,
+    retry_delay: Option<prost_types::Duration>,
+    violations: &mut Vec<Violation>,
+) -> Report {
+    let field = format!("{at}error");
+    if error.is_none() {
+        violations.push(Violation::new(&field, "must be set"));
+    }
+    let error = error.unwrap_or_else(|| v1::Error { code: "-".to_owned(), ..v1::Error::default() });
+    let error = decode::operation_error(&field, error, violations);
+    let retry_delay = retry_delay.map(|delay| {
+        let delay = time::decode_duration(&delay).filter(|delay| *delay <= Settings::MAX_BACKOFF);
+        delay.unwrap_or_else(|| {
+            let rule = "must be a valid duration from 0 s to 24 h";
+            violations.push(Violation::new(format!("{at}retry_delay"), rule));
+            Duration::ZERO
+        })
+    });
+    Report::Fail { error, is_final, retry_delay }
+}
+
+/// A success, whose contents stand in the message, if it has any.
+pub fn success(
+    at: &str,
+    result: Option<v1::Payload>,
+    (warnings, errors): (Vec<v1::Error>, Vec<v1::Error>),
+    violations: &mut Vec<Violation>,
+) -> (Option<Payload>, Vec<OperationError>, Vec<OperationError>) {
+    let result = decode::payload(result, &format!("{at}result")).unwrap_or_else(|violation| {
+        violations.push(violation);
+        None
+    });
+    let warnings = decode::operation_errors(&format!("{at}warnings"), warnings, violations);
+    let errors = decode::operation_errors(&format!("{at}errors"), errors, violations);
+    (result, warnings, errors)
+}
+
+/// A poll.
+pub fn acquire(request: &v1::AcquireRequest) -> Result<Acquire, ServiceError> {
+    let mut violations = Vec::new();
+    let worker = worker_id("", &request.worker_id, &mut violations);
+    let kinds = kinds("", &request.kinds, &mut violations);
+    let most = match request.max_attempts {
+        0 => Some(1),
+        most => usize::try_from(most).ok().filter(|most| (1..=MAX_ACQUIRED).contains(most)),
+    };
+    if most.is_none() {
+        let rule = format!("must be from 1 to {MAX_ACQUIRED}");
+        violations.push(Violation::new("max_attempts", rule));
+    }
+    let wait = request.timeout.as_ref().map_or(Some(DEFAULT_WAIT), time::decode_duration);
+    if wait.is_none() {
+        violations.push(Violation::new("timeout", "must be a valid duration, not negative"));
+    }
+    let is_lease = |lease: &Duration| (Duration::from_secs(1)..=MAX_ATTEMPT_LEASE).contains(lease);
+    let lease =
+        request.lease_duration.as_ref().map(|it| time::decode_duration(it).filter(is_lease));
+    if lease == Some(None) {
+        let rule = "must be a valid duration from 1 s to 7 days";
+        violations.push(Violation::new("lease_duration", rule));
+    }
+    match (worker, most, wait) {
+        (Some(worker), Some(most), Some(wait)) if violations.is_empty() => {
+            Ok(Acquire { worker, kinds, most, lease: lease.flatten(), wait })
+        }
+        _ => Err(ServiceError::invalid(violations)),
+    }
+}
+
+/// An attempt that was acquired, with its token as text, but for its input.
+pub fn acquired(acquired: &Acquired, token: String) -> v1::AcquiredAttempt {
+    let operation = &acquired.operation;
+    v1::AcquiredAttempt {
+        operation: Some(encode::operation(&Document::basic(operation.clone()))),
+        attempt: operation.life.attempt.0.cast_signed(),
+        input: None,
+        deadline_time: attempt_deadline(operation),
+        token,
+        lease_duration: Some(time::encode_duration(acquired.token.lease())),
+    }
+}
+
+/// When an attempt that is under way will be given up, whatever its worker does.
+pub fn attempt_deadline(operation: &Operation) -> Option<prost_types::Timestamp> {
+    let deadlines = [
+        operation.life.state.lease().and_then(|lease| lease.attempt_deadline),
+        operation.submission.deadline(),
+    ];
+    deadlines.into_iter().flatten().min().map(time::encode_timestamp)
+}
+
+/// The answer to a sign of life.
+pub fn renewed(operation: &Operation, lease: Duration) -> v1::RenewResponse {
+    v1::RenewResponse {
+        lease_duration: Some(time::encode_duration(lease)),
+        cancel: matches!(operation.life.state, State::Cancelling { .. }).then(|| cancel(operation)),
+    }
+}
+
+/// The cancel of an attempt that is under way.
+pub fn cancel(operation: &Operation) -> v1::CancelAttempt {
+    let grace_until = match operation.life.state {
+        State::Cancelling { grace_until, .. } => Some(grace_until),
+        _ => None,
+    };
+    v1::CancelAttempt {
+        attempt: Some(v1::AttemptRef {
+            operation: operation.id().name(),
+            attempt: operation.life.attempt.0.cast_signed(),
+        }),
+        cause: Cause::CancelRequested.into(),
+        reason: operation.life.cancel.as_ref().map(|c| c.reason.clone()).unwrap_or_default(),
+        grace_deadline_time: grace_until.map(time::encode_timestamp),
+    }
+}

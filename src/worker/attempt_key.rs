@@ -1,0 +1,55 @@
+//! Which attempt, and what its task has to say of it.
+
+use std::sync::Arc;
+
+use super::outcome::{Failure, Outcome};
+use crate::proto::v1;
+
+/// Which attempt of which operation.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct AttemptKey {
+    /// `operations/{id}`.
+    pub(super) operation: Arc<str>,
+    /// The attempt number.
+    pub(super) attempt: i32,
+}
+
+impl From<v1::AttemptRef> for AttemptKey {
+    fn from(attempt: v1::AttemptRef) -> Self {
+        Self { operation: attempt.operation.into(), attempt: attempt.attempt }
+    }
+}
+
+impl From<&AttemptKey> for v1::AttemptRef {
+    fn from(key: &AttemptKey) -> Self {
+        Self { operation: key.operation.as_ref().to_owned(), attempt: key.attempt }
+    }
+}
+
+/// Something that an attempt's task has to say.
+#[derive(Debug)]
+pub(super) struct AttemptEvent {
+    pub(super) key: AttemptKey,
+    pub(super) happened: Happened,
+}
+
+/// What an attempt's task has to say. Both go through one channel, so that an attempt's end never
+/// overtakes its lines.
+#[derive(Debug)]
+pub(super) enum Happened {
+    /// The handler logged a line.
+    Logged(String),
+    /// The task is at its end.
+    Ended(Ending),
+}
+
+/// How an attempt's task ended.
+#[derive(Debug)]
+pub(super) enum Ending {
+    /// The handler returned or panicked.
+    Returned(Result<Box<Outcome>, Failure>),
+    /// There was no need to call the handler any more.
+    NotStarted,
+    /// The handler did not stop in time and was dropped.
+    Dropped,
+}
