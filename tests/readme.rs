@@ -232,6 +232,7 @@ fn the_dialect_of_the_docs_is_written_as_it_is_shown() {
     let docs = file("docs/dialects.md");
     let directory: TempDir = tempfile::tempdir().unwrap();
     let (_, writing) = docs.split_once("## Writing one").unwrap();
+    let (writing, _) = writing.split_once("\n## ").unwrap();
     let blocks = writing.split("```toml\n").skip(1);
     let blocks: Vec<_> = blocks.map(|rest| rest.split("```").next().unwrap()).collect();
     let (mount, dialect) = blocks.split_last().unwrap();
