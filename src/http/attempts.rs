@@ -88,10 +88,11 @@ fn document(call: &Call, acquired: Acquired) -> Answer {
 pub(super) async fn get_input(mut call: Call) -> Answer {
     call.finish_query()?;
     let token = token(&call)?;
-    let acquired = call.service().attempt(&call.caller, &token).await?;
-    let mut response = match &acquired.operation.submission.input {
+    let operation = call.service().operation_of_attempt(&call.caller, &token).await?;
+    let (name, session) = (token.name(), Some(token.session()));
+    let mut response = match &operation.submission.input {
         Some(info) => {
-            let input = call.service().input_of_attempt(&call.caller, &token);
+            let input = call.service().input(&call.caller, &name, session);
             contents::answer(&call, input::TAG, info, input).await?
         }
         None => StatusCode::NO_CONTENT.into_response(),

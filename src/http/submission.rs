@@ -12,7 +12,7 @@ use super::headers::{OPERATION_LOCATION, vary_by};
 use super::problem::Problem;
 use super::{coding, result};
 use crate::operation::{HttpEnvelope, InvalidEnvelope, NewOperation, Payload, PayloadForm};
-use crate::service::{Caller, OperationName, ServiceError, Submitted, View};
+use crate::service::{OperationName, ServiceError, Submitted, View};
 
 /// The interface that a submission came in by, which is that of its answer.
 #[derive(Clone, Copy)]
@@ -48,13 +48,12 @@ impl<'a> Sent<'a> {
 /// Stores `new` with what was sent as its input. Where there is no room for it, nothing of the body is taken.
 pub(in crate::http) async fn take(
     call: &Call,
-    caller: &Caller,
     new: NewOperation,
     sent: Sent<'_>,
 ) -> Result<Submitted, Problem> {
-    call.service().admit(caller, &new).await?;
+    call.service().admit(&call.caller, &new).await?;
     let new = NewOperation { input: take_in_payload(call, sent).await?, ..new };
-    Ok(call.service().submit(caller, new).await?)
+    Ok(call.service().submit(&call.caller, new).await?)
 }
 
 /// What was sent, as a payload; `None` where nothing was.

@@ -34,8 +34,7 @@ pub(super) async fn of_kind(mut call: Call, body: Body) -> Answer {
     take_settings(&mut call, &mut request)?;
     call.finish_query()?;
     let new = decode::new_operation(request, "", call.service().limits()).map_err(by_parameter)?;
-    let submitted =
-        submission::take(&call, &call.caller, new, Sent::of(&call, envelope(&call), body)?).await?;
+    let submitted = submission::take(&call, new, Sent::of(&call, envelope(&call), body)?).await?;
     submission::answer(&call, submitted, Face::Own).await
 }
 

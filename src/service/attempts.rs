@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::operations::named;
 use super::reports::{Report, Way};
-use super::{Caller, Contents, MAX_WAIT, OperationName, Reason, Service, ServiceError};
+use super::{Caller, MAX_WAIT, OperationName, Reason, Service, ServiceError};
 use crate::engine::{AttemptLease, EngineError, WorkerHello};
 use crate::operation::{
     Attempt, Kind, Operation, OperationId, Payload, Progress, Reporter, SessionId, WorkerId,
@@ -152,15 +152,26 @@ impl Service {
             .ok_or_else(|| ServiceError::invalid_field("token", rule))
     }
 
-    /// A sign of life of an attempt, perhaps with its progress: the lease lives on. Answers the operation, whose state
-    /// tells whether somebody has asked for it to stop.
+    /// A sign of life of an attempt, perhaps with its progress: the lease lives on. Answers the operation as it was found,
+    /// not long before, whose state tells whether somebody has asked for it to stop.
     pub async fn renew_attempt(
         &self,
         caller: &Caller,
         token: &AttemptToken,
         progress: Option<Progress>,
     ) -> Result<Arc<Operation>, ServiceError> {
-        self.keep_attempt(caller, token, progress).await
+        let operation = self.operation_of_attempt(caller, token).await?;
+        let AttemptToken { id, attempt, session } = *token;
+        let worker = operation.life.worker.clone();
+        let worker = worker.ok_or_else(|| ServiceError::from(EngineError::NotFound))?;
+        let lease = AttemptLease { id, attempt, session, tenant: caller.tenant.clone(), worker };
+        match self.engine.renew_attempt(lease, progress).await? {
+            true => Ok(Arc::new(operation)),
+            false => {
+                let message = "the attempt's lease is just changing hands";
+                Err(ServiceError::new(Reason::Unavailable, message))
+            }
+        }
     }
 
     /// A report on an attempt; `Ok` once it is durable.
@@ -172,7 +183,7 @@ impl Service {
     ) -> Result<(), ServiceError> {
         if matches!(report, Report::Log(_)) {
             // Lines are numbered by who holds the lease, and by nobody else.
-            self.keep_attempt(caller, token, None).await?;
+            self.renew_attempt(caller, token, None).await?;
         }
         let reported = self.report(caller, token.id, token.reporter(), report, Way::Call).await;
         if reported.as_ref().is_err_and(|error| error.reason == Reason::OperationNotFound) {
@@ -197,7 +208,7 @@ impl Service {
         caller: &Caller,
         token: &AttemptToken,
     ) -> Result<Acquired, ServiceError> {
-        let operation = self.leased_to(caller, token).await?;
+        let operation = self.operation_of_attempt(caller, token).await?;
         let id = operation.id();
         let input = match operation.submission.input.clone() {
             Some(info) if info.object.is_some() => Some(Payload { info, data: Bytes::new() }),
@@ -210,39 +221,8 @@ impl Service {
         Ok(Acquired { operation: Arc::new(operation), input, token: *token })
     }
 
-    /// The input of an attempt that is under way.
-    pub async fn input_of_attempt(
-        &self,
-        caller: &Caller,
-        token: &AttemptToken,
-    ) -> Result<Contents, ServiceError> {
-        self.leased_to(caller, token).await?;
-        self.input(caller, &token.name(), Some(token.session)).await
-    }
-
-    /// Renews the lease. Answers the operation as it was found, not long before.
-    async fn keep_attempt(
-        &self,
-        caller: &Caller,
-        token: &AttemptToken,
-        progress: Option<Progress>,
-    ) -> Result<Arc<Operation>, ServiceError> {
-        let operation = self.leased_to(caller, token).await?;
-        let AttemptToken { id, attempt, session } = *token;
-        let worker = operation.life.worker.clone();
-        let worker = worker.ok_or_else(|| ServiceError::from(EngineError::NotFound))?;
-        let lease = AttemptLease { id, attempt, session, tenant: caller.tenant.clone(), worker };
-        match self.engine.renew_attempt(lease, progress).await? {
-            true => Ok(Arc::new(operation)),
-            false => {
-                let message = "the attempt's lease is just changing hands";
-                Err(ServiceError::new(Reason::Unavailable, message))
-            }
-        }
-    }
-
-    /// The operation, if the attempt is its current one.
-    async fn leased_to(
+    /// The operation, if the attempt is its current one. Not a sign of life.
+    pub async fn operation_of_attempt(
         &self,
         caller: &Caller,
         token: &AttemptToken,

@@ -103,7 +103,7 @@ pub(super) async fn submit(
     let new = admission.admit(&call, new, None)?;
     call.caller = admission.caller;
     let sent = Sent::of(&call, Some(envelope), body)?;
-    let submitted = submission::take(&call, &call.caller, new, sent).await?;
+    let submitted = submission::take(&call, new, sent).await?;
     accepted(&call, visit, submitted).await
 }
 

@@ -53,7 +53,7 @@ pub(super) async fn submit(
         }
     };
     let sent = Sent { content_type: &content_type, envelope: Some(envelope), body, limit };
-    let submitted = submission::take(&call, &call.caller, new, sent).await?;
+    let submitted = submission::take(&call, new, sent).await?;
     match visit {
         Some(visit) => dialect::accepted(&call, visit, submitted).await,
         None => submission::answer(&call, submitted, Face::Relay(mount.answer)).await,
