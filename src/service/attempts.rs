@@ -15,7 +15,7 @@ use crate::operation::{
     transition,
 };
 use crate::store::PayloadRole;
-use crate::store::log::LogKey;
+use crate::store::log::SigningKey;
 
 /// Most attempts of one poll.
 pub const MAX_ACQUIRED: usize = 100;
@@ -86,13 +86,13 @@ impl AttemptToken {
         Reporter { attempt: self.attempt, session: self.session, former: None }
     }
 
-    fn sign(&self, key: &LogKey) -> String {
+    fn sign(&self, key: &SigningKey) -> String {
         let Self { id, attempt, session } = self;
         let parts = [id.as_bytes(), &attempt.0.to_be_bytes()[..], session.as_bytes()];
         key.sign(SORT, &parts.concat())
     }
 
-    fn verify(text: &str, key: &LogKey) -> Option<Self> {
+    fn verify(text: &str, key: &SigningKey) -> Option<Self> {
         let bytes = key.verify(SORT, text)?;
         let (id, rest) = bytes.split_first_chunk()?;
         let (attempt, session) = rest.split_first_chunk()?;
@@ -142,13 +142,13 @@ impl Service {
 
     /// The text of an attempt's token, as it is handed out.
     pub fn sign_attempt(&self, token: &AttemptToken) -> String {
-        token.sign(&self.engine.log_key())
+        token.sign(&self.engine.signing_key())
     }
 
     /// The token of that text, if it is one that a server over this store has given out.
     pub fn attempt_of(&self, text: &str) -> Result<AttemptToken, ServiceError> {
         let rule = "must be the token of an attempt, whole and as it was given";
-        AttemptToken::verify(text, &self.engine.log_key())
+        AttemptToken::verify(text, &self.engine.signing_key())
             .ok_or_else(|| ServiceError::invalid_field("token", rule))
     }
 
@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_token_is_good_for_one_attempt_and_for_nothing_else() {
-        let key = LogKey([1; 32]);
+        let key = SigningKey([1; 32]);
         let id = OperationId::from_bytes([7; 16]);
         let lease = Duration::from_secs(60);
         let session = SessionId::of_attempt(uuid::Uuid::from_bytes([9; 16]), lease);
@@ -249,7 +249,7 @@ mod tests {
         let text = token.sign(&key);
         assert_eq!(AttemptToken::verify(&text, &key), Some(token));
         assert_eq!(token.lease(), lease);
-        assert_eq!(AttemptToken::verify(&text, &LogKey([2; 32])), None, "another store's");
+        assert_eq!(AttemptToken::verify(&text, &SigningKey([2; 32])), None, "another store's");
         for (at, _) in text.char_indices() {
             let mut forged = text.clone();
             forged.replace_range(at..=at, if text[at..].starts_with('A') { "B" } else { "A" });

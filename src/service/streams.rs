@@ -12,7 +12,7 @@ use super::{Caller, Document, OperationName, Reason, Service, ServiceError, View
 pub use crate::engine::FeedItem;
 use crate::engine::{self, Clock, Feed, Moment, WatchItem, Watcher};
 use crate::operation::{EventType, NewOperation, Operation, Revision};
-use crate::store::log::{LogKey, Position};
+use crate::store::log::{Position, SigningKey};
 
 /// How to watch.
 #[derive(Clone, Copy, Debug)]
@@ -196,7 +196,7 @@ pub enum FeedStart<'a> {
 #[derive(Debug)]
 pub struct FeedStream {
     feed: Feed,
-    key: LogKey,
+    key: SigningKey,
     lifetime: Lifetime,
     ended: bool,
 }
@@ -294,7 +294,7 @@ impl Service {
         timeout: Option<Duration>,
     ) -> Result<FeedStream, ServiceError> {
         let filter = parse_filter(filter)?.of(caller.owner.as_ref());
-        let key = self.engine.log_key();
+        let key = self.engine.signing_key();
         let start = match start {
             FeedStart::Current => engine::FeedStart::Current,
             FeedStart::Now => engine::FeedStart::Now,

@@ -37,7 +37,7 @@ mod sql;
 pub mod sqlite;
 
 pub use batch::{Batch, FORGET_BATCH, Forget, LogAppend, Removal, Tombstone, Write};
-use log::{Frontier, Head, LogKey, LogPage, LogQuery, Stamp};
+use log::{Frontier, Head, LogPage, LogQuery, SigningKey, Stamp};
 use shared::SharedStore;
 
 /// Durable storage of operations.
@@ -121,7 +121,7 @@ pub trait Store: Send + Sync + 'static {
     async fn trim_log(&self, trim: TrimLog) -> Result<(), StoreError>;
 
     /// What positions of this store's log are signed with.
-    fn log_key(&self) -> LogKey;
+    fn signing_key(&self) -> SigningKey;
 
     /// Whether the storage is still where it was when it was opened. Cheap; it is asked every few seconds, so that
     /// storage that was taken away is noticed while nothing is written.

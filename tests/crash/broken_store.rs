@@ -12,7 +12,7 @@ use longrun::client::Client;
 use longrun::operation::log::LogBook;
 use longrun::operation::{ObjectId, Operation, OperationId, Timestamp};
 use longrun::proto::v1::SubmitRequest;
-use longrun::store::log::{Head, LogKey, LogPage, LogQuery};
+use longrun::store::log::{Head, LogPage, LogQuery, SigningKey};
 use longrun::store::sqlite::{SqliteOptions, SqliteStore};
 use longrun::store::{
     Batch, Committed, HistoryEntry, HistoryPosition, HistoryQuery, ListQuery, Lookup, PayloadRole,
@@ -213,8 +213,8 @@ impl Store for BrokenStore {
         self.honest.trim_log(trim).await
     }
 
-    fn log_key(&self) -> LogKey {
-        self.honest.log_key()
+    fn signing_key(&self) -> SigningKey {
+        self.honest.signing_key()
     }
 
     async fn close(&self) {

@@ -117,8 +117,8 @@ pub async fn a_reader_goes_on_behind_any_entry(store: &dyn Store) {
             true => reader.position(),
             false => reader.position_behind(entry.change.cursor()),
         };
-        let token = position.encode(&store.log_key());
-        let position = Position::decode(&token, &store.log_key()).unwrap();
+        let token = position.encode(&store.signing_key());
+        let position = Position::decode(&token, &store.signing_key()).unwrap();
         let (mut reader, mut rest) = (Reader::new(position), Vec::new());
         loop {
             let read = reader.read(store, 2).await.unwrap();

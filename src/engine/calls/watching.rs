@@ -10,7 +10,7 @@ use super::super::watch::watcher::Watcher;
 use super::Engine;
 use crate::operation::filter::Filter;
 use crate::operation::{Operation, OperationId, Revision, TenantId};
-use crate::store::log::LogKey;
+use crate::store::log::SigningKey;
 use crate::store::shared::{Listening, Topic};
 
 /// How long a watch waits until changes of other replicas can be heard.
@@ -87,7 +87,7 @@ impl Engine {
     }
 
     /// What positions of watches over filters are signed with.
-    pub fn log_key(&self) -> LogKey {
-        self.shared.store.log_key()
+    pub fn signing_key(&self) -> SigningKey {
+        self.shared.store.signing_key()
     }
 }

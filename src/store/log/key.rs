@@ -14,15 +14,15 @@ const MAX_TEXT: usize = 8 * 1024;
 
 /// The store's own key for signing what it gives out.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct LogKey(pub [u8; 32]);
+pub struct SigningKey(pub [u8; 32]);
 
-impl std::fmt::Debug for LogKey {
+impl std::fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("LogKey")
+        f.write_str("SigningKey")
     }
 }
 
-impl LogKey {
+impl SigningKey {
     /// The bytes and their signature as a text of letters, digits, `-` and `_`. The first byte is `sort`.
     pub fn sign(&self, sort: u8, bytes: &[u8]) -> String {
         let mut signed = Vec::with_capacity(1 + bytes.len() + SIGNATURE_BYTES);

@@ -21,7 +21,7 @@ mod key;
 mod position;
 mod reader;
 
-pub use key::LogKey;
+pub use key::SigningKey;
 pub use position::Position;
 pub use reader::{ReadError, Reader};
 

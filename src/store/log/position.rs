@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Component, Cursor, Frontier, LogKey};
+use super::{Component, Cursor, Frontier, SigningKey};
 use crate::operation::{OperationId, Revision};
 
 /// What is signed is a position, in this version of its form.
@@ -32,7 +32,7 @@ impl Position {
     }
 
     /// The position as a text of letters, digits, `-` and `_`.
-    pub fn encode(&self, key: &LogKey) -> String {
+    pub fn encode(&self, key: &SigningKey) -> String {
         let mut bytes = Vec::new();
         put_frontier(&mut bytes, &self.at);
         match &self.part {
@@ -56,7 +56,7 @@ impl Position {
     }
 
     /// The position of a token; `None` if no server over this store has given it out.
-    pub fn decode(token: &str, key: &LogKey) -> Option<Self> {
+    pub fn decode(token: &str, key: &SigningKey) -> Option<Self> {
         let bytes = key.verify(SORT, token)?;
         let mut left = &bytes[..];
         let at = take_frontier(&mut left)?.into();

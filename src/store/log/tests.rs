@@ -81,7 +81,7 @@ fn a_commit_of_our_own_is_a_link_only_if_nothing_else_has_moved() {
 
 #[test]
 fn positions_are_read_back_and_nothing_else_is() {
-    let key = LogKey([1; 32]);
+    let key = SigningKey([1; 32]);
     let at = Head::new(vec![ended(1, 9), writer(2, 300), writer(3, 1 << 40)]).frontier();
     let id = OperationId::from_bytes([9; 16]);
     let position = Position::at(at.clone());
@@ -95,7 +95,7 @@ fn positions_are_read_back_and_nothing_else_is() {
     for position in positions {
         let token = position.encode(&key);
         assert_eq!(Position::decode(&token, &key), Some(position));
-        assert_eq!(Position::decode(&token, &LogKey([2; 32])), None);
+        assert_eq!(Position::decode(&token, &SigningKey([2; 32])), None);
         assert_eq!(Position::decode(&token[1..], &key), None);
     }
     for garbage in ["", "seen", "AAAA", "€", &"A".repeat(9_000)] {

@@ -11,7 +11,8 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::super::log::{
-    Change, Cursor, Head, LogKey, LogPage, LogQuery, Logged, PAGE_BYTES, Range, Stamp, WriterState,
+    Change, Cursor, Head, LogPage, LogQuery, Logged, PAGE_BYTES, Range, SigningKey, Stamp,
+    WriterState,
 };
 use super::super::sql::columns::{OPERATION, OPERATION_COLUMNS as BEHIND, limit, number};
 use super::super::{StoreError, TrimLog, codec};
@@ -89,10 +90,10 @@ pub(super) async fn register(session: &Session) -> Result<Writer, StoreError> {
     Ok(Writer { number: unsigned(row.try_get(0)?), nonce: row.try_get(1)? })
 }
 
-pub(super) async fn key(session: &Session) -> Result<LogKey, StoreError> {
+pub(super) async fn key(session: &Session) -> Result<SigningKey, StoreError> {
     let found = session.query("SELECT key FROM log_state", &[]).await?;
     let key: Option<Vec<u8>> = found.first().map(|row| row.try_get(0)).transpose()?;
-    let key = key.and_then(|key| key.try_into().ok()).map(LogKey);
+    let key = key.and_then(|key| key.try_into().ok()).map(SigningKey);
     key.ok_or_else(|| StoreError::Corrupt("log_state has no key".to_owned()))
 }
 

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::log::{Head, LogKey, LogPage, LogQuery, Stamp};
+use super::log::{Head, LogPage, LogQuery, SigningKey, Stamp};
 use super::shared::{
     AttemptProgress, Claimed, ExpiredSession, Hint, Lease, Listening, Outstanding, SharedStore,
     TakeOver, Topic, Wanted,
@@ -97,7 +97,7 @@ pub struct PostgresStore {
     presence: Arc<Presence>,
     interest: Arc<Interest>,
     hints: Arc<Hints>,
-    key: LogKey,
+    key: SigningKey,
 }
 
 impl PostgresStore {
@@ -275,7 +275,7 @@ impl Store for PostgresStore {
         log::trim(&self.lists, trim).await
     }
 
-    fn log_key(&self) -> LogKey {
+    fn signing_key(&self) -> SigningKey {
         self.key
     }
 

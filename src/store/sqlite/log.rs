@@ -5,7 +5,8 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, TransactionBehavior, params};
 
 use super::super::log::{
-    Change, Cursor, Head, LogKey, LogPage, LogQuery, Logged, PAGE_BYTES, Range, Stamp, WriterState,
+    Change, Cursor, Head, LogPage, LogQuery, Logged, PAGE_BYTES, Range, SigningKey, Stamp,
+    WriterState,
 };
 use super::super::sql::columns::{OPERATION, OPERATION_COLUMNS, limit, number};
 use super::super::{StoreError, TrimLog, codec};
@@ -84,8 +85,8 @@ fn register(connection: &mut Connection) -> rusqlite::Result<u64> {
 }
 
 /// What positions are signed with.
-pub(super) fn key(connection: &Connection) -> rusqlite::Result<LogKey> {
-    connection.query_row("SELECT key FROM log_state", [], |row| row.get(0)).map(LogKey)
+pub(super) fn key(connection: &Connection) -> rusqlite::Result<SigningKey> {
+    connection.query_row("SELECT key FROM log_state", [], |row| row.get(0)).map(SigningKey)
 }
 
 /// Takes a name, for its commit or so that it can never be; false if it was taken before. A commit of that name which

@@ -20,7 +20,7 @@ use std::path::Path;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::log::{Head, LogKey, LogPage, LogQuery};
+use super::log::{Head, LogPage, LogQuery, SigningKey};
 use super::{
     Batch, Committed, HistoryEntry, HistoryQuery, ListQuery, Lookup, OpenError, PayloadRole, Store,
     StoreError, Tombstone, TrimLog, Unfinished,
@@ -64,7 +64,7 @@ impl Default for SqliteOptions {
 /// The embedded store.
 pub struct SqliteStore {
     threads: Threads,
-    key: LogKey,
+    key: SigningKey,
 }
 
 impl SqliteStore {
@@ -177,7 +177,7 @@ impl Store for SqliteStore {
         self.threads.write(move |connection, names| log::trim(connection, names, &trim)).await
     }
 
-    fn log_key(&self) -> LogKey {
+    fn signing_key(&self) -> SigningKey {
         self.key
     }
 

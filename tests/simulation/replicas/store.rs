@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use longrun::operation::log::LogBook;
 use longrun::operation::{Event, ObjectId, Operation, OperationId, Revision, SessionId, Timestamp};
-use longrun::store::log::{Head, LogKey, LogPage, LogQuery};
+use longrun::store::log::{Head, LogPage, LogQuery, SigningKey};
 use longrun::store::shared::{
     AttemptProgress, Claimed, ExpiredSession, Hint, Lease, Listening, Outstanding, SharedStore,
     TakeOver, Topic, Wanted,
@@ -130,8 +130,8 @@ impl Store for ReplicaStore {
         self.store.trim_log(trim).await
     }
 
-    fn log_key(&self) -> LogKey {
-        self.store.log_key()
+    fn signing_key(&self) -> SigningKey {
+        self.store.signing_key()
     }
 
     async fn load(&self, lookups: Vec<Lookup>) -> Result<Vec<Option<Operation>>, StoreError> {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use longrun::engine::{Clock as _, Moment};
 use longrun::operation::log::LogBook;
 use longrun::operation::{Command, Decision, ObjectId, Operation, OperationId, Timestamp, decide};
-use longrun::store::log::{Head, LogKey, LogPage, LogQuery, Stamp};
+use longrun::store::log::{Head, LogPage, LogQuery, SigningKey, Stamp};
 use longrun::store::{
     Batch, Committed, HistoryEntry, HistoryQuery, ListQuery, Lookup, PayloadRole, Store,
     StoreError, Tombstone, TrimLog, Unfinished, Write,
@@ -356,8 +356,8 @@ impl Store for SimStore {
         self.write_else(|disk| disk.log.trim(keep)).await
     }
 
-    fn log_key(&self) -> LogKey {
-        LogKey([7; 32])
+    fn signing_key(&self) -> SigningKey {
+        SigningKey([7; 32])
     }
 
     async fn load(&self, lookups: Vec<Lookup>) -> Result<Vec<Option<Operation>>, StoreError> {
