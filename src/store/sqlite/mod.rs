@@ -29,6 +29,7 @@ use crate::operation::log::LogBook;
 use crate::operation::{ObjectId, Operation, OperationId, Timestamp};
 
 pub mod backup;
+mod commits;
 mod header;
 mod hold;
 mod list;
@@ -72,7 +73,7 @@ impl SqliteStore {
     pub fn open(path: &Path, options: &SqliteOptions) -> Result<Self, OpenError> {
         let failed = |reason| OpenError::Failed { path: path.display().to_string(), reason };
         let opened = open::open(path, options)?;
-        let key = log::key(&opened.writer).map_err(|error| failed(error.to_string()))?;
+        let key = commits::key(&opened.writer).map_err(|error| failed(error.to_string()))?;
         let threads = Threads::start(opened)
             .map_err(|error| failed(format!("a thread cannot be started: {error}")))?;
         Ok(Self { threads, key })
@@ -174,7 +175,7 @@ impl Store for SqliteStore {
     }
 
     async fn trim_log(&self, trim: TrimLog) -> Result<(), StoreError> {
-        self.threads.write(move |connection, names| log::trim(connection, names, &trim)).await
+        self.threads.write(move |connection, names| commits::trim(connection, names, &trim)).await
     }
 
     fn signing_key(&self) -> SigningKey {

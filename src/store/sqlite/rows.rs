@@ -110,6 +110,11 @@ pub(super) fn unfinished(row: &Row<'_>) -> Result<Unfinished, StoreError> {
     })
 }
 
+/// Numbers that only this program has written.
+pub(super) fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or_default()
+}
+
 /// A column's value. A value that is not of the type is damage.
 pub(super) fn get<T: FromSql>(row: &Row<'_>, at: usize) -> Result<T, StoreError> {
     row.get(at).map_err(|error| {

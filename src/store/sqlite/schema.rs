@@ -6,11 +6,12 @@ use rusqlite::{Connection, TransactionBehavior};
 pub(super) const APPLICATION_ID: u32 = 0x4c52_756e;
 
 /// The scripts, each of which leads from the version of its position to the next.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("../migrations/sqlite/0001_initial.sql"),
     include_str!("../migrations/sqlite/0002_tombstones.sql"),
     include_str!("../migrations/sqlite/0003_objects.sql"),
     include_str!("../migrations/sqlite/0004_log.sql"),
+    include_str!("../migrations/sqlite/0005_changes.sql"),
 ];
 
 /// The newest version that this program knows.
@@ -35,4 +36,46 @@ pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::commits;
+    use super::*;
+    use crate::operation::{OperationId, Revision};
+
+    #[test]
+    fn changes_of_before_move_to_their_commits() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        for script in &MIGRATIONS[..4] {
+            connection.execute_batch(script).unwrap();
+        }
+        let rows = "PRAGMA user_version = 4;
+            INSERT INTO writers VALUES (2, 7, 0, 0, NULL);
+            INSERT INTO commits VALUES (2, 9, 0);
+            INSERT INTO events VALUES
+              (x'00000000000000000000000000000001', 300, 1, x'', 2, 8),
+              (x'00000000000000000000000000000001', 301, 1, x'', 2, 9),
+              (x'00000000000000000000000000000002', 1, 1, x'', 2, 9),
+              (x'00000000000000000000000000000003', 1, 1, x'', 1, 9),
+              (x'00000000000000000000000000000004', 1, 1, x'', NULL, NULL);";
+        connection.execute_batch(rows).unwrap();
+        migrate(&mut connection).unwrap();
+        let mut statement = connection.prepare("SELECT * FROM commits").unwrap();
+        let found = statement.query_map([], |row| {
+            let changes: Vec<u8> = row.get(3)?;
+            let mut changes: Vec<(OperationId, Revision)> = commits::decode(&changes).collect();
+            changes.sort_unstable();
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, changes))
+        });
+        let found: Vec<_> = found.unwrap().map(Result::unwrap).collect();
+        // Of the writer that is not known any more nobody asks.
+        let at =
+            |id: u128, revision| (OperationId::from_bytes(id.to_be_bytes()), Revision(revision));
+        let expected: [(i64, i64, bool, Vec<_>); 2] =
+            [(2, 8, false, vec![at(1, 300)]), (2, 9, false, vec![at(1, 301), at(2, 1)])];
+        assert_eq!(found, expected);
+        let events = "SELECT count(*) FROM events";
+        assert_eq!(connection.query_row(events, [], |row| row.get::<_, i64>(0)).unwrap(), 5);
+    }
 }

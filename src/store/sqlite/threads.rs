@@ -11,8 +11,8 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::StoreError;
+use super::commits::Names;
 use super::hold::Hold;
-use super::log::Names;
 use super::mark;
 use super::open::Opened;
 

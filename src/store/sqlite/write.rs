@@ -10,7 +10,7 @@ use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, ffi, par
 use super::super::log::Stamp;
 use super::super::sql::columns::{Changing, apart, inline, number, role_number};
 use super::super::{Batch, Committed, LogAppend, PayloadRole, Removal, StoreError, Write, codec};
-use super::log::{self, Names};
+use super::commits::{self, Names};
 use super::{objects, store_error, tombstones};
 use crate::operation::{Event, Operation, OperationId};
 
@@ -61,11 +61,11 @@ fn after_failed_commit(
 }
 
 fn apply(transaction: &Transaction<'_>, stamp: Stamp, batch: &Batch) -> Result<(), StoreError> {
-    if batch.is_logged() && !log::claim(transaction, stamp, false)? {
+    if batch.is_logged() && !commits::claim(transaction, stamp, batch)? {
         return Err(StoreError::Corrupt(format!("commit {} is there already", stamp.sequence)));
     }
     for removal in &batch.removals {
-        log::record_removal(transaction, stamp, removal).map_err(store_error)?;
+        commits::record_removal(transaction, stamp, removal).map_err(store_error)?;
         remove(transaction, removal)?;
         if let Some(tombstone) = &removal.tombstone {
             tombstones::put(transaction, removal.id, tombstone).map_err(store_error)?;
@@ -80,7 +80,7 @@ fn apply(transaction: &Transaction<'_>, stamp: Stamp, batch: &Batch) -> Result<(
         objects::put(transaction, write).map_err(store_error)?;
     }
     for (id, event) in &batch.events {
-        insert_event(transaction, stamp, *id, event)?;
+        insert_event(transaction, *id, event)?;
     }
     let written: HashSet<OperationId> = match batch.logs.as_slice() {
         [] => HashSet::new(),
@@ -204,23 +204,17 @@ fn put_payloads(transaction: &Transaction<'_>, write: &Write) -> rusqlite::Resul
 
 fn insert_event(
     transaction: &Transaction<'_>,
-    stamp: Stamp,
     id: OperationId,
     event: &Event,
 ) -> Result<(), StoreError> {
     let inserted = transaction
-        .prepare_cached(
-            "INSERT INTO events (id, revision, type, life, writer, sequence)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        )
+        .prepare_cached("INSERT INTO events (id, revision, type, life) VALUES (?1, ?2, ?3, ?4)")
         .map_err(store_error)?
         .execute(params![
             id.as_bytes(),
             number(event.life.revision.0),
             event.event_type.number(),
             codec::encode_life(&event.life),
-            number(stamp.writer),
-            number(stamp.sequence),
         ]);
     match inserted {
         Ok(_) => Ok(()),

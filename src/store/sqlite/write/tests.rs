@@ -49,7 +49,7 @@ fn a_commit_is_known_by_its_name_and_takes_no_name_that_is_taken() {
     names.doubt(stamp);
     assert_eq!(names.settle(&mut connection).unwrap(), Some(stamp));
     let next = names.next(&mut connection).unwrap();
-    assert!(log::claim(&connection, next, true).unwrap());
+    assert!(commits::void(&connection, next).unwrap());
     let refused = commit(&mut connection, &mut names, &submitting(2));
     assert!(matches!(refused, Err(StoreError::Corrupt(_))), "{refused:?}");
     let count = connection.query_row("SELECT count(*) FROM operations", [], |row| row.get(0));
@@ -62,11 +62,11 @@ fn a_commit_that_may_be_in_the_log_can_never_come_back_or_stays_in_doubt() {
     let error = failure(ffi::SQLITE_IOERR_FSYNC);
     let failed = after_failed_commit(&mut connection, &mut names, stamp, error);
     assert!(matches!(failed, StoreError::Unavailable(_)), "{failed:?}");
-    assert!(!log::claim(&connection, stamp, false).unwrap(), "its name is taken");
+    assert!(!commits::claim(&connection, stamp, &Batch::default()).unwrap(), "its name is taken");
     let stamp = names.next(&mut connection).unwrap();
 
     // It has happened, as is seen when its name is to be taken.
-    assert!(log::claim(&connection, stamp, false).unwrap());
+    assert!(commits::claim(&connection, stamp, &Batch::default()).unwrap());
     let error = failure(ffi::SQLITE_IOERR_WRITE);
     let failed = after_failed_commit(&mut connection, &mut names, stamp, error);
     assert!(matches!(failed, StoreError::Unknown(_)), "{failed:?}");
@@ -79,5 +79,5 @@ fn a_commit_that_was_refused_needs_no_other() {
     let error = failure(ffi::SQLITE_FULL);
     after_failed_commit(&mut connection, &mut names, stamp, error);
     assert_eq!(names.next(&mut connection).unwrap(), stamp);
-    assert!(log::claim(&connection, stamp, false).unwrap(), "nothing was written");
+    assert!(commits::claim(&connection, stamp, &Batch::default()).unwrap(), "nothing was written");
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::schema;
+use super::super::{log, schema};
 use super::*;
 use crate::operation::Timestamp;
 
@@ -38,14 +38,14 @@ fn count(connection: &Connection, what: &str) -> i64 {
 
 /// The writers that are known, and whether each has ended.
 fn writers(connection: &Connection) -> Vec<(u64, bool)> {
-    let head = head(connection).unwrap();
+    let head = log::head(connection).unwrap();
     head.writers().iter().map(|state| (state.writer, state.is_ended)).collect()
 }
 
 /// The next commit of that opening.
 fn commit(connection: &mut Connection, names: &mut Names) -> Stamp {
     let stamp = names.next(connection).unwrap();
-    assert!(claim(connection, stamp, false).unwrap());
+    assert!(claim(connection, stamp, &Batch::default()).unwrap());
     names.used(stamp);
     stamp
 }
@@ -55,7 +55,7 @@ fn a_commit_stays_in_doubt_until_something_is_written_behind_it() {
     let mut connection = empty();
     let mut names = Names::default();
     let stamp = names.next(&mut connection).unwrap();
-    assert!(claim(&connection, stamp, false).unwrap());
+    assert!(claim(&connection, stamp, &Batch::default()).unwrap());
     names.doubt(stamp);
     let full = "CREATE TRIGGER full BEFORE INSERT ON commits WHEN NEW.sequence > 1
                 BEGIN SELECT RAISE(FAIL, 'the disk is full'); END";
@@ -63,14 +63,12 @@ fn a_commit_stays_in_doubt_until_something_is_written_behind_it() {
     names.settle(&mut connection).unwrap_err();
     connection.execute_batch("DROP TRIGGER full").unwrap();
     // One try has written all the same. The name in doubt is not the last then, and is needed.
-    assert!(claim(&connection, stamp.next(), true).unwrap());
+    assert!(void(&connection, stamp.next()).unwrap());
     let all = TrimLog { now: Timestamp::MAX, keep_for: Duration::ZERO, keep: 0 };
     trim(&mut connection, &names, &all).unwrap();
     assert_eq!(names.settle(&mut connection).unwrap(), Some(stamp));
     let next = names.next(&mut connection).unwrap();
     assert!(next.sequence > stamp.sequence + 2, "each try has written under a name of its own");
-    trim(&mut connection, &names, &all).unwrap();
-    assert_eq!(count(&connection, "commits"), 1);
 }
 
 #[test]
@@ -117,6 +115,73 @@ fn of_each_opening_so_many_removals_are_kept() {
     stamps.iter().for_each(|stamp| record(&connection, *stamp, 2));
     trim_at(&mut connection, &names, 2, 3);
     assert_eq!(count(&connection, "removals"), 3);
-    let [state] = *head(&connection).unwrap().writers() else { panic!("there is one") };
+    let [state] = *log::head(&connection).unwrap().writers() else { panic!("there is one") };
     assert_eq!((state.trimmed, state.sequence), (stamps[0].sequence, stamps[3].sequence));
+}
+
+/// The sequences of the first and the last commit that are kept.
+fn kept(connection: &Connection) -> (i64, i64) {
+    let sql = "SELECT min(sequence), max(sequence) FROM commits";
+    connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap()
+}
+
+/// Commits of that writer up to `last`, none of which changed anything.
+fn fill(connection: &Connection, writer: u64, last: u64) {
+    let sql = "WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < ?2)
+               INSERT OR IGNORE INTO commits (writer, sequence, is_void) SELECT ?1, n, 0 FROM s";
+    connection.execute(sql, [number(writer), number(last)]).unwrap();
+}
+
+#[test]
+fn commits_are_deleted_with_the_removals_behind_them_some_at_a_time() {
+    let mut connection = empty();
+    let mut names = Names::default();
+    let Stamp { writer, .. } = commit(&mut connection, &mut names);
+    let (removed, last) = (DELETE_COMMITS + 500, DELETE_COMMITS + 1_000);
+    fill(&connection, writer, last);
+    record(&connection, Stamp { writer, sequence: removed }, 2);
+    trim_at(&mut connection, &names, 3, 100);
+    assert_eq!(kept(&connection), (1, number(last)), "the removal is to be told");
+    for first in [DELETE_COMMITS + 1, removed + 1] {
+        trim_at(&mut connection, &names, 5, 100);
+        assert_eq!(kept(&connection), (number(first), number(last)));
+    }
+    let [state] = *log::head(&connection).unwrap().writers() else { panic!("there is one") };
+    assert_eq!((state.trimmed, state.sequence), (removed, last));
+}
+
+#[test]
+fn a_writer_is_forgotten_when_nothing_is_left_of_it() {
+    let mut connection = empty();
+    let (mut first, mut second) = (Names::default(), Names::default());
+    let ended = commit(&mut connection, &mut first).writer;
+    let own = commit(&mut connection, &mut second);
+    fill(&connection, ended, DELETE_COMMITS + 2);
+    for half_hour in [1, 4] {
+        // What it did is not told any more, and goes bit by bit.
+        trim_at(&mut connection, &second, half_hour, 100);
+        assert_eq!(writers(&connection), [(ended, true), (own.writer, false)]);
+    }
+    assert_eq!(count(&connection, "commits"), 3);
+    trim_at(&mut connection, &second, 4, 100);
+    assert_eq!(writers(&connection), [(own.writer, false)]);
+    assert_eq!(count(&connection, "commits"), 1);
+}
+
+#[test]
+fn of_each_opening_so_many_commits_are_kept() {
+    let mut connection = empty();
+    let mut names = Names::default();
+    let Stamp { writer, .. } = commit(&mut connection, &mut names);
+    let last = number(KEEP_COMMITS + 3);
+    connection
+        .execute(
+            "INSERT INTO commits (writer, sequence, is_void) VALUES (?1, ?2, 0)",
+            [number(writer), last],
+        )
+        .unwrap();
+    trim_at(&mut connection, &names, 1, 100);
+    assert_eq!(kept(&connection), (last, last));
+    let [state] = *log::head(&connection).unwrap().writers() else { panic!("there is one") };
+    assert_eq!(state.trimmed, 3);
 }
