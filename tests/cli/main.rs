@@ -11,6 +11,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 mod bench;
+mod commands;
 mod support;
 
 use support::*;
@@ -51,12 +52,13 @@ fn help_teaches_by_examples() {
 
 #[test]
 fn a_wrong_command_line_is_a_usage_error() {
-    let lines: [&[&str]; 21] = [
+    let lines: [&[&str]; 22] = [
         &[],
         &["submt"],
         &["watch"],
         &["watch", "x", "--filter", "done=true"],
         &["submit", "k", "--priority", "101"],
+        &["submit", "k", "--retension=1h"],
         &["worker", "k"],
         &["list", "--all", "--limit", "3"],
         &["serve", "--store", "mysql:x"],
@@ -81,6 +83,18 @@ fn a_wrong_command_line_is_a_usage_error() {
     }
     let exposed = run(&["serve", "--listen", "0.0.0.0:0"]);
     assert!(stderr(&exposed).contains("--insecure"), "{}", stderr(&exposed));
+    let mistyped = run(&["submit", "k", "--retension=1h"]);
+    assert!(stderr(&mistyped).contains("'--retention'"), "{}", stderr(&mistyped));
+}
+
+#[test]
+fn an_input_may_begin_with_a_dash_where_it_cannot_be_a_flag() {
+    let server = Server::start(&["echo=cat"]);
+    for (args, input) in [(&["--", "--retension=1h"][..], "--retension=1h"), (&["-7.5"], "-7.5")] {
+        let name = server.submit(&[&["echo"], args].concat());
+        server.expect(0, &["wait", &name]);
+        assert_eq!(server.expect(0, &["result", &name]), input);
+    }
 }
 
 #[test]

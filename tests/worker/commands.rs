@@ -184,6 +184,18 @@ async fn a_cancel_ends_the_whole_group_even_who_ignores_it() {
     ended(pid).await;
 }
 
+/// The shell dies of the signal at once; what it has started cleans up for longer than pipes are waited for.
+#[tokio::test]
+async fn what_a_shell_has_started_has_the_whole_grace_period_too() {
+    let script = "sh -c 'trap \"sleep 1.3; echo clean >&2; exit\" TERM; echo ready >&3;
+                         while :; do sleep 0.02; done' & wait";
+    let (_fake, _worker, mut stream) = start(Command::shell(script), "").await;
+    assert_eq!(first_message(&mut stream).await, "ready");
+    stream.cancel("operations/1", Cause::CancelRequested, "").await;
+    let ran = finish(&mut stream).await;
+    assert!(ran.lines.iter().any(|line| line == "clean"), "{:?}", ran.lines);
+}
+
 #[tokio::test]
 async fn a_command_may_end_well_when_it_is_told_to_stop() {
     let script = "trap 'echo partial; exit 0' TERM; echo ready >&3; while :; do sleep 0.02; done";

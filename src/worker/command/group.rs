@@ -1,6 +1,8 @@
-//! A command's process group: signalled as a whole, killed when nobody looks after it any more.
+//! A command's process group: signalled as a whole, killed when nobody looks after it any more, even if this process is.
 
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+
+use super::keeper;
 
 /// A process group. Dropped before it was left alone, it is killed.
 #[derive(Debug)]
@@ -12,7 +14,11 @@ impl Group {
     /// The group that the process `id` leads.
     pub(super) fn led_by(id: Option<u32>) -> Self {
         let id = id.and_then(|id| i32::try_from(id).ok());
-        Self { leader: id.and_then(Pid::from_raw) }
+        let leader = id.and_then(Pid::from_raw);
+        if let Some(leader) = leader {
+            keeper::keep(leader);
+        }
+        Self { leader }
     }
 
     /// Asks every member to stop.
@@ -34,7 +40,9 @@ impl Group {
 
     /// What is left of it may live on. After the command has ended its number is no longer ours.
     pub(super) fn leave_alone(mut self) {
-        self.leader = None;
+        if let Some(leader) = self.leader.take() {
+            keeper::release(leader);
+        }
     }
 
     fn signal(&self, signal: Signal) {
@@ -67,5 +75,8 @@ fn any_member_runs(leader: Pid) -> Option<bool> {
 impl Drop for Group {
     fn drop(&mut self) {
         self.kill();
+        if let Some(leader) = self.leader {
+            keeper::release(leader);
+        }
     }
 }

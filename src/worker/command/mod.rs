@@ -4,7 +4,8 @@
 //! result, lines on stderr go to the operation's history, lines on file descriptor 3 are progress
 //! (see [`ProgressLine`]). Exit 0 succeeds, 75 (EX_TEMPFAIL) asks for another attempt, anything else
 //! is final, with the end of stderr as the message. Cancelling is SIGTERM to the whole process
-//! group, SIGKILL when the grace period is over.
+//! group, SIGKILL when the grace period is over. A command does not outlive the process that runs it, not even if that
+//! gets SIGKILL; what it has put into a session of its own (`setsid`) does.
 //!
 //! Read next: `process` for one run from start to end.
 
@@ -16,6 +17,7 @@ use super::context::Context;
 use super::outcome::{Failure, Outcome};
 
 mod group;
+mod keeper;
 mod lines;
 mod output;
 mod process;

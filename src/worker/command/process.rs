@@ -177,17 +177,18 @@ async fn attend(
             () = &mut stopped, if !killed => killed = true,
         }
     };
+    // Members that the signal of a cancel did not end have the rest of the grace period.
+    while context.is_cancelled() && !killed {
+        tokio::select! {
+            () = gone(group) => break,
+            _ = &mut streams, if !read_all => read_all = true,
+            () = &mut stopped => killed = true,
+        }
+    }
     if !read_all && timeout(PIPE_GRACE, &mut streams).await.is_err() {
         // Something in the background holds the pipes.
         group.kill();
         let _ = timeout(LAST_READ, streams).await;
-    }
-    if context.is_cancelled() && !killed {
-        // Members that the signal did not end have the rest of the grace period.
-        tokio::select! {
-            () = gone(group) => {}
-            () = stopped => {}
-        }
     }
     Ok(status)
 }
