@@ -30,8 +30,8 @@ Durations: 500ms, 30s, 5m, 1h 30m, 7d.";
 pub(super) struct Args {
     /// What sort of work; workers serve kinds
     kind: String,
-    /// What to work on: text, @FILE, or - for stdin; by default nothing
-    #[arg(allow_hyphen_values = true)]
+    /// What to work on: text, @FILE, or - for stdin; by default nothing. Behind -- it may begin with a dash
+    #[arg(allow_negative_numbers = true)]
     input: Option<String>,
     /// Media type of the input [default: application/json, text/plain or application/octet-stream,
     /// as it looks]
