@@ -300,11 +300,27 @@ async fn a_wait_goes_on_until_done_or_its_own_limit() {
     let fake = fake().await;
     play(&fake.script.wait, [Ok(operation(2, false)), unavailable(), Ok(operation(3, true))]);
     assert!(fake.client.wait("x", None).await.unwrap().done);
-    play(&fake.script.wait, [Ok(operation(2, false))]);
+    play(&fake.script.wait, [Ok(operation(2, false)), Ok(operation(2, false))]);
     let limit = Some(Duration::from_millis(1_500));
     assert!(!fake.client.wait("x", limit).await.unwrap().done);
     let last = requests(&fake.script.wait).pop().unwrap().timeout.unwrap();
     assert!(last.seconds <= 1, "{last:?}");
+}
+
+#[tokio::test]
+async fn a_wait_has_begun_with_the_first_answer_which_comes_at_once() {
+    let fake = fake().await;
+    let client = fake.client.clone().with_retries(0);
+    play(&fake.script.wait, [unavailable()]);
+    assert_eq!(client.wait("x", None).await.unwrap_err().code(), Code::Unavailable);
+    play(&fake.script.wait, [Ok(operation(2, false)), unavailable(), Ok(operation(3, true))]);
+    assert!(client.wait("x", None).await.unwrap().done);
+    let asked: Vec<i64> =
+        requests(&fake.script.wait).iter().map(|it| it.timeout.unwrap().seconds).collect();
+    assert_eq!(asked, [0, 0, 50, 50]);
+    // The submission's answer was one.
+    play(&fake.script.wait, [unavailable(), Ok(operation(3, true))]);
+    assert!(client.wait_on(&operation(1, false), None).await.unwrap().done);
 }
 
 #[tokio::test]

@@ -119,11 +119,13 @@ impl Then {
             change::state_line(operation, out)?;
             out.hint(&format!("`longrun watch {name}` follows it"));
         }
-        match (self.wait, self.watch) {
-            (Some(timeout), _) if self.quiet => wait::silently(name, timeout, remote, out).await,
-            (Some(timeout), _) => wait::wait(name, timeout, remote, out).await,
-            (None, true) => wait::silently(name, None, remote, out).await,
-            (None, false) => Ok(Exit::Ok),
+        if !waits {
+            return Ok(Exit::Ok);
+        }
+        let waiting = remote.client.wait_on(operation, self.wait.flatten());
+        match self.quiet || self.watch {
+            true => wait::silently(name, waiting, remote, out).await,
+            false => wait::wait(name, waiting, remote, out).await,
         }
     }
 }

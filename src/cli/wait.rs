@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::output::Output;
 use super::remote::Remote;
 use super::{Exit, get, signals};
+use crate::client::ClientError;
 use crate::proto::v1::Operation;
 
 const EXAMPLES: &str = "\
@@ -27,17 +28,18 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Result<Exit> {
-    wait(&args.name, args.timeout, remote, out).await
+    let waiting = remote.client.wait(&args.name, args.timeout);
+    wait(&args.name, waiting, remote, out).await
 }
 
 /// Waits, shows the operation, and exits as it ended.
 pub(super) async fn wait(
     name: &str,
-    timeout: Option<Duration>,
+    waiting: impl Future<Output = Result<Operation, ClientError>>,
     remote: &Remote,
     out: &Output,
 ) -> anyhow::Result<Exit> {
-    match until_done(name, timeout, remote, out).await? {
+    match until_done(name, waiting, remote, out).await? {
         Ok(operation) => {
             get::show(&operation, out)?;
             if !operation.done {
@@ -52,21 +54,21 @@ pub(super) async fn wait(
 /// Waits and exits as the operation ended.
 pub(super) async fn silently(
     name: &str,
-    timeout: Option<Duration>,
+    waiting: impl Future<Output = Result<Operation, ClientError>>,
     remote: &Remote,
     out: &Output,
 ) -> anyhow::Result<Exit> {
-    let waited = until_done(name, timeout, remote, out).await?;
+    let waited = until_done(name, waiting, remote, out).await?;
     Ok(waited.map_or_else(|exit| exit, |operation| Exit::of(&operation)))
 }
 
 async fn until_done(
     name: &str,
-    timeout: Option<Duration>,
+    waiting: impl Future<Output = Result<Operation, ClientError>>,
     remote: &Remote,
     out: &Output,
 ) -> anyhow::Result<Result<Operation, Exit>> {
-    match signals::interruptible(remote.client.wait(name, timeout)).await? {
+    match signals::interruptible(waiting).await? {
         Ok(Ok(operation)) => Ok(Ok(operation)),
         Ok(Err(error)) => Err(remote.failed(&error, &format!("wait for {name}"))),
         Err(exit) => {

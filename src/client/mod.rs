@@ -29,12 +29,14 @@ use crate::proto::v1::{
 pub(crate) mod backoff;
 mod channel;
 mod error;
+mod patience;
 mod result;
 mod watch;
 mod watch_all;
 
 pub(crate) use self::backoff::Backoff;
 pub use self::error::ClientError;
+use self::patience::Patience;
 use self::result::Asked;
 pub use self::result::{InputStream, ResultStream, StoredResult};
 pub use self::watch::Watch;
@@ -147,43 +149,52 @@ impl Client {
     }
 
     /// Waits until the operation is done, or until `limit` is up: then it comes back as it is,
-    /// with `done` false. `None` waits for as long as it takes.
+    /// with `done` false. `None` waits for as long as it takes. Outlives proxies, broken connections
+    /// and restarts of the service, see [`Self::with_patience`].
     pub async fn wait(
         &self,
         name: &str,
         limit: Option<Duration>,
     ) -> Result<Operation, ClientError> {
+        self.wait_with(Patience::new(self.patience, self.retries), name, limit).await
+    }
+
+    /// The same for an operation that the service has just answered: the wait has begun with that.
+    pub async fn wait_on(
+        &self,
+        operation: &Operation,
+        limit: Option<Duration>,
+    ) -> Result<Operation, ClientError> {
+        let mut patience = Patience::new(self.patience, self.retries);
+        patience.is_there();
+        self.wait_with(patience, &operation.name, limit).await
+    }
+
+    async fn wait_with(
+        &self,
+        mut patience: Patience,
+        name: &str,
+        limit: Option<Duration>,
+    ) -> Result<Operation, ClientError> {
         let end = limit.and_then(|limit| Instant::now().checked_add(limit));
-        let mut backoff = Backoff::new(FIRST_BACKOFF, MAX_BACKOFF);
-        let mut begun = false;
-        let mut heard = Instant::now();
-        let pause = |wait: Duration| {
-            let left = end.map(|end| end.saturating_duration_since(Instant::now()));
-            sleep(left.map_or(wait, |left| left.min(wait)))
-        };
+        let left = || end.map(|end| end.saturating_duration_since(Instant::now()));
+        let pause = |wait: Duration| sleep(left().map_or(wait, |left| left.min(wait)));
         loop {
             let asked = Instant::now();
-            let left = end.map(|end| end.saturating_duration_since(asked));
-            let slice = left.map_or(WAIT_SLICE, |left| left.min(WAIT_SLICE));
+            // The first answer comes at once: whether the service is there must not be seen at the end of a long wait.
+            let most = if patience.has_begun() { WAIT_SLICE } else { Duration::ZERO };
+            let left = left();
+            let slice = left.map_or(most, |left| left.min(most));
             match self.wait_once(name, slice).await {
                 Ok(operation) if operation.done || left == Some(slice) => return Ok(operation),
+                // An early answer is a server on its way down: not to be asked in a tight loop.
+                Ok(_) if asked.elapsed() + Duration::from_secs(1) > slice => patience.works(),
                 Ok(_) => {
-                    (begun, heard) = (true, Instant::now());
-                    // An early answer is a server on its way down: not to be asked in a tight loop.
-                    if asked.elapsed() + Duration::from_secs(1) > slice {
-                        backoff.reset();
-                        continue;
-                    }
-                    pause(backoff.wait(None)).await;
+                    patience.is_there();
+                    pause(patience.pause()).await;
                 }
-                Err(error) => {
-                    let patience = if begun { self.patience } else { MAX_BACKOFF };
-                    let out_of_time = end.is_some_and(|end| Instant::now() >= end);
-                    if !error.is_transient() || out_of_time || heard.elapsed() >= patience {
-                        return Err(error);
-                    }
-                    pause(backoff.wait(error.retry_after())).await;
-                }
+                Err(error) if left.is_some_and(|left| left.is_zero()) => return Err(error),
+                Err(error) => pause(patience.failed(error)?).await,
             }
         }
     }

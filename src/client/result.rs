@@ -7,7 +7,7 @@ use futures_util::{Stream, stream};
 use tonic::{Code, Response, Status, Streaming};
 
 use super::watch::{Link, Received};
-use super::{Client, ClientError};
+use super::{Client, ClientError, Patience};
 use crate::proto::v1::{
     ReadInputRequest, ReadInputResponse, ReadResultRequest, ReadResultResponse,
 };
@@ -90,7 +90,7 @@ impl Chunk for ReadInputResponse {
 
 impl<M: Chunk> ContentStream<M> {
     pub(super) async fn open(client: Client, asked: Asked) -> Result<Self, ClientError> {
-        let link = Link::new(client.patience.min(PATIENCE));
+        let link = Link::new(Patience::new(client.patience.min(PATIENCE), client.retries));
         let mut result = Self {
             client,
             asked,

@@ -7,10 +7,10 @@
 use std::time::Duration;
 
 use futures_util::{Stream, stream};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tonic::{Code, Streaming};
 
-use super::{Backoff, Client, ClientError, FIRST_BACKOFF, MAX_BACKOFF};
+use super::{Client, ClientError, Patience};
 use crate::proto::v1::watch_operation_response::Type;
 use crate::proto::v1::{
     OperationView, SubmitRequest, WatchOperationRequest, WatchOperationResponse,
@@ -37,7 +37,7 @@ pub struct Watch {
 
 impl Watch {
     pub(super) fn new(client: Client, request: WatchOperationRequest) -> Self {
-        let link = Link::new(client.patience);
+        let link = Link::new(Patience::new(client.patience, client.retries));
         Self { client, submission: None, request, link, ended: false }
     }
 
@@ -45,7 +45,6 @@ impl Watch {
     pub(super) fn of_submission(client: Client, submission: SubmitRequest) -> Self {
         let request = WatchOperationRequest { include_progress: true, ..Default::default() };
         let mut watch = Self::new(client, request);
-        watch.link.tries_left = watch.client.retries;
         watch.submission = Some(submission);
         watch
     }
@@ -103,8 +102,12 @@ impl Watch {
                 Received::Message(_) | Received::Broken => {}
                 Received::End { heard } => {
                     let is_known = self.submission.is_none();
-                    if is_known && !heard && self.nothing_left().await? {
-                        return Ok(None);
+                    if is_known && !heard {
+                        match self.nothing_left().await {
+                            Ok(true) => return Ok(None),
+                            Ok(false) => {}
+                            Err(error) => self.link.failed(error)?,
+                        }
                     }
                 }
             }
@@ -163,27 +166,15 @@ pub(super) enum Received<T> {
 #[derive(Debug)]
 pub(super) struct Link<T> {
     pub(super) stream: Option<Streaming<T>>,
-    backoff: Backoff,
+    patience: Patience,
     pause: Option<Duration>,
-    patience: Duration,
-    /// The last sign of life; none before the first.
-    alive_at: Option<Instant>,
-    tries_left: u32,
     heard: bool,
 }
 
 impl<T> Link<T> {
-    /// A link without a stream that bears `patience` of failures once it has had one.
-    pub(super) fn new(patience: Duration) -> Self {
-        Self {
-            stream: None,
-            backoff: Backoff::new(FIRST_BACKOFF, MAX_BACKOFF),
-            pause: None,
-            patience,
-            alive_at: None,
-            tries_left: super::DEFAULT_RETRIES,
-            heard: false,
-        }
+    /// A link without a stream.
+    pub(super) fn new(patience: Patience) -> Self {
+        Self { stream: None, patience, pause: None, heard: false }
     }
 
     /// Waits as long as the last failure calls for.
@@ -201,7 +192,7 @@ impl<T> Link<T> {
     ) -> Result<bool, ClientError> {
         match opened {
             Ok(response) => {
-                self.alive_at = Some(Instant::now());
+                self.patience.is_there();
                 self.heard = false;
                 self.stream = Some(response.into_inner());
                 Ok(true)
@@ -215,14 +206,13 @@ impl<T> Link<T> {
         let Some(stream) = &mut self.stream else { return Ok(Received::Broken) };
         let error = match timeout(SILENCE, stream.message()).await {
             Ok(Ok(Some(message))) => {
-                self.alive_at = Some(Instant::now());
+                self.patience.works();
                 self.heard = true;
-                self.backoff.reset();
                 return Ok(Received::Message(message));
             }
             Ok(Ok(None)) => {
                 self.stream = None;
-                self.pause = Some(self.backoff.wait(None));
+                self.pause = Some(self.patience.pause());
                 return Ok(Received::End { heard: self.heard });
             }
             Ok(Err(status)) => status.into(),
@@ -234,15 +224,7 @@ impl<T> Link<T> {
 
     fn failed(&mut self, error: ClientError) -> Result<(), ClientError> {
         self.stream = None;
-        let patient = match self.alive_at {
-            Some(at) => at.elapsed() < self.patience.saturating_add(SILENCE),
-            None => self.tries_left > 0,
-        };
-        if !error.is_transient() || !patient {
-            return Err(error);
-        }
-        self.tries_left = self.tries_left.saturating_sub(1);
-        self.pause = Some(self.backoff.wait(error.retry_after()));
+        self.pause = Some(self.patience.failed(error)?);
         Ok(())
     }
 }

@@ -6,7 +6,7 @@
 use futures_util::{Stream, stream};
 
 use super::watch::{Link, Received};
-use super::{Client, ClientError};
+use super::{Client, ClientError, Patience};
 use crate::proto::v1::watch_operations_response::Type;
 use crate::proto::v1::{WatchOperationsRequest, WatchOperationsResponse};
 
@@ -26,7 +26,7 @@ pub struct WatchAll {
 
 impl WatchAll {
     pub(super) fn new(client: Client, request: WatchOperationsRequest) -> Self {
-        let link = Link::new(client.patience);
+        let link = Link::new(Patience::new(client.patience, client.retries));
         Self { client, request, link, is_adrift: false, failed: false }
     }
 
