@@ -1,8 +1,9 @@
-//! Names of files: one file is one thing, whichever of its names leads to it.
+//! Files of ours: one file is one thing, whichever of its names leads to it, and nobody else may read it.
 
 use std::ffi::OsString;
+use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Component, Path, PathBuf};
 
 /// The absolute path of a file or directory without links, `.` or `..`. The last components need not exist; a link
@@ -45,6 +46,18 @@ pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(suffix);
     PathBuf::from(name)
+}
+
+/// How to open a file that, if it is made, its owner alone may read and write.
+pub(crate) fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.mode(0o600);
+    options
+}
+
+/// Makes a directory that its owner alone may enter, and those above it, unless it is there.
+pub(crate) fn make_private_directory(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 #[cfg(test)]

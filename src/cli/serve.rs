@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::Context as _;
+use clap::builder::NonEmptyStringValueParser;
 use tokio_util::sync::CancellationToken;
 
 use super::Exit;
@@ -61,6 +62,9 @@ struct HandlerArgs {
     /// How many of these commands run at once, all kinds together
     #[arg(long, value_name = "N", env = "LONGRUN_HANDLER_CONCURRENCY", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     handler_concurrency: u16,
+    /// Environment variable of the server that these commands get too, beside PATH, HOME, LANG and TZ; repeatable
+    #[arg(long = "handler-env", value_name = "NAME", env = "LONGRUN_HANDLER_ENV", value_parser = NonEmptyStringValueParser::new())]
+    handler_variables: Vec<String>,
 }
 
 /// A kind and the command line that executes it.
@@ -86,8 +90,8 @@ impl FromStr for Handler {
 }
 
 pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
-    let Args { mut config, handlers: HandlerArgs { handlers, handler_concurrency }, file: path } =
-        args;
+    let Args { mut config, handlers: commands, file: path } = args;
+    let HandlerArgs { handlers, handler_concurrency, handler_variables } = commands;
     if let Some(file) = path {
         let file::Config { relay, dialects } = read_file(&file)?;
         (config.relay, config.dialects) = (relay, dialects);
@@ -102,7 +106,11 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
         // Whoever no longer wants it does not wait until it is ready, which a large store may delay.
         signal = signals.next() => return Ok(signal),
     };
-    let worker = worker(server.local_client(), &handlers, handler_concurrency, max_result_bytes);
+    let command = |line: &str| {
+        let command = Command::shell(line).with_max_result_bytes(max_result_bytes);
+        command.with_variables(&handler_variables)
+    };
+    let worker = worker(server.local_client(), &handlers, handler_concurrency, command);
     let relaying = server.relay().mounts().iter().map(|mounted| {
         let mount = &mounted.mount;
         tracing::info!(prefix = %mount.prefix, operation.kind = %mount.kind(), "relay");
@@ -151,15 +159,17 @@ pub(super) fn worker(
     client: Client,
     handlers: &[Handler],
     concurrency: u16,
-    max_result_bytes: u64,
+    command: impl Fn(&str) -> Command,
 ) -> Option<Worker> {
     if handlers.is_empty() {
         return None;
     }
     let worker = Worker::new(client).concurrency(concurrency.into());
-    Some(handlers.iter().fold(worker, |worker, Handler { kind, line }| {
-        worker.command(kind, Command::shell(line).with_max_result_bytes(max_result_bytes))
-    }))
+    Some(
+        handlers
+            .iter()
+            .fold(worker, |worker, Handler { kind, line }| worker.command(kind, command(line))),
+    )
 }
 
 /// Says where the server is, for people and for programs that start it.

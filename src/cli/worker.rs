@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use clap::builder::NonEmptyStringValueParser;
 use tokio_util::sync::CancellationToken;
 
 use super::Exit;
@@ -20,11 +21,12 @@ Examples:
   longrun worker report.build --concurrency 4 -- python3 build_report.py --format pdf
   longrun worker thumbnail -- sh -c 'echo 10% decoding >&3; convert - -resize 128 png:-'
 
-The command gets the input on stdin and LONGRUN_… variables. What it writes on stdout is the
-result, lines on stderr go to the operation's history, lines on file descriptor 3 are progress:
-`40%`, `4/10`, `4/10 copying` or {\"percent\": 40, \"message\": \"…\"}. Exit 0 succeeds, 75 asks for
-another attempt, anything else fails with the end of stderr as the message. Cancelling is SIGTERM,
-then SIGKILL when the grace period is over, to the whole process group.
+The command gets the input on stdin and LONGRUN_… variables; of the worker's own variables it gets
+PATH, HOME, LANG, TZ and what --env names. What it writes on stdout is the result, lines on stderr
+go to the operation's history, lines on file descriptor 3 are progress: `40%`, `4/10`,
+`4/10 copying` or {\"percent\": 40, \"message\": \"…\"}. Exit 0 succeeds, 75 asks for another
+attempt, anything else fails with the end of stderr as the message. Cancelling is SIGTERM, then
+SIGKILL when the grace period is over, to the whole process group.
 
 The first SIGTERM or SIGINT stops taking work and lets running commands finish within the drain
 timeout; what is left goes back to the queue. A second one ends at once.";
@@ -39,6 +41,9 @@ pub(super) struct Args {
     /// The command and its arguments, run as they are, without a shell
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<OsString>,
+    /// Environment variable of this worker that the command gets too; repeatable
+    #[arg(long = "env", value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    variables: Vec<String>,
     /// How many commands run at once
     #[arg(long, value_name = "N", env = "LONGRUN_CONCURRENCY", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     concurrency: u16,
@@ -55,11 +60,11 @@ fn kind(text: &str) -> Result<String, String> {
 }
 
 pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Result<Exit> {
-    let Args { kind, command, concurrency, worker_id, drain_timeout } = args;
+    let Args { kind, command, variables, concurrency, worker_id, drain_timeout } = args;
     let mut words = command.into_iter();
     let program = words.next().context("no command was given")?;
     let mut worker = Worker::new(remote.client.clone())
-        .command(&kind, Command::new(program, words))
+        .command(&kind, Command::new(program, words).with_variables(variables))
         .concurrency(concurrency.into())
         .drain_timeout(drain_timeout);
     if let Some(worker_id) = worker_id {

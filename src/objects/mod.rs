@@ -134,6 +134,10 @@ impl Objects {
 
     /// Begins an upload. Nothing can be read of it before it is finished, and nothing is left of one that is not.
     pub fn upload(&self) -> Upload {
+        if let Some(directory) = &self.directory {
+            // What is wrong with it shows in the first write.
+            let _ = files::make_private_directory(directory);
+        }
         let id = ObjectId::from_uuid(Uuid::now_v7());
         Upload::new(Arc::clone(&self.store), self.path(id), id, self.part_bytes)
     }

@@ -84,6 +84,11 @@ impl Server {
         for handler in handlers {
             command.args(["--handler", handler]);
         }
+        Self::spawned(command, directory)
+    }
+
+    /// By a command line of the caller's own.
+    pub(crate) fn spawned(mut command: Command, directory: TempDir) -> Self {
         let log = File::create(directory.path().join("log")).unwrap();
         let mut process = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut line = String::new();

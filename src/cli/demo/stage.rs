@@ -12,6 +12,7 @@ use super::transcript::Transcript;
 use crate::config::{ServeConfig, StoreUrl};
 use crate::server::Server;
 use crate::worker::Worker;
+use crate::worker::command::Command;
 
 /// The kind of work.
 pub(super) const KIND: &str = "text.statistics";
@@ -64,7 +65,8 @@ impl Stage {
         let line = format!("sh {}", quote(&script.display().to_string()));
         let handler = Handler { kind: KIND.to_owned(), line };
         let handlers = [handler.clone()];
-        let worker = serve::worker(server.local_client(), &handlers, CONCURRENCY, MAX_RESULT_BYTES)
+        let command = |line: &str| Command::shell(line).with_max_result_bytes(MAX_RESULT_BYTES);
+        let worker = serve::worker(server.local_client(), &handlers, CONCURRENCY, command)
             .context("there is no handler")?
             .drain_timeout(Duration::ZERO);
         let remote = Remote::new(&format!("http://{address}"))?;

@@ -15,7 +15,7 @@ use super::super::sql::columns::{OPERATION, limit};
 use super::super::{OpenError, StoreError};
 use super::rows::{self, beginning};
 use super::{hold, mark, open, schema, store_error};
-use crate::files::{beside, resolve};
+use crate::files::{self, beside, resolve};
 use crate::operation::{Operation, OperationId};
 
 /// Pages that are copied between two reports.
@@ -77,9 +77,12 @@ impl Backup {
         is_there()?;
         let partial = Partial::of(&absolute);
         partial.remove();
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-            | OpenFlags::SQLITE_OPEN_CREATE
-            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        files::private()
+            .write(true)
+            .create_new(true)
+            .open(&partial.0)
+            .map_err(|error| failed(target, &error))?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         // Synced here, at the end; before it nobody looks at it.
         let copy = Connection::open_with_flags(&partial.0, flags)
             .and_then(|copy| {

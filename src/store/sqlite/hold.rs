@@ -5,7 +5,7 @@
 //! the file is made, file systems without `flock`, and older programs.
 
 use std::collections::BTreeSet;
-use std::fs::{File, Metadata, OpenOptions, TryLockError};
+use std::fs::{File, Metadata, TryLockError};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use super::super::{OpenError, StoreError};
 use super::header::{BYTES, MARK_AT, page_bytes};
-use crate::files::beside;
+use crate::files::{beside, private};
 
 /// A backup tries the lock for a moment, so a server tries twice.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
@@ -64,7 +64,7 @@ impl Hold {
         if found.as_ref().is_none_or(|found| found.len() == 0) {
             refuse_orphaned(&log).map_err(failed)?;
         }
-        let make = || OpenOptions::new().read(true).append(true).create(true).open(&path);
+        let make = || private().read(true).append(true).create(true).open(&path);
         let (registered, file) = match found {
             Some(found) => {
                 let registered = Registered::new(identity(&found)).ok_or_else(in_use)?;
@@ -178,7 +178,7 @@ pub(super) fn lock_beside(name: &Path, path: &Path) -> Result<File, OpenError> {
         path: name.display().to_string(),
         reason: format!("its lock file {} cannot be locked: {error}", lock.display()),
     };
-    let file = OpenOptions::new().create(true).append(true).open(&lock).map_err(failed)?;
+    let file = private().create(true).append(true).open(&lock).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: name.display().to_string() }),

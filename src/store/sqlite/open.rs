@@ -42,7 +42,7 @@ pub(super) fn open(path: &Path, options: &SqliteOptions) -> Result<Opened, OpenE
         return Err(failed("it is not a regular file".to_owned()));
     }
     if let Some(directory) = file.parent() {
-        std::fs::create_dir_all(directory).map_err(|error| {
+        files::make_private_directory(directory).map_err(|error| {
             failed(format!("its directory {} cannot be made: {error}", directory.display()))
         })?;
     }

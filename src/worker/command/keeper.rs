@@ -32,23 +32,29 @@ struct Keeper {
     groups: BTreeSet<i32>,
 }
 
+/// Makes sure that there is a keeper, so that a command that is about to start is kept as soon as it has a process.
+pub(super) fn prepare() {
+    let mut keeper = keeper();
+    if keeper.process.is_none() {
+        let started = keeper.start();
+        keeper.warn_of(started);
+    }
+}
+
 /// From now on that group does not outlive this process.
 pub(super) fn keep(leader: Pid) {
     let mut keeper = keeper();
     keeper.groups.insert(leader.as_raw_nonzero().get());
-    if let Err(error) = keeper.tell('+', leader) {
-        tracing::warn!(%error, "commands would outlive this process if it were killed: no process can be started to end them");
-    }
+    let told = keeper.tell('+', leader);
+    keeper.warn_of(told);
 }
 
 /// That group may live as long as it likes, or has ended.
 pub(super) fn release(leader: Pid) {
     let mut keeper = keeper();
     keeper.groups.remove(&leader.as_raw_nonzero().get());
-    // One that does not listen is replaced when there is a group to keep.
-    if keeper.process.is_some() {
-        let _ = keeper.tell('-', leader);
-    }
+    let told = keeper.tell('-', leader);
+    keeper.warn_of(told);
 }
 
 fn keeper() -> MutexGuard<'static, Keeper> {
@@ -59,17 +65,24 @@ impl Keeper {
     /// Tells the keeper; another one of everything if it has died.
     fn tell(&mut self, sign: char, leader: Pid) -> io::Result<()> {
         let line = format!("{sign} {}\n", leader.as_raw_nonzero());
-        if let Some(process) = &mut self.process {
-            if write(process, &line).is_ok() {
-                return Ok(());
-            }
+        let told = self.process.as_mut().is_some_and(|process| write(process, &line).is_ok());
+        if told { Ok(()) } else { self.start() }
+    }
+
+    fn start(&mut self) -> io::Result<()> {
+        if let Some(mut process) = self.process.take() {
             let _ = process.kill();
             let _ = process.wait();
-            self.process = None;
         }
         let process = self.process.insert(start()?);
         let all: String = self.groups.iter().map(|group| format!("+ {group}\n")).collect();
         write(process, &all)
+    }
+
+    fn warn_of(&self, done: io::Result<()>) {
+        if let Err(error) = done {
+            tracing::warn!(%error, "commands would outlive this process if it were killed: nothing can be started to end them");
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Handlers that are programs: any language, no library.
 //!
-//! A command gets the input on stdin and `LONGRUN_*` variables; what it writes on stdout is the
-//! result, lines on stderr go to the operation's history, lines on file descriptor 3 are progress
+//! A command gets the input on stdin and `LONGRUN_*` variables. Of the variables of this process, which may hold
+//! credentials, it gets `PATH`, `HOME`, `LANG` and `TZ` only, and what is named. What it writes on stdout is the result, lines on stderr go to the operation's history, lines on file descriptor 3 are progress
 //! (see [`ProgressLine`]). Exit 0 succeeds, 75 (EX_TEMPFAIL) asks for another attempt, anything else
 //! is final, with the end of stderr as the message. Cancelling is SIGTERM to the whole process
 //! group, SIGKILL when the grace period is over. A command does not outlive the process that runs it, not even if that
@@ -30,11 +30,15 @@ const DEFAULT_MAX_RESULT_BYTES: u64 = 5 << 30;
 /// Between SIGTERM and SIGKILL where no grace period is given.
 const DEFAULT_STOP_GRACE: Duration = Duration::from_secs(5);
 
+/// The variables of this process that every command gets.
+const VARIABLES: [&str; 4] = ["PATH", "HOME", "LANG", "TZ"];
+
 /// A program and how to run it.
 #[derive(Clone, Debug)]
 pub struct Command {
     program: OsString,
     args: Vec<OsString>,
+    variables: Vec<OsString>,
     max_result_bytes: u64,
     stop_grace: Duration,
 }
@@ -48,6 +52,7 @@ impl Command {
         Self {
             program: program.into(),
             args: args.into_iter().map(Into::into).collect(),
+            variables: VARIABLES.map(OsString::from).to_vec(),
             max_result_bytes: DEFAULT_MAX_RESULT_BYTES,
             stop_grace: DEFAULT_STOP_GRACE,
         }
@@ -69,6 +74,12 @@ impl Command {
     /// service gives no grace period.
     pub fn with_stop_grace(mut self, stop_grace: Duration) -> Self {
         self.stop_grace = stop_grace;
+        self
+    }
+
+    /// The same, passing these environment variables of this process on too, where they are set.
+    pub fn with_variables<N: Into<OsString>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        self.variables.extend(names.into_iter().map(Into::into));
         self
     }
 

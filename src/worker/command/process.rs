@@ -15,6 +15,7 @@ use tokio::time::{sleep, timeout};
 
 use super::Command;
 use super::group::Group;
+use super::keeper;
 use super::lines::Lines;
 use super::output::{Tail, failure, outcome};
 use super::progress_line::ProgressLine;
@@ -76,10 +77,13 @@ pub(super) async fn run(command: &Command, context: &Context) -> Result<Outcome,
 }
 
 fn start(command: &Command, context: &Context) -> io::Result<(Child, pipe::Receiver)> {
+    keeper::prepare();
     let (receiver, sender) = io::pipe()?;
     let mut process = std::process::Command::new(&command.program);
     process
         .args(&command.args)
+        .env_clear()
+        .envs(command.variables.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
         .envs(environment(context))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
