@@ -6,7 +6,7 @@ use clap::Parser as _;
 use longrun::cli::{self, Cli, Exit};
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::try_parse_from(cli::joined(std::env::args_os())) {
         Ok(cli) => cli,
         Err(answer) => {
             // Help and version are answers as well; a reader that went away is no failure.

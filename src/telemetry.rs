@@ -12,6 +12,7 @@ use axum::response::Response;
 use clap::ValueEnum;
 use tracing::Instrument as _;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 /// What a line of the log looks like.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -34,6 +35,16 @@ pub enum TelemetryError {
         /// What is wrong with it.
         source: tracing_subscriber::filter::ParseError,
     },
+    /// A word of the filter is neither a level nor anything that logs.
+    #[error(
+        "--log {filter}: {word} is neither a level (error, warn, info, debug, trace, off) nor TARGET=LEVEL"
+    )]
+    Word {
+        /// The filter as given.
+        filter: String,
+        /// The word.
+        word: String,
+    },
     /// There is a log already.
     #[error("the log was set up before")]
     Again(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -41,6 +52,7 @@ pub enum TelemetryError {
 
 /// Sends what `filter` lets through to stderr, stdout being for answers.
 pub fn init(filter: &str, format: LogFormat) -> Result<(), TelemetryError> {
+    check_words(filter)?;
     let parsed = EnvFilter::try_new(filter)
         .map_err(|source| TelemetryError::Filter { filter: filter.to_owned(), source })?;
     let builder = tracing_subscriber::fmt().with_env_filter(parsed).with_writer(stderr);
@@ -49,6 +61,24 @@ pub fn init(filter: &str, format: LogFormat) -> Result<(), TelemetryError> {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     }
     .map_err(TelemetryError::Again)
+}
+
+/// A word by itself is a level, or else names what logs, of which all is let through, and nothing of anything else: a
+/// mistyped level would switch errors off.
+fn check_words(filter: &str) -> Result<(), TelemetryError> {
+    let is_known = |word: &&str| {
+        word.is_empty()
+            || word.contains(['=', '[', ':'])
+            || word.starts_with(env!("CARGO_PKG_NAME"))
+            || word.parse::<LevelFilter>().is_ok()
+    };
+    match filter.split(',').map(str::trim).find(|word| !is_known(word)) {
+        None => Ok(()),
+        Some(word) => {
+            let (filter, word) = (filter.to_owned(), word.to_owned());
+            Err(TelemetryError::Word { filter, word })
+        }
+    }
 }
 
 /// Handles a request within a span of its own and logs what came of it. For gRPC that is the status in
@@ -86,5 +116,12 @@ mod tests {
     fn a_filter_that_cannot_be_read_is_named() {
         let error = init("longrun=loud", LogFormat::Human).unwrap_err();
         assert_eq!(error.to_string(), "--log longrun=loud");
+        for wrong in ["verbose", "info,lout", "h2"] {
+            let error = init(wrong, LogFormat::Human).unwrap_err().to_string();
+            assert!(error.contains("is neither a level"), "{error}");
+        }
+        for right in ["", "DEBUG", "info, h2=warn", "longrun::engine", "longrun", "3"] {
+            assert!(check_words(right).is_ok(), "{right}");
+        }
     }
 }

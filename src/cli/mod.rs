@@ -8,6 +8,7 @@
 //! how a server and its handlers stop.
 
 use std::error::Error as _;
+use std::ffi::OsString;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
@@ -92,7 +93,7 @@ struct Global {
     /// Answer in JSON: the documents of the API, as over HTTP
     #[arg(long, global = true)]
     json: bool,
-    /// What to log, e.g. debug or longrun=debug,h2=warn [default: info for serve, otherwise warn]
+    /// What to log, e.g. debug or longrun=debug,h2=warn [default: info for serve and worker, otherwise warn]
     #[arg(long, global = true, value_name = "FILTER", env = "LONGRUN_LOG")]
     log: Option<String>,
     /// What lines of the log look like
@@ -150,14 +151,38 @@ enum Command {
 }
 
 impl Command {
-    /// What is logged where the user does not say: a server's log is its face, other commands have
-    /// answers.
+    /// What is logged where the user does not say: the log of a server or a worker is its face, other commands
+    /// have answers.
     fn log_filter(&self) -> &'static str {
         match self {
-            Self::Serve(_) => "info",
+            Self::Serve(_) | Self::Worker(_) => "info",
             _ => "warn",
         }
     }
+}
+
+/// The command line with `--wait 30s` as `--wait=30s`. The value may be left out, so that the words behind it are not
+/// taken for one; but a duration is never an input.
+pub fn joined(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let is_duration =
+        |word: &OsString| word.to_str().is_some_and(|word| humantime::parse_duration(word).is_ok());
+    let mut joined: Vec<OsString> = Vec::new();
+    let mut words = words.into_iter().peekable();
+    while let Some(mut word) = words.next() {
+        if word == "--" {
+            joined.push(word);
+            break;
+        }
+        if word == "--wait"
+            && let Some(duration) = words.next_if(is_duration)
+        {
+            word.push("=");
+            word.push(duration);
+        }
+        joined.push(word);
+    }
+    joined.extend(words);
+    joined
 }
 
 /// Does what the command line asks.

@@ -13,7 +13,7 @@ use super::host;
 use super::output::{Output, Usage};
 use super::signals::Signals;
 use crate::client::Client;
-use crate::config::{ServeConfig, file};
+use crate::config::{ServeConfig, StoreUrl, file};
 use crate::operation::Kind;
 use crate::relay;
 use crate::server::{Server, Stopped};
@@ -101,6 +101,8 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
     let mut signals = Signals::catch()?;
     let handlers_share = host::handlers_share(config.stop.drain_timeout);
     let max_result_bytes = config.limits.max_payload_bytes as u64;
+    let store = config.store.url.to_string();
+    let is_new = matches!(&config.store.url, StoreUrl::Sqlite(path) if !path.exists());
     let server = tokio::select! {
         bound = Server::bind(config) => bound.context("failed to start the server")?,
         // Whoever no longer wants it does not wait until it is ready, which a large store may delay.
@@ -118,6 +120,11 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
     });
     let workers = worker.into_iter().chain(relaying);
     let workers = workers.map(|worker| worker.drain_timeout(handlers_share)).collect();
+    let version = env!("CARGO_PKG_VERSION");
+    match is_new {
+        true => tracing::info!(version, store, "a new store was made, nothing was there"),
+        false => tracing::info!(version, store, "the store is open"),
+    }
     announce(&server, &handlers, out)?;
     let stop = CancellationToken::new();
     let mut hosting = std::pin::pin!(host::host(server, workers, stop.clone()));

@@ -68,7 +68,7 @@ struct Start {
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Then")]
 struct Then {
-    /// Wait until it is done, show it, and exit as it ended; --wait=30s waits no longer than that
+    /// Wait until it is done, show it, and exit as it ended; --wait 30s waits no longer than that
     #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, conflicts_with = "watch", value_parser = humantime::parse_duration)]
     wait: Option<Option<Duration>>,
     /// Watch it until it is done, and exit as it ended

@@ -1,16 +1,17 @@
 //! `longrun worker KIND -- COMMAND…`: a command for each operation of a kind.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::builder::NonEmptyStringValueParser;
 use tokio_util::sync::CancellationToken;
 
-use super::Exit;
 use super::output::Output;
 use super::remote::Remote;
 use super::signals::Signals;
+use super::{Exit, Usage};
 use crate::operation::Kind;
 use crate::worker::Worker;
 use crate::worker::command::Command;
@@ -25,8 +26,9 @@ The command gets the input on stdin and LONGRUN_… variables; of the worker's o
 PATH, HOME, LANG, TZ and what --env names. What it writes on stdout is the result, lines on stderr
 go to the operation's history, lines on file descriptor 3 are progress: `40%`, `4/10`,
 `4/10 copying` or {\"percent\": 40, \"message\": \"…\"}. Exit 0 succeeds, 75 asks for another
-attempt, anything else fails with the end of stderr as the message. Cancelling is SIGTERM, then
-SIGKILL when the grace period is over, to the whole process group.
+attempt, as does a death by a signal (129 to 159 where a shell tells of it), anything else fails,
+with the end of stderr as the message. Cancelling is SIGTERM, then SIGKILL when the grace period
+is over, to the whole process group.
 
 The first SIGTERM or SIGINT stops taking work and lets running commands finish within the drain
 timeout; what is left goes back to the queue. A second one ends at once.";
@@ -59,10 +61,25 @@ fn kind(text: &str) -> Result<String, String> {
     Kind::parse(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
+/// Whether a program of that name can be run, as the system looks for it.
+fn is_there(program: &OsStr) -> bool {
+    let is_file = |path: PathBuf| path.metadata().is_ok_and(|found| found.is_file());
+    if program.as_encoded_bytes().contains(&b'/') {
+        return is_file(program.into());
+    }
+    // Without a PATH the system has one of its own.
+    let Some(path) = std::env::var_os("PATH") else { return true };
+    std::env::split_paths(&path).any(|directory| is_file(directory.join(program)))
+}
+
 pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Result<Exit> {
     let Args { kind, command, variables, concurrency, worker_id, drain_timeout } = args;
     let mut words = command.into_iter();
     let program = words.next().context("no command was given")?;
+    if !is_there(&program) {
+        let program = program.to_string_lossy();
+        return Err(Usage(format!("there is no program {program} to run, see PATH")).into());
+    }
     let mut worker = Worker::new(remote.client.clone())
         .command(&kind, Command::new(program, words).with_variables(variables))
         .concurrency(concurrency.into())

@@ -131,7 +131,9 @@ impl Attempts {
         self.current.insert(key.clone(), Current { cancel, sent_progress: None });
         let slots = Arc::clone(&self.slots);
         let task = async move {
+            tracing::info!("began");
             let ending = execute(handler, context, &slots, cancelled).await;
+            ending.log();
             // Nobody listens any more: then nobody needs to know.
             let _ = events.send(AttemptEvent { key, happened: Happened::Ended(ending) }).await;
         };

@@ -53,3 +53,17 @@ pub(super) enum Ending {
     /// The handler did not stop in time and was dropped.
     Dropped,
 }
+
+impl Ending {
+    /// Tells whoever operates the worker, without contents.
+    pub(super) fn log(&self) {
+        match self {
+            Self::Returned(Ok(_)) => tracing::info!("succeeded"),
+            Self::Returned(Err(failure)) => {
+                tracing::info!(code = failure.code(), is_final = failure.is_permanent(), "failed");
+            }
+            Self::NotStarted => tracing::info!("was called off before it began"),
+            Self::Dropped => tracing::warn!("did not stop, and was left behind"),
+        }
+    }
+}

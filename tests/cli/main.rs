@@ -52,7 +52,7 @@ fn help_teaches_by_examples() {
 
 #[test]
 fn a_wrong_command_line_is_a_usage_error() {
-    let lines: [&[&str]; 22] = [
+    let lines: [&[&str]; 24] = [
         &[],
         &["submt"],
         &["watch"],
@@ -71,6 +71,8 @@ fn a_wrong_command_line_is_a_usage_error() {
         &["submit", "k", "--idempotency-key", ""],
         &["retry", "x", "--idempotency-key", ""],
         &["worker", "7", "--", "true"],
+        &["worker", "k", "--", "nosuchcommand"],
+        &["get", "x", "--log", "verbose"],
         &["bench", "--payload", "7"],
         &["bench", "--interval", "1ms"],
         &["bench", "--workers", "0"],
@@ -85,6 +87,21 @@ fn a_wrong_command_line_is_a_usage_error() {
     assert!(stderr(&exposed).contains("--insecure"), "{}", stderr(&exposed));
     let mistyped = run(&["submit", "k", "--retension=1h"]);
     assert!(stderr(&mistyped).contains("'--retention'"), "{}", stderr(&mistyped));
+}
+
+#[test]
+fn a_wait_takes_its_time_with_a_blank_too() {
+    let server = Server::start(&["echo=cat"]);
+    for wait in [&["--wait", "100ms"][..], &["--wait=100ms"]] {
+        server.expect(6, &[&["submit", "unserved"], wait].concat());
+        server.expect(6, &[&["submit"], wait, &["unserved", "input"]].concat());
+    }
+    for line in [&["--wait", "echo", "hello"][..], &["echo", "hello", "--wait"]] {
+        assert!(server.expect(0, &[&["submit"], line].concat()).contains("hello"));
+    }
+    // Behind -- it is the input.
+    let name = server.submit(&["echo", "--wait", "--", "30s"]);
+    assert_eq!(server.expect(0, &["result", &name]), "30s");
 }
 
 #[test]

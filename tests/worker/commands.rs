@@ -129,12 +129,21 @@ async fn stderr_becomes_log_lines_and_the_message_of_a_failure() {
 }
 
 #[tokio::test]
-async fn exit_75_asks_for_another_attempt_and_signals_are_final() {
+async fn exit_75_and_crashes_ask_for_another_attempt() {
     let (last, code, message) = sh("exit 75", "").await.failure();
     assert_eq!((last, code.as_str()), (false, "EXIT_75"));
     assert_eq!(message, "command exited with status 75");
-    let (last, code, _message) = sh("kill -9 $$", "").await.failure();
-    assert_eq!((last, code.as_str()), (true, "SIGNAL_9"));
+    let cases = [
+        ("kill -9 $$", false, "SIGNAL_9"),
+        // What shells make of it.
+        ("sh -c 'kill -SEGV $$'; exit $?", false, "EXIT_139"),
+        ("exit 128", true, "EXIT_128"),
+        ("exit 160", true, "EXIT_160"),
+    ];
+    for (script, is_final, expected) in cases {
+        let (last, code, _message) = sh(script, "").await.failure();
+        assert_eq!((last, code.as_str()), (is_final, expected), "{script}");
+    }
 }
 
 #[tokio::test]

@@ -104,7 +104,7 @@ pub(super) async fn wait(
 ) -> anyhow::Result<Option<Operation>> {
     match watch {
         Watch::Feed | Watch::Submit | Watch::None => Ok(None),
-        Watch::Wait => match client.wait_on(&submitted, None).await {
+        Watch::Wait => match client.wait_on(submitted, None).await {
             Ok(operation) => Ok(Some(operation)),
             Err(error) => bail!("{}", error.message()),
         },

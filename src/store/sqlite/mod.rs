@@ -69,7 +69,7 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the store at `path`, which is made, with its directory, if it is not there. Blocks.
+    /// Opens the store at `path`, which is made if it is not there; its directory must be. Blocks.
     pub fn open(path: &Path, options: &SqliteOptions) -> Result<Self, OpenError> {
         let failed = |reason| OpenError::Failed { path: path.display().to_string(), reason };
         let opened = open::open(path, options)?;

@@ -41,10 +41,9 @@ pub(super) fn open(path: &Path, options: &SqliteOptions) -> Result<Opened, OpenE
     if std::fs::metadata(&file).is_ok_and(|found| !found.is_file()) {
         return Err(failed("it is not a regular file".to_owned()));
     }
-    if let Some(directory) = file.parent() {
-        files::make_private_directory(directory).map_err(|error| {
-            failed(format!("its directory {} cannot be made: {error}", directory.display()))
-        })?;
+    // A slip in the path must not begin an empty store somewhere else.
+    if let Some(directory) = file.parent().filter(|directory| !directory.is_dir()) {
+        return Err(failed(format!("there is no directory {}", directory.display())));
     }
     let hold = Hold::take(path, &file)?;
     let (length, first_page) = hold.first_page().map_err(|error| failed(error.to_string()))?;

@@ -1,11 +1,14 @@
 //! Handlers that are programs: any language, no library.
 //!
 //! A command gets the input on stdin and `LONGRUN_*` variables. Of the variables of this process, which may hold
-//! credentials, it gets `PATH`, `HOME`, `LANG` and `TZ` only, and what is named. What it writes on stdout is the result, lines on stderr go to the operation's history, lines on file descriptor 3 are progress
-//! (see [`ProgressLine`]). Exit 0 succeeds, 75 (EX_TEMPFAIL) asks for another attempt, anything else
-//! is final, with the end of stderr as the message. Cancelling is SIGTERM to the whole process
-//! group, SIGKILL when the grace period is over. A command does not outlive the process that runs it, not even if that
-//! gets SIGKILL; what it has put into a session of its own (`setsid`) does.
+//! credentials, it gets `PATH`, `HOME`, `LANG` and `TZ` only, and what is named. What it writes on stdout is the
+//! result, lines on stderr go to the operation's history, lines on file descriptor 3 are progress (see
+//! [`ProgressLine`]).
+//!
+//! Exit 0 succeeds. 75 (EX_TEMPFAIL) asks for another attempt, and so does a death by a signal (exit 129 to 159 where a
+//! shell tells of it): a crash is no verdict. Anything else is final. The message is the end of stderr. Cancelling is
+//! SIGTERM to the whole process group, SIGKILL when the grace period is over. A command does not outlive the process that
+//! runs it, not even if that gets SIGKILL; what it has put into a session of its own (`setsid`) does.
 //!
 //! Read next: `process` for one run from start to end.
 

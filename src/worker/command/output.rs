@@ -10,6 +10,8 @@ use crate::worker::{Failure, Outcome};
 
 /// EX_TEMPFAIL of sysexits.h: try again later.
 const TRY_AGAIN: i32 = 75;
+/// What shells add to the number of the signal that ended a program, for the exit code.
+const BY_SIGNAL: std::ops::RangeInclusive<i32> = 129..=159;
 /// How much of the end of stderr a failure tells.
 const TAIL: usize = 4 * 1024;
 
@@ -72,10 +74,11 @@ pub(super) fn failure(status: ExitStatus, stderr: &Tail) -> Failure {
         "" => fallback,
         text => text.to_owned(),
     };
-    if status.code() == Some(TRY_AGAIN) {
-        Failure::retryable(code, message)
-    } else {
-        Failure::permanent(code, message)
+    // A crash, or a kill by a machine without memory, is no verdict on the work.
+    let may_pass = status.code().is_none_or(|code| code == TRY_AGAIN || BY_SIGNAL.contains(&code));
+    match may_pass {
+        true => Failure::retryable(code, message),
+        false => Failure::permanent(code, message),
     }
 }
 
