@@ -8,7 +8,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::relay;
-use crate::dialect::{Dialect, FileError, Pattern, Site, path};
+use crate::dialect::{Dialect, FileError, Pattern, Site, near, path};
 
 mod submit;
 
@@ -161,9 +161,12 @@ impl Mount {
         let trigger = self.dialect.trigger.paths.iter();
         let paths = || [&self.site.prefix].into_iter().chain(submit.clone()).chain(trigger.clone());
         match self.dialect.places().find(|name| !paths().any(|path| path.has(name))) {
-            Some(name) => Err(format!(
-                "the dialect uses places.{name}, and no path of the mount has {{{name}}}"
-            )),
+            Some(name) => {
+                let routes = self.dialect.routes.iter().map(|route| &route.path);
+                let near = near::question(name, paths().chain(routes).flat_map(Pattern::places));
+                let rule = "and no path of the mount has";
+                Err(format!("the dialect uses places.{name}, {rule} {{{name}}}{near}"))
+            }
             None => Ok(()),
         }
     }
@@ -185,7 +188,10 @@ impl Mount {
         let own_relay = match &self.relay {
             Some(name) => match relays.iter().find(|relay| relay.name == *name) {
                 Some(relay) => Some(relay),
-                None => return Err(format!("there is no [[relay]] with the name {name}")),
+                None => {
+                    let near = near::question(name, relays.iter().map(|it| it.name.as_str()));
+                    return Err(format!("there is no [[relay]] with the name {name}{near}"));
+                }
             },
             None => None,
         };
@@ -254,8 +260,9 @@ fn dialect(
                 Some(Ok(dialect)) => Ok((name, dialect)),
                 Some(Err(error)) => Err((at, format!("{name}, {error}"))),
                 None => {
+                    let near = near::question(&name, Dialect::built_in_names());
                     let names = Dialect::built_in_names().collect::<Vec<_>>().join(", ");
-                    Err((at, format!("use must be one of {names}; file names a file")))
+                    Err((at, format!("use must be one of {names}; file names a file{near}")))
                 }
             }
         }

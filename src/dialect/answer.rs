@@ -6,7 +6,7 @@ use http::HeaderName;
 use minijinja::Value;
 use minijinja::value::Serde;
 
-use super::events::Events;
+use super::events::{self, Event, Events};
 use super::json::View;
 use super::scene::Scene;
 use super::template::{Template, TemplateError};
@@ -27,7 +27,7 @@ pub(super) enum Content {
         status: Option<Status>,
         headers: Vec<(HeaderName, Template)>,
         body: Option<(String, Template)>,
-        /// What is told in place of a body.
+        /// What is told in place of a body; of a problem, what is told of it in the midst of a stream.
         events: Option<Arc<Events>>,
     },
     /// What a synchronous call would have answered.
@@ -109,7 +109,7 @@ impl Dialect {
         scene: &Scene<'_>,
         subject: &Subject<'_>,
     ) -> Result<Answered, TemplateError> {
-        let view = self.view(scene, About::Operation(subject))?;
+        let view = self.view(scene, About::Operation(subject))?.value();
         self.choose(&self.submit.answers, &view)?.ok_or_else(no_answer)
     }
 
@@ -120,7 +120,7 @@ impl Dialect {
         scene: &Scene<'_>,
         about: About<'_>,
     ) -> Result<Answered, TemplateError> {
-        let view = self.view(scene, about)?;
+        let view = self.view(scene, about)?.value();
         self.choose(&route.answers, &view)?.ok_or_else(no_answer)
     }
 
@@ -130,17 +130,44 @@ impl Dialect {
         scene: &Scene<'_>,
         refusal: &Refusal<'_>,
     ) -> Result<Option<Document>, TemplateError> {
-        let view = self.view(scene, About::Refusal(refusal))?;
+        let view = self.view(scene, About::Refusal(refusal))?.value();
         Ok(match self.choose(&self.problems, &view)? {
-            Some(Answered::Document(document)) => Some(document),
-            Some(Answered::Events(..) | Answered::Replay) | None => None,
+            Some(Answered::Document(document) | Answered::Events(document, _)) => Some(document),
+            Some(Answered::Replay) | None => None,
         })
     }
 
+    /// The events that tell of a failure in the midst of a stream: those of the problem that applies, or one of its
+    /// body; none where it has neither. `number` is that of the last event before.
+    pub fn tell_refusal(
+        &self,
+        scene: &Scene<'_>,
+        refusal: &Refusal<'_>,
+        number: u64,
+    ) -> Result<Vec<Event>, TemplateError> {
+        let view = self.view(scene, About::Refusal(refusal))?;
+        let chosen = self.choose(&self.problems, &view.clone().value())?;
+        let body = match chosen {
+            Some(Answered::Events(document, tables)) => {
+                let moment = events::moment(&view, None, number);
+                let told = self.events(&tables, &moment)?;
+                if !told.is_empty() {
+                    return Ok(told);
+                }
+                document.body
+            }
+            Some(Answered::Document(document)) => document.body,
+            Some(Answered::Replay) | None => None,
+        };
+        let event =
+            |(_, data)| Event { name: events::PROBLEM.to_owned(), data, ..Event::default() };
+        Ok(body.map(event).into_iter().collect())
+    }
+
     /// What templates see.
-    pub(super) fn view(&self, scene: &Scene<'_>, about: About<'_>) -> Result<Value, TemplateError> {
+    pub(super) fn view(&self, scene: &Scene<'_>, about: About<'_>) -> Result<View, TemplateError> {
         let mut view = match about {
-            About::Operation(subject) => return Ok(self.operation(scene, subject)?.value()),
+            About::Operation(subject) => return self.operation(scene, subject),
             About::Mount | About::List { .. } | About::Refusal(_) => {
                 View::of(scene.view(self, None))
             }
@@ -154,7 +181,7 @@ impl Dialect {
             }
             About::Refusal(refusal) => view.insert("problem", Value::from(Serde(refusal.view()))),
         }
-        Ok(view.value())
+        Ok(view)
     }
 
     /// The view of an operation, with the dialect's own name of its state.

@@ -7,8 +7,10 @@ use minijinja::Value;
 use super::answer::{About, Answer, Content, Status};
 use super::events::{self, Events};
 use super::file::Lines;
+use super::json::View;
 use super::scene::Scene;
 use super::template::{Template, TemplateError};
+use super::trial::Routes;
 use super::view::{Refusal, Subject};
 use super::{Action, Dialect, FileError, List, Target, sample};
 use crate::operation::filter::Filter;
@@ -16,7 +18,8 @@ use crate::operation::{EventType, Kind};
 
 /// Refuses a dialect that could not answer, or not with what it says.
 pub(super) fn check(dialect: &Dialect, text: &str, lines: &Lines) -> Result<(), FileError> {
-    let check = Check { dialect, text, lines };
+    let routes = dialect.routes.iter().map(|route| route.name.clone()).collect();
+    let check = Check { dialect, text, lines, routes };
     let kind = Kind::parse("sample").map_err(|error| FileError::at(text, 0, error.to_string()))?;
     let operations = sample::operations(&kind);
     let subjects: Vec<Subject<'_>> = operations.iter().map(sample::subject).collect();
@@ -35,13 +38,14 @@ struct Check<'a> {
     dialect: &'a Dialect,
     text: &'a str,
     lines: &'a Lines,
+    routes: Routes,
 }
 
 impl Check<'_> {
     fn operation(&self, scene: &Scene<'_>, subject: &Subject<'_>) -> Result<(), FileError> {
         let operation = subject.operation;
         let state = operation.state_name();
-        let bare = subject.view(self.dialect, scene).value();
+        let bare = subject.view(self.dialect, scene).on_trial(&self.routes).value();
         for (_, name) in self.dialect.states.iter().filter(|(known, _)| *known == state) {
             self.render(name, &bare)?;
         }
@@ -90,20 +94,25 @@ impl Check<'_> {
         scene: &Scene<'_>,
         subject: &Subject<'_>,
     ) -> Result<(), FileError> {
-        let view = self.dialect.operation(scene, subject);
-        let view = view.map_err(|error| FileError::at(self.text, 0, error.reason))?;
+        let view = self.unfinished(scene, About::Operation(subject))?;
         let transitions = EventType::ALL.into_iter().map(Some);
         for transition in transitions.chain([None]) {
             let moment = events::moment(&view, transition, 7);
-            for table in &events.tables {
-                let applies = table.when.as_ref().map(|when| self.render(when, &moment));
-                if applies.transpose()?.is_none_or(|text| !text.is_empty()) {
-                    for template in table.event.iter().chain(&table.id).chain([&table.data]) {
-                        self.render(template, &moment)?;
-                    }
+            self.tables(events, &moment)?;
+            events.closing.as_ref().map(|closing| self.render(closing, &moment)).transpose()?;
+        }
+        Ok(())
+    }
+
+    /// Every event of that moment.
+    fn tables(&self, events: &Events, moment: &Value) -> Result<(), FileError> {
+        for table in &events.tables {
+            let applies = table.when.as_ref().map(|when| self.render(when, moment));
+            if applies.transpose()?.is_none_or(|text| !text.is_empty()) {
+                for template in table.event.iter().chain(&table.id).chain([&table.data]) {
+                    self.render(template, moment)?;
                 }
             }
-            events.closing.as_ref().map(|closing| self.render(closing, &moment)).transpose()?;
         }
         Ok(())
     }
@@ -175,16 +184,25 @@ impl Check<'_> {
                 retry_after: (reason == "RESOURCE_EXHAUSTED").then_some(1),
                 allow: (reason == "METHOD_NOT_ALLOWED").then_some("GET,OPTIONS"),
             };
-            let view = self.view(scene, About::Refusal(&refusal))?;
+            let unfinished = self.unfinished(scene, About::Refusal(&refusal))?;
+            let view = unfinished.clone().value();
             if let Some(answer) = self.chosen(&self.dialect.problems, &view)? {
                 self.answer(answer, &view)?;
+                if let Content::Document { events: Some(events), .. } = &answer.content {
+                    self.tables(events, &events::moment(&unfinished, None, 7))?;
+                }
             }
         }
         Ok(())
     }
 
     fn view(&self, scene: &Scene<'_>, about: About<'_>) -> Result<Value, FileError> {
-        let view = self.dialect.view(scene, about);
+        self.unfinished(scene, about).map(View::value)
+    }
+
+    /// The view, to be added to.
+    fn unfinished(&self, scene: &Scene<'_>, about: About<'_>) -> Result<View, FileError> {
+        let view = self.dialect.view(scene, about).map(|view| view.on_trial(&self.routes));
         view.map_err(|error| FileError::at(self.text, 0, error.reason))
     }
 

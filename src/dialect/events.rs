@@ -13,6 +13,9 @@ use super::template::{Template, TemplateError};
 use super::view::Subject;
 use crate::operation::{EventType, Revision};
 
+/// The name of the event that tells why a stream breaks off, where the dialect has none for it.
+pub const PROBLEM: &str = "problem";
+
 /// An answer that tells an operation's life.
 #[derive(Clone, Debug)]
 pub struct Events {
@@ -100,6 +103,16 @@ impl Dialect {
             }
         }
         Ok(told)
+    }
+
+    /// The events that the tables make of a moment.
+    pub(super) fn events(
+        &self,
+        events: &Events,
+        moment: &Value,
+    ) -> Result<Vec<Event>, TemplateError> {
+        let told = events.tables.iter().map(|table| self.event(table, moment));
+        told.filter_map(Result::transpose).collect()
     }
 
     /// The event of a table, where it applies.

@@ -10,8 +10,8 @@ use toml::Spanned;
 use super::answer::Answer;
 use super::naming::{self, Naming};
 use super::path::{self, Pattern};
-use super::template::{Form, Template, Templates};
-use super::variables::Topic;
+use super::template::{Form, Known, Template, Templates};
+use super::variables::{Link, Topic};
 use super::{
     Action, Dialect, FileError, Limits, MAX_DURATION, Needs, Submission, Target, Trigger, Wait,
     near,
@@ -43,9 +43,6 @@ impl Lines {
 /// How long `true` is by default, as elsewhere: less than what proxies in front let a request last.
 const DEFAULT_WAIT: Duration = Duration::from_secs(50);
 
-/// The variables that templates may use.
-type Known<'a> = &'a dyn Fn(&str) -> bool;
-
 struct Reader<'a> {
     text: &'a str,
     templates: Templates,
@@ -63,13 +60,16 @@ pub(super) fn parse(text: &str) -> Result<(Dialect, Lines), FileError> {
         let route = route.as_ref();
         (route.name.as_ref().as_str(), route.path.as_ref().contains("{id}"))
     });
-    let links: Vec<(&str, bool)> = links.collect();
-    let known = |variable: &str| Topic::Operation.knows(variable, &links);
+    let links: Vec<Link<'_>> = links.collect();
+    let known = |variable: &str| Topic::Operation.check(variable, &links);
     // The name of a state cannot be made of itself.
     let has_status =
         |variable: &str| variable == "status" || variable.split('.').next() == Some("operation");
-    let known_of_states = |variable: &str| !has_status(variable) && known(variable);
-    let known_of_problems = |variable: &str| Topic::Refusal.knows(variable, &links);
+    let known_of_states = |variable: &str| match has_status(variable) {
+        true => Err(String::new()),
+        false => known(variable),
+    };
+    let known_of_problems = |variable: &str| Topic::Refusal.check(variable, &links);
     if let Some(macros) = &file.macros {
         reader.macros(macros)?;
     }
@@ -98,8 +98,7 @@ pub(super) fn parse(text: &str) -> Result<(Dialect, Lines), FileError> {
     }
     let Reader { templates, lines, .. } = reader;
     let submit = Submission { answers, needs };
-    let (places, headers) = (templates.members("places"), shown_headers(&routes, &templates));
-    let places = places.unwrap_or_default();
+    let (places, headers) = (templates.places().clone(), shown_headers(&routes, &templates));
     Ok((Dialect { submit, routes, places, headers, templates, ..dialect }, lines))
 }
 

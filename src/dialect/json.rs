@@ -11,6 +11,9 @@ use minijinja::Value;
 use minijinja::value::{DynObject, Enumerator, Object, Serde};
 use serde_json::{Map, Value as Json};
 
+use super::trial::{self, Routes};
+use super::variables;
+
 mod read;
 #[cfg(test)]
 mod tests;
@@ -28,6 +31,8 @@ const MAX_DEPTH: usize = 128;
 pub(super) struct View {
     variables: BTreeMap<String, Value>,
     texts: Arc<Texts>,
+    /// While templates are tried.
+    trial: Option<Routes>,
 }
 
 /// How the floats of a view's documents were written: by their bits, and none where one was written in several ways.
@@ -38,7 +43,13 @@ impl View {
     pub(super) fn of(variables: Map<String, Json>) -> Self {
         let variables = variables.into_iter();
         let variables = variables.map(|(name, value)| (name, Value::from(Serde(value)))).collect();
-        Self { variables, texts: Arc::default() }
+        Self { variables, texts: Arc::default(), trial: None }
+    }
+
+    /// The same for templates that are tried: what names a member that nothing has fails. `routes` are those of the
+    /// dialect.
+    pub(super) fn on_trial(self, routes: &Routes) -> Self {
+        Self { trial: Some(Arc::clone(routes)), ..self }
     }
 
     /// Adds a variable.
@@ -84,7 +95,12 @@ impl View {
 
 impl Object for View {
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
-        self.variables.get(key.as_str()?).cloned()
+        let name = key.as_str()?;
+        let value = self.variables.get(name)?.clone();
+        Some(match &self.trial {
+            Some(routes) => trial::guarded(value, variables::shape(name), routes),
+            None => value,
+        })
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {

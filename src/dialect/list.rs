@@ -35,7 +35,7 @@ impl List {
 impl Dialect {
     /// The page that a request asks for.
     pub fn page(&self, list: &List, scene: &Scene<'_>) -> Result<Page, TemplateError> {
-        let view = self.view(scene, About::Mount)?;
+        let view = self.view(scene, About::Mount)?.value();
         let made = |template: &Option<Template>| match template {
             Some(template) => {
                 self.templates.render(template, &view).map(|text| text.trim().to_owned())

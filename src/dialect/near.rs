@@ -12,7 +12,7 @@ pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
 }
 
 /// `; did you mean …?`, or nothing.
-pub(super) fn question<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+pub(crate) fn question<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     nearest(word, known).map_or_else(String::new, |known| format!("; did you mean {known}?"))
 }
 

@@ -1,9 +1,10 @@
-//! The names that a template uses and the library does not tell of beforehand: filters, tests, tags.
+//! The names that a template uses and the library does not tell of beforehand: filters, tests, tags, other templates,
+//! what is imported of them.
 //!
-//! Reads no more of the language than what is a string and what is code. The library parses the template; this only
+//! Reads no more of the language than what is a string, a word and a sign. The library parses the template; this only
 //! makes its late errors early.
 
-/// The filters and the tests that there are most use for: for near misses, because the library does not list its own.
+/// The filters, tests and tags that there are most use for: for near misses, because the library does not list its own.
 pub(super) const FILTERS: &[&str] = &[
     "abs",
     "batch",
@@ -67,9 +68,36 @@ pub(super) const TESTS: &[&str] = &[
     "true",
     "undefined",
 ];
+pub(super) const TAGS: &[&str] = &[
+    "block",
+    "call",
+    "do",
+    "elif",
+    "else",
+    "endblock",
+    "endcall",
+    "endfilter",
+    "endfor",
+    "endif",
+    "endmacro",
+    "endraw",
+    "endset",
+    "endwith",
+    "extends",
+    "filter",
+    "for",
+    "from",
+    "if",
+    "import",
+    "include",
+    "macro",
+    "raw",
+    "set",
+    "with",
+];
 
 /// A name in a template.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Word<'a> {
     pub(super) text: &'a str,
     pub(super) role: Role,
@@ -86,11 +114,146 @@ pub(super) enum Role {
     Test,
     /// Behind `{%`.
     Tag,
+    /// Another template, between quotes; empty where none is named there.
+    Template,
+    /// What is taken of another template.
+    Import,
 }
 
-/// Every filter, test and tag of `source`.
+/// A piece of code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Token<'a> {
+    Word(&'a str),
+    /// What stands between quotes, as it is written.
+    Text(&'a str),
+    Sign(u8),
+}
+
+/// What stands between `{{` and `}}`, or between `{%` and `%}`: tokens, each with its line.
+#[derive(Debug, Default)]
+struct Code<'a> {
+    is_block: bool,
+    tokens: Vec<(Token<'a>, usize)>,
+}
+
+/// Every name of `source` that has a role.
 pub(super) fn words(source: &str) -> Vec<Word<'_>> {
+    let codes = codes(source);
     let mut found = Vec::new();
+    for code in &codes {
+        code.words(&mut found);
+    }
+    let modules: Vec<&str> = codes.iter().filter_map(Code::module).collect();
+    for code in &codes {
+        let taken = modules.iter().flat_map(|module| code.members(module));
+        found.extend(taken.map(|(text, line)| Word { text, role: Role::Import, line }));
+    }
+    found
+}
+
+/// The names that others can import of `source`: its macros, and what it sets outside of them.
+pub(super) fn exports(source: &str) -> Vec<&str> {
+    let (mut found, mut depth) = (Vec::new(), 0_usize);
+    for code in codes(source).into_iter().filter(|code| code.is_block) {
+        let mut words = code.tokens.iter().map(|(token, _)| *token);
+        match words.next() {
+            Some(Token::Word("macro")) => {
+                if let (Some(Token::Word(name)), 0) = (words.next(), depth) {
+                    found.push(name);
+                }
+                depth += 1;
+            }
+            Some(Token::Word("endmacro")) => depth = depth.saturating_sub(1),
+            Some(Token::Word("set")) if depth == 0 => {
+                let names = words.take_while(|token| *token != Token::Sign(b'='));
+                found.extend(names.filter_map(|token| match token {
+                    Token::Word(name) => Some(name),
+                    Token::Text(_) | Token::Sign(_) => None,
+                }));
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// The members of `variable` that `source` names, wherever the variable comes from.
+pub(super) fn members<'a>(source: &'a str, variable: &str) -> Vec<&'a str> {
+    let codes = codes(source);
+    let found = codes.iter().flat_map(|code| code.members(variable));
+    found.map(|(name, _)| name).collect()
+}
+
+impl<'a> Code<'a> {
+    fn words(&self, found: &mut Vec<Word<'a>>) {
+        let mut add = |text, role, line| found.push(Word { text, role, line });
+        let mut expected = self.is_block.then_some(Role::Tag);
+        for (token, line) in &self.tokens {
+            expected = match (*token, expected) {
+                (Token::Sign(b'|'), _) => Some(Role::Filter),
+                (Token::Word("not"), Some(Role::Test)) | (Token::Word("is"), None) => {
+                    Some(Role::Test)
+                }
+                (Token::Word(text), Some(role)) => {
+                    add(text, role, *line);
+                    None
+                }
+                _ => None,
+            };
+        }
+        let (Some((Token::Word(tag), line)), true) = (self.tokens.first(), self.is_block) else {
+            return;
+        };
+        if !matches!(*tag, "from" | "import" | "include" | "extends") {
+            return;
+        }
+        match self.tokens.get(1) {
+            Some((Token::Text(name), line)) => add(name, Role::Template, *line),
+            _ => add("", Role::Template, *line),
+        }
+        if *tag == "from" {
+            let mut names = self.tokens.iter().skip_while(|it| it.0 != Token::Word("import"));
+            let mut before = names.next().map(|_| Token::Sign(b','));
+            for (token, line) in names {
+                if let (Some(Token::Sign(b',')), Token::Word(name)) = (before, token) {
+                    add(name, Role::Import, *line);
+                }
+                before = Some(*token);
+            }
+        }
+    }
+
+    /// The name by which the code imports a template as a whole.
+    fn module(&self) -> Option<&'a str> {
+        match self.tokens.as_slice() {
+            [
+                (Token::Word("import"), _),
+                (Token::Text(_), _),
+                (Token::Word("as"), _),
+                (Token::Word(name), _),
+                ..,
+            ] if self.is_block => Some(name),
+            _ => None,
+        }
+    }
+
+    /// What stands behind `variable` and a dot, or between brackets and quotes, with its line.
+    fn members(&self, variable: &str) -> impl Iterator<Item = (&'a str, usize)> {
+        self.tokens.windows(3).filter_map(move |tokens| match tokens {
+            [(Token::Word(name), _), (Token::Sign(b'.'), _), (Token::Word(member), line)]
+            | [(Token::Word(name), _), (Token::Sign(b'['), _), (Token::Text(member), line)]
+                if *name == variable =>
+            {
+                Some((*member, *line))
+            }
+            _ => None,
+        })
+    }
+}
+
+fn codes(source: &str) -> Vec<Code<'_>> {
+    let mut found = Vec::new();
+    let mut lines = Lines { bytes: source.as_bytes(), at: 0, line: 0 };
     let mut at = 0;
     while let Some(start) = source.get(at..).and_then(|rest| rest.find('{')).map(|i| at + i) {
         let (closing, is_block) = match source.as_bytes().get(start + 1) {
@@ -106,64 +269,72 @@ pub(super) fn words(source: &str) -> Vec<Word<'_>> {
                 continue;
             }
         };
-        at = code(source, start + 2, closing, is_block, &mut found);
+        let mut code = Code { is_block, tokens: Vec::new() };
+        at = read(source, start + 2, closing, &mut lines, &mut code);
+        found.push(code);
     }
     found
 }
 
 /// Reads code up to `closing`; answers where it ends.
-fn code<'a>(
+fn read<'a>(
     source: &'a str,
     from: usize,
     closing: &str,
-    is_block: bool,
-    found: &mut Vec<Word<'a>>,
+    lines: &mut Lines<'_>,
+    code: &mut Code<'a>,
 ) -> usize {
     let bytes = source.as_bytes();
     let mut at = from;
-    let mut expected = is_block.then_some(Role::Tag);
     while let Some(&byte) = bytes.get(at) {
         if bytes.get(at..).is_some_and(|rest| rest.starts_with(closing.as_bytes())) {
             return at + closing.len();
         }
-        match byte {
+        let start = at;
+        let token = match byte {
             b'"' | b'\'' => {
                 at += 1;
                 while bytes.get(at).is_some_and(|next| *next != byte) {
                     at += if bytes.get(at) == Some(&b'\\') { 2 } else { 1 };
                 }
-                expected = None;
                 at += 1;
-            }
-            b'|' => {
-                expected = Some(Role::Filter);
-                at += 1;
+                Token::Text(source.get(start + 1..at - 1).unwrap_or_default())
             }
             byte if byte.is_ascii_alphabetic() || byte == b'_' => {
                 let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
-                let length = bytes.iter().skip(at).take_while(|byte| is_part(byte)).count();
-                let text = source.get(at..at + length).unwrap_or_default();
-                match (expected.take(), text) {
-                    (Some(Role::Test), "not") => expected = Some(Role::Test),
-                    (Some(role), _) => {
-                        let before = bytes.iter().take(at);
-                        let line = before.filter(|byte| **byte == b'\n').count();
-                        found.push(Word { text, role, line });
-                    }
-                    (None, "is") => expected = Some(Role::Test),
-                    (None, _) => {}
-                }
-                at += length;
+                at += bytes.iter().skip(at).take_while(|byte| is_part(byte)).count();
+                Token::Word(source.get(start..at).unwrap_or_default())
             }
-            b'-' | b'+' if at == from => at += 1,
-            byte if byte.is_ascii_whitespace() => at += 1,
             _ => {
-                expected = None;
                 at += 1;
+                let says_nothing =
+                    byte.is_ascii_whitespace() || matches!(byte, b'-' | b'+') && start == from;
+                if says_nothing {
+                    continue;
+                }
+                Token::Sign(byte)
             }
-        }
+        };
+        code.tokens.push((token, lines.of(start)));
     }
     at
+}
+
+/// Counts lines, forwards only.
+struct Lines<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    line: usize,
+}
+
+impl Lines<'_> {
+    /// The line of the byte `at`, from 0.
+    fn of(&mut self, at: usize) -> usize {
+        let passed = self.bytes.get(self.at..at).unwrap_or_default();
+        self.line += passed.iter().filter(|byte| **byte == b'\n').count();
+        self.at = at;
+        self.line
+    }
 }
 
 /// Whether a line has the variable in it, by its first part.
@@ -190,5 +361,26 @@ mod tests {
             ("endif", Role::Tag, 1),
         ];
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn templates_and_what_is_taken_of_them_are_found() {
+        let source = "{% from \"macros\" import a, b as c %}\n{% import 'x' as m %}{{ m.d(m['e']) }}\
+                      {% include it %}";
+        let found = words(source).into_iter().filter(|it| it.role != Role::Tag);
+        let found: Vec<_> = found.map(|it| (it.text, it.role, it.line)).collect();
+        let expected = [
+            ("macros", Role::Template, 0),
+            ("a", Role::Import, 0),
+            ("b", Role::Import, 0),
+            ("x", Role::Template, 1),
+            ("", Role::Template, 1),
+            ("d", Role::Import, 1),
+            ("e", Role::Import, 1),
+        ];
+        assert_eq!(found, expected);
+        assert_eq!(members(source, "m"), ["d", "e"]);
+        let source = "{% macro a(x) %}{% set y = 1 %}{% endmacro %}{%- set b, c = d -%}";
+        assert_eq!(exports(source), ["a", "b", "c"]);
     }
 }

@@ -9,7 +9,10 @@ use std::io;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value};
 
-use super::{json, near, quote, scan, times, variables};
+use super::{json, near, quote, scan, times};
+
+#[cfg(test)]
+mod tests;
 
 /// Most steps that one template takes.
 const FUEL: u64 = 1_000_000;
@@ -53,6 +56,10 @@ impl Form {
     }
 }
 
+/// What templates may use: no variable but those for which it is `Ok`. Of others it says which one was probably meant,
+/// `; did you mean …?`, or nothing.
+pub(super) type Known<'a> = &'a dyn Fn(&str) -> Result<(), String>;
+
 /// A template of a set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Template {
@@ -82,6 +89,8 @@ impl From<minijinja::Error> for TemplateError {
         let line = error.line().map_or(0, |line| line.saturating_sub(1));
         let kind = error.kind().to_string();
         let reason = match error.detail() {
+            // In our own words.
+            Some(detail) if error.kind() == ErrorKind::UndefinedError => detail.to_owned(),
             Some(detail) => format!("{kind}: {detail}"),
             None => kind,
         };
@@ -99,6 +108,10 @@ pub(super) struct Templates {
     count: usize,
     /// All that they use, each with its path.
     variables: BTreeSet<String>,
+    /// What can be imported of the macros; none where there are none.
+    macros: Option<BTreeSet<String>>,
+    /// The names of places that they use, macros included.
+    places: BTreeSet<String>,
 }
 
 impl Default for Templates {
@@ -136,7 +149,8 @@ impl Default for Templates {
                 false => quote::quoted(&value.to_string()),
             }
         });
-        Self { environment, count: 0, variables: BTreeSet::new() }
+        let (variables, places) = (BTreeSet::new(), BTreeSet::new());
+        Self { environment, count: 0, variables, macros: None, places }
     }
 }
 
@@ -146,7 +160,7 @@ impl Templates {
         &mut self,
         form: Form,
         source: &str,
-        known: &dyn Fn(&str) -> bool,
+        known: Known<'_>,
     ) -> Result<Template, TemplateError> {
         let name = format!("{}.{}", self.count, form.extension());
         self.count += 1;
@@ -157,9 +171,11 @@ impl Templates {
 
     /// Takes in macros, for templates of every form to import. They see what they are given, and nothing else.
     pub(super) fn add_macros(&mut self, source: &str) -> Result<(), TemplateError> {
+        let none = |_: &str| Err(String::new());
         for form in [Form::Json, Form::Markup, Form::Text] {
-            self.add_named(&format!("{MACROS}.{}", form.extension()), source, &|_| false)?;
+            self.add_named(&format!("{MACROS}.{}", form.extension()), source, &none)?;
         }
+        self.macros = Some(scan::exports(source).into_iter().map(str::to_owned).collect());
         Ok(())
     }
 
@@ -168,21 +184,25 @@ impl Templates {
         &mut self,
         name: &str,
         source: &str,
-        known: &dyn Fn(&str) -> bool,
+        known: Known<'_>,
     ) -> Result<BTreeSet<String>, TemplateError> {
-        self.environment.add_template_owned(name.to_owned(), source.to_owned())?;
         self.check_names(source)?;
+        self.environment.add_template_owned(name.to_owned(), source.to_owned())?;
         let template = self.environment.get_template(name)?;
         let globals: BTreeSet<&str> = self.environment.globals().map(|(name, _)| name).collect();
         let variables: BTreeSet<String> = template.undeclared_variables(true).into_iter().collect();
-        let unknown =
-            variables.iter().find(|name| !known(name) && !globals.contains(name.as_str()));
-        if let Some(name) = unknown {
-            let line = source.lines().position(|line| scan::mentions(line, name)).unwrap_or(0);
-            let others: Vec<String> = variables::all().filter(|name| known(name)).collect();
-            let near = near::question(name, others.iter().map(String::as_str));
-            return Err(TemplateError::new(line, format!("there is no variable {name}{near}")));
+        for variable in variables.iter().filter(|name| !globals.contains(name.as_str())) {
+            if let Err(question) = known(variable) {
+                let near = match question.is_empty() {
+                    true => near::question(variable, globals.iter().copied()),
+                    false => question,
+                };
+                let line = source.lines().position(|line| scan::mentions(line, variable));
+                let reason = format!("there is no variable {variable}{near}");
+                return Err(TemplateError::new(line.unwrap_or(0), reason));
+            }
         }
+        self.places.extend(scan::members(source, "places").into_iter().map(str::to_owned));
         Ok(variables)
     }
 
@@ -190,37 +210,64 @@ impl Templates {
     pub(super) fn add_condition(
         &mut self,
         source: &str,
-        known: &dyn Fn(&str) -> bool,
+        known: Known<'_>,
     ) -> Result<Template, TemplateError> {
         self.environment.compile_expression(source)?;
         self.add(Form::Text, &format!("{{% if ({source}) %}}1{{% endif %}}"), known)
     }
 
-    /// The library looks for filters and tests only when it comes to them.
+    /// The library looks for what a template names only when it comes to it.
     fn check_names(&self, source: &str) -> Result<(), TemplateError> {
         for word in scan::words(source) {
-            let (probe, what, others) = match word.role {
-                scan::Role::Filter => (format!("none | {}", word.text), "filter", scan::FILTERS),
-                scan::Role::Test => (format!("none is {}", word.text), "test", scan::TESTS),
-                scan::Role::Tag if word.text == "autoescape" => {
-                    let reason = "escaping cannot be turned off";
-                    return Err(TemplateError::new(word.line, reason));
+            let scan::Word { text, role, line } = word;
+            if text == "autoescape" && role == scan::Role::Tag {
+                return Err(TemplateError::new(line, "escaping cannot be turned off"));
+            }
+            let macros = || self.macros.iter().flatten().map(String::as_str);
+            let (what, is_known, near) = match role {
+                scan::Role::Filter => {
+                    let near = near::question(text, scan::FILTERS.iter().copied());
+                    ("filter", self.has(&format!("none | {text}")), near)
                 }
-                scan::Role::Tag => continue,
+                scan::Role::Test => {
+                    let near = near::question(text, scan::TESTS.iter().copied());
+                    ("test", self.has(&format!("none is {text}")), near)
+                }
+                scan::Role::Tag => {
+                    let near = near::question(text, scan::TAGS.iter().copied());
+                    ("tag", scan::TAGS.contains(&text), near)
+                }
+                scan::Role::Template => {
+                    let is_known = self.macros.is_some() && text == MACROS;
+                    (
+                        "template",
+                        is_known,
+                        near::question(text, self.macros.as_ref().map(|_| MACROS)),
+                    )
+                }
+                scan::Role::Import => {
+                    ("macro", macros().any(|name| name == text), near::question(text, macros()))
+                }
             };
-            let unknown = match self.environment.compile_expression_owned(probe) {
-                Ok(expression) => expression.eval(()).is_err_and(|error| {
-                    matches!(error.kind(), ErrorKind::UnknownFilter | ErrorKind::UnknownTest)
-                }),
-                Err(_) => true,
-            };
-            if unknown {
-                let near = near::question(word.text, others.iter().copied());
-                let reason = format!("there is no {what} {}{near}", word.text);
-                return Err(TemplateError::new(word.line, reason));
+            if role == scan::Role::Template && text.is_empty() {
+                let reason = "the name of a template must stand between quotes";
+                return Err(TemplateError::new(line, reason));
+            }
+            if !is_known {
+                return Err(TemplateError::new(line, format!("there is no {what} {text}{near}")));
             }
         }
         Ok(())
+    }
+
+    /// Whether the filter or the test of this expression is there.
+    fn has(&self, expression: &str) -> bool {
+        match self.environment.compile_expression(expression) {
+            Ok(expression) => !expression.eval(()).is_err_and(|error| {
+                matches!(error.kind(), ErrorKind::UnknownFilter | ErrorKind::UnknownTest)
+            }),
+            Err(_) => false,
+        }
     }
 
     /// Whether the template uses a variable, or something within it.
@@ -245,6 +292,11 @@ impl Templates {
             Some(rest.split('.').next().unwrap_or(rest).to_owned())
         };
         Some(self.variables.iter().filter_map(member).collect())
+    }
+
+    /// The names of places that any template uses.
+    pub(super) fn places(&self) -> &BTreeSet<String> {
+        &self.places
     }
 
     /// Whether the word stands in the template's source, or in the macros that it imports.
@@ -299,82 +351,5 @@ impl io::Write for Bounded {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use minijinja::context;
-
-    use super::*;
-
-    fn made(form: Form, source: &str, view: Value) -> Result<String, TemplateError> {
-        let mut templates = Templates::default();
-        let template = templates.add(form, source, &|name| name == "a" || name == "b")?;
-        templates.render(&template, &view)
-    }
-
-    #[test]
-    fn values_cannot_break_a_json_document() {
-        let hostile = "\"}, \"admin\": true, \"x\": \"\u{2028}\\\n</script>";
-        let view = context! { a => hostile };
-        let text = made(Form::Json, "{\"a\": {{ a }}, \"b\": [{{ a ~ 'x' }}]}", view).unwrap();
-        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(json, serde_json::json!({"a": hostile, "b": [format!("{hostile}x")]}));
-        // Where the author has put it between quotes, it is refused rather than trusted.
-        assert!(made(Form::Json, "{\"a\": \"{{ a }}\"}", context! { a => "x" }).is_err());
-    }
-
-    #[test]
-    fn what_is_unknown_is_refused_with_its_line() {
-        for (source, line, reason) in [
-            ("1\n{{ c }}", 1, "there is no variable c"),
-            (
-                "{{ a }}\n\n{% if b %}{{ a | nofilter }}{% endif %}",
-                2,
-                "there is no filter nofilter",
-            ),
-            ("{{ a is odd and a is nice }}", 0, "there is no test nice"),
-            ("{{ a | safe }}", 0, "there is no filter safe"),
-            ("1\n{% autoescape false %}{{ a }}{% endautoescape %}", 1, "escaping cannot be"),
-            ("1\n{{ a", 1, "syntax error"),
-            ("{{ a | time('%q') }}", 0, "may have"),
-        ] {
-            let view = context! { a => "2026-01-01T00:00:00Z", b => false };
-            let error = made(Form::Text, source, view).unwrap_err();
-            assert!(error.line == line && error.reason.contains(reason), "{source}: {error:?}");
-        }
-    }
-
-    #[test]
-    fn macros_write_as_the_template_does_that_imports_them() {
-        let mut templates = Templates::default();
-        templates.add_macros("{% macro said(it) %}{{ it }}{% endmacro %}").unwrap();
-        let source = "{% from \"macros\" import said %}{{ said(a) }}";
-        for (form, expected) in
-            [(Form::Json, "\"<\\\"\"\n"), (Form::Markup, "&lt;&quot;"), (Form::Text, "<\"")]
-        {
-            let template = templates.add(form, source, &|name| name == "a").unwrap();
-            assert_eq!(templates.render(&template, &context! { a => "<\"" }).unwrap(), expected);
-            assert!(templates.mentions(&template, "it") && !templates.mentions(&template, "that"));
-        }
-    }
-
-    #[test]
-    fn macros_see_what_they_are_given_only() {
-        let source = "{% macro said(it) %}{{ it }}\n{{ a }}{% endmacro %}";
-        let error = Templates::default().add_macros(source).unwrap_err();
-        assert!(error.line == 1 && error.reason.contains("there is no variable a"), "{error:?}");
-    }
-
-    #[test]
-    fn work_and_size_are_bounded() {
-        let endless =
-            "{% for x in range(90000) %}{% for y in range(90000) %}{{ y }}{% endfor %}{% endfor %}";
-        assert!(made(Form::Text, endless, context! {}).is_err());
-        let view = context! { a => "x".repeat(1 << 20) };
-        assert!(made(Form::Text, "{% for x in range(9) %}{{ a }}{% endfor %}", view).is_err());
-        let deep = "{% macro b() %}{{ b() }}{% endmacro %}{{ b() }}";
-        assert!(made(Form::Text, deep, context! {}).is_err());
     }
 }

@@ -1,6 +1,6 @@
 //! The variables of templates, by what the template is about.
 
-use super::Target;
+use super::{Target, near};
 
 /// What a template is about, which decides what it may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,81 +15,185 @@ pub(super) enum Topic {
     Refusal,
 }
 
-/// Names, a level deep: what is named here with a `*` has members of its own.
-type Variables = &'static [(&'static str, &'static [&'static str])];
+/// Names, each with what it has within it.
+pub(super) type Names = [(&'static str, Shape)];
 
-/// There for every template.
-const ALWAYS: Variables = &[
-    ("call", &["method", "path", "parameters", "headers"]),
-    ("places", &["*"]),
-    ("mount", &["name", "prefix"]),
-    ("links", &["*"]),
-    ("now", &[]),
-];
-
-const OF_OPERATIONS: Variables = &[
-    ("operation", &["*"]),
-    ("id", &[]),
-    ("uuid", &[]),
-    ("hex", &[]),
-    ("decimal", &[]),
-    ("number", &[]),
-    ("kind", &[]),
-    ("state", &[]),
-    ("status", &[]),
-    ("done", &[]),
-    ("created", &[]),
-    ("updated", &[]),
-    ("started", &[]),
-    ("ended", &[]),
-    ("expires", &[]),
-    ("attempt", &[]),
-    ("dismissed", &[]),
-    ("progress", &["percent", "done", "total", "message"]),
-    ("error", &["id", "code", "reason", "message", "grpc_code", "source", "details", "causes"]),
-    ("errors", &["*"]),
-    ("warnings", &["*"]),
-    ("result", &["status", "content_type", "size", "inline", "json", "text"]),
-    ("labels", &["*"]),
-    (
-        "request",
-        &[
-            "method",
-            "target",
-            "path",
-            "query",
-            "uri",
-            "trigger",
-            "parameters",
-            "headers",
-            "json",
-            "text",
-        ],
-    ),
-    ("history", &["*"]),
-];
-
-const OF_LISTS: Variables = &[("operations", &["*"]), ("next_page_token", &[])];
-
-const OF_REFUSALS: Variables =
-    &[("problem", &["status", "reason", "title", "message", "retry_after", "allow"])];
-
-/// Beside those of operations.
-const OF_EVENTS: Variables = &[("transition", &[]), ("sequence", &[])];
-
-/// Whether it is a variable of events, beside those of operations.
-pub(super) fn is_of_events(variable: &str) -> bool {
-    is_listed(OF_EVENTS, variable)
+/// What a variable has within it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Shape {
+    /// Nothing.
+    Plain,
+    /// Members whose names clients, workers or mounts choose.
+    Open,
+    /// Members of these names.
+    One(&'static Names),
+    /// A list of such.
+    Many(&'static Names),
+    /// All that there is about an operation.
+    Operation,
+    /// A list of such.
+    Operations,
+    /// Members that are named as the dialect's routes are.
+    Links,
 }
 
-/// Every variable, and every member of those that have such: for near misses.
-pub(super) fn all() -> impl Iterator<Item = String> {
+use Shape::{Links, Many, One, Open, Operation, Operations, Plain};
+
+/// There for every template.
+static ALWAYS: &Names = &[
+    ("call", One(&[("method", Plain), ("path", Plain), ("parameters", Open), ("headers", Open)])),
+    ("places", Open),
+    ("mount", One(&[("name", Plain), ("prefix", Plain)])),
+    ("links", Links),
+    ("now", Plain),
+];
+
+static OF_OPERATIONS: &Names = &[
+    ("operation", Operation),
+    ("id", Plain),
+    ("uuid", Plain),
+    ("hex", Plain),
+    ("decimal", Plain),
+    ("number", Plain),
+    ("kind", Plain),
+    ("state", Plain),
+    ("status", Plain),
+    ("done", Plain),
+    ("created", Plain),
+    ("updated", Plain),
+    ("started", Plain),
+    ("ended", Plain),
+    ("expires", Plain),
+    ("attempt", Plain),
+    ("dismissed", Plain),
+    ("progress", One(&[("percent", Plain), ("done", Plain), ("total", Plain), ("message", Plain)])),
+    ("error", One(&ERROR)),
+    ("errors", Many(&ERROR)),
+    ("warnings", Many(&ERROR)),
+    (
+        "result",
+        One(&[
+            ("status", Plain),
+            ("content_type", Plain),
+            ("size", Plain),
+            ("inline", Plain),
+            ("json", Open),
+            ("text", Plain),
+        ]),
+    ),
+    ("labels", Open),
+    (
+        "request",
+        One(&[
+            ("method", Plain),
+            ("target", Plain),
+            ("path", Plain),
+            ("query", Plain),
+            ("uri", Plain),
+            ("trigger", Plain),
+            ("parameters", Open),
+            ("headers", Open),
+            ("json", Open),
+            ("text", Plain),
+        ]),
+    ),
+    (
+        "history",
+        Many(&[
+            ("number", Plain),
+            ("at", Plain),
+            ("state", Plain),
+            ("done", Plain),
+            ("text", Plain),
+        ]),
+    ),
+];
+
+static ERROR: [(&str, Shape); 8] = [
+    ("id", Plain),
+    ("code", Plain),
+    ("reason", Plain),
+    ("message", Plain),
+    ("grpc_code", Plain),
+    ("source", Plain),
+    ("details", Open),
+    ("causes", Many(&ERROR)),
+];
+
+static OF_LISTS: &Names = &[("operations", Operations), ("next_page_token", Plain)];
+
+static OF_REFUSALS: &Names = &[(
+    "problem",
+    One(&[
+        ("status", Plain),
+        ("reason", Plain),
+        ("title", Plain),
+        ("message", Plain),
+        ("retry_after", Plain),
+        ("allow", Plain),
+    ]),
+)];
+
+/// Beside those of operations and refusals.
+static OF_EVENTS: &Names = &[("transition", Plain), ("sequence", Plain)];
+
+/// What stands in `links` beside the routes.
+const OTHER_LINKS: [&str; 2] = ["self", "base"];
+
+/// A route's name, and whether it is about an operation.
+pub(super) type Link<'a> = (&'a str, bool);
+
+/// What is named where nothing has that name: where it would stand, and the names that there are.
+#[derive(Debug)]
+struct Unknown<'a> {
+    name: &'a str,
+    within: &'a str,
+    known: Vec<&'a str>,
+}
+
+impl Unknown<'_> {
+    /// `; did you mean …?`, or nothing.
+    fn question(&self) -> String {
+        let Self { name, within, known } = self;
+        let near = near::nearest(name, known.iter().copied());
+        near.map_or_else(String::new, |near| format!("; did you mean {within}{near}?"))
+    }
+}
+
+/// What a variable has within it, whichever template it is of.
+pub(super) fn shape(variable: &str) -> Shape {
     let tables = [ALWAYS, OF_OPERATIONS, OF_EVENTS, OF_LISTS, OF_REFUSALS];
-    tables.into_iter().flatten().flat_map(|(name, members)| {
-        let members = members.iter().filter(|member| **member != "*");
-        let members = members.map(move |member| format!("{name}.{member}"));
-        std::iter::once((*name).to_owned()).chain(members)
-    })
+    let found = tables.into_iter().flatten().find(|(name, _)| *name == variable);
+    found.map_or(Open, |(_, shape)| *shape)
+}
+
+impl Shape {
+    /// What is within it under that name, or the names that there are. `links` has those of routes.
+    pub(super) fn member<'a>(self, name: &str, links: &[&'a str]) -> Result<Self, Vec<&'a str>> {
+        let tables: &[&Names] = match self {
+            Open | Many(_) | Operations => return Ok(Open),
+            Plain => &[],
+            One(names) => &[names],
+            Operation => &[ALWAYS, OF_OPERATIONS],
+            Links => {
+                let known: Vec<&str> = links.iter().copied().chain(OTHER_LINKS).collect();
+                return if known.contains(&name) { Ok(Plain) } else { Err(known) };
+            }
+        };
+        let names = tables.iter().copied().flatten();
+        let found = names.clone().find(|(known, _)| *known == name);
+        found.map(|(_, shape)| *shape).ok_or_else(|| names.map(|(name, _)| *name).collect())
+    }
+}
+
+/// Adds the variables of events to those that are known.
+pub(super) fn or_of_events(variable: &str, known: Result<(), String>) -> Result<(), String> {
+    let names = || OF_EVENTS.iter().map(|(name, _)| *name);
+    match known {
+        Err(_) if names().any(|name| name == variable) => Ok(()),
+        Err(question) if question.is_empty() => Err(near::question(variable, names())),
+        known => known,
+    }
 }
 
 impl Topic {
@@ -102,32 +206,38 @@ impl Topic {
         }
     }
 
-    /// Whether templates about this may use the variable. `links` are the names of the dialect's routes, and whether
-    /// each is about an operation.
-    pub(super) fn knows(self, variable: &str, links: &[(&str, bool)]) -> bool {
-        if let Some(link) = variable.strip_prefix("links.") {
-            let link = link.split('.').next().unwrap_or_default();
-            let is_there = |(name, needs_operation): &(&str, bool)| {
-                *name == link && (self == Self::Operation || !needs_operation)
-            };
-            return link == "self" || link == "base" || links.iter().any(is_there);
-        }
+    /// Refuses a variable that templates about this do not have, with the one that was probably meant: `; did you mean
+    /// …?`, or nothing.
+    pub(super) fn check(self, variable: &str, links: &[Link<'_>]) -> Result<(), String> {
+        self.find(variable, links).map_err(|unknown| unknown.question())
+    }
+
+    fn find<'a>(self, variable: &'a str, links: &[Link<'a>]) -> Result<(), Unknown<'a>> {
         let own = match self {
             Self::Mount => &[][..],
             Self::Operation => OF_OPERATIONS,
             Self::List => OF_LISTS,
             Self::Refusal => OF_REFUSALS,
         };
-        is_listed(ALWAYS, variable) || is_listed(own, variable)
-    }
-}
-
-fn is_listed(variables: Variables, variable: &str) -> bool {
-    let mut parts = variable.split('.');
-    let root = parts.next().unwrap_or_default();
-    let Some((_, members)) = variables.iter().find(|(name, _)| *name == root) else { return false };
-    match parts.next() {
-        None => true,
-        Some(member) => members.contains(&"*") || members.contains(&member),
+        let (root, mut rest) = variable.split_once('.').unwrap_or((variable, ""));
+        let roots = ALWAYS.iter().chain(own);
+        let found = roots.clone().find(|(name, _)| *name == root);
+        let Some((_, shape)) = found else {
+            let known = roots.map(|(name, _)| *name).collect();
+            return Err(Unknown { name: root, within: "", known });
+        };
+        // Where there is no operation, nothing leads to one.
+        let links =
+            links.iter().filter(|(_, of_operation)| self == Self::Operation || !of_operation);
+        let links: Vec<&str> = links.map(|(name, _)| *name).collect();
+        let (mut shape, mut passed) = (*shape, root.len() + 1);
+        while !rest.is_empty() {
+            let (name, behind) = rest.split_once('.').unwrap_or((rest, ""));
+            let within = variable.get(..passed).unwrap_or_default();
+            let member = shape.member(name, &links);
+            shape = member.map_err(|known| Unknown { name, within, known })?;
+            (passed, rest) = (passed + name.len() + 1, behind);
+        }
+        Ok(())
     }
 }

@@ -39,24 +39,24 @@ pub struct InvalidEnvelope {
 /// Header fields that frame a message on one connection: never within an envelope.
 const FRAMING: [&str; 2] = ["transfer-encoding", "connection"];
 
-/// Header fields that carry secrets. Others are known by their [endings](CREDENTIAL_ENDINGS).
-const CREDENTIALS: [&str; 13] = [
-    "api-key",
-    "apikey",
-    "auth",
+/// Words of which one in a header field's name says that it carries a secret.
+const SECRET_WORDS: [&str; 11] = [
+    "authentication",
     "authorization",
     "cookie",
     "cookie2",
+    "credential",
+    "credentials",
+    "jwt",
+    "passwd",
     "password",
-    "proxy-authorization",
     "secret",
-    "set-cookie",
-    "set-cookie2",
-    "token",
-    "x-auth-key",
+    "session",
 ];
-const CREDENTIAL_ENDINGS: [&str; 7] =
-    ["-access-key", "-api-key", "-apikey", "-password", "-secret", "-subscription-key", "-token"];
+/// Words that do as the last ones of a name.
+const SECRET_LAST_WORDS: [&str; 3] = ["apikey", "auth", "token"];
+/// Words that do as the last ones before `key`.
+const SECRET_KEYS: [&str; 6] = ["access", "api", "auth", "functions", "private", "subscription"];
 
 /// Header fields in which a gateway says where a request came from.
 const OF_GATEWAYS: [&str; 4] = ["forwarded", "true-client-ip", "via", "x-real-ip"];
@@ -195,7 +195,11 @@ impl HttpHeader {
 
 /// Whether a header field of that name, in lower case, looks like one that carries a secret.
 pub fn is_credential(name: &str) -> bool {
-    CREDENTIALS.contains(&name) || CREDENTIAL_ENDINGS.iter().any(|ending| name.ends_with(ending))
+    let mut words = name.split(['-', '_']).rev();
+    let (last, before) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    SECRET_LAST_WORDS.contains(&last)
+        || last == "key" && SECRET_KEYS.contains(&before)
+        || name.split(['-', '_']).any(|word| SECRET_WORDS.contains(&word))
 }
 
 /// Whether a header field of that name, in lower case, says where a request came from.
@@ -300,8 +304,49 @@ mod tests {
             assert_eq!(invalid.field, "headers[1].name");
             assert!(invalid.rule.contains(name), "{}", invalid.rule);
         }
-        for name in ["accept", "authority", "tokens", "x-secrets", "idempotency-key", "etag"] {
+        for name in [
+            "accept",
+            "authority",
+            "tokens",
+            "x-secrets",
+            "idempotency-key",
+            "etag",
+            "key",
+            "www-authenticate",
+            "x-ratelimit-token-limit",
+        ] {
             assert!(!is_credential(name) && !is_of_gateways(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_carries_a_secret_is_known_by_the_words_of_its_name() {
+        for name in [
+            "authorization",
+            "proxy-authorization",
+            "x-forwarded-authorization",
+            "x-ms-authorization-auxiliary",
+            "authentication",
+            "auth",
+            "x-auth",
+            "x-auth-key",
+            "x-auth-token",
+            "private-token",
+            "cookie",
+            "cookie2",
+            "set-cookie",
+            "x-api-key",
+            "x_api_key",
+            "x-apikey",
+            "x-functions-key",
+            "ocp-apim-subscription-key",
+            "x-amz-access-key",
+            "client-secret",
+            "x-credentials",
+            "x-jwt-assertion",
+            "mcp-session-id",
+        ] {
+            assert!(is_credential(name), "{name}");
         }
     }
 

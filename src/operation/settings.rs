@@ -169,4 +169,21 @@ mod tests {
         let table = head.to_owned() + &rows.collect::<String>();
         assert!(page.contains(&table), "docs/http.md must have this table:\n{table}");
     }
+
+    #[test]
+    fn the_comments_of_the_proto_are_true() {
+        let proto = include_str!("../../proto/longrun/v1/operations.proto");
+        let words: Vec<&str> = proto.split_whitespace().filter(|word| *word != "//").collect();
+        let proto = words.join(" ");
+        for Setting { path, range, default, .. } in Settings::ALL {
+            let message = if path.contains('.') { "RetryPolicy" } else { "Settings" };
+            let field = path.rsplit('.').next().unwrap();
+            let (_, body) = proto.split_once(&format!("message {message} {{")).unwrap();
+            let (before, _) = body.split_once(&format!(" {field} = ")).expect(path);
+            let end = format!("From {range}; by default {default}.");
+            // Behind it there is the field's type only.
+            let has_it = before.rsplit_once(&end).is_some_and(|(_, behind)| !behind.contains(';'));
+            assert!(has_it, "the comment of {field} in operations.proto must end with \"{end}\"");
+        }
+    }
 }

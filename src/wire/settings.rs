@@ -125,16 +125,64 @@ pub(super) fn encode(settings: &Settings) -> v1::Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::operation::{Kind, NewOperation};
     use crate::proto::json;
     use crate::proto::schema::{Side, schemas};
 
-    /// What is wrong with settings of which one is given.
-    fn refused(path: &str, text: &str) -> Vec<Violation> {
+    /// Settings of which one is given, and what is wrong with it.
+    fn given(path: &str, text: &str) -> (Settings, Vec<Violation>) {
         let value = serde_json::from_str(text).unwrap();
         let settings = json::from_fields([(path, value)]).unwrap();
         let mut violations = Vec::new();
-        decode(Some(settings), "", &mut violations);
-        violations
+        (decode(Some(settings), "", &mut violations), violations)
+    }
+
+    fn refused(path: &str, text: &str) -> Vec<Violation> {
+        given(path, text).1
+    }
+
+    /// What the setting is, as clients are told; for times in seconds.
+    fn told(settings: &Settings, Setting { path, .. }: &Setting) -> Option<f64> {
+        let document = json::to_value(&encode(settings)).unwrap();
+        let pointer = format!("/{}", json::camel_case(path).replace('.', "/"));
+        let value = document.pointer(&pointer)?;
+        let text = value.as_str().map(|text| text.trim_end_matches('s'));
+        Some(text.map_or_else(|| value.as_f64().unwrap(), |text| text.parse().unwrap()))
+    }
+
+    #[test]
+    fn defaults_are_as_they_are_declared() {
+        for setting in Settings::ALL {
+            let word = setting.default.rsplit(' ').next().unwrap();
+            let expected = match setting.range {
+                Range::Time(..) => humantime::parse_duration(word).ok().map(|it| it.as_secs_f64()),
+                Range::Whole(..) | Range::Real(..) => word.parse().ok(),
+            };
+            // A number of 0 is not written.
+            let zero = Some(0.0).filter(|_| matches!(setting.range, Range::Whole(..)));
+            let told = told(&Settings::default(), setting).or(zero);
+            assert_eq!(told, expected, "{}", setting.path);
+        }
+    }
+
+    #[test]
+    fn no_setting_is_lost() {
+        let fingerprint = |settings: &Settings| {
+            let kind = Kind::parse("a").unwrap();
+            NewOperation { settings: settings.clone(), ..NewOperation::of(kind) }.fingerprint()
+        };
+        for setting in Settings::ALL {
+            let (most, text) = match setting.range {
+                Range::Whole(_, most) => (f64::from(most), most.to_string()),
+                Range::Real(_, most) => (most, most.to_string()),
+                Range::Time(_, most) => (most.as_secs_f64(), format!("\"{}s\"", most.as_secs())),
+            };
+            let (settings, _) = given(setting.path, &text);
+            assert_eq!(told(&settings, setting), Some(most), "{}", setting.path);
+            // It is another submission.
+            let by_default = fingerprint(&Settings::default());
+            assert_ne!(fingerprint(&settings), by_default, "{}", setting.path);
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use http_body_util::BodyExt as _;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use longrun::worker::{Failure, Outcome, Progress};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{Answer, Setup, soon};
 
@@ -245,6 +245,39 @@ async fn a_reader_that_goes_away_finds_the_rest_later() {
     again.expect("job.completed").await;
     assert_eq!(again.expect("").await.data, "[DONE]");
     assert_eq!(again.next().await, None);
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_off_says_why_in_the_dialects_words() {
+    // Good for numbers, and refused by what the worker gives.
+    let fragile = "{{ result.json.n | abs if result.json.n else none }}";
+    let fragile = DIALECT.replace("{{ result.json if result else none }}", fragile);
+    let problem = "[[problem]]\nbody = '{\"trouble\": {{ problem.reason }}}'\n";
+    let event = "[[problem.event]]\nevent = \"error\"\n\
+                 data = '{\"number\": {{ sequence }}, \"trouble\": {{ problem.status }}}'\n";
+    for (own, name, expected) in [
+        (String::new(), "problem", json!({"reason": "INTERNAL", "status": 500})),
+        (problem.to_owned(), "problem", json!({"trouble": "INTERNAL"})),
+        (format!("{problem}{event}"), "error", json!({"number": 3, "trouble": 500})),
+    ] {
+        let dialect = format!("{fragile}\n{own}");
+        let setup = Setup::new(MOUNT, &[("jobs.toml", &dialect)]).await;
+        let job = setup.ask("POST", "/x/jobs", &[], "").await.expect(202).json();
+        let path = format!("/x/jobs/{}", job["job"].as_str().expect("an id"));
+        let work = setup.work().await;
+        let _ = work.end.send(Ok(Outcome::bytes("application/json", "{\"n\": \"many\"}")));
+        setup.ask("GET", &path, &[("prefer", "wait=10")], "").await.expect(200);
+
+        let told = all(&setup.get(&format!("{path}?stream=true")).await.expect(200));
+        assert_eq!(names(&told), ["job.created", "job.queued", "job.in_progress", name]);
+        let last = told.last().expect("an event").json();
+        for (member, value) in expected.as_object().expect("an object") {
+            assert_eq!(&last[member], value, "{last}");
+        }
+        // Where there is no stream yet it is a refusal as ever.
+        let refused = setup.get("/x/jobs/none?stream=true").await.expect(404).json();
+        assert_eq!(refused.get("trouble").is_some(), !own.is_empty(), "{refused}");
+    }
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use longrun::config::file;
 use longrun::dialect::Dialect;
 
-const GOOD: &str = r#"[states]
+pub const GOOD: &str = r#"[states]
 QUEUED = "a"
 RUNNING = "b"
 CANCELLING = "c"
@@ -101,7 +101,18 @@ fn a_bad_dialect_is_refused_with_line_and_reason() {
         // Streams.
         (with("body = '{", "event = [{data = '1'}]\nbody = '{"), 9, "either body and content_type"),
         (with("body = '{", "resume = \"after\"\nbody = '{"), 9, "or [[event]] tables"),
-        (more("[[problem]]\nevent = [{data = '1'}]"), 22, "event is for submissions"),
+        (
+            more("[[problem]]\nclosing = 'x'\nevent = [{data = '1'}]"),
+            22,
+            "a problem must have neither resume nor closing",
+        ),
+        (more("[[problem]]\nevent = [{data = '{{ id }}'}]"), 23, "there is no variable id"),
+        (
+            with("/jobs/{id}\"", "/jobs/{id}\"\nmethod = 'POST'\naction = 'cancel'")
+                .replace("status = 200", "status = 200\nevent = [{data = '1'}]"),
+            17,
+            "event is for submissions",
+        ),
         (with("body = '{", "event = [{data = '{{ sequence }},'}]#"), 11, "not JSON"),
         (with("body = '{", "event = [{data = '{{ sequenec }}'}]#"), 11, "did you mean sequence?"),
         // Templates.

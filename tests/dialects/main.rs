@@ -5,6 +5,7 @@ mod events;
 mod files;
 mod format;
 mod inputs;
+mod names;
 mod owners;
 mod paths;
 mod places;

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use longrun::operation::Range;
+use longrun::proto::json;
 use longrun::proto::v1::payload::Content;
 use longrun::proto::v1::*;
 use prost_types::value::Kind;
@@ -24,10 +26,6 @@ async fn a_submission_is_queued_with_its_defaults_filled_in() {
     assert_eq!(operation.create_time, operation.update_time);
     assert_eq!(operation.create_time, operation.not_before_time);
     let settings = Settings {
-        priority: 0,
-        queue_timeout: None,
-        attempt_timeout: None,
-        deadline: None,
         retry_policy: Some(RetryPolicy {
             max_attempts: 5,
             initial_backoff: seconds(1),
@@ -37,6 +35,7 @@ async fn a_submission_is_queued_with_its_defaults_filled_in() {
         }),
         cancel_grace: seconds(30),
         retention: seconds(7 * 24 * 3600),
+        ..Settings::default()
     };
     let expected = Operation {
         name: operation.name.clone(),
@@ -57,21 +56,17 @@ async fn a_submission_is_queued_with_its_defaults_filled_in() {
 #[tokio::test]
 async fn everything_that_was_chosen_comes_back() {
     let server = TestServer::start().await;
-    let settings = Settings {
-        priority: 100,
-        queue_timeout: nanos(1_000_000),
-        attempt_timeout: seconds(600),
-        deadline: seconds(3600),
-        retry_policy: Some(RetryPolicy {
-            max_attempts: 1_000,
-            initial_backoff: nanos(0),
-            multiplier: 100.0,
-            max_backoff: seconds(24 * 3600),
-            jitter: Some(0.0),
-        }),
-        cancel_grace: seconds(3600),
-        retention: seconds(0),
-    };
+    // Every setting at its most, of which none is its default.
+    let all = longrun::operation::Settings::ALL.iter().map(|setting| {
+        let most = match setting.range {
+            Range::Whole(_, most) => most.into(),
+            Range::Real(_, most) => most.into(),
+            Range::Time(_, most) => format!("{}s", most.as_secs()).into(),
+        };
+        (setting.path, most)
+    });
+    let all: Settings = json::from_fields(all).unwrap();
+    let settings = Settings { queue_timeout: nanos(1_000_000), deadline: seconds(3600), ..all };
     let start_time = prost_types::Timestamp { seconds: 4_102_444_800, nanos: 123_456_000 };
     let labels = BTreeMap::from([
         ("team".to_owned(), "blue".to_owned()),

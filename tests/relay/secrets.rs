@@ -5,7 +5,7 @@ use crate::raw::{Raw, answer, setup};
 use crate::support::Setup;
 
 const ASYNC: (&str, &str) = ("prefer", "respond-async");
-const SECRETS: [&str; 8] = [
+const SECRETS: [&str; 13] = [
     "authorization",
     "cookie",
     "x-api-key",
@@ -14,6 +14,11 @@ const SECRETS: [&str; 8] = [
     "client-secret",
     "x-goog-api-key",
     "proxy-authorization",
+    "authentication",
+    "x-forwarded-authorization",
+    "x-auth",
+    "x_api_key",
+    "mcp-session-id",
 ];
 
 /// Whether the text stands anywhere in what the server has stored.

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::Refused;
-use crate::dialect::{Pattern, Places, path};
+use crate::dialect::{Pattern, Places, near, path};
 use crate::operation::Kind;
 
 /// A path that takes submissions.
@@ -84,7 +84,10 @@ impl KindOf {
         let (at, text) = (given.span().start, given.as_ref());
         // A letter is fit for any place in a kind: what else is wrong stands in the file.
         let Some(sample) = fill(text, |name| path.has(name).then_some("a")) else {
-            return Err((at, "kind may have in braces what prefix and path have".to_owned()));
+            let names = text.split('{').skip(1).filter_map(|it| it.split('}').next());
+            let unknown = names.into_iter().find(|name| !path.has(name)).unwrap_or_default();
+            let near = near::question(unknown, path.places());
+            return Err((at, format!("kind may have in braces what prefix and path have{near}")));
         };
         let sample = Kind::parse(&sample).map_err(|error| (at, format!("kind {error}")))?;
         let is_made = text.contains('{');

@@ -8,8 +8,8 @@ use toml::Spanned;
 use super::super::answer::{Answer, Content, Status};
 use super::super::events::{self, Events};
 use super::super::template::{Form, Template, TemplateError};
-use super::super::variables;
 use super::super::{Action, FileError};
+use super::super::{near, variables};
 use super::tables::{AnswerTable, EventTable};
 use super::{Kind, Known, Reader};
 
@@ -88,7 +88,8 @@ impl Reader<'_> {
             Some(name) if table.event.is_empty() => match shared.get(name.as_ref()) {
                 Some(tables) => tables,
                 None => {
-                    let rule = format!("there is no [[events.{}]]", name.as_ref());
+                    let near = near::question(name.as_ref(), shared.keys().map(String::as_str));
+                    let rule = format!("there is no [[events.{}]]{near}", name.as_ref());
                     return self.wrong(name.span().start, rule);
                 }
             },
@@ -98,14 +99,24 @@ impl Reader<'_> {
             return self
                 .wrong(at, "resume and closing are for answers with events, or [[event]] tables");
         }
-        if table.body.is_some() || table.content_type.is_some() {
-            return self.wrong(at, "an answer must have either body and content_type, or event");
+        match kind {
+            // It is answered where a request is refused, and told where a stream breaks off.
+            Kind::Problem if table.resume.is_none() && table.closing.is_none() => {}
+            Kind::Problem => {
+                return self.wrong(at, "a problem must have neither resume nor closing");
+            }
+            Kind::Submission | Kind::Route(Some(Action::Read)) => {
+                if table.body.is_some() || table.content_type.is_some() {
+                    let rule = "an answer must have either body and content_type, or event";
+                    return self.wrong(at, rule);
+                }
+            }
+            Kind::Route(_) => {
+                let rule = "event is for submissions, problems, and routes that read an operation";
+                return self.wrong(at, rule);
+            }
         }
-        if !matches!(kind, Kind::Submission | Kind::Route(Some(Action::Read))) {
-            return self
-                .wrong(at, "event is for submissions and for routes that read an operation");
-        }
-        let known = |variable: &str| variables::is_of_events(variable) || known(variable);
+        let known = |variable: &str| variables::or_of_events(variable, known(variable));
         let mut tables = Vec::new();
         for event in source {
             let EventTable { when, event, id, data } = event.as_ref();

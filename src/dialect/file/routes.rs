@@ -4,11 +4,19 @@ use toml::Spanned;
 
 use super::super::list::List;
 use super::super::template::{Form, Template};
-use super::super::variables::Topic;
-use super::super::{Action, FileError, Route, Target};
+use super::super::variables::{Link, Topic};
+use super::super::{Action, FileError, Route, Target, near};
 use super::tables::{ListTable, RouteTable};
 use super::{Kind, Known, Reader};
 use crate::operation::StateName;
+
+const ACTIONS: [(&str, Action); 5] = [
+    ("read", Action::Read),
+    ("cancel", Action::Cancel),
+    ("delete", Action::Delete),
+    ("dismiss", Action::Dismiss),
+    ("retry", Action::Retry),
+];
 
 /// Most operations on a page, where the file says nothing else.
 const MAX_PAGE_SIZE: i32 = 100;
@@ -18,7 +26,7 @@ impl Reader<'_> {
         &mut self,
         tables: &[Spanned<RouteTable>],
         states: &[(StateName, Template)],
-        links: &[(&str, bool)],
+        links: &[Link<'_>],
     ) -> Result<Vec<Route>, FileError> {
         let mut routes: Vec<Route> = Vec::new();
         for table in tables {
@@ -47,7 +55,7 @@ impl Reader<'_> {
         &mut self,
         table: &Spanned<RouteTable>,
         states: &[(StateName, Template)],
-        links: &[(&str, bool)],
+        links: &[Link<'_>],
     ) -> Result<Route, FileError> {
         let (at, table) = (table.span().start, table.as_ref());
         let name = table.name.as_ref();
@@ -68,7 +76,7 @@ impl Reader<'_> {
             return self.wrong(at, "a route with an action must have a method other than GET");
         }
         let topic = Topic::of(&target);
-        let known = |variable: &str| topic.knows(variable, links);
+        let known = |variable: &str| topic.check(variable, links);
         let answers = self.answers(&table.answer, &known, Kind::Route(action))?;
         let states = if action.is_some() || topic == Topic::List { states } else { &[] };
         let needs = self.needs(topic, &answers, states);
@@ -79,7 +87,7 @@ impl Reader<'_> {
         &mut self,
         table: &RouteTable,
         has_id: bool,
-        links: &[(&str, bool)],
+        links: &[Link<'_>],
     ) -> Result<Target, FileError> {
         match (&table.action, &table.list) {
             (Some(action), _) if !has_id => {
@@ -89,21 +97,18 @@ impl Reader<'_> {
                 self.wrong(list.span().start, "list is for routes without {id} in their path")
             }
             (Some(action), _) => {
-                let (at, action) = (action.span().start, action.as_ref().as_str());
-                Ok(Target::Operation(match action {
-                    "read" => Action::Read,
-                    "cancel" => Action::Cancel,
-                    "delete" => Action::Delete,
-                    "dismiss" => Action::Dismiss,
-                    "retry" => Action::Retry,
-                    _ => {
+                let (at, word) = (action.span().start, action.as_ref().as_str());
+                match ACTIONS.iter().find(|(name, _)| *name == word) {
+                    Some((_, action)) => Ok(Target::Operation(*action)),
+                    None => {
+                        let near = near::question(word, ACTIONS.map(|(name, _)| name));
                         let rule = "action must be read, cancel, delete, dismiss or retry";
-                        return self.wrong(at, rule);
+                        self.wrong(at, format!("{rule}, and is {word}{near}"))
                     }
-                }))
+                }
             }
             (None, Some(list)) => {
-                let known = |variable: &str| Topic::Mount.knows(variable, links);
+                let known = |variable: &str| Topic::Mount.check(variable, links);
                 self.list(list.as_ref(), &known).map(Target::List)
             }
             (None, None) if has_id => Ok(Target::Operation(Action::Read)),

@@ -16,7 +16,7 @@ use super::super::problem::Problem;
 use super::subject::bare;
 use super::visit::{self, Asked, Visit, unwritable};
 use crate::config::dialect::Mount;
-use crate::dialect::{Document as Head, Event, Events, Subject, TemplateError};
+use crate::dialect::{Document as Head, Event, Events, PROBLEM, Subject, TemplateError};
 use crate::operation::{EventType, Revision};
 use crate::service::{
     Document, OperationName, Service, ServiceError, View, WatchMessage, WatchOptions, WatchStream,
@@ -117,12 +117,13 @@ impl Teller {
                     return self.closing();
                 }
             };
-            let told = self.tell(&document, transition);
-            self.last = Some(document);
-            match told {
-                Ok(told) if told.is_empty() => {}
-                Ok(told) => return Some(self.retry.take().unwrap_or_default() + &told),
+            let told = match self.tell(&document, transition) {
+                Ok(told) => told,
                 Err(error) => return Some(self.break_off(unwritable(&self.mount, &error))),
+            };
+            self.last = Some(document);
+            if !told.is_empty() {
+                return Some(self.retry.take().unwrap_or_default() + &told);
             }
         }
     }
@@ -168,8 +169,19 @@ impl Teller {
         self.problem(problem)
     }
 
+    /// The failure in the dialect's words if it has any for it.
     fn problem(&self, problem: Problem) -> String {
-        event_stream::event("problem", None::<u64>, &problem.document(&self.path))
+        let scene = self.asked.scene(&self.mount, self.service.now());
+        let last = self.last.as_ref().map(|last| last.operation.life.revision);
+        let number = last.map_or(self.seen.unwrap_or_default(), |last| self.events.last(last));
+        let dialect = &self.mount.dialect;
+        match dialect.tell_refusal(&scene, &problem.refusal(), number) {
+            Ok(told) if !told.is_empty() => return told.iter().map(written).collect(),
+            Ok(_) => {}
+            // A second failure is for the log only.
+            Err(error) => drop(unwritable(&self.mount, &error)),
+        }
+        event_stream::event(PROBLEM, None::<u64>, &problem.document(&self.path))
     }
 }
 
