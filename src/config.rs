@@ -131,7 +131,7 @@ pub struct Liveness {
     /// How long the work of a silent worker is left to it; then it goes back to the queue
     #[arg(long, value_name = "DURATION", env = "LONGRUN_LEASE_DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
     pub lease_duration: Duration,
-    /// How long a stream may have nothing to say before it says that it is alive
+    /// Longest silence of a stream before the server gives a sign of life; less than half of what proxies let pass
     #[arg(long, value_name = "DURATION", env = "LONGRUN_HEARTBEAT_INTERVAL", default_value = "10s", value_parser = humantime::parse_duration)]
     pub heartbeat_interval: Duration,
     /// Age, give or take a fifth, at which watches and workers' streams are ended to be resumed,

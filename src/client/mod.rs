@@ -46,8 +46,8 @@ pub use self::watch_all::WatchAll;
 const MAX_DECODING_BYTES: usize = 16 << 20;
 /// Longest time for one try of a call that answers at once.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
-/// One request of a wait: below the 60 s at which common proxies cut a silent call.
-const WAIT_SLICE: Duration = Duration::from_secs(50);
+/// One request of a wait: below the 30 s at which the most impatient of common proxies cut a silent call.
+const WAIT_SLICE: Duration = Duration::from_secs(25);
 /// What a wait's request may take beyond its slice before it is taken for lost.
 const WAIT_MARGIN: Duration = Duration::from_secs(20);
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);

@@ -40,8 +40,8 @@ impl Lines {
     }
 }
 
-/// How long `true` is by default, as elsewhere: less than what proxies in front let a request last.
-const DEFAULT_WAIT: Duration = Duration::from_secs(50);
+/// How long `true` is by default: as long as the service's own waits, below the idle limits of proxies.
+const DEFAULT_WAIT: Duration = Duration::from_secs(25);
 
 struct Reader<'a> {
     text: &'a str,

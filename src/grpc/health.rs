@@ -45,8 +45,9 @@ impl Health for HealthRpc {
         }
     }
 
-    /// Sends each change of the status. A service that is unknown stays unknown, and the stream open. Ends when
-    /// connections are closed, not when the server begins to stop: clients open a health stream that ends anew.
+    /// Sends each change of the status, and the same status again in silence, because proxies cut silent streams. A service
+    /// that is unknown stays unknown, and the stream open. Ends when connections are closed, not when the server begins to
+    /// stop, nor at an age: clients open a health stream that ends anew, and take the server for unhealthy meanwhile.
     async fn watch(
         &self,
         request: Request<HealthCheckRequest>,
@@ -54,7 +55,7 @@ impl Health for HealthRpc {
         let name = request.into_inner().service;
         let (service, health) = (self.service.clone(), self.service.store_health());
         let watch = (service, health, name, None);
-        let changes = stream::unfold(watch, |(service, mut health, name, told)| async move {
+        let changes = stream::unfold(watch, |(service, mut health, name, mut told)| async move {
             loop {
                 health.mark_unchanged();
                 let now = status(&service, &name);
@@ -66,6 +67,7 @@ impl Health for HealthRpc {
                     () = service.stopping(), if !service.is_stopping() => {}
                     () = service.closing() => return None,
                     changed = health.changed() => changed.ok()?,
+                    () = service.silence() => told = None,
                 }
             }
         });

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use axum::response::Response;
 use http::HeaderMap;
 use prost::Message as _;
+use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
@@ -44,9 +45,18 @@ fn shorten(error: &mut ServiceError) {
     }
 }
 
+/// The retries that are built into gRPC's libraries read no RetryInfo: the delay is in this trailer for them as well.
+const PUSHBACK: &str = "grpc-retry-pushback-ms";
+
 fn whole_status(error: &ServiceError) -> Status {
     let refusal = google::refusal(error);
-    Status::with_details(Code::from(refusal.code), &error.message, refusal.encode_to_vec().into())
+    let mut metadata = MetadataMap::new();
+    if let Some(delay) = error.retry_after {
+        let millis = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+        metadata.insert(PUSHBACK, millis.into());
+    }
+    let (code, details) = (Code::from(refusal.code), refusal.encode_to_vec().into());
+    Status::with_details_and_metadata(code, &error.message, details, metadata)
 }
 
 fn trailer_bytes(status: &Status) -> usize {

@@ -153,8 +153,9 @@ impl Limits {
 
 /// Most submissions in one batch.
 pub const MAX_BATCH: usize = 1_000;
-/// How long a wait lasts that says nothing else: less than the 60 s after which proxies give up by default.
-pub const DEFAULT_WAIT: Duration = Duration::from_secs(50);
+/// How long a wait lasts without a time-out of its own: below 30 s, the shortest idle limit that proxies in common use have by
+/// default, with room for a slow answer. Nothing can break the silence of a unary call.
+pub const DEFAULT_WAIT: Duration = Duration::from_secs(25);
 /// How long a wait lasts at most.
 pub const MAX_WAIT: Duration = Duration::from_secs(300);
 
@@ -205,6 +206,12 @@ impl Service {
     /// Returns when the server closes its connections: long calls end, and none begins.
     pub async fn closing(&self) {
         self.closing.cancelled().await;
+    }
+
+    /// Returns after as much silence as a stream may have.
+    pub async fn silence(&self) {
+        let clock = self.engine.clock();
+        clock.sleep_until_moment(clock.moment().after(self.limits.heartbeat_interval)).await;
     }
 
     /// Whether the store takes writes, to be watched.

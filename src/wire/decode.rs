@@ -208,7 +208,7 @@ pub fn view(number: i32, default: View) -> Result<View, ServiceError> {
     }
 }
 
-/// How long to wait, where it is not said: 50 s.
+/// How long to wait; [`DEFAULT_WAIT`] if the message does not say.
 pub fn wait(
     field: &str,
     message: Option<&prost_types::Duration>,

@@ -13,7 +13,7 @@ use longrun::proto::v1::event::Type as EventType;
 use longrun::proto::v1::operation::State;
 use longrun::proto::v1::payload::Content;
 use longrun::proto::v1::*;
-use longrun::service::{Acquire, Caller};
+use longrun::service::{Acquire, Caller, DEFAULT_WAIT};
 
 use crate::support::*;
 
@@ -149,7 +149,7 @@ async fn those_who_poll_and_those_with_a_stream_are_served_from_one_queue() {
     let mut workers = server.workers();
     let request = acquire(&["count"], 4);
     let poll = spawn(async move { workers.acquire(request).await.unwrap().into_inner().attempts });
-    soon(server.clock.is_awaited_in(Duration::from_secs(50))).await;
+    soon(server.clock.is_awaited_in(DEFAULT_WAIT)).await;
     let requests = vec![submission("count"); 5];
     server.submit_batch(requests).await;
     let polled = soon(poll).await.unwrap();
@@ -296,7 +296,7 @@ async fn a_token_outlives_the_server() {
 /// Runs a call as long as nobody waits for the end of its poll.
 async fn begun<T>(server: &ClockedServer, call: &mut (impl Future<Output = T> + Unpin)) {
     server.clock.forget_awaited();
-    let waits = soon(server.clock.is_awaited_in(Duration::from_secs(50)));
+    let waits = soon(server.clock.is_awaited_in(DEFAULT_WAIT));
     tokio::select! {
         _ = call => panic!("it was answered"),
         () = waits => {}
@@ -312,7 +312,7 @@ async fn what_was_assigned_to_a_poll_that_nobody_reads_goes_back_at_once() {
         kinds: vec![Kind::parse("count").unwrap()],
         most: 2,
         lease: None,
-        wait: Duration::from_secs(50),
+        wait: DEFAULT_WAIT,
     };
     let caller = Caller::anonymous();
     let mut poll = Box::pin(service.acquire(&caller, acquire()));

@@ -76,6 +76,22 @@ async fn reflection_v1alpha_lists_the_same_services() {
 }
 
 #[tokio::test]
+async fn a_watch_of_health_repeats_its_status_in_silence() {
+    let heartbeat_interval = std::time::Duration::from_secs(4);
+    let tuning = Tuning { heartbeat_interval, ..Tuning::default() };
+    let server = ClockedServer::with(tuning).await;
+    let mut rpc = HealthClient::new(server.channel.clone());
+    let watch = soon(rpc.watch(HealthCheckRequest::default())).await.unwrap();
+    let mut watch = Watching(watch.into_inner());
+    assert_eq!(watch.next().await.status(), ServingStatus::Serving);
+    for _ in 0..3 {
+        soon(server.clock.is_awaited_in(heartbeat_interval)).await;
+        server.advance(heartbeat_interval);
+        assert_eq!(watch.next().await.status(), ServingStatus::Serving);
+    }
+}
+
+#[tokio::test]
 async fn health_is_serving_and_then_not_when_the_server_stops() {
     let mut server = TestServer::start().await;
     let mut rpc = HealthClient::new(server.channel.clone());

@@ -80,6 +80,10 @@ async fn no_work_is_taken_while_workers_within_the_process_finish() {
     let refused = soon(server.operations().submit(submission("demo"))).await.refused();
     refused.is(Code::Unavailable, "UNAVAILABLE");
     assert!(refused.retry_after.is_some());
+    let status = soon(server.operations().submit(submission("demo"))).await.unwrap_err();
+    let pushback =
+        status.metadata().get("grpc-retry-pushback-ms").expect("for retries of the library");
+    assert_eq!(pushback.to_str().unwrap(), refused.retry_after.unwrap().as_millis().to_string());
     let batch = SubmitBatchRequest { requests: vec![submission("demo")] };
     let refused = soon(server.operations().submit_batch(batch)).await.refused();
     refused.is(Code::Unavailable, "UNAVAILABLE");

@@ -57,7 +57,7 @@ async fn waiters_are_answered_when_the_operation_is_done() {
 async fn a_timeout_is_success_and_no_wait_is_longer_than_five_minutes() {
     let server = ClockedServer::start().await;
     let name = server.submit(submission("demo")).await.name;
-    for (asked, longest) in [(None, 50), (seconds(90), 90), (seconds(100_000), 300)] {
+    for (asked, longest) in [(None, 25), (seconds(90), 90), (seconds(100_000), 300)] {
         let request = wait(&name, asked);
         let mut rpc = server.operations();
         // The engine has timers of its own.

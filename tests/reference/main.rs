@@ -1,0 +1,70 @@
+//! `docs/reference/` is made of the comments in `proto/`, which the server's own descriptors carry.
+//!
+//! After a change of a comment, `LONGRUN_REFERENCE=write cargo test --test reference` writes the pages anew; without the
+//! variable the test fails where a page is not what the comments say.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+mod page;
+
+use page::{Page, Reference};
+
+/// Each page with the proto that it shows.
+const PAGES: [Page; 7] = [
+    Page { name: "operations", file: "longrun/v1/operations.proto" },
+    Page { name: "workers", file: "longrun/v1/workers.proto" },
+    Page { name: "metadata", file: "longrun/v1/metadata.proto" },
+    Page { name: "google-longrunning", file: "google/longrunning/operations.proto" },
+    Page { name: "google-status", file: "google/rpc/status.proto" },
+    Page { name: "google-error-details", file: "google/rpc/error_details.proto" },
+    Page { name: "google-httpbody", file: "google/api/httpbody.proto" },
+];
+
+#[test]
+fn the_pages_are_what_the_protos_say() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference");
+    let pages = Reference::new(&PAGES).pages();
+    let names: BTreeSet<_> = pages.iter().map(|(name, _)| name.clone()).collect();
+    let write = std::env::var_os("LONGRUN_REFERENCE").is_some_and(|it| it == "write");
+    for (name, text) in &pages {
+        if write {
+            std::fs::write(folder.join(name), text).unwrap();
+        }
+        let found = std::fs::read_to_string(folder.join(name)).unwrap_or_default();
+        let differs = found.lines().zip(text.lines()).position(|(is, ought)| is != ought);
+        assert!(
+            found == *text,
+            "docs/reference/{name} differs from the protos' comments, at line {:?}: write it anew by \
+             `LONGRUN_REFERENCE=write cargo test --test reference`",
+            differs.map(|index| index + 1),
+        );
+    }
+    let there = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name());
+    let there: BTreeSet<_> = there.map(|name| name.into_string().unwrap()).collect();
+    assert_eq!(there, names, "docs/reference has pages of nothing");
+}
+
+#[test]
+fn links_lead_to_headings() {
+    let pages = Reference::new(&PAGES).pages();
+    let anchors: Vec<(String, Vec<String>)> =
+        pages.iter().map(|(name, text)| (name.clone(), page::anchors(text))).collect();
+    for (name, anchors) in &anchors {
+        let distinct: BTreeSet<_> = anchors.iter().collect();
+        assert_eq!(distinct.len(), anchors.len(), "two headings of {name} have one anchor");
+    }
+    let mut count = 0;
+    for (name, text) in &pages {
+        for link in page::links(text) {
+            let (target, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = if target.is_empty() { name } else { target };
+            let found = anchors.iter().find(|(page, _)| page == target);
+            let (_, known) = found.unwrap_or_else(|| panic!("{name}: {link} leads nowhere"));
+            let known = anchor.is_empty() || known.iter().any(|it| it == anchor);
+            assert!(known, "{name}: {link} leads to no heading");
+            count += 1;
+        }
+    }
+    assert!(count > 100, "{count} links only");
+}
