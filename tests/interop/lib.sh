@@ -26,7 +26,8 @@ python_packages() {
     need python3 "on Debian, apt-get install python3 python3-venv"
     rm -rf "$SCRATCH/venv"
     python3 -m venv "$SCRATCH/venv" >&2 || lacking "python3 cannot make a virtual environment: apt-get install python3-venv"
-    "$PYTHON" -m pip install --quiet --no-deps --disable-pip-version-check --requirement "$1" >&2
+    "$PYTHON" -m pip install --quiet --no-deps --disable-pip-version-check --requirement "$1" >&2 ||
+        lacking "the packages of ${1#"$ROOT/"} cannot be installed"
     cp "$1" "$SCRATCH/venv/installed.txt"
 }
 
@@ -36,6 +37,7 @@ npm_packages() {
     need npm "on Debian, apt-get install npm"
     cmp -s "$here/package-lock.json" "$SCRATCH/installed.json" && return
     cp "$here/package.json" "$here/package-lock.json" "$SCRATCH"
-    npm ci --prefix "$SCRATCH" --ignore-scripts --no-audit --no-fund --silent >&2
+    npm ci --prefix "$SCRATCH" --ignore-scripts --no-audit --no-fund --silent >&2 ||
+        lacking "the packages of ${here#"$ROOT/"}/package-lock.json cannot be installed"
     cp "$here/package-lock.json" "$SCRATCH/installed.json"
 }

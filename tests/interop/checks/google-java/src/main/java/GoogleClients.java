@@ -192,7 +192,6 @@ public final class GoogleClients {
     return "tenants/default/" + name.group(1);
   }
 
-  // HTTP/2 without TLS would begin with an upgrade, which the server does not make.
   private static final HttpClient HTTP =
       HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).build();
 
