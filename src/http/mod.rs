@@ -77,7 +77,7 @@ struct Http {
 pub fn router(service: Service, options: HttpOptions) -> Router {
     let http = Http { service, options: Arc::new(options) };
     let mut router = Router::new();
-    for (pattern, resource) in Resource::all(routes::all()) {
+    for (pattern, resource) in Resource::all(routes::served()) {
         router = router.route(&pattern, resource.served());
     }
     router

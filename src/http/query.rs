@@ -97,6 +97,13 @@ pub(super) fn pairs(uri: &Uri) -> Result<Vec<(String, String)>, ServiceError> {
     pairs.collect()
 }
 
+/// Whether the query has `$alt`, which Google's client libraries put into each request, and no parameter of this
+/// interface's own begins with `$`.
+pub(super) fn is_of_google(uri: &Uri) -> bool {
+    let mut pairs = query::pairs(uri.query().unwrap_or_default());
+    pairs.any(|pair| pair.name.as_deref() == Some("$alt"))
+}
+
 /// `pageToken` as `page_token`.
 fn snake_case(name: &str) -> String {
     let mut snake = String::with_capacity(name.len() + 2);

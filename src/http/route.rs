@@ -23,7 +23,7 @@ use super::google;
 use super::openapi::answers::Answers;
 use super::openapi::parameters;
 use super::problem::Problem;
-use super::query::Parameters;
+use super::query::{self, Parameters};
 use crate::service::Reason::{
     self, HostRefused, InvalidArgument, OriginRefused, RouteNotFound, UriTooLong,
 };
@@ -134,6 +134,13 @@ impl Route {
         self.path = self.path.replacen("/v1", "/v1/tenants/{tenant}", 1);
         self.id += "OfTenant";
         self.parameters.insert(0, "tenant");
+        self
+    }
+
+    /// The inverse of [`Route::under_tenant`].
+    pub(super) fn without_tenant(mut self) -> Self {
+        self.path = self.path.replacen("/tenants/{tenant}", "", 1);
+        self.parameters.retain(|name| *name != "tenant");
         self
     }
 
@@ -279,7 +286,11 @@ impl Resource {
             return Ok(super::options(allow(&here)));
         }
         let asked = if parts.method == Method::HEAD { &Method::GET } else { &parts.method };
-        let route = here.iter().find(|route| asked.as_str().eq_ignore_ascii_case(route.method));
+        let of_method =
+            here.iter().filter(|route| asked.as_str().eq_ignore_ascii_case(route.method));
+        // At most two, of which one speaks to Google's client libraries.
+        let is_of_google = query::is_of_google(&parts.uri);
+        let route = of_method.max_by_key(|route| route.is_googles == is_of_google);
         let Some(route) = route else {
             return Err(Problem::not_allowed(&parts.method, allow(&here)));
         };

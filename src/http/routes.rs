@@ -32,7 +32,15 @@ const OF_ALL: [&str; 8] =
 /// The path of one operation. Under its tenant, its parts are the same, and it itself is for Google's client libraries.
 const OPERATION: &str = "/v1/operations/{id}";
 
-/// Every method of every resource, but for `HEAD`, which is as `GET`, and `OPTIONS`, which is alike everywhere.
+/// Every route that is served.
+pub(super) fn served() -> Vec<Route> {
+    let mut served = all();
+    served.extend(google::without_tenant());
+    served
+}
+
+/// Every method of every resource that the OpenAPI document has, but for `HEAD`, which is as `GET`, and `OPTIONS`, which
+/// is alike everywhere.
 pub(super) fn all() -> Vec<Route> {
     let mut all = vec![
         live(),

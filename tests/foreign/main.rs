@@ -1,4 +1,4 @@
-//! Clients that know nothing of longrun: curl, Python's requests, Azure's pollers, Google's operation futures, GA4GH's and
+//! Clients that know nothing of longrun: curl, Python's requests, Azure's pollers, GA4GH's and
 //! OpenAI's clients, a browser, and a tool that tests servers by their OpenAPI document. Each drives the program over
 //! real sockets.
 
@@ -6,7 +6,6 @@ mod api;
 mod azure;
 mod browser;
 mod description;
-mod google;
 mod openai;
 mod relay;
 mod support;

@@ -91,6 +91,47 @@ async fn an_operation_is_googles_under_its_tenant_and_longruns_without() {
 }
 
 #[tokio::test]
+async fn without_a_tenant_alt_asks_for_googles_form() {
+    let server = Server::start().await;
+    let path = server.submit("nobody").await;
+    let name = path.replace("/v1/", "");
+    let with_alt = |path: &str| format!("{path}?$alt=json;enum-encoding=int");
+    let (here, all) = (with_alt(&path), with_alt("/v1/operations"));
+    let operation = server.get(&here).await.expect(200).json();
+    // The client asks again by this name, under the same path.
+    assert_eq!(operation["name"], name);
+    assert_eq!(operation["metadata"]["operation"]["state"], "STATE_QUEUED");
+    let page = server.get(&format!("{all}&filter=kind%3Dnobody&pageSize=2")).await.expect(200);
+    assert_eq!(page.json()["operations"][0], operation);
+    refused(
+        server.get(&format!("{all}&nonsense=1")).await,
+        400,
+        "INVALID_ARGUMENT",
+        "INVALID_ARGUMENT",
+    );
+    refused(
+        server.ask("DELETE", &here, &[], "").await,
+        400,
+        "FAILED_PRECONDITION",
+        "OPERATION_NOT_DONE",
+    );
+
+    let cancel = with_alt(&format!("{path}:cancel"));
+    let body = json!({"name": name}).to_string();
+    let cancelled = server.ask("POST", &cancel, &[JSON], body).await.expect(200);
+    assert_eq!(cancelled.json(), json!({}));
+    let ended = server.get(&here).await.expect(200).json();
+    assert_eq!((&ended["done"], &ended["error"]["code"]), (&json!(true), &json!(1)));
+    assert_eq!(server.ask("DELETE", &here, &[], "").await.expect(200).json(), json!({}));
+    refused(server.get(&here).await, 404, "NOT_FOUND", "OPERATION_NOT_FOUND");
+
+    // No other parameter of this form makes it Google's, and what Google's has not, has no such parameter.
+    server.get("/v1/operations?$filter=a").await.expect(400);
+    let submission = r#"{"kind": "nobody"}"#;
+    assert_eq!(server.open("POST", &all, &[JSON], submission).await.status(), 400);
+}
+
+#[tokio::test]
 async fn a_cancel_and_a_deletion_are_answered_with_nothing() {
     let server = Server::start().await;
     let path = named(&server.submit("nobody").await);

@@ -10,6 +10,12 @@ use crate::service::Reason::{
     DataLoss, OperationNotDone, OperationNotFound, OriginRefused, Unsupported,
 };
 
+/// The same without a tenant, under the names that `google.longrunning` binds to paths by itself. They share their paths
+/// with longrun's own interface: a request with `$alt` is for them.
+pub(super) fn without_tenant() -> [Route; 4] {
+    all().map(Route::without_tenant)
+}
+
 /// All of them.
 pub(super) fn all() -> [Route; 4] {
     const ALL: &str = "/v1/tenants/{tenant}/operations";

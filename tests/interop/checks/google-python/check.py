@@ -1,12 +1,10 @@
-"""Google's client library, unmodified, over gRPC, over gRPC with asyncio, and over REST: what its operation futures make of
-operations, as JSON. Takes the server's URL and the folder of this project's protos."""
+"""Google's client library, unmodified, over gRPC, over gRPC with asyncio, and over REST: how its operation futures end."""
 
 import asyncio
 import concurrent.futures
-import json
-import subprocess
+import importlib.metadata
+import os
 import sys
-import tempfile
 
 import grpc
 import requests
@@ -17,16 +15,11 @@ from google.auth.credentials import AnonymousCredentials
 from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2, struct_pb2
 
-SERVER, PROTOS = sys.argv[1:]
-TARGET = SERVER.removeprefix("http://")
-
 # Stubs of this project's own, as anybody would make them; Google's come with its library.
-stubs = tempfile.TemporaryDirectory()
-files = [f"{PROTOS}/longrun/v1/{name}.proto" for name in ["operations", "metadata"]]
-protoc = [sys.executable, "-m", "grpc_tools.protoc", f"-I{PROTOS}", f"--python_out={stubs.name}"]
-subprocess.run(protoc + files, check=True)
-sys.path.insert(0, stubs.name)
+sys.path.insert(0, os.environ["SCRATCH"])
 from longrun.v1 import metadata_pb2, operations_pb2 as longrun  # noqa: E402
+
+SERVER, TARGET = os.environ["LONGRUN_URL"], os.environ["LONGRUN_ADDRESS"]
 
 # Its own schedule, but that it begins sooner and ends the test in time.
 SOON = {"initial": 0.05, "multiplier": 1.5, "maximum": 1.0, "timeout": 60}
@@ -35,10 +28,17 @@ STATE = longrun.Operation.State.Name
 
 
 def submit(kind, content=""):
-    """Submits, and gives the name that Google's clients take."""
+    """Submits, and returns the name that Google's clients take."""
     url = f"{SERVER}/v1/kinds/{kind}/operations"
     answer = requests.post(url, headers={"Content-Type": "text/plain"}, data=content, timeout=10).json()
     return f"tenants/{answer['tenant']}/{answer['name']}"
+
+
+def complete(kind, document):
+    """Does the work of the next operation of a kind: completes it with JSON."""
+    acquired = requests.post(f"{SERVER}/v1/kinds/{kind}:acquire?wait=30s", timeout=40)
+    acquired.raise_for_status()
+    requests.post(f"{acquired.headers['Location']}:complete", json=document, timeout=10).raise_for_status()
 
 
 def of_response(response):
@@ -72,7 +72,8 @@ def life(client):
     outcomes["result"] = of_response(done.result())
     assert done.done() and not done.cancelled() and done.exception() is None
     outcomes["metadata"] = [done.metadata.operation.kind, STATE(done.metadata.operation.state)]
-    value = future_of(client, submit("json"), struct_pb2.Value)
+    value = future_of(client, submit("python-json"), struct_pb2.Value)
+    complete("python-json", {"a": 1.5})
     outcomes["json"] = of_response(value.result())
     outcomes["nothing"] = of_response(future_of(client, submit("nothing"), empty_pb2.Empty).result())
     outcomes["exception"] = of_error(future_of(client, submit("fail"), empty_pb2.Empty).exception())
@@ -100,7 +101,7 @@ def with_grpc():
     with grpc.insecure_channel(TARGET) as channel:
         client = operations_v1.OperationsClient(channel)
         outcomes = life(client)
-        listed = client.list_operations("tenants/default", "kind=many")
+        listed = client.list_operations("tenants/default", "kind=python-many")
         pages = [[it.name for it in page] for page in listed.pages]
         outcomes["pages"] = [len(page) for page in pages]
         assert len({name for page in pages for name in page}) == 60
@@ -113,7 +114,7 @@ def with_rest():
     )
     client = operations_v1.AbstractOperationsClient(transport=transport)
     outcomes = life(client)
-    listed = client.list_operations("tenants/default", "kind=many", page_size=25)
+    listed = client.list_operations("tenants/default", "kind=python-many", page_size=25)
     outcomes["pages"] = [len(page.operations) for page in listed.pages]
     try:
         client.list_operations("tenants/default", "nonsense=1")
@@ -164,6 +165,38 @@ def waits():
         return [done.done, done.WhichOneof("result"), still.done, still.WhichOneof("result")]
 
 
+RESULT = ["text/plain; charset=utf-8", "HELLO"]
+METADATA_OF_DONE = ["shout", "STATE_SUCCEEDED"]
+
+
+def ended(unknown, cancelled):
+    """What became of operations, where these classes are the exceptions."""
+    return {
+        "result": RESULT,
+        "metadata": METADATA_OF_DONE,
+        "exception": [unknown, 2, "no", ["google.rpc.ErrorInfo"]],
+        "cancelled": True,
+        "cancelled exception": [cancelled, 1, "the operation was cancelled", ["google.rpc.ErrorInfo"]],
+        "deleted": "NotFound",
+    }
+
+
+def same(what, got, expected):
+    if got != expected:
+        sys.exit(f"{what}: got {got}\nexpected {expected}")
+
+
 for _ in range(60):
-    submit("many")
-print(json.dumps({"grpc": with_grpc(), "rest": with_rest(), "asyncio": asyncio.run(with_asyncio()), "wait": waits()}))
+    submit("python-many")
+# The future that timed out gave up alone: its operation went on.
+LIFE = ended("Unknown", "Cancelled") | {"json": ["value", 1.5], "nothing": ["empty"], "timeout": False}
+same("gRPC", with_grpc(), LIFE | {"pages": [50, 10]})
+same("REST", with_rest(), LIFE | {"pages": [25, 25, 10], "refused": ["INVALID_ARGUMENT", "longrun"]})
+# It tells exceptions apart by their codes alone.
+same("asyncio", asyncio.run(with_asyncio()), ended("GoogleAPICallError", "GoogleAPICallError"))
+same("WaitOperation", waits(), [True, "response", False, None])
+for package in ["google-api-core", "grpcio"]:
+    print(f"client: {package} {importlib.metadata.version(package)}")
+print("case: gRPC and REST: result, JSON result, no result, exception, metadata, time-out, cancel, delete, pages")
+print("case: asyncio: result, exception, metadata, cancel, delete")
+print("case: WaitOperation")
