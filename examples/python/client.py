@@ -14,7 +14,7 @@ from longrun.v1 import operations_pb2 as op, operations_pb2_grpc
 # Each call may be repeated, so gRPC repeats it while no server is there; a connection that died in silence is noticed.
 RETRY = {"maxAttempts": 5, "initialBackoff": "0.5s", "maxBackoff": "5s", "backoffMultiplier": 2, "retryableStatusCodes": ["UNAVAILABLE"]}
 METHODS = {"name": [{"service": "longrun.v1.Operations"}], "waitForReady": True, "retryPolicy": RETRY}
-OPTIONS = [("grpc.service_config", json.dumps({"methodConfig": [METHODS]})), ("grpc.keepalive_time_ms", 20_000)]
+OPTIONS = [("grpc.service_config", json.dumps({"methodConfig": [METHODS]})), ("grpc.keepalive_time_ms", 20_000), ("grpc.max_reconnect_backoff_ms", 5_000)]
 
 
 def submit(operations, key, text):

@@ -39,12 +39,10 @@ func (c client) submit(ctx context.Context, key, text string) (string, error) {
 func (c client) watch(ctx context.Context, name string, seen func(*pb.Event)) error {
 	for after := int64(0); ; time.Sleep(time.Second) {
 		messages, err := c.WatchOperation(ctx, &pb.WatchOperationRequest{Name: name, AfterRevision: &after})
-		for err == nil {
-			var message *pb.WatchOperationResponse
-			if message, err = messages.Recv(); message.GetEvent() != nil {
+		for message := new(pb.WatchOperationResponse); err == nil; message, err = messages.Recv() {
+			if after = max(after, message.Revision); message.Event != nil {
 				seen(message.Event)
 			}
-			after = max(after, message.GetRevision())
 			if message.GetOperation().GetDone() {
 				return nil
 			}

@@ -17,6 +17,7 @@ import (
 	"unicode/utf8"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 	pb "longrun.example/longrunv1"
@@ -120,10 +121,13 @@ func (w worker) serve(stopping context.Context) {
 
 func main() {
 	stopping, _ := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	back := backoff.DefaultConfig
+	back.MaxDelay = 5 * time.Second // to be back well within a lease; the default is two minutes
 	connection, err := grpc.NewClient(os.Args[1],
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultServiceConfig(again),
 		grpc.WithMaxCallAttempts(1000),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: back, MinConnectTimeout: 5 * time.Second}),
 		grpc.WithDefaultCallOptions(grpc.MaxRetryRPCBufferSize(8<<20)),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 20 * time.Second}))
 	if err != nil {
