@@ -8,6 +8,8 @@ import { ask, connect } from "./longrun.mjs";
 
 const [address, command, ...parameters] = process.argv.slice(2);
 const [workers, operations] = connect(address);
+// How a stream ends that the server, a proxy or the network has cut.
+const CUT = [status.UNAVAILABLE, status.INTERNAL, status.UNKNOWN];
 
 // Submits under a key of the caller's own: however often it is called, there is one operation.
 async function submit(idempotencyKey, text) {
@@ -25,7 +27,7 @@ async function* watch(name) {
         if (message.operation?.done) return;
       }
     } catch (error) {
-      if (error.code !== status.UNAVAILABLE) throw error;
+      if (!CUT.includes(error.code)) throw error;
     }
   }
 }
@@ -44,14 +46,16 @@ async function result(name) {
       }
       return data;
     } catch (error) {
-      if (error.code !== status.UNAVAILABLE) throw error;
+      if (!CUT.includes(error.code)) throw error;
     }
   }
 }
 
 try {
   if (command === "submit") console.log(await submit(...parameters));
-  if (command === "watch") for await (const { revision, state } of watch(...parameters)) console.log(revision, state.slice("STATE_".length));
+  if (command === "watch") {
+    for await (const { revision, state } of watch(...parameters)) console.log(revision, state.slice("STATE_".length));
+  }
   if (command === "cancel") await cancel(...parameters);
   if (command === "result") process.stdout.write(await result(...parameters));
 } catch (error) {

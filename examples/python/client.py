@@ -12,14 +12,30 @@ import grpc
 from longrun.v1 import operations_pb2 as op, operations_pb2_grpc
 
 # Each call may be repeated, so gRPC repeats it while no server is there; a connection that died in silence is noticed.
-RETRY = {"maxAttempts": 5, "initialBackoff": "0.5s", "maxBackoff": "5s", "backoffMultiplier": 2, "retryableStatusCodes": ["UNAVAILABLE"]}
-METHODS = {"name": [{"service": "longrun.v1.Operations"}], "waitForReady": True, "retryPolicy": RETRY}
-OPTIONS = [("grpc.service_config", json.dumps({"methodConfig": [METHODS]})), ("grpc.keepalive_time_ms", 20_000), ("grpc.max_reconnect_backoff_ms", 5_000)]
+METHODS = {
+    "name": [{"service": "longrun.v1.Operations"}],
+    "waitForReady": True,
+    "retryPolicy": {
+        "maxAttempts": 5,
+        "initialBackoff": "0.5s",
+        "maxBackoff": "5s",
+        "backoffMultiplier": 2,
+        "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED"],
+    },
+}
+OPTIONS = [
+    ("grpc.service_config", json.dumps({"methodConfig": [METHODS]})),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
+]
+# How a stream ends that the server, a proxy or the network has cut.
+CUT = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN
 
 
 def submit(operations, key, text):
     """Submits under a key of the caller's own: however often it is called, there is one operation."""
-    return operations.Submit(op.SubmitRequest(kind="count-words", idempotency_key=key, input=op.Payload(text=text))).name
+    request = op.SubmitRequest(kind="count-words", idempotency_key=key, input=op.Payload(text=text))
+    return operations.Submit(request).name
 
 
 def watch(operations, name):
@@ -34,7 +50,7 @@ def watch(operations, name):
                 if message.operation.done:
                     return
         except grpc.RpcError as error:
-            if error.code() != grpc.StatusCode.UNAVAILABLE:
+            if error.code() not in CUT:
                 raise
             time.sleep(1)
 
@@ -53,7 +69,7 @@ def result(operations, name):
                 data += chunk.data
             return data
         except grpc.RpcError as error:
-            if error.code() != grpc.StatusCode.UNAVAILABLE:
+            if error.code() not in CUT:
                 raise
             time.sleep(1)
 

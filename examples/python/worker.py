@@ -20,12 +20,12 @@ async def count_words(text, progress, log):
 
 
 async def ask(call, request):
-    """Calls until there is an answer: what a worker says of its attempt it may say again."""
+    """Calls until there is an answer: what a worker says of its attempt it may say again (only log lines stand there twice)."""
     while True:
         try:
             return await call(request, timeout=10, wait_for_ready=True)
         except grpc.aio.AioRpcError as error:
-            if error.code() not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+            if error.code().name not in ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"):
                 raise
             await asyncio.sleep(1)
 

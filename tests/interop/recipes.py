@@ -1,6 +1,6 @@
 """Runs the client and the worker of an example against a server that is killed and started again under them.
 
-    LONGRUN_BIN=… CLIENT='python client.py' WORKER='python worker.py' python3 recipes.py
+    ROOT=… EXAMPLE=python LONGRUN_BIN=… CLIENT='python client.py' WORKER='python worker.py' python3 recipes.py
 
 CLIENT ADDRESS submit KEY TEXT prints the operation's name; watch NAME a line `REVISION STATE` for each revision; cancel NAME
 nothing; result NAME the bytes. WORKER ADDRESS serves count-words, a fifth of a second for each line of a text, with progress
@@ -11,6 +11,7 @@ Prints a line `case: …` for each thing that held.
 import json
 import os
 import queue
+import re
 import shlex
 import signal
 import socket
@@ -22,6 +23,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from pathlib import Path
 
 DEADLINE = 100  # seconds for anything to happen: Java may take many to begin
 LEASE = 30  # seconds: longer than a server is away, and a program needs to connect again
@@ -355,7 +357,16 @@ def inputs(server, example):
     case("an input of half a megabyte; an input that is no text fails at once")
 
 
+def quotes():
+    """What the page of the language shows of the example stands there, letter for letter."""
+    root, language = Path(os.environ["ROOT"]), os.environ["EXAMPLE"]
+    shown = re.findall(r"```(?!sh\n)\w+\n(.*?)```", (root / f"docs/clients/{language}.md").read_text(), re.DOTALL)
+    sources = [path.read_text() for path in Path().rglob("*.*") if path.suffix in (".py", ".go", ".mjs", ".java")]
+    assert shown and all(any(each in source for source in sources) for each in shown), f"docs/clients/{language}.md is out of date"
+
+
 def main():
+    quotes()
     with tempfile.TemporaryDirectory(prefix="longrun-recipes-") as directory:
         server = Server(directory)
         example = Example(server)

@@ -4,6 +4,7 @@ mkdir -p "$SCRATCH/examples/$1"
 ln -sfn "$ROOT/proto" "$SCRATCH/proto"
 cp -r "$ROOT/examples/$1/." "$SCRATCH/examples/$1"
 cd "$SCRATCH/examples/$1"
+export EXAMPLE=$1
 
 # killed_under CLIENT WORKER: the scenes of recipes.py, which need Python but no packages.
 killed_under() {

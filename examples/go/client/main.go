@@ -24,7 +24,7 @@ import (
 // Each call may be repeated, so gRPC repeats it while no server is there.
 const again = `{"methodConfig": [{"name": [{"service": "longrun.v1.Operations"}], "waitForReady": true,
 	"retryPolicy": {"maxAttempts": 5, "initialBackoff": "0.5s", "maxBackoff": "5s", "backoffMultiplier": 2,
-	"retryableStatusCodes": ["UNAVAILABLE"]}}]}`
+	"retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED"]}}]}`
 
 type client struct{ pb.OperationsClient }
 
@@ -47,7 +47,7 @@ func (c client) watch(ctx context.Context, name string, seen func(*pb.Event)) er
 				return nil
 			}
 		}
-		if err != io.EOF && status.Code(err) != codes.Unavailable {
+		if err != io.EOF && !cut(err) {
 			return err
 		}
 	}
@@ -71,17 +71,23 @@ func (c client) result(ctx context.Context, name string) (data []byte, err error
 		if err == io.EOF {
 			return data, nil
 		}
-		if status.Code(err) != codes.Unavailable {
+		if !cut(err) {
 			return nil, err
 		}
 	}
+}
+
+// cut tells whether the server, a proxy or the network has cut a stream.
+func cut(err error) bool {
+	code := status.Code(err)
+	return code == codes.Unavailable || code == codes.Internal || code == codes.Unknown
 }
 
 func run(ctx context.Context, address, command string, arguments ...string) error {
 	connection, err := grpc.NewClient(address,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultServiceConfig(again),
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 20 * time.Second}))
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second}))
 	if err != nil {
 		return err
 	}

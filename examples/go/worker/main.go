@@ -23,9 +23,9 @@ import (
 	pb "longrun.example/longrunv1"
 )
 
-// What a worker says of its attempt it may say again: so gRPC does, until there is an answer.
+// What a worker says of its attempt it may say again (only log lines stand there twice): so gRPC does, until there is an answer.
 const again = `{"methodConfig": [{"name": [{}], "waitForReady": true, "retryPolicy": {"maxAttempts": 1000,
-	"initialBackoff": "0.5s", "maxBackoff": "5s", "backoffMultiplier": 2, "retryableStatusCodes": ["UNAVAILABLE"]}}]}`
+	"initialBackoff": "0.5s", "maxBackoff": "5s", "backoffMultiplier": 2, "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED"]}}]}`
 
 var errNoText = errors.New("the input is no text")
 
@@ -128,8 +128,8 @@ func main() {
 		grpc.WithDefaultServiceConfig(again),
 		grpc.WithMaxCallAttempts(1000),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: back, MinConnectTimeout: 5 * time.Second}),
-		grpc.WithDefaultCallOptions(grpc.MaxRetryRPCBufferSize(8<<20)),
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 20 * time.Second}))
+		grpc.WithDefaultCallOptions(grpc.MaxRetryRPCBufferSize(8<<20)), // what is larger is not sent again
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second}))
 	if err != nil {
 		log.Fatal(err)
 	}

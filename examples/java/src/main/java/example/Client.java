@@ -3,12 +3,16 @@ package example;
 import com.google.protobuf.ByteString;
 import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
+import java.util.Set;
 import java.util.function.Consumer;
 import longrun.v1.*;
 import longrun.v1.OperationsGrpc.OperationsBlockingStub;
 
 /** A client: submits a text, watches what becomes of it, cancels it, fetches the result. */
 public final class Client {
+  /** How a stream ends that the server, a proxy or the network has cut. */
+  static final Set<Status.Code> CUT = Set.of(Status.Code.UNAVAILABLE, Status.Code.INTERNAL, Status.Code.UNKNOWN);
+
   /** Submits under a key of the caller's own: however often it is called, there is one operation. */
   static String submit(OperationsBlockingStub operations, String key, String text) {
     var request = SubmitRequest.newBuilder().setKind("count-words").setIdempotencyKey(key);
@@ -27,7 +31,7 @@ public final class Client {
           done = message.getOperation().getDone();
         }
       } catch (StatusRuntimeException error) {
-        if (error.getStatus().getCode() != Status.Code.UNAVAILABLE) throw error;
+        if (!CUT.contains(error.getStatus().getCode())) throw error;
       }
     }
   }
@@ -45,7 +49,7 @@ public final class Client {
         while (chunks.hasNext()) data = data.concat(chunks.next().getData());
         return data;
       } catch (StatusRuntimeException error) {
-        if (error.getStatus().getCode() != Status.Code.UNAVAILABLE) throw error;
+        if (!CUT.contains(error.getStatus().getCode())) throw error;
       }
     }
   }
