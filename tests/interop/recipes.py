@@ -27,7 +27,8 @@ from pathlib import Path
 
 DEADLINE = 100  # seconds for anything to happen: Java may take many to begin
 LEASE = 30  # seconds: longer than a server is away, and a program needs to connect again
-SLOW = "one two\n" * 25  # five seconds of work
+SLOW = b"one two three\n" * 15  # three seconds of work
+SLOWER = "one two three\n" * 30
 
 
 def until(what, condition):
@@ -128,6 +129,10 @@ class Server:
     def history(self, name):
         events = json.load(self.ask("GET", f"{name}/events", page_size=1000))["events"]
         return [event["type"].removeprefix("TYPE_") for event in events]
+
+    def begun(self, name):
+        """Waits for a log line of the worker: it has the attempt."""
+        until(f"a log line of {name}", lambda: "LOG" in self.history(name))
 
     def tell(self):
         """Prints the history of the latest operations, for who looks for what went wrong."""
@@ -254,10 +259,10 @@ def case(text):
 
 def submit_again(server, example):
     waiting = []
-    example.clients.knock(lambda: waiting.append(example.client("submit", "monday", "one two three\n" * 15)))
+    example.clients.knock(lambda: waiting.append(example.client("submit", "monday", SLOWER)))
     server.start()
     [name] = waiting[0].succeeds()
-    assert example.client("submit", "monday", "one two three\n" * 15).succeeds() == [name]
+    assert example.client("submit", "monday", SLOWER).succeeds() == [name]
     refuses(example.client("submit", "monday", "something else", stderr=subprocess.STDOUT), "ALREADY_EXISTS")
     case("submits to a server that is not there yet, and again: one operation")
     return name
@@ -275,7 +280,7 @@ def watch_through_kills(server, example, name):
         example.clients.knock(server.kill_and_start)
     watcher.expect("3 SUCCEEDED")
     assert watcher.succeeds() == []
-    assert example.result(name) == {"words": 45}
+    assert example.result(name) == {"words": 90}
     history = server.history(name)
     assert sorted(history) == ["FINISHED", "LOG", "STARTED", "SUBMITTED"], history
     case("watches through kills of the server: each revision once and in order; the attempt goes on; the result")
@@ -283,7 +288,7 @@ def watch_through_kills(server, example, name):
 
 
 def report_again(server, example):
-    name = server.submit(SLOW.encode())
+    name = server.submit(SLOW)
     server.progress(name)
     example.workers.hold()
     assert server.done(name)["state"] == "STATE_SUCCEEDED"  # of which the worker does not hear
@@ -298,8 +303,8 @@ def report_again(server, example):
 
 
 def report_too_late(server, example):
-    name = server.submit(SLOW.encode(), attempt_timeout="3s", max_attempts=1)
-    server.progress(name)
+    name = server.submit(SLOW, attempt_timeout="2s", max_attempts=1)
+    server.begun(name)
     example.workers.hold()
     failed = server.done(name)
     assert failed["error"]["code"] == "ATTEMPT_TIMEOUT", failed
@@ -310,8 +315,8 @@ def report_too_late(server, example):
 
 
 def release(server, example, worker):
-    name = server.submit(SLOW.encode())
-    server.progress(name)
+    name = server.submit(SLOW)
+    server.begun(name)
     stop(worker)
     watcher = example.client("watch", name)
     for line in ["1 QUEUED", "2 RUNNING", "3 QUEUED"]:

@@ -2,7 +2,7 @@
 source "$ROOT/tests/interop/lib.sh"
 mkdir -p "$SCRATCH/examples/$1"
 ln -sfn "$ROOT/proto" "$SCRATCH/proto"
-cp -r "$ROOT/examples/$1/." "$SCRATCH/examples/$1"
+cp -rp "$ROOT/examples/$1/." "$SCRATCH/examples/$1"
 cd "$SCRATCH/examples/$1"
 export EXAMPLE=$1
 

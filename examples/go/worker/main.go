@@ -92,15 +92,16 @@ func (w worker) perform(stopping context.Context, attempt *pb.AcquiredAttempt) e
 			w.AddLog(ctx, &pb.AddLogRequest{Token: token, Lines: []string{line}})
 		})
 	}
-	if ctx.Err() != nil {
+	if err == nil {
+		result := &pb.Payload{ContentType: "application/json", Content: &pb.Payload_Data{Data: []byte(words)}}
+		_, err = w.Complete(always, &pb.CompleteRequest{Token: token, Result: result})
+	}
+	if err != nil && ctx.Err() != nil {
 		renew() // lets the other slots stop to wait, or they would be given this attempt
 		_, err = w.Release(always, &pb.ReleaseRequest{Token: token})
 	} else if err != nil {
 		failure := &pb.Error{Code: "WORDS_NOT_COUNTED", Message: err.Error()}
 		_, err = w.Fail(always, &pb.FailRequest{Token: token, Error: failure, Final: err == errNoText})
-	} else {
-		result := &pb.Payload{ContentType: "application/json", Content: &pb.Payload_Data{Data: []byte(words)}}
-		_, err = w.Complete(always, &pb.CompleteRequest{Token: token, Result: result})
 	}
 	return err
 }

@@ -73,12 +73,15 @@ public final class Worker {
     try {
       var result = Payload.newBuilder().setContentType("application/json").setData(ByteString.copyFromUtf8(words.get()));
       workers.complete(CompleteRequest.newBuilder().setToken(token).setResult(result).build());
-    } catch (ExecutionException failed) {
-      var why = failed.getCause();
-      var error = longrun.v1.Error.newBuilder().setCode(why.getClass().getSimpleName()).setMessage(String.valueOf(why.getMessage()));
-      var last = why instanceof CharacterCodingException;
-      if (work.isShutdown()) workers.release(ReleaseRequest.newBuilder().setToken(token).build());
-      else workers.fail(FailRequest.newBuilder().setToken(token).setError(error).setFinal(last).build());
+    } catch (ExecutionException | StatusRuntimeException failed) {
+      if (work.isShutdown()) {
+        workers.release(ReleaseRequest.newBuilder().setToken(token).build());
+      } else {
+        var why = failed instanceof ExecutionException ? failed.getCause() : failed;
+        var last = why instanceof CharacterCodingException;
+        var error = longrun.v1.Error.newBuilder().setCode(why.getClass().getSimpleName()).setMessage(String.valueOf(why.getMessage()));
+        workers.fail(FailRequest.newBuilder().setToken(token).setError(error).setFinal(last).build());
+      }
     } finally {
       renewing.cancel(false);
       work.shutdown();
