@@ -10,12 +10,12 @@ use tokio_util::sync::CancellationToken;
 use super::Exit;
 use super::host;
 use super::output::{Output, Usage};
-use super::signals::Signals;
+use super::signals::{Hangups, Signals};
 use crate::client::Client;
 use crate::config::{ServeConfig, file};
 use crate::operation::Kind;
 use crate::relay;
-use crate::server::{Server, Stopped};
+use crate::server::{Descriptors, Server, Stopped};
 use crate::worker::Worker;
 use crate::worker::command::Command;
 
@@ -35,7 +35,7 @@ SIGTERM and SIGINT stop it gracefully: from then on /readyz and health say that 
 serving, and new submissions are refused; handlers may finish, what they do not finish goes
 back to the queue, watches end to be resumed. Exit codes: 0 stopped so, 1 cut off by the
 drain timeout or failed, 130 or 143 ended at once by a second signal, or before it was ready.
-Nothing acknowledged is lost in any case.";
+Nothing acknowledged is lost in any case. With --descriptor-set, SIGHUP has the files read again.";
 
 /// Arguments of `serve`.
 #[derive(clap::Args, Debug)]
@@ -95,6 +95,7 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
     config.validate().map_err(|error| Usage(error.to_string()))?;
     one_command_per_kind(&handlers)?;
     let mut signals = Signals::catch()?;
+    let hangups = Hangups::catch(!config.types.descriptor_sets.is_empty())?;
     let handlers_share = host::handlers_share(config.stop.drain_timeout);
     let max_result_bytes = config.limits.max_payload_bytes as u64;
     let server = tokio::select! {
@@ -111,6 +112,7 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
     let workers = worker.into_iter().chain(relaying);
     let workers = workers.map(|worker| worker.drain_timeout(handlers_share)).collect();
     announce(&server, &handlers, out)?;
+    let mut reloading = std::pin::pin!(reload(server.descriptors().clone(), hangups));
     let stop = CancellationToken::new();
     let mut hosting = std::pin::pin!(host::host(server, workers, stop.clone()));
     loop {
@@ -124,6 +126,18 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
                 tracing::info!(signal = ?signal, "asked to stop");
                 stop.cancel();
             }
+            () = &mut reloading => {}
+        }
+    }
+}
+
+/// Reads the files of types again at each SIGHUP. Does not end.
+async fn reload(descriptors: Descriptors, mut hangups: Hangups) {
+    loop {
+        hangups.next().await;
+        match descriptors.reload().await {
+            Ok(()) => tracing::info!("the files of --descriptor-set were read again"),
+            Err(error) => tracing::error!(%error, "the types stay as they were"),
         }
     }
 }

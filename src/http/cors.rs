@@ -17,6 +17,7 @@ use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 
+use super::grpc::Protocol;
 use super::headers::vary_by;
 use super::problem::Problem;
 use super::{Http, Verbatim};
@@ -26,7 +27,8 @@ use crate::service::{Reason, ServiceError};
 const EXPOSED: &str = "location, operation-location, retry-after, etag, preference-applied, \
                        longrun-error-source, longrun-errors, longrun-warnings, longrun-type-url, \
                        longrun-recorded-status, \
-                       accept-ranges, content-range";
+                       accept-ranges, content-range, \
+                       grpc-status, grpc-message, grpc-status-details-bin";
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE";
 /// How long a browser may remember a preflight, in seconds; browsers cut it down to their own maximum.
 const MAX_AGE: &str = "7200";
@@ -87,6 +89,10 @@ pub(super) fn is_preflight(parts: &Parts) -> bool {
 /// Answers preflights, and tells browsers whose pages may read an answer. An API behind a relay that does so itself
 /// has the say: its answers stay as they are.
 pub(super) async fn cors(State(http): State<Http>, request: Request, next: Next) -> Response {
+    if Protocol::of(request.headers()) == Some(Protocol::Grpc) {
+        // No browser speaks it.
+        return next.run(request).await;
+    }
     let (parts, body) = request.into_parts();
     let origin = parts.headers.get(ORIGIN).cloned();
     let asked =

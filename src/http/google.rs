@@ -20,7 +20,7 @@ pub(super) async fn get(call: Call) -> Answer {
     let name = call.name_of(call.segment("id"))?;
     let document = call.service().get(&call.caller, &name, View::Result).await?;
     let document = call.service().with_result(document, google::MAX_RESPONSE_BYTES).await?;
-    Ok(documents::json(StatusCode::OK, &operation(&document)?))
+    Ok(documents::json(StatusCode::OK, &operation(&call, &document)?))
 }
 
 /// `GET …/operations`: a page.
@@ -44,7 +44,8 @@ pub(super) async fn list(mut call: Call) -> Answer {
         within: &[],
     };
     let page = call.service().list(&call.caller, parameters, View::Result, google::size).await?;
-    let operations = page.entries.iter().map(operation).collect::<Result<Vec<_>, _>>()?;
+    let operations = page.entries.iter().map(|document| operation(&call, document));
+    let operations = operations.collect::<Result<Vec<_>, _>>()?;
     let page = documents::page_of("operations", operations, page.next_page_token);
     Ok(documents::json(StatusCode::OK, &page))
 }
@@ -65,8 +66,9 @@ pub(super) async fn delete(call: Call) -> Answer {
     Ok(documents::json(StatusCode::OK, &json!({})))
 }
 
-fn operation(document: &Document) -> Result<Value, Problem> {
-    let mut operation = Value::Object(documents::object(&google::operation(document))?);
+fn operation(call: &Call, document: &Document) -> Result<Value, Problem> {
+    let operation = documents::object(call.types(), &google::operation(document))?;
+    let mut operation = Value::Object(operation);
     // Most readers of JSON take Empty for a message without fields, and no type with a form of its own.
     let response = operation.get_mut("response").and_then(Value::as_object_mut);
     if let Some(response) = response.filter(|any| any["@type"] == google::EMPTY) {
