@@ -4,7 +4,6 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 
 use super::Exit;
@@ -15,7 +14,7 @@ use crate::client::Client;
 use crate::config::{ServeConfig, file};
 use crate::operation::Kind;
 use crate::relay;
-use crate::server::{Descriptors, Server, Stopped};
+use crate::server::{Descriptors, DescriptorsError, Server, Stopped};
 use crate::worker::Worker;
 use crate::worker::command::Command;
 
@@ -99,7 +98,7 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
     let handlers_share = host::handlers_share(config.stop.drain_timeout);
     let max_result_bytes = config.limits.max_payload_bytes as u64;
     let server = tokio::select! {
-        bound = Server::bind(config) => bound.context("failed to start the server")?,
+        bound = Server::bind(config) => bound.map_err(not_started)?,
         // Whoever no longer wants it does not wait until it is ready, which a large store may delay.
         signal = signals.next() => return Ok(signal),
     };
@@ -128,6 +127,14 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
             }
             () = &mut reloading => {}
         }
+    }
+}
+
+/// Files that the command line names are its affair.
+fn not_started(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast::<DescriptorsError>() {
+        Ok(error) => Usage(error.to_string()).into(),
+        Err(error) => error.context("failed to start the server"),
     }
 }
 

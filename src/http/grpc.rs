@@ -1,6 +1,8 @@
 //! The gate in front of gRPC: which requests get to its routes, over gRPC and over gRPC-Web. What does not speak either
 //! is answered in HTTP.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -9,8 +11,9 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
 use tonic::{Code, Status};
 
+use super::cors::{self, Page};
 use super::problem::{self, Problem};
-use super::{Http, body, cors};
+use super::{Http, body};
 use crate::service::{Reason, ServiceError};
 use crate::wire::google;
 
@@ -52,10 +55,22 @@ impl Protocol {
 }
 
 /// Lets calls through to the routes of gRPC.
-pub(super) async fn gate(State(http): State<Http>, request: Request, next: Next) -> Response {
+pub(super) async fn gate(State(http): State<Arc<Http>>, request: Request, next: Next) -> Response {
+    let protocol = Protocol::of(request.headers());
+    let is_call = request.method() == Method::POST && request.version() == Version::HTTP_2;
+    if is_call && protocol == Some(Protocol::Grpc) {
+        // No browser speaks it.
+        return next.run(request).await;
+    }
+    let page = Page::of(request.method(), request.headers());
+    page.may_read(&http, answer(&http, protocol, request, next).await)
+}
+
+/// What is no call over gRPC.
+async fn answer(http: &Http, protocol: Option<Protocol>, request: Request, next: Next) -> Response {
     let refused = |message| Problem::from(ServiceError::new(Reason::UnsupportedMediaType, message));
     let (parts, body) = request.into_parts();
-    let problem = match Protocol::of(&parts.headers) {
+    let problem = match protocol {
         None => refused(
             "this is a method of gRPC: the content type must be application/grpc, \
              application/grpc-web or application/grpc-web-text",
@@ -66,9 +81,8 @@ pub(super) async fn gate(State(http): State<Http>, request: Request, next: Next)
         Some(_) if parts.method != Method::POST => {
             Problem::method_not_allowed(&parts.method, "POST")
         }
-        Some(Protocol::Grpc) => return next.run(Request::from_parts(parts, body)).await,
-        Some(_) if cors::is_refused(&http, &parts) => cors::refusal(),
-        Some(web) => return call(&http, web, Request::from_parts(parts, body), next).await,
+        Some(_) if cors::is_refused(http, &parts) => cors::refusal(),
+        Some(web) => return call(http, web, Request::from_parts(parts, body), next).await,
     };
     let mut response = problem.into_response();
     problem::render(&mut response, &parts.method, parts.uri.path());

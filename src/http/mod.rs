@@ -90,9 +90,9 @@ pub fn router(service: Service, options: HttpOptions, grpc: Router) -> Router {
         .route_layer(middleware::from_fn_with_state(http.clone(), cors::protect))
         .fallback(no_route)
         .layer(middleware::from_fn(finish))
+        .layer(middleware::from_fn_with_state(http.clone(), cors::cors))
         .with_state(http.clone())
-        .merge(grpc.layer(middleware::from_fn_with_state(http.clone(), grpc::gate)))
-        .layer(middleware::from_fn_with_state(http, cors::cors))
+        .merge(grpc.layer(middleware::from_fn_with_state(Arc::new(http), grpc::gate)))
 }
 
 /// Which methods there are.

@@ -37,13 +37,13 @@ pub enum DescriptorsError {
     TooLarge(PathBuf),
     /// What is in them cannot be used.
     #[error("--descriptor-set {0}")]
-    Types(#[from] TypesError),
+    Types(TypesError),
     /// Reflection cannot serve them.
     #[error("reflection cannot serve the files of --descriptor-set: {0}")]
     Reflection(anyhow::Error),
     /// Reading did not come to its end.
     #[error("the files of --descriptor-set cannot be read: {0}")]
-    CutOff(#[from] tokio::task::JoinError),
+    CutOff(tokio::task::JoinError),
 }
 
 /// The types of others that a server knows by its files. Cheap to clone.
@@ -68,13 +68,13 @@ impl Descriptors {
             return Ok(());
         }
         let this = self.clone();
-        tokio::task::spawn_blocking(move || {
-            let types = Types::with(&read_all(&this.files)?)?;
+        let reading = tokio::task::spawn_blocking(move || {
+            let types = Types::with(&read_all(&this.files)?).map_err(DescriptorsError::Types)?;
             this.reflection.describe(&types).map_err(DescriptorsError::Reflection)?;
             this.types.set(types);
             Ok(())
-        })
-        .await?
+        });
+        reading.await.map_err(DescriptorsError::CutOff)?
     }
 
     pub(super) fn types(&self) -> &KnownTypes {
@@ -95,6 +95,10 @@ fn read_all(files: &[PathBuf]) -> Result<Vec<DescriptorSet>, DescriptorsError> {
 
 fn read(file: &Path) -> Result<DescriptorSet, DescriptorsError> {
     let unreadable = |error| DescriptorsError::Unreadable { file: file.to_owned(), error };
+    // A pipe could be read once only, and may have no end.
+    if !std::fs::metadata(file).map_err(unreadable)?.is_file() {
+        return Err(unreadable(std::io::Error::other("it is not a regular file")));
+    }
     let mut bytes = Vec::new();
     let opened = File::open(file).map_err(unreadable)?;
     opened.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;

@@ -283,6 +283,8 @@ async fn a_server_does_not_start_with_files_that_it_cannot_use() {
     };
     let error = start(vec![file.clone()]).await.unwrap();
     assert!(error.starts_with(&format!("--descriptor-set {} cannot be read: ", file.display())));
+    let error = start(vec![directory.path().to_owned()]).await.unwrap();
+    assert!(error.ends_with("cannot be read: it is not a regular file"), "{error}");
     std::fs::write(&file, vec![0; (16 << 20) + 1]).unwrap();
     let error = start(vec![file.clone()]).await.unwrap();
     assert!(error.contains("must be at most 16 MiB"), "{error}");

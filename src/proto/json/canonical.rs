@@ -111,3 +111,105 @@ fn put_message(bytes: &mut Vec<u8>, number: u32, is_group: bool, content: &[u8])
         bytes.extend_from_slice(content);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use prost_reflect::{DescriptorPool, MapKey};
+    use prost_types::field_descriptor_proto::{Label, Type};
+    use prost_types::{
+        DescriptorProto, FieldDescriptorProto, FileDescriptorProto, FileDescriptorSet,
+        MessageOptions, descriptor_proto,
+    };
+
+    use super::*;
+
+    fn field(name: &str, number: i32, label: Label, kind: Type, of: &str) -> FieldDescriptorProto {
+        FieldDescriptorProto {
+            name: Some(name.to_owned()),
+            number: Some(number),
+            label: Some(label.into()),
+            r#type: Some(kind.into()),
+            type_name: (!of.is_empty()).then(|| of.to_owned()),
+            ..FieldDescriptorProto::default()
+        }
+    }
+
+    /// A message of proto2 with fields of every shape, itself among them.
+    fn pool() -> DescriptorPool {
+        use Label::{Optional, Repeated};
+        let entry = DescriptorProto {
+            name: Some("NamedEntry".to_owned()),
+            field: vec![
+                field("key", 1, Optional, Type::Int32, ""),
+                field("value", 2, Optional, Type::Message, ".a.M"),
+            ],
+            options: Some(MessageOptions { map_entry: Some(true), ..MessageOptions::default() }),
+            ..DescriptorProto::default()
+        };
+        let group = DescriptorProto {
+            name: Some("Pair".to_owned()),
+            field: vec![field("left", 1, Optional, Type::String, "")],
+            ..DescriptorProto::default()
+        };
+        let extended = FieldDescriptorProto {
+            extendee: Some(".a.M".to_owned()),
+            ..field("more", 100, Repeated, Type::Message, ".a.M")
+        };
+        let range = descriptor_proto::ExtensionRange {
+            start: Some(100),
+            end: Some(200),
+            ..descriptor_proto::ExtensionRange::default()
+        };
+        let message = DescriptorProto {
+            name: Some("M".to_owned()),
+            field: vec![
+                field("text", 1, Optional, Type::String, ""),
+                field("numbers", 2, Repeated, Type::Sint64, ""),
+                field("named", 3, Repeated, Type::Message, ".a.M.NamedEntry"),
+                field("pair", 4, Repeated, Type::Group, ".a.M.Pair"),
+                field("inner", 5, Optional, Type::Message, ".a.M"),
+            ],
+            nested_type: vec![entry, group],
+            extension_range: vec![range],
+            ..DescriptorProto::default()
+        };
+        let file = FileDescriptorProto {
+            name: Some("a.proto".to_owned()),
+            package: Some("a".to_owned()),
+            message_type: vec![message],
+            extension: vec![extended],
+            ..FileDescriptorProto::default()
+        };
+        DescriptorPool::from_file_descriptor_set(FileDescriptorSet { file: vec![file] }).unwrap()
+    }
+
+    #[test]
+    fn every_shape_is_encoded_as_it_is_read_and_always_alike() {
+        let pool = pool();
+        let descriptor = pool.get_message_by_name("a.M").unwrap();
+        let text = |text: &str| {
+            let mut message = DynamicMessage::new(descriptor.clone());
+            message.set_field_by_name("text", Value::String(text.to_owned()));
+            message
+        };
+        let whole = || {
+            let mut pair = DynamicMessage::new(pool.get_message_by_name("a.M.Pair").unwrap());
+            pair.set_field_by_name("left", Value::String("l".to_owned()));
+            let named = (0..30).map(|n| (MapKey::I32(n), Value::Message(text(&n.to_string()))));
+            let mut message = text("");
+            message.set_field_by_name("named", Value::Map(named.collect()));
+            message.set_field_by_name("numbers", Value::List(vec![Value::I64(-1), Value::I64(7)]));
+            message.set_field_by_name("pair", Value::List(vec![Value::Message(pair); 2]));
+            message.set_field_by_name("inner", Value::Message(message.clone()));
+            let more =
+                Value::List(vec![Value::Message(message.clone()), Value::Message(text("x"))]);
+            message.set_extension(&pool.get_extension_by_name("a.more").unwrap(), more);
+            message
+        };
+        let bytes = encoded(&whole());
+        assert_eq!(DynamicMessage::decode(descriptor.clone(), bytes.as_slice()).unwrap(), whole());
+        for _ in 0..5 {
+            assert_eq!(encoded(&whole()), bytes);
+        }
+    }
+}
