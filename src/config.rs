@@ -4,6 +4,7 @@
 //! Programs that embed the server begin with [`ServeConfig::default`], which equals no flags.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -48,6 +49,9 @@ pub struct ServeConfig {
     /// Who may call from a browser.
     #[command(flatten)]
     pub browsers: Browsers,
+    /// Types of others that are known.
+    #[command(flatten)]
+    pub types: Types,
     /// Where operations are kept.
     #[command(flatten)]
     pub store: Store,
@@ -95,10 +99,26 @@ pub struct Listen {
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 #[command(next_help_heading = "Browsers")]
 pub struct Browsers {
-    /// Site whose pages may use the HTTP interface, e.g. `https://app.example.com`, or * for all; may be
+    /// Site whose pages may use the HTTP interface and gRPC-Web, e.g. `https://app.example.com`, or * for all; may be
     /// repeated (the variable: separated by commas)
     #[arg(long = "cors-origin", value_name = "ORIGIN", env = "LONGRUN_CORS_ORIGINS", value_delimiter = ',', value_parser = origin)]
     pub cors_origins: Vec<String>,
+}
+
+/// Types of others that are known.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+#[command(next_help_heading = "Types")]
+pub struct Types {
+    /// File with protobuf types, at most 16 MiB, for reflection and for `Any` in JSON: a FileDescriptorSet with its
+    /// imports, as `protoc --include_imports --descriptor_set_out` or `buf build -o` writes it; read again at SIGHUP; may
+    /// be repeated (the variable: separated by commas)
+    #[arg(
+        long = "descriptor-set",
+        value_name = "FILE",
+        env = "LONGRUN_DESCRIPTOR_SETS",
+        value_delimiter = ','
+    )]
+    pub descriptor_sets: Vec<PathBuf>,
 }
 
 /// How much is taken before more is refused.

@@ -33,6 +33,7 @@ use crate::store::sqlite::{SqliteOptions, SqliteStore};
 
 mod collector;
 mod connection;
+mod descriptors;
 mod listen;
 mod opening;
 mod resets;
@@ -40,6 +41,7 @@ mod tasks;
 
 use collector::Collector;
 use connection::Connections;
+pub use descriptors::{Descriptors, DescriptorsError};
 use tasks::Tasks;
 
 /// Calls at once on one connection. HTTP/2 lets a client's further calls wait within the client, in silence.
@@ -62,6 +64,7 @@ pub struct Server {
     local: (mpsc::Sender<DuplexStream>, mpsc::Receiver<DuplexStream>),
     connections: Connections,
     relay: Relay,
+    descriptors: Descriptors,
     max_connections: usize,
     service: Service,
     engine: Engine,
@@ -90,6 +93,7 @@ impl Server {
             .with_context(|| format!("cannot listen on {}", config.listen.addr))?;
         let local_addr = listener.local_addr().context("the listener has no address")?;
         let relay = Relay::new(&config.relay)?;
+        let descriptors = Descriptors::open(config.types.descriptor_sets.clone()).await?;
         let store = open_store(config.store.url.clone()).await?;
         let objects = open_objects(config.store.objects().as_deref())?;
         let (discarded_objects, discarded) = mpsc::channel(DISCARDED_OBJECTS);
@@ -106,22 +110,18 @@ impl Server {
         let closing = CancellationToken::new();
         let service =
             Service::new(engine.clone(), objects.clone(), limits(&config), closing.clone());
-        let grpc = crate::grpc::routes(&service)?;
+        let grpc = crate::grpc::routes(&service, descriptors.reflection());
         let options = HttpOptions {
             public_url: config.listen.public_url.clone(),
             cors_origins: config.browsers.cors_origins.clone(),
             relay: relay.clone(),
             dialects: config.dialects.clone(),
+            types: descriptors.types().clone(),
         };
         // gRPC's routes are exact paths; everything else, the fallback included, is HTTP's.
-        let grpc = grpc
-            .into_axum_router()
-            .reset_fallback()
-            .layer(from_fn(crate::grpc::time_limit))
-            .layer(from_fn(http::require_grpc));
+        let grpc = grpc.into_axum_router().reset_fallback().layer(from_fn(crate::grpc::enter));
         let screen = http::Screen::new(hosts(&config), service.clone(), options.clone());
-        let router: Router = http::router(service.clone(), options)
-            .merge(grpc)
+        let router: Router = http::router(service.clone(), options, grpc)
             .layer(map_response(crate::grpc::explain))
             .layer(from_fn_with_state(screen, http::screen))
             .layer(from_fn(crate::telemetry::log_request));
@@ -131,6 +131,7 @@ impl Server {
             local: mpsc::channel(LOCAL_BACKLOG),
             connections: Connections::new(router, config.connections.header_timeout),
             relay,
+            descriptors,
             // A request that passes straight through has a connection to the upstream as well.
             max_connections: listen::places(
                 config.connections.max_connections,
@@ -154,6 +155,11 @@ impl Server {
     /// The mounts that it serves, for their workers.
     pub fn relay(&self) -> &Relay {
         &self.relay
+    }
+
+    /// The types of others that it knows, to have their files read again.
+    pub fn descriptors(&self) -> &Descriptors {
+        &self.descriptors
     }
 
     /// A client within this process, which needs no network.

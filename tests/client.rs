@@ -317,7 +317,7 @@ async fn a_wait_has_begun_with_the_first_answer_which_comes_at_once() {
     assert!(client.wait("x", None).await.unwrap().done);
     let asked: Vec<i64> =
         requests(&fake.script.wait).iter().map(|it| it.timeout.unwrap().seconds).collect();
-    assert_eq!(asked, [0, 0, 50, 50]);
+    assert_eq!(asked, [0, 0, 25, 25]);
     // The submission's answer was one.
     play(&fake.script.wait, [unavailable(), Ok(operation(3, true))]);
     assert!(client.wait_on(&operation(1, false), None).await.unwrap().done);

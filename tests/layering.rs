@@ -26,6 +26,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         &[
             "config",
             "relay",
+            "proto",
             "grpc",
             "http",
             "service",

@@ -4,19 +4,18 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use anyhow::Context as _;
 use clap::builder::NonEmptyStringValueParser;
 use tokio_util::sync::CancellationToken;
 
 use super::Exit;
 use super::host;
 use super::output::{Output, Usage};
-use super::signals::Signals;
+use super::signals::{Hangups, Signals};
 use crate::client::Client;
 use crate::config::{ServeConfig, StoreUrl, file};
 use crate::operation::Kind;
 use crate::relay;
-use crate::server::{Server, Stopped};
+use crate::server::{Descriptors, DescriptorsError, Server, Stopped};
 use crate::worker::Worker;
 use crate::worker::command::Command;
 
@@ -36,7 +35,7 @@ SIGTERM and SIGINT stop it gracefully: from then on /readyz and health say that 
 serving, and new submissions are refused; handlers may finish, what they do not finish goes
 back to the queue, watches end to be resumed. Exit codes: 0 stopped so, 1 cut off by the
 drain timeout or failed, 130 or 143 ended at once by a second signal, or before it was ready.
-Nothing acknowledged is lost in any case.";
+Nothing acknowledged is lost in any case. With --descriptor-set, SIGHUP has the files read again.";
 
 /// Arguments of `serve`.
 #[derive(clap::Args, Debug)]
@@ -99,12 +98,13 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
     config.validate().map_err(|error| Usage(error.to_string()))?;
     one_command_per_kind(&handlers)?;
     let mut signals = Signals::catch()?;
+    let hangups = Hangups::catch(!config.types.descriptor_sets.is_empty())?;
     let handlers_share = host::handlers_share(config.stop.drain_timeout);
     let max_result_bytes = config.limits.max_payload_bytes as u64;
     let store = config.store.url.to_string();
     let is_new = matches!(&config.store.url, StoreUrl::Sqlite(path) if !path.exists());
     let server = tokio::select! {
-        bound = Server::bind(config) => bound.context("failed to start the server")?,
+        bound = Server::bind(config) => bound.map_err(not_started)?,
         // Whoever no longer wants it does not wait until it is ready, which a large store may delay.
         signal = signals.next() => return Ok(signal),
     };
@@ -126,6 +126,7 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
         false => tracing::info!(version, store, "the store is open"),
     }
     announce(&server, &handlers, out)?;
+    let mut reloading = std::pin::pin!(reload(server.descriptors().clone(), hangups));
     let stop = CancellationToken::new();
     let mut hosting = std::pin::pin!(host::host(server, workers, stop.clone()));
     loop {
@@ -139,6 +140,26 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
                 tracing::info!(signal = ?signal, "asked to stop");
                 stop.cancel();
             }
+            () = &mut reloading => {}
+        }
+    }
+}
+
+/// Files that the command line names are its affair.
+fn not_started(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast::<DescriptorsError>() {
+        Ok(error) => Usage(error.to_string()).into(),
+        Err(error) => error.context("failed to start the server"),
+    }
+}
+
+/// Reads the files of types again at each SIGHUP. Does not end.
+async fn reload(descriptors: Descriptors, mut hangups: Hangups) {
+    loop {
+        hangups.next().await;
+        match descriptors.reload().await {
+            Ok(()) => tracing::info!("the files of --descriptor-set were read again"),
+            Err(error) => tracing::error!(%error, "the types stay as they were"),
         }
     }
 }

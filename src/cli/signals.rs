@@ -32,6 +32,28 @@ impl Signals {
     }
 }
 
+/// SIGHUP, which ends a program unless it catches it.
+#[derive(Debug)]
+pub(super) struct Hangups(Option<Signal>);
+
+impl Hangups {
+    /// Begins to catch them, if somebody waits for them.
+    pub(super) fn catch(is_wanted: bool) -> anyhow::Result<Self> {
+        Ok(Self(is_wanted.then(|| signal(SignalKind::hangup())).transpose()?))
+    }
+
+    /// The next one.
+    pub(super) async fn next(&mut self) {
+        let received = match &mut self.0 {
+            Some(hangup) => hangup.recv().await,
+            None => None,
+        };
+        if received.is_none() {
+            future::pending().await
+        }
+    }
+}
+
 /// Does `work`, unless a signal comes first.
 pub(super) async fn interruptible<T>(
     work: impl Future<Output = T>,

@@ -14,7 +14,6 @@ use tonic::metadata::MetadataMap;
 use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 
-use crate::proto::DESCRIPTORS;
 use crate::proto::google::longrunning::operations_server::OperationsServer as GoogleOperationsServer;
 use crate::proto::v1::operations_server::OperationsServer;
 use crate::proto::v1::workers_server::WorkersServer;
@@ -24,29 +23,27 @@ use crate::wire::decode;
 mod google;
 mod health;
 mod operations;
+mod reflection;
 mod status;
 mod time_limit;
+mod web;
 mod work_messages;
 mod work_stream;
 mod workers;
 
+pub use reflection::Reflection;
 pub use status::explain;
-pub use time_limit::time_limit;
+pub use web::enter;
 
 /// A mark on requests that come from within this process; the server's listener sets it.
 #[derive(Clone, Copy, Debug)]
 pub struct InProcess;
 
 const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
-/// Room for the fields around a payload, within the limit of a message.
-const MESSAGE_SLACK: usize = 1 << 20;
-/// A batch may be this many times as large as a message of one payload.
-const BATCH_FACTOR: usize = 2;
 
-/// All gRPC services.
-pub fn routes(service: &Service) -> anyhow::Result<Routes> {
-    let max_message = service.limits().max_message_bytes;
-    let max_message = max_message.saturating_mul(BATCH_FACTOR).saturating_add(MESSAGE_SLACK);
+/// All gRPC services, with what `reflection` tells of them.
+pub fn routes(service: &Service, reflection: &Reflection) -> Routes {
+    let max_message = service.limits().max_call_bytes();
     let operations = OperationsServer::new(operations::OperationsRpc::new(service.clone()))
         .accept_compressed(CompressionEncoding::Gzip)
         .send_compressed(CompressionEncoding::Gzip)
@@ -62,22 +59,15 @@ pub fn routes(service: &Service) -> anyhow::Result<Routes> {
         .max_encoding_message_size(usize::MAX);
     let health = HealthServer::new(health::HealthRpc::new(service.clone()))
         .accept_compressed(CompressionEncoding::Gzip);
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(DESCRIPTORS)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-    };
     // Its streams last for as long as the client likes, and know of no end.
     let ending = service.clone();
-    let reflection = Routes::new(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?)
-        .into_axum_router()
-        .reset_fallback()
+    let reflection = reflection
+        .routes()
         .layer(map_request(move |request| end_with_server(ending.clone(), request)));
     let routes = Routes::new(operations).add_service(workers).add_service(google);
     let routes = routes.add_service(health);
     let routes = routes.into_axum_router().merge(reflection);
-    Ok(routes.layer(map_response(advertise_gzip)).into())
+    routes.layer(map_response(advertise_gzip)).into()
 }
 
 /// Says which messages may be compressed how, for clients that ask before they do it.

@@ -9,7 +9,6 @@ use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use super::GRPC_ACCEPT_ENCODING;
 use crate::service::{Reason, ServiceError};
 use crate::wire::google;
 
@@ -70,17 +69,13 @@ fn trailer_bytes(status: &Status) -> usize {
 
 /// Gives the refusals that were made below this module (messages that are too large or cannot be decoded,
 /// unknown methods) the details that every refusal has.
-pub async fn explain(response: Response) -> Response {
-    match Status::from_header_map(response.headers()) {
-        Some(bare) if bare.code() != Code::Ok && bare.details().is_empty() => {
-            let mut explained: Response = explained(&bare).into_http();
-            let accepted = response.headers().get(GRPC_ACCEPT_ENCODING);
-            let accepted = accepted.map(|accepted| (GRPC_ACCEPT_ENCODING, accepted.clone()));
-            explained.headers_mut().extend(accepted);
-            explained
-        }
-        _ => response,
+pub async fn explain(mut response: Response) -> Response {
+    let bare = Status::from_header_map(response.headers());
+    if let Some(bare) = bare.filter(|bare| bare.code() != Code::Ok && bare.details().is_empty()) {
+        // Where the status cannot be a header, the bare one stays.
+        let _ = explained(&bare).add_header(response.headers_mut());
     }
+    response
 }
 
 fn explained(bare: &Status) -> Status {

@@ -6,7 +6,7 @@ use axum::response::Response;
 use tonic::Status;
 
 /// Ends calls whose answer has not begun within their `grpc-timeout`. Streams hold theirs themselves.
-pub async fn time_limit(request: Request, next: Next) -> Response {
+pub(super) async fn time_limit(request: Request, next: Next) -> Response {
     match super::timeout(request.headers()) {
         Some(limit) => match tokio::time::timeout(limit, next.run(request)).await {
             Ok(response) => response,

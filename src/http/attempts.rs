@@ -71,12 +71,12 @@ fn document(call: &Call, acquired: Acquired) -> Answer {
     let location = call.links().attempt(&token);
     let message = reports::acquired(&acquired, token);
     let operation = Document::basic(acquired.operation);
-    let operation = documents::operation(&call.links(), &operation)?;
+    let operation = documents::operation(call.types(), &call.links(), &operation)?;
     let input = acquired.input.map(|Payload { info, data }| {
         let data = info.object.is_none().then_some(data);
         encode::payload(&info, data)
     });
-    let mut object = documents::object(&v1::AcquiredAttempt { input, ..message })?;
+    let mut object = documents::object(call.types(), &v1::AcquiredAttempt { input, ..message })?;
     object.insert("operation".to_owned(), operation);
     object.insert("location".to_owned(), location.clone().into());
     let mut response = documents::json(StatusCode::OK, &Value::Object(object));
@@ -110,7 +110,7 @@ pub(super) async fn renew(mut call: Call, body: Body) -> Answer {
     let now = call.service().now();
     let progress = request.progress.map(|progress| decode::progress(progress, now));
     let operation = call.service().renew_attempt(&call.caller, &token, progress).await?;
-    let answer = documents::object(&reports::renewed(&operation, token.lease()))?;
+    let answer = documents::object(call.types(), &reports::renewed(&operation, token.lease()))?;
     Ok(documents::json(StatusCode::OK, &Value::Object(answer)))
 }
 

@@ -15,7 +15,8 @@ use super::links::Links;
 use super::problem::Problem;
 use super::query::Parameters;
 use super::{Http, body};
-use crate::proto::{json, v1};
+use crate::proto::types::KnownTypes;
+use crate::proto::v1;
 use crate::service::{Caller, OperationName, Reason, Service, ServiceError, View};
 use crate::wire::decode;
 
@@ -76,6 +77,11 @@ impl Call {
     /// The use cases.
     pub(super) fn service(&self) -> &Service {
         &self.http.service
+    }
+
+    /// The types that an `Any` may have.
+    pub(super) fn types(&self) -> &KnownTypes {
+        &self.http.options.types
     }
 
     /// URLs for the client.
@@ -194,6 +200,6 @@ impl Call {
             let message = format!("the content type must be application/json, and is {given}");
             return Err(ServiceError::new(Reason::UnsupportedMediaType, message).into());
         }
-        Ok(json::from_slice(body)?)
+        Ok(self.types().get().from_slice(body)?)
     }
 }

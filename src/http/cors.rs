@@ -26,7 +26,8 @@ use crate::service::{Reason, ServiceError};
 const EXPOSED: &str = "location, operation-location, retry-after, etag, preference-applied, \
                        longrun-error-source, longrun-errors, longrun-warnings, longrun-type-url, \
                        longrun-recorded-status, \
-                       accept-ranges, content-range";
+                       accept-ranges, content-range, \
+                       grpc-status, grpc-message, grpc-status-details-bin";
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE";
 /// How long a browser may remember a preflight, in seconds; browsers cut it down to their own maximum.
 const MAX_AGE: &str = "7200";
@@ -80,45 +81,62 @@ fn is_trusted(http: &Http, headers: &HeaderMap, uri: &Uri, origin: &HeaderValue)
 pub(super) struct Origins(pub(super) Arc<[String]>);
 
 /// Whether the request only asks what another one may do.
-pub(super) fn is_preflight(parts: &Parts) -> bool {
-    parts.method == Method::OPTIONS && parts.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+pub(super) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
+    method == Method::OPTIONS && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
 /// Answers preflights, and tells browsers whose pages may read an answer. An API behind a relay that does so itself
 /// has the say: its answers stay as they are.
 pub(super) async fn cors(State(http): State<Http>, request: Request, next: Next) -> Response {
-    let (parts, body) = request.into_parts();
-    let origin = parts.headers.get(ORIGIN).cloned();
-    let asked =
-        is_preflight(&parts).then(|| parts.headers.get(ACCESS_CONTROL_REQUEST_HEADERS).cloned());
-    let mut response = next.run(Request::from_parts(parts, body)).await;
-    let is_upstreams = response.extensions().get::<Verbatim>().is_some();
-    if is_upstreams && response.headers().contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
-        return response;
+    let page = Page::of(request.method(), request.headers());
+    page.may_read(&http, next.run(request).await)
+}
+
+/// The page that a request is from, if it is from one.
+pub(super) struct Page {
+    origin: Option<HeaderValue>,
+    /// What a preflight asks for.
+    asked: Option<Option<HeaderValue>>,
+}
+
+impl Page {
+    pub(super) fn of(method: &Method, headers: &HeaderMap) -> Self {
+        let asked = is_preflight(method, headers);
+        let asked = asked.then(|| headers.get(ACCESS_CONTROL_REQUEST_HEADERS).cloned());
+        Self { origin: headers.get(ORIGIN).cloned(), asked }
     }
-    let more = response.extensions().get::<Origins>().map(|origins| Arc::clone(&origins.0));
-    let more = more.as_deref().unwrap_or_default();
-    let allowed = || http.options.cors_origins.iter().chain(more);
-    if allowed().next().is_none() {
-        return response;
+
+    /// The answer, which says whether the page may read it; the answer to a preflight instead, if the page may ask.
+    pub(super) fn may_read(self, http: &Http, mut response: Response) -> Response {
+        let Self { origin, asked } = self;
+        let is_upstreams = response.extensions().get::<Verbatim>().is_some();
+        if is_upstreams && response.headers().contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
+            return response;
+        }
+        let more = response.extensions().get::<Origins>().map(|origins| Arc::clone(&origins.0));
+        let more = more.as_deref().unwrap_or_default();
+        let allowed = || http.options.cors_origins.iter().chain(more);
+        if allowed().next().is_none() {
+            return response;
+        }
+        let everybody = allowed().any(|origin| origin == "*");
+        let origin = origin.filter(|origin| {
+            everybody || allowed().any(|allowed| allowed.as_bytes() == origin.as_bytes())
+        });
+        if let Some(asked) = asked.filter(|_| origin.is_some()) {
+            response = preflight(asked);
+        }
+        let headers = response.headers_mut();
+        if !everybody {
+            vary_by(headers, "origin");
+        }
+        if let Some(origin) = origin {
+            let origin = if everybody { HeaderValue::from_static("*") } else { origin };
+            headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+            headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
+        }
+        response
     }
-    let everybody = allowed().any(|origin| origin == "*");
-    let origin = origin.filter(|origin| {
-        everybody || allowed().any(|allowed| allowed.as_bytes() == origin.as_bytes())
-    });
-    if let Some(asked) = asked.filter(|_| origin.is_some()) {
-        response = preflight(asked);
-    }
-    let headers = response.headers_mut();
-    if !everybody {
-        vary_by(headers, "origin");
-    }
-    if let Some(origin) = origin {
-        let origin = if everybody { HeaderValue::from_static("*") } else { origin };
-        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
-    }
-    response
 }
 
 /// Whatever header fields the page means to send, which are `asked`: its origin is trusted with all that this

@@ -13,7 +13,7 @@ use super::headers::{PREFERENCE_APPLIED, retry_after, vary_by};
 use super::links::Links;
 use super::problem::Problem;
 use crate::operation::{Operation, StateName};
-use crate::proto::json::to_value;
+use crate::proto::types::KnownTypes;
 use crate::service::{Document, MAX_WAIT, Reason, ServiceError};
 use crate::wire::encode;
 
@@ -28,9 +28,10 @@ pub(super) fn json(status: StatusCode, document: &Value) -> Response {
 
 /// The JSON form of a message, which is an object.
 pub(super) fn object<M: prost::Message + prost::Name>(
+    types: &KnownTypes,
     message: &M,
 ) -> Result<Map<String, Value>, Problem> {
-    match to_value(message) {
+    match types.get().to_value(message) {
         Ok(Value::Object(object)) => Ok(object),
         Ok(_) => Err(unwritable("it is not an object")),
         Err(error) => Err(unwritable(&error.to_string())),
@@ -43,8 +44,12 @@ fn unwritable(error: &str) -> Problem {
 }
 
 /// The operation as JSON, with its own URL as `location`.
-pub(super) fn operation(links: &Links, document: &Document) -> Result<Value, Problem> {
-    let mut object = object(&encode::operation(document))?;
+pub(super) fn operation(
+    types: &KnownTypes,
+    links: &Links,
+    document: &Document,
+) -> Result<Value, Problem> {
+    let mut object = object(types, &encode::operation(document))?;
     object.insert("location".to_owned(), links.operation(document.operation.id()).into());
     Ok(Value::Object(object))
 }
@@ -66,7 +71,7 @@ pub(super) fn answer(
     location: Option<String>,
     document: &Document,
 ) -> Answer {
-    let mut response = json(status, &operation(&call.links(), document)?);
+    let mut response = json(status, &operation(call.types(), &call.links(), document)?);
     vary_by(response.headers_mut(), "prefer");
     if let Some(location) = location {
         response.headers_mut().insert(LOCATION, header_value(&location)?);
@@ -110,9 +115,9 @@ pub(super) fn header_value(url: &str) -> Result<HeaderValue, Problem> {
 }
 
 /// The status document in the shape of Microsoft's REST guidelines, which their pollers read.
-pub(super) fn status(links: &Links, document: &Document) -> Result<Value, Problem> {
-    let (operation, id) = (&document.operation, document.operation.id());
-    let mut from = object(&encode::operation(&Document::basic(operation.clone())))?;
+pub(super) fn status(call: &Call, document: &Document) -> Result<Value, Problem> {
+    let (operation, id, links) = (&document.operation, document.operation.id(), call.links());
+    let mut from = object(call.types(), &encode::operation(&Document::basic(operation.clone())))?;
     let mut take = |name: &str| from.remove(name);
     let state = operation.state_name();
     let mut status = Map::new();

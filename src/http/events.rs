@@ -25,6 +25,7 @@ use super::event_stream;
 use super::links::Links;
 use super::problem::Problem;
 use crate::operation::Revision;
+use crate::proto::types::KnownTypes;
 use crate::service::{
     FeedItem, FeedMessage, FeedStart, FeedStream, OperationName, ServiceError, View, WatchMessage,
     WatchOptions, WatchStream,
@@ -47,7 +48,8 @@ async fn page(mut call: Call, name: OperationName) -> Answer {
     call.finish_query()?;
     let service = call.service();
     let page = service.events(&call.caller, &name, page_size, &page_token, size::event).await?;
-    let events = page.entries.iter().map(|entry| documents::object(&encode::event(entry)));
+    let events =
+        page.entries.iter().map(|entry| documents::object(call.types(), &encode::event(entry)));
     let events = events.map(|event| event.map(Value::Object)).collect::<Result<Vec<_>, _>>()?;
     let page = page_of("events", events, page.next_page_token);
     let mut response = documents::json(StatusCode::OK, &page);
@@ -107,13 +109,18 @@ fn revision(id: &str) -> Result<Revision, ServiceError> {
 
 /// Writes messages as events.
 struct Writer {
+    types: KnownTypes,
     links: Links,
     path: String,
 }
 
 impl Writer {
     fn of(call: &Call) -> Self {
-        Self { links: call.links(), path: call.parts.uri.path().to_owned() }
+        Self {
+            types: call.types().clone(),
+            links: call.links(),
+            path: call.parts.uri.path().to_owned(),
+        }
     }
 
     async fn next_of_one(&self, watch: &mut WatchStream) -> Option<String> {
@@ -140,7 +147,7 @@ impl Writer {
             WatchMessage::Heartbeat => return Ok(event_stream::HEARTBEAT.to_owned()),
         };
         let location = self.links.operation(operation.operation.id());
-        let data = documents::object(&streams::watch_message(message, cursor))?;
+        let data = documents::object(&self.types, &streams::watch_message(message, cursor))?;
         Ok(event_stream::event(name, id, &located(data.into(), Some(location))))
     }
 
@@ -162,7 +169,8 @@ impl Writer {
             FeedItem::Reset => ("reset", None),
         };
         let location = operation.map(|operation| self.links.operation(operation.id()));
-        let data = documents::object(&streams::feed_message(message, position.clone()))?;
+        let message = streams::feed_message(message, position.clone());
+        let data = documents::object(&self.types, &message)?;
         Ok(event_stream::event(name, position, &located(data.into(), location)))
     }
 

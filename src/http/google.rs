@@ -75,7 +75,7 @@ fn operation(call: &Call, document: &Document) -> Result<Value, Problem> {
     if call.segment("tenant").is_empty() {
         operation.name = document.operation.submission.id.name();
     }
-    let mut operation = Value::Object(documents::object(&operation)?);
+    let mut operation = Value::Object(documents::object(call.types(), &operation)?);
     // Most readers of JSON take Empty for a message without fields, and no type with a form of its own.
     let response = operation.get_mut("response").and_then(Value::as_object_mut);
     if let Some(response) = response.filter(|any| any["@type"] == google::EMPTY) {

@@ -13,9 +13,10 @@ use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderValue, Method, StatusCode, Uri, Version};
+use http::{HeaderValue, StatusCode};
 
-use crate::service::{Reason, Service, ServiceError};
+use crate::proto::types::KnownTypes;
+use crate::service::Service;
 
 mod attempts;
 mod body;
@@ -30,6 +31,7 @@ mod etag;
 mod event_stream;
 mod events;
 mod google;
+mod grpc;
 mod headers;
 mod health;
 mod input;
@@ -48,6 +50,7 @@ mod screen;
 mod submission;
 mod submit;
 
+use grpc::Protocol;
 use problem::Problem;
 use route::Resource;
 pub use screen::{Hosts, Screen, screen};
@@ -64,6 +67,8 @@ pub struct HttpOptions {
     pub relay: crate::relay::Relay,
     /// Dialects that it speaks beside its own.
     pub dialects: Vec<crate::config::dialect::Mount>,
+    /// The types that an `Any` in JSON may have.
+    pub types: KnownTypes,
 }
 
 /// What handlers share.
@@ -73,8 +78,9 @@ struct Http {
     options: Arc<HttpOptions>,
 }
 
-/// The routes, with a fallback that answers whatever there is no route for: gRPC in its own way.
-pub fn router(service: Service, options: HttpOptions) -> Router {
+/// The routes, those of gRPC beside them, and a fallback that answers whatever there is no route for: gRPC in its own way.
+/// `grpc` must have exact paths and no fallback.
+pub fn router(service: Service, options: HttpOptions, grpc: Router) -> Router {
     let http = Http { service, options: Arc::new(options) };
     let mut router = Router::new();
     for (pattern, resource) in Resource::all(routes::served()) {
@@ -85,7 +91,8 @@ pub fn router(service: Service, options: HttpOptions) -> Router {
         .fallback(no_route)
         .layer(middleware::from_fn(finish))
         .layer(middleware::from_fn_with_state(http.clone(), cors::cors))
-        .with_state(http)
+        .with_state(http.clone())
+        .merge(grpc.layer(middleware::from_fn_with_state(Arc::new(http), grpc::gate)))
 }
 
 /// Which methods there are.
@@ -109,28 +116,11 @@ async fn finish(request: Request, next: Next) -> Response {
     response
 }
 
-/// Around the routes of gRPC: a request that does not speak it gets an answer that it can read.
-pub async fn require_grpc(request: Request, next: Next) -> Response {
-    let refused = |message| {
-        Problem::from(ServiceError::new(Reason::UnsupportedMediaType, message)).into_response()
-    };
-    let mut response = if !request.headers().get(CONTENT_TYPE).is_some_and(is_grpc) {
-        refused("this is a method of gRPC: the content type must be application/grpc")
-    } else if request.version() != Version::HTTP_2 {
-        refused("this is a method of gRPC, which needs HTTP/2")
-    } else if request.method() != Method::POST {
-        Problem::method_not_allowed(request.method(), "POST").into_response()
-    } else {
-        return next.run(request).await;
-    };
-    problem::render(&mut response, request.method(), request.uri().path());
-    response
-}
-
 async fn no_route(State(http): State<Http>, request: Request) -> Response {
-    let content_type = request.headers().get(CONTENT_TYPE).filter(|field| is_grpc(field));
-    if let Some(content_type) = content_type {
-        return unimplemented(content_type.clone(), request.uri());
+    let protocol = Protocol::of(request.headers());
+    let content_type = request.headers().get(CONTENT_TYPE).cloned().filter(|_| protocol.is_some());
+    if let Some(content_type) = content_type.clone().filter(|_| protocol == Some(Protocol::Grpc)) {
+        return grpc::no_method(content_type, request.uri());
     }
     let request = match dialect::answer(&http, request).await {
         Ok(response) => return response,
@@ -138,30 +128,13 @@ async fn no_route(State(http): State<Http>, request: Request) -> Response {
     };
     match relay::answer(&http, request).await {
         Ok(response) => response,
-        Err(request) => {
-            let (parts, _) = request.into_parts();
-            dialect::refused_at(&http, &parts, Problem::no_route(parts.uri.path()))
-        }
+        Err(request) => match content_type {
+            // Not before: an API behind a relay may speak gRPC-Web, which is plain HTTP.
+            Some(content_type) => grpc::no_method(content_type, request.uri()),
+            None => {
+                let (parts, _) = request.into_parts();
+                dialect::refused_at(&http, &parts, Problem::no_route(parts.uri.path()))
+            }
+        },
     }
-}
-
-/// Whether messages are protobuf, framed as gRPC does it; gRPC-Web and other codecs are not served.
-fn is_grpc(content_type: &HeaderValue) -> bool {
-    let essence = content_type.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
-    let essence = essence.trim_ascii().to_ascii_lowercase();
-    matches!(essence.as_slice(), b"application/grpc" | b"application/grpc+proto")
-}
-
-/// A gRPC answer of headers only: UNIMPLEMENTED.
-fn unimplemented(content_type: HeaderValue, uri: &Uri) -> Response {
-    // A path holds nothing that a grpc-message would have to escape, but for the percent sign itself.
-    let message = format!("there is no method {}", uri.path().replace('%', "%25"));
-    let message = HeaderValue::try_from(message)
-        .unwrap_or_else(|_| HeaderValue::from_static("there is no such method"));
-    let headers = [
-        (CONTENT_TYPE, content_type),
-        (http::HeaderName::from_static("grpc-status"), HeaderValue::from_static("12")),
-        (http::HeaderName::from_static("grpc-message"), message),
-    ];
-    (StatusCode::OK, headers).into_response()
 }

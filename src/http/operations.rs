@@ -29,8 +29,9 @@ pub(super) async fn list(mut call: Call) -> Answer {
         within: &[],
     };
     let page = call.service().list(&call.caller, parameters, view, size::operation).await?;
-    let links = call.links();
-    let operations = page.entries.iter().map(|document| documents::operation(&links, document));
+    let (types, links) = (call.types(), call.links());
+    let operations = page.entries.iter();
+    let operations = operations.map(|document| documents::operation(types, &links, document));
     let operations = operations.collect::<Result<Vec<_>, _>>()?;
     Ok(documents::json(StatusCode::OK, &page_of("operations", operations, page.next_page_token)))
 }
@@ -65,8 +66,7 @@ pub(super) async fn status(mut call: Call) -> Answer {
     if is_known {
         return Ok(not_modified(&call, &document.operation));
     }
-    let mut response =
-        documents::json(StatusCode::OK, &documents::status(&call.links(), &document)?);
+    let mut response = documents::json(StatusCode::OK, &documents::status(&call, &document)?);
     documents::about(&mut response, &call, &document.operation);
     conditional::of_request(&mut response, &call);
     Ok(response)

@@ -15,17 +15,19 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use prost::{Message, Name};
 use prost_reflect::{
-    DescriptorError, DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MapKey,
-    MessageDescriptor, ReflectMessage, Value as Reflected,
+    DescriptorError, DescriptorPool, DynamicMessage, Kind, MapKey, MessageDescriptor,
+    ReflectMessage, Value as Reflected,
 };
 use serde_json::{Map, Number, Value};
 
+mod canonical;
 mod error;
 mod read;
 #[cfg(test)]
 mod tests;
 
 pub use error::JsonError;
+pub(super) use read::from_slice_of;
 pub use read::{MAX_DEPTH, from_fields, from_slice};
 
 /// How many `Any` may stand within each other and still be written out; deeper ones keep their bytes. Each is
@@ -56,7 +58,15 @@ pub fn camel_case(path: &str) -> String {
 
 /// The message as a JSON value.
 pub fn to_value<M: Message + Name>(message: &M) -> Result<Value, JsonError> {
-    let mut dynamic = DynamicMessage::new(descriptor::<M>()?);
+    to_value_of(pool()?, message)
+}
+
+/// The same, where the contents of an `Any` are of types in `types`.
+pub(super) fn to_value_of<M: Message + Name>(
+    types: &DescriptorPool,
+    message: &M,
+) -> Result<Value, JsonError> {
+    let mut dynamic = DynamicMessage::new(descriptor::<M>(types)?);
     dynamic.transcode_from(message).map_err(|error| JsonError::new(error.to_string()))?;
     message_value(&dynamic, 0)
 }
@@ -70,9 +80,9 @@ pub(super) fn pool() -> Result<&'static DescriptorPool, JsonError> {
     POOL.as_ref().map_err(|error| JsonError::new(format!("the descriptors are broken: {error}")))
 }
 
-fn descriptor<M: Name>() -> Result<MessageDescriptor, JsonError> {
+fn descriptor<M: Name>(types: &DescriptorPool) -> Result<MessageDescriptor, JsonError> {
     let name = M::full_name();
-    pool()?
+    types
         .get_message_by_name(&name)
         .ok_or_else(|| JsonError::new(format!("there is no descriptor of {name}")))
 }
@@ -100,25 +110,24 @@ fn transcoded<M: Message + Default>(message: &DynamicMessage) -> Result<M, JsonE
 fn fields(message: &DynamicMessage, any_depth: usize) -> Result<Map<String, Value>, JsonError> {
     let mut object = Map::new();
     for field in message.descriptor().fields().filter(|field| message.has_field(field)) {
-        let value = field_value(&message.get_field(&field), &field, any_depth)?;
+        let value = field_value(&message.get_field(&field), &field.kind(), any_depth)?;
         object.insert(field.json_name().to_owned(), value);
+    }
+    for (extension, value) in message.extensions() {
+        let value = field_value(value, &extension.kind(), any_depth)?;
+        object.insert(extension.json_name().to_owned(), value);
     }
     Ok(object)
 }
 
-fn field_value(
-    value: &Reflected,
-    field: &FieldDescriptor,
-    any_depth: usize,
-) -> Result<Value, JsonError> {
+fn field_value(value: &Reflected, kind: &Kind, any_depth: usize) -> Result<Value, JsonError> {
     match value {
         Reflected::List(values) => {
-            let kind = field.kind();
-            let values = values.iter().map(|value| single_value(value, &kind, any_depth));
+            let values = values.iter().map(|value| single_value(value, kind, any_depth));
             values.collect::<Result<_, _>>().map(Value::Array)
         }
         Reflected::Map(entries) => {
-            let Kind::Message(entry) = field.kind() else {
+            let Kind::Message(entry) = kind else {
                 return Err(JsonError::new("a map field is not of a map type"));
             };
             let kind = entry.map_entry_value_field().kind();
@@ -129,7 +138,7 @@ fn field_value(
                 .map(|(key, value)| Ok((key, single_value(value, &kind, any_depth)?)));
             entries.collect::<Result<Map<_, _>, _>>().map(Value::Object)
         }
-        single => single_value(single, &field.kind(), any_depth),
+        single => single_value(single, kind, any_depth),
     }
 }
 
@@ -192,7 +201,7 @@ fn any_value(message: &DynamicMessage, any_depth: usize) -> Result<Value, JsonEr
     let any: prost_types::Any = transcoded(message)?;
     let mut object = Map::new();
     object.insert("@type".to_owned(), Value::from(any.type_url.as_str()));
-    match any_content(&any, any_depth) {
+    match any_content(&any, message.descriptor().parent_pool(), any_depth) {
         Ok(content) => object.extend(content),
         Err(error) => {
             object.insert("@error".to_owned(), Value::from(error.message));
@@ -203,14 +212,18 @@ fn any_value(message: &DynamicMessage, any_depth: usize) -> Result<Value, JsonEr
 }
 
 /// What stands beside `@type`.
-fn any_content(any: &prost_types::Any, any_depth: usize) -> Result<Map<String, Value>, JsonError> {
+fn any_content(
+    any: &prost_types::Any,
+    types: &DescriptorPool,
+    any_depth: usize,
+) -> Result<Map<String, Value>, JsonError> {
     let name = any.type_url.rsplit_once('/').map_or("", |(_, name)| name);
     let unreadable =
         |what: &str| JsonError::new(format!("{what}; see @value for raw binary message data"));
     if any_depth >= MAX_ANY_DEPTH {
         return Err(unreadable("nested too deep to be written out"));
     }
-    let descriptor = pool()?
+    let descriptor = types
         .get_message_by_name(name)
         .ok_or_else(|| unreadable(&format!("{name} is not recognized")))?;
     let content = DynamicMessage::decode(descriptor, any.value.as_slice())

@@ -1,9 +1,10 @@
-//! The generated code of `proto/`, its descriptors, and the JSON form of its messages ([`json`], [`schema`]). Nothing
-//! else: what the messages mean is said elsewhere.
+//! The generated code of `proto/`, its descriptors, the JSON form of its messages ([`json`], [`schema`]), and the
+//! types of others beside them ([`types`]). Nothing else: what the messages mean is said elsewhere.
 
 mod codec;
 pub mod json;
 pub mod schema;
+pub mod types;
 
 pub use codec::Codec;
 

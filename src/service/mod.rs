@@ -149,6 +149,12 @@ impl Limits {
     pub fn max_message_payload_bytes(&self) -> usize {
         self.max_message_bytes.min(self.max_payload_bytes)
     }
+
+    /// Largest message of a call, in bytes: a batch may be twice as large as a message of one payload, and there is room
+    /// for the fields around a payload.
+    pub fn max_call_bytes(&self) -> usize {
+        self.max_message_bytes.saturating_mul(2).saturating_add(1 << 20)
+    }
 }
 
 /// Most submissions in one batch.

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use longrun::engine::{Engine, EngineConfig, SystemClock};
+use longrun::grpc::Reflection;
 use longrun::objects::Objects;
+use longrun::proto::types::Types;
 use longrun::service::{Limits, Service};
 use longrun::store::Store;
 use tokio::net::TcpListener;
@@ -107,7 +109,7 @@ async fn serve(store: Arc<dyn Store>, port: u16) -> anyhow::Result<()> {
     // Nothing there is large.
     let objects = Objects::in_directory(&std::env::temp_dir())?;
     let service = Service::new(engine, objects, limits, never.clone());
-    let routes = longrun::grpc::routes(&service)?;
+    let routes = longrun::grpc::routes(&service, &Reflection::of(&Types::default())?);
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     let server = tonic::transport::Server::builder().tcp_nodelay(true).add_routes(routes);
     let mut tasks = JoinSet::new();

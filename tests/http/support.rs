@@ -96,7 +96,7 @@ impl Server {
         let service = Service::new(engine, objects, limits, closing.clone());
         let cors_origins = origins.iter().map(|origin| (*origin).to_owned()).collect();
         let options = HttpOptions { cors_origins, ..HttpOptions::default() };
-        let router = router(service.clone(), options);
+        let router = router(service.clone(), options, Router::new());
         Self { router, service, store, clock, closing, _directory: directory }
     }
 

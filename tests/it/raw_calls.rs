@@ -66,7 +66,7 @@ async fn what_is_not_grpc_is_refused_and_executes_nothing() {
     let server = TestServer::start().await;
     let body = framed(&submission("demo"));
     for content_type in
-        ["application/grpcfoo", "application/grpc+json", "application/grpc-web", "text/plain"]
+        ["application/grpcfoo", "application/grpc+json", "application/grpc-web+json", "text/plain"]
     {
         let fields = [("content-type", content_type)];
         let answer = call(server.addr, Method::POST, &fields, body.clone()).await;

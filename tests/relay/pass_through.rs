@@ -28,6 +28,11 @@ async fn what_asks_for_nothing_goes_straight_through() {
     assert!(!asked.headers.contains_key("te"));
     assert_ne!(asked.headers["host"], setup.addr.to_string());
 
+    // The upstream's gRPC-Web is not taken for this server's.
+    let web = [("content-type", "application/grpc-web+proto")];
+    let answer = setup.ask("POST", "/api/echo", &web, "body").await.expect(200);
+    assert_eq!(answer.header("via"), "1.1 longrun");
+
     let missing = setup.ask("GET", "/api/missing", &[], "").await.expect(404);
     assert_eq!(missing.header("set-cookie"), "a=b");
     assert_eq!(missing.header("longrun-error-source"), "");

@@ -38,7 +38,7 @@ pub(super) fn read<'a>(
     let query = parts.uri.query();
     let devious = |rule: Devious| ServiceError::invalid_field("path", rule.to_string());
     // A preflight asks about a request to come, and its URL has that one's query.
-    let may_trigger = !cors::is_preflight(parts);
+    let may_trigger = !cors::is_preflight(&parts.method, &parts.headers);
     let preferred = Preferences::parse(&parts.headers).respond_async;
     let relay = Some(&mounted.mount.name);
     let over = http.options.dialects.iter().filter(|mount| mount.relay.as_ref() == relay);

@@ -97,7 +97,10 @@ fn rule(text: &str) -> String {
         "must be a number".to_owned()
     } else if let Some(name) = text.strip_prefix("message '") {
         let name = name.strip_suffix("' not found").unwrap_or(name);
-        format!("must have a type in @type that is known here, and has {}", quoted(name))
+        let name = quoted(name);
+        format!(
+            "must have a type in @type that the server knows (--descriptor-set), and has {name}"
+        )
     } else if has("@type") || has("type url") {
         "must name its type in @type, such as \"type.googleapis.com/longrun.v1.Progress\""
             .to_owned()

@@ -6,12 +6,12 @@ use std::collections::HashSet;
 use std::fmt;
 
 use prost::{Message, Name};
-use prost_reflect::{DeserializeOptions, DynamicMessage, MessageDescriptor};
+use prost_reflect::{DescriptorPool, DeserializeOptions, DynamicMessage, MessageDescriptor};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 use serde_path_to_error::Track;
 
-use super::{JsonError, descriptor};
+use super::{JsonError, canonical, descriptor, pool};
 
 /// The deepest nesting of objects and arrays that a document may have, itself included. A message may stand within
 /// others up to 100 deep, and an object within a `google.protobuf.Value` is three of them; so `input.json`, which
@@ -20,11 +20,20 @@ pub const MAX_DEPTH: usize = 34;
 
 /// The message in a JSON text. Names are taken in camelCase and as in the proto; unknown ones are refused.
 pub fn from_slice<M: Message + Name + Default>(text: &[u8]) -> Result<M, JsonError> {
+    from_slice_of(pool()?, text)
+}
+
+/// The same, where the contents of an `Any` are of types in `types`.
+pub(in crate::proto) fn from_slice_of<M: Message + Name + Default>(
+    types: &DescriptorPool,
+    text: &[u8],
+) -> Result<M, JsonError> {
     if text.iter().all(u8::is_ascii_whitespace) {
         return Err(JsonError::new("must be a JSON object, and is empty"));
     }
     read(text, Shape { depth: 0 })?;
-    let dynamic = read(text, Fields(descriptor::<M>()?))?;
+    let mut dynamic = read(text, Fields(descriptor::<M>(types)?))?;
+    canonical::settle(&mut dynamic);
     dynamic.transcode_to().map_err(|_| JsonError::new("cannot be held by the message"))
 }
 

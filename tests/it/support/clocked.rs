@@ -15,7 +15,9 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
 use longrun::engine::{Engine, EngineConfig};
+use longrun::grpc::Reflection;
 use longrun::objects::Objects;
+use longrun::proto::types::Types;
 use longrun::service::{Limits, Service};
 use longrun::store::Store;
 use longrun::store::sqlite::{SqliteOptions, SqliteStore};
@@ -128,7 +130,7 @@ impl ClockedServer {
         let objects = Objects::in_directory(&dir.path().join("objects")).unwrap();
         let (closing, stop) = (CancellationToken::new(), CancellationToken::new());
         let service = Service::new(engine, objects, limits, closing.clone());
-        let routes = longrun::grpc::routes(&service).unwrap();
+        let routes = longrun::grpc::routes(&service, &Reflection::of(&Types::default()).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let api = Api::new(listener.local_addr().unwrap());
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));

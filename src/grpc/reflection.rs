@@ -1,0 +1,83 @@
+//! `grpc.reflection` in both its versions: the services of this server, and all types that it knows.
+
+use std::convert::Infallible;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use axum::Router;
+use axum::extract::Request;
+use axum::response::Response;
+use prost::Message as _;
+use prost_types::FileDescriptorSet;
+use tonic::codegen::Service as _;
+use tonic::service::Routes;
+use tonic_reflection::pb::{v1, v1alpha};
+use tonic_reflection::server::Builder;
+
+use crate::proto::DESCRIPTORS;
+use crate::proto::types::Types;
+
+/// The services under these names, as they describe what was told last. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Reflection(Arc<RwLock<Router>>);
+
+/// What this server serves, whatever else its types describe.
+const SERVED: [&[u8]; 4] = [
+    DESCRIPTORS,
+    tonic_health::pb::FILE_DESCRIPTOR_SET,
+    v1::FILE_DESCRIPTOR_SET,
+    v1alpha::FILE_DESCRIPTOR_SET,
+];
+const PATHS: [&str; 2] = [
+    "/grpc.reflection.v1.ServerReflection/{method}",
+    "/grpc.reflection.v1alpha.ServerReflection/{method}",
+];
+
+impl Reflection {
+    /// Describes this server and these types.
+    pub fn of(types: &Types) -> anyhow::Result<Self> {
+        Ok(Self(Arc::new(RwLock::new(build(types)?))))
+    }
+
+    /// The same of other types from now on. Streams that are open go on as they began.
+    pub fn describe(&self, types: &Types) -> anyhow::Result<()> {
+        let built = build(types)?;
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = built;
+        Ok(())
+    }
+
+    pub(super) fn routes(&self) -> Router {
+        PATHS.into_iter().fold(Router::new(), |router, path| {
+            let current = Arc::clone(&self.0);
+            let answer = move |request: Request| {
+                let router = current.read().unwrap_or_else(PoisonError::into_inner).clone();
+                answer(router, request)
+            };
+            router.route_service(path, tower::service_fn(answer))
+        })
+    }
+}
+
+async fn answer(mut router: Router, request: Request) -> Result<Response, Infallible> {
+    router.call(request).await
+}
+
+fn build(types: &Types) -> anyhow::Result<Router> {
+    let sets = types.foreign_files();
+    let mut services = Vec::new();
+    for set in SERVED {
+        for file in FileDescriptorSet::decode(set)?.file {
+            let package = file.package().to_owned();
+            services.extend(file.service.iter().map(|it| format!("{package}.{}", it.name())));
+        }
+    }
+    let builder = || {
+        let builder = SERVED
+            .into_iter()
+            .fold(Builder::configure(), Builder::register_encoded_file_descriptor_set)
+            .register_encoded_file_descriptor_set(&sets);
+        // Those that foreign files define are not served here.
+        services.iter().fold(builder, |builder, name| builder.with_service_name(name.as_str()))
+    };
+    let routes = Routes::new(builder().build_v1()?).add_service(builder().build_v1alpha()?);
+    Ok(routes.into_axum_router().reset_fallback())
+}

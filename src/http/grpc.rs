@@ -1,0 +1,137 @@
+//! The gate in front of gRPC: which requests get to its routes, over gRPC and over gRPC-Web. What does not speak either
+//! is answered in HTTP.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
+use tonic::{Code, Status};
+
+use super::cors::{self, Page};
+use super::problem::{self, Problem};
+use super::{Http, body};
+use crate::service::{Reason, ServiceError};
+use crate::wire::google;
+
+/// How a request frames its messages, which are protobuf; other codecs are not served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    /// As gRPC does, which browsers cannot.
+    Grpc,
+    /// With the trailers in the body.
+    Web,
+    /// The same in base64.
+    WebText,
+}
+
+impl Protocol {
+    /// By the content type; `None` where it is another.
+    pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
+        Self::named(headers.get(CONTENT_TYPE)?)
+    }
+
+    fn named(media_type: &HeaderValue) -> Option<Self> {
+        let essence = media_type.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
+        let essence = essence.trim_ascii().to_ascii_lowercase();
+        match essence.strip_suffix(b"+proto").unwrap_or(&essence) {
+            b"application/grpc" => Some(Self::Grpc),
+            b"application/grpc-web" => Some(Self::Web),
+            b"application/grpc-web-text" => Some(Self::WebText),
+            _ => None,
+        }
+    }
+
+    const fn content_type(self) -> HeaderValue {
+        HeaderValue::from_static(match self {
+            Self::Grpc => "application/grpc",
+            Self::Web => "application/grpc-web+proto",
+            Self::WebText => "application/grpc-web-text+proto",
+        })
+    }
+}
+
+/// Lets calls through to the routes of gRPC.
+pub(super) async fn gate(State(http): State<Arc<Http>>, request: Request, next: Next) -> Response {
+    let protocol = Protocol::of(request.headers());
+    let is_call = request.method() == Method::POST && request.version() == Version::HTTP_2;
+    if is_call && protocol == Some(Protocol::Grpc) {
+        // No browser speaks it.
+        return next.run(request).await;
+    }
+    let page = Page::of(request.method(), request.headers());
+    page.may_read(&http, answer(&http, protocol, request, next).await)
+}
+
+/// What is no call over gRPC.
+async fn answer(http: &Http, protocol: Option<Protocol>, request: Request, next: Next) -> Response {
+    let refused = |message| Problem::from(ServiceError::new(Reason::UnsupportedMediaType, message));
+    let (parts, body) = request.into_parts();
+    let problem = match protocol {
+        None => refused(
+            "this is a method of gRPC: the content type must be application/grpc, \
+             application/grpc-web or application/grpc-web-text",
+        ),
+        Some(Protocol::Grpc) if parts.version != Version::HTTP_2 => {
+            refused("this is a method of gRPC, which needs HTTP/2; application/grpc-web does not")
+        }
+        Some(_) if parts.method != Method::POST => {
+            Problem::method_not_allowed(&parts.method, "POST")
+        }
+        Some(_) if cors::is_refused(http, &parts) => cors::refusal(),
+        Some(web) => return call(http, web, Request::from_parts(parts, body), next).await,
+    };
+    let mut response = problem.into_response();
+    problem::render(&mut response, &parts.method, parts.uri.path());
+    response
+}
+
+/// A call over gRPC-Web. Its answer is in base64 if the call is, unless it accepts the other form.
+async fn call(http: &Http, web: Protocol, mut request: Request, next: Next) -> Response {
+    let accepted = request.headers().get(ACCEPT).and_then(Protocol::named);
+    let answer = accepted.filter(|it| *it != Protocol::Grpc).unwrap_or(web).content_type();
+    request.headers_mut().insert(CONTENT_TYPE, web.content_type());
+    request.headers_mut().insert(ACCEPT, answer.clone());
+    if request.version() < Version::HTTP_2 {
+        // Over HTTP/1 nothing comes after the request, so that a client can only be slow with it. HTTP's rules hold.
+        let most = http.service.limits().max_call_bytes();
+        let most = if web == Protocol::WebText { most / 3 * 4 } else { most };
+        let (parts, body) = request.into_parts();
+        request = match body::read(&http.service, body, most.saturating_add(FRAMING_BYTES)).await {
+            Ok(whole) => Request::from_parts(parts, Body::from(whole)),
+            Err(problem) => return refused_call(&problem, answer),
+        };
+    }
+    next.run(request).await
+}
+
+/// Room for the prefix of a message, and for the end of base64.
+const FRAMING_BYTES: usize = 16;
+
+/// What a call over gRPC-Web is told that does not get to its method.
+fn refused_call(problem: &Problem, content_type: HeaderValue) -> Response {
+    let unread = || ServiceError::invalid_field("body", "must arrive whole");
+    let refusal = google::refusal(&problem.error().cloned().unwrap_or_else(unread));
+    let details = prost::Message::encode_to_vec(&refusal).into();
+    let status = Status::with_details(Code::from(refusal.code), refusal.message, details);
+    refused_with(&status, content_type)
+}
+
+/// A call to a method that there is not.
+pub(super) fn no_method(content_type: HeaderValue, uri: &Uri) -> Response {
+    let status = Status::unimplemented(format!("there is no method {}", uri.path()));
+    refused_with(&status, content_type)
+}
+
+/// An answer of headers only.
+fn refused_with(status: &Status, content_type: HeaderValue) -> Response {
+    let mut response = (StatusCode::OK, [(CONTENT_TYPE, content_type)]).into_response();
+    if status.add_header(response.headers_mut()).is_err() {
+        let unknown = HeaderValue::from(Code::Unknown as i32);
+        response.headers_mut().insert("grpc-status", unknown);
+    }
+    response
+}
