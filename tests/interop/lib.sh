@@ -11,11 +11,15 @@ fail() { printf '%s\n' "$1" >&2; exit 1; }
 # need COMMAND HOW: a program, and how to get it.
 need() { command -v "$1" >/dev/null || lacking "$1 is missing: $2"; }
 
+# alone COMMAND…: runs it while no other check runs the same program so; some cannot share what they write.
+alone() { flock "$ROOT/target/interop/$1.lock" "$@"; }
+
 # debian COMMAND PACKAGE: a program of Debian's, installed where that is possible.
 debian() {
     command -v "$1" >/dev/null && return
     [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || lacking "$1 is missing: on Debian, apt-get install $2"
-    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$2"; } >&2 ||
+    export DEBIAN_FRONTEND=noninteractive
+    { alone apt-get update -qq && alone apt-get install -qq -y --no-install-recommends "$2"; } >&2 ||
         lacking "$1 cannot be installed: on Debian, apt-get install $2"
 }
 
