@@ -183,8 +183,6 @@ fn settings() -> Settings {
         },
         cancel_grace: seconds(5),
         retention: seconds(3_600),
-        // What came later: these bytes stay as they are.
-        ..Settings::default()
     }
 }
 

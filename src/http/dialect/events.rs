@@ -173,7 +173,7 @@ impl Teller {
     fn problem(&self, problem: Problem) -> String {
         let scene = self.asked.scene(&self.mount, self.service.now());
         let last = self.last.as_ref().map(|last| last.operation.life.revision);
-        let number = last.map_or(self.seen.unwrap_or_default(), |last| self.events.last(last));
+        let number = last.map(|last| self.events.last(last)).or(self.seen).unwrap_or_default();
         let dialect = &self.mount.dialect;
         match dialect.tell_refusal(&scene, &problem.refusal(), number) {
             Ok(told) if !told.is_empty() => return told.iter().map(written).collect(),
