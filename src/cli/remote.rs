@@ -5,6 +5,9 @@ use anyhow::anyhow;
 use super::output::Usage;
 use crate::client::{Client, ClientError};
 
+/// With pauses that double from 0.1 s, this many tries take about eight seconds.
+const PATIENT_RETRIES: u32 = 8;
+
 /// The server that commands talk to.
 #[derive(Debug)]
 pub(super) struct Remote {
@@ -19,6 +22,11 @@ impl Remote {
         let client = Client::connect_lazy(url)
             .map_err(|error| Usage(format!("--server {}", error.message())))?;
         Ok(Self { client, url: url.to_owned() })
+    }
+
+    /// For commands that wait: a server that is just being started is waited for, some eight seconds.
+    pub(super) fn patient(&self) -> Client {
+        self.client.clone().with_retries(PATIENT_RETRIES)
     }
 
     /// An error that says what was tried and why it failed, for people.

@@ -35,7 +35,7 @@ SIGTERM and SIGINT stop it gracefully: from then on /readyz and health say that 
 serving, and new submissions are refused; handlers may finish, what they do not finish goes
 back to the queue, watches end to be resumed. Exit codes: 0 stopped so, 1 cut off by the
 drain timeout or failed, 130 or 143 ended at once by a second signal, or before it was ready.
-Nothing acknowledged is lost in any case. With --descriptor-set, SIGHUP has the files read again.";
+Nothing acknowledged is lost in any case. SIGHUP has the files of --descriptor-set read again.";
 
 /// Arguments of `serve`.
 #[derive(clap::Args, Debug)]
@@ -98,7 +98,8 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
     config.validate().map_err(|error| Usage(error.to_string()))?;
     one_command_per_kind(&handlers)?;
     let mut signals = Signals::catch()?;
-    let hangups = Hangups::catch(!config.types.descriptor_sets.is_empty())?;
+    let hangups = Hangups::catch()?;
+    let has_types = !config.types.descriptor_sets.is_empty();
     let handlers_share = host::handlers_share(config.stop.drain_timeout);
     let max_result_bytes = config.limits.max_payload_bytes as u64;
     let store = config.store.url.to_string();
@@ -126,7 +127,7 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
         false => tracing::info!(version, store, "the store is open"),
     }
     announce(&server, &handlers, out)?;
-    let mut reloading = std::pin::pin!(reload(server.descriptors().clone(), hangups));
+    let mut reloading = std::pin::pin!(reload(server.descriptors().clone(), has_types, hangups));
     let stop = CancellationToken::new();
     let mut hosting = std::pin::pin!(host::host(server, workers, stop.clone()));
     loop {
@@ -153,10 +154,14 @@ fn not_started(error: anyhow::Error) -> anyhow::Error {
     }
 }
 
-/// Reads the files of types again at each SIGHUP. Does not end.
-async fn reload(descriptors: Descriptors, mut hangups: Hangups) {
+/// Reads the files of types again at each SIGHUP, which never ends a server. Does not end.
+async fn reload(descriptors: Descriptors, has_types: bool, mut hangups: Hangups) {
     loop {
         hangups.next().await;
+        if !has_types {
+            tracing::info!("SIGHUP: there are no files to read again");
+            continue;
+        }
         match descriptors.reload().await {
             Ok(()) => tracing::info!("the files of --descriptor-set were read again"),
             Err(error) => tracing::error!(%error, "the types stay as they were"),

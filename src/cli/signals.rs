@@ -34,21 +34,17 @@ impl Signals {
 
 /// SIGHUP, which ends a program unless it catches it.
 #[derive(Debug)]
-pub(super) struct Hangups(Option<Signal>);
+pub(super) struct Hangups(Signal);
 
 impl Hangups {
-    /// Begins to catch them, if somebody waits for them.
-    pub(super) fn catch(is_wanted: bool) -> anyhow::Result<Self> {
-        Ok(Self(is_wanted.then(|| signal(SignalKind::hangup())).transpose()?))
+    /// Begins to catch them.
+    pub(super) fn catch() -> anyhow::Result<Self> {
+        Ok(Self(signal(SignalKind::hangup())?))
     }
 
     /// The next one.
     pub(super) async fn next(&mut self) {
-        let received = match &mut self.0 {
-            Some(hangup) => hangup.recv().await,
-            None => None,
-        };
-        if received.is_none() {
+        if self.0.recv().await.is_none() {
             future::pending().await
         }
     }

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 use clap::builder::NonEmptyStringValueParser;
+use uuid::Uuid;
 
 use super::output::Output;
 use super::remote::Remote;
@@ -90,17 +91,27 @@ pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Re
         labels: labels.into_iter().collect::<BTreeMap<_, _>>(),
         start_time: start.time()?.map(prost_types::Timestamp::from),
         settings: Some(settings.message()?),
-        // None given: the client makes one.
-        idempotency_key: idempotency_key.unwrap_or_default(),
+        idempotency_key: idempotency_key.unwrap_or_else(|| Uuid::now_v7().to_string()),
         kind,
     };
     let to = format!("submit {}", request.kind);
     if then.watch && !then.quiet {
-        let watch = remote.client.submit_and_watch(request);
+        let watch = remote.patient().submit_and_watch(request);
         return watch::to_its_end(watch, &to, remote, out).await;
     }
-    let submitted = remote.client.submit(request).await;
-    let operation = submitted.map_err(|error| remote.failed(&error, &to))?;
+    let key = request.idempotency_key.clone();
+    let waits = then.watch || then.wait.is_some();
+    let client = if waits { remote.patient() } else { remote.client.clone() };
+    let operation = client.submit(request).await.map_err(|error| {
+        let failed = remote.failed(&error, &to);
+        match error.is_transient() && error.was_reached() {
+            true => failed.context(format!(
+                "it may have been submitted all the same: with --idempotency-key {key} the same command \
+                 does not submit it twice"
+            )),
+            false => failed,
+        }
+    })?;
     then.follow(&operation, remote, out).await
 }
 

@@ -14,7 +14,8 @@ Examples:
   longrun wait 01980a3e-7f2b-7c11-9d5e-3b1f6a2c4d5e --timeout 30s; echo $?   6 if it is not done
 
 Exit codes: 0 SUCCEEDED, 3 FAILED, 4 CANCELLED, 5 PARTIALLY_SUCCEEDED, 6 not done when the time was
-up, 130 interrupted. Waiting outlives proxies, lost connections and restarts of the server.";
+up, 1 if the server is away then, 130 interrupted. Waiting outlives proxies, lost connections and
+restarts of the server.";
 
 /// Arguments of `wait`.
 #[derive(clap::Args, Debug)]
@@ -28,7 +29,8 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Result<Exit> {
-    let waiting = remote.client.wait(&args.name, args.timeout);
+    let client = remote.patient();
+    let waiting = client.wait(&args.name, args.timeout);
     wait(&args.name, waiting, remote, out).await
 }
 

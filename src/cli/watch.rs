@@ -49,7 +49,7 @@ pub(super) async fn one(
     remote: &Remote,
     out: &Output,
 ) -> anyhow::Result<Exit> {
-    let watch = remote.client.watch(WatchOperationRequest {
+    let watch = remote.patient().watch(WatchOperationRequest {
         name: name.to_owned(),
         after_revision,
         include_progress: true,

@@ -10,7 +10,7 @@ use crate::proto::v1::{WatchOperationsRequest, WatchOperationsResponse};
 /// Shows current matches, then changes.
 pub(super) async fn run(filter: String, remote: &Remote, out: &Output) -> anyhow::Result<Exit> {
     let request = WatchOperationsRequest { filter, include_progress: true, ..Default::default() };
-    let mut watch = remote.client.watch_operations(request);
+    let mut watch = remote.patient().watch_operations(request);
     let follow = async {
         while let Some(message) = watch.next().await {
             let message = message.map_err(|error| remote.failed(&error, "watch operations"))?;

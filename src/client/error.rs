@@ -22,6 +22,7 @@ struct Inner {
     metadata: HashMap<String, String>,
     field_violations: Vec<FieldViolation>,
     retry_after: Option<Duration>,
+    was_reached: bool,
 }
 
 impl ClientError {
@@ -34,6 +35,7 @@ impl ClientError {
             metadata: HashMap::new(),
             field_violations: Vec::new(),
             retry_after: None,
+            was_reached: true,
         }))
     }
 
@@ -72,6 +74,23 @@ impl ClientError {
     pub fn is_transient(&self) -> bool {
         self.0.code == Code::Unavailable
     }
+
+    /// Whether there was a connection: then what was asked for may have happened, whatever came of the answer.
+    pub fn was_reached(&self) -> bool {
+        self.0.was_reached
+    }
+}
+
+/// Whether this is due to a connection that was never made.
+fn is_unconnected(status: &Status) -> bool {
+    let mut source = status.source();
+    while let Some(error) = source {
+        if error.is::<tonic::ConnectError>() {
+            return true;
+        }
+        source = error.source();
+    }
+    false
 }
 
 impl From<Status> for ClientError {
@@ -98,6 +117,7 @@ impl From<Status> for ClientError {
             metadata: info.map(|info| info.metadata.clone()).unwrap_or_default(),
             field_violations,
             retry_after: details.retry_info().and_then(|retry| retry.retry_delay),
+            was_reached: !is_unconnected(&status),
         }))
     }
 }

@@ -1,7 +1,8 @@
 //! When to try again, and when to give up: the one rule of waits, watches and streams of contents.
 //!
-//! Before the service has been heard, a call is tried a few times: the address may be wrong. Once it has been, whatever
-//! it is unavailable for is borne for a stated time, counted from the first failure, however long it was silent before.
+//! Before the service has been reached, a call is tried a few times: the address may be wrong. Once it has been, be it that
+//! the connection broke before the answer, whatever it is unavailable for is borne for a stated time, counted from the
+//! first failure, however long it was silent before.
 
 use std::time::Duration;
 
@@ -55,6 +56,7 @@ impl Patience {
 
     fn failed_at(&mut self, now: Instant, error: ClientError) -> Result<Duration, ClientError> {
         let away_since = *self.away_since.get_or_insert(now);
+        self.has_begun |= error.was_reached();
         let is_patient = match self.has_begun {
             true => now.duration_since(away_since) < self.limit,
             false => self.tries_left > 0,
@@ -79,12 +81,19 @@ mod tests {
         ClientError::local(Code::Unavailable, "away")
     }
 
+    fn unconnected() -> ClientError {
+        tonic::Status::from_error(Box::new(tonic::ConnectError("refused".into()))).into()
+    }
+
     #[test]
     fn a_service_that_was_never_heard_is_tried_a_few_times() {
         let mut patience = Patience::new(LIMIT, 2);
+        assert!(patience.failed(unconnected()).is_ok());
+        assert!(patience.failed(unconnected()).is_ok());
+        assert!(patience.failed(unconnected()).is_err());
+        // A connection that broke was one.
         assert!(patience.failed(unavailable()).is_ok());
-        assert!(patience.failed(unavailable()).is_ok());
-        assert!(patience.failed(unavailable()).is_err());
+        assert!(patience.failed(unconnected()).is_ok());
     }
 
     #[test]

@@ -27,7 +27,7 @@ const EXPOSED: &str = "location, operation-location, retry-after, etag, preferen
                        longrun-error-source, longrun-errors, longrun-warnings, longrun-type-url, \
                        longrun-recorded-status, \
                        accept-ranges, content-range, \
-                       grpc-status, grpc-message, grpc-status-details-bin";
+                       grpc-status, grpc-message, grpc-status-details-bin, grpc-retry-pushback-ms";
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE";
 /// How long a browser may remember a preflight, in seconds; browsers cut it down to their own maximum.
 const MAX_AGE: &str = "7200";

@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use http::header::{ACCEPT, CONTENT_TYPE};
+use http::header::{ACCEPT, ALLOW, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
 use tonic::{Code, Status};
 
@@ -71,6 +71,9 @@ async fn answer(http: &Http, protocol: Option<Protocol>, request: Request, next:
     let refused = |message| Problem::from(ServiceError::new(Reason::UnsupportedMediaType, message));
     let (parts, body) = request.into_parts();
     let problem = match protocol {
+        _ if parts.method == Method::OPTIONS => {
+            return (StatusCode::NO_CONTENT, [(ALLOW, "POST,OPTIONS")]).into_response();
+        }
         None => refused(
             "this is a method of gRPC: the content type must be application/grpc, \
              application/grpc-web or application/grpc-web-text",

@@ -2,11 +2,13 @@
 //!
 //! A client may give calls up: deadlines pass, and proxies carry many clients over one connection. A client that
 //! opens calls only to reset them ("rapid reset") gets around the limit of concurrent streams. Neither can be told
-//! from one reset, so a connection has a budget of them, which complete calls and time refill.
+//! from one reset, so a connection has a budget of them, which calls that were answered and time refill. A stream that has
+//! begun to answer was answered: to reset it is how a client ends a watch.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
@@ -15,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Resets that may come at once: of every call that a connection can have.
 const BURST: u64 = super::MAX_CONCURRENT_STREAMS as u64;
-/// Resets per second that a connection may go on with, beside one for each call that is complete.
+/// Resets per second that a connection may go on with, beside one for each call that was answered.
 const PER_SECOND: u64 = 100;
 
 /// The budget of one connection.
@@ -53,7 +55,10 @@ impl ResetBudget {
         let millis = u64::try_from(now.duration_since(spent.at).as_millis()).unwrap_or(u64::MAX);
         let refilled = millis.saturating_mul(PER_SECOND) / 1_000;
         if refilled > 0 {
-            *spent = Spent { resets: spent.resets.saturating_sub(refilled), at: now };
+            // What is left of the time counts for the next.
+            let rest = Duration::from_millis(millis % (1_000 / PER_SECOND));
+            let at = now.checked_sub(rest).unwrap_or(now);
+            *spent = Spent { resets: spent.resets.saturating_sub(refilled), at };
         }
         spent.resets += 1;
         if spent.resets > BURST {
@@ -62,35 +67,35 @@ impl ResetBudget {
     }
 }
 
-/// A call under way. Dropped before its response is complete, it counts as reset.
+/// A call under way. Dropped before anything of its response was taken, it counts as reset.
 #[derive(Debug)]
 pub(super) struct Call {
     budget: Arc<ResetBudget>,
-    is_complete: bool,
+    is_answered: bool,
 }
 
 impl Call {
     pub(super) fn new(budget: &Arc<ResetBudget>) -> Self {
-        Self { budget: Arc::clone(budget), is_complete: false }
+        Self { budget: Arc::clone(budget), is_answered: false }
     }
 
-    /// The body, whose end completes the call if it `has_end`, as that of a response to HEAD has not: nobody reads it.
-    pub(super) fn body(mut self, body: Body, has_end: bool) -> Counted {
-        self.is_complete = !has_end || body.is_end_stream();
+    /// The body, with whose first piece the call is answered, if it `is_read`, as that of a response to HEAD is not.
+    pub(super) fn body(mut self, body: Body, is_read: bool) -> Counted {
+        self.is_answered = !is_read || body.is_end_stream();
         Counted { body, call: self }
     }
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
-        match self.is_complete {
+        match self.is_answered {
             true => self.budget.refill(),
             false => self.budget.spend(Instant::now()),
         }
     }
 }
 
-/// A response body that completes its call.
+/// A response body that answers its call.
 #[derive(Debug)]
 pub(super) struct Counted {
     body: Body,
@@ -106,8 +111,7 @@ impl HttpBody for Counted {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        let goes_on = matches!(&frame, Some(Ok(frame)) if frame.is_data());
-        self.call.is_complete |= !goes_on || self.body.is_end_stream();
+        self.call.is_answered = true;
         Poll::Ready(frame)
     }
 
@@ -124,7 +128,6 @@ impl HttpBody for Counted {
 mod tests {
     use std::convert::Infallible;
     use std::future::poll_fn;
-    use std::time::Duration;
 
     use super::*;
 
@@ -141,23 +144,40 @@ mod tests {
         assert!(budget.exceeded.is_cancelled());
     }
 
+    #[test]
+    fn no_time_is_lost_between_resets() {
+        let budget = ResetBudget::new();
+        let mut now = Instant::now();
+        for _ in 0..1_000 {
+            now += Duration::from_millis(11);
+            budget.spend(now);
+            assert!(budget.spent.lock().unwrap().resets <= 2);
+        }
+        // 1,000 resets in 9 seconds: a tenth more than are refilled.
+        for _ in 0..1_000 {
+            now += Duration::from_millis(9);
+            budget.spend(now);
+        }
+        let resets = budget.spent.lock().unwrap().resets;
+        assert!((90..110).contains(&resets), "{resets}");
+    }
+
     #[tokio::test]
-    async fn only_calls_without_a_complete_response_count() {
+    async fn only_calls_without_an_answer_count() {
         let budget = ResetBudget::new();
         let spent = || budget.spent.lock().unwrap().resets;
         drop(Call::new(&budget).body(Body::from("sent"), true));
         drop(Call::new(&budget));
         assert_eq!(spent(), 2);
         drop(Call::new(&budget).body(Body::empty(), true));
-        assert_eq!(spent(), 1, "a complete call makes up for one that was not");
+        assert_eq!(spent(), 1, "a call that was answered makes up for one that was not");
         drop(Call::new(&budget).body(Body::from("not sent"), false));
         assert_eq!(spent(), 0);
-        for (has_end, resets) in [(true, 1), (false, 0)] {
-            let parts = tokio_stream::iter(["a", "b"].map(Ok::<_, Infallible>));
-            let mut body = Call::new(&budget).body(Body::from_stream(parts), has_end);
-            poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await.unwrap().unwrap();
-            drop(body);
-            assert_eq!(spent(), resets);
-        }
+        drop(Call::new(&budget));
+        let parts = tokio_stream::iter(["a", "b"].map(Ok::<_, Infallible>));
+        let mut body = Call::new(&budget).body(Body::from_stream(parts), true);
+        poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await.unwrap().unwrap();
+        drop(body);
+        assert_eq!(spent(), 0, "a watch that was heard of may be ended");
     }
 }

@@ -225,20 +225,46 @@ impl Service {
         document: Document,
         limit: usize,
     ) -> Result<Document, ServiceError> {
-        let Some(info) = document.operation.result() else { return Ok(document) };
-        if document.result.is_some() || info.size_bytes > limit as u64 {
-            return Ok(document);
-        }
-        let (id, info) = (document.operation.id(), info.clone());
-        let Some(contents) = self.contents(id, PayloadRole::Result, info).await? else {
-            return Ok(document);
+        let Some(info) = document.operation.result().cloned() else { return Ok(document) };
+        let result = match document.result {
+            Some(result) => Some(result),
+            None => self.whole(document.operation.id(), PayloadRole::Result, info, limit).await?,
         };
-        let mut pieces = contents.read(0..contents.size_bytes()).await?;
-        let mut result = BytesMut::new();
-        while let Some(piece) = pieces.next().await {
-            result.extend_from_slice(&piece?);
+        Ok(Document { result, ..document })
+    }
+
+    /// The same with its input.
+    pub async fn with_input(
+        &self,
+        document: Document,
+        limit: usize,
+    ) -> Result<Document, ServiceError> {
+        let Some(info) = document.operation.submission.input.clone() else { return Ok(document) };
+        let input = match document.input {
+            Some(input) => Some(input),
+            None => self.whole(document.operation.id(), PayloadRole::Input, info, limit).await?,
+        };
+        Ok(Document { input, ..document })
+    }
+
+    /// Contents of at most `limit` bytes.
+    async fn whole(
+        &self,
+        id: OperationId,
+        role: PayloadRole,
+        info: PayloadInfo,
+        limit: usize,
+    ) -> Result<Option<Bytes>, ServiceError> {
+        if info.size_bytes > limit as u64 {
+            return Ok(None);
         }
-        Ok(Document { result: Some(result.freeze()), ..document })
+        let Some(contents) = self.contents(id, role, info).await? else { return Ok(None) };
+        let mut pieces = contents.read(0..contents.size_bytes()).await?;
+        let mut whole = BytesMut::new();
+        while let Some(piece) = pieces.next().await {
+            whole.extend_from_slice(&piece?);
+        }
+        Ok(Some(whole.freeze()))
     }
 
     async fn contents(

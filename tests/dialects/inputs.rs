@@ -1,5 +1,7 @@
 //! Inputs come to workers, and are shown, as they were sent.
 
+use serde_json::json;
+
 use crate::support::Setup;
 
 #[tokio::test]
@@ -15,4 +17,39 @@ async fn the_coding_of_an_input_is_kept_with_it() {
         assert_eq!((input.header("content-encoding"), &input.body[..]), ("gzip", &b"coded"[..]));
         assert_eq!(input.header("content-type"), "text/csv");
     }
+}
+
+/// What a request asks for is read from it also where it is larger than what is within operations.
+#[tokio::test]
+async fn a_large_request_keeps_its_meaning() {
+    let config = r#"
+        [[dialect]]
+        use = "openai-responses"
+        prefix = "/openai/v1"
+        [[dialect.submit]]
+        path = "/responses"
+        kind = "Response"
+    "#;
+    let setup = Setup::without_workers(config).await;
+    let large = "x".repeat(200_000);
+    let request = json!({"model": "m-1", "input": large, "background": true}).to_string();
+    let headers = [("content-type", "application/json")];
+    let submitted = setup.ask("POST", "/openai/v1/responses", &headers, request).await.expect(200);
+    assert_eq!(submitted.json()["model"], "m-1");
+    let id = submitted.json()["id"].as_str().expect("an id").to_owned();
+    let read = setup.get(&format!("/openai/v1/responses/{id}")).await.expect(200).json();
+    assert_eq!(read["model"], "m-1");
+}
+
+/// A log line changes such a document and not the operation: no tag of that may say that nothing has changed.
+#[tokio::test]
+async fn a_document_with_a_history_has_no_entity_tag() {
+    let setup = Setup::five().await;
+    let mine = ("authorization", "Bearer mine");
+    let submitted = setup.ask("GET", "/v2.5/users/me?bgrs=yes", &[mine], "").await.expect(200);
+    let id = submitted.json()["request"].as_str().expect("an id").to_owned();
+    let plain = setup.ask("GET", &format!("/bgrs/{id}"), &[mine], "").await.expect(200);
+    let known = [mine, ("if-none-match", plain.header("etag"))];
+    let details = setup.ask("GET", &format!("/bgrs/{id}/details"), &known, "").await.expect(200);
+    assert!(!details.headers.contains_key("etag"));
 }

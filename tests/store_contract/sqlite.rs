@@ -81,12 +81,16 @@ fn what_is_no_file_is_refused_and_gets_no_company() {
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
 }
 
+/// A slip in the path would begin an empty store.
 #[test]
-fn missing_directories_are_made() {
+fn missing_directories_are_not_made() {
     let (_directory, path) = directory();
-    let path = path.with_file_name("a").join("b").join("longrun.db");
-    open(&path).unwrap();
-    assert!(path.exists());
+    let missing = path.with_file_name("a");
+    let OpenError::Failed { reason, .. } = refusal(&missing.join("longrun.db")) else {
+        panic!("it was opened")
+    };
+    assert!(reason.contains(missing.to_str().unwrap()), "{reason}");
+    assert!(!missing.exists());
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http::StatusCode;
+use http::header::ETAG;
 
 use super::super::call::Call;
 use super::super::conditional::{self, Found};
@@ -11,7 +12,7 @@ use super::super::problem::Problem;
 use super::super::query::duration;
 use super::super::result;
 use super::events;
-use super::subject::{subject, view};
+use super::subject::{subject, view, with_request};
 use super::visit::{self, Visit, idempotency_key};
 use crate::dialect::{About, Action, Answered, Route};
 use crate::service::{Document, OperationName, ServiceError, View};
@@ -37,6 +38,7 @@ pub(super) async fn answer(
     visit.require(&document.operation)?;
     let acted = act(&mut call, visit, action, name, document, view).await?;
     let Acted { name, found: Found { document, is_known }, dismissed } = acted;
+    let document = with_request(call.service(), document, route.needs).await?;
     let mut subject = subject(&call, &name, &document, route.needs).await?;
     subject.dismissed = dismissed;
     let answered = visit.answer(&call, route, About::Operation(&subject))?;
@@ -48,12 +50,16 @@ pub(super) async fn answer(
         Answered::Document(rendered) => {
             let mut response = visit::response(rendered, StatusCode::OK)?;
             // Conditions are for answers that would be successes.
-            if is_known && response.status().is_success() {
+            if is_known && !route.needs.history && response.status().is_success() {
                 return Ok(conditional::not_modified(&call, &document.operation));
             }
             if matches!(action, Action::Read | Action::Retry) {
                 visit::keep(&mut response, |response| {
                     documents::about(response, &call, &document.operation);
+                    // No tag of an operation tells of its log lines.
+                    if route.needs.history {
+                        response.headers_mut().remove(ETAG);
+                    }
                 });
             }
             response

@@ -21,6 +21,9 @@ pub(super) fn view(needs: Needs) -> View {
     }
 }
 
+/// How large a request may be that templates read, in bytes. It is parsed for each answer.
+const MAX_REQUEST_BYTES: usize = 1 << 20;
+
 /// The operation as templates see it.
 pub(super) async fn subject<'a>(
     call: &Call,
@@ -31,6 +34,18 @@ pub(super) async fn subject<'a>(
     let history =
         if needs.history { history(call.service(), call, name).await? } else { Vec::new() };
     Ok(Subject { history, ..bare(call.service(), document) })
+}
+
+/// The document with the request that templates read, also where it is larger than what is within operations.
+pub(super) async fn with_request(
+    service: &Service,
+    document: Document,
+    needs: Needs,
+) -> Result<Document, Problem> {
+    match needs.input {
+        true => Ok(service.with_input(document, MAX_REQUEST_BYTES).await?),
+        false => Ok(document),
+    }
 }
 
 /// The same without its history.

@@ -11,7 +11,7 @@ use super::super::problem::Problem;
 use super::super::submission::{self, Sent};
 use super::events;
 use super::operation::replay;
-use super::subject::{subject, view};
+use super::subject::{subject, view, with_request};
 use super::visit::{self, Visit, idempotency_key};
 use crate::config::dialect::Submit;
 use crate::config::relay::Headers;
@@ -153,6 +153,7 @@ pub(in crate::http) async fn accepted(
             }
         }
     }
+    let document = with_request(service, document, needs).await?;
     let is_done = document.operation.is_done();
     let subject = subject(call, &name, &document, needs).await?;
     let submitted = dialect.submitted(&visit.scene(service.now()), &subject);
