@@ -24,6 +24,9 @@ use crate::world::{World, hops};
 /// So many looks at whether all is done, each a few hundred milliseconds after the last.
 const PATIENCE: u32 = 6_000;
 
+/// So many looks in a row must find all done: what a client has given up may still be on its way to the store.
+const QUIET: u32 = 20;
+
 /// So many looks at whether a watch over everything knows all.
 const FEED_PATIENCE: u32 = 200;
 
@@ -86,6 +89,7 @@ async fn play(mut rng: fastrand::Rng, lie: Lie, replicas: usize, traced: bool) -
         }
         world.land(which);
     }
+    let mut quiet_looks = 0;
     for _ in 0..PATIENCE {
         world.clock.advance(rng.u32(1..8));
         for _ in 0..8 {
@@ -96,7 +100,8 @@ async fn play(mut rng: fastrand::Rng, lie: Lie, replicas: usize, traced: bool) -
             // One of several engines knows what the others did only by and by.
             && world.disk().unfinished(None, 1).is_empty()
             && world.record.all_watches_ended();
-        if quiet {
+        quiet_looks = if quiet { quiet_looks + 1 } else { 0 };
+        if quiet_looks == QUIET {
             break;
         }
     }
