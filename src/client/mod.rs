@@ -22,8 +22,8 @@ use crate::proto::v1::workers_client::WorkersClient;
 use crate::proto::v1::{
     CancelOperationRequest, DeleteOperationRequest, Event, GetOperationRequest, ListEventsRequest,
     ListEventsResponse, ListOperationsRequest, ListOperationsResponse, Operation, OperationView,
-    RetryOperationRequest, SubmitBatchRequest, SubmitRequest, WaitOperationRequest,
-    WatchOperationRequest, WatchOperationsRequest, submit_batch_result,
+    RetryOperationRequest, SubmitBatchRequest, SubmitRequest, WatchOperationRequest,
+    WatchOperationsRequest, submit_batch_result,
 };
 
 pub(crate) mod backoff;
@@ -31,6 +31,7 @@ mod channel;
 mod error;
 mod patience;
 mod result;
+mod wait;
 mod watch;
 mod watch_all;
 
@@ -46,10 +47,6 @@ pub use self::watch_all::WatchAll;
 const MAX_DECODING_BYTES: usize = 16 << 20;
 /// Longest time for one try of a call that answers at once.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
-/// One request of a wait: below the 30 s at which the most impatient of common proxies cut a silent call.
-const WAIT_SLICE: Duration = Duration::from_secs(25);
-/// What a wait's request may take beyond its slice before it is taken for lost.
-const WAIT_MARGIN: Duration = Duration::from_secs(20);
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
 const DEFAULT_RETRIES: u32 = 4;
@@ -146,68 +143,6 @@ impl Client {
     pub async fn get(&self, name: &str, view: OperationView) -> Result<Operation, ClientError> {
         let request = GetOperationRequest { name: name.to_owned(), view: view.into() };
         self.unary(request, async |mut rpc, request| rpc.get_operation(request).await).await
-    }
-
-    /// Waits until the operation is done, or until `limit` is up: then it comes back as it is,
-    /// with `done` false. `None` waits for as long as it takes. Outlives proxies, broken connections
-    /// and restarts of the service, see [`Self::with_patience`].
-    pub async fn wait(
-        &self,
-        name: &str,
-        limit: Option<Duration>,
-    ) -> Result<Operation, ClientError> {
-        self.wait_with(Patience::new(self.patience, self.retries), name, limit).await
-    }
-
-    /// The same for an operation that the service has just answered: the wait has begun with that.
-    pub async fn wait_on(
-        &self,
-        operation: &Operation,
-        limit: Option<Duration>,
-    ) -> Result<Operation, ClientError> {
-        let mut patience = Patience::new(self.patience, self.retries);
-        patience.is_there();
-        self.wait_with(patience, &operation.name, limit).await
-    }
-
-    async fn wait_with(
-        &self,
-        mut patience: Patience,
-        name: &str,
-        limit: Option<Duration>,
-    ) -> Result<Operation, ClientError> {
-        let end = limit.and_then(|limit| Instant::now().checked_add(limit));
-        let left = || end.map(|end| end.saturating_duration_since(Instant::now()));
-        let pause = |wait: Duration| sleep(left().map_or(wait, |left| left.min(wait)));
-        loop {
-            let asked = Instant::now();
-            // The first answer comes at once: whether the service is there must not be seen at the end of a long wait.
-            let most = if patience.has_begun() { WAIT_SLICE } else { Duration::ZERO };
-            let left = left();
-            let slice = left.map_or(most, |left| left.min(most));
-            match self.wait_once(name, slice).await {
-                Ok(operation) if operation.done || left == Some(slice) => return Ok(operation),
-                // An early answer is a server on its way down: not to be asked in a tight loop.
-                Ok(_) if asked.elapsed() + Duration::from_secs(1) > slice => patience.works(),
-                Ok(_) => {
-                    patience.is_there();
-                    pause(patience.pause()).await;
-                }
-                Err(error) if left.is_some_and(|left| left.is_zero()) => return Err(error),
-                Err(error) => pause(patience.failed(error)?).await,
-            }
-        }
-    }
-
-    async fn wait_once(&self, name: &str, slice: Duration) -> Result<Operation, ClientError> {
-        let request = WaitOperationRequest {
-            name: name.to_owned(),
-            timeout: prost_types::Duration::try_from(slice).ok(),
-            view: OperationView::Unspecified.into(),
-        };
-        let call = async { Ok(self.operations().wait_operation(request).await?.into_inner()) };
-        let late = |_elapsed| ClientError::local(Code::Unavailable, "the service did not answer");
-        timeout_at(Instant::now() + slice + WAIT_MARGIN, call).await.map_err(late)?
     }
 
     /// Watches an operation up to its end, over as many streams as it takes; see [`Watch`].

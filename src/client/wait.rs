@@ -1,0 +1,78 @@
+//! Waiting for the end of an operation, over as many calls as it takes.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout_at};
+use tonic::Code;
+
+use super::{Client, ClientError, Patience};
+use crate::proto::v1::{Operation, OperationView, WaitOperationRequest};
+
+/// One request of a wait: below the 30 s at which the most impatient of common proxies cut a silent call.
+const WAIT_SLICE: Duration = Duration::from_secs(25);
+/// What a wait's request may take beyond its slice before it is taken for lost.
+const WAIT_MARGIN: Duration = Duration::from_secs(20);
+
+impl Client {
+    /// Waits until the operation is done, or until `limit` is up: then it comes back as it is,
+    /// with `done` false. `None` waits for as long as it takes. Outlives proxies, broken connections
+    /// and restarts of the service, see [`Self::with_patience`].
+    pub async fn wait(
+        &self,
+        name: &str,
+        limit: Option<Duration>,
+    ) -> Result<Operation, ClientError> {
+        self.wait_with(Patience::new(self.patience, self.retries), name, limit).await
+    }
+
+    /// The same for an operation that the service has just answered: the wait has begun with that.
+    pub async fn wait_on(
+        &self,
+        operation: &Operation,
+        limit: Option<Duration>,
+    ) -> Result<Operation, ClientError> {
+        let mut patience = Patience::new(self.patience, self.retries);
+        patience.is_there();
+        self.wait_with(patience, &operation.name, limit).await
+    }
+
+    async fn wait_with(
+        &self,
+        mut patience: Patience,
+        name: &str,
+        limit: Option<Duration>,
+    ) -> Result<Operation, ClientError> {
+        let end = limit.and_then(|limit| Instant::now().checked_add(limit));
+        let left = || end.map(|end| end.saturating_duration_since(Instant::now()));
+        let pause = |wait: Duration| sleep(left().map_or(wait, |left| left.min(wait)));
+        loop {
+            let asked = Instant::now();
+            // The first answer comes at once: whether the service is there must not be seen at the end of a long wait.
+            let most = if patience.has_begun() { WAIT_SLICE } else { Duration::ZERO };
+            let left = left();
+            let slice = left.map_or(most, |left| left.min(most));
+            match self.wait_once(name, slice).await {
+                Ok(operation) if operation.done || left == Some(slice) => return Ok(operation),
+                // An early answer is a server on its way down: not to be asked in a tight loop.
+                Ok(_) if asked.elapsed() + Duration::from_secs(1) > slice => patience.works(),
+                Ok(_) => {
+                    patience.is_there();
+                    pause(patience.pause()).await;
+                }
+                Err(error) if left.is_some_and(|left| left.is_zero()) => return Err(error),
+                Err(error) => pause(patience.failed(error)?).await,
+            }
+        }
+    }
+
+    async fn wait_once(&self, name: &str, slice: Duration) -> Result<Operation, ClientError> {
+        let request = WaitOperationRequest {
+            name: name.to_owned(),
+            timeout: prost_types::Duration::try_from(slice).ok(),
+            view: OperationView::Unspecified.into(),
+        };
+        let call = async { Ok(self.operations().wait_operation(request).await?.into_inner()) };
+        let late = |_elapsed| ClientError::local(Code::Unavailable, "the service did not answer");
+        timeout_at(Instant::now() + slice + WAIT_MARGIN, call).await.map_err(late)?
+    }
+}
