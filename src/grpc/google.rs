@@ -9,7 +9,7 @@ use crate::proto::google::longrunning::{
     CancelOperationRequest, DeleteOperationRequest, GetOperationRequest, ListOperationsRequest,
     ListOperationsResponse, Operation, WaitOperationRequest,
 };
-use crate::service::{Document, ListParameters, Service, ServiceError, View};
+use crate::service::{Document, ListParameters, Service, ServiceError, View, Violations};
 use crate::wire::{decode, google};
 
 /// The service's face for Google's clients.
@@ -42,17 +42,20 @@ impl Operations for GoogleRpc {
     ) -> Result<Response<ListOperationsResponse>, Status> {
         let caller = caller(request.metadata());
         let request = request.into_inner();
-        google::check_list(&request).map_err(status)?;
-        let tenant = google::tenant("name", &request.name).map_err(status)?;
+        let mut found = Violations::default();
+        found.take(google::check_list(&request));
+        let tenant = found.take(google::tenant("name", &request.name));
         let parameters = ListParameters {
-            tenant: tenant.as_ref(),
+            tenant: tenant.as_ref().and_then(Option::as_ref),
             page_size: request.page_size,
             page_token: &request.page_token,
             filter: &request.filter,
             order_by: "",
             within: &[],
         };
-        let page = self.service.list(&caller, parameters, View::Result, google::size).await;
+        let asked = parameters.read(&caller, &mut found);
+        let asked = found.settle(asked).map_err(status)?;
+        let page = self.service.list(&caller, asked, View::Result, google::size).await;
         let page = page.map_err(status)?;
         Ok(reply(ListOperationsResponse {
             operations: page.entries.iter().map(google::operation).collect(),
@@ -96,8 +99,10 @@ impl Operations for GoogleRpc {
     ) -> Result<Response<Operation>, Status> {
         let caller = caller(request.metadata());
         let (metadata, _, request) = request.into_parts();
-        let name = decode::operation_name("name", &request.name).map_err(status)?;
-        let timeout = wait_time(&metadata, request.timeout.as_ref())?;
+        let mut found = Violations::default();
+        let name = found.take(decode::operation_name("name", &request.name));
+        let timeout = found.take(wait_time(&metadata, request.timeout.as_ref()));
+        let (name, timeout) = found.settle(name.zip(timeout)).map_err(status)?;
         self.answer(self.service.wait(&caller, &name, timeout, View::Result).await).await
     }
 }

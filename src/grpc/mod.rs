@@ -17,7 +17,7 @@ use tonic_health::pb::health_server::HealthServer;
 use crate::proto::google::longrunning::operations_server::OperationsServer as GoogleOperationsServer;
 use crate::proto::v1::operations_server::OperationsServer;
 use crate::proto::v1::workers_server::WorkersServer;
-use crate::service::{Caller, Service};
+use crate::service::{Caller, Service, ServiceError};
 use crate::wire::decode;
 
 mod google;
@@ -119,8 +119,8 @@ fn caller(_metadata: &MetadataMap) -> Caller {
 fn wait_time(
     metadata: &MetadataMap,
     asked: Option<&prost_types::Duration>,
-) -> Result<Duration, tonic::Status> {
-    let asked = decode::wait("timeout", asked).map_err(status::status)?;
+) -> Result<Duration, ServiceError> {
+    let asked = decode::wait("timeout", asked)?;
     Ok(timeout_to_answer(metadata).map_or(asked, |left| left.min(asked)))
 }
 

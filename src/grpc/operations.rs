@@ -10,12 +10,12 @@ use tonic::{Request, Response, Status};
 
 use super::status::status;
 use super::{caller, reply, streamed, timeout_to_answer, wait_time};
-use crate::operation::{Revision, SessionId};
+use crate::operation::{NewOperation, Revision, SessionId};
 use crate::proto::v1;
 use crate::proto::v1::operations_server::Operations;
 use crate::service::{
-    Budget, Contents, Document, FeedStart, ListParameters, Service, ServiceError, View,
-    WatchOptions, WatchStream,
+    Budget, Contents, Document, FeedStart, HistoryRequest, ListParameters, Service, ServiceError,
+    View, Violations, WatchOptions, WatchStream, parse_filter,
 };
 use crate::wire::{decode, encode, size, streams};
 
@@ -34,6 +34,12 @@ impl OperationsRpc {
     pub(super) fn new(service: Service) -> Self {
         Self { service }
     }
+
+    fn submission(&self, request: v1::SubmitRequest) -> Result<NewOperation, Status> {
+        let mut found = Violations::default();
+        let new = decode::new_operation(request, "", self.service.limits(), &mut found);
+        found.settle(new).map_err(status)
+    }
 }
 
 #[tonic::async_trait]
@@ -49,8 +55,8 @@ impl Operations for OperationsRpc {
         request: Request<v1::SubmitRequest>,
     ) -> Result<Response<v1::Operation>, Status> {
         let caller = caller(request.metadata());
-        let new = decode::new_operation(request.into_inner(), "", self.service.limits());
-        let submitted = self.service.submit(&caller, new.map_err(status)?).await;
+        let new = self.submission(request.into_inner())?;
+        let submitted = self.service.submit(&caller, new).await;
         Ok(reply(encode::operation(&submitted.map_err(status)?.document)))
     }
 
@@ -60,8 +66,7 @@ impl Operations for OperationsRpc {
     ) -> Result<Response<Self::SubmitAndWatchStream>, Status> {
         let caller = caller(request.metadata());
         let timeout = timeout_to_answer(request.metadata());
-        let new = decode::new_operation(request.into_inner(), "", self.service.limits());
-        let new = new.map_err(status)?;
+        let new = self.submission(request.into_inner())?;
         let watch = self.service.submit_and_watch(&caller, new, timeout).await;
         Ok(streamed(watched(watch.map_err(status)?)))
     }
@@ -73,8 +78,11 @@ impl Operations for OperationsRpc {
         let caller = caller(request.metadata());
         let limits = self.service.limits();
         let items = request.into_inner().requests.into_iter().enumerate();
-        let items =
-            items.map(|(at, new)| decode::new_operation(new, &format!("requests[{at}]."), limits));
+        let items = items.map(|(at, new)| {
+            let (mut found, path) = (Violations::default(), format!("requests[{at}]."));
+            let new = decode::new_operation(new, &path, limits, &mut found);
+            found.settle(new)
+        });
         let answers = self.service.submit_batch(&caller, items.collect()).await;
         let mut budget = Budget::new(limits.page_bytes);
         let results = answers.map_err(status)?.into_iter().map(|answer| {
@@ -90,8 +98,10 @@ impl Operations for OperationsRpc {
     ) -> Result<Response<v1::Operation>, Status> {
         let caller = caller(request.metadata());
         let request = request.into_inner();
-        let name = decode::operation_name("name", &request.name).map_err(status)?;
-        let view = decode::view(request.view, View::Full).map_err(status)?;
+        let mut found = Violations::default();
+        let name = found.take(decode::operation_name("name", &request.name));
+        let view = found.take(decode::view(request.view, View::Full));
+        let (name, view) = found.settle(name.zip(view)).map_err(status)?;
         answer(self.service.get(&caller, &name, view).await)
     }
 
@@ -101,9 +111,12 @@ impl Operations for OperationsRpc {
     ) -> Result<Response<v1::Operation>, Status> {
         let caller = caller(request.metadata());
         let (metadata, _, request) = request.into_parts();
-        let name = decode::operation_name("name", &request.name).map_err(status)?;
-        let view = decode::view(request.view, View::Result).map_err(status)?;
-        let timeout = wait_time(&metadata, request.timeout.as_ref())?;
+        let mut found = Violations::default();
+        let name = found.take(decode::operation_name("name", &request.name));
+        let view = found.take(decode::view(request.view, View::Result));
+        let timeout = found.take(wait_time(&metadata, request.timeout.as_ref()));
+        let decoded = found.settle(name.zip(view).zip(timeout));
+        let ((name, view), timeout) = decoded.map_err(status)?;
         answer(self.service.wait(&caller, &name, timeout, view).await)
     }
 
@@ -114,15 +127,15 @@ impl Operations for OperationsRpc {
         let caller = caller(request.metadata());
         let timeout = timeout_to_answer(request.metadata());
         let request = request.into_inner();
-        let name = decode::operation_name("name", &request.name).map_err(status)?;
-        let view = decode::view(request.view, View::Result).map_err(status)?;
-        let after = request.after_revision.map(|after| {
-            u64::try_from(after).map(Revision).map_err(|_| {
-                status(ServiceError::invalid_field("after_revision", "must not be negative"))
-            })
-        });
+        let mut found = Violations::default();
+        let name = found.take(decode::operation_name("name", &request.name));
+        let view = found.take(decode::view(request.view, View::Result));
+        let after = request.after_revision.map(|after| decode::offset("after_revision", after));
+        let after = found.take(after.transpose());
+        let ((name, view), after) = found.settle(name.zip(view).zip(after)).map_err(status)?;
+        let after = after.map(Revision);
         let include_progress = request.include_progress;
-        let options = WatchOptions { after: after.transpose()?, include_progress, view, timeout };
+        let options = WatchOptions { after, include_progress, view, timeout };
         let watch = self.service.watch(&caller, &name, options).await.map_err(status)?;
         Ok(streamed(watched(watch)))
     }
@@ -133,7 +146,8 @@ impl Operations for OperationsRpc {
     ) -> Result<Response<v1::ListOperationsResponse>, Status> {
         let caller = caller(request.metadata());
         let request = request.into_inner();
-        let view = decode::view(request.view, View::Basic).map_err(status)?;
+        let mut found = Violations::default();
+        let view = found.take(decode::view(request.view, View::Basic));
         let parameters = ListParameters {
             tenant: None,
             page_size: request.page_size,
@@ -142,8 +156,10 @@ impl Operations for OperationsRpc {
             order_by: &request.order_by,
             within: &[],
         };
-        let page =
-            self.service.list(&caller, parameters, view, size::operation).await.map_err(status)?;
+        let asked = parameters.read(&caller, &mut found);
+        let (asked, view) = found.settle(asked.zip(view)).map_err(status)?;
+        let page = self.service.list(&caller, asked, view, size::operation).await;
+        let page = page.map_err(status)?;
         Ok(reply(v1::ListOperationsResponse {
             operations: page.entries.iter().map(encode::operation).collect(),
             next_page_token: page.next_page_token,
@@ -157,16 +173,14 @@ impl Operations for OperationsRpc {
         let caller = caller(request.metadata());
         let timeout = timeout_to_answer(request.metadata());
         let request = request.into_inner();
-        let v1::WatchOperationsRequest { filter, include_progress, .. } = &request;
+        let filter = parse_filter(&request.filter).map_err(status)?;
         let start = match request.after_position.as_str() {
             "" if request.skip_current => FeedStart::Now,
             "" => FeedStart::Current,
             position => FeedStart::After(position),
         };
-        let feed = self
-            .service
-            .watch_all(&caller, filter, *include_progress, start, timeout)
-            .map_err(status)?;
+        let include_progress = request.include_progress;
+        let feed = self.service.watch_all(&caller, filter, include_progress, start, timeout);
         let messages = stream::unfold(feed, |mut feed| async move {
             let message = feed.next().await?;
             let message = message.map(|it| streams::feed_message(it, feed.position()));
@@ -181,8 +195,11 @@ impl Operations for OperationsRpc {
     ) -> Result<Response<v1::Operation>, Status> {
         let caller = caller(request.metadata());
         let request = request.into_inner();
-        let name = decode::operation_name("name", &request.name).map_err(status)?;
-        answer(self.service.cancel(&caller, &name, request.reason).await)
+        let mut found = Violations::default();
+        let name = found.take(decode::operation_name("name", &request.name));
+        let reason = found.take(decode::reason("reason", request.reason));
+        let (name, reason) = found.settle(name.zip(reason)).map_err(status)?;
+        answer(self.service.cancel(&caller, &name, reason).await)
     }
 
     async fn delete_operation(
@@ -201,9 +218,12 @@ impl Operations for OperationsRpc {
     ) -> Result<Response<v1::Operation>, Status> {
         let caller = caller(request.metadata());
         let request = request.into_inner();
-        let name = decode::operation_name("name", &request.name).map_err(status)?;
+        let mut found = Violations::default();
+        let name = found.take(decode::operation_name("name", &request.name));
         let key = decode::idempotency_key("idempotency_key", &request.idempotency_key);
-        let retried = self.service.retry(&caller, &name, key.map_err(status)?, None).await;
+        let key = found.take(key);
+        let (name, key) = found.settle(name.zip(key)).map_err(status)?;
+        let retried = self.service.retry(&caller, &name, key, None).await;
         answer(retried.map(|submitted| submitted.document))
     }
 
@@ -213,8 +233,11 @@ impl Operations for OperationsRpc {
     ) -> Result<Response<v1::ListEventsResponse>, Status> {
         let caller = caller(request.metadata());
         let v1::ListEventsRequest { name, page_size, page_token } = request.into_inner();
-        let name = decode::operation_name("name", &name).map_err(status)?;
-        let page = self.service.events(&caller, &name, page_size, &page_token, size::event).await;
+        let mut found = Violations::default();
+        let name = found.take(decode::operation_name("name", &name));
+        let asked = HistoryRequest::read(name, page_size, &page_token, &mut found);
+        let asked = found.settle(asked).map_err(status)?;
+        let page = self.service.events(&caller, asked, size::event).await;
         let page = page.map_err(status)?;
         Ok(reply(v1::ListEventsResponse {
             events: page.entries.iter().map(encode::event).collect(),
@@ -228,10 +251,13 @@ impl Operations for OperationsRpc {
     ) -> Result<Response<Self::ReadResultStream>, Status> {
         let caller = caller(request.metadata());
         let request = request.into_inner();
-        let name = decode::operation_name("name", &request.name).map_err(status)?;
+        let mut found = Violations::default();
+        let name = found.take(decode::operation_name("name", &request.name));
+        let offset = found.take(decode::offset("offset_bytes", request.offset_bytes));
+        let (name, offset) = found.settle(name.zip(offset)).map_err(status)?;
         let result = self.service.result(&caller, &name).await.map_err(status)?;
         let (size_bytes, content_type) = described(&result);
-        let chunks = chunks(&result, request.offset_bytes).await?;
+        let chunks = chunks(&result, offset).await?;
         let first = v1::ReadResultResponse { content_type, size_bytes, ..Default::default() };
         let message = |data| v1::ReadResultResponse { data, ..Default::default() };
         let rest = chunks.map(move |data| data.map(message));
@@ -244,14 +270,20 @@ impl Operations for OperationsRpc {
     ) -> Result<Response<Self::ReadInputStream>, Status> {
         let caller = caller(request.metadata());
         let request = request.into_inner();
-        let name = decode::operation_name("name", &request.name).map_err(status)?;
+        let mut found = Violations::default();
+        let name = found.take(decode::operation_name("name", &request.name));
+        let offset = found.take(decode::offset("offset_bytes", request.offset_bytes));
         let session = match request.attempt_token.as_str() {
             "" => SessionId::parse(&request.session_id),
-            token => Some(self.service.attempt_of(token).map_err(status)?.session()),
+            token => {
+                let token = self.service.attempt_of("attempt_token", token);
+                found.take(token).map(|token| token.session())
+            }
         };
+        let (name, offset) = found.settle(name.zip(offset)).map_err(status)?;
         let input = self.service.input(&caller, &name, session).await.map_err(status)?;
         let (size_bytes, content_type) = described(&input);
-        let chunks = chunks(&input, request.offset_bytes).await?;
+        let chunks = chunks(&input, offset).await?;
         let first = v1::ReadInputResponse { content_type, size_bytes, ..Default::default() };
         let message = |data| v1::ReadInputResponse { data, ..Default::default() };
         let rest = chunks.map(move |data| data.map(message));
@@ -274,12 +306,12 @@ fn described(contents: &Contents) -> (i64, String) {
 }
 
 /// Contents from an offset on, in pieces that fit a message.
-async fn chunks(contents: &Contents, offset: i64) -> Result<MessageStream<Bytes>, Status> {
+async fn chunks(contents: &Contents, offset: u64) -> Result<MessageStream<Bytes>, Status> {
     let size = contents.size_bytes();
-    let offset = u64::try_from(offset).ok().filter(|at| *at <= size).ok_or_else(|| {
+    if offset > size {
         let rule = format!("must be from 0 to {size}, the size of the whole");
-        status(ServiceError::invalid_field("offset_bytes", rule))
-    })?;
+        return Err(status(ServiceError::invalid_field("offset_bytes", rule)));
+    }
     let pieces = contents.read(offset..size).await.map_err(status)?;
     let chunks = stream::unfold((pieces, Bytes::new()), |(mut pieces, mut rest)| async move {
         while rest.is_empty() {

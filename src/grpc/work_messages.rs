@@ -6,36 +6,34 @@ use crate::engine::WorkerHello;
 use crate::operation::{Attempt, Operation, OperationId, Payload, SessionId, TenantId};
 use crate::proto::v1::work_response::Message as Down;
 use crate::proto::v1::{self, cancel_attempt::Cause};
-use crate::service::{Document, ServiceError, Violation};
+use crate::service::{Document, ServiceError, Violations};
 use crate::wire::{decode, encode, reports};
 
 pub(super) fn hello(hello: v1::Hello, max_in_flight: usize) -> Result<WorkerHello, ServiceError> {
-    let mut violations = Vec::new();
+    let mut violations = Violations::default();
     let worker = reports::worker_id("hello.", &hello.worker_id, &mut violations);
     let kinds = reports::kinds("hello.", &hello.kinds, &mut violations);
     let in_flight = usize::try_from(hello.max_in_flight).unwrap_or(0);
     if !(1..=max_in_flight).contains(&in_flight) {
         let rule = format!("must be from 1 to {max_in_flight}");
-        violations.push(Violation::new("hello.max_in_flight", rule));
+        violations.note("hello.max_in_flight", rule);
     }
     let mut running = Vec::with_capacity(hello.running.len());
     for (at, attempt) in hello.running.iter().enumerate() {
         let field = format!("hello.running[{at}]");
         running.extend(decode::attempt(&field, Some(attempt), &mut violations));
     }
-    match worker {
-        Some(worker) if violations.is_empty() => Ok(WorkerHello {
-            tenant: TenantId::default_tenant(),
-            worker,
-            kinds,
-            max_in_flight: in_flight,
-            // That of an attempt is not a worker's to resume.
-            resume: SessionId::parse(&hello.session_id).filter(|id| id.attempt_lease().is_none()),
-            in_process: false,
-            running,
-        }),
-        _ => Err(ServiceError::invalid(violations)),
-    }
+    let worker = violations.settle(worker)?;
+    Ok(WorkerHello {
+        tenant: TenantId::default_tenant(),
+        worker,
+        kinds,
+        max_in_flight: in_flight,
+        // That of an attempt is not a worker's to resume.
+        resume: SessionId::parse(&hello.session_id).filter(|id| id.attempt_lease().is_none()),
+        in_process: false,
+        running,
+    })
 }
 
 pub(super) fn assignment(operation: Arc<Operation>, input: Option<Payload>) -> Down {

@@ -20,7 +20,7 @@ use crate::proto::v1::work_request::Message as Up;
 use crate::proto::v1::work_response::Message as Down;
 use crate::proto::v1::{self, cancel_attempt::Cause};
 use crate::service::{
-    Intake, Lifetime, Pause, Reason, Report, ResultUploads, Service, ServiceError, Violation,
+    Intake, Lifetime, Pause, Reason, Report, ResultUploads, Service, ServiceError, Violations,
     WorkerSession,
 };
 use crate::wire::{decode, encode, reports, time};
@@ -199,7 +199,7 @@ impl Conversation {
             Some(Up::Log(report)) => {
                 let v1::ReportLog { attempt, report_id, lines } = report;
                 self.report(report_id, "log", attempt, |_, _, found| {
-                    Ok(reports::log("log.", lines, found))
+                    reports::log("log.", lines, found)
                 });
                 Ok(())
             }
@@ -212,33 +212,34 @@ impl Conversation {
                     report;
                 self.report(report_id, "complete", attempt, |this, attempt, found| {
                     let has_contents = result.as_ref().is_some_and(|it| it.content.is_some());
+                    let most = this.service.limits().max_message_payload_bytes();
                     let (result, warnings, errors) =
-                        reports::success("complete.", result, (warnings, errors), found);
-                    let contents = this.take_chunks(attempt, chunked_bytes, has_contents, found)?;
-                    Ok(Report::Complete { result, contents, warnings, errors })
+                        reports::success("complete.", result, (warnings, errors), most, found);
+                    let contents = this.take_chunks(attempt, chunked_bytes, has_contents, found);
+                    Report::Complete { result, contents, warnings, errors }
                 });
                 Ok(())
             }
             Some(Up::Fail(report)) => {
                 let v1::Fail { attempt, report_id, error, r#final: is_final, retry_delay } = report;
                 self.report(report_id, "fail", attempt, |_, _, found| {
-                    Ok(reports::failure("fail.", error, is_final, retry_delay, found))
+                    reports::failure("fail.", error, is_final, retry_delay, found)
                 });
                 Ok(())
             }
             Some(Up::Release(report)) => {
                 let v1::Release { attempt, report_id } = report;
-                self.report(report_id, "release", attempt, |_, _, _| Ok(Report::Release));
+                self.report(report_id, "release", attempt, |_, _, _| Report::Release);
                 Ok(())
             }
         }
     }
 
     async fn progress(&mut self, report: v1::ReportProgress) -> Result<(), ServiceError> {
-        let mut violations = Vec::new();
-        let attempt = decode::attempt("progress.attempt", report.attempt.as_ref(), &mut violations);
+        let mut found = Violations::default();
+        let attempt = decode::attempt("progress.attempt", report.attempt.as_ref(), &mut found);
         let Some((id, attempt)) = attempt else {
-            self.refuse(violations);
+            self.refuse(&found.refusal());
             return self.session.renew().await;
         };
         let progress = decode::progress(report.progress.unwrap_or_default(), self.service.now());
@@ -247,15 +248,17 @@ impl Conversation {
 
     async fn result_chunk(&mut self, chunk: v1::ResultChunk) {
         let v1::ResultChunk { attempt, offset_bytes, data } = chunk;
-        let mut violations = Vec::new();
-        let attempt = decode::attempt("result_chunk.attempt", attempt.as_ref(), &mut violations);
-        let offset = u64::try_from(offset_bytes).ok();
-        if offset.is_none() {
-            violations.push(Violation::new("result_chunk.offset_bytes", "must not be negative"));
+        let mut found = Violations::default();
+        let attempt = decode::attempt("result_chunk.attempt", attempt.as_ref(), &mut found);
+        let offset = found.take(decode::offset("result_chunk.offset_bytes", offset_bytes));
+        let most = self.service.limits().max_message_payload_bytes();
+        if data.len() > most {
+            let rule = format!("must be at most {most} bytes, and is {}", data.len());
+            found.too_large("result_chunk.data", rule);
         }
-        match attempt.zip(offset) {
-            Some(((id, attempt), offset)) => self.uploads.chunk(id, attempt, offset, data).await,
-            None => self.refuse(violations),
+        match found.settle(attempt.zip(offset)) {
+            Ok(((id, attempt), offset)) => self.uploads.chunk(id, attempt, offset, data).await,
+            Err(error) => self.refuse(&error),
         }
     }
 
@@ -265,32 +268,20 @@ impl Conversation {
         attempt: Option<(OperationId, Attempt)>,
         size: i64,
         has_contents: bool,
-        violations: &mut Vec<Violation>,
-    ) -> Result<Option<Box<Intake>>, ServiceError> {
-        const FIELD: &str = "complete.chunked_bytes";
-        if size < 0 {
-            violations.push(Violation::new(FIELD, "must not be negative"));
-        }
-        if size > 0 && has_contents {
+        found: &mut Violations,
+    ) -> Option<Box<Intake>> {
+        let size = found.take(decode::offset("complete.chunked_bytes", size));
+        if size > Some(0) && has_contents {
             let rule = "must have no contents beside those that were sent in chunks";
-            violations.push(Violation::new("complete.result", rule));
+            found.note("complete.result", rule);
         }
-        let Some((id, attempt)) = attempt else { return Ok(None) };
-        if size == 0
-            && let Some(came @ 1..) = self.uploads.size_bytes(id, attempt)
-        {
-            let rule = format!("must be {came}, the size of the chunks that were sent");
-            violations.push(Violation::new(FIELD, rule));
-        }
-        if size <= 0 || !violations.is_empty() {
-            return Ok(None);
-        }
-        self.uploads.take(id, attempt, size).map(|contents| Some(Box::new(contents)))
+        let ((id, attempt), size) = attempt.zip(size)?;
+        self.uploads.take(id, attempt, size, found).map(Box::new)
     }
 
     /// Answers a message without a `report_id` that breaks rules; the stream goes on.
-    fn refuse(&mut self, violations: Vec<Violation>) {
-        let error = Some(encode::request_error(&ServiceError::invalid(violations)));
+    fn refuse(&mut self, error: &ServiceError) {
+        let error = Some(encode::request_error(error));
         self.pending.push(Box::pin(async move { v1::Ack { report_id: 0, error } }));
     }
 
@@ -301,22 +292,12 @@ impl Conversation {
         report_id: i64,
         field: &str,
         attempt: Option<v1::AttemptRef>,
-        decode: impl FnOnce(
-            &mut Self,
-            Option<(OperationId, Attempt)>,
-            &mut Vec<Violation>,
-        ) -> Result<Report, ServiceError>,
+        decode: impl FnOnce(&mut Self, Option<(OperationId, Attempt)>, &mut Violations) -> Report,
     ) {
-        let mut violations = Vec::new();
-        let attempt =
-            decode::attempt(&format!("{field}.attempt"), attempt.as_ref(), &mut violations);
-        let report = decode(self, attempt, &mut violations);
-        let decoded = match (attempt, report) {
-            _ if !violations.is_empty() => Err(ServiceError::invalid(violations)),
-            (Some(attempt), Ok(report)) => Ok((attempt, report)),
-            (_, Err(error)) => Err(error),
-            (None, Ok(_)) => Err(ServiceError::invalid_field(field, "must name its attempt")),
-        };
+        let mut found = Violations::default();
+        let attempt = decode::attempt(&format!("{field}.attempt"), attempt.as_ref(), &mut found);
+        let report = decode(self, attempt, &mut found);
+        let decoded = found.settle(attempt.map(|attempt| (attempt, report)));
         let (session, is_owed) = (self.session.clone(), field != "log");
         self.pending.push(Box::pin(async move {
             let outcome = match decoded {

@@ -8,9 +8,7 @@ use super::work_stream::{Conversation, Responses};
 use super::{InProcess, caller, reply, timeout_to_answer};
 use crate::proto::v1;
 use crate::proto::v1::workers_server::Workers;
-use crate::service::{
-    Acquired, AttemptToken, Budget, Caller, Report, Service, ServiceError, Violation,
-};
+use crate::service::{Acquired, Budget, Caller, Report, Service, Violations};
 use crate::wire::{decode, encode, reports};
 
 /// The service's gRPC face for workers.
@@ -24,23 +22,18 @@ impl WorkersRpc {
         Self { service }
     }
 
-    /// A report on an attempt that was acquired.
+    /// A report on an attempt that was acquired, unless something is wrong with it, be it noted before or the token.
     async fn report(
         &self,
         caller: &Caller,
         token: &str,
         report: Report,
-        violations: Vec<Violation>,
+        found: Violations,
     ) -> Result<(), Status> {
-        let token = self.token(token)?;
-        if !violations.is_empty() {
-            return Err(status(ServiceError::invalid(violations)));
-        }
+        let mut found = found;
+        let token = found.take(self.service.attempt_of("token", token));
+        let token = found.settle(token).map_err(status)?;
         self.service.report_attempt(caller, &token, report).await.map_err(status)
-    }
-
-    fn token(&self, text: &str) -> Result<AttemptToken, Status> {
-        self.service.attempt_of(text).map_err(status)
     }
 
     fn acquired(&self, acquired: Acquired, budget: &mut Budget) -> v1::AcquiredAttempt {
@@ -82,7 +75,9 @@ impl Workers for WorkersRpc {
     ) -> Result<Response<v1::AcquireResponse>, Status> {
         let caller = caller(request.metadata());
         let patience = timeout_to_answer(request.metadata());
-        let mut acquire = reports::acquire(&request.into_inner()).map_err(status)?;
+        let mut found = Violations::default();
+        let acquire = reports::acquire(&request.into_inner(), &mut found);
+        let mut acquire = found.settle(acquire).map_err(status)?;
         acquire.wait = patience.map_or(acquire.wait, |patience| patience.min(acquire.wait));
         let acquired = self.service.acquire(&caller, acquire).await.map_err(status)?;
         let mut budget = Budget::new(self.service.limits().page_bytes);
@@ -96,7 +91,7 @@ impl Workers for WorkersRpc {
     ) -> Result<Response<v1::RenewResponse>, Status> {
         let caller = caller(request.metadata());
         let v1::RenewRequest { token, progress } = request.into_inner();
-        let token = self.token(&token)?;
+        let token = self.service.attempt_of("token", &token).map_err(status)?;
         let progress = progress.map(|progress| decode::progress(progress, self.service.now()));
         let renewed = self.service.renew_attempt(&caller, &token, progress).await;
         let operation = renewed.map_err(status)?;
@@ -109,9 +104,10 @@ impl Workers for WorkersRpc {
     ) -> Result<Response<v1::CompleteResponse>, Status> {
         let caller = caller(request.metadata());
         let v1::CompleteRequest { token, result, warnings, errors } = request.into_inner();
-        let mut found = Vec::new();
+        let mut found = Violations::default();
+        let most = self.service.limits().max_message_payload_bytes();
         let (result, warnings, errors) =
-            reports::success("", result, (warnings, errors), &mut found);
+            reports::success("", result, (warnings, errors), most, &mut found);
         let report = Report::Complete { result, contents: None, warnings, errors };
         self.report(&caller, &token, report, found).await?;
         Ok(reply(v1::CompleteResponse {}))
@@ -123,7 +119,7 @@ impl Workers for WorkersRpc {
     ) -> Result<Response<v1::FailResponse>, Status> {
         let caller = caller(request.metadata());
         let v1::FailRequest { token, error, r#final: is_final, retry_delay } = request.into_inner();
-        let mut found = Vec::new();
+        let mut found = Violations::default();
         let report = reports::failure("", error, is_final, retry_delay, &mut found);
         self.report(&caller, &token, report, found).await?;
         Ok(reply(v1::FailResponse {}))
@@ -135,7 +131,7 @@ impl Workers for WorkersRpc {
     ) -> Result<Response<v1::ReleaseResponse>, Status> {
         let caller = caller(request.metadata());
         let v1::ReleaseRequest { token } = request.into_inner();
-        self.report(&caller, &token, Report::Release, Vec::new()).await?;
+        self.report(&caller, &token, Report::Release, Violations::default()).await?;
         Ok(reply(v1::ReleaseResponse {}))
     }
 
@@ -145,7 +141,7 @@ impl Workers for WorkersRpc {
     ) -> Result<Response<v1::AddLogResponse>, Status> {
         let caller = caller(request.metadata());
         let v1::AddLogRequest { token, lines } = request.into_inner();
-        let mut found = Vec::new();
+        let mut found = Violations::default();
         let report = reports::log("", lines, &mut found);
         self.report(&caller, &token, report, found).await?;
         Ok(reply(v1::AddLogResponse {}))

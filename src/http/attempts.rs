@@ -9,12 +9,11 @@ use serde_json::Value;
 use super::call::Call;
 use super::documents::{self, Answer, header_value};
 use super::headers::{is_json, of_a_body};
-use super::problem::Problem;
 use super::submission::{self, Sent};
 use super::{contents, input};
 use crate::operation::{HttpEnvelope, Payload};
 use crate::proto::v1;
-use crate::service::{Acquired, AttemptToken, Document, Report, ServiceError, Violation};
+use crate::service::{Acquired, AttemptToken, Document, Report, Violations};
 use crate::wire::{decode, encode, reports};
 
 /// The name of a worker that gives none.
@@ -26,41 +25,35 @@ const MAX_TEXT: usize = 64 << 10;
 
 /// `POST /v1/kinds/{kind}:acquire`: an attempt of the kind, held for up to `wait`; 204 where none came.
 pub(super) async fn acquire(mut call: Call) -> Answer {
-    let duration = |given: Option<std::time::Duration>, field| {
-        let given = given.map(TryInto::try_into).transpose();
-        given.map_err(|_| ServiceError::invalid_field(field, "is too long"))
-    };
+    // What holds no request is answered at once, here as everywhere.
+    let wait = call.take_wait().unwrap_or_default().try_into();
+    let timeout = wait.map_err(|_| call.query.note("wait", "is too long")).ok();
     let request = v1::AcquireRequest {
-        worker_id: call.query.take("worker_id")?.unwrap_or_else(|| NAMELESS.to_owned()),
+        worker_id: call.query.take("worker_id").unwrap_or_else(|| NAMELESS.to_owned()),
         kinds: vec![call.segment("kind").to_owned()],
         max_attempts: 1,
-        // What holds no request is answered at once, here as everywhere.
-        timeout: duration(Some(call.take_wait()?.unwrap_or_default()), "wait")?,
-        lease_duration: duration(call.query.take_duration("lease_duration")?, "lease_duration")?,
+        timeout,
+        lease_duration: call.query.take_time("lease_duration"),
     };
-    call.finish_query()?;
-    let acquire = reports::acquire(&request).map_err(by_parameter)?;
-    let mut acquired = call.service().acquire(&call.caller, acquire).await?;
+    let mut found = call.finish_query();
+    let acquire = reports::acquire(&request, &mut found);
+    // The one kind, under the name that the path has for it.
+    let found = found.renamed(|field| {
+        if field.starts_with("kinds") {
+            "kind".clone_into(field);
+        }
+    });
+    let mut acquired = call.service().acquire(&call.caller, found.settle(acquire)?).await?;
     match acquired.pop() {
         Some(acquired) => document(&call, acquired),
         None => Ok(StatusCode::NO_CONTENT.into_response()),
     }
 }
 
-/// The refusal of the one kind under the name that the path has for it.
-fn by_parameter(mut error: ServiceError) -> ServiceError {
-    for violation in &mut error.violations {
-        if violation.field.starts_with("kinds") {
-            "kind".clone_into(&mut violation.field);
-        }
-    }
-    ServiceError::invalid(error.violations)
-}
-
 /// `GET /v1/attempts/{token}`: the attempt as it was acquired. It is no sign of life.
 pub(super) async fn get(mut call: Call) -> Answer {
-    call.finish_query()?;
-    let token = token(&call)?;
+    let (token, found) = token(&mut call);
+    let token = found.settle(token)?;
     let acquired = call.service().attempt(&call.caller, &token).await?;
     document(&call, acquired)
 }
@@ -86,8 +79,8 @@ fn document(call: &Call, acquired: Acquired) -> Answer {
 
 /// `GET /v1/attempts/{token}/input`: the operation's input, as it came; 204 where there is none.
 pub(super) async fn get_input(mut call: Call) -> Answer {
-    call.finish_query()?;
-    let token = token(&call)?;
+    let (token, found) = token(&mut call);
+    let token = found.settle(token)?;
     let operation = call.service().operation_of_attempt(&call.caller, &token).await?;
     let (name, session) = (token.name(), Some(token.session()));
     let mut response = match &operation.submission.input {
@@ -103,12 +96,13 @@ pub(super) async fn get_input(mut call: Call) -> Answer {
 
 /// `POST /v1/attempts/{token}:renew`: a sign of life, with progress or without.
 pub(super) async fn renew(mut call: Call, body: Body) -> Answer {
-    call.finish_query()?;
-    let token = token(&call)?;
-    let request: v1::RenewRequest = call.optional_message(body).await?;
-    same_token(&call, &request.token)?;
+    let (token, mut found) = token(&mut call);
+    let request = call.optional_message(body, &mut found).await?;
+    let v1::RenewRequest { token: in_body, progress } = request.unwrap_or_default();
+    check_token(&call, &in_body, &mut found);
+    let token = found.settle(token)?;
     let now = call.service().now();
-    let progress = request.progress.map(|progress| decode::progress(progress, now));
+    let progress = progress.map(|progress| decode::progress(progress, now));
     let operation = call.service().renew_attempt(&call.caller, &token, progress).await?;
     let answer = documents::object(call.types(), &reports::renewed(&operation, token.lease()))?;
     Ok(documents::json(StatusCode::OK, &Value::Object(answer)))
@@ -116,94 +110,91 @@ pub(super) async fn renew(mut call: Call, body: Body) -> Answer {
 
 /// `POST /v1/attempts/{token}:complete`: the body, whatever it is, is the result.
 pub(super) async fn complete(mut call: Call, body: Body) -> Answer {
-    call.finish_query()?;
-    let token = token(&call)?;
-    // A large result of an attempt that is over is not taken in.
-    call.service().admit_report(&call.caller, &token).await?;
+    let (token, mut found) = token(&mut call);
     let headers = of_a_body(&call.parts.headers);
     let envelope = || HttpEnvelope { status: 200, headers: headers.clone(), ..Default::default() };
     let envelope = (!headers.is_empty()).then(envelope);
-    let sent = Sent::of(&call, envelope, body)?;
+    let sent = Sent::of(&call, envelope, body, &mut found);
+    let (token, sent) = found.settle(token.zip(sent))?;
+    // A large result of an attempt that is over is not taken in.
+    call.service().admit_report(&call.caller, &token).await?;
     let result = submission::take_in_payload(&call, sent).await?;
     let (warnings, errors) = (Vec::new(), Vec::new());
-    let report = Report::Complete { result, contents: None, warnings, errors };
-    tell(&call, &token, report, Vec::new()).await
+    tell(&call, &token, Report::Complete { result, contents: None, warnings, errors }).await
 }
 
 /// `POST /v1/attempts/{token}:fail`: a `FailRequest` as JSON; or any other text, which is the message, with the rest in
 /// the query.
 pub(super) async fn fail(mut call: Call, body: Body) -> Answer {
-    let token = token(&call)?;
-    let request = if is_json(call.content_type()?) {
-        call.finish_query()?;
-        let request: v1::FailRequest = call.message(body).await?;
-        same_token(&call, &request.token)?;
-        request
-    } else {
-        let code = call.query.take("code")?.unwrap_or_else(|| FAILED.to_owned());
-        let is_final = call.query.take_flag("final")?.unwrap_or_default();
-        let delay = call.query.take_duration("retry_delay")?.map(TryInto::try_into).transpose();
-        let too_long = |_| ServiceError::invalid_field("retry_delay", "is too long");
-        let retry_delay = delay.map_err(too_long)?;
-        call.finish_query()?;
-        let message = call.text(body, MAX_TEXT).await?;
-        let message = message.trim_end().to_owned();
-        let error = Some(v1::Error { code, message, ..Default::default() });
-        v1::FailRequest { token: String::new(), error, r#final: is_final, retry_delay }
+    let is_text = call.content_type().is_ok_and(|media_type| !is_json(media_type));
+    let query = &mut call.query;
+    let in_query = is_text.then(|| v1::FailRequest {
+        error: Some(v1::Error {
+            code: query.take("code").unwrap_or_else(|| FAILED.to_owned()),
+            ..v1::Error::default()
+        }),
+        r#final: query.take_flag("final").unwrap_or_default(),
+        retry_delay: query.take_time("retry_delay"),
+        ..v1::FailRequest::default()
+    });
+    let (token, mut found) = token(&mut call);
+    let request = match in_query {
+        Some(mut request) => {
+            let message = call.text(body, MAX_TEXT, &mut found).await?.unwrap_or_default();
+            if let Some(error) = &mut request.error {
+                message.trim_end().clone_into(&mut error.message);
+            }
+            Some(request)
+        }
+        None => call.message(body, &mut found).await?,
     };
-    let v1::FailRequest { error, r#final: is_final, retry_delay, .. } = request;
-    let mut found = Vec::new();
-    let report = reports::failure("", error, is_final, retry_delay, &mut found);
-    tell(&call, &token, report, found).await
+    let report = request.map(|request| {
+        let v1::FailRequest { token, error, r#final: is_final, retry_delay } = request;
+        check_token(&call, &token, &mut found);
+        reports::failure("", error, is_final, retry_delay, &mut found)
+    });
+    let (token, report) = found.settle(token.zip(report))?;
+    tell(&call, &token, report).await
 }
 
 /// `POST /v1/attempts/{token}:release`: the attempt goes back to the queue.
 pub(super) async fn release(mut call: Call) -> Answer {
-    call.finish_query()?;
-    let token = token(&call)?;
-    tell(&call, &token, Report::Release, Vec::new()).await
+    let (token, found) = token(&mut call);
+    tell(&call, &found.settle(token)?, Report::Release).await
 }
 
 /// `POST /v1/attempts/{token}:log`: an `AddLogRequest` as JSON; or any other text, each line of which is one.
 pub(super) async fn log(mut call: Call, body: Body) -> Answer {
-    call.finish_query()?;
-    let token = token(&call)?;
-    let lines = if is_json(call.content_type()?) {
-        let request: v1::AddLogRequest = call.message(body).await?;
-        same_token(&call, &request.token)?;
-        request.lines
+    let (token, mut found) = token(&mut call);
+    let media_type = found.take(call.content_type());
+    let lines = if media_type.is_some_and(is_json) {
+        let request: Option<v1::AddLogRequest> = call.message(body, &mut found).await?;
+        let v1::AddLogRequest { token, lines } = request.unwrap_or_default();
+        check_token(&call, &token, &mut found);
+        lines
     } else {
-        let text = call.text(body, reports::MAX_LOG_BYTES).await?;
-        text.lines().map(str::to_owned).collect()
+        let text = call.text(body, reports::MAX_LOG_BYTES, &mut found).await?;
+        text.unwrap_or_default().lines().map(str::to_owned).collect()
     };
-    let mut found = Vec::new();
     let report = reports::log("", lines, &mut found);
-    tell(&call, &token, report, found).await
+    tell(&call, &found.settle(token)?, report).await
 }
 
 /// 204 once the report is durable.
-async fn tell(
-    call: &Call,
-    token: &AttemptToken,
-    report: Report,
-    violations: Vec<Violation>,
-) -> Answer {
-    if !violations.is_empty() {
-        return Err(ServiceError::invalid(violations).into());
-    }
+async fn tell(call: &Call, token: &AttemptToken, report: Report) -> Answer {
     call.service().report_attempt(&call.caller, token, report).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-fn token(call: &Call) -> Result<AttemptToken, ServiceError> {
-    call.service().attempt_of(call.segment("token"))
+/// The attempt of the path, and what is wrong with the path and the query, which is used up.
+fn token(call: &mut Call) -> (Option<AttemptToken>, Violations) {
+    let mut found = call.finish_query();
+    (found.take(call.service().attempt_of("token", call.segment("token"))), found)
 }
 
 /// A token in the body must be that of the path.
-fn same_token(call: &Call, in_body: &str) -> Result<(), Problem> {
-    if in_body.is_empty() || in_body == call.segment("token") {
-        return Ok(());
+fn check_token(call: &Call, in_body: &str, found: &mut Violations) {
+    if !in_body.is_empty() && in_body != call.segment("token") {
+        found.note("token", "must be the token of the path, or left out");
     }
-    let rule = "must be the token of the path, or left out";
-    Err(ServiceError::invalid_field("token", rule).into())
 }

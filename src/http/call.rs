@@ -15,9 +15,10 @@ use super::links::Links;
 use super::problem::Problem;
 use super::query::Parameters;
 use super::{Http, body};
+use crate::operation::IdempotencyKey;
 use crate::proto::types::KnownTypes;
 use crate::proto::v1;
-use crate::service::{Caller, OperationName, Reason, Service, ServiceError, View};
+use crate::service::{Caller, OperationName, Reason, Service, ServiceError, View, Violations};
 use crate::wire::decode;
 
 /// Room for what stands around a payload in a JSON body, beyond twice the payload: base64 and escapes.
@@ -96,56 +97,65 @@ impl Call {
     }
 
     /// The operation whose id is `id`, under the tenant that the path names, if it does.
-    pub(super) fn name_of(&self, id: &str) -> Result<OperationName, Problem> {
+    fn name_of(&self, id: &str) -> Result<OperationName, ServiceError> {
         // A slash that came percent-encoded would make another name of it.
         if id.contains('/') || self.segment("tenant").contains('/') {
-            return Err(Problem::no_route(self.parts.uri.path()));
+            let message = format!("there is nothing at {}", self.parts.uri.path());
+            return Err(ServiceError::new(Reason::RouteNotFound, message));
         }
         let name = match self.segment("tenant") {
             "" => format!("operations/{id}"),
             tenant => format!("tenants/{tenant}/operations/{id}"),
         };
-        Ok(decode::operation_name("name", &name)?)
+        decode::operation_name("name", &name)
+    }
+
+    /// The operation of the path, and what is wrong with the path and the query, which is used up.
+    pub(super) fn finish_path(&mut self) -> (Option<OperationName>, Violations) {
+        let mut found = self.finish_query();
+        (found.take(self.name_of(self.segment("id"))), found)
     }
 
     /// How long to hold the request: the query's `wait`, else the one preferred.
-    pub(super) fn take_wait(&mut self) -> Result<Option<Duration>, ServiceError> {
-        let in_query = self.query.take_duration("wait")?;
+    pub(super) fn take_wait(&mut self) -> Option<Duration> {
+        let in_query = self.query.take_duration("wait");
         if in_query.is_some() {
             // Then the preference is not what is applied.
             self.preferences.wait = None;
         }
-        Ok(in_query.or(self.preferences.wait))
+        in_query.or(self.preferences.wait)
     }
 
     /// How much to carry: `view` as BASIC, RESULT or FULL.
-    pub(super) fn take_view(&mut self, default: View) -> Result<View, ServiceError> {
-        let Some(text) = self.query.take("view")? else { return Ok(default) };
-        let name = text.to_ascii_uppercase();
-        let name = name.strip_prefix("OPERATION_VIEW_").unwrap_or(&name);
-        let view = v1::OperationView::from_str_name(&format!("OPERATION_VIEW_{name}"))
-            .ok_or_else(|| ServiceError::invalid_field("view", "must be BASIC, RESULT or FULL"))?;
-        decode::view(view as i32, default)
+    pub(super) fn take_view(&mut self, default: View) -> View {
+        let view = self.query.take_as("view", "must be BASIC, RESULT or FULL", |text| {
+            let name = text.to_ascii_uppercase();
+            let name = name.strip_prefix("OPERATION_VIEW_").unwrap_or(&name);
+            let view = v1::OperationView::from_str_name(&format!("OPERATION_VIEW_{name}"))?;
+            decode::view(view as i32, default).ok()
+        });
+        view.unwrap_or(default)
     }
 
-    /// The query is used up, or the request is refused.
-    pub(super) fn finish_query(&mut self) -> Result<(), ServiceError> {
+    /// What is wrong with the query, which is used up. What else is wrong with the request is gathered with it.
+    pub(super) fn finish_query(&mut self) -> Violations {
         std::mem::take(&mut self.query).finish()
     }
 
-    /// The idempotency key, from the header or, where the body has one too, the same from there.
-    pub(super) fn idempotency_key(&self, in_body: &str) -> Result<String, ServiceError> {
+    /// The idempotency key, where there is one: from the header or, where the body has one too, the same from there.
+    pub(super) fn idempotency_key(
+        &self,
+        in_body: &str,
+    ) -> Result<Option<IdempotencyKey>, ServiceError> {
         let in_header = idempotency_key(&self.parts.headers)?;
         if in_header.is_empty() {
-            return Ok(in_body.to_owned());
+            return decode::idempotency_key("idempotency_key", in_body);
         }
         if !in_body.is_empty() && in_body != in_header {
             let rule = "must be the same as the body's idempotencyKey where both are given";
             return Err(ServiceError::invalid_field("Idempotency-Key", rule));
         }
-        // Named for where it stands, before it goes on under the name that the message has for it.
-        decode::idempotency_key("Idempotency-Key", &in_header)?;
-        Ok(in_header)
+        decode::idempotency_key("Idempotency-Key", &in_header)
     }
 
     /// The media type of the body, verbatim; empty if there is none.
@@ -156,28 +166,45 @@ impl Call {
         text.ok_or_else(|| ServiceError::invalid_field("Content-Type", rule))
     }
 
-    /// The body, which is a message as JSON. An empty one is the empty message.
-    pub(super) async fn optional_message<M>(&self, body: Body) -> Result<M, Problem>
+    /// The body, which is a message as JSON; an empty one is the empty message. `None` where a rule is broken, which is
+    /// noted in `found`.
+    pub(super) async fn optional_message<M>(
+        &self,
+        body: Body,
+        found: &mut Violations,
+    ) -> Result<Option<M>, Problem>
     where
         M: prost::Message + prost::Name + Default,
     {
-        let document = self.document(body).await?;
-        if document.is_empty() { Ok(M::default()) } else { self.decode(&document) }
+        let document = self.document(body).await;
+        let message = document.and_then(|document| {
+            if document.is_empty() { Ok(M::default()) } else { self.decode(&document) }
+        });
+        noted(message, found)
     }
 
-    /// The body, which is a message as JSON.
-    pub(super) async fn message<M>(&self, body: Body) -> Result<M, Problem>
+    /// The same of a body that is not empty.
+    pub(super) async fn message<M>(
+        &self,
+        body: Body,
+        found: &mut Violations,
+    ) -> Result<Option<M>, Problem>
     where
         M: prost::Message + prost::Name + Default,
     {
-        let document = self.document(body).await?;
-        self.decode(&document)
+        let message = self.document(body).await.and_then(|document| self.decode(&document));
+        noted(message, found)
     }
 
     /// The body, which is a text of at most `limit` bytes. What is not UTF-8 in it is replaced.
-    pub(super) async fn text(&self, body: Body, limit: usize) -> Result<String, Problem> {
-        let text = self.decoded(body, limit).await?;
-        Ok(String::from_utf8_lossy(&text).into_owned())
+    pub(super) async fn text(
+        &self,
+        body: Body,
+        limit: usize,
+        found: &mut Violations,
+    ) -> Result<Option<String>, Problem> {
+        let text = self.decoded(body, limit).await;
+        noted(text.map(|text| String::from_utf8_lossy(&text).into_owned()), found)
     }
 
     /// The body, its coding undone, which is a document of this interface's own.
@@ -201,5 +228,13 @@ impl Call {
             return Err(ServiceError::new(Reason::UnsupportedMediaType, message).into());
         }
         Ok(self.types().get().from_slice(body)?)
+    }
+}
+
+/// What was read of a body, unless rules for fields are broken.
+fn noted<T>(read: Result<T, Problem>, found: &mut Violations) -> Result<Option<T>, Problem> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(problem) => problem.note_in(found).map(|()| None),
     }
 }

@@ -57,15 +57,24 @@ pub(super) async fn find_by(
     Ok(Found { document, is_known })
 }
 
-/// Refuses a change of an operation that is not at the revision that `If-Match` names. Deleting and retrying
-/// are for operations that are done, whose revision is their last: nothing can come in between.
-pub(super) async fn require_match(call: &Call, name: &OperationName) -> Result<(), Problem> {
-    if !call.parts.headers.contains_key(IF_MATCH) {
-        return Ok(());
+/// What `If-Match` names, where the request has it.
+pub(super) fn if_match(headers: &HeaderMap) -> Result<Option<EntityTags>, ServiceError> {
+    if !headers.contains_key(IF_MATCH) {
+        return Ok(None);
     }
     let rule = "must be entity tags such as \"3\", or *";
-    let tags = EntityTags::if_match(&call.parts.headers)
-        .ok_or_else(|| ServiceError::invalid_field("If-Match", rule))?;
+    let tags = EntityTags::if_match(headers);
+    tags.map(Some).ok_or_else(|| ServiceError::invalid_field("If-Match", rule))
+}
+
+/// Refuses a change of an operation that is not at the revision that `If-Match` names. Deleting and retrying
+/// are for operations that are done, whose revision is their last: nothing can come in between.
+pub(super) async fn require_match(
+    call: &Call,
+    name: &OperationName,
+    tags: Option<EntityTags>,
+) -> Result<(), Problem> {
+    let Some(tags) = tags else { return Ok(()) };
     let document = call.service().get(&call.caller, name, View::Basic).await?;
     let revision = document.operation.life.revision;
     if tags.name(revision) {
@@ -99,7 +108,7 @@ pub(super) fn range_applies(headers: &HeaderMap, etag: &str) -> bool {
 
 /// What a client knows.
 #[derive(Debug, PartialEq)]
-enum EntityTags {
+pub(super) enum EntityTags {
     Any,
     /// What stands between the quotes.
     Listed(Vec<String>),

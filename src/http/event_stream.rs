@@ -48,7 +48,7 @@ pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
 /// The id of the last event that the client has seen: the header, which browsers send when they come back, else
 /// `last_event_id` of the query, by which a page that remembers can begin.
 pub(super) fn last_event_id(call: &mut Call) -> Result<Option<String>, ServiceError> {
-    let in_query = call.query.take("last_event_id")?;
+    let in_query = call.query.take("last_event_id");
     let in_header = in_header(&call.parts.headers)?.map(str::to_owned);
     Ok(in_header.or(in_query).filter(|id| !id.is_empty()))
 }

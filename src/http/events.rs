@@ -27,27 +27,23 @@ use super::problem::Problem;
 use crate::operation::Revision;
 use crate::proto::types::KnownTypes;
 use crate::service::{
-    FeedItem, FeedMessage, FeedStart, FeedStream, OperationName, ServiceError, View, WatchMessage,
-    WatchOptions, WatchStream,
+    FeedItem, FeedMessage, FeedStart, FeedStream, HistoryRequest, ServiceError, View, WatchMessage,
+    WatchOptions, WatchStream, parse_filter,
 };
 use crate::wire::{encode, size, streams};
 
 /// `GET …/{id}/events`: a page of the history, or the life as a stream.
 pub(super) async fn of_operation(call: Call) -> Answer {
-    let name = call.name_of(call.segment("id"))?;
-    if event_stream::is_wanted(&call.parts.headers) {
-        watch(call, name).await
-    } else {
-        page(call, name).await
-    }
+    if event_stream::is_wanted(&call.parts.headers) { watch(call).await } else { page(call).await }
 }
 
-async fn page(mut call: Call, name: OperationName) -> Answer {
-    let page_size = call.query.take_number("page_size")?.unwrap_or_default();
-    let page_token = call.query.take("page_token")?.unwrap_or_default();
-    call.finish_query()?;
-    let service = call.service();
-    let page = service.events(&call.caller, &name, page_size, &page_token, size::event).await?;
+async fn page(mut call: Call) -> Answer {
+    let page_size = call.query.take_number("page_size").unwrap_or_default();
+    let page_token = call.query.take("page_token").unwrap_or_default();
+    let (name, mut found) = call.finish_path();
+    let asked = HistoryRequest::read(name, page_size, &page_token, &mut found);
+    let asked = found.settle(asked)?;
+    let page = call.service().events(&call.caller, asked, size::event).await?;
     let events =
         page.entries.iter().map(|entry| documents::object(call.types(), &encode::event(entry)));
     let events = events.map(|event| event.map(Value::Object)).collect::<Result<Vec<_>, _>>()?;
@@ -57,11 +53,14 @@ async fn page(mut call: Call, name: OperationName) -> Answer {
     Ok(response)
 }
 
-async fn watch(mut call: Call, name: OperationName) -> Answer {
-    let after = event_stream::last_event_id(&mut call)?.map(|id| revision(&id)).transpose()?;
-    let include_progress = call.query.take_flag("include_progress")?.unwrap_or(true);
-    let view = call.take_view(View::Result)?;
-    call.finish_query()?;
+async fn watch(mut call: Call) -> Answer {
+    let last_event_id = event_stream::last_event_id(&mut call);
+    let include_progress = call.query.take_flag("include_progress").unwrap_or(true);
+    let view = call.take_view(View::Result);
+    let (name, mut found) = call.finish_path();
+    let after = last_event_id.and_then(|id| id.map(|id| revision(&id)).transpose());
+    let after = found.take(after);
+    let (name, after) = found.settle(name.zip(after))?;
     let options = WatchOptions { after, include_progress, view, timeout: None };
     let watch = call.service().watch(&call.caller, &name, options).await?;
     if watch.is_over() {
@@ -79,17 +78,20 @@ async fn watch(mut call: Call, name: OperationName) -> Answer {
 
 /// `GET /v1/operations/events`: all operations that match, and what becomes of them.
 pub(super) async fn of_all(mut call: Call) -> Answer {
-    let last_event_id = event_stream::last_event_id(&mut call)?;
-    let filter = call.query.take("filter")?.unwrap_or_default();
-    let include_progress = call.query.take_flag("include_progress")?.unwrap_or(true);
-    let skip_current = call.query.take_flag("skip_current")?.unwrap_or(false);
-    call.finish_query()?;
+    let last_event_id = event_stream::last_event_id(&mut call);
+    let filter = call.query.take("filter").unwrap_or_default();
+    let include_progress = call.query.take_flag("include_progress").unwrap_or(true);
+    let skip_current = call.query.take_flag("skip_current").unwrap_or(false);
+    let mut found = call.finish_query();
+    let last_event_id = found.take(last_event_id);
+    let filter = found.take(parse_filter(&filter));
+    let (last_event_id, filter) = found.settle(last_event_id.zip(filter))?;
     let start = match &last_event_id {
         Some(position) => FeedStart::After(position),
         None if skip_current => FeedStart::Now,
         None => FeedStart::Current,
     };
-    let feed = call.service().watch_all(&call.caller, &filter, include_progress, start, None)?;
+    let feed = call.service().watch_all(&call.caller, filter, include_progress, start, None);
     let opening = event_stream::opening(call.service().reconnect_delay());
     let writer = Writer::of(&call);
     let events = stream::unfold((feed, writer), |(mut feed, writer)| async move {

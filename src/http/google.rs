@@ -16,8 +16,9 @@ use crate::service::{Document, ListParameters, View, code_name};
 use crate::wire::google;
 
 /// `GET …/operations/{id}`: the operation with its result.
-pub(super) async fn get(call: Call) -> Answer {
-    let name = call.name_of(call.segment("id"))?;
+pub(super) async fn get(mut call: Call) -> Answer {
+    let (name, found) = call.finish_path();
+    let name = found.settle(name)?;
     let document = call.service().get(&call.caller, &name, View::Result).await?;
     let document = call.service().with_result(document, google::MAX_RESPONSE_BYTES).await?;
     Ok(documents::json(StatusCode::OK, &operation(&call, &document)?))
@@ -30,23 +31,25 @@ pub(super) async fn list(mut call: Call) -> Answer {
             "" => String::new(),
             tenant => format!("tenants/{tenant}"),
         },
-        filter: call.query.take("filter")?.unwrap_or_default(),
-        page_size: call.query.take_number("page_size")?.unwrap_or_default(),
-        page_token: call.query.take("page_token")?.unwrap_or_default(),
-        return_partial_success: call.query.take_flag("return_partial_success")?.unwrap_or_default(),
+        filter: call.query.take("filter").unwrap_or_default(),
+        page_size: call.query.take_number("page_size").unwrap_or_default(),
+        page_token: call.query.take("page_token").unwrap_or_default(),
+        return_partial_success: call.query.take_flag("return_partial_success").unwrap_or_default(),
     };
-    call.finish_query()?;
-    google::check_list(&request)?;
-    let tenant = google::tenant("tenant", &request.name)?;
+    let mut found = call.finish_query();
+    found.take(google::check_list(&request));
+    let tenant = found.take(google::tenant("tenant", &request.name));
     let parameters = ListParameters {
-        tenant: tenant.as_ref(),
+        tenant: tenant.as_ref().and_then(Option::as_ref),
         page_size: request.page_size,
         page_token: &request.page_token,
         filter: &request.filter,
         order_by: "",
         within: &[],
     };
-    let page = call.service().list(&call.caller, parameters, View::Result, google::size).await?;
+    let asked = parameters.read(&call.caller, &mut found);
+    let asked = found.settle(asked)?;
+    let page = call.service().list(&call.caller, asked, View::Result, google::size).await?;
     let operations = page.entries.iter().map(|document| operation(&call, document));
     let operations = operations.collect::<Result<Vec<_>, _>>()?;
     let page = documents::page_of("operations", operations, page.next_page_token);
@@ -54,17 +57,20 @@ pub(super) async fn list(mut call: Call) -> Answer {
 }
 
 /// `POST …/operations/{id}:cancel`.
-pub(super) async fn cancel(call: Call, body: Body) -> Answer {
-    let name = call.name_of(call.segment("id"))?;
-    let request: longrunning::CancelOperationRequest = call.optional_message(body).await?;
-    same_name(&name, &request.name)?;
+pub(super) async fn cancel(mut call: Call, body: Body) -> Answer {
+    let (name, mut found) = call.finish_path();
+    let request: Option<longrunning::CancelOperationRequest> =
+        call.optional_message(body, &mut found).await?;
+    found.take(same_name(name.as_ref(), &request.unwrap_or_default().name));
+    let name = found.settle(name)?;
     call.service().cancel(&call.caller, &name, String::new()).await?;
     Ok(documents::json(StatusCode::OK, &json!({})))
 }
 
 /// `DELETE …/operations/{id}`.
-pub(super) async fn delete(call: Call) -> Answer {
-    let name = call.name_of(call.segment("id"))?;
+pub(super) async fn delete(mut call: Call) -> Answer {
+    let (name, found) = call.finish_path();
+    let name = found.settle(name)?;
     call.service().delete(&call.caller, &name).await?;
     Ok(documents::json(StatusCode::OK, &json!({})))
 }

@@ -14,8 +14,8 @@ pub(super) const TAG: &str = "\"1\"";
 
 /// `GET …/{id}/input`: the input, whatever the state; 204 where there is none.
 pub(super) async fn get(mut call: Call) -> Answer {
-    let name = call.name_of(call.segment("id"))?;
-    call.finish_query()?;
+    let (name, found) = call.finish_path();
+    let name = found.settle(name)?;
     let document = call.service().get(&call.caller, &name, View::Basic).await?;
     let mut response = match &document.operation.submission.input {
         Some(info) => {

@@ -14,12 +14,12 @@ use crate::wire::{decode, size};
 
 /// `GET /v1/operations`: a page.
 pub(super) async fn list(mut call: Call) -> Answer {
-    let page_size = call.query.take_number("page_size")?.unwrap_or_default();
-    let page_token = call.query.take("page_token")?.unwrap_or_default();
-    let filter = call.query.take("filter")?.unwrap_or_default();
-    let order_by = call.query.take("order_by")?.unwrap_or_default();
-    let view = call.take_view(View::Basic)?;
-    call.finish_query()?;
+    let page_size = call.query.take_number("page_size").unwrap_or_default();
+    let page_token = call.query.take("page_token").unwrap_or_default();
+    let filter = call.query.take("filter").unwrap_or_default();
+    let order_by = call.query.take("order_by").unwrap_or_default();
+    let view = call.take_view(View::Basic);
+    let mut found = call.finish_query();
     let parameters = ListParameters {
         tenant: None,
         page_size,
@@ -28,7 +28,9 @@ pub(super) async fn list(mut call: Call) -> Answer {
         order_by: &order_by,
         within: &[],
     };
-    let page = call.service().list(&call.caller, parameters, view, size::operation).await?;
+    let asked = parameters.read(&call.caller, &mut found);
+    let asked = found.settle(asked)?;
+    let page = call.service().list(&call.caller, asked, view, size::operation).await?;
     let (types, links) = (call.types(), call.links());
     let operations = page.entries.iter();
     let operations = operations.map(|document| documents::operation(types, &links, document));
@@ -38,10 +40,10 @@ pub(super) async fn list(mut call: Call) -> Answer {
 
 /// `GET …/{id}`: 202 until it is done, then 303 to the result.
 pub(super) async fn get(mut call: Call) -> Answer {
-    let name = call.name_of(call.segment("id"))?;
-    let wait = call.take_wait()?;
-    let view = call.take_view(View::Full)?;
-    call.finish_query()?;
+    let wait = call.take_wait();
+    let view = call.take_view(View::Full);
+    let (name, found) = call.finish_path();
+    let name = found.settle(name)?;
     let Found { document, is_known } = conditional::find(&call, &name, wait, view).await?;
     let (links, id) = (call.links(), document.operation.id());
     let (status, location) = if document.operation.is_done() {
@@ -59,9 +61,9 @@ pub(super) async fn get(mut call: Call) -> Answer {
 
 /// `GET …/{id}/status`: 200 and the status document, whatever the state.
 pub(super) async fn status(mut call: Call) -> Answer {
-    let name = call.name_of(call.segment("id"))?;
-    let wait = call.take_wait()?;
-    call.finish_query()?;
+    let wait = call.take_wait();
+    let (name, found) = call.finish_path();
+    let name = found.settle(name)?;
     let Found { document, is_known } = conditional::find(&call, &name, wait, View::Basic).await?;
     if is_known {
         return Ok(not_modified(&call, &document.operation));
@@ -73,12 +75,17 @@ pub(super) async fn status(mut call: Call) -> Answer {
 }
 
 /// `POST …/{id}:cancel`: 200 with the operation where it is done, be it by this or before; else 202, as getting it answers.
-pub(super) async fn cancel(call: Call, body: Body) -> Answer {
-    let (call, name) = (&call, &call.name_of(call.segment("id"))?);
-    let request: v1::CancelOperationRequest = call.optional_message(body).await?;
-    same_name(name, &request.name)?;
-    conditional::require_match(call, name).await?;
-    let document = call.service().cancel(&call.caller, name, request.reason).await?;
+pub(super) async fn cancel(mut call: Call, body: Body) -> Answer {
+    let (name, mut found) = call.finish_path();
+    let call = &call;
+    let tags = found.take(conditional::if_match(&call.parts.headers));
+    let request = call.optional_message(body, &mut found).await?;
+    let v1::CancelOperationRequest { name: in_body, reason } = request.unwrap_or_default();
+    found.take(same_name(name.as_ref(), &in_body));
+    let reason = found.take(decode::reason("reason", reason));
+    let ((name, tags), reason) = found.settle(name.zip(tags).zip(reason))?;
+    conditional::require_match(call, &name, tags).await?;
+    let document = call.service().cancel(&call.caller, &name, reason).await?;
     let location = call.links().operation(document.operation.id());
     if document.operation.is_done() {
         documents::answer(call, StatusCode::OK, None, &document)
@@ -88,29 +95,39 @@ pub(super) async fn cancel(call: Call, body: Body) -> Answer {
 }
 
 /// `POST …/{id}:retry`: a new operation with the same input, answered as a submission.
-pub(super) async fn retry(call: Call, body: Body) -> Answer {
-    let (call, name) = (&call, &call.name_of(call.segment("id"))?);
-    let request: v1::RetryOperationRequest = call.optional_message(body).await?;
-    same_name(name, &request.name)?;
-    let key = call.idempotency_key(&request.idempotency_key)?;
-    let key = decode::idempotency_key("idempotency_key", &key)?;
-    conditional::require_match(call, name).await?;
-    let submitted = call.service().retry(&call.caller, name, key, None).await?;
+pub(super) async fn retry(mut call: Call, body: Body) -> Answer {
+    let (name, mut found) = call.finish_path();
+    let call = &call;
+    let tags = found.take(conditional::if_match(&call.parts.headers));
+    let request = call.optional_message(body, &mut found).await?;
+    let v1::RetryOperationRequest { name: in_body, idempotency_key } = request.unwrap_or_default();
+    found.take(same_name(name.as_ref(), &in_body));
+    let key = found.take(call.idempotency_key(&idempotency_key));
+    let ((name, tags), key) = found.settle(name.zip(tags).zip(key))?;
+    conditional::require_match(call, &name, tags).await?;
+    let submitted = call.service().retry(&call.caller, &name, key, None).await?;
     submission::answer(call, submitted, Face::Own).await
 }
 
-/// A name in the body must be that of the path.
-pub(super) fn same_name(in_path: &OperationName, in_body: &str) -> Result<(), ServiceError> {
-    if in_body.is_empty() || decode::operation_name("name", in_body)?.id == in_path.id {
+/// A name in the body must be that of the path, where that is one.
+pub(super) fn same_name(
+    in_path: Option<&OperationName>,
+    in_body: &str,
+) -> Result<(), ServiceError> {
+    let Some(in_path) = in_path.filter(|_| !in_body.is_empty()) else { return Ok(()) };
+    let in_body = decode::operation_name("name", in_body)?;
+    if in_body.id == in_path.id {
         return Ok(());
     }
     Err(ServiceError::invalid_field("name", "must be the operation of the path, or left out"))
 }
 
 /// `DELETE …/{id}`.
-pub(super) async fn delete(call: Call) -> Answer {
-    let name = call.name_of(call.segment("id"))?;
-    conditional::require_match(&call, &name).await?;
+pub(super) async fn delete(mut call: Call) -> Answer {
+    let (name, mut found) = call.finish_path();
+    let tags = found.take(conditional::if_match(&call.parts.headers));
+    let (name, tags) = found.settle(name.zip(tags))?;
+    conditional::require_match(&call, &name, tags).await?;
     call.service().delete(&call.caller, &name).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -14,7 +14,7 @@ use crate::config::relay::Mount;
 use crate::dialect::Refusal;
 use crate::proto::json::{JsonError, to_value};
 use crate::proto::v1;
-use crate::service::{Reason, ServiceError};
+use crate::service::{Reason, ServiceError, Violations};
 
 /// A problem document. As a response it is a mark without a body, which [`render`] fills in: only there is it
 /// known which request it was.
@@ -88,6 +88,17 @@ impl Problem {
         &self.0.headers
     }
 
+    /// Notes in `found` what rules for fields are broken, to be told with others; any other refusal stands by itself.
+    pub(super) fn note_in(self, found: &mut Violations) -> Result<(), Self> {
+        match self.0.error {
+            Some(error) if !error.violations.is_empty() => {
+                found.take::<()>(Err(error));
+                Ok(())
+            }
+            _ => Err(self),
+        }
+    }
+
     /// What the call was refused for, if it was: the problem of an operation that failed is no refusal.
     pub(super) fn error(&self) -> Option<&ServiceError> {
         self.0.error.as_ref()
@@ -153,14 +164,20 @@ impl From<ServiceError> for Problem {
     }
 }
 
-/// A body that could not be read.
-impl From<JsonError> for Problem {
+/// A document that could not be read.
+impl From<JsonError> for ServiceError {
     fn from(error: JsonError) -> Self {
         let place = error
             .position
             .map_or_else(String::new, |(line, column)| format!(" (line {line} column {column})"));
         let field = if error.field.is_empty() { "body".to_owned() } else { error.field };
-        ServiceError::invalid_field(field, format!("{}{place}", error.message)).into()
+        Self::invalid_field(field, format!("{}{place}", error.message))
+    }
+}
+
+impl From<JsonError> for Problem {
+    fn from(error: JsonError) -> Self {
+        ServiceError::from(error).into()
     }
 }
 

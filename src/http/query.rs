@@ -5,96 +5,125 @@ use std::time::Duration;
 use http::Uri;
 
 use crate::operation::query;
-use crate::service::ServiceError;
+use crate::service::{ServiceError, Violations};
 
-/// The parameters of a request that nobody has asked for yet.
+/// The parameters of a request that nobody has asked for yet, and what is wrong with all of them.
 #[derive(Debug, Default)]
-pub(super) struct Parameters(Vec<(String, String)>);
+pub(super) struct Parameters {
+    left: Vec<(String, String)>,
+    found: Violations,
+}
 
 impl Parameters {
     /// All parameters, in their order.
-    pub(super) fn parse(uri: &Uri) -> Result<Self, ServiceError> {
-        let pairs = pairs(uri)?.into_iter();
-        Ok(Self(pairs.map(|(name, value)| (snake_case(&name), value)).collect()))
+    pub(super) fn parse(uri: &Uri) -> Self {
+        let mut found = Violations::default();
+        let pairs = pairs(uri).filter_map(|pair| found.take(pair));
+        let left = pairs.map(|(name, value)| (snake_case(&name), value)).collect();
+        Self { left, found }
     }
 
     /// Leaves out the parameters of Google's that concern every method, such as `$alt=json`.
     pub(super) fn without_system_parameters(mut self) -> Self {
-        self.0.retain(|(name, _)| !name.starts_with('$'));
+        self.left.retain(|(name, _)| !name.starts_with('$'));
         self
     }
 
     /// Every value of `name`.
     pub(super) fn take_all(&mut self, name: &str) -> Vec<String> {
-        self.0.extract_if(.., |(key, _)| key == name).map(|(_, value)| value).collect()
+        self.left.extract_if(.., |(key, _)| key == name).map(|(_, value)| value).collect()
     }
 
-    /// The one value of `name`.
-    pub(super) fn take(&mut self, name: &str) -> Result<Option<String>, ServiceError> {
+    /// The one value of `name`; nothing where something is wrong with it, for this and all below.
+    pub(super) fn take(&mut self, name: &str) -> Option<String> {
         let mut values = self.take_all(name).into_iter();
-        match (values.next(), values.next()) {
-            (value, None) => Ok(value),
-            _ => Err(ServiceError::invalid_field(name, "must be given once")),
+        let value = values.next()?;
+        if values.next().is_some() {
+            self.note(name, "must be given once");
+            return None;
         }
+        Some(value)
     }
 
     /// The one value of `name`, a whole number.
-    pub(super) fn take_number(&mut self, name: &str) -> Result<Option<i32>, ServiceError> {
-        let number = self.take(name)?.map(|value| value.parse());
-        number.transpose().map_err(|_| ServiceError::invalid_field(name, "must be a whole number"))
+    pub(super) fn take_number(&mut self, name: &str) -> Option<i32> {
+        self.take_as(name, "must be a whole number", |text| text.parse().ok())
     }
 
     /// The one value of `name`, a number.
-    pub(super) fn take_real(&mut self, name: &str) -> Result<Option<f64>, ServiceError> {
-        let Some(text) = self.take(name)? else { return Ok(None) };
-        let number = text.parse().ok().filter(|number: &f64| number.is_finite());
-        number.map(Some).ok_or_else(|| ServiceError::invalid_field(name, "must be a number"))
+    pub(super) fn take_real(&mut self, name: &str) -> Option<f64> {
+        let read = |text: &str| text.parse().ok().filter(|number: &f64| number.is_finite());
+        self.take_as(name, "must be a number", read)
     }
 
     /// The one value of `name`, true or false.
-    pub(super) fn take_flag(&mut self, name: &str) -> Result<Option<bool>, ServiceError> {
-        let flag = self.take(name)?.map(|value| value.parse());
-        flag.transpose().map_err(|_| ServiceError::invalid_field(name, "must be true or false"))
+    pub(super) fn take_flag(&mut self, name: &str) -> Option<bool> {
+        self.take_as(name, "must be true or false", |text| text.parse().ok())
     }
 
     /// The one value of `name`, a duration.
-    pub(super) fn take_duration(&mut self, name: &str) -> Result<Option<Duration>, ServiceError> {
-        let Some(text) = self.take(name)? else { return Ok(None) };
+    pub(super) fn take_duration(&mut self, name: &str) -> Option<Duration> {
         let rule = "must be a number of seconds, or a number with one of the units ms, s, m, h, d";
-        duration(&text).map(Some).ok_or_else(|| ServiceError::invalid_field(name, rule))
+        self.take_as(name, rule, duration)
+    }
+
+    /// The same as a message.
+    pub(super) fn take_time(&mut self, name: &str) -> Option<prost_types::Duration> {
+        let time = self.take_duration(name)?.try_into();
+        time.map_err(|_| self.note(name, "is too long")).ok()
+    }
+
+    /// The one value of `name`, as `read` has it; `rule` is what it is refused by.
+    pub(super) fn take_as<T>(
+        &mut self,
+        name: &str,
+        rule: &str,
+        read: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        let read = read(&self.take(name)?);
+        if read.is_none() {
+            self.note(name, rule);
+        }
+        read
+    }
+
+    /// The parameter breaks a rule.
+    pub(super) fn note(&mut self, name: &str, rule: impl Into<String>) {
+        self.found.note(name, rule);
     }
 
     /// Refuses what has none of these names: a misspelt parameter must not pass for none.
-    pub(super) fn only<'a>(
-        &self,
-        names: impl Iterator<Item = &'a str> + Clone,
-    ) -> Result<(), ServiceError> {
-        let mut unknown = self.0.iter().filter(|(key, _)| !names.clone().any(|name| name == key));
-        unknown.next().map_or(Ok(()), |(name, _)| Err(unknown_parameter(name)))
+    pub(super) fn only<'a>(&mut self, names: impl Iterator<Item = &'a str> + Clone) {
+        let is_unknown = |key: &str| !names.clone().any(|name| name == key);
+        for (name, _) in self.left.extract_if(.., |(key, _)| is_unknown(key)) {
+            unknown_parameter(&name, &mut self.found);
+        }
     }
 
-    /// Refuses what is left, because it is of no use with the rest of the request.
-    pub(super) fn finish(self) -> Result<(), ServiceError> {
-        self.0.first().map_or(Ok(()), |(name, _)| Err(unknown_parameter(name)))
+    /// All that is wrong, with what is left, because it is of no use with the rest of the request.
+    pub(super) fn finish(mut self) -> Violations {
+        for (name, _) in self.left {
+            unknown_parameter(&name, &mut self.found);
+        }
+        self.found
     }
 }
 
-fn unknown_parameter(name: &str) -> ServiceError {
+fn unknown_parameter(name: &str, found: &mut Violations) {
     let shown: String = name.chars().take(64).collect();
-    ServiceError::invalid_field(shown, "is not a parameter of this resource")
+    found.note(shown, "is not a parameter of this resource");
 }
 
 /// The parameters of a URL, decoded, in their order.
-pub(super) fn pairs(uri: &Uri) -> Result<Vec<(String, String)>, ServiceError> {
-    let pairs = query::pairs(uri.query().unwrap_or_default()).map(|pair| {
+pub(super) fn pairs(uri: &Uri) -> impl Iterator<Item = Result<(String, String), ServiceError>> {
+    query::pairs(uri.query().unwrap_or_default()).map(|pair| {
         let rule = "must be UTF-8, percent-encoded";
         let name = pair.name.ok_or_else(|| ServiceError::invalid_field("query", rule))?;
         match pair.value {
             Some(value) => Ok((name, value)),
             None => Err(ServiceError::invalid_field(name, rule)),
         }
-    });
-    pairs.collect()
+    })
 }
 
 /// Whether the query has `$alt`, which Google's client libraries put into each request, and no parameter of this
@@ -161,41 +190,44 @@ mod tests {
     }
 
     fn parameters(query: &str) -> Parameters {
-        Parameters::parse(&format!("/x?{query}").parse().unwrap()).unwrap()
+        Parameters::parse(&format!("/x?{query}").parse().unwrap())
     }
 
     #[test]
     fn system_parameters_can_be_left_out() {
         let given = parameters("$alt=json%3Benum-encoding%3Dint&%24.xgafv=1&filter=a");
         let mut given = given.without_system_parameters();
-        assert_eq!(given.take("filter").unwrap().as_deref(), Some("a"));
-        given.finish().unwrap();
+        assert_eq!(given.take("filter").as_deref(), Some("a"));
+        given.finish().check().unwrap();
     }
 
     #[test]
     fn parameters_are_known_by_either_spelling_given_once_and_used_up() {
         let mut given = parameters("pageToken=a%20b&page_size=7&label=a&label=b&skipCurrent=true");
-        assert_eq!(given.take("page_token").unwrap().as_deref(), Some("a b"));
-        assert_eq!(given.take_number("page_size").unwrap(), Some(7));
+        assert_eq!(given.take("page_token").as_deref(), Some("a b"));
+        assert_eq!(given.take_number("page_size"), Some(7));
         assert_eq!(given.take_all("label"), ["a", "b"]);
-        assert_eq!(given.take("filter").unwrap(), None);
-        assert_eq!(given.take_flag("skip_current").unwrap(), Some(true));
-        given.finish().unwrap();
+        assert_eq!(given.take("filter"), None);
+        assert_eq!(given.take_flag("skip_current"), Some(true));
+        given.finish().check().unwrap();
 
         let mut given = parameters("&filter=50%25+%C3%a4%zz%&&view&=x&");
-        assert_eq!(given.take("filter").unwrap().as_deref(), Some("50% ä%zz%"));
-        assert_eq!(given.take("view").unwrap().as_deref(), Some(""));
-        assert_eq!(given.take("").unwrap().as_deref(), Some("x"));
-        given.finish().unwrap();
+        assert_eq!(given.take("filter").as_deref(), Some("50% ä%zz%"));
+        assert_eq!(given.take("view").as_deref(), Some(""));
+        assert_eq!(given.take("").as_deref(), Some("x"));
+        given.finish().check().unwrap();
         for (query, field) in [("label=u=%ff", "label"), ("a=b&%c3=x", "query")] {
             let uri = format!("/x?{query}").parse().unwrap();
-            assert_eq!(Parameters::parse(&uri).unwrap_err().violations[0].field, field);
+            let refused = Parameters::parse(&uri).finish().check().unwrap_err();
+            assert_eq!(refused.violations[0].field, field);
         }
 
-        assert!(parameters("wait=1&wait=2").take("wait").is_err());
-        assert!(parameters("pageSize=x").take_number("page_size").is_err());
-        assert!(parameters("skip_current=1").take_flag("skip_current").is_err());
-        let left = parameters("piority=3").finish().unwrap_err();
-        assert_eq!(left.violations[0].field, "piority");
+        let mut given = parameters("wait=1&wait=2&pageSize=x&piority=3&skip_current=1&b=%ff");
+        assert_eq!(given.take("wait"), None);
+        assert_eq!(given.take_number("page_size"), None);
+        assert_eq!(given.take_flag("skip_current"), None);
+        let refused = given.finish().check().unwrap_err();
+        let fields: Vec<&str> = refused.violations.iter().map(|it| it.field.as_str()).collect();
+        assert_eq!(fields, ["b", "wait", "page_size", "skip_current", "piority"], "all at once");
     }
 }

@@ -19,9 +19,9 @@ use crate::wire::encode;
 /// that it ended with. A partial success has its result, and counts its errors in a header; they stand in the
 /// operation.
 pub(super) async fn get(mut call: Call) -> Answer {
-    let name = call.name_of(call.segment("id"))?;
-    let wait = call.take_wait()?;
-    call.finish_query()?;
+    let wait = call.take_wait();
+    let (name, found) = call.finish_path();
+    let name = found.settle(name)?;
     let found = conditional::find_by(&call, &name, wait, View::Basic, etag::of_result).await?;
     let Found { document, is_known } = found;
     if is_known && !has_failed(&document.operation) {

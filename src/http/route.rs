@@ -184,12 +184,12 @@ impl Route {
     ) -> Answer {
         self.sift(&mut parts.headers);
         let mut query =
-            if self.ignores_query { Parameters::default() } else { Parameters::parse(&parts.uri)? };
+            if self.ignores_query { Parameters::default() } else { Parameters::parse(&parts.uri) };
         if self.is_googles {
             query = query.without_system_parameters();
         }
         let is_place = |name: &str| places.iter().any(|(place, _)| place == name);
-        query.only(self.names().filter(|name| !is_place(name)))?;
+        query.only(self.names().filter(|name| !is_place(name)));
         (self.handler)(Call::new(http, parts, places, query)?, body).await
     }
 

@@ -12,7 +12,7 @@ use super::headers::{OPERATION_LOCATION, vary_by};
 use super::problem::Problem;
 use super::{coding, result};
 use crate::operation::{HttpEnvelope, InvalidEnvelope, NewOperation, Payload, PayloadForm};
-use crate::service::{OperationName, ServiceError, Submitted, View};
+use crate::service::{OperationName, Submitted, View, Violations};
 
 /// The interface that a submission came in by, which is that of its answer.
 #[derive(Clone, Copy)]
@@ -26,22 +26,50 @@ pub(in crate::http) enum Face {
 /// The body of a submission, and what is known of it.
 pub(in crate::http) struct Sent<'a> {
     /// Its media type; empty if there is none.
-    pub(in crate::http) content_type: &'a str,
+    content_type: &'a str,
     /// What else of the request is kept.
-    pub(in crate::http) envelope: Option<HttpEnvelope>,
-    pub(in crate::http) body: Body,
+    envelope: Option<HttpEnvelope>,
+    body: Body,
     /// The most bytes that it may have.
-    pub(in crate::http) limit: usize,
+    limit: usize,
+    is_coded: bool,
 }
 
 impl<'a> Sent<'a> {
-    /// A body as its request says what it is, of as many bytes as a payload may have.
+    /// A body as its request says what it is, of as many bytes as a payload may have; notes what is wrong with the
+    /// header.
     pub(in crate::http) fn of(
         call: &'a Call,
         envelope: Option<HttpEnvelope>,
         body: Body,
-    ) -> Result<Self, ServiceError> {
-        Ok(Self { content_type: call.content_type()?, envelope, body, limit: usize::MAX })
+        found: &mut Violations,
+    ) -> Option<Self> {
+        let content_type = found.take(call.content_type());
+        let sent = Self::new(call, content_type.unwrap_or_default(), envelope, body, found)?;
+        content_type.map(|_| sent)
+    }
+
+    /// The same with a media type of its own.
+    pub(in crate::http) fn new(
+        call: &Call,
+        content_type: &'a str,
+        envelope: Option<HttpEnvelope>,
+        body: Body,
+        found: &mut Violations,
+    ) -> Option<Self> {
+        let is_coded = found.take(coding::is_coded(&call.parts.headers));
+        // What could not be spoken again.
+        for InvalidEnvelope { field, rule } in
+            envelope.as_ref().and_then(|it| it.check().err()).into_iter().flatten()
+        {
+            found.note(field, rule);
+        }
+        Some(Self { content_type, envelope, body, limit: usize::MAX, is_coded: is_coded? })
+    }
+
+    /// The same of at most `limit` bytes.
+    pub(in crate::http) fn at_most(self, limit: usize) -> Self {
+        Self { limit, ..self }
     }
 }
 
@@ -61,9 +89,7 @@ pub(in crate::http) async fn take_in_payload(
     call: &Call,
     sent: Sent<'_>,
 ) -> Result<Option<Payload>, Problem> {
-    let Sent { content_type, envelope, body, limit } = sent;
-    let is_coded = coding::is_coded(&call.parts.headers)?;
-    let envelope = envelope.map(checked).transpose()?;
+    let Sent { content_type, envelope, body, limit, is_coded } = sent;
     let mut input = take_in(call.service(), body, limit, content_type).await?;
     let is_sent = input.info.size_bytes > 0 || !content_type.is_empty() || envelope.is_some();
     if is_coded {
@@ -75,14 +101,6 @@ pub(in crate::http) async fn take_in_payload(
         None => input,
     };
     Ok(is_sent.then_some(input))
-}
-
-/// Refuses what could not be spoken again.
-fn checked(envelope: HttpEnvelope) -> Result<HttpEnvelope, ServiceError> {
-    match envelope.check() {
-        Ok(()) => Ok(envelope),
-        Err(InvalidEnvelope { field, rule }) => Err(ServiceError::invalid_field(field, rule)),
-    }
 }
 
 /// The answer to a submission that is stored: 202 with where to ask. A client that prefers to wait is answered 303

@@ -6,19 +6,21 @@ use serde_json::Value;
 use super::call::Call;
 use super::documents::Answer;
 use super::headers::of_a_body;
-use super::problem::Problem;
 use super::submission::{self, Face, Sent};
-use crate::operation::{HttpEnvelope, Range, Setting, Settings};
+use crate::operation::{HttpEnvelope, NewOperation, Range, Setting, Settings};
 use crate::proto::{json, v1};
-use crate::service::ServiceError;
 use crate::wire::decode;
 
 /// `POST /v1/operations`: a `SubmitRequest` as JSON.
 pub(super) async fn operation(mut call: Call, body: Body) -> Answer {
-    call.finish_query()?;
-    let mut request: v1::SubmitRequest = call.message(body).await?;
-    request.idempotency_key = call.idempotency_key(&request.idempotency_key)?;
-    let new = decode::new_operation(request, "", call.service().limits())?;
+    let mut found = call.finish_query();
+    let mut request: Option<v1::SubmitRequest> = call.message(body, &mut found).await?;
+    let in_body = request.as_mut().map(|request| std::mem::take(&mut request.idempotency_key));
+    let key = found.take(call.idempotency_key(&in_body.unwrap_or_default()));
+    let limits = call.service().limits();
+    let new = request.and_then(|it| decode::new_operation(it, "", limits, &mut found));
+    let (new, idempotency_key) = found.settle(new.zip(key))?;
+    let new = NewOperation { idempotency_key, ..new };
     let submitted = call.service().submit(&call.caller, new).await?;
     submission::answer(&call, submitted, Face::Own).await
 }
@@ -26,15 +28,17 @@ pub(super) async fn operation(mut call: Call, body: Body) -> Answer {
 /// `POST /v1/kinds/{kind}/operations`: the body, whatever it is, is the input. The rest of a submission stands
 /// in the query: `label=KEY=VALUE` (may be repeated), `start_time` (RFC 3339), and all of [`Settings::ALL`].
 pub(super) async fn of_kind(mut call: Call, body: Body) -> Answer {
-    let mut request = v1::SubmitRequest {
-        kind: call.segment("kind").to_owned(),
-        idempotency_key: call.idempotency_key("")?,
-        ..Default::default()
-    };
-    take_settings(&mut call, &mut request)?;
-    call.finish_query()?;
-    let new = decode::new_operation(request, "", call.service().limits()).map_err(by_parameter)?;
-    let submitted = submission::take(&call, new, Sent::of(&call, envelope(&call), body)?).await?;
+    let kind = call.segment("kind").to_owned();
+    let mut request = v1::SubmitRequest { kind, ..Default::default() };
+    let settings = take_settings(&mut call, &mut request);
+    let mut found = call.finish_query();
+    request.settings = found.take(json::from_fields(settings));
+    let key = found.take(call.idempotency_key(""));
+    let new = decode::new_operation(request, "", call.service().limits(), &mut found);
+    let sent = Sent::of(&call, envelope(&call), body, &mut found);
+    let decoded = found.renamed(to_parameter).settle(new.zip(key).zip(sent));
+    let ((new, idempotency_key), sent) = decoded?;
+    let submitted = submission::take(&call, NewOperation { idempotency_key, ..new }, sent).await?;
     submission::answer(&call, submitted, Face::Own).await
 }
 
@@ -50,49 +54,35 @@ fn envelope(call: &Call) -> Option<HttpEnvelope> {
     (!headers.is_empty()).then(envelope)
 }
 
-fn take_settings(call: &mut Call, request: &mut v1::SubmitRequest) -> Result<(), Problem> {
-    for label in call.query.take_all("label") {
-        let (key, value) = label
-            .split_once('=')
-            .ok_or_else(|| ServiceError::invalid_field("label", "must be KEY=VALUE"))?;
+/// Takes the parameters of a submission. Answers the settings by their paths.
+fn take_settings(call: &mut Call, request: &mut v1::SubmitRequest) -> Vec<(&'static str, Value)> {
+    let query = &mut call.query;
+    for label in query.take_all("label") {
+        let Some((key, value)) = label.split_once('=') else {
+            query.note("label", "must be KEY=VALUE");
+            continue;
+        };
         if request.labels.insert(key.to_owned(), value.to_owned()).is_some() {
-            let rule = format!("must give {key:?} once");
-            return Err(ServiceError::invalid_field("label", rule).into());
+            query.note("label", format!("must give {key:?} once"));
         }
     }
-    if let Some(time) = call.query.take("start_time")? {
-        let rule = "must be a time like 2026-01-31T12:00:00Z";
-        let time = time.parse().map_err(|_| ServiceError::invalid_field("start_time", rule))?;
-        request.start_time = Some(time);
-    }
+    let rule = "must be a time like 2026-01-31T12:00:00Z";
+    request.start_time = query.take_as("start_time", rule, |time| time.parse().ok());
     let mut given = Vec::new();
     for Setting { name, path, range, .. } in Settings::ALL {
         let value = match range {
-            Range::Whole(..) => call.query.take_number(name)?.map(Value::from),
-            Range::Real(..) => call.query.take_real(name)?.map(Value::from),
-            Range::Time(..) => take_time(call, name)?.map(|time| time.to_string().into()),
+            Range::Whole(..) => query.take_number(name).map(Value::from),
+            Range::Real(..) => query.take_real(name).map(Value::from),
+            Range::Time(..) => query.take_time(name).map(|time| time.to_string().into()),
         };
         given.extend(value.map(|value| (*path, value)));
     }
-    request.settings = Some(json::from_fields(given)?);
-    Ok(())
+    given
 }
 
-fn take_time(call: &mut Call, name: &str) -> Result<Option<prost_types::Duration>, ServiceError> {
-    let time = call.query.take_duration(name)?.map(TryInto::try_into);
-    time.transpose().map_err(|_| ServiceError::invalid_field(name, "is too long"))
-}
-
-/// The refusal of a setting under the name of its parameter.
-fn by_parameter(mut error: ServiceError) -> ServiceError {
-    if error.violations.is_empty() {
-        return error;
+/// The path of a setting becomes the name of its parameter.
+fn to_parameter(field: &mut String) {
+    if let Some(setting) = field.strip_prefix("settings.").and_then(Setting::at) {
+        setting.name.clone_into(field);
     }
-    for violation in &mut error.violations {
-        let setting = violation.field.strip_prefix("settings.").and_then(Setting::at);
-        if let Some(setting) = setting {
-            setting.name.clone_into(&mut violation.field);
-        }
-    }
-    ServiceError { message: ServiceError::invalid(error.violations.clone()).message, ..error }
 }

@@ -95,59 +95,61 @@ impl HttpEnvelope {
         self.method.len() + self.target.len() + headers.sum::<usize>()
     }
 
-    /// Refuses what could not be spoken, or not without becoming something else on the way.
-    pub fn check(&self) -> Result<(), InvalidEnvelope> {
-        let wrong = |field: &str, rule: &str| {
-            Err(InvalidEnvelope { field: field.to_owned(), rule: rule.to_owned() })
+    /// Refuses what could not be spoken, or not without becoming something else on the way, by all rules that are broken.
+    pub fn check(&self) -> Result<(), Vec<InvalidEnvelope>> {
+        let mut found = Vec::new();
+        let mut wrong = |field: &str, rule: &str| {
+            found.push(InvalidEnvelope { field: field.to_owned(), rule: rule.to_owned() });
         };
         match (self.status, self.method.as_str(), self.target.as_str()) {
-            (0, "", "") => return wrong("status", "must be set, or method and target must be"),
+            (0, "", "") => wrong("status", "must be set, or method and target must be"),
             (0, method, target) => {
                 if !is_token(method) || method.len() > 32 {
-                    return wrong("method", "must be an HTTP method of at most 32 characters");
+                    wrong("method", "must be an HTTP method of at most 32 characters");
                 }
                 if !target.starts_with('/') || !target.bytes().all(|b| matches!(b, b'!'..=b'~')) {
-                    return wrong("target", "must be a path and query of printable ASCII");
-                }
-                if target.contains('#') {
-                    return wrong("target", "must not have a fragment");
+                    wrong("target", "must be a path and query of printable ASCII");
+                } else if target.contains('#') {
+                    wrong("target", "must not have a fragment");
                 }
             }
             (200..=999, "", "") => {}
-            (_, "", "") => return wrong("status", "must be from 200 to 999"),
-            _ => return wrong("status", "must not be set beside method or target"),
+            (_, "", "") => wrong("status", "must be from 200 to 999"),
+            _ => wrong("status", "must not be set beside method or target"),
         }
         if self.headers.len() > Self::MAX_HEADERS {
-            return wrong("headers", &format!("must be at most {}", Self::MAX_HEADERS));
+            wrong("headers", &format!("must be at most {}", Self::MAX_HEADERS));
         }
-        for (at, header) in self.headers.iter().enumerate() {
-            header.check(self.status).map_err(|(part, rule)| InvalidEnvelope {
-                field: format!("headers[{at}].{part}"),
-                rule: rule.to_owned(),
-            })?;
+        for (at, header) in self.headers.iter().enumerate().take(Self::MAX_HEADERS) {
+            if let Err((part, rule)) = header.check(self.status) {
+                wrong(&format!("headers[{at}].{part}"), rule);
+            }
         }
         if self.size_bytes() > Self::MAX_BYTES {
             let most = Self::MAX_BYTES >> 10;
-            let rule = format!("must be at most {most} KiB together with method and target");
-            return wrong("headers", &rule);
+            wrong(
+                "headers",
+                &format!("must be at most {most} KiB together with method and target"),
+            );
         }
-        Ok(())
+        if found.is_empty() { Ok(()) } else { Err(found) }
     }
 
     /// Refuses, beyond [`Self::check`], what no client may say of its request: where the request came from, which is
     /// a gateway's to say, and secrets, which operations do not keep.
-    pub fn check_submitted(&self) -> Result<(), InvalidEnvelope> {
-        self.check()?;
-        for (at, HttpHeader { name, .. }) in self.headers.iter().enumerate() {
+    pub fn check_submitted(&self) -> Result<(), Vec<InvalidEnvelope>> {
+        let mut found = self.check().err().unwrap_or_default();
+        let headers = self.headers.iter().enumerate().take(Self::MAX_HEADERS);
+        for (at, HttpHeader { name, .. }) in headers {
             let why = match name.as_str() {
                 _ if is_of_gateways(name) => "which only a gateway may state",
                 _ if is_credential(name) => "which looks like a credential, and those are not kept",
                 _ => continue,
             };
             let field = format!("headers[{at}].name");
-            return Err(InvalidEnvelope { field, rule: format!("must not be {name}, {why}") });
+            found.push(InvalidEnvelope { field, rule: format!("must not be {name}, {why}") });
         }
-        Ok(())
+        if found.is_empty() { Ok(()) } else { Err(found) }
     }
 
     /// Adds a header field if there is room for it; returns whether there was.
@@ -291,7 +293,7 @@ mod tests {
             (response(200, &many), "headers"),
         ];
         for (bad, field) in cases {
-            assert_eq!(bad.check().unwrap_err().field, field, "{bad:?}");
+            assert_eq!(bad.check().unwrap_err()[0].field, field, "{bad:?}");
         }
     }
     #[test]
@@ -301,8 +303,8 @@ mod tests {
             let request = HttpEnvelope { headers, ..request("GET", "/") };
             assert_eq!(request.check(), Ok(()));
             let invalid = request.check_submitted().unwrap_err();
-            assert_eq!(invalid.field, "headers[1].name");
-            assert!(invalid.rule.contains(name), "{}", invalid.rule);
+            assert_eq!(invalid[0].field, "headers[1].name");
+            assert!(invalid[0].rule.contains(name), "{}", invalid[0].rule);
         }
         for name in [
             "accept",

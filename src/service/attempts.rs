@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::operations::named;
-use super::reports::{Report, Way};
+use super::reports::Report;
 use super::{Caller, MAX_WAIT, OperationName, Reason, Service, ServiceError};
 use crate::engine::{AttemptLease, EngineError, WorkerHello};
 use crate::operation::{
@@ -145,11 +145,11 @@ impl Service {
         token.sign(&self.engine.signing_key())
     }
 
-    /// The token of that text, if it is one that a server over this store has given out.
-    pub fn attempt_of(&self, text: &str) -> Result<AttemptToken, ServiceError> {
+    /// The token of that text, if it is one that a server over this store has given out. `field` is where it stands.
+    pub fn attempt_of(&self, field: &str, text: &str) -> Result<AttemptToken, ServiceError> {
         let rule = "must be the token of an attempt, whole and as it was given";
         AttemptToken::verify(text, &self.engine.signing_key())
-            .ok_or_else(|| ServiceError::invalid_field("token", rule))
+            .ok_or_else(|| ServiceError::invalid_field(field, rule))
     }
 
     /// A sign of life of an attempt, perhaps with its progress: the lease lives on. Answers the operation as it was found,
@@ -185,7 +185,7 @@ impl Service {
             // Lines are numbered by who holds the lease, and by nobody else.
             self.renew_attempt(caller, token, None).await?;
         }
-        let reported = self.report(caller, token.id, token.reporter(), report, Way::Call).await;
+        let reported = self.report(caller, token.id, token.reporter(), report).await;
         if reported.as_ref().is_err_and(|error| error.reason == Reason::OperationNotFound) {
             // Why it is not there, a read tells.
             self.admit_report(caller, token).await?;

@@ -3,15 +3,13 @@
 use std::sync::Arc;
 
 use super::operations::{named, own_tenant};
-use super::{Budget, Caller, Document, OperationName, Service, ServiceError, View, page};
+use super::page::PageRequest;
+use super::{Budget, Caller, Document, OperationName, Service, ServiceError, View, Violations};
 use crate::operation::filter::Filter;
 use crate::operation::{Operation, OperationId, Revision, TenantId, Timestamp};
 use crate::store::{
     HistoryEntry, HistoryPosition, HistoryQuery, ListOrder, ListPosition, ListQuery, OrderBy,
 };
-
-/// Most entries on a page.
-const MAX_PAGE: usize = 1_000;
 
 /// What a caller asks of a list.
 #[derive(Clone, Copy, Debug, Default)]
@@ -30,6 +28,58 @@ pub struct ListParameters<'a> {
     pub within: &'a [(String, String)],
 }
 
+/// A page of a list, as it was asked for: with nothing wrong in it.
+#[derive(Clone, Debug)]
+pub struct ListRequest {
+    page: PageRequest,
+    tenant: Option<TenantId>,
+    filter: Filter,
+    order: ListOrder,
+    within: Vec<(String, String)>,
+}
+
+impl ListParameters<'_> {
+    /// What `caller` asks for; notes all that breaks a rule.
+    pub fn read(&self, caller: &Caller, found: &mut Violations) -> Option<ListRequest> {
+        let Self { tenant, page_size, page_token, filter, order_by, within } = *self;
+        let within_text = within.iter().flat_map(|(key, value)| [key.as_str(), value.as_str()]);
+        let about = [caller.tenant.as_str(), filter, order_by].into_iter().chain(within_text);
+        let about: Vec<&str> = about.collect();
+        let page = PageRequest::read(&about, (page_size, 50), page_token, found);
+        let filter = found.take(parse_filter(filter));
+        let order = found.take(parse_order(order_by));
+        Some(ListRequest {
+            page: page?,
+            tenant: tenant.cloned(),
+            filter: filter?,
+            order: order?,
+            within: within.to_vec(),
+        })
+    }
+}
+
+/// A page of a history, as it was asked for: with nothing wrong in it.
+#[derive(Clone, Debug)]
+pub struct HistoryRequest {
+    name: OperationName,
+    page: PageRequest,
+}
+
+impl HistoryRequest {
+    /// At most `page_size` entries (0 for the default) behind `page_token` (empty for the beginning) of the history of
+    /// `name`, which is `None` where the name itself is wrong. Notes all that breaks a rule.
+    pub fn read(
+        name: Option<OperationName>,
+        page_size: i32,
+        page_token: &str,
+        found: &mut Violations,
+    ) -> Option<Self> {
+        let about = name.as_ref().map(|name| name.id.to_string()).unwrap_or_default();
+        let page = PageRequest::read(&[&about], (page_size, 100), page_token, found);
+        Some(Self { name: name?, page: page? })
+    }
+}
+
 /// A page.
 #[derive(Clone, Debug)]
 pub struct Page<T> {
@@ -44,26 +94,22 @@ impl Service {
     pub async fn list(
         &self,
         caller: &Caller,
-        parameters: ListParameters<'_>,
+        request: ListRequest,
         view: View,
         weigh: fn(&Document) -> usize,
     ) -> Result<Page<Document>, ServiceError> {
-        let ListParameters { tenant, page_size, page_token, filter, order_by, within } = parameters;
-        own_tenant(caller, tenant)?;
-        let limit = page::size(page_size, 50, MAX_PAGE)?;
-        let within_text = within.iter().flat_map(|(key, value)| [key.as_str(), value.as_str()]);
-        let about = [caller.tenant.as_str(), filter, order_by].into_iter().chain(within_text);
-        let about: Vec<&str> = about.collect();
+        let ListRequest { page, tenant, filter, order, within } = request;
+        own_tenant(caller, tenant.as_ref())?;
         let mut query = ListQuery {
             tenant: caller.tenant.clone(),
-            filter: parse_filter(filter)?.of(caller.owner.as_ref()).within(within),
-            order: parse_order(order_by)?,
-            after: page::position(&about, page_token)?.map(list_position),
+            filter: filter.of(caller.owner.as_ref()).within(&within),
+            order,
+            after: page.after.map(list_position),
             limit: 0,
         };
         let (mut entries, mut budget) = (Vec::new(), Budget::new(self.limits.page_bytes));
         let more = 'full: loop {
-            let reading = budget.next_read(limit - entries.len());
+            let reading = budget.next_read(page.limit - entries.len());
             // One more tells whether there is a next page.
             query.limit = reading + 1;
             let found = self.engine.list(query.clone()).await?;
@@ -76,13 +122,13 @@ impl Service {
                 query.after = Some(list_position(list_bytes(&document.operation)));
                 entries.push(document);
             }
-            if is_last || entries.len() >= limit {
+            if is_last || entries.len() >= page.limit {
                 break !is_last;
             }
         };
         let last = entries.last().filter(|_| more);
         let next_page_token =
-            last.map(|last| page::token(&about, list_bytes(&last.operation))).unwrap_or_default();
+            last.map(|last| page.token(list_bytes(&last.operation))).unwrap_or_default();
         Ok(Page { entries, next_page_token })
     }
 
@@ -91,19 +137,15 @@ impl Service {
     pub async fn events(
         &self,
         caller: &Caller,
-        name: &OperationName,
-        page_size: i32,
-        page_token: &str,
+        request: HistoryRequest,
         weigh: fn(&HistoryEntry) -> usize,
     ) -> Result<Page<HistoryEntry>, ServiceError> {
-        let limit = page::size(page_size, 100, MAX_PAGE)?;
-        let operation = self.find(caller, name).await?;
-        let about = operation.id().to_string();
-        let about = [about.as_str()];
-        let mut after = page::position(&about, page_token)?.map(history_position);
+        let HistoryRequest { name, page } = request;
+        let operation = self.find(caller, &name).await?;
+        let mut after = page.after.map(history_position);
         let (mut entries, mut budget) = (Vec::new(), Budget::new(self.limits.page_bytes));
         let more = 'full: loop {
-            let reading = budget.next_read(limit - entries.len());
+            let reading = budget.next_read(page.limit - entries.len());
             let query = HistoryQuery {
                 id: operation.id(),
                 after: after.unwrap_or_default(),
@@ -120,20 +162,19 @@ impl Service {
                 after = Some(entry.position());
                 entries.push(entry);
             }
-            if is_last || entries.len() >= limit {
+            if is_last || entries.len() >= page.limit {
                 break !is_last;
             }
         };
         let last = entries.last().filter(|_| more);
-        let next_page_token = last
-            .map(|last| page::token(&about, history_bytes(last.position())))
-            .unwrap_or_default();
+        let next_page_token =
+            last.map(|last| page.token(history_bytes(last.position()))).unwrap_or_default();
         Ok(Page { entries, next_page_token })
     }
 }
 
 /// The filter, or what is wrong with it.
-pub(super) fn parse_filter(text: &str) -> Result<Filter, ServiceError> {
+pub fn parse_filter(text: &str) -> Result<Filter, ServiceError> {
     Filter::parse(text).map_err(|error| ServiceError::invalid_field("filter", error.to_string()))
 }
 

@@ -19,18 +19,19 @@ mod budget;
 pub mod error;
 mod list;
 mod operations;
-pub mod page;
+mod page;
 mod payloads;
 mod reports;
 mod streams;
 mod uploads;
+mod violations;
 mod wait;
 mod workers;
 
 pub use attempts::{Acquire, Acquired, AttemptToken, MAX_ACQUIRED, MAX_ATTEMPT_LEASE};
 pub use budget::Budget;
-pub use error::{Reason, ServiceError, Violation, code_name, echo};
-pub use list::{ListParameters, Page};
+pub use error::{Reason, ServiceError, code_name};
+pub use list::{HistoryRequest, ListParameters, ListRequest, Page, parse_filter};
 pub use operations::Submitted;
 pub use payloads::{ContentStream, Contents, Intake};
 pub use reports::Report;
@@ -39,6 +40,7 @@ pub use streams::{
     WatchStream,
 };
 pub use uploads::ResultUploads;
+pub use violations::{Violation, Violations, echo};
 pub use workers::WorkerSession;
 
 /// Who asks.

@@ -42,7 +42,7 @@ impl Service {
         watched: bool,
     ) -> Result<Stored, ServiceError> {
         self.takes_work()?;
-        let new = self.prepare(caller, new, "input").await?;
+        let new = self.prepare(caller, new).await?;
         let mut answers = self.store(vec![Ok(new)], watched).await?;
         answers.pop().unwrap_or_else(|| Err(EngineError::NotFound.into()))
     }
@@ -67,9 +67,9 @@ impl Service {
         }
         self.takes_work()?;
         let mut prepared = Vec::with_capacity(items.len());
-        for (at, item) in items.into_iter().enumerate() {
+        for item in items {
             prepared.push(match item {
-                Ok(new) => self.prepare(caller, new, &format!("requests[{at}].input")).await,
+                Ok(new) => self.prepare(caller, new).await,
                 Err(error) => Err(error),
             });
         }
@@ -127,15 +127,14 @@ impl Service {
         Ok(answers.collect())
     }
 
-    /// The submission as the caller's own, its input put away. `field` is the input's path in the request.
+    /// The submission as the caller's own, its input put away.
     async fn prepare(
         &self,
         caller: &Caller,
         new: NewOperation,
-        field: &str,
     ) -> Result<NewOperation, ServiceError> {
         let input = match new.input {
-            Some(input) => Some(self.put_away(field, input).await?),
+            Some(input) => Some(self.put_away(input).await?),
             None => None,
         };
         Ok(NewOperation { tenant: caller.tenant.clone(), input, ..new })
@@ -184,9 +183,6 @@ impl Service {
         name: &OperationName,
         reason: String,
     ) -> Result<Document, ServiceError> {
-        if reason.chars().count() > 1_000 {
-            return Err(ServiceError::invalid_field("reason", "must be at most 1,000 characters"));
-        }
         let operation = self.apply(caller, name, Command::Cancel { reason }).await?;
         Ok(Document::basic(operation))
     }

@@ -5,41 +5,62 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
-use super::ServiceError;
+use super::Violations;
 
-/// The page size to use: `default` for 0, at most `maximum`; negative is refused.
-pub fn size(given: i32, default: usize, maximum: usize) -> Result<usize, ServiceError> {
-    match usize::try_from(given) {
-        Ok(0) => Ok(default),
-        Ok(size) => Ok(size.min(maximum)),
-        Err(_) => Err(ServiceError::invalid_field("page_size", "must not be negative")),
+/// Most entries on a page.
+const MAX_PAGE: usize = 1_000;
+
+/// A page that was asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PageRequest {
+    /// At most this many entries.
+    pub limit: usize,
+    /// The position behind which it begins; `None` for the first page.
+    pub after: Option<[u8; 24]>,
+    list: [u8; 8],
+}
+
+impl PageRequest {
+    /// A page of the list that `query` describes: of `default` entries where `size` is 0, of [`MAX_PAGE`] at most.
+    pub(super) fn read(
+        query: &[&str],
+        (size, default): (i32, usize),
+        token: &str,
+        found: &mut Violations,
+    ) -> Option<Self> {
+        let limit = match usize::try_from(size) {
+            Ok(0) => Some(default),
+            Ok(size) => Some(size.min(MAX_PAGE)),
+            Err(_) => {
+                found.note("page_size", "must not be negative");
+                None
+            }
+        };
+        let list = fingerprint(query);
+        let after = position(list, token).map_err(|rule| found.note("page_token", rule)).ok();
+        Some(Self { limit: limit?, after: after?, list })
+    }
+
+    /// The token of the page that begins behind `position`.
+    pub(super) fn token(&self, position: [u8; 24]) -> String {
+        let mut bytes = self.list.to_vec();
+        bytes.extend(position);
+        URL_SAFE_NO_PAD.encode(bytes)
     }
 }
 
-/// A token for `position` in the list that `query` describes.
-pub fn token(query: &[&str], position: [u8; 24]) -> String {
-    let mut bytes = fingerprint(query).to_vec();
-    bytes.extend(position);
-    URL_SAFE_NO_PAD.encode(bytes)
-}
-
-/// The position in a token, which must be of the same `query`; `None` for the first page.
-pub fn position(query: &[&str], token: &str) -> Result<Option<[u8; 24]>, ServiceError> {
+/// The position in a token, which must be of the same list; `None` for the first page.
+fn position(list: [u8; 8], token: &str) -> Result<Option<[u8; 24]>, &'static str> {
+    const MALFORMED: &str = "must be the next_page_token of a page before";
     if token.is_empty() {
         return Ok(None);
     }
-    let invalid = |rule| ServiceError::invalid_field("page_token", rule);
-    let bytes = URL_SAFE_NO_PAD
-        .decode(token)
-        .map_err(|_| invalid("must be the next_page_token of a page before"))?;
-    let (query_part, position) = bytes
-        .split_first_chunk::<8>()
-        .ok_or_else(|| invalid("must be the next_page_token of a page before"))?;
-    if *query_part != fingerprint(query) {
-        return Err(invalid("must be used with the other fields as they were on the page before"));
+    let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| MALFORMED)?;
+    let (of_list, position) = bytes.split_first_chunk::<8>().ok_or(MALFORMED)?;
+    if *of_list != list {
+        return Err("must be used with the other fields as they were on the page before");
     }
-    let position = position.try_into();
-    position.map(Some).map_err(|_| invalid("must be the next_page_token of a page before"))
+    position.try_into().map(Some).map_err(|_| MALFORMED)
 }
 
 fn fingerprint(query: &[&str]) -> [u8; 8] {

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, BoxStream};
 use tokio_stream::StreamExt as _;
 
-use super::{Caller, Document, OperationName, Reason, Service, ServiceError, Violation};
+use super::{Caller, Document, OperationName, Reason, Service, ServiceError};
 use crate::objects::{ObjectError, Objects, Upload};
 use crate::operation::{OperationId, Payload, PayloadInfo, SessionId, StoredObject};
 use crate::store::PayloadRole;
@@ -128,25 +128,10 @@ impl Service {
         }
     }
 
-    /// Refuses a payload that is too large for a message; puts a large one into an object. `field` is its path
-    /// in the request.
-    pub(super) async fn put_away(
-        &self,
-        field: &str,
-        payload: Payload,
-    ) -> Result<Payload, ServiceError> {
-        if payload.info.object.is_some() {
-            return Ok(payload);
-        }
-        let (size, limit) = (payload.data.len(), self.limits.max_message_payload_bytes());
-        if size > limit {
-            let rule = format!("must be at most {limit} bytes, and is {size}");
-            return Err(ServiceError {
-                reason: Reason::PayloadTooLarge,
-                ..ServiceError::invalid(vec![Violation::new(field, rule)])
-            });
-        }
-        if size <= self.limits.object_threshold_bytes {
+    /// Puts a large payload into an object.
+    pub(super) async fn put_away(&self, payload: Payload) -> Result<Payload, ServiceError> {
+        let is_small = payload.data.len() <= self.limits.object_threshold_bytes;
+        if is_small || payload.info.object.is_some() {
             return Ok(payload);
         }
         let Payload { mut info, data } = payload;

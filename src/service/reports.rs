@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::operations::{is_decided, named};
-use super::{Caller, Intake, Service, ServiceError, Violation};
+use super::{Caller, Intake, Service, ServiceError};
 use crate::engine::{Apply, EngineError};
 use crate::operation::{Command, OperationError, OperationId, Payload, Reporter, transition};
 
@@ -36,25 +36,6 @@ pub enum Report {
     Release,
 }
 
-/// The way that a report comes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Way {
-    /// As a message of a worker's stream.
-    Stream,
-    /// As a call of its own.
-    Call,
-}
-
-impl Way {
-    /// The path of a field: in a stream it begins with the message, which a call is by itself.
-    fn field(self, in_stream: &str) -> &str {
-        match (self, in_stream.split_once('.')) {
-            (Self::Call, Some((_, in_call))) => in_call,
-            _ => in_stream,
-        }
-    }
-}
-
 impl Service {
     /// A report; `Ok` once it is durable.
     pub(super) async fn report(
@@ -63,7 +44,6 @@ impl Service {
         id: OperationId,
         reporter: Reporter,
         report: Report,
-        way: Way,
     ) -> Result<(), ServiceError> {
         let mut stored = None;
         let mut work = Apply {
@@ -79,16 +59,13 @@ impl Service {
                 work.lines = lines;
             }
             Report::Complete { result, contents, warnings, errors } => {
-                check_errors(way.field("complete.warnings"), &warnings)?;
-                check_errors(way.field("complete.errors"), &errors)?;
-                let result = self.put_result_away(result, contents, way).await?;
+                let result = self.put_result_away(result, contents).await?;
                 let in_row = result.as_ref().filter(|result| result.info.object.is_none());
                 work.result = in_row.map(|result| result.data.clone());
                 work.command = Command::complete(reporter, result.as_ref(), warnings, errors);
                 stored = result.map(|result| result.info);
             }
             Report::Fail { error, is_final, retry_delay } => {
-                check_errors(way.field("fail.error"), std::slice::from_ref(&error))?;
                 let chance = fastrand::f64();
                 work.command = Command::fail(reporter, error, is_final, retry_delay, chance);
             }
@@ -109,12 +86,9 @@ impl Service {
         &self,
         result: Option<Payload>,
         contents: Option<Box<Intake>>,
-        way: Way,
     ) -> Result<Option<Payload>, ServiceError> {
         match (result, contents) {
-            (Some(result), None) => {
-                self.put_away(way.field("complete.result"), result).await.map(Some)
-            }
+            (Some(result), None) => self.put_away(result).await.map(Some),
             (None, None) => Ok(None),
             (given, Some(contents)) => {
                 let given = given.map(|given| given.info);
@@ -138,24 +112,4 @@ impl Service {
         transition::may_report(&operation, reporter)
             .map_err(|stale| named(EngineError::Rejected(stale), id))
     }
-}
-
-/// Refuses errors that are too many or too large to be stored.
-fn check_errors(field: &str, errors: &[OperationError]) -> Result<(), ServiceError> {
-    const MAX_BYTES: usize = 256 * 1024;
-    let (mut count, mut bytes, mut left) = (0, 0, errors.iter().collect::<Vec<_>>());
-    while let Some(error) = left.pop() {
-        count += 1;
-        bytes += error.code.len() + error.message.len();
-        bytes += error.metadata.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
-        left.extend(&error.causes);
-    }
-    let rule = if count > OperationError::MAX_ERRORS {
-        format!("must be at most {} errors, causes included", OperationError::MAX_ERRORS)
-    } else if bytes > MAX_BYTES {
-        format!("must be at most {MAX_BYTES} bytes of text")
-    } else {
-        return Ok(());
-    };
-    Err(ServiceError::invalid(vec![Violation::new(field, rule)]))
 }

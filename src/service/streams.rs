@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::list::parse_filter;
 use super::operations::{named, readable, visible};
 use super::{Caller, Document, OperationName, Reason, Service, ServiceError, View};
 pub use crate::engine::FeedItem;
 use crate::engine::{self, Clock, Feed, Moment, WatchItem, Watcher};
+use crate::operation::filter::Filter;
 use crate::operation::{EventType, NewOperation, Operation, Revision};
 use crate::store::log::{Position, SigningKey};
 
@@ -288,12 +288,12 @@ impl Service {
     pub fn watch_all(
         &self,
         caller: &Caller,
-        filter: &str,
+        filter: Filter,
         include_progress: bool,
         start: FeedStart<'_>,
         timeout: Option<Duration>,
-    ) -> Result<FeedStream, ServiceError> {
-        let filter = parse_filter(filter)?.of(caller.owner.as_ref());
+    ) -> FeedStream {
+        let filter = filter.of(caller.owner.as_ref());
         let key = self.engine.signing_key();
         let start = match start {
             FeedStart::Current => engine::FeedStart::Current,
@@ -303,6 +303,6 @@ impl Service {
                 .map_or(engine::FeedStart::Reset, engine::FeedStart::After),
         };
         let feed = self.engine.feed(caller.tenant.clone(), filter, include_progress, start);
-        Ok(FeedStream { feed, key, lifetime: Lifetime::new(self, timeout), ended: false })
+        FeedStream { feed, key, lifetime: Lifetime::new(self, timeout), ended: false }
     }
 }

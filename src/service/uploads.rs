@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 
-use super::{Intake, Reason, Service, ServiceError, WorkerSession};
+use super::{Intake, Reason, Service, ServiceError, Violations, WorkerSession};
 use crate::operation::{Attempt, OperationId};
 
 /// Most results on their way over one stream.
@@ -49,31 +49,31 @@ impl ResultUploads {
         }
     }
 
-    /// How many bytes of an attempt's result have come, if any.
-    pub fn size_bytes(&self, id: OperationId, attempt: Attempt) -> Option<u64> {
-        self.uploads.get(&(id, attempt))?.as_ref().ok().map(Intake::size_bytes)
-    }
-
-    /// The result of an attempt that is complete, which must be `size` bytes.
+    /// The result of an attempt that is complete, which must be `size` bytes; none where `size` is 0. What came stays here
+    /// where something is wrong with the report: the worker can correct it, and need not send the result again.
     pub fn take(
         &mut self,
         id: OperationId,
         attempt: Attempt,
-        size: i64,
-    ) -> Result<Intake, ServiceError> {
-        let upload = self.uploads.remove(&(id, attempt)).unwrap_or_else(|| {
-            // Another stream may have had them.
-            Err(ServiceError::new(
-                Reason::Unavailable,
-                "the result's chunks are not here: send them again",
-            ))
-        })?;
-        let came = upload.size_bytes();
-        if u64::try_from(size) != Ok(came) {
-            let rule = format!("must be {came}, the size of the chunks that were sent");
-            return Err(ServiceError::invalid_field("complete.chunked_bytes", rule));
+        size: u64,
+        found: &mut Violations,
+    ) -> Option<Intake> {
+        match self.uploads.get(&(id, attempt)) {
+            Some(Ok(upload)) if upload.size_bytes() != size => {
+                let came = upload.size_bytes();
+                let rule = format!("must be {came}, the size of the chunks that were sent");
+                found.note("complete.chunked_bytes", rule);
+                None
+            }
+            Some(Ok(_)) if !found.is_empty() => None,
+            _ if size == 0 => None,
+            _ => {
+                // Another stream may have had them.
+                let away = "the result's chunks are not here: send them again";
+                let away = Err(ServiceError::new(Reason::Unavailable, away));
+                found.take(self.uploads.remove(&(id, attempt)).unwrap_or(away))
+            }
         }
-        Ok(upload)
     }
 
     /// Gives up what has come of an attempt that is over.

@@ -2,7 +2,7 @@
 
 use tokio::sync::mpsc;
 
-use super::reports::{Report, Way};
+use super::reports::Report;
 use super::{Caller, Service, ServiceError};
 use crate::engine::{Connected, ToWorker, WorkerHello};
 use crate::operation::{Attempt, Event, OperationId, Progress, Reporter, Revision, SessionId};
@@ -90,7 +90,7 @@ impl WorkerSession {
         report: Report,
     ) -> Result<(), ServiceError> {
         let reporter = self.reporter(attempt);
-        self.service.report(&self.caller, id, reporter, report, Way::Stream).await
+        self.service.report(&self.caller, id, reporter, report).await
     }
 
     /// Whether the attempt is over because this worker's report ended it; `false` where that cannot be told.

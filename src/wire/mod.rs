@@ -4,6 +4,7 @@
 
 pub mod decode;
 pub mod encode;
+pub mod errors;
 pub mod google;
 mod json_value;
 pub mod reports;

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use super::{decode, encode, time};
+use super::{decode, encode, errors, time};
 use crate::operation::{Kind, Operation, OperationError, Payload, Settings, State, WorkerId};
 use crate::proto::v1::{self, cancel_attempt::Cause};
 use crate::service::{
-    Acquire, Acquired, DEFAULT_WAIT, Document, MAX_ACQUIRED, MAX_ATTEMPT_LEASE, Report,
-    ServiceError, Violation,
+    Acquire, Acquired, Document, MAX_ACQUIRED, MAX_ATTEMPT_LEASE, Report, Violations,
 };
 
 /// Most kinds that a worker serves.
@@ -19,17 +18,17 @@ pub const MAX_LOG_BYTES: usize = 256 << 10;
 
 /// A worker's name for itself; `at` is where the field stands in the message, as for all below: a path with its dot, or
 /// nothing.
-pub fn worker_id(at: &str, text: &str, violations: &mut Vec<Violation>) -> Option<WorkerId> {
+pub fn worker_id(at: &str, text: &str, violations: &mut Violations) -> Option<WorkerId> {
     let worker = WorkerId::parse(text);
     let note = |invalid: crate::operation::id::InvalidName| {
-        violations.push(Violation::new(format!("{at}worker_id"), invalid.to_string()));
+        violations.note(format!("{at}worker_id"), invalid.to_string());
     };
     worker.map_err(note).ok()
 }
 
 /// The kinds that a worker serves, each once.
-pub fn kinds(at: &str, texts: &[String], violations: &mut Vec<Violation>) -> Vec<Kind> {
-    let mut note = |field: String, rule: String| violations.push(Violation::new(field, rule));
+pub fn kinds(at: &str, texts: &[String], violations: &mut Violations) -> Vec<Kind> {
+    let mut note = |field: String, rule: String| violations.note(field, rule);
     if texts.is_empty() || texts.len() > MAX_KINDS {
         note(format!("{at}kinds"), format!("must have from 1 to {MAX_KINDS} entries"));
     }
@@ -45,11 +44,11 @@ pub fn kinds(at: &str, texts: &[String], violations: &mut Vec<Violation>) -> Vec
 }
 
 /// Log lines.
-pub fn log(at: &str, lines: Vec<String>, violations: &mut Vec<Violation>) -> Report {
+pub fn log(at: &str, lines: Vec<String>, violations: &mut Violations) -> Report {
     let bytes: usize = lines.iter().map(String::len).sum();
     if lines.len() > MAX_LOG_LINES || bytes > MAX_LOG_BYTES {
         let rule = format!("must be at most {MAX_LOG_LINES} lines and {MAX_LOG_BYTES} bytes");
-        violations.push(Violation::new(format!("{at}lines"), rule));
+        violations.note(format!("{at}lines"), rule);
     }
     Report::Log(lines)
 }
@@ -60,71 +59,60 @@ pub fn failure(
     error: Option<v1::Error>,
     is_final: bool,
     retry_delay: Option<prost_types::Duration>,
-    violations: &mut Vec<Violation>,
+    violations: &mut Violations,
 ) -> Report {
     let field = format!("{at}error");
     if error.is_none() {
-        violations.push(Violation::new(&field, "must be set"));
+        violations.note(&field, "must be set");
     }
     let error = error.unwrap_or_else(|| v1::Error { code: "-".to_owned(), ..v1::Error::default() });
-    let error = decode::operation_error(&field, error, violations);
+    let error = errors::one(&field, error, violations);
     let retry_delay = retry_delay.map(|delay| {
         let delay = time::decode_duration(&delay).filter(|delay| *delay <= Settings::MAX_BACKOFF);
         delay.unwrap_or_else(|| {
             let rule = "must be a valid duration from 0 s to 24 h";
-            violations.push(Violation::new(format!("{at}retry_delay"), rule));
+            violations.note(format!("{at}retry_delay"), rule);
             Duration::ZERO
         })
     });
     Report::Fail { error, is_final, retry_delay }
 }
 
-/// A success, whose contents stand in the message, if it has any.
+/// A success, whose contents, of at most `most` bytes, stand in the message, if it has any.
 pub fn success(
     at: &str,
     result: Option<v1::Payload>,
     (warnings, errors): (Vec<v1::Error>, Vec<v1::Error>),
-    violations: &mut Vec<Violation>,
+    most: usize,
+    violations: &mut Violations,
 ) -> (Option<Payload>, Vec<OperationError>, Vec<OperationError>) {
-    let result = decode::payload(result, &format!("{at}result")).unwrap_or_else(|violation| {
-        violations.push(violation);
-        None
-    });
-    let warnings = decode::operation_errors(&format!("{at}warnings"), warnings, violations);
-    let errors = decode::operation_errors(&format!("{at}errors"), errors, violations);
+    let result = decode::payload(result, &format!("{at}result"), most, violations);
+    let warnings = errors::many(&format!("{at}warnings"), warnings, violations);
+    let errors = errors::many(&format!("{at}errors"), errors, violations);
     (result, warnings, errors)
 }
 
 /// A poll.
-pub fn acquire(request: &v1::AcquireRequest) -> Result<Acquire, ServiceError> {
-    let mut violations = Vec::new();
-    let worker = worker_id("", &request.worker_id, &mut violations);
-    let kinds = kinds("", &request.kinds, &mut violations);
+pub fn acquire(request: &v1::AcquireRequest, violations: &mut Violations) -> Option<Acquire> {
+    let worker = worker_id("", &request.worker_id, violations);
+    let kinds = kinds("", &request.kinds, violations);
     let most = match request.max_attempts {
         0 => Some(1),
         most => usize::try_from(most).ok().filter(|most| (1..=MAX_ACQUIRED).contains(most)),
     };
     if most.is_none() {
         let rule = format!("must be from 1 to {MAX_ACQUIRED}");
-        violations.push(Violation::new("max_attempts", rule));
+        violations.note("max_attempts", rule);
     }
-    let wait = request.timeout.as_ref().map_or(Some(DEFAULT_WAIT), time::decode_duration);
-    if wait.is_none() {
-        violations.push(Violation::new("timeout", "must be a valid duration, not negative"));
-    }
+    let wait = violations.take(decode::wait("timeout", request.timeout.as_ref()));
     let is_lease = |lease: &Duration| (Duration::from_secs(1)..=MAX_ATTEMPT_LEASE).contains(lease);
     let lease =
         request.lease_duration.as_ref().map(|it| time::decode_duration(it).filter(is_lease));
     if lease == Some(None) {
         let rule = "must be a valid duration from 1 s to 7 days";
-        violations.push(Violation::new("lease_duration", rule));
+        violations.note("lease_duration", rule);
     }
-    match (worker, most, wait) {
-        (Some(worker), Some(most), Some(wait)) if violations.is_empty() => {
-            Ok(Acquire { worker, kinds, most, lease: lease.flatten(), wait })
-        }
-        _ => Err(ServiceError::invalid(violations)),
-    }
+    Some(Acquire { worker: worker?, kinds, most: most?, lease: lease.flatten(), wait: wait? })
 }
 
 /// An attempt that was acquired, with its token as text, but for its input.

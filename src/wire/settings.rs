@@ -5,13 +5,13 @@ use std::time::Duration;
 use super::time::{decode_duration, encode_duration};
 use crate::operation::{Range, RetryPolicy, Setting, Settings};
 use crate::proto::v1;
-use crate::service::Violation;
+use crate::service::Violations;
 
 /// The settings that a submission asks for.
 pub(super) fn decode(
     message: Option<v1::Settings>,
     path: &str,
-    violations: &mut Vec<Violation>,
+    violations: &mut Violations,
 ) -> Settings {
     let default = Settings::default();
     let Some(message) = message else { return default };
@@ -60,12 +60,12 @@ fn retry_policy(message: v1::RetryPolicy, check: &mut Check<'_>) -> RetryPolicy 
 /// Notes what breaks a rule, and goes on.
 struct Check<'a> {
     path: &'a str,
-    violations: &'a mut Vec<Violation>,
+    violations: &'a mut Violations,
 }
 
 impl Check<'_> {
     fn note(&mut self, field: &str, rule: String) {
-        self.violations.push(Violation::new(format!("{}settings.{field}", self.path), rule));
+        self.violations.note(format!("{}settings.{field}", self.path), rule);
     }
 
     fn number(&mut self, field: &str, given: i32) -> i32 {
@@ -128,13 +128,15 @@ mod tests {
     use crate::operation::{Kind, NewOperation};
     use crate::proto::json;
     use crate::proto::schema::{Side, schemas};
+    use crate::service::Violation;
 
     /// Settings of which one is given, and what is wrong with it.
     fn given(path: &str, text: &str) -> (Settings, Vec<Violation>) {
         let value = serde_json::from_str(text).unwrap();
         let settings = json::from_fields([(path, value)]).unwrap();
-        let mut violations = Vec::new();
-        (decode(Some(settings), "", &mut violations), violations)
+        let mut found = Violations::default();
+        let settings = decode(Some(settings), "", &mut found);
+        (settings, found.check().err().map(|error| error.violations).unwrap_or_default())
     }
 
     fn refused(path: &str, text: &str) -> Vec<Violation> {

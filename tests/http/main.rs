@@ -15,3 +15,4 @@ mod sockets;
 mod streams;
 mod submissions;
 mod support;
+mod violations;

@@ -39,6 +39,7 @@ mod submit_and_watch;
 mod submit_rules;
 mod tenants;
 mod time_limits;
+mod violations;
 mod wait;
 mod watch;
 mod watch_all;

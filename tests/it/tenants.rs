@@ -6,8 +6,8 @@ use longrun::engine::{FeedItem, ToWorker, WorkerHello};
 use longrun::operation::{IdempotencyKey, Kind, NewOperation, TenantId, WorkerId};
 use longrun::proto::v1::SubmitRequest;
 use longrun::service::{
-    Caller, FeedMessage, FeedStart, ListParameters, OperationName, Reason, Report, ServiceError,
-    View, WatchOptions, WorkerSession,
+    Caller, FeedMessage, FeedStart, HistoryRequest, ListParameters, OperationName, Reason, Report,
+    ServiceError, View, Violations, WatchOptions, WorkerSession, parse_filter,
 };
 use longrun::wire::decode;
 use longrun::wire::size;
@@ -21,7 +21,9 @@ fn tenant(name: &str) -> Caller {
 
 fn new(server: &ClockedServer, kind: &str) -> NewOperation {
     let request = SubmitRequest { input: Some(text("secret")), ..submission(kind) };
-    decode::new_operation(request, "", server.service.limits()).unwrap()
+    let mut found = Violations::default();
+    let new = decode::new_operation(request, "", server.service.limits(), &mut found);
+    found.settle(new).unwrap()
 }
 
 async fn submit(server: &ClockedServer, caller: &Caller) -> OperationName {
@@ -50,7 +52,8 @@ fn not_found<T: std::fmt::Debug>(answer: Result<T, ServiceError>) {
 }
 
 async fn listed(server: &ClockedServer, caller: &Caller) -> Vec<OperationName> {
-    let list = server.service.list(caller, ListParameters::default(), View::Full, size::operation);
+    let all = ListParameters::default().read(caller, &mut Violations::default()).unwrap();
+    let list = server.service.list(caller, all, View::Full, size::operation);
     let entries = soon(list).await.unwrap().entries.into_iter();
     entries.map(|found| OperationName { tenant: None, id: found.operation.id() }).collect()
 }
@@ -80,7 +83,8 @@ async fn another_tenants_operation_is_not_found_in_any_use_case() {
         not_found(soon(service.get(&theirs, &name, View::Full)).await);
         not_found(soon(service.wait(&theirs, &name, Duration::ZERO, View::Full)).await);
         not_found(soon(service.watch(&theirs, &name, options)).await);
-        not_found(soon(service.events(&theirs, &name, 0, "", size::event)).await);
+        let history = HistoryRequest::read(Some(name.clone()), 0, "", &mut Violations::default());
+        not_found(soon(service.events(&theirs, history.unwrap(), size::event)).await);
         not_found(soon(service.result(&theirs, &name)).await);
         not_found(soon(service.cancel(&theirs, &name, String::new())).await);
         not_found(soon(service.delete(&theirs, &name)).await);
@@ -96,7 +100,8 @@ async fn watches_over_a_filter_do_not_leak() {
     let server = ClockedServer::start().await;
     let (ours, theirs) = (tenant("ours"), tenant("theirs"));
     submit(&server, &ours).await;
-    let mut feed = server.service.watch_all(&theirs, "", true, FeedStart::Current, None).unwrap();
+    let all = parse_filter("").unwrap();
+    let mut feed = server.service.watch_all(&theirs, all, true, FeedStart::Current, None);
     let mut next = async || match soon(feed.next()).await.unwrap().unwrap() {
         FeedMessage::Item(item) => item,
         FeedMessage::Heartbeat => panic!("time stands still"),

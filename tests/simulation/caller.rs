@@ -131,7 +131,7 @@ impl Running {
         let (token, id, attempt) = (self.token.clone(), self.id, self.attempt);
         let world = Rc::clone(&self.world);
         let renewed = world.call(&mut self.rng, move |service| async move {
-            let token = service.attempt_of(&token)?;
+            let token = service.attempt_of("token", &token)?;
             service.renew_attempt(&World::caller(), &token, progress).await
         });
         match renewed.await {
@@ -170,7 +170,7 @@ impl Running {
             world.record.report_sent(index);
             let (token, said) = (self.token.clone(), said.clone());
             let answer = world.call(&mut self.rng, move |service| async move {
-                let token = service.attempt_of(&token)?;
+                let token = service.attempt_of("token", &token)?;
                 service.report_attempt(&World::caller(), &token, content(kind, &said)).await
             });
             match answer.await {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use longrun::operation::{Operation, OperationId, Revision};
-use longrun::service::{FeedItem, FeedMessage, FeedStart};
+use longrun::service::{FeedItem, FeedMessage, FeedStart, parse_filter};
 use longrun::store::Lookup;
 
 use crate::disk::Disk;
@@ -72,8 +72,9 @@ impl Feed {
         let connection = self.world.connect(rng).ok_or(CallError::Cut)?;
         let position = self.told.borrow().position.clone();
         let start = position.as_deref().map_or(FeedStart::Current, FeedStart::After);
-        let opened = connection.service.watch_all(&World::caller(), "", rng.bool(), start, None);
-        let mut stream = opened.map_err(CallError::Refused)?;
+        let filter = parse_filter("").map_err(CallError::Refused)?;
+        let service = &connection.service;
+        let mut stream = service.watch_all(&World::caller(), filter, rng.bool(), start, None);
         self.told.borrow_mut().replica = connection.replica;
         loop {
             let next = connection.run(stream.next()).await.ok_or(CallError::Cut)?;

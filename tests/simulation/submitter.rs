@@ -10,7 +10,7 @@ use longrun::operation::{
     IdempotencyKey, Kind, NewOperation, OperationId, Payload, PayloadForm, RetryPolicy, Settings,
     Timestamp,
 };
-use longrun::service::{ListParameters, OperationName, Reason, View};
+use longrun::service::{ListParameters, OperationName, Reason, View, Violations};
 
 use crate::watcher;
 use crate::world::{CallError, World};
@@ -220,7 +220,10 @@ impl Submitter {
             .world
             .call(&mut self.rng, move |service| async move {
                 let parameters = ListParameters { page_size: 50, ..ListParameters::default() };
-                service.list(&caller, parameters, View::Basic, longrun::wire::size::operation).await
+                let mut found = Violations::default();
+                let asked = parameters.read(&caller, &mut found);
+                let asked = found.settle(asked)?;
+                service.list(&caller, asked, View::Basic, longrun::wire::size::operation).await
             })
             .await;
         match answer {

@@ -16,7 +16,10 @@ use crate::wire::size;
 pub(super) async fn read(call: Call, visit: &Visit<'_>, route: &Route) -> Answer {
     match &route.target {
         Target::Operation(action) => operation::answer(call, visit, route, *action).await,
-        Target::Mount => answer(&call, visit, route, About::Mount),
+        Target::Mount => {
+            visit.violations().check()?;
+            answer(&call, visit, route, About::Mount)
+        }
         Target::List(list) => {
             let page = page(&call, visit, list, route.needs).await?;
             let subjects: Vec<_> =
@@ -48,11 +51,13 @@ async fn page(
     let scene = visit.scene(call.service().now());
     let asked = visit.mount.dialect.page(list, &scene);
     let asked = asked.map_err(|error| visit.unwritable(&error))?;
+    let mut found = visit.violations();
     let size = match asked.size.as_str() {
         "" => list.max_page_size,
-        text => text.parse().ok().filter(|size| *size > 0).ok_or_else(|| {
-            ServiceError::invalid_field("page_size", "must be a whole number of at least 1")
-        })?,
+        text => text.parse().ok().filter(|size| *size > 0).unwrap_or_else(|| {
+            found.note("page_size", "must be a whole number of at least 1");
+            list.max_page_size
+        }),
     };
     let mount = (mark::MOUNT.to_owned(), visit.mount.name.clone());
     let owner = caller.owner.as_ref().map(|it| (mark::OWNER.to_owned(), it.as_str().to_owned()));
@@ -66,8 +71,21 @@ async fn page(
         within: &within,
         ..ListParameters::default()
     };
-    let view = subject::view(needs);
-    Ok(call.service().list(&caller, parameters, view, weight).await?)
+    let request = parameters.read(&caller, &mut found);
+    // Told by the parameter that the text came in, which only the dialect's file knows.
+    let found = found.renamed(|field| {
+        let text = match field.as_str() {
+            "page_size" => &asked.size,
+            "page_token" => &asked.token,
+            "filter" => &asked.filter,
+            _ => return,
+        };
+        if let Some(name) = visit.parameter_with(text) {
+            name.clone_into(field);
+        }
+    });
+    let (request, view) = (found.settle(request)?, subject::view(needs));
+    Ok(call.service().list(&caller, request, view, weight).await?)
 }
 
 /// A document in a dialect's words may take several times the bytes that an operation does as a message.

@@ -158,7 +158,6 @@ async fn serve(call: Call, visit: &Visit<'_>, place: Place<'_>, body: Body) -> A
     // A place in a path takes any segment: but none that some reader takes for another path.
     target::check(call.parts.uri.path())
         .map_err(|rule| ServiceError::invalid_field("path", rule.to_string()))?;
-    visit.check()?;
     match place {
         Place::Route(route) => list::read(call, visit, route).await,
         Place::Submit(submit) => submit::submit(call, visit, submit, body).await,

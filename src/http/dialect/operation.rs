@@ -24,19 +24,47 @@ struct Acted {
     dismissed: Option<&'static str>,
 }
 
+/// Refuses what is wrong with the request, whatever the operation is. Answers how long it may be held.
+fn check(
+    call: &mut Call,
+    visit: &Visit<'_>,
+    action: Action,
+) -> Result<Option<Duration>, ServiceError> {
+    let mut found = visit.violations();
+    let mut in_query = None;
+    match action {
+        Action::Read => in_query = found.take(self::in_query(visit)).flatten(),
+        Action::Retry => drop(found.take(call.idempotency_key(""))),
+        Action::Cancel | Action::Delete | Action::Dismiss => {}
+    }
+    found.check()?;
+    if in_query.is_some() {
+        // Then the preference is not what is applied.
+        call.preferences.wait = None;
+    }
+    Ok(in_query.or(call.preferences.wait))
+}
+
 pub(super) async fn answer(
     mut call: Call,
     visit: &Visit<'_>,
     route: &Route,
     action: Action,
 ) -> Answer {
+    let wait = check(&mut call, visit, action)?;
     let id = visit.mount.dialect.id(&visit.id).ok_or_else(|| super::not_found(&visit.id))?;
     call.caller = super::caller(&call, visit.mount)?;
     let name = OperationName { tenant: None, id };
     let view = view(route.needs);
     let document = call.service().get(&call.caller, &name, view).await?;
     visit.require(&document.operation)?;
-    let acted = act(&mut call, visit, action, name, document, view).await?;
+    let acted = match action {
+        Action::Read => {
+            let found = read(&call, &name, document, wait, view).await?;
+            Acted { name, found, dismissed: None }
+        }
+        action => act(&call, visit, action, name, document, view).await?,
+    };
     let Acted { name, found: Found { document, is_known }, dismissed } = acted;
     let document = with_request(call.service(), document, route.needs).await?;
     let mut subject = subject(&call, &name, &document, route.needs).await?;
@@ -85,7 +113,7 @@ pub(super) async fn replay(
 }
 
 async fn act(
-    call: &mut Call,
+    call: &Call,
     visit: &Visit<'_>,
     action: Action,
     name: OperationName,
@@ -95,10 +123,7 @@ async fn act(
     let (mut acted, mut dismissed) = (document, None);
     let mut acted_on = name.clone();
     match action {
-        Action::Read => {
-            let found = wait(call, visit, &name, acted, view).await?;
-            return Ok(Acted { name, found, dismissed });
-        }
+        Action::Read => {}
         Action::Cancel => {
             acted = cancel(call, &name).await?;
             acted = with_contents(call, &name, acted, view).await?;
@@ -142,19 +167,13 @@ async fn cancel(call: &Call, name: &OperationName) -> Result<Document, ServiceEr
 }
 
 /// The operation as soon as the client would have it: it may wait for the end, or for news.
-async fn wait(
-    call: &mut Call,
-    visit: &Visit<'_>,
+async fn read(
+    call: &Call,
     name: &OperationName,
     document: Document,
+    wait: Option<Duration>,
     view: View,
 ) -> Result<Found, Problem> {
-    let in_query = in_query(visit)?;
-    if in_query.is_some() {
-        // Then the preference is not what is applied.
-        call.preferences.wait = None;
-    }
-    let wait = in_query.or(call.preferences.wait);
     let is_conditional = call.parts.headers.contains_key(http::header::IF_NONE_MATCH);
     if wait.is_none() && !is_conditional {
         return Ok(Found { document, is_known: false });

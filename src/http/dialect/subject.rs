@@ -4,7 +4,7 @@ use super::super::call::Call;
 use super::super::problem::Problem;
 use crate::dialect::{Needs, Record, Subject};
 use crate::operation::{State, StateName};
-use crate::service::{Document, OperationName, Service, View};
+use crate::service::{Document, HistoryRequest, OperationName, Service, View, Violations};
 use crate::store::HistoryEntry;
 use crate::wire::size;
 
@@ -69,7 +69,9 @@ async fn history(
     let mut records = Vec::new();
     let (mut state, mut token) = (StateName::Queued, String::new());
     for _ in 0..HISTORY_PAGES {
-        let page = service.events(&call.caller, name, PAGE, &token, size::event).await?;
+        let mut found = Violations::default();
+        let asked = HistoryRequest::read(Some(name.clone()), PAGE, &token, &mut found);
+        let page = service.events(&call.caller, found.settle(asked)?, size::event).await?;
         for entry in page.entries {
             records.push(match entry {
                 HistoryEntry::Transition(event) => {

@@ -20,7 +20,7 @@ use crate::operation::http::is_of_gateways;
 use crate::operation::{HttpEnvelope, HttpHeader, NewOperation, Settings, mark};
 use crate::relay::fields;
 use crate::relay::target::Trigger;
-use crate::service::{Caller, OperationName, Submitted, View};
+use crate::service::{Caller, OperationName, ServiceError, Submitted, View};
 
 /// What a mount adds to a submission: its marks, whose it is, how much is taken.
 pub(in crate::http) struct Admission<'a> {
@@ -32,7 +32,6 @@ pub(in crate::http) struct Admission<'a> {
 impl<'a> Admission<'a> {
     /// Who submits, if the mount lets them.
     pub(in crate::http) fn of(call: &Call, visit: &'a Visit<'a>) -> Result<Self, Problem> {
-        visit.check()?;
         let mount = visit.mount;
         let caller = super::caller(call, mount)?;
         let share = mount.dialect.trigger.share.as_deref();
@@ -47,7 +46,7 @@ impl<'a> Admission<'a> {
         call: &Call,
         new: NewOperation,
         trigger: Option<&Trigger>,
-    ) -> Result<NewOperation, Problem> {
+    ) -> Result<NewOperation, ServiceError> {
         let (mut new, mount) = (new, self.visit.mount);
         let mut label = |key: &str, value: &str| {
             new.labels.insert(key.to_owned(), value.to_owned());
@@ -100,9 +99,11 @@ pub(super) async fn submit(
         })),
         ..NewOperation::of(kind)
     };
-    let new = admission.admit(&call, new, None)?;
+    let mut found = visit.violations();
+    let new = found.take(admission.admit(&call, new, None));
     call.caller = admission.caller;
-    let sent = Sent::of(&call, Some(envelope), body)?;
+    let sent = Sent::of(&call, Some(envelope), body, &mut found);
+    let (new, sent) = found.settle(new.zip(sent))?;
     let submitted = submission::take(&call, new, sent).await?;
     accepted(&call, visit, submitted).await
 }

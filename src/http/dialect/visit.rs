@@ -18,8 +18,7 @@ use crate::dialect::{About, Answered, Document, Places, Request, Route, Scene, T
 use crate::operation::http::is_credential;
 use crate::operation::query::segment;
 use crate::operation::{IdempotencyKey, Operation, Timestamp};
-use crate::service::{Caller, Reason, ServiceError};
-use crate::wire::decode;
+use crate::service::{Caller, Reason, ServiceError, Violations};
 
 /// The longest text in a place of a path, in bytes.
 const MAX_PLACE_BYTES: usize = 256;
@@ -32,7 +31,7 @@ pub(in crate::http) struct Visit<'a> {
     pub(super) id: String,
     pub(super) asked: Asked,
     /// What is wrong with the path or the query, in whose place there is nothing then.
-    flaw: Option<ServiceError>,
+    found: Violations,
 }
 
 /// What is asked for, and by what words.
@@ -68,19 +67,12 @@ impl<'a> Visit<'a> {
         parts: &Parts,
         places: &[(&str, &str)],
     ) -> Self {
-        let mut flaw = None;
+        let mut found = Violations::default();
         let mut decoded = Places::new();
         for (name, value) in places.iter().filter(|(name, _)| *name != "id") {
-            match place(name, value) {
-                Ok(value) => drop(decoded.insert((*name).to_owned(), value)),
-                Err(error) => flaw = Some(error),
-            }
+            decoded.extend(found.take(place(name, value)).map(|value| ((*name).to_owned(), value)));
         }
-        let parameters = query::pairs(&parts.uri);
-        let parameters = parameters.unwrap_or_else(|error| {
-            flaw = Some(error);
-            Vec::new()
-        });
+        let parameters = query::pairs(&parts.uri).filter_map(|pair| found.take(pair)).collect();
         let id = places.iter().find(|(name, _)| *name == "id").map_or("", |(_, id)| id);
         let relay = mount.relay.as_deref().and_then(|name| http.options.relay.named(name));
         Self {
@@ -97,19 +89,25 @@ impl<'a> Visit<'a> {
                 base: Links::new(http.options.public_url.as_deref(), parts).base().to_owned(),
                 relay_prefix: relay.map(|relay| relay.mount.prefix.clone()).unwrap_or_default(),
             },
-            flaw,
+            found,
         }
     }
 
-    /// Refuses a request whose path or query cannot be read.
-    pub(in crate::http) fn check(&self) -> Result<(), ServiceError> {
-        self.flaw.clone().map_or(Ok(()), Err)
+    /// What is wrong with the path and the query, to be refused with what else is.
+    pub(in crate::http) fn violations(&self) -> Violations {
+        self.found.clone()
     }
 
     /// The first value of a query parameter.
     pub(super) fn parameter(&self, name: &str) -> Option<&str> {
         let found = self.asked.request.parameters.iter().find(|(key, _)| key == name);
         found.map(|(_, value)| value.as_str())
+    }
+
+    /// The name of the query parameter whose value is `text`.
+    pub(super) fn parameter_with(&self, text: &str) -> Option<&str> {
+        let found = self.asked.request.parameters.iter().find(|(_, value)| value == text);
+        found.map(|(name, _)| name.as_str())
     }
 
     /// As templates see it.
@@ -226,9 +224,8 @@ pub(super) fn idempotency_key(
     call: &Call,
     visit: &Visit<'_>,
     caller: &Caller,
-) -> Result<Option<IdempotencyKey>, Problem> {
-    let given = decode::idempotency_key("Idempotency-Key", &call.idempotency_key("")?)?;
-    let Some(key) = given else { return Ok(None) };
+) -> Result<Option<IdempotencyKey>, ServiceError> {
+    let Some(key) = call.idempotency_key("")? else { return Ok(None) };
     let prefix = &visit.mount.site.prefix;
     let places = visit.asked.places.iter().filter(|(name, _)| prefix.has(name));
     let places = places.flat_map(|(name, value)| [name.as_str(), value.as_str()]);

@@ -35,7 +35,7 @@ rest with examples.";
 
 /// `GET /openapi.json`.
 pub(super) async fn get(mut call: Call, routes: Vec<Route>) -> Answer {
-    call.finish_query()?;
+    call.finish_query().check()?;
     let url = call.http.options.public_url.as_deref().unwrap_or("/");
     let document = document(url, &routes).map_err(|error| {
         tracing::error!(%error, "the OpenAPI document cannot be made");

@@ -4,7 +4,7 @@ use axum::body::Body;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 
 use super::super::call::Call;
-use super::super::dialect::{self, Admission};
+use super::super::dialect::{self, Admission, Visit};
 use super::super::documents::Answer;
 use super::super::submission::{self, Face, Sent};
 use super::Relayed;
@@ -12,7 +12,6 @@ use crate::operation::http::media_type;
 use crate::operation::{HttpEnvelope, HttpHeader, Kind, NewOperation, Settings};
 use crate::relay::is_idempotent;
 use crate::service::{Reason, ServiceError};
-use crate::wire::decode;
 
 /// Backstop behind the relay's own timeout for an attempt, whose failure says more.
 const ATTEMPT_MARGIN: std::time::Duration = std::time::Duration::from_secs(5);
@@ -26,7 +25,9 @@ pub(super) async fn submit(
     let mount = &relayed.mounted.mount;
     let visit = relayed.claim.visit.as_ref();
     let admission = visit.map(|visit| Admission::of(&call, visit)).transpose()?;
-    let (content_type, envelope) = envelope(&call, relayed, headers)?;
+    let mut found = visit.map(Visit::violations).unwrap_or_default();
+    let (content_type, envelope) =
+        found.take(envelope(&call, relayed, headers)).unwrap_or_default();
     let limit = mount.max_body.unwrap_or(usize::MAX);
     let kind = Kind::parse(&mount.kind())
         .map_err(|error| ServiceError::new(Reason::Internal, error.to_string()))?;
@@ -41,18 +42,22 @@ pub(super) async fn submit(
         })),
         ..NewOperation::of(kind)
     };
-    let new = match admission {
+    let new = match &admission {
         Some(admission) => {
-            let new = admission.admit(&call, new, relayed.claim.onward.trigger.as_ref())?;
-            call.caller = admission.caller;
-            new
+            let trigger = relayed.claim.onward.trigger.as_ref();
+            found.take(admission.admit(&call, new, trigger))
         }
         None => {
-            let key = decode::idempotency_key("Idempotency-Key", &call.idempotency_key("")?)?;
-            NewOperation { idempotency_key: key, ..new }
+            let key = found.take(call.idempotency_key(""));
+            key.map(|idempotency_key| NewOperation { idempotency_key, ..new })
         }
     };
-    let sent = Sent { content_type: &content_type, envelope: Some(envelope), body, limit };
+    if let Some(admission) = admission {
+        call.caller = admission.caller;
+    }
+    let sent = Sent::new(&call, &content_type, Some(envelope), body, &mut found);
+    let (new, sent) = found.settle(new.zip(sent))?;
+    let sent = sent.at_most(limit);
     let submitted = submission::take(&call, new, sent).await?;
     match visit {
         Some(visit) => dialect::accepted(&call, visit, submitted).await,
