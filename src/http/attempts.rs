@@ -126,7 +126,7 @@ pub(super) async fn complete(mut call: Call, body: Body) -> Answer {
 /// `POST /v1/attempts/{token}:fail`: a `FailRequest` as JSON; or any other text, which is the message, with the rest in
 /// the query.
 pub(super) async fn fail(mut call: Call, body: Body) -> Answer {
-    let is_text = call.content_type().is_ok_and(|media_type| !is_json(media_type));
+    let is_text = !call.content_type().is_ok_and(is_json);
     let query = &mut call.query;
     let in_query = is_text.then(|| v1::FailRequest {
         error: Some(v1::Error {
@@ -140,6 +140,7 @@ pub(super) async fn fail(mut call: Call, body: Body) -> Answer {
     let (token, mut found) = token(&mut call);
     let request = match in_query {
         Some(mut request) => {
+            found.take(call.content_type());
             let message = call.text(body, MAX_TEXT, &mut found).await?.unwrap_or_default();
             if let Some(error) = &mut request.error {
                 message.trim_end().clone_into(&mut error.message);

@@ -26,8 +26,9 @@ pub(super) async fn submit(
     let visit = relayed.claim.visit.as_ref();
     let admission = visit.map(|visit| Admission::of(&call, visit)).transpose()?;
     let mut found = visit.map(Visit::violations).unwrap_or_default();
+    let read = found.take(envelope(&call, relayed, headers));
     let (content_type, envelope) =
-        found.take(envelope(&call, relayed, headers)).unwrap_or_default();
+        read.map(|(content_type, envelope)| (content_type, Some(envelope))).unwrap_or_default();
     let limit = mount.max_body.unwrap_or(usize::MAX);
     let kind = Kind::parse(&mount.kind())
         .map_err(|error| ServiceError::new(Reason::Internal, error.to_string()))?;
@@ -55,7 +56,7 @@ pub(super) async fn submit(
     if let Some(admission) = admission {
         call.caller = admission.caller;
     }
-    let sent = Sent::new(&call, &content_type, Some(envelope), body, &mut found);
+    let sent = Sent::new(&call, &content_type, envelope, body, &mut found);
     let (new, sent) = found.settle(new.zip(sent))?;
     let sent = sent.at_most(limit);
     let submitted = submission::take(&call, new, sent).await?;
