@@ -40,7 +40,7 @@ impl Operations for GoogleRpc {
         &self,
         request: Request<ListOperationsRequest>,
     ) -> Result<Response<ListOperationsResponse>, Status> {
-        let caller = caller(request.metadata());
+        let caller = caller(&request)?;
         let request = request.into_inner();
         google::check_list(&request).map_err(status)?;
         let tenant = google::tenant("name", &request.name).map_err(status)?;
@@ -65,7 +65,7 @@ impl Operations for GoogleRpc {
         &self,
         request: Request<GetOperationRequest>,
     ) -> Result<Response<Operation>, Status> {
-        let caller = caller(request.metadata());
+        let caller = caller(&request)?;
         let name = decode::operation_name("name", &request.get_ref().name).map_err(status)?;
         self.answer(self.service.get(&caller, &name, View::Result).await).await
     }
@@ -74,7 +74,7 @@ impl Operations for GoogleRpc {
         &self,
         request: Request<DeleteOperationRequest>,
     ) -> Result<Response<()>, Status> {
-        let caller = caller(request.metadata());
+        let caller = caller(&request)?;
         let name = decode::operation_name("name", &request.get_ref().name).map_err(status)?;
         self.service.delete(&caller, &name).await.map_err(status)?;
         Ok(reply(()))
@@ -84,7 +84,7 @@ impl Operations for GoogleRpc {
         &self,
         request: Request<CancelOperationRequest>,
     ) -> Result<Response<()>, Status> {
-        let caller = caller(request.metadata());
+        let caller = caller(&request)?;
         let name = decode::operation_name("name", &request.get_ref().name).map_err(status)?;
         self.service.cancel(&caller, &name, String::new()).await.map_err(status)?;
         Ok(reply(()))
@@ -94,7 +94,7 @@ impl Operations for GoogleRpc {
         &self,
         request: Request<WaitOperationRequest>,
     ) -> Result<Response<Operation>, Status> {
-        let caller = caller(request.metadata());
+        let caller = caller(&request)?;
         let (metadata, _, request) = request.into_parts();
         let name = decode::operation_name("name", &request.name).map_err(status)?;
         let timeout = wait_time(&metadata, request.timeout.as_ref())?;

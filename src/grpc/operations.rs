@@ -48,7 +48,7 @@ impl Operations for OperationsRpc {
         &self,
         request: Request<v1::SubmitRequest>,
     ) -> Result<Response<v1::Operation>, Status> {
-        let caller = caller(request.metadata());
+        let caller = caller(&request)?;
         let new = decode::new_operation(request.into_inner(), "", self.service.limits());
         let submitted = self.service.submit(&caller, new.map_err(status)?).await;
         Ok(reply(encode::operation(&submitted.map_err(status)?.document)))
@@ -58,7 +58,7 @@ impl Operations for OperationsRpc {
         &self,
         request: Request<v1::SubmitRequest>,
     ) -> Result<Response<Self::SubmitAndWatchStream>, Status> {
-        let caller = caller(request.metadata());
+        let caller = caller(&request)?;
         let timeout = timeout_to_answer(request.metadata());
         let new = decode::new_operation(request.into_inner(), "", self.service.limits());
         let new = new.map_err(status)?;
@@ -70,7 +70,7 @@ impl Operations for OperationsRpc {
         &self,
         request: Request<v1::SubmitBatchRequest>,
     ) -> Result<Response<v1::SubmitBatchResponse>, Status> {
-        let caller = caller(request.metadata());
+        let caller = caller(&request)?;
         let limits = self.service.limits();
         let items = request.into_inner().requests.into_iter().enumerate();
         let items =
@@ -88,7 +88,7 @@ impl Operations for OperationsRpc {
         &self,
         request: Request<v1::GetOperationRequest>,
     ) -> Result<Response<v1::Operation>, Status> {
-        let caller = caller(request.metadata());
+        let caller = caller(&request)?;
         let request = request.into_inner();
         let name = decode::operation_name("name", &request.name).map_err(status)?;
         let view = decode::view(request.view, View::Full).map_err(status)?;
@@ -99,7 +99,7 @@ impl Operations for OperationsRpc {
         &self,
         request: Request<v1::WaitOperationRequest>,
     ) -> Result<Response<v1::Operation>, Status> {
-        let caller = caller(request.metadata());
+        let caller = caller(&request)?;
         let (metadata, _, request) = request.into_parts();
         let name = decode::operation_name("name", &request.name).map_err(status)?;
         let view = decode::view(request.view, View::Result).map_err(status)?;
@@ -111,7 +111,7 @@ impl Operations for OperationsRpc {
         &self,
         request: Request<v1::WatchOperationRequest>,
     ) -> Result<Response<Self::WatchOperationStream>, Status> {
-        let caller = caller(request.metadata());
+        let caller = caller(&request)?;
         let timeout = timeout_to_answer(request.metadata());
         let request = request.into_inner();
         let name = decode::operation_name("name", &request.name).map_err(status)?;
@@ -131,7 +131,7 @@ impl Operations for OperationsRpc {
         &self,
         request: Request<v1::ListOperationsRequest>,
     ) -> Result<Response<v1::ListOperationsResponse>, Status> {
-        let caller = caller(request.metadata());
+        let caller = caller(&request)?;
         let request = request.into_inner();
         let view = decode::view(request.view, View::Basic).map_err(status)?;
         let parameters = ListParameters {
@@ -154,7 +154,7 @@ impl Operations for OperationsRpc {
         &self,
         request: Request<v1::WatchOperationsRequest>,
     ) -> Result<Response<Self::WatchOperationsStream>, Status> {
-        let caller = caller(request.metadata());
+        let caller = caller(&request)?;
         let timeout = timeout_to_answer(request.metadata());
         let request = request.into_inner();
         let v1::WatchOperationsRequest { filter, include_progress, .. } = &request;
@@ -179,7 +179,7 @@ impl Operations for OperationsRpc {
         &self,
         request: Request<v1::CancelOperationRequest>,
     ) -> Result<Response<v1::Operation>, Status> {
-        let caller = caller(request.metadata());
+        let caller = caller(&request)?;
         let request = request.into_inner();
         let name = decode::operation_name("name", &request.name).map_err(status)?;
         answer(self.service.cancel(&caller, &name, request.reason).await)
@@ -189,7 +189,7 @@ impl Operations for OperationsRpc {
         &self,
         request: Request<v1::DeleteOperationRequest>,
     ) -> Result<Response<()>, Status> {
-        let caller = caller(request.metadata());
+        let caller = caller(&request)?;
         let name = decode::operation_name("name", &request.into_inner().name).map_err(status)?;
         self.service.delete(&caller, &name).await.map_err(status)?;
         Ok(reply(()))
@@ -199,7 +199,7 @@ impl Operations for OperationsRpc {
         &self,
         request: Request<v1::RetryOperationRequest>,
     ) -> Result<Response<v1::Operation>, Status> {
-        let caller = caller(request.metadata());
+        let caller = caller(&request)?;
         let request = request.into_inner();
         let name = decode::operation_name("name", &request.name).map_err(status)?;
         let key = decode::idempotency_key("idempotency_key", &request.idempotency_key);
@@ -211,7 +211,7 @@ impl Operations for OperationsRpc {
         &self,
         request: Request<v1::ListEventsRequest>,
     ) -> Result<Response<v1::ListEventsResponse>, Status> {
-        let caller = caller(request.metadata());
+        let caller = caller(&request)?;
         let v1::ListEventsRequest { name, page_size, page_token } = request.into_inner();
         let name = decode::operation_name("name", &name).map_err(status)?;
         let page = self.service.events(&caller, &name, page_size, &page_token, size::event).await;
@@ -226,7 +226,7 @@ impl Operations for OperationsRpc {
         &self,
         request: Request<v1::ReadResultRequest>,
     ) -> Result<Response<Self::ReadResultStream>, Status> {
-        let caller = caller(request.metadata());
+        let caller = caller(&request)?;
         let request = request.into_inner();
         let name = decode::operation_name("name", &request.name).map_err(status)?;
         let result = self.service.result(&caller, &name).await.map_err(status)?;
@@ -242,7 +242,7 @@ impl Operations for OperationsRpc {
         &self,
         request: Request<v1::ReadInputRequest>,
     ) -> Result<Response<Self::ReadInputStream>, Status> {
-        let caller = caller(request.metadata());
+        let caller = caller(&request)?;
         let request = request.into_inner();
         let name = decode::operation_name("name", &request.name).map_err(status)?;
         let session = match request.attempt_token.as_str() {

@@ -5,11 +5,11 @@ use tonic::{Request, Response, Status};
 
 use super::status::status;
 use super::work_stream::{Conversation, Responses};
-use super::{InProcess, caller, reply, timeout_to_answer};
+use super::{caller, reply, timeout_to_answer};
 use crate::proto::v1;
 use crate::proto::v1::workers_server::Workers;
 use crate::service::{
-    Acquired, AttemptToken, Budget, Caller, Report, Service, ServiceError, Violation,
+    Acquired, AttemptToken, Budget, Caller, InProcess, Report, Service, ServiceError, Violation,
 };
 use crate::wire::{decode, encode, reports};
 
@@ -62,7 +62,7 @@ impl Workers for WorkersRpc {
         &self,
         request: Request<tonic::Streaming<v1::WorkRequest>>,
     ) -> Result<Response<Self::WorkStream>, Status> {
-        let caller = caller(request.metadata());
+        let caller = caller(&request)?;
         let service = self.service.clone();
         let in_process = request.extensions().get::<InProcess>().is_some();
         let requests = request.into_inner();
@@ -80,7 +80,7 @@ impl Workers for WorkersRpc {
         &self,
         request: Request<v1::AcquireRequest>,
     ) -> Result<Response<v1::AcquireResponse>, Status> {
-        let caller = caller(request.metadata());
+        let caller = caller(&request)?;
         let patience = timeout_to_answer(request.metadata());
         let mut acquire = reports::acquire(&request.into_inner()).map_err(status)?;
         acquire.wait = patience.map_or(acquire.wait, |patience| patience.min(acquire.wait));
@@ -94,7 +94,7 @@ impl Workers for WorkersRpc {
         &self,
         request: Request<v1::RenewRequest>,
     ) -> Result<Response<v1::RenewResponse>, Status> {
-        let caller = caller(request.metadata());
+        let caller = caller(&request)?;
         let v1::RenewRequest { token, progress } = request.into_inner();
         let token = self.token(&token)?;
         let progress = progress.map(|progress| decode::progress(progress, self.service.now()));
@@ -107,7 +107,7 @@ impl Workers for WorkersRpc {
         &self,
         request: Request<v1::CompleteRequest>,
     ) -> Result<Response<v1::CompleteResponse>, Status> {
-        let caller = caller(request.metadata());
+        let caller = caller(&request)?;
         let v1::CompleteRequest { token, result, warnings, errors } = request.into_inner();
         let mut found = Vec::new();
         let (result, warnings, errors) =
@@ -121,7 +121,7 @@ impl Workers for WorkersRpc {
         &self,
         request: Request<v1::FailRequest>,
     ) -> Result<Response<v1::FailResponse>, Status> {
-        let caller = caller(request.metadata());
+        let caller = caller(&request)?;
         let v1::FailRequest { token, error, r#final: is_final, retry_delay } = request.into_inner();
         let mut found = Vec::new();
         let report = reports::failure("", error, is_final, retry_delay, &mut found);
@@ -133,7 +133,7 @@ impl Workers for WorkersRpc {
         &self,
         request: Request<v1::ReleaseRequest>,
     ) -> Result<Response<v1::ReleaseResponse>, Status> {
-        let caller = caller(request.metadata());
+        let caller = caller(&request)?;
         let v1::ReleaseRequest { token } = request.into_inner();
         self.report(&caller, &token, Report::Release, Vec::new()).await?;
         Ok(reply(v1::ReleaseResponse {}))
@@ -143,7 +143,7 @@ impl Workers for WorkersRpc {
         &self,
         request: Request<v1::AddLogRequest>,
     ) -> Result<Response<v1::AddLogResponse>, Status> {
-        let caller = caller(request.metadata());
+        let caller = caller(&request)?;
         let v1::AddLogRequest { token, lines } = request.into_inner();
         let mut found = Vec::new();
         let report = reports::log("", lines, &mut found);

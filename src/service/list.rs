@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::operations::{named, own_tenant};
-use super::{Budget, Caller, Document, OperationName, Service, ServiceError, View, page};
+use super::{Action, Budget, Caller, Document, OperationName, Service, ServiceError, View, page};
 use crate::operation::filter::Filter;
 use crate::operation::{Operation, OperationId, Revision, TenantId, Timestamp};
 use crate::store::{
@@ -49,7 +49,9 @@ impl Service {
         weigh: fn(&Document) -> usize,
     ) -> Result<Page<Document>, ServiceError> {
         let ListParameters { tenant, page_size, page_token, filter, order_by, within } = parameters;
+        caller.may(Action::Inspect)?;
         own_tenant(caller, tenant)?;
+        let view = caller.sees(view);
         let limit = page::size(page_size, 50, MAX_PAGE)?;
         let within_text = within.iter().flat_map(|(key, value)| [key.as_str(), value.as_str()]);
         let about = [caller.tenant.as_str(), filter, order_by].into_iter().chain(within_text);

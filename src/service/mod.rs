@@ -12,8 +12,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Engine, StoreHealth};
 use crate::objects::Objects;
-use crate::operation::{Operation, OperationId, Owner, TenantId};
+use crate::operation::{Operation, OperationId, TenantId};
 
+pub mod access;
 mod attempts;
 mod budget;
 pub mod error;
@@ -27,6 +28,7 @@ mod uploads;
 mod wait;
 mod workers;
 
+pub use access::{Action, Caller, Identity, InProcess, Role, Roles};
 pub use attempts::{Acquire, Acquired, AttemptToken, MAX_ACQUIRED, MAX_ATTEMPT_LEASE};
 pub use budget::Budget;
 pub use error::{Reason, ServiceError, Violation, code_name, echo};
@@ -40,27 +42,6 @@ pub use streams::{
 };
 pub use uploads::ResultUploads;
 pub use workers::WorkerSession;
-
-/// Who asks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Caller {
-    /// The tenant that the caller belongs to.
-    pub tenant: TenantId,
-    /// Who the caller is within the tenant, where that is known: whose operations it sees beside nobody's.
-    pub owner: Option<Owner>,
-}
-
-impl Caller {
-    /// The caller while there are no credentials: the default tenant.
-    pub fn anonymous() -> Self {
-        Self::of(TenantId::default_tenant())
-    }
-
-    /// A caller of a tenant.
-    pub const fn of(tenant: TenantId) -> Self {
-        Self { tenant, owner: None }
-    }
-}
 
 /// An operation's name as a caller gave it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,7 +6,8 @@ use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, BoxStream};
 use tokio_stream::StreamExt as _;
 
-use super::{Caller, Document, OperationName, Reason, Service, ServiceError, Violation};
+use super::operations::is_held;
+use super::{Action, Caller, Document, OperationName, Reason, Service, ServiceError, Violation};
 use crate::objects::{ObjectError, Objects, Upload};
 use crate::operation::{OperationId, Payload, PayloadInfo, SessionId, StoredObject};
 use crate::store::PayloadRole;
@@ -189,6 +190,9 @@ impl Service {
         session: Option<SessionId>,
     ) -> Result<Contents, ServiceError> {
         let operation = self.find_for(caller, name, session).await?;
+        if !is_held(&operation, session) {
+            caller.may(Action::Read)?;
+        }
         let info = operation.submission.input.clone();
         let missing = || {
             let name = operation.id().name();
@@ -205,7 +209,8 @@ impl Service {
         caller: &Caller,
         name: &OperationName,
     ) -> Result<Contents, ServiceError> {
-        let operation = self.find(caller, name).await?;
+        caller.may(Action::Read)?;
+        let operation = self.find_for(caller, name, None).await?;
         if !operation.is_done() {
             return Err(super::operations::not_done(operation.id()));
         }

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::list::parse_filter;
 use super::operations::{named, readable, visible};
-use super::{Caller, Document, OperationName, Reason, Service, ServiceError, View};
+use super::{Action, Caller, Document, OperationName, Reason, Service, ServiceError, View};
 pub use crate::engine::FeedItem;
 use crate::engine::{self, Clock, Feed, Moment, WatchItem, Watcher};
 use crate::operation::{EventType, NewOperation, Operation, Revision};
@@ -256,7 +256,7 @@ impl Service {
         readable(caller, &stored.operation)?;
         let id = stored.operation.id();
         let watcher = self.engine.follow(stored, true).await.map_err(|error| named(error, id))?;
-        let (service, view) = (self.clone(), View::Result);
+        let (service, view) = (self.clone(), caller.sees(View::Result));
         Ok(WatchStream { service, watcher, last_word: None, view, lifetime, ended: false })
     }
 
@@ -267,7 +267,9 @@ impl Service {
         name: &OperationName,
         options: WatchOptions,
     ) -> Result<WatchStream, ServiceError> {
+        caller.may(Action::Inspect)?;
         let WatchOptions { after, include_progress, view, timeout } = options;
+        let view = caller.sees(view);
         let id = visible(caller, name)?;
         let watch = self.engine.watch(&caller.tenant, id, after, include_progress).await;
         let (watcher, found) = watch.map_err(|error| named(error, id))?;
@@ -293,6 +295,7 @@ impl Service {
         start: FeedStart<'_>,
         timeout: Option<Duration>,
     ) -> Result<FeedStream, ServiceError> {
+        caller.may(Action::Inspect)?;
         let filter = parse_filter(filter)?.of(caller.owner.as_ref());
         let key = self.engine.signing_key();
         let start = match start {
