@@ -124,7 +124,7 @@ impl Server {
         let screen = http::Screen::new(hosts(&config), service.clone(), options.clone());
         let router: Router = http::router(service.clone(), options, grpc)
             .layer(map_response(crate::grpc::explain))
-            .layer(from_fn_with_state(Authenticator::default(), auth::identify))
+            .layer(from_fn_with_state(Authenticator, auth::identify))
             .layer(from_fn_with_state(screen, http::screen))
             .layer(from_fn(crate::telemetry::log_request));
         Ok(Self {
