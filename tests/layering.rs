@@ -12,6 +12,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("objects", &["files", "operation"]),
     ("engine", &["store", "operation"]),
     ("service", &["engine", "objects", "store", "operation"]),
+    ("auth", &["config", "service", "engine", "operation"]),
     ("proto", &[]),
     ("wire", &["proto", "service", "store", "operation"]),
     ("grpc", &["wire", "proto", "service", "engine", "operation"]),
@@ -24,6 +25,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "server",
         &[
+            "auth",
             "config",
             "relay",
             "proto",

@@ -40,7 +40,7 @@ impl Operations for GoogleRpc {
         &self,
         request: Request<ListOperationsRequest>,
     ) -> Result<Response<ListOperationsResponse>, Status> {
-        let caller = caller(request.metadata());
+        let caller = caller(&request)?;
         let request = request.into_inner();
         let mut found = Violations::default();
         found.take(google::check_list(&request));
@@ -68,7 +68,7 @@ impl Operations for GoogleRpc {
         &self,
         request: Request<GetOperationRequest>,
     ) -> Result<Response<Operation>, Status> {
-        let caller = caller(request.metadata());
+        let caller = caller(&request)?;
         let name = decode::operation_name("name", &request.get_ref().name).map_err(status)?;
         self.answer(self.service.get(&caller, &name, View::Result).await).await
     }
@@ -77,7 +77,7 @@ impl Operations for GoogleRpc {
         &self,
         request: Request<DeleteOperationRequest>,
     ) -> Result<Response<()>, Status> {
-        let caller = caller(request.metadata());
+        let caller = caller(&request)?;
         let name = decode::operation_name("name", &request.get_ref().name).map_err(status)?;
         self.service.delete(&caller, &name).await.map_err(status)?;
         Ok(reply(()))
@@ -87,7 +87,7 @@ impl Operations for GoogleRpc {
         &self,
         request: Request<CancelOperationRequest>,
     ) -> Result<Response<()>, Status> {
-        let caller = caller(request.metadata());
+        let caller = caller(&request)?;
         let name = decode::operation_name("name", &request.get_ref().name).map_err(status)?;
         self.service.cancel(&caller, &name, String::new()).await.map_err(status)?;
         Ok(reply(()))
@@ -97,7 +97,7 @@ impl Operations for GoogleRpc {
         &self,
         request: Request<WaitOperationRequest>,
     ) -> Result<Response<Operation>, Status> {
-        let caller = caller(request.metadata());
+        let caller = caller(&request)?;
         let (metadata, _, request) = request.into_parts();
         let mut found = Violations::default();
         let name = found.take(decode::operation_name("name", &request.name));

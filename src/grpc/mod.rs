@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::middleware::{map_request, map_response};
+use axum::middleware::{from_fn, map_request, map_response};
 use axum::response::Response;
 use futures_util::stream;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -17,9 +17,10 @@ use tonic_health::pb::health_server::HealthServer;
 use crate::proto::google::longrunning::operations_server::OperationsServer as GoogleOperationsServer;
 use crate::proto::v1::operations_server::OperationsServer;
 use crate::proto::v1::workers_server::WorkersServer;
-use crate::service::{Caller, Service, ServiceError};
+use crate::service::{Service, ServiceError};
 use crate::wire::decode;
 
+mod gate;
 mod google;
 mod health;
 mod operations;
@@ -31,13 +32,10 @@ mod work_messages;
 mod work_stream;
 mod workers;
 
+use gate::caller;
 pub use reflection::Reflection;
 pub use status::explain;
 pub use web::enter;
-
-/// A mark on requests that come from within this process; the server's listener sets it.
-#[derive(Clone, Copy, Debug)]
-pub struct InProcess;
 
 const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 
@@ -65,8 +63,9 @@ pub fn routes(service: &Service, reflection: &Reflection) -> Routes {
         .routes()
         .layer(map_request(move |request| end_with_server(ending.clone(), request)));
     let routes = Routes::new(operations).add_service(workers).add_service(google);
-    let routes = routes.add_service(health);
-    let routes = routes.into_axum_router().merge(reflection);
+    let routes = routes.into_axum_router().reset_fallback().layer(from_fn(gate::gate));
+    let health = Routes::new(health).into_axum_router().reset_fallback();
+    let routes = routes.merge(health).merge(reflection);
     routes.layer(map_response(advertise_gzip)).into()
 }
 
@@ -108,11 +107,6 @@ fn streamed<S>(messages: S) -> tonic::Response<S> {
     let mut response = tonic::Response::new(messages);
     response.disable_compression();
     response
-}
-
-/// Who calls. The only place where a gRPC call's caller is made.
-fn caller(_metadata: &MetadataMap) -> Caller {
-    Caller::anonymous()
 }
 
 /// How long a call that waits may do so: as it asks, but not beyond its own deadline.

@@ -54,7 +54,7 @@ impl Operations for OperationsRpc {
         &self,
         request: Request<v1::SubmitRequest>,
     ) -> Result<Response<v1::Operation>, Status> {
-        let caller = caller(request.metadata());
+        let caller = caller(&request)?;
         let new = self.submission(request.into_inner())?;
         let submitted = self.service.submit(&caller, new).await;
         Ok(reply(encode::operation(&submitted.map_err(status)?.document)))
@@ -64,7 +64,7 @@ impl Operations for OperationsRpc {
         &self,
         request: Request<v1::SubmitRequest>,
     ) -> Result<Response<Self::SubmitAndWatchStream>, Status> {
-        let caller = caller(request.metadata());
+        let caller = caller(&request)?;
         let timeout = timeout_to_answer(request.metadata());
         let new = self.submission(request.into_inner())?;
         let watch = self.service.submit_and_watch(&caller, new, timeout).await;
@@ -75,7 +75,7 @@ impl Operations for OperationsRpc {
         &self,
         request: Request<v1::SubmitBatchRequest>,
     ) -> Result<Response<v1::SubmitBatchResponse>, Status> {
-        let caller = caller(request.metadata());
+        let caller = caller(&request)?;
         let limits = self.service.limits();
         let items = request.into_inner().requests.into_iter().enumerate();
         let items = items.map(|(at, new)| {
@@ -96,7 +96,7 @@ impl Operations for OperationsRpc {
         &self,
         request: Request<v1::GetOperationRequest>,
     ) -> Result<Response<v1::Operation>, Status> {
-        let caller = caller(request.metadata());
+        let caller = caller(&request)?;
         let request = request.into_inner();
         let mut found = Violations::default();
         let name = found.take(decode::operation_name("name", &request.name));
@@ -109,7 +109,7 @@ impl Operations for OperationsRpc {
         &self,
         request: Request<v1::WaitOperationRequest>,
     ) -> Result<Response<v1::Operation>, Status> {
-        let caller = caller(request.metadata());
+        let caller = caller(&request)?;
         let (metadata, _, request) = request.into_parts();
         let mut found = Violations::default();
         let name = found.take(decode::operation_name("name", &request.name));
@@ -124,7 +124,7 @@ impl Operations for OperationsRpc {
         &self,
         request: Request<v1::WatchOperationRequest>,
     ) -> Result<Response<Self::WatchOperationStream>, Status> {
-        let caller = caller(request.metadata());
+        let caller = caller(&request)?;
         let timeout = timeout_to_answer(request.metadata());
         let request = request.into_inner();
         let mut found = Violations::default();
@@ -144,7 +144,7 @@ impl Operations for OperationsRpc {
         &self,
         request: Request<v1::ListOperationsRequest>,
     ) -> Result<Response<v1::ListOperationsResponse>, Status> {
-        let caller = caller(request.metadata());
+        let caller = caller(&request)?;
         let request = request.into_inner();
         let mut found = Violations::default();
         let view = found.take(decode::view(request.view, View::Basic));
@@ -170,7 +170,7 @@ impl Operations for OperationsRpc {
         &self,
         request: Request<v1::WatchOperationsRequest>,
     ) -> Result<Response<Self::WatchOperationsStream>, Status> {
-        let caller = caller(request.metadata());
+        let caller = caller(&request)?;
         let timeout = timeout_to_answer(request.metadata());
         let request = request.into_inner();
         let filter = parse_filter(&request.filter).map_err(status)?;
@@ -181,6 +181,7 @@ impl Operations for OperationsRpc {
         };
         let include_progress = request.include_progress;
         let feed = self.service.watch_all(&caller, filter, include_progress, start, timeout);
+        let feed = feed.map_err(status)?;
         let messages = stream::unfold(feed, |mut feed| async move {
             let message = feed.next().await?;
             let message = message.map(|it| streams::feed_message(it, feed.position()));
@@ -193,7 +194,7 @@ impl Operations for OperationsRpc {
         &self,
         request: Request<v1::CancelOperationRequest>,
     ) -> Result<Response<v1::Operation>, Status> {
-        let caller = caller(request.metadata());
+        let caller = caller(&request)?;
         let request = request.into_inner();
         let mut found = Violations::default();
         let name = found.take(decode::operation_name("name", &request.name));
@@ -206,7 +207,7 @@ impl Operations for OperationsRpc {
         &self,
         request: Request<v1::DeleteOperationRequest>,
     ) -> Result<Response<()>, Status> {
-        let caller = caller(request.metadata());
+        let caller = caller(&request)?;
         let name = decode::operation_name("name", &request.into_inner().name).map_err(status)?;
         self.service.delete(&caller, &name).await.map_err(status)?;
         Ok(reply(()))
@@ -216,7 +217,7 @@ impl Operations for OperationsRpc {
         &self,
         request: Request<v1::RetryOperationRequest>,
     ) -> Result<Response<v1::Operation>, Status> {
-        let caller = caller(request.metadata());
+        let caller = caller(&request)?;
         let request = request.into_inner();
         let mut found = Violations::default();
         let name = found.take(decode::operation_name("name", &request.name));
@@ -231,7 +232,7 @@ impl Operations for OperationsRpc {
         &self,
         request: Request<v1::ListEventsRequest>,
     ) -> Result<Response<v1::ListEventsResponse>, Status> {
-        let caller = caller(request.metadata());
+        let caller = caller(&request)?;
         let v1::ListEventsRequest { name, page_size, page_token } = request.into_inner();
         let mut found = Violations::default();
         let name = found.take(decode::operation_name("name", &name));
@@ -249,7 +250,7 @@ impl Operations for OperationsRpc {
         &self,
         request: Request<v1::ReadResultRequest>,
     ) -> Result<Response<Self::ReadResultStream>, Status> {
-        let caller = caller(request.metadata());
+        let caller = caller(&request)?;
         let request = request.into_inner();
         let mut found = Violations::default();
         let name = found.take(decode::operation_name("name", &request.name));
@@ -268,7 +269,7 @@ impl Operations for OperationsRpc {
         &self,
         request: Request<v1::ReadInputRequest>,
     ) -> Result<Response<Self::ReadInputStream>, Status> {
-        let caller = caller(request.metadata());
+        let caller = caller(&request)?;
         let request = request.into_inner();
         let mut found = Violations::default();
         let name = found.take(decode::operation_name("name", &request.name));

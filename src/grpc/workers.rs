@@ -5,10 +5,10 @@ use tonic::{Request, Response, Status};
 
 use super::status::status;
 use super::work_stream::{Conversation, Responses};
-use super::{InProcess, caller, reply, timeout_to_answer};
+use super::{caller, reply, timeout_to_answer};
 use crate::proto::v1;
 use crate::proto::v1::workers_server::Workers;
-use crate::service::{Acquired, Budget, Caller, Report, Service, Violations};
+use crate::service::{Acquired, Budget, Caller, InProcess, Report, Service, Violations};
 use crate::wire::{decode, encode, reports};
 
 /// The service's gRPC face for workers.
@@ -55,7 +55,7 @@ impl Workers for WorkersRpc {
         &self,
         request: Request<tonic::Streaming<v1::WorkRequest>>,
     ) -> Result<Response<Self::WorkStream>, Status> {
-        let caller = caller(request.metadata());
+        let caller = caller(&request)?;
         let service = self.service.clone();
         let in_process = request.extensions().get::<InProcess>().is_some();
         let requests = request.into_inner();
@@ -73,7 +73,7 @@ impl Workers for WorkersRpc {
         &self,
         request: Request<v1::AcquireRequest>,
     ) -> Result<Response<v1::AcquireResponse>, Status> {
-        let caller = caller(request.metadata());
+        let caller = caller(&request)?;
         let patience = timeout_to_answer(request.metadata());
         let mut found = Violations::default();
         let acquire = reports::acquire(&request.into_inner(), &mut found);
@@ -89,7 +89,7 @@ impl Workers for WorkersRpc {
         &self,
         request: Request<v1::RenewRequest>,
     ) -> Result<Response<v1::RenewResponse>, Status> {
-        let caller = caller(request.metadata());
+        let caller = caller(&request)?;
         let v1::RenewRequest { token, progress } = request.into_inner();
         let token = self.service.attempt_of("token", &token).map_err(status)?;
         let progress = progress.map(|progress| decode::progress(progress, self.service.now()));
@@ -102,7 +102,7 @@ impl Workers for WorkersRpc {
         &self,
         request: Request<v1::CompleteRequest>,
     ) -> Result<Response<v1::CompleteResponse>, Status> {
-        let caller = caller(request.metadata());
+        let caller = caller(&request)?;
         let v1::CompleteRequest { token, result, warnings, errors } = request.into_inner();
         let mut found = Violations::default();
         let most = self.service.limits().max_message_payload_bytes();
@@ -117,7 +117,7 @@ impl Workers for WorkersRpc {
         &self,
         request: Request<v1::FailRequest>,
     ) -> Result<Response<v1::FailResponse>, Status> {
-        let caller = caller(request.metadata());
+        let caller = caller(&request)?;
         let v1::FailRequest { token, error, r#final: is_final, retry_delay } = request.into_inner();
         let mut found = Violations::default();
         let report = reports::failure("", error, is_final, retry_delay, &mut found);
@@ -129,7 +129,7 @@ impl Workers for WorkersRpc {
         &self,
         request: Request<v1::ReleaseRequest>,
     ) -> Result<Response<v1::ReleaseResponse>, Status> {
-        let caller = caller(request.metadata());
+        let caller = caller(&request)?;
         let v1::ReleaseRequest { token } = request.into_inner();
         self.report(&caller, &token, Report::Release, Violations::default()).await?;
         Ok(reply(v1::ReleaseResponse {}))
@@ -139,7 +139,7 @@ impl Workers for WorkersRpc {
         &self,
         request: Request<v1::AddLogRequest>,
     ) -> Result<Response<v1::AddLogResponse>, Status> {
-        let caller = caller(request.metadata());
+        let caller = caller(&request)?;
         let v1::AddLogRequest { token, lines } = request.into_inner();
         let mut found = Violations::default();
         let report = reports::log("", lines, &mut found);

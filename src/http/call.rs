@@ -18,7 +18,9 @@ use super::{Http, body};
 use crate::operation::IdempotencyKey;
 use crate::proto::types::KnownTypes;
 use crate::proto::v1;
-use crate::service::{Caller, OperationName, Reason, Service, ServiceError, View, Violations};
+use crate::service::{
+    Action, Caller, Identity, OperationName, Reason, Service, ServiceError, View, Violations,
+};
 use crate::wire::decode;
 
 /// Room for what stands around a payload in a JSON body, beyond twice the payload: base64 and escapes.
@@ -35,9 +37,10 @@ pub(super) struct Call {
     segments: Vec<(String, String)>,
 }
 
-/// Who asks. The one place that decides it.
-fn caller(_parts: &Parts) -> Result<Caller, ServiceError> {
-    Ok(Caller::anonymous())
+/// Who asks, and may do that. The only place where the caller of a request over HTTP is known.
+pub(super) fn caller(parts: &Parts, action: Option<Action>) -> Result<Caller, ServiceError> {
+    let identity = parts.extensions.get::<Identity>().cloned().unwrap_or_default();
+    identity.caller(action)
 }
 
 /// The places of the path, each by the name that its route gives it.
@@ -59,18 +62,20 @@ impl FromRequestParts<Http> for Call {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, http: &Http) -> Result<Self, Problem> {
-        Self::new(http, parts.clone(), Vec::new(), Parameters::default())
+        // Whatever it comes to, a use case asks what the caller may do.
+        let caller = caller(parts, Some(Action::Look))?;
+        Self::new(http, caller, parts.clone(), Vec::new(), Parameters::default())
     }
 }
 
 impl Call {
     pub(super) fn new(
         http: &Http,
+        caller: Caller,
         parts: Parts,
         segments: Vec<(String, String)>,
         query: Parameters,
     ) -> Result<Self, Problem> {
-        let caller = caller(&parts)?;
         let preferences = Preferences::parse(&parts.headers);
         Ok(Self { http: http.clone(), caller, parts, preferences, query, segments })
     }

@@ -91,7 +91,7 @@ pub(super) async fn of_all(mut call: Call) -> Answer {
         None if skip_current => FeedStart::Now,
         None => FeedStart::Current,
     };
-    let feed = call.service().watch_all(&call.caller, filter, include_progress, start, None);
+    let feed = call.service().watch_all(&call.caller, filter, include_progress, start, None)?;
     let opening = event_stream::opening(call.service().reconnect_delay());
     let writer = Writer::of(&call);
     let events = stream::unfold((feed, writer), |(mut feed, writer)| async move {

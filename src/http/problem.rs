@@ -5,7 +5,9 @@
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, RETRY_AFTER};
+use http::header::{
+    ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde_json::{Map, Value, json};
 
@@ -158,6 +160,9 @@ impl From<ServiceError> for Problem {
         }
         if let Some(delay) = retry_after {
             problem.0.headers.insert(RETRY_AFTER, whole_seconds(delay).into());
+        }
+        if reason == Reason::Unauthenticated {
+            problem.0.headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         problem.0.error = Some(error);
         problem

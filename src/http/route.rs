@@ -17,7 +17,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use serde_json::{Value, json};
 
 use super::Http;
-use super::call::{Call, segments};
+use super::call::{Call, caller, segments};
 use super::documents::Answer;
 use super::google;
 use super::openapi::answers::Answers;
@@ -27,6 +27,7 @@ use super::query::{self, Parameters};
 use crate::service::Reason::{
     self, HostRefused, InvalidArgument, OriginRefused, RouteNotFound, UriTooLong,
 };
+use crate::service::{Action, access};
 
 pub(super) type Handler = fn(Call, Body) -> BoxFuture<'static, Answer>;
 
@@ -52,6 +53,8 @@ pub(super) struct Route {
     is_googles: bool,
 }
 
+/// What the names of routes under a tenant end with.
+const OF_TENANT: &str = "OfTenant";
 /// Why calls are refused before it is known whose form the answer should have.
 const OUTSIDE: [Reason; 3] = [UriTooLong, HostRefused, OriginRefused];
 
@@ -132,7 +135,7 @@ impl Route {
 
     pub(super) fn under_tenant(mut self) -> Self {
         self.path = self.path.replacen("/v1", "/v1/tenants/{tenant}", 1);
-        self.id += "OfTenant";
+        self.id += OF_TENANT;
         self.parameters.insert(0, "tenant");
         self
     }
@@ -147,6 +150,11 @@ impl Route {
     /// The names of its parameters. What stands behind a dot tells apart parameters of one name.
     fn names(&self) -> impl Iterator<Item = &str> + Clone {
         self.parameters.iter().filter_map(|key| key.split('.').next())
+    }
+
+    /// What it does; none where the table does not have it, and then nobody may do it.
+    fn action(&self) -> Option<Action> {
+        access::action_of_route(self.id.strip_suffix(OF_TENANT).unwrap_or(&self.id))
     }
 
     /// What stands behind the colon of the last segment, which no pattern of a router can say.
@@ -182,6 +190,7 @@ impl Route {
         places: Vec<(String, String)>,
         body: Body,
     ) -> Answer {
+        let caller = caller(&parts, self.action())?;
         self.sift(&mut parts.headers);
         let mut query =
             if self.ignores_query { Parameters::default() } else { Parameters::parse(&parts.uri) };
@@ -190,7 +199,7 @@ impl Route {
         }
         let is_place = |name: &str| places.iter().any(|(place, _)| place == name);
         query.only(self.names().filter(|name| !is_place(name)));
-        (self.handler)(Call::new(http, parts, places, query)?, body).await
+        (self.handler)(Call::new(http, caller, parts, places, query)?, body).await
     }
 
     /// The entry of the document.
@@ -323,6 +332,7 @@ mod tests {
         let known = parameters::all();
         for route in routes::all() {
             assert!(["get", "post", "delete"].contains(&route.method), "{}", route.path);
+            assert!(route.action().is_some(), "nobody may use {} {}", route.method, route.path);
             for parameter in &route.parameters {
                 assert!(known.contains_key(*parameter), "{} takes {parameter}", route.path);
             }

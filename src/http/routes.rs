@@ -14,7 +14,15 @@ mod google;
 const TEXT: &str = "text/plain";
 
 /// What any answer may be instead.
-const ANY: [Reason; 5] = [InvalidArgument, UriTooLong, HostRefused, Unavailable, Internal];
+const ANY: [Reason; 7] = [
+    InvalidArgument,
+    UriTooLong,
+    HostRefused,
+    Unauthenticated,
+    PermissionDenied,
+    Unavailable,
+    Internal,
+];
 /// Why there may be no such operation.
 const NOT_THERE: [Reason; 2] = [OperationNotFound, OperationExpired];
 /// What a submission may come to.

@@ -12,7 +12,7 @@ use super::headers::{OPERATION_LOCATION, vary_by};
 use super::problem::Problem;
 use super::{coding, result};
 use crate::operation::{HttpEnvelope, InvalidEnvelope, NewOperation, Payload, PayloadForm};
-use crate::service::{OperationName, Submitted, View, Violations};
+use crate::service::{Action, OperationName, Submitted, View, Violations};
 
 /// The interface that a submission came in by, which is that of its answer.
 #[derive(Clone, Copy)]
@@ -114,7 +114,8 @@ pub(in crate::http) async fn answer(call: &Call, submitted: Submitted, face: Fac
     let mut document = submitted.document;
     let id = document.operation.id();
     let (name, links) = (OperationName { tenant: None, id }, call.links());
-    let wait = call.preferences.wait;
+    // Who may not read has nothing to wait for.
+    let wait = call.preferences.wait.filter(|_| call.caller.can(Action::Read));
     if let Some(wait) = wait.filter(|wait| !wait.is_zero() && !document.operation.is_done()) {
         document = call.service().wait(&call.caller, &name, wait, View::Basic).await?;
     }

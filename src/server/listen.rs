@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::server::TcpConnectInfo;
 
 use super::connection::Connections;
-use crate::grpc::InProcess;
+use crate::service::InProcess;
 
 /// Idle time after which the system asks whether the other machine is still there.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(60);

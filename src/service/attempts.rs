@@ -111,6 +111,7 @@ impl Service {
         caller: &Caller,
         acquire: Acquire,
     ) -> Result<Vec<Acquired>, ServiceError> {
+        caller.may_execute(&acquire.kinds)?;
         self.takes_work()?;
         let Acquire { worker, kinds, most, lease, wait } = acquire;
         let hello = WorkerHello {

@@ -83,8 +83,10 @@ reasons! {
     Internal = "INTERNAL", 13, 500, "Internal error";
     /// Contents that were stored are missing or not as they were written. Trying again does not help.
     DataLoss = "DATA_LOSS", 15, 500, "Contents damaged";
-    /// There are no credentials where there must be some.
+    /// There are no credentials where there must be some, or they are not good.
     Unauthenticated = "UNAUTHENTICATED", 16, 401, "No credentials";
+    /// The credentials are good, and lack the role or the kind that this takes; the message names it.
+    PermissionDenied = "PERMISSION_DENIED", 7, 403, "Not permitted";
     /// A page of another site asked for a change; `--cors-origin` lets it (HTTP only).
     OriginRefused = "ORIGIN_REFUSED", 7, 403, "Origin refused";
     /// The operation is not at the revision that `If-Match` names. Look again, then decide (HTTP only).

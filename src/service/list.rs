@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::operations::{named, own_tenant};
 use super::page::PageRequest;
-use super::{Budget, Caller, Document, OperationName, Service, ServiceError, View, Violations};
+use super::{
+    Action, Budget, Caller, Document, OperationName, Service, ServiceError, View, Violations,
+};
 use crate::operation::filter::Filter;
 use crate::operation::{Operation, OperationId, Revision, TenantId, Timestamp};
 use crate::store::{
@@ -99,7 +101,9 @@ impl Service {
         weigh: fn(&Document) -> usize,
     ) -> Result<Page<Document>, ServiceError> {
         let ListRequest { page, tenant, filter, order, within } = request;
+        caller.may(Action::Inspect)?;
         own_tenant(caller, tenant.as_ref())?;
+        let view = caller.sees(view);
         let mut query = ListQuery {
             tenant: caller.tenant.clone(),
             filter: filter.of(caller.owner.as_ref()).within(&within),

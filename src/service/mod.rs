@@ -12,8 +12,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Engine, StoreHealth};
 use crate::objects::Objects;
-use crate::operation::{Operation, OperationId, Owner, TenantId};
+use crate::operation::{Operation, OperationId, TenantId};
+pub use crate::operation::{Role, Roles};
 
+pub mod access;
 mod attempts;
 mod budget;
 pub mod error;
@@ -28,6 +30,7 @@ mod violations;
 mod wait;
 mod workers;
 
+pub use access::{Action, Caller, Identity, InProcess};
 pub use attempts::{Acquire, Acquired, AttemptToken, MAX_ACQUIRED, MAX_ATTEMPT_LEASE};
 pub use budget::Budget;
 pub use error::{Reason, ServiceError, code_name};
@@ -42,27 +45,6 @@ pub use streams::{
 pub use uploads::ResultUploads;
 pub use violations::{Violation, Violations, echo};
 pub use workers::WorkerSession;
-
-/// Who asks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Caller {
-    /// The tenant that the caller belongs to.
-    pub tenant: TenantId,
-    /// Who the caller is within the tenant, where that is known: whose operations it sees beside nobody's.
-    pub owner: Option<Owner>,
-}
-
-impl Caller {
-    /// The caller while there are no credentials: the default tenant.
-    pub fn anonymous() -> Self {
-        Self::of(TenantId::default_tenant())
-    }
-
-    /// A caller of a tenant.
-    pub const fn of(tenant: TenantId) -> Self {
-        Self { tenant, owner: None }
-    }
-}
 
 /// An operation's name as a caller gave it.
 #[derive(Clone, Debug, PartialEq, Eq)]

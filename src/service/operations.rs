@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Caller, Document, MAX_BATCH, OperationName, Reason, Service, ServiceError, View};
+use super::{
+    Action, Caller, Document, MAX_BATCH, OperationName, Reason, Service, ServiceError, View,
+};
 use crate::engine::{Apply, EngineError, Submitted as Stored};
 use crate::operation::{
     Command, IdempotencyKey, NewOperation, Operation, OperationId, PayloadInfo, SessionId, TenantId,
@@ -41,6 +43,7 @@ impl Service {
         new: NewOperation,
         watched: bool,
     ) -> Result<Stored, ServiceError> {
+        caller.may(Action::Submit)?;
         self.takes_work()?;
         let new = self.prepare(caller, new).await?;
         let mut answers = self.store(vec![Ok(new)], watched).await?;
@@ -50,6 +53,7 @@ impl Service {
     /// Refuses a submission that there is no room for, before its input is taken in: a client that is about to send
     /// much learns it at once. A submission that is admitted may be refused yet.
     pub async fn admit(&self, caller: &Caller, new: &NewOperation) -> Result<(), ServiceError> {
+        caller.may(Action::Submit)?;
         self.takes_work()?;
         let new = NewOperation { tenant: caller.tenant.clone(), ..new.clone() };
         Ok(self.engine.admit(&new).await?)
@@ -61,6 +65,7 @@ impl Service {
         caller: &Caller,
         items: Vec<Result<NewOperation, ServiceError>>,
     ) -> Result<Vec<Result<Submitted, ServiceError>>, ServiceError> {
+        caller.may(Action::Submit)?;
         if items.is_empty() || items.len() > MAX_BATCH {
             let rule = format!("must have from 1 to {MAX_BATCH} entries");
             return Err(ServiceError::invalid_field("requests", rule));
@@ -148,7 +153,7 @@ impl Service {
         view: View,
     ) -> Result<Document, ServiceError> {
         let operation = self.find(caller, name).await?;
-        self.document(Arc::new(operation), view).await
+        self.document(Arc::new(operation), caller.sees(view)).await
     }
 
     /// The one way in which an operation is looked up: by its owner.
@@ -157,6 +162,7 @@ impl Service {
         caller: &Caller,
         name: &OperationName,
     ) -> Result<Operation, ServiceError> {
+        caller.may(Action::Inspect)?;
         self.find_for(caller, name, None).await
     }
 
@@ -169,8 +175,7 @@ impl Service {
     ) -> Result<Operation, ServiceError> {
         let id = visible(caller, name)?;
         let found = self.engine.get(&caller.tenant, id).await.map_err(|error| named(error, id))?;
-        let lease = found.life.state.lease().map(|lease| lease.session);
-        if session.is_none() || lease != session {
+        if !is_held(&found, session) {
             readable(caller, &found)?;
         }
         Ok(found)
@@ -198,7 +203,8 @@ impl Service {
         name: &OperationName,
         command: Command,
     ) -> Result<Arc<Operation>, ServiceError> {
-        let found = self.find(caller, name).await?;
+        caller.may(Action::Change)?;
+        let found = self.find_for(caller, name, None).await?;
         let id = found.id();
         // Whose it is never changes, so nothing can fall in between.
         if !found.is_changeable_by(caller.owner.as_ref()) {
@@ -218,7 +224,8 @@ impl Service {
         idempotency_key: Option<IdempotencyKey>,
         capacity: Option<u64>,
     ) -> Result<Submitted, ServiceError> {
-        let old = self.find(caller, name).await?;
+        caller.may(Action::Submit)?;
+        let old = self.find_for(caller, name, None).await?;
         if !old.is_changeable_by(caller.owner.as_ref()) {
             return Err(named(EngineError::NotFound, old.id()));
         }
@@ -306,6 +313,12 @@ pub(super) fn readable(caller: &Caller, operation: &Operation) -> Result<(), Ser
     } else {
         Err(named(EngineError::NotFound, operation.id()))
     }
+}
+
+/// Whether it is this session that works on the operation.
+pub(super) fn is_held(operation: &Operation, session: Option<SessionId>) -> bool {
+    let lease = operation.life.state.lease().map(|lease| lease.session);
+    session.is_some() && lease == session
 }
 
 /// The error with the operation's name in it.

@@ -6,7 +6,8 @@ use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, BoxStream};
 use tokio_stream::StreamExt as _;
 
-use super::{Caller, Document, OperationName, Reason, Service, ServiceError};
+use super::operations::is_held;
+use super::{Action, Caller, Document, OperationName, Reason, Service, ServiceError};
 use crate::objects::{ObjectError, Objects, Upload};
 use crate::operation::{OperationId, Payload, PayloadInfo, SessionId, StoredObject};
 use crate::store::PayloadRole;
@@ -174,6 +175,9 @@ impl Service {
         session: Option<SessionId>,
     ) -> Result<Contents, ServiceError> {
         let operation = self.find_for(caller, name, session).await?;
+        if !is_held(&operation, session) {
+            caller.may(Action::Read)?;
+        }
         let info = operation.submission.input.clone();
         let missing = || {
             let name = operation.id().name();
@@ -190,7 +194,8 @@ impl Service {
         caller: &Caller,
         name: &OperationName,
     ) -> Result<Contents, ServiceError> {
-        let operation = self.find(caller, name).await?;
+        caller.may(Action::Read)?;
+        let operation = self.find_for(caller, name, None).await?;
         if !operation.is_done() {
             return Err(super::operations::not_done(operation.id()));
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::operations::{named, readable, visible};
-use super::{Caller, Document, OperationName, Reason, Service, ServiceError, View};
+use super::{Action, Caller, Document, OperationName, Reason, Service, ServiceError, View};
 pub use crate::engine::FeedItem;
 use crate::engine::{self, Clock, Feed, Moment, WatchItem, Watcher};
 use crate::operation::filter::Filter;
@@ -256,7 +256,7 @@ impl Service {
         readable(caller, &stored.operation)?;
         let id = stored.operation.id();
         let watcher = self.engine.follow(stored, true).await.map_err(|error| named(error, id))?;
-        let (service, view) = (self.clone(), View::Result);
+        let (service, view) = (self.clone(), caller.sees(View::Result));
         Ok(WatchStream { service, watcher, last_word: None, view, lifetime, ended: false })
     }
 
@@ -267,7 +267,9 @@ impl Service {
         name: &OperationName,
         options: WatchOptions,
     ) -> Result<WatchStream, ServiceError> {
+        caller.may(Action::Inspect)?;
         let WatchOptions { after, include_progress, view, timeout } = options;
+        let view = caller.sees(view);
         let id = visible(caller, name)?;
         let watch = self.engine.watch(&caller.tenant, id, after, include_progress).await;
         let (watcher, found) = watch.map_err(|error| named(error, id))?;
@@ -292,7 +294,8 @@ impl Service {
         include_progress: bool,
         start: FeedStart<'_>,
         timeout: Option<Duration>,
-    ) -> FeedStream {
+    ) -> Result<FeedStream, ServiceError> {
+        caller.may(Action::Inspect)?;
         let filter = filter.of(caller.owner.as_ref());
         let key = self.engine.signing_key();
         let start = match start {
@@ -303,6 +306,6 @@ impl Service {
                 .map_or(engine::FeedStart::Reset, engine::FeedStart::After),
         };
         let feed = self.engine.feed(caller.tenant.clone(), filter, include_progress, start);
-        FeedStream { feed, key, lifetime: Lifetime::new(self, timeout), ended: false }
+        Ok(FeedStream { feed, key, lifetime: Lifetime::new(self, timeout), ended: false })
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::operations::{named, readable, visible};
-use super::{Caller, Document, MAX_WAIT, OperationName, Service, ServiceError, View};
+use super::{Action, Caller, Document, MAX_WAIT, OperationName, Service, ServiceError, View};
 use crate::engine::WatchItem;
 use crate::operation::Operation;
 
@@ -46,6 +46,8 @@ impl Service {
         view: View,
         enough: Option<impl Fn(&Operation) -> bool + Send>,
     ) -> Result<Document, ServiceError> {
+        caller.may(Action::Inspect)?;
+        let view = caller.sees(view);
         let clock = Arc::clone(self.engine.clock());
         let until = clock.moment().after(timeout.min(MAX_WAIT));
         let id = visible(caller, name)?;

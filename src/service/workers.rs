@@ -29,6 +29,7 @@ impl Service {
         caller: &Caller,
         hello: WorkerHello,
     ) -> Result<(WorkerSession, mpsc::Receiver<ToWorker>), ServiceError> {
+        caller.may_execute(&hello.kinds)?;
         let limit = self.limits.max_in_flight;
         if hello.max_in_flight == 0 || hello.max_in_flight > limit {
             let rule = format!("must be from 1 to {limit}");

@@ -7,7 +7,7 @@ use longrun::operation::{IdempotencyKey, Kind, NewOperation, TenantId, WorkerId}
 use longrun::proto::v1::SubmitRequest;
 use longrun::service::{
     Caller, FeedMessage, FeedStart, HistoryRequest, ListParameters, OperationName, Reason, Report,
-    ServiceError, View, Violations, WatchOptions, WorkerSession, parse_filter,
+    Roles, ServiceError, View, Violations, WatchOptions, WorkerSession, parse_filter,
 };
 use longrun::wire::decode;
 use longrun::wire::size;
@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use crate::support::*;
 
 fn tenant(name: &str) -> Caller {
-    Caller::of(TenantId::parse(name).unwrap())
+    Caller::of(TenantId::parse(name).unwrap(), Roles::all())
 }
 
 fn new(server: &ClockedServer, kind: &str) -> NewOperation {
@@ -101,7 +101,7 @@ async fn watches_over_a_filter_do_not_leak() {
     let (ours, theirs) = (tenant("ours"), tenant("theirs"));
     submit(&server, &ours).await;
     let all = parse_filter("").unwrap();
-    let mut feed = server.service.watch_all(&theirs, all, true, FeedStart::Current, None);
+    let mut feed = server.service.watch_all(&theirs, all, true, FeedStart::Current, None).unwrap();
     let mut next = async || match soon(feed.next()).await.unwrap().unwrap() {
         FeedMessage::Item(item) => item,
         FeedMessage::Heartbeat => panic!("time stands still"),

@@ -74,7 +74,8 @@ impl Feed {
         let start = position.as_deref().map_or(FeedStart::Current, FeedStart::After);
         let filter = parse_filter("").map_err(CallError::Refused)?;
         let service = &connection.service;
-        let mut stream = service.watch_all(&World::caller(), filter, rng.bool(), start, None);
+        let stream = service.watch_all(&World::caller(), filter, rng.bool(), start, None);
+        let mut stream = stream.expect("a caller who may");
         self.told.borrow_mut().replica = connection.replica;
         loop {
             let next = connection.run(stream.next()).await.ok_or(CallError::Cut)?;

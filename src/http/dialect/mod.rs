@@ -174,14 +174,11 @@ fn caller(call: &Call, mount: &Mount) -> Result<Caller, Problem> {
     let mut fields = call.parts.headers.get_all(&mount.credentials).iter();
     match (fields.next(), fields.next()) {
         (Some(field), None) if !field.is_empty() => {
-            let owner = Some(Owner::of_credentials(field.as_bytes()));
-            Ok(Caller { owner, ..call.caller.clone() })
+            Ok(call.caller.clone().with_owner(Owner::of_credentials(field.as_bytes())))
         }
         _ => {
             let message = format!("there must be credentials, once, in {}", mount.credentials);
-            let problem = Problem::from(ServiceError::new(Reason::Unauthenticated, message));
-            let challenge = HeaderValue::from_static("Bearer");
-            Err(problem.with_header(http::header::WWW_AUTHENTICATE, challenge))
+            Err(ServiceError::new(Reason::Unauthenticated, message).into())
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::operation::http::is_of_gateways;
 use crate::operation::{HttpEnvelope, HttpHeader, NewOperation, Settings, mark};
 use crate::relay::fields;
 use crate::relay::target::Trigger;
-use crate::service::{Caller, OperationName, ServiceError, Submitted, View};
+use crate::service::{Action, Caller, OperationName, ServiceError, Submitted, View};
 
 /// What a mount adds to a submission: its marks, whose it is, how much is taken.
 pub(in crate::http) struct Admission<'a> {
@@ -143,13 +143,15 @@ pub(in crate::http) async fn accepted(
     let preferred = call.preferences.wait.filter(|_| dialect.wait.prefer);
     let wait = preferred.or(visit.mount.wait).filter(|_| !call.preferences.respond_async);
     let (service, caller) = (call.service(), &call.caller);
-    match wait.filter(|_| !document.operation.is_done()) {
+    // Who may not read has nothing to wait for, and sees nothing of a result.
+    let may_read = caller.can(Action::Read);
+    match wait.filter(|_| may_read && !document.operation.is_done()) {
         Some(wait) => document = service.wait(caller, &name, wait, view(needs)).await?,
         None => {
             // There is no result to read before the end.
             let result = needs.result && document.operation.is_done();
             let view = view(Needs { result, ..needs });
-            if view != View::Basic {
+            if may_read && view != View::Basic {
                 document = service.get(caller, &name, view).await?;
             }
         }

@@ -1,0 +1,278 @@
+//! Who may do what: the one table of roles and actions, and the caller that it is asked about.
+//!
+//! Every use case asks [`Caller::may`] first, whichever interface it is called by; gRPC and HTTP ask earlier, as soon as
+//! they know the method, so that a caller without the role learns nothing from how its request would be read.
+
+use std::sync::Arc;
+
+use super::{Reason, ServiceError, View};
+use crate::operation::closed_set::closed_set;
+use crate::operation::{Kind, Owner, Role, Roles, TenantId};
+
+closed_set! {
+    /// What use cases do.
+    pub enum Action {
+        /// Asks what is no tenant's: whether the server is up, what can be asked.
+        Look = 1 "look",
+        /// Stores an operation.
+        Submit = 2 "submit",
+        /// Cancels or deletes an operation.
+        Change = 3 "change",
+        /// Reads an operation, but for its contents: its state, its history, lists of many.
+        Inspect = 4 "inspect",
+        /// Reads an input or a result.
+        Read = 5 "read",
+        /// Executes operations.
+        Work = 6 "work",
+        /// Makes, lists and revokes what a tenant has for itself.
+        Administer = 7 "administer",
+        /// Changes what holds for a whole tenant from outside it.
+        Operate = 8 "operate",
+    }
+}
+
+/// Which roles may do what. Nobody else may.
+const TABLE: [(Action, &[Role]); Action::ALL.len()] = [
+    (Action::Look, &Role::ALL),
+    (Action::Submit, &[Role::Submit, Role::Admin]),
+    (Action::Change, &[Role::Submit, Role::Admin]),
+    (Action::Inspect, &[Role::Read, Role::Admin, Role::Operator]),
+    (Action::Read, &[Role::Read, Role::Admin]),
+    (Action::Work, &[Role::Work]),
+    (Action::Administer, &[Role::Admin, Role::Operator]),
+    (Action::Operate, &[Role::Operator]),
+];
+
+/// What each rpc does. An rpc that does not stand here is refused.
+const RPCS: [(&str, Action); 26] = [
+    ("/longrun.v1.Operations/Submit", Action::Submit),
+    ("/longrun.v1.Operations/SubmitAndWatch", Action::Submit),
+    ("/longrun.v1.Operations/SubmitBatch", Action::Submit),
+    ("/longrun.v1.Operations/RetryOperation", Action::Submit),
+    ("/longrun.v1.Operations/GetOperation", Action::Inspect),
+    ("/longrun.v1.Operations/WaitOperation", Action::Inspect),
+    ("/longrun.v1.Operations/WatchOperation", Action::Inspect),
+    ("/longrun.v1.Operations/WatchOperations", Action::Inspect),
+    ("/longrun.v1.Operations/ListOperations", Action::Inspect),
+    ("/longrun.v1.Operations/ListEvents", Action::Inspect),
+    ("/longrun.v1.Operations/CancelOperation", Action::Change),
+    ("/longrun.v1.Operations/DeleteOperation", Action::Change),
+    ("/longrun.v1.Operations/ReadResult", Action::Read),
+    // By an attempt's token, which is enough by itself; else the use case asks for the role.
+    ("/longrun.v1.Operations/ReadInput", Action::Look),
+    ("/longrun.v1.Workers/Work", Action::Work),
+    ("/longrun.v1.Workers/Acquire", Action::Work),
+    ("/longrun.v1.Workers/Renew", Action::Look),
+    ("/longrun.v1.Workers/Complete", Action::Look),
+    ("/longrun.v1.Workers/Fail", Action::Look),
+    ("/longrun.v1.Workers/Release", Action::Look),
+    ("/longrun.v1.Workers/AddLog", Action::Look),
+    // Answers of these carry results.
+    ("/google.longrunning.Operations/ListOperations", Action::Read),
+    ("/google.longrunning.Operations/GetOperation", Action::Read),
+    ("/google.longrunning.Operations/WaitOperation", Action::Read),
+    ("/google.longrunning.Operations/CancelOperation", Action::Change),
+    ("/google.longrunning.Operations/DeleteOperation", Action::Change),
+];
+
+/// What each route does, by its name in the OpenAPI document; under a tenant it is the same.
+const ROUTES: [(&str, Action); 27] = [
+    ("getLiveness", Action::Look),
+    ("getReadiness", Action::Look),
+    ("getDescription", Action::Look),
+    ("submit", Action::Submit),
+    ("submitOfKind", Action::Submit),
+    ("retryOperation", Action::Submit),
+    ("listOperations", Action::Inspect),
+    ("watchOperations", Action::Inspect),
+    ("getOperation", Action::Inspect),
+    ("getStatus", Action::Inspect),
+    ("listEvents", Action::Inspect),
+    ("cancelOperation", Action::Change),
+    ("deleteOperation", Action::Change),
+    ("getResult", Action::Read),
+    ("getInput", Action::Read),
+    ("acquireAttempt", Action::Work),
+    ("getAttempt", Action::Look),
+    ("getInputOfAttempt", Action::Look),
+    ("renewAttempt", Action::Look),
+    ("completeAttempt", Action::Look),
+    ("failAttempt", Action::Look),
+    ("releaseAttempt", Action::Look),
+    ("addLogOfAttempt", Action::Look),
+    ("listGoogleOperations", Action::Read),
+    ("getGoogleOperation", Action::Read),
+    ("deleteGoogleOperation", Action::Change),
+    ("cancelGoogleOperation", Action::Change),
+];
+
+/// What a route does, by its name.
+pub fn action_of_route(name: &str) -> Option<Action> {
+    ROUTES.iter().find(|(route, _)| *route == name).map(|(_, action)| *action)
+}
+
+/// What an rpc does, by its path.
+pub fn action_of_rpc(path: &str) -> Option<Action> {
+    RPCS.iter().find(|(rpc, _)| *rpc == path).map(|(_, action)| *action)
+}
+
+/// Who asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The tenant that the caller belongs to.
+    pub tenant: TenantId,
+    /// Who the caller is within the tenant, where that is known: whose operations it sees beside nobody's.
+    pub owner: Option<Owner>,
+    /// What it may do.
+    roles: Roles,
+    /// The kinds that it may execute; all where none are named.
+    kinds: Option<Arc<[Kind]>>,
+    /// Who it says it is, for records of what was done: a key's name, a token's or a certificate's subject.
+    subject: Option<Arc<str>>,
+}
+
+impl Caller {
+    /// Anybody, where nobody is asked for credentials: may do everything in the default tenant.
+    pub fn anonymous() -> Self {
+        Self::of(TenantId::default_tenant(), Roles::all())
+    }
+
+    /// Somebody without credentials where they are asked for.
+    pub fn nobody() -> Self {
+        Self::of(TenantId::default_tenant(), Roles::default())
+    }
+
+    /// A caller of a tenant with these roles.
+    pub const fn of(tenant: TenantId, roles: Roles) -> Self {
+        Self { tenant, owner: None, roles, kinds: None, subject: None }
+    }
+
+    /// The same, as somebody within the tenant.
+    #[must_use]
+    pub fn with_owner(self, owner: Owner) -> Self {
+        Self { owner: Some(owner), ..self }
+    }
+
+    /// The same, who may execute these kinds only.
+    #[must_use]
+    pub fn with_kinds(self, kinds: impl Into<Arc<[Kind]>>) -> Self {
+        Self { kinds: Some(kinds.into()), ..self }
+    }
+
+    /// The same, by name.
+    #[must_use]
+    pub fn with_subject(self, subject: impl Into<Arc<str>>) -> Self {
+        Self { subject: Some(subject.into()), ..self }
+    }
+
+    /// What it may do.
+    pub const fn roles(&self) -> Roles {
+        self.roles
+    }
+
+    /// Who it says it is.
+    pub fn subject(&self) -> Option<&str> {
+        self.subject.as_deref()
+    }
+
+    /// Whether it may do that.
+    pub fn can(&self, action: Action) -> bool {
+        action == Action::Look || roles_for(action).iter().any(|role| self.roles.has(*role))
+    }
+
+    /// Refuses what it may not do.
+    pub fn may(&self, action: Action) -> Result<(), ServiceError> {
+        if self.can(action) {
+            return Ok(());
+        }
+        let needed: Vec<&str> = roles_for(action).iter().map(|role| role.as_str()).collect();
+        let message = format!("these credentials lack the role {}", needed.join(" or "));
+        Err(ServiceError::new(Reason::PermissionDenied, message).with("roles", needed.join(",")))
+    }
+
+    /// The view that it gets where it asks for `view`: without contents unless it may read them.
+    pub fn sees(&self, view: View) -> View {
+        if self.can(Action::Read) { view } else { View::Basic }
+    }
+
+    /// Refuses kinds that it may not execute.
+    pub fn may_execute(&self, kinds: &[Kind]) -> Result<(), ServiceError> {
+        self.may(Action::Work)?;
+        let Some(own) = &self.kinds else { return Ok(()) };
+        match kinds.iter().find(|kind| !own.contains(kind)) {
+            None => Ok(()),
+            Some(kind) => {
+                let message =
+                    format!("these credentials may not execute operations of kind {kind}");
+                Err(ServiceError::new(Reason::PermissionDenied, message)
+                    .with("kind", kind.as_str()))
+            }
+        }
+    }
+}
+
+fn roles_for(action: Action) -> &'static [Role] {
+    TABLE.iter().find(|(known, _)| *known == action).map_or(&[], |(_, roles)| roles)
+}
+
+/// A mark on requests that come from within this process; the server's listener sets it.
+#[derive(Clone, Copy, Debug)]
+pub struct InProcess;
+
+/// Who a request comes from, or why that is not known: an extension of every request.
+#[derive(Clone, Debug)]
+pub struct Identity(pub Result<Caller, ServiceError>);
+
+impl Identity {
+    /// The caller, who may do that; nobody may do what has no action in the tables.
+    pub fn caller(&self, action: Option<Action>) -> Result<Caller, ServiceError> {
+        let Some(action) = action else {
+            return Err(ServiceError::new(Reason::PermissionDenied, "nobody may make this call"));
+        };
+        let caller = match (&self.0, action) {
+            (Ok(caller), _) => caller.clone(),
+            (Err(_), Action::Look) => Caller::nobody(),
+            (Err(error), _) => return Err(error.clone()),
+        };
+        caller.may(action).map(|()| caller)
+    }
+}
+
+impl Default for Identity {
+    /// A request that nobody has looked at.
+    fn default() -> Self {
+        Self(Err(ServiceError::new(Reason::Unauthenticated, "there are no credentials")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_action_stands_in_the_table_once() {
+        for action in Action::ALL {
+            assert_eq!(TABLE.iter().filter(|(known, _)| *known == action).count(), 1, "{action}");
+        }
+    }
+
+    #[test]
+    fn a_role_is_needed_and_enough() {
+        let of = |roles: &[Role]| {
+            Caller::of(TenantId::default_tenant(), roles.iter().copied().collect())
+        };
+        for (action, roles) in TABLE {
+            assert_eq!(Caller::nobody().can(action), action == Action::Look, "{action}");
+            assert!(Caller::anonymous().can(action), "{action}");
+            for role in Role::ALL {
+                assert_eq!(of(&[role]).can(action), roles.contains(&role), "{role} {action}");
+            }
+        }
+        let kind = |name: &str| Kind::parse(name).expect("a kind");
+        let worker = of(&[Role::Work]).with_kinds([kind("a")]);
+        assert!(worker.may_execute(&[kind("a")]).is_ok());
+        let refused = worker.may_execute(&[kind("a"), kind("b")]).expect_err("not its kind");
+        assert_eq!(refused.reason, Reason::PermissionDenied);
+        assert!(of(&[Role::Submit]).may_execute(&[kind("a")]).is_err());
+    }
+}
