@@ -90,7 +90,7 @@ capacity = 1
     let service = Service::new(engine, objects, Limits::default(), CancellationToken::new());
     let options =
         HttpOptions { relay: Relay::new(&relay).unwrap(), dialects, ..HttpOptions::default() };
-    let router = router(service, options, axum::Router::new());
+    let router = router(service, options);
     let ask = |method: &'static str, target: String| {
         let mut router = router.clone();
         async move {
