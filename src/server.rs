@@ -10,8 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use axum::Router;
-use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use hyper_util::rt::TokioIo;
 use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
@@ -20,12 +18,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Endpoint, Uri};
 
+use crate::auth::Authenticator;
 use crate::auth::jwt::{KeyReader, Tokens};
-use crate::auth::{self, Authenticator};
 use crate::client::Client;
 use crate::config::{ServeConfig, StoreUrl};
 use crate::engine::{Clock, Engine, EngineConfig, EngineTask, SystemClock};
-use crate::http::{self, Hosts, HttpOptions};
+use crate::grpc::Services;
+use crate::http::{self, Gate, Hosts, HttpOptions, Screen};
 use crate::objects::Objects;
 use crate::relay::Relay;
 use crate::service::{Limits, Service};
@@ -36,6 +35,7 @@ use crate::store::sqlite::{SqliteOptions, SqliteStore};
 mod collector;
 mod connection;
 mod descriptors;
+mod front;
 mod listen;
 mod opening;
 mod resets;
@@ -44,6 +44,7 @@ mod tasks;
 use collector::Collector;
 use connection::Connections;
 pub use descriptors::{Descriptors, DescriptorsError};
+use front::Front;
 use tasks::Tasks;
 
 /// Calls at once on one connection. HTTP/2 lets a client's further calls wait within the client, in silence.
@@ -109,13 +110,11 @@ impl Server {
         };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let (tokens, key_reader) = Tokens::open(&config.tokens, Arc::clone(&clock)).await?.unzip();
-        let authenticator = Authenticator::new(tokens);
         let opened = Engine::open(Arc::clone(&store), clock, engine_config).await;
         let (engine, engine_task) = opened.context("cannot recover from the store")?;
         let closing = CancellationToken::new();
         let service =
             Service::new(engine.clone(), objects.clone(), limits(&config), closing.clone());
-        let grpc = crate::grpc::routes(&service, descriptors.reflection());
         let options = HttpOptions {
             public_url: config.listen.public_url.clone(),
             cors_origins: config.browsers.cors_origins.clone(),
@@ -123,19 +122,18 @@ impl Server {
             dialects: config.dialects.clone(),
             types: descriptors.types().clone(),
         };
-        // gRPC's routes are exact paths; everything else, the fallback included, is HTTP's.
-        let grpc = grpc.into_axum_router().reset_fallback().layer(from_fn(crate::grpc::enter));
-        let screen = http::Screen::new(hosts(&config), service.clone(), options.clone());
-        let router: Router = http::router(service.clone(), options, grpc)
-            .layer(map_response(crate::grpc::explain))
-            .layer(from_fn_with_state(authenticator, auth::identify))
-            .layer(from_fn_with_state(screen, http::screen))
-            .layer(from_fn(crate::telemetry::log_request));
+        let front = Front {
+            screen: Screen::new(hosts(&config), service.clone(), options.clone()),
+            authenticator: Authenticator::new(tokens),
+            gate: Gate::new(service.clone(), options.clone()),
+            grpc: Services::new(&service, descriptors.reflection()),
+            http: http::router(service.clone(), options),
+        };
         Ok(Self {
             listener,
             local_addr,
             local: mpsc::channel(LOCAL_BACKLOG),
-            connections: Connections::new(router, config.connections.header_timeout),
+            connections: Connections::new(front, config.connections.header_timeout),
             relay,
             descriptors,
             // A request that passes straight through has a connection to the upstream as well.

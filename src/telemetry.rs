@@ -6,11 +6,9 @@
 
 use std::io::{IsTerminal as _, stderr};
 
-use axum::extract::Request;
-use axum::middleware::Next;
-use axum::response::Response;
 use clap::ValueEnum;
-use tracing::Instrument as _;
+use http::{HeaderMap, Method, StatusCode, Uri};
+use tracing::Span;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -81,26 +79,16 @@ fn check_words(filter: &str) -> Result<(), TelemetryError> {
     }
 }
 
-/// Handles a request within a span of its own and logs what came of it. For gRPC that is the status in
-/// the headers, where there is one; other calls end in trailers, which are not read here.
-pub async fn log_request(request: Request, next: Next) -> Response {
-    let span = tracing::debug_span!(
-        "request",
-        http.method = %request.method(),
-        http.path = request.uri().path(),
-    );
-    async {
-        let response = next.run(request).await;
-        let rpc_status = response.headers().get("grpc-status").and_then(|code| code.to_str().ok());
-        tracing::debug!(
-            http.status = response.status().as_u16(),
-            rpc.status = rpc_status,
-            "answered"
-        );
-        response
-    }
-    .instrument(span)
-    .await
+/// The span within which a request is answered.
+pub fn request_span(method: &Method, uri: &Uri) -> Span {
+    tracing::debug_span!("request", http.method = %method, http.path = uri.path())
+}
+
+/// Logs what came of a request, by the head of its response. For gRPC that is the status in the headers, where there is
+/// one; other calls end in trailers, which are not read here.
+pub fn log_answer(status: StatusCode, headers: &HeaderMap) {
+    let rpc_status = || headers.get("grpc-status").and_then(|code| code.to_str().ok());
+    tracing::debug!(http.status = status.as_u16(), rpc.status = rpc_status(), "answered");
 }
 
 /// Whether stderr is a terminal whose user has nothing against colors (<https://no-color.org>).

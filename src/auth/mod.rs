@@ -2,11 +2,10 @@
 //!
 //! What a caller may do is the service's affair; here is only who it is.
 
-use axum::extract::{Request, State};
-use axum::middleware::Next;
-use axum::response::Response;
+use futures_util::future::BoxFuture;
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, HeaderName};
+use http::request::Parts;
 
 use crate::service::{Caller, Identity, InProcess, Reason, ServiceError};
 
@@ -34,31 +33,48 @@ impl Authenticator {
         self.tokens.is_some()
     }
 
-    async fn identify(&self, headers: &HeaderMap) -> Result<Caller, ServiceError> {
-        if !self.asks() {
-            return Ok(Caller::anonymous());
+    /// Marks a request with its caller; or says how to find the caller, where that takes time.
+    pub fn identify(&self, parts: &mut Parts) -> Option<BoxFuture<'static, Identity>> {
+        let found = match parts.extensions.get::<InProcess>() {
+            Some(_) => Found::Now(Ok(Caller::anonymous())),
+            None => self.find(&parts.headers),
+        };
+        parts.headers.remove(OWN_AUTHORIZATION);
+        match found {
+            Found::Now(caller) => {
+                parts.extensions.insert(Identity(caller));
+                None
+            }
+            Found::Later(caller) => Some(caller),
         }
-        let credential = credential(headers)?;
-        match &self.tokens {
-            Some(tokens) if Tokens::is_one(credential) => tokens.caller(credential).await,
-            _ => Err(unauthenticated("the credentials are of no kind that is taken here")),
+    }
+
+    fn find(&self, headers: &HeaderMap) -> Found {
+        if !self.asks() {
+            return Found::Now(Ok(Caller::anonymous()));
+        }
+        let credential = match credential(headers) {
+            Ok(credential) => credential,
+            Err(error) => return Found::Now(Err(error)),
+        };
+        let Some(tokens) = self.tokens.as_ref().filter(|_| Tokens::is_one(credential)) else {
+            let why = "the credentials are of no kind that is taken here";
+            return Found::Now(Err(unauthenticated(why)));
+        };
+        match tokens.known(credential) {
+            Some(caller) => Found::Now(caller),
+            None => {
+                let (tokens, credential) = (tokens.clone(), credential.to_owned());
+                Found::Later(Box::pin(async move { Identity(tokens.caller(&credential).await) }))
+            }
         }
     }
 }
 
-/// Marks the request with its caller.
-pub async fn identify(
-    State(authenticator): State<Authenticator>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let identity = match request.extensions().get::<InProcess>() {
-        Some(_) => Ok(Caller::anonymous()),
-        None => authenticator.identify(request.headers()).await,
-    };
-    request.headers_mut().remove(OWN_AUTHORIZATION);
-    request.extensions_mut().insert(Identity(identity));
-    next.run(request).await
+/// A caller, or the way to it.
+enum Found {
+    Now(Result<Caller, ServiceError>),
+    Later(BoxFuture<'static, Identity>),
 }
 
 /// The bearer's credential (RFC 6750, section 2.1).

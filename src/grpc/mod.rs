@@ -2,22 +2,10 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::extract::Request;
-use axum::middleware::{from_fn, map_request, map_response};
-use axum::response::Response;
-use futures_util::stream;
-use http::{HeaderMap, HeaderName, HeaderValue};
-use http_body_util::{BodyExt as _, StreamBody};
-use tonic::codec::CompressionEncoding;
+use http::HeaderMap;
 use tonic::metadata::MetadataMap;
-use tonic::service::Routes;
-use tonic_health::pb::health_server::HealthServer;
 
-use crate::proto::google::longrunning::operations_server::OperationsServer as GoogleOperationsServer;
-use crate::proto::v1::operations_server::OperationsServer;
-use crate::proto::v1::workers_server::WorkersServer;
-use crate::service::{Service, ServiceError};
+use crate::service::ServiceError;
 use crate::wire::decode;
 
 mod gate;
@@ -25,8 +13,8 @@ mod google;
 mod health;
 mod operations;
 mod reflection;
+mod services;
 mod status;
-mod time_limit;
 mod web;
 mod work_messages;
 mod work_stream;
@@ -34,61 +22,8 @@ mod workers;
 
 use gate::caller;
 pub use reflection::Reflection;
+pub use services::{Call, Services};
 pub use status::explain;
-pub use web::enter;
-
-const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
-
-/// All gRPC services, with what `reflection` tells of them.
-pub fn routes(service: &Service, reflection: &Reflection) -> Routes {
-    let max_message = service.limits().max_call_bytes();
-    let operations = OperationsServer::new(operations::OperationsRpc::new(service.clone()))
-        .accept_compressed(CompressionEncoding::Gzip)
-        .send_compressed(CompressionEncoding::Gzip)
-        .max_decoding_message_size(max_message)
-        .max_encoding_message_size(usize::MAX);
-    let workers = WorkersServer::new(workers::WorkersRpc::new(service.clone()))
-        .accept_compressed(CompressionEncoding::Gzip)
-        .max_decoding_message_size(max_message)
-        .max_encoding_message_size(usize::MAX);
-    let google = GoogleOperationsServer::new(google::GoogleRpc::new(service.clone()))
-        .accept_compressed(CompressionEncoding::Gzip)
-        .send_compressed(CompressionEncoding::Gzip)
-        .max_encoding_message_size(usize::MAX);
-    let health = HealthServer::new(health::HealthRpc::new(service.clone()))
-        .accept_compressed(CompressionEncoding::Gzip);
-    // Its streams last for as long as the client likes, and know of no end.
-    let ending = service.clone();
-    let reflection = reflection
-        .routes()
-        .layer(map_request(move |request| end_with_server(ending.clone(), request)));
-    let routes = Routes::new(operations).add_service(workers).add_service(google);
-    let routes = routes.into_axum_router().reset_fallback().layer(from_fn(gate::gate));
-    let health = Routes::new(health).into_axum_router().reset_fallback();
-    let routes = routes.merge(health).merge(reflection);
-    routes.layer(map_response(advertise_gzip)).into()
-}
-
-/// Says which messages may be compressed how, for clients that ask before they do it.
-async fn advertise_gzip(mut response: Response) -> Response {
-    let accepted = HeaderValue::from_static("identity,gzip");
-    response.headers_mut().insert(GRPC_ACCEPT_ENCODING, accepted);
-    response
-}
-
-/// Ends what the client sends when the server closes its connections; then the service ends its answer.
-async fn end_with_server(service: Service, request: Request) -> Request {
-    request.map(|body| {
-        let frames = stream::unfold((body, service), |(mut body, service)| async move {
-            tokio::select! {
-                biased;
-                () = service.closing() => None,
-                frame = body.frame() => Some((frame?, (body, service))),
-            }
-        });
-        Body::new(StreamBody::new(frames))
-    })
-}
 
 /// The answer of a unary call, compressed where that pays. To compress anything takes about 100 µs, as much as the whole
 /// call; from 4 KiB on it is less than 50 µs for each KiB that is saved.

@@ -3,12 +3,12 @@
 use std::convert::Infallible;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use axum::Router;
 use axum::extract::Request;
-use axum::response::Response;
+use http::Response;
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
-use tonic::codegen::Service as _;
+use tonic::body::Body;
+use tonic::codegen::{BoxFuture, Service as _};
 use tonic::service::Routes;
 use tonic_reflection::pb::{v1, v1alpha};
 use tonic_reflection::server::Builder;
@@ -18,7 +18,7 @@ use crate::proto::types::Types;
 
 /// The services under these names, as they describe what was told last. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Reflection(Arc<RwLock<Router>>);
+pub struct Reflection(Arc<RwLock<Routes>>);
 
 /// What this server serves, whatever else its types describe.
 const SERVED: [&[u8]; 4] = [
@@ -27,10 +27,9 @@ const SERVED: [&[u8]; 4] = [
     v1::FILE_DESCRIPTOR_SET,
     v1alpha::FILE_DESCRIPTOR_SET,
 ];
-const PATHS: [&str; 2] = [
-    "/grpc.reflection.v1.ServerReflection/{method}",
-    "/grpc.reflection.v1alpha.ServerReflection/{method}",
-];
+/// The names of the service in its versions.
+pub(super) const SERVICE_NAMES: [&str; 2] =
+    [v1::server_reflection_server::SERVICE_NAME, v1alpha::server_reflection_server::SERVICE_NAME];
 
 impl Reflection {
     /// Describes this server and these types.
@@ -45,23 +44,13 @@ impl Reflection {
         Ok(())
     }
 
-    pub(super) fn routes(&self) -> Router {
-        PATHS.into_iter().fold(Router::new(), |router, path| {
-            let current = Arc::clone(&self.0);
-            let answer = move |request: Request| {
-                let router = current.read().unwrap_or_else(PoisonError::into_inner).clone();
-                answer(router, request)
-            };
-            router.route_service(path, tower::service_fn(answer))
-        })
+    pub(super) fn call(&self, request: Request) -> BoxFuture<Response<Body>, Infallible> {
+        let mut current = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
+        Box::pin(current.call(request))
     }
 }
 
-async fn answer(mut router: Router, request: Request) -> Result<Response, Infallible> {
-    router.call(request).await
-}
-
-fn build(types: &Types) -> anyhow::Result<Router> {
+fn build(types: &Types) -> anyhow::Result<Routes> {
     let sets = types.foreign_files();
     let mut services = Vec::new();
     for set in SERVED {
@@ -78,6 +67,5 @@ fn build(types: &Types) -> anyhow::Result<Router> {
         // Those that foreign files define are not served here.
         services.iter().fold(builder, |builder, name| builder.with_service_name(name.as_str()))
     };
-    let routes = Routes::new(builder().build_v1()?).add_service(builder().build_v1alpha()?);
-    Ok(routes.into_axum_router().reset_fallback())
+    Ok(Routes::new(builder().build_v1()?).add_service(builder().build_v1alpha()?))
 }

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use axum::response::Response;
 use http::HeaderMap;
 use prost::Message as _;
 use tonic::metadata::MetadataMap;
@@ -69,13 +68,12 @@ fn trailer_bytes(status: &Status) -> usize {
 
 /// Gives the refusals that were made below this module (messages that are too large or cannot be decoded,
 /// unknown methods) the details that every refusal has.
-pub async fn explain(mut response: Response) -> Response {
-    let bare = Status::from_header_map(response.headers());
+pub fn explain(headers: &mut HeaderMap) {
+    let bare = Status::from_header_map(headers);
     if let Some(bare) = bare.filter(|bare| bare.code() != Code::Ok && bare.details().is_empty()) {
         // Where the status cannot be a header, the bare one stays.
-        let _ = explained(&bare).add_header(response.headers_mut());
+        let _ = explained(&bare).add_header(headers);
     }
-    response
 }
 
 fn explained(bare: &Status) -> Status {

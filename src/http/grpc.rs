@@ -1,20 +1,20 @@
-//! The gate in front of gRPC: which requests get to its routes, over gRPC and over gRPC-Web. What does not speak either
+//! The gate in front of gRPC: which requests get to its services, over gRPC and over gRPC-Web. What does not speak either
 //! is answered in HTTP.
 
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::middleware::Next;
+use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use http::header::{ACCEPT, ALLOW, CONTENT_TYPE};
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
 use tonic::{Code, Status};
 
 use super::cors::{self, Page};
 use super::problem::{self, Problem};
-use super::{Http, body};
-use crate::service::{Reason, ServiceError};
+use super::{Http, HttpOptions, body};
+use crate::service::{Reason, Service, ServiceError};
 use crate::wire::google;
 
 /// How a request frames its messages, which are protobuf; other codecs are not served.
@@ -54,23 +54,42 @@ impl Protocol {
     }
 }
 
-/// Lets calls through to the routes of gRPC.
-pub(super) async fn gate(State(http): State<Arc<Http>>, request: Request, next: Next) -> Response {
-    let protocol = Protocol::of(request.headers());
-    let is_call = request.method() == Method::POST && request.version() == Version::HTTP_2;
-    if is_call && protocol == Some(Protocol::Grpc) {
-        // No browser speaks it.
-        return next.run(request).await;
+/// In front of the services of gRPC. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Gate(Arc<Http>);
+
+impl Gate {
+    /// Beside what `router` makes of the same service and options.
+    pub fn new(service: Service, options: HttpOptions) -> Self {
+        Self(Arc::new(Http { service, options: Arc::new(options) }))
     }
-    let page = Page::of(request.method(), request.headers());
-    page.may_read(&http, answer(&http, protocol, request, next).await)
+
+    /// Whether it is a call over gRPC itself, which goes past [`Gate::answer`]: no browser speaks it.
+    pub fn is_open_to(parts: &Parts) -> bool {
+        let is_post = parts.method == Method::POST && parts.version == Version::HTTP_2;
+        is_post && Protocol::of(&parts.headers) == Some(Protocol::Grpc)
+    }
+
+    /// Answers everything else: has calls over gRPC-Web served by `serve`, and refuses others.
+    pub async fn answer<F: Future<Output = Response>>(
+        &self,
+        request: Request,
+        serve: impl FnOnce(Request) -> F,
+    ) -> Response {
+        let page = Page::of(request.method(), request.headers());
+        page.may_read(&self.0, answer(&self.0, request, serve).await)
+    }
 }
 
 /// What is no call over gRPC.
-async fn answer(http: &Http, protocol: Option<Protocol>, request: Request, next: Next) -> Response {
+async fn answer<F: Future<Output = Response>>(
+    http: &Http,
+    request: Request,
+    serve: impl FnOnce(Request) -> F,
+) -> Response {
     let refused = |message| Problem::from(ServiceError::new(Reason::UnsupportedMediaType, message));
     let (parts, body) = request.into_parts();
-    let problem = match protocol {
+    let problem = match Protocol::of(&parts.headers) {
         _ if parts.method == Method::OPTIONS => {
             return (StatusCode::NO_CONTENT, [(ALLOW, "POST,OPTIONS")]).into_response();
         }
@@ -85,7 +104,7 @@ async fn answer(http: &Http, protocol: Option<Protocol>, request: Request, next:
             Problem::method_not_allowed(&parts.method, "POST")
         }
         Some(_) if cors::is_refused(http, &parts) => cors::refusal(),
-        Some(web) => return call(http, web, Request::from_parts(parts, body), next).await,
+        Some(web) => return call(http, web, Request::from_parts(parts, body), serve).await,
     };
     let mut response = problem.into_response();
     problem::render(&mut response, &parts.method, parts.uri.path());
@@ -93,7 +112,12 @@ async fn answer(http: &Http, protocol: Option<Protocol>, request: Request, next:
 }
 
 /// A call over gRPC-Web. Its answer is in base64 if the call is, unless it accepts the other form.
-async fn call(http: &Http, web: Protocol, mut request: Request, next: Next) -> Response {
+async fn call<F: Future<Output = Response>>(
+    http: &Http,
+    web: Protocol,
+    mut request: Request,
+    serve: impl FnOnce(Request) -> F,
+) -> Response {
     let accepted = request.headers().get(ACCEPT).and_then(Protocol::named);
     let answer = accepted.filter(|it| *it != Protocol::Grpc).unwrap_or(web).content_type();
     request.headers_mut().insert(CONTENT_TYPE, web.content_type());
@@ -108,7 +132,7 @@ async fn call(http: &Http, web: Protocol, mut request: Request, next: Next) -> R
             Err(problem) => return refused_call(&problem, answer),
         };
     }
-    next.run(request).await
+    serve(request).await
 }
 
 /// Room for the prefix of a message, and for the end of base64.

@@ -50,10 +50,11 @@ mod screen;
 mod submission;
 mod submit;
 
+pub use grpc::Gate;
 use grpc::Protocol;
 use problem::Problem;
 use route::Resource;
-pub use screen::{Hosts, Screen, screen};
+pub use screen::{Hosts, Screen};
 
 /// How the interface is set up.
 #[derive(Clone, Debug, Default)]
@@ -78,9 +79,8 @@ struct Http {
     options: Arc<HttpOptions>,
 }
 
-/// The routes, those of gRPC beside them, and a fallback that answers whatever there is no route for: gRPC in its own way.
-/// `grpc` must have exact paths and no fallback.
-pub fn router(service: Service, options: HttpOptions, grpc: Router) -> Router {
+/// The routes, and a fallback that answers whatever there is no route for: gRPC in its own way.
+pub fn router(service: Service, options: HttpOptions) -> Router {
     let http = Http { service, options: Arc::new(options) };
     let mut router = Router::new();
     for (pattern, resource) in Resource::all(routes::served()) {
@@ -91,8 +91,7 @@ pub fn router(service: Service, options: HttpOptions, grpc: Router) -> Router {
         .fallback(no_route)
         .layer(middleware::from_fn(finish))
         .layer(middleware::from_fn_with_state(http.clone(), cors::cors))
-        .with_state(http.clone())
-        .merge(grpc.layer(middleware::from_fn_with_state(Arc::new(http), grpc::gate)))
+        .with_state(http)
 }
 
 /// Which methods there are.

@@ -6,10 +6,9 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
-use axum::middleware::Next;
 use axum::response::Response;
 use http::header::{CACHE_CONTROL, CONNECTION, HOST, TRANSFER_ENCODING};
+use http::request::Parts;
 use http::uri::{Authority, Scheme};
 use http::{HeaderValue, Method, Version};
 
@@ -67,33 +66,28 @@ impl Screen {
     pub fn new(hosts: Hosts, service: Service, options: HttpOptions) -> Self {
         Self { hosts, http: Http { service, options: Arc::new(options) } }
     }
-}
 
-/// Refuses what is no plain request to this server.
-pub async fn screen(State(screen): State<Screen>, request: Request, next: Next) -> Response {
-    if request.method() == Method::OPTIONS && request.uri().path() == "*" {
-        return super::options(HeaderValue::from_static(METHODS));
-    }
-    match check(&screen.hosts, &request) {
-        Ok(()) => next.run(request).await,
-        Err(refused) => {
-            let (parts, _) = request.into_parts();
-            let mut response = dialect::refused_at(&screen.http, &parts, refused);
-            problem::render(&mut response, &parts.method, parts.uri.path());
-            response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-            if parts.version < Version::HTTP_2 {
-                // Who gets this wrong is not heard any further.
-                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            response
+    /// The answer to what is no plain request to this server; `None` for those that may go on.
+    pub fn refusal(&self, parts: &Parts) -> Option<Response> {
+        if parts.method == Method::OPTIONS && parts.uri.path() == "*" {
+            return Some(super::options(HeaderValue::from_static(METHODS)));
         }
+        let problem = check(&self.hosts, parts).err()?;
+        let mut response = dialect::refused_at(&self.http, parts, problem);
+        problem::render(&mut response, &parts.method, parts.uri.path());
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if parts.version < Version::HTTP_2 {
+            // Who gets this wrong is not heard any further.
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        Some(response)
     }
 }
 
-fn check(hosts: &Hosts, request: &Request) -> Result<(), Problem> {
-    let uri = request.uri();
-    if request.method() == Method::CONNECT {
-        return Err(Problem::method_not_allowed(request.method(), METHODS));
+fn check(hosts: &Hosts, parts: &Parts) -> Result<(), Problem> {
+    let uri = &parts.uri;
+    if parts.method == Method::CONNECT {
+        return Err(Problem::method_not_allowed(&parts.method, METHODS));
     }
     if uri.path_and_query().is_some_and(|target| target.as_str().len() > MAX_TARGET_BYTES) {
         let message = format!("path and query must be at most {MAX_TARGET_BYTES} bytes");
@@ -106,13 +100,13 @@ fn check(hosts: &Hosts, request: &Request) -> Result<(), Problem> {
         return Err(ServiceError::invalid_field("URL", "must be of http or https").into());
     }
     let is_chunked = |field: &HeaderValue| field.as_bytes().eq_ignore_ascii_case(b"chunked");
-    let mut codings = request.headers().get_all(TRANSFER_ENCODING).iter();
+    let mut codings = parts.headers.get_all(TRANSFER_ENCODING).iter();
     if codings.next().is_some_and(|field| !is_chunked(field)) || codings.next().is_some() {
         return Err(ServiceError::invalid_field("Transfer-Encoding", "must be chunked").into());
     }
-    let host = host(request)?;
+    let host = host(parts)?;
     // Browsers speak HTTP/2 within TLS only, and so not to this port.
-    let by_browser = request.version() < Version::HTTP_2;
+    let by_browser = parts.version < Version::HTTP_2;
     match host.filter(|host| by_browser && !hosts.have(host.host())) {
         Some(host) => {
             let message = format!(
@@ -127,7 +121,7 @@ fn check(hosts: &Hosts, request: &Request) -> Result<(), Problem> {
 }
 
 /// The host that the request names: the same wherever it names one, and once (RFC 9112, section 3.2).
-fn host(request: &Request) -> Result<Option<Authority>, ServiceError> {
+fn host(parts: &Parts) -> Result<Option<Authority>, ServiceError> {
     let invalid = |rule| Err(ServiceError::invalid_field("Host", rule));
     let plain = |authority: &Authority| {
         let port = authority.as_str().strip_prefix(authority.host());
@@ -138,17 +132,17 @@ fn host(request: &Request) -> Result<Option<Authority>, ServiceError> {
             None => false,
         }
     };
-    let mut fields = request.headers().get_all(HOST).iter();
+    let mut fields = parts.headers.get_all(HOST).iter();
     let field = match (fields.next(), fields.next()) {
         (Some(_), Some(_)) => return invalid("must be given once"),
-        (None, _) if request.version() == Version::HTTP_11 => return invalid("must be given"),
+        (None, _) if parts.version == Version::HTTP_11 => return invalid("must be given"),
         (None, _) => None,
         (Some(field), None) => match Authority::try_from(field.as_bytes()) {
             Ok(authority) if plain(&authority) => Some(authority),
             _ => return invalid("must be a host, with a port or without"),
         },
     };
-    match (request.uri().authority(), field) {
+    match (parts.uri.authority(), field) {
         (Some(target), _) if !plain(target) => invalid("must be a host, with a port or without"),
         (Some(target), Some(field)) if field != *target => invalid("must be the target's"),
         (Some(target), _) => Ok(Some(target.clone())),

@@ -8,7 +8,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use http::{Method, Request, Version};
 use hyper::body::Incoming;
 use hyper::rt::Executor;
@@ -17,8 +16,8 @@ use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::Service as _;
 
+use super::front::Front;
 use super::opening::Opening;
 use super::resets::{Call, ResetBudget};
 use super::{CONNECTION_WINDOW_BYTES, MAX_CONCURRENT_STREAMS, STREAM_WINDOW_BYTES};
@@ -42,7 +41,7 @@ const CUT_OFF_TIME: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub(super) struct Connections {
     builder: auto::Builder<Tracked>,
-    router: Router,
+    front: Arc<Front>,
     header_timeout: Duration,
     tasks: TaskTracker,
 }
@@ -62,9 +61,9 @@ where
 }
 
 impl Connections {
-    /// Connections to `router`, which have `header_timeout` for the header of each request, and may be idle for
+    /// Connections to `front`, which have `header_timeout` for the header of each request, and may be idle for
     /// as long between requests of HTTP/1.
-    pub(super) fn new(router: Router, header_timeout: Duration) -> Self {
+    pub(super) fn new(front: Front, header_timeout: Duration) -> Self {
         let tasks = TaskTracker::new();
         let mut builder = auto::Builder::new(Tracked(tasks.clone()));
         builder
@@ -83,7 +82,7 @@ impl Connections {
             .max_local_error_reset_streams(MAX_ERROR_RESETS)
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
-        Self { builder, router, header_timeout, tasks }
+        Self { builder, front: Arc::new(front), header_timeout, tasks }
     }
 
     /// Serves one connection to its end, or until `closing` and the end of the requests under way. Each
@@ -98,7 +97,7 @@ impl Connections {
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         O: Clone + Send + Sync + 'static,
     {
-        let Self { builder, router, header_timeout, tasks } = self.clone();
+        let Self { builder, front, header_timeout, tasks } = self.clone();
         let resets = ResetBudget::new();
         let budget = Arc::clone(&resets);
         let answer = move |mut request: Request<Incoming>| {
@@ -107,9 +106,9 @@ impl Connections {
             // Over HTTP/1 a call that is given up takes its connection along, and a body of known length is not
             // asked for its end.
             let has_end = request.version() == Version::HTTP_2 && request.method() != Method::HEAD;
-            let answering = router.clone().call(request);
+            let answering = front.answer(request);
             async move {
-                let response = answering.await?;
+                let response = answering.await;
                 Ok::<_, Infallible>(response.map(|body| call.body(body, has_end)))
             }
         };

@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -80,7 +79,7 @@ impl Call {
     }
 
     /// The body, with whose first piece the call is answered, if it `is_read`, as that of a response to HEAD is not.
-    pub(super) fn body(mut self, body: Body, is_read: bool) -> Counted {
+    pub(super) fn body<B: HttpBody>(mut self, body: B, is_read: bool) -> Counted<B> {
         self.is_answered = !is_read || body.is_end_stream();
         Counted { body, call: self }
     }
@@ -97,19 +96,19 @@ impl Drop for Call {
 
 /// A response body that answers its call.
 #[derive(Debug)]
-pub(super) struct Counted {
-    body: Body,
+pub(super) struct Counted<B> {
+    body: B,
     call: Call,
 }
 
-impl HttpBody for Counted {
-    type Data = Bytes;
-    type Error = axum::Error;
+impl<B: HttpBody + Unpin> HttpBody for Counted<B> {
+    type Data = B::Data;
+    type Error = B::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         self.call.is_answered = true;
         Poll::Ready(frame)
@@ -128,6 +127,8 @@ impl HttpBody for Counted {
 mod tests {
     use std::convert::Infallible;
     use std::future::poll_fn;
+
+    use axum::body::Body;
 
     use super::*;
 

@@ -129,6 +129,8 @@ pub struct Caller {
     kinds: Option<Arc<[Kind]>>,
     /// Who it says it is, for records of what was done: a key's name, a token's or a certificate's subject.
     subject: Option<Arc<str>>,
+    /// Whether it has shown credentials, where some are asked for.
+    is_known: bool,
 }
 
 impl Caller {
@@ -139,12 +141,12 @@ impl Caller {
 
     /// Somebody without credentials where they are asked for.
     pub fn nobody() -> Self {
-        Self::of(TenantId::default_tenant(), Roles::default())
+        Self { is_known: false, ..Self::of(TenantId::default_tenant(), Roles::default()) }
     }
 
     /// A caller of a tenant with these roles.
     pub const fn of(tenant: TenantId, roles: Roles) -> Self {
-        Self { tenant, owner: None, roles, kinds: None, subject: None }
+        Self { tenant, owner: None, roles, kinds: None, subject: None, is_known: true }
     }
 
     /// The same, as somebody within the tenant.
@@ -184,6 +186,9 @@ impl Caller {
     pub fn may(&self, action: Action) -> Result<(), ServiceError> {
         if self.can(action) {
             return Ok(());
+        }
+        if !self.is_known {
+            return Err(ServiceError::new(Reason::Unauthenticated, "there are no credentials"));
         }
         let needed: Vec<&str> = roles_for(action).iter().map(|role| role.as_str()).collect();
         let message = format!("these credentials lack the role {}", needed.join(" or "));

@@ -174,6 +174,9 @@ impl Service {
         name: &OperationName,
         session: Option<SessionId>,
     ) -> Result<Contents, ServiceError> {
+        if session.is_none() {
+            caller.may(Action::Read)?;
+        }
         let operation = self.find_for(caller, name, session).await?;
         if !is_held(&operation, session) {
             caller.may(Action::Read)?;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use longrun::engine::{Engine, EngineConfig, SystemClock};
-use longrun::grpc::Reflection;
+use longrun::grpc::{Reflection, Services};
 use longrun::objects::Objects;
 use longrun::proto::types::Types;
 use longrun::service::{Limits, Service};
@@ -109,9 +109,10 @@ async fn serve(store: Arc<dyn Store>, port: u16) -> anyhow::Result<()> {
     // Nothing there is large.
     let objects = Objects::in_directory(&std::env::temp_dir())?;
     let service = Service::new(engine, objects, limits, never.clone());
-    let routes = longrun::grpc::routes(&service, &Reflection::of(&Types::default())?);
+    let reflection = Reflection::of(&Types::default())?;
+    let services = Services::new(&service, &reflection);
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
-    let server = tonic::transport::Server::builder().tcp_nodelay(true).add_routes(routes);
+    let server = tonic::transport::Server::builder().tcp_nodelay(true).add_routes(services.into());
     let mut tasks = JoinSet::new();
     tasks.spawn(task.run(never));
     tasks.spawn(async move {

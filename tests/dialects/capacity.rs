@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use futures_util::future::join_all;
 use longrun::config::file;
 use longrun::engine::{Engine, EngineConfig, ManualClock};
@@ -11,7 +12,7 @@ use longrun::http::{HttpOptions, router};
 use longrun::objects::Objects;
 use longrun::operation::Timestamp;
 use longrun::relay::Relay;
-use longrun::service::{Limits, Service};
+use longrun::service::{Caller, Identity, Limits, Service};
 use longrun::store::sqlite::{SqliteOptions, SqliteStore};
 use tokio_util::sync::CancellationToken;
 use tonic::codegen::Service as _;
@@ -90,7 +91,8 @@ capacity = 1
     let service = Service::new(engine, objects, Limits::default(), CancellationToken::new());
     let options =
         HttpOptions { relay: Relay::new(&relay).unwrap(), dialects, ..HttpOptions::default() };
-    let router = router(service, options, axum::Router::new());
+    let everybody = Extension(Identity(Ok(Caller::anonymous())));
+    let router = router(service, options).layer(everybody);
     let ask = |method: &'static str, target: String| {
         let mut router = router.clone();
         async move {

@@ -1,5 +1,6 @@
 //! Who is let in, to do what, and whose operations they see: over real sockets, with real tokens.
 
+mod any_rpc;
 mod isolation;
 mod issuer;
 mod support;

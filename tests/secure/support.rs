@@ -7,7 +7,6 @@ use std::time::Duration;
 use longrun::config::tokens::{KeySource, TokenConfig};
 use longrun::config::{ServeConfig, StoreUrl};
 use longrun::server::Server;
-use serde_json::Value;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -73,18 +72,6 @@ impl Guarded {
     pub async fn status(&self, path: &str, token: &str) -> u16 {
         let request = self.request("GET", path).bearer_auth(token);
         soon(request.send()).await.expect("an answer").status().as_u16()
-    }
-
-    /// Submits over HTTP; the operation's id.
-    pub async fn submit(&self, token: &str, kind: &str, input: &str) -> String {
-        let request = self.request("POST", &format!("/v1/kinds/{kind}/operations"));
-        let request = request.bearer_auth(token).body(input.to_owned());
-        let answer = soon(request.send()).await.expect("an answer");
-        assert_eq!(answer.status().as_u16(), 202);
-        let document: Value =
-            serde_json::from_slice(&soon(answer.bytes()).await.expect("a body")).expect("JSON");
-        let name = document["name"].as_str().expect("a name");
-        name.strip_prefix("operations/").expect("an id").to_owned()
     }
 
     pub async fn end(mut self) {

@@ -15,7 +15,7 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
 use longrun::engine::{Engine, EngineConfig};
-use longrun::grpc::Reflection;
+use longrun::grpc::{Reflection, Services};
 use longrun::objects::Objects;
 use longrun::proto::types::Types;
 use longrun::service::{Limits, Service};
@@ -130,11 +130,12 @@ impl ClockedServer {
         let objects = Objects::in_directory(&dir.path().join("objects")).unwrap();
         let (closing, stop) = (CancellationToken::new(), CancellationToken::new());
         let service = Service::new(engine, objects, limits, closing.clone());
-        let routes = longrun::grpc::routes(&service, &Reflection::of(&Types::default()).unwrap());
+        let reflection = Reflection::of(&Types::default()).unwrap();
+        let services = Services::new(&service, &reflection);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let api = Api::new(listener.local_addr().unwrap());
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-        let serving = Server::builder().add_routes(routes).serve_with_incoming(incoming);
+        let serving = Server::builder().add_routes(services.into()).serve_with_incoming(incoming);
         let engine = spawn(task.run(stop.clone()));
         let listener = spawn(async { serving.await.unwrap() });
         Self { api, service, clock, closing, tuning, store, stop, engine, listener, dir }

@@ -1,0 +1,175 @@
+//! All gRPC services, found by the path of a call.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use futures_util::stream;
+use http::{HeaderName, HeaderValue, Response};
+use http_body_util::{BodyExt as _, StreamBody};
+use tonic::Status;
+use tonic::codec::CompressionEncoding;
+use tonic::codegen::{BoxFuture, Service as _};
+use tonic::service::Routes;
+use tonic_health::pb::health_server::{self, HealthServer};
+
+use super::gate;
+use super::google::GoogleRpc;
+use super::health::HealthRpc;
+use super::operations::OperationsRpc;
+use super::reflection::{self, Reflection};
+use super::timeout;
+use super::workers::WorkersRpc;
+use crate::proto::google::longrunning::operations_server as google;
+use crate::proto::v1::{operations_server, workers_server};
+use crate::service::{Caller, Identity, Service};
+
+const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
+
+/// All services. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Services {
+    operations: operations_server::OperationsServer<OperationsRpc>,
+    workers: workers_server::WorkersServer<WorkersRpc>,
+    google: google::OperationsServer<GoogleRpc>,
+    health: HealthServer<HealthRpc>,
+    reflection: Reflection,
+    service: Service,
+}
+
+/// One of the services.
+#[derive(Clone, Copy, Debug)]
+enum Name {
+    Operations,
+    Workers,
+    Google,
+    Health,
+    Reflection,
+}
+
+impl Name {
+    /// The service of a method that has this path, which may be unknown to the service.
+    fn of(path: &str) -> Option<Self> {
+        let (service, method) = path.strip_prefix('/')?.split_once('/')?;
+        let name = match service {
+            operations_server::SERVICE_NAME => Self::Operations,
+            workers_server::SERVICE_NAME => Self::Workers,
+            google::SERVICE_NAME => Self::Google,
+            health_server::SERVICE_NAME => Self::Health,
+            _ if reflection::SERVICE_NAMES.contains(&service) => Self::Reflection,
+            _ => return None,
+        };
+        (!method.is_empty()).then_some(name)
+    }
+
+    /// Whether it matters who calls: everybody may ask how the server is, and what can be asked.
+    const fn has_callers(self) -> bool {
+        match self {
+            Self::Operations | Self::Workers | Self::Google => true,
+            Self::Health | Self::Reflection => false,
+        }
+    }
+}
+
+impl Services {
+    /// The services of `service`, and what `reflection` tells of them.
+    pub fn new(service: &Service, reflection: &Reflection) -> Self {
+        let max_message = service.limits().max_call_bytes();
+        let operations = OperationsRpc::new(service.clone());
+        let operations = operations_server::OperationsServer::new(operations)
+            .accept_compressed(CompressionEncoding::Gzip)
+            .send_compressed(CompressionEncoding::Gzip)
+            .max_decoding_message_size(max_message)
+            .max_encoding_message_size(usize::MAX);
+        let workers = workers_server::WorkersServer::new(WorkersRpc::new(service.clone()))
+            .accept_compressed(CompressionEncoding::Gzip)
+            .max_decoding_message_size(max_message)
+            .max_encoding_message_size(usize::MAX);
+        let google = google::OperationsServer::new(GoogleRpc::new(service.clone()))
+            .accept_compressed(CompressionEncoding::Gzip)
+            .send_compressed(CompressionEncoding::Gzip)
+            .max_encoding_message_size(usize::MAX);
+        let health = HealthServer::new(HealthRpc::new(service.clone()))
+            .accept_compressed(CompressionEncoding::Gzip);
+        let (reflection, service) = (reflection.clone(), service.clone());
+        Self { operations, workers, google, health, reflection, service }
+    }
+
+    /// Whether a path is that of a service's method, be the method known or not.
+    pub fn have(path: &str) -> bool {
+        Name::of(path).is_some()
+    }
+
+    /// Begins a call.
+    pub fn call(&self, mut request: Request) -> Call {
+        let time = timeout(request.headers());
+        let name = Name::of(request.uri().path());
+        if name.is_some_and(Name::has_callers)
+            && let Err(refusal) = gate::check(&mut request)
+        {
+            return Call { answer: Box::pin(async move { Ok(refusal.into_http()) }), time };
+        }
+        let answer = match name {
+            Some(Name::Operations) => self.operations.clone().call(request),
+            Some(Name::Workers) => self.workers.clone().call(request),
+            Some(Name::Google) => self.google.clone().call(request),
+            Some(Name::Health) => self.health.clone().call(request),
+            Some(Name::Reflection) => self.reflection.call(self.ending(request)),
+            None => Box::pin(async { Ok(Status::unimplemented("").into_http()) }),
+        };
+        Call { answer, time }
+    }
+
+    /// Ends what the client sends when the server closes its connections, for services whose streams last for as long as
+    /// the client likes; then they end their answer.
+    fn ending(&self, request: Request) -> Request {
+        let service = self.service.clone();
+        request.map(|body| {
+            let frames = stream::unfold((body, service), |(mut body, service)| async move {
+                tokio::select! {
+                    biased;
+                    () = service.closing() => None,
+                    frame = body.frame() => Some((frame?, (body, service))),
+                }
+            });
+            Body::new(StreamBody::new(frames))
+        })
+    }
+}
+
+/// The services for a server of tonic's own, which asks nobody for credentials.
+impl From<Services> for Routes {
+    fn from(services: Services) -> Self {
+        let call = move |mut request: Request| {
+            request.extensions_mut().insert(Identity(Ok(Caller::anonymous())));
+            services.call(request).answer()
+        };
+        Router::new().fallback(call).into()
+    }
+}
+
+/// A call under way.
+pub struct Call {
+    answer: BoxFuture<Response<tonic::body::Body>, Infallible>,
+    time: Option<Duration>,
+}
+
+impl Call {
+    /// The answer. A call whose answer has not begun within its `grpc-timeout` ends; streams that have begun hold theirs
+    /// themselves.
+    pub async fn answer(self) -> Response<tonic::body::Body> {
+        let Ok(mut response) = match self.time {
+            None => self.answer.await,
+            Some(time) => {
+                let late = || Status::deadline_exceeded("the call's time is up").into_http();
+                tokio::time::timeout(time, self.answer).await.unwrap_or_else(|_| Ok(late()))
+            }
+        };
+        // Says which messages may be compressed how, for clients that ask before they do it.
+        let accepted = HeaderValue::from_static("identity,gzip");
+        response.headers_mut().insert(GRPC_ACCEPT_ENCODING, accepted);
+        response
+    }
+}

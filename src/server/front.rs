@@ -1,0 +1,117 @@
+//! The front: the one road that every request takes to gRPC or to HTTP.
+//!
+//! Four steps in this order: a span for the log, the screen, the caller, and the interface, where gRPC's own paths go before
+//! HTTP's router. They are one function and not a chain of middlewares, because each of those boxes a future, clones the
+//! router and moves the request: together as much CPU time as a call over gRPC takes otherwise.
+
+use std::convert::Infallible;
+use std::future::ready;
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::Response;
+use futures_util::future::BoxFuture;
+use http::request::Parts;
+use http_body_util::Either;
+use hyper::body::{Body as HttpBody, Bytes};
+use hyper::{Request, Response as HttpResponse};
+use tower::{BoxError, ServiceExt as _};
+use tracing::Instrument as _;
+
+use crate::auth::Authenticator;
+use crate::grpc::{self, Services};
+use crate::http::{Gate, Screen};
+use crate::telemetry;
+
+/// The body of a response: as gRPC's services make it, or as HTTP does.
+pub(super) type AnswerBody = Either<tonic::body::Body, Body>;
+
+/// What stands behind every connection.
+#[derive(Clone, Debug)]
+pub(super) struct Front {
+    pub(super) screen: Screen,
+    pub(super) authenticator: Authenticator,
+    pub(super) gate: Gate,
+    pub(super) grpc: Services,
+    pub(super) http: Router,
+}
+
+/// A request on its way.
+enum Begun {
+    Routed(Routed),
+    /// It takes time to find its caller.
+    Unknown(BoxFuture<'static, Routed>),
+}
+
+/// An answer on its way.
+enum Routed {
+    Grpc(grpc::Call),
+    Http(BoxFuture<'static, Response>),
+}
+
+impl Front {
+    /// Answers one request.
+    pub(super) fn answer<B>(
+        &self,
+        request: Request<B>,
+    ) -> impl Future<Output = HttpResponse<AnswerBody>> + Send + use<B>
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let span = telemetry::request_span(request.method(), request.uri());
+        let begun = self.begin(request.map(Body::new));
+        let answer = async move {
+            let routed = match begun {
+                Begun::Routed(routed) => routed,
+                Begun::Unknown(routed) => routed.await,
+            };
+            let mut response = match routed {
+                Routed::Grpc(call) => call.answer().await.map(Either::Left),
+                Routed::Http(answer) => answer.await.map(Either::Right),
+            };
+            grpc::explain(response.headers_mut());
+            telemetry::log_answer(response.status(), response.headers());
+            response
+        };
+        answer.instrument(span)
+    }
+
+    fn begin(&self, request: Request<Body>) -> Begun {
+        let (mut parts, body) = request.into_parts();
+        if let Some(refusal) = self.screen.refusal(&parts) {
+            return Begun::Routed(Routed::Http(Box::pin(ready(refusal))));
+        }
+        match self.authenticator.identify(&mut parts) {
+            None => Begun::Routed(self.route(parts, body)),
+            Some(identity) => {
+                let front = self.clone();
+                Begun::Unknown(Box::pin(async move {
+                    parts.extensions.insert(identity.await);
+                    front.route(parts, body)
+                }))
+            }
+        }
+    }
+
+    /// To the interface whose path it is.
+    fn route(&self, parts: Parts, body: Body) -> Routed {
+        let is_grpcs = Services::have(parts.uri.path());
+        let is_call = is_grpcs && Gate::is_open_to(&parts);
+        let request = Request::from_parts(parts, body);
+        if is_call {
+            return Routed::Grpc(self.grpc.call(request));
+        }
+        if is_grpcs {
+            let (gate, grpc) = (self.gate.clone(), self.grpc.clone());
+            return Routed::Http(Box::pin(async move {
+                gate.answer(request, |call| grpc.call_from_web(call)).await
+            }));
+        }
+        let http = self.http.clone();
+        Routed::Http(Box::pin(async move {
+            let Ok::<_, Infallible>(response) = http.oneshot(request).await;
+            response
+        }))
+    }
+}
