@@ -13,6 +13,8 @@ use crate::support::{Guarded, soon, with};
 
 /// What nobody but its tenant may ever see.
 const SECRET: &str = "tell-nobody";
+/// A key that both tenants use.
+const KEY: &str = "one-key";
 const ROLES: [&str; 5] = ["submit", "read", "work", "admin", "operator"];
 
 /// Which roles each rpc is for; all where it is a look that needs none.
@@ -61,7 +63,7 @@ async fn victim(server: &Guarded, key: &SigningKey) -> Victim {
     let mut workers = WorkersClient::new(server.channel());
     let new = || v1::SubmitRequest {
         kind: "demo".to_owned(),
-        idempotency_key: SECRET.to_owned(),
+        idempotency_key: KEY.to_owned(),
         labels: [("label".to_owned(), SECRET.to_owned())].into(),
         input: Some(text()),
         ..v1::SubmitRequest::default()
@@ -85,7 +87,7 @@ async fn victim(server: &Guarded, key: &SigningKey) -> Victim {
     let running = soon(operations.submit(with(running, &token))).await.expect("it is stored");
     let acquired = soon(workers.acquire(with(acquire(), &token))).await.expect("an attempt");
     let attempt = acquired.into_inner().attempts.remove(0);
-    let names = Names { operation: running.into_inner().name, attempt: attempt.token, key: SECRET };
+    let names = Names { operation: running.into_inner().name, attempt: attempt.token, key: KEY };
     Victim { token, names, done }
 }
 
