@@ -1,0 +1,54 @@
+//! The catalogue goes over as it is, the server's secret included: keys are of no use without it.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::{Side, TransferError};
+use crate::store::CatalogueChange;
+
+/// A space and a name.
+pub(super) type Name = (String, String);
+
+/// All entries.
+pub(super) async fn read(side: &Side) -> Result<BTreeMap<Name, Bytes>, TransferError> {
+    let mut read = BTreeMap::new();
+    let versions = side.store.catalogue_versions().await.map_err(side.failed())?;
+    for space in versions.into_keys() {
+        let found = side.store.catalogue(&space).await.map_err(side.failed())?;
+        let entries = found.entries.into_iter();
+        read.extend(entries.map(|(name, value)| ((space.clone(), name), value)));
+    }
+    Ok(read)
+}
+
+/// Refuses a destination that has an entry which the source has not.
+pub(super) async fn refuse_others(from: &Side, to: &Side) -> Result<(), TransferError> {
+    let (here, there) = tokio::try_join!(read(from), read(to))?;
+    match there.into_iter().find(|(name, value)| here.get(name) != Some(value)) {
+        None => Ok(()),
+        Some(((space, name), _)) => {
+            let (from, to) = (from.name.clone(), to.name.clone());
+            Err(TransferError::OtherEntry { from, to, space, name })
+        }
+    }
+}
+
+/// Writes what is not there, and answers how many entries that were.
+pub(super) async fn copy(from: &Side, to: &Side) -> Result<u64, TransferError> {
+    let (here, there) = tokio::try_join!(read(from), read(to))?;
+    let mut changes: BTreeMap<String, CatalogueChange> = BTreeMap::new();
+    let mut written = 0;
+    for ((space, name), value) in here {
+        if there.contains_key(&(space.clone(), name.clone())) {
+            continue;
+        }
+        let new = || CatalogueChange { space: space.clone(), ..CatalogueChange::default() };
+        changes.entry(space.clone()).or_insert_with(new).put.insert(name, value);
+        written += 1;
+    }
+    for change in changes.into_values() {
+        to.store.change_catalogue(change).await.map_err(to.failed())?;
+    }
+    Ok(written)
+}
