@@ -14,6 +14,7 @@ pub mod dialect;
 pub mod file;
 pub mod relay;
 mod store;
+pub mod tokens;
 
 pub use connections::Connections;
 pub use store::{PostgresUrl, Store, StoreUrl, StoreUrlParser};
@@ -49,6 +50,9 @@ pub struct ServeConfig {
     /// Who may call from a browser.
     #[command(flatten)]
     pub browsers: Browsers,
+    /// Whose tokens are taken.
+    #[command(flatten)]
+    pub tokens: tokens::TokenConfig,
     /// Types of others that are known.
     #[command(flatten)]
     pub types: Types,
@@ -208,7 +212,9 @@ impl Default for Stop {
 impl ServeConfig {
     /// Refuses what no server should be started with.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        if !self.listen.addr.ip().is_loopback() && !self.listen.insecure {
+        self.tokens.validate()?;
+        let asks = self.tokens.keys.is_some();
+        if !self.listen.addr.ip().is_loopback() && !self.listen.insecure && !asks {
             return Err(ConfigError::Exposed(self.listen.addr));
         }
         let rules = [

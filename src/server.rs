@@ -20,10 +20,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Endpoint, Uri};
 
+use crate::auth::jwt::{KeyReader, Tokens};
 use crate::auth::{self, Authenticator};
 use crate::client::Client;
 use crate::config::{ServeConfig, StoreUrl};
-use crate::engine::{Engine, EngineConfig, EngineTask, SystemClock};
+use crate::engine::{Clock, Engine, EngineConfig, EngineTask, SystemClock};
 use crate::http::{self, Hosts, HttpOptions};
 use crate::objects::Objects;
 use crate::relay::Relay;
@@ -71,6 +72,7 @@ pub struct Server {
     engine: Engine,
     engine_task: EngineTask,
     collector: Collector,
+    key_reader: Option<KeyReader>,
     store: Arc<dyn Store>,
     closing: CancellationToken,
     drain_timeout: Duration,
@@ -105,7 +107,9 @@ impl Server {
             seed: fastrand::u64(..),
             ..EngineConfig::default()
         };
-        let clock = Arc::new(SystemClock);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let (tokens, key_reader) = Tokens::open(&config.tokens, Arc::clone(&clock)).await?.unzip();
+        let authenticator = Authenticator::new(tokens);
         let opened = Engine::open(Arc::clone(&store), clock, engine_config).await;
         let (engine, engine_task) = opened.context("cannot recover from the store")?;
         let closing = CancellationToken::new();
@@ -124,7 +128,7 @@ impl Server {
         let screen = http::Screen::new(hosts(&config), service.clone(), options.clone());
         let router: Router = http::router(service.clone(), options, grpc)
             .layer(map_response(crate::grpc::explain))
-            .layer(from_fn_with_state(Authenticator, auth::identify))
+            .layer(from_fn_with_state(authenticator, auth::identify))
             .layer(from_fn_with_state(screen, http::screen))
             .layer(from_fn(crate::telemetry::log_request));
         Ok(Self {
@@ -143,6 +147,7 @@ impl Server {
             engine: engine.clone(),
             engine_task,
             collector: Collector { engine, objects, discarded },
+            key_reader,
             store,
             closing,
             drain_timeout: config.stop.drain_timeout,
@@ -196,11 +201,14 @@ impl Server {
     ) -> anyhow::Result<Stopped> {
         let Self { listener, local, connections, max_connections, .. } = self;
         let Self { service, engine, engine_task, collector, store, .. } = self;
-        let Self { closing, drain_timeout, .. } = self;
+        let Self { closing, drain_timeout, key_reader, .. } = self;
         let engine_stop = CancellationToken::new();
         let mut tasks = Tasks::default();
         tasks.spawn("engine", engine_task.run(engine_stop.clone()));
         tasks.spawn("collector of objects", collector.run(engine_stop.clone()));
+        if let Some(reader) = key_reader {
+            tasks.spawn("reader of keys", reader.run(engine_stop.clone()));
+        }
         let listeners_closed = CancellationToken::new();
         let mut serving = Tasks::default();
         let over_tcp = listen::over_tcp(

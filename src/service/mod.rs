@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::{Engine, StoreHealth};
 use crate::objects::Objects;
 use crate::operation::{Operation, OperationId, TenantId};
+pub use crate::operation::{Role, Roles};
 
 pub mod access;
 mod attempts;
@@ -28,7 +29,7 @@ mod uploads;
 mod wait;
 mod workers;
 
-pub use access::{Action, Caller, Identity, InProcess, Role, Roles};
+pub use access::{Action, Caller, Identity, InProcess};
 pub use attempts::{Acquire, Acquired, AttemptToken, MAX_ACQUIRED, MAX_ATTEMPT_LEASE};
 pub use budget::Budget;
 pub use error::{Reason, ServiceError, Violation, code_name, echo};

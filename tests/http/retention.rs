@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use longrun::operation::{OperationId, TenantId};
-use longrun::service::{Caller, OperationName, View};
+use longrun::service::{Caller, OperationName, Roles, View};
 use serde_json::json;
 
 use crate::listening::Listener;
@@ -64,7 +64,7 @@ async fn an_operation_is_gone_after_its_retention_and_not_unknown() {
     let refused = server.service.get(&Caller::anonymous(), &name, View::Basic).await.unwrap_err();
     assert_eq!(refused.reason.grpc_code(), 5, "NOT_FOUND");
     // Another tenant never hears of it.
-    let stranger = Caller::of(TenantId::parse("other").expect("a name"));
+    let stranger = Caller::of(TenantId::parse("other").expect("a name"), Roles::all());
     let refused = server.service.get(&stranger, &name, View::Basic).await.unwrap_err();
     assert_eq!(refused.reason.as_str(), "OPERATION_NOT_FOUND");
     assert_eq!(refused.metadata.keys().collect::<Vec<_>>(), ["operation"]);

@@ -6,8 +6,8 @@ use longrun::engine::{FeedItem, ToWorker, WorkerHello};
 use longrun::operation::{IdempotencyKey, Kind, NewOperation, TenantId, WorkerId};
 use longrun::proto::v1::SubmitRequest;
 use longrun::service::{
-    Caller, FeedMessage, FeedStart, ListParameters, OperationName, Reason, Report, ServiceError,
-    View, WatchOptions, WorkerSession,
+    Caller, FeedMessage, FeedStart, ListParameters, OperationName, Reason, Report, Roles,
+    ServiceError, View, WatchOptions, WorkerSession,
 };
 use longrun::wire::decode;
 use longrun::wire::size;
@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use crate::support::*;
 
 fn tenant(name: &str) -> Caller {
-    Caller::of(TenantId::parse(name).unwrap())
+    Caller::of(TenantId::parse(name).unwrap(), Roles::all())
 }
 
 fn new(server: &ClockedServer, kind: &str) -> NewOperation {

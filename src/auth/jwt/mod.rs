@@ -1,0 +1,221 @@
+//! JSON Web Tokens (RFC 7519), verified by the keys of their issuer (RFC 8725 says what to look at).
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hashlink::LruCache;
+use jsonwebtoken::{Algorithm, Validation, decode, decode_header};
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+use crate::config::tokens::TokenConfig;
+use crate::engine::Clock;
+use crate::service::{Caller, Reason, ServiceError};
+
+mod claims;
+mod keys;
+mod ring;
+mod source;
+
+use keys::KeySet;
+pub use source::KeyReader;
+use source::Keys;
+
+/// The longest token, in bytes: as much as header fields have room for.
+const MAX_TOKEN_BYTES: usize = 16 << 10;
+/// How many verified tokens are remembered.
+const REMEMBERED: usize = 10_000;
+/// How long a token whose key is not known waits for the keys to be read again.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Knows the bearers of tokens. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Tokens(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    config: TokenConfig,
+    keys: Keys,
+    clock: Arc<dyn Clock>,
+    /// Tokens that were verified, by their digests, with the set that verified them.
+    verified: Mutex<LruCache<[u8; 32], Verified>>,
+}
+
+#[derive(Clone, Debug)]
+struct Verified {
+    caller: Caller,
+    good: Span,
+    by: Arc<KeySet>,
+}
+
+/// When a token is good, in seconds of Unix time.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    from: i64,
+    until: i64,
+}
+
+impl Tokens {
+    /// Takes tokens as `config` says, and reads the keys once; none where it names no keys. The reader has to be run.
+    pub async fn open(
+        config: &TokenConfig,
+        clock: Arc<dyn Clock>,
+    ) -> anyhow::Result<Option<(Self, KeyReader)>> {
+        let Some(source) = config.keys.clone() else { return Ok(None) };
+        ring::install();
+        let (reader, keys) = KeyReader::new(config, source)?;
+        reader.begin().await?;
+        let verified = Mutex::new(LruCache::new(REMEMBERED));
+        let inner = Inner { config: config.clone(), keys, clock, verified };
+        Ok(Some((Self(Arc::new(inner)), reader)))
+    }
+
+    /// Whether a credential has the form of a token.
+    pub fn is_one(credential: &str) -> bool {
+        credential.bytes().filter(|byte| *byte == b'.').count() == 2
+    }
+
+    /// The bearer of the token.
+    pub async fn caller(&self, token: &str) -> Result<Caller, ServiceError> {
+        let Inner { keys, clock, verified, config } = &*self.0;
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(refused("it is too long"));
+        }
+        let digest: [u8; 32] = Sha256::digest(token).into();
+        let now = clock.now().to_unix().0;
+        let latest = || keys.latest.borrow().clone();
+        let current = latest();
+        let known = verified.lock().unwrap_or_else(PoisonError::into_inner).get(&digest).cloned();
+        let is_current =
+            |known: &Verified| current.as_ref().is_some_and(|set| Arc::ptr_eq(set, &known.by));
+        if let Some(known) = known.filter(is_current) {
+            return known.good.check(now, config.skew).map(|()| known.caller);
+        }
+        let verify = |set: Option<Arc<KeySet>>| match set {
+            Some(set) => self.0.verify(token, &set, now).map(|found| (found, set)),
+            None => Err(Refusal::NoKeys),
+        };
+        let mut found = verify(current);
+        if matches!(found, Err(Refusal::NoKeys | Refusal::UnknownKey)) {
+            keys.read_again(PATIENCE).await;
+            found = verify(latest());
+        }
+        let ((caller, good), by) = found?;
+        let known = Verified { caller: caller.clone(), good, by };
+        verified.lock().unwrap_or_else(PoisonError::into_inner).insert(digest, known);
+        Ok(caller)
+    }
+}
+
+/// Why a token is not taken.
+enum Refusal {
+    /// No set of keys has been read.
+    NoKeys,
+    /// The set has no such key.
+    UnknownKey,
+    /// It is not good.
+    Bad(&'static str),
+}
+
+impl From<Refusal> for ServiceError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NoKeys => Self {
+                retry_after: Some(Duration::from_secs(10)),
+                ..Self::new(
+                    Reason::Unavailable,
+                    "tokens cannot be verified: their issuer's keys are not known yet",
+                )
+            },
+            Refusal::UnknownKey => refused("it is signed by no key of its issuer"),
+            Refusal::Bad(why) => refused(why),
+        }
+    }
+}
+
+fn refused(why: &str) -> ServiceError {
+    ServiceError::new(Reason::Unauthenticated, format!("the token is not good: {why}"))
+}
+
+impl Inner {
+    fn verify(&self, token: &str, keys: &KeySet, now: i64) -> Result<(Caller, Span), Refusal> {
+        let header = decode_header(token)
+            .map_err(|_| Refusal::Bad("it cannot be read, or is signed by an unknown algorithm"))?;
+        if !self.config.allowed().contains(&header.alg) {
+            return Err(Refusal::Bad("it is signed by an algorithm that is not taken"));
+        }
+        // What must be understood, and is not (RFC 7515, section 4.1.11).
+        if header.crit.is_some() {
+            return Err(Refusal::Bad("its header demands what is not known here"));
+        }
+        let mut candidates = keys.of(header.kid.as_deref(), header.alg).peekable();
+        if candidates.peek().is_none() {
+            return Err(Refusal::UnknownKey);
+        }
+        let mut why = "it cannot be verified";
+        for key in candidates {
+            match decode::<Map<String, Value>>(token, &key.key, &self.validation(header.alg)) {
+                Ok(token) => {
+                    let good = Span::of(&token.claims).map_err(Refusal::Bad)?;
+                    good.check(now, self.config.skew).map_err(|_| Refusal::Bad(good.flaw(now)))?;
+                    let caller = claims::caller(&token.claims, &self.config);
+                    return Ok((caller.map_err(Refusal::Bad)?, good));
+                }
+                Err(error) => why = said(error.kind()),
+            }
+        }
+        Err(Refusal::Bad(why))
+    }
+
+    fn validation(&self, algorithm: Algorithm) -> Validation {
+        let mut validation = Validation::new(algorithm);
+        validation.set_required_spec_claims(&["iss", "aud"]);
+        validation.iss =
+            self.config.issuer.iter().cloned().collect::<std::collections::HashSet<_>>().into();
+        validation.aud =
+            self.config.audience.iter().cloned().collect::<std::collections::HashSet<_>>().into();
+        // Times are compared here, by the clock that everything goes by.
+        validation.validate_exp = false;
+        validation.validate_nbf = false;
+        validation
+    }
+}
+
+fn said(error: &jsonwebtoken::errors::ErrorKind) -> &'static str {
+    use jsonwebtoken::errors::ErrorKind as Kind;
+    match error {
+        Kind::InvalidIssuer => "its issuer is another one",
+        Kind::InvalidAudience => "it was made for another audience",
+        Kind::MissingRequiredClaim(_) => "it names no issuer, or no audience",
+        Kind::InvalidSignature => "its signature is wrong",
+        _ => "it cannot be verified",
+    }
+}
+
+impl Span {
+    fn of(claims: &Map<String, Value>) -> Result<Self, &'static str> {
+        let seconds = |name: &str| match claims.get(name) {
+            None => Ok(None),
+            Some(Value::Number(number)) => match (number.as_i64(), number.as_f64()) {
+                (Some(whole), _) => Ok(Some(whole)),
+                // The library's casts end at the ends of the range.
+                (None, Some(number)) if number.is_finite() => Ok(Some(number as i64)),
+                _ => Err("its times are no numbers"),
+            },
+            Some(_) => Err("its times are no numbers"),
+        };
+        let until = seconds("exp")?.ok_or("it never expires")?;
+        Ok(Self { from: seconds("nbf")?.unwrap_or(i64::MIN), until })
+    }
+
+    fn check(self, now: i64, skew: Duration) -> Result<(), ServiceError> {
+        let skew = i64::try_from(skew.as_secs()).unwrap_or(i64::MAX);
+        let is_good =
+            now < self.until.saturating_add(skew) && now >= self.from.saturating_sub(skew);
+        if is_good { Ok(()) } else { Err(refused(self.flaw(now))) }
+    }
+
+    fn flaw(self, now: i64) -> &'static str {
+        if now < self.from { "it is not good yet" } else { "it has expired" }
+    }
+}

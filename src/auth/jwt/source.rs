@@ -1,0 +1,180 @@
+//! Where the set of keys comes from, and the task that keeps it fresh.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt as _;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::keys::KeySet;
+use crate::config::tokens::{KeySource, TokenConfig};
+
+/// How old a set may be.
+const REFRESH: Duration = Duration::from_secs(300);
+/// The least time between two readings, however many tokens name keys that are not there.
+const PAUSE: Duration = Duration::from_secs(3);
+/// How long a reading may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The largest set, in bytes.
+const MAX_BYTES: usize = 1 << 20;
+
+/// The latest set; `None` before the first.
+pub(super) type Latest = watch::Receiver<Option<Arc<KeySet>>>;
+
+/// Reads the set again and again. It is somebody's who awaits its end.
+#[derive(Debug)]
+pub struct KeyReader {
+    config: TokenConfig,
+    source: KeySource,
+    client: reqwest::Client,
+    latest: watch::Sender<Option<Arc<KeySet>>>,
+    /// Somebody has met a key that is not in the set.
+    asked: Arc<Notify>,
+    /// How many readings there were, for those who wait for one.
+    readings: watch::Sender<u64>,
+}
+
+/// The set for its users.
+#[derive(Clone, Debug)]
+pub(super) struct Keys {
+    pub(super) latest: Latest,
+    asked: Arc<Notify>,
+    readings: watch::Receiver<u64>,
+}
+
+impl Keys {
+    /// Returns after the next reading, or after a while.
+    pub(super) async fn read_again(&self, patience: Duration) {
+        let mut readings = self.readings.clone();
+        readings.mark_unchanged();
+        self.asked.notify_one();
+        // An end of the reader is as good as an answer: there will be no other set.
+        let _ = timeout(patience, readings.changed()).await;
+    }
+}
+
+impl KeyReader {
+    pub(super) fn new(config: &TokenConfig, source: KeySource) -> anyhow::Result<(Self, Keys)> {
+        // Whoever builds a client first chooses the cryptography of all of this kind: ring.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder()
+            .timeout(PATIENCE)
+            .redirect(reqwest::redirect::Policy::none())
+            .build()?;
+        let (latest, latest_seen) = watch::channel(None);
+        let (readings, readings_seen) = watch::channel(0);
+        let asked = Arc::new(Notify::new());
+        let keys = Keys { latest: latest_seen, asked: Arc::clone(&asked), readings: readings_seen };
+        let config = config.clone();
+        Ok((Self { config, source, client, latest, asked, readings }, keys))
+    }
+
+    /// The first reading. A file must be there and good; a URL may come to be later.
+    pub(super) async fn begin(&self) -> anyhow::Result<()> {
+        let read = self.read().await;
+        match (&self.source, read) {
+            (KeySource::File(path), Err(reason)) => {
+                anyhow::bail!("--jwt-keys {}: {reason}", path.display())
+            }
+            (KeySource::Url(url), Err(reason)) => {
+                tracing::warn!(
+                    url,
+                    reason,
+                    "no token can be verified yet: the keys cannot be read"
+                );
+                Ok(())
+            }
+            (_, Ok(keys)) => {
+                self.take(keys);
+                Ok(())
+            }
+        }
+    }
+
+    /// Reads again until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut last = Instant::now();
+        let mut was_good = self.latest.borrow().is_some();
+        loop {
+            let refresh = if was_good { REFRESH } else { PAUSE };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = sleep_until(last + refresh) => {}
+                () = self.asked.notified() => tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = sleep_until(last + PAUSE) => {}
+                },
+            }
+            let read = tokio::select! {
+                () = stop.cancelled() => return,
+                read = self.read() => read,
+            };
+            last = Instant::now();
+            match read {
+                Ok(keys) => {
+                    was_good = true;
+                    self.take(keys);
+                }
+                Err(reason) => {
+                    // Those that are there stay good: an outage of the issuer is none of this server.
+                    if was_good {
+                        tracing::warn!(
+                            reason,
+                            "the keys of tokens cannot be read again; the last ones stay"
+                        );
+                    }
+                    was_good = false;
+                }
+            }
+            self.readings.send_modify(|readings| *readings += 1);
+        }
+    }
+
+    fn take(&self, keys: KeySet) {
+        tracing::debug!(keys = keys.len(), "read the keys of tokens");
+        self.latest.send_replace(Some(Arc::new(keys)));
+    }
+
+    async fn read(&self) -> Result<KeySet, String> {
+        let (document, is_local) = match &self.source {
+            KeySource::File(path) => (of_file(path).await?, true),
+            KeySource::Url(url) => (self.of_url(url).await?, false),
+        };
+        KeySet::parse(&document, &self.config.allowed(), is_local)
+    }
+
+    async fn of_url(&self, url: &str) -> Result<Vec<u8>, String> {
+        // Its errors name the URL again, and nothing that helps.
+        let away = |error: reqwest::Error| match error.is_timeout() {
+            true => "no answer in time".to_owned(),
+            false => "no answer".to_owned(),
+        };
+        let mut response = self.client.get(url).send().await.map_err(away)?;
+        if !response.status().is_success() {
+            return Err(format!("the answer was {}", response.status().as_u16()));
+        }
+        let mut document = Vec::new();
+        while let Some(piece) = response.chunk().await.map_err(away)? {
+            document.extend_from_slice(&piece);
+            if document.len() > MAX_BYTES {
+                return Err(too_large());
+            }
+        }
+        Ok(document)
+    }
+}
+
+async fn of_file(path: &Path) -> Result<Vec<u8>, String> {
+    let file = tokio::fs::File::open(path).await.map_err(|error| error.to_string())?;
+    let mut document = Vec::new();
+    let read = file.take(MAX_BYTES as u64 + 1).read_to_end(&mut document).await;
+    read.map_err(|error| error.to_string())?;
+    if document.len() > MAX_BYTES { Err(too_large()) } else { Ok(document) }
+}
+
+fn too_large() -> String {
+    format!("it is larger than {MAX_BYTES} bytes")
+}

@@ -1,0 +1,200 @@
+//! Whose JSON Web Tokens are taken, and what their claims mean.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::Args;
+use jsonwebtoken::Algorithm;
+
+use super::ConfigError;
+use crate::operation::{Role, TenantId};
+
+/// Whose JSON Web Tokens (RFC 7519) are taken, and what their claims mean.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+#[command(next_help_heading = "Tokens")]
+pub struct TokenConfig {
+    /// Take JSON Web Tokens that are signed by a key of this set (JWKS): a file, or a URL, e.g.
+    /// `https://id.example.com/keys`; read again every five minutes, and when a token names a key that is not in it
+    #[arg(id = "jwt_keys", long = "jwt-keys", value_name = "FILE|URL", env = "LONGRUN_JWT_KEYS")]
+    pub keys: Option<KeySource>,
+    /// The issuer that tokens must name (`iss`)
+    #[arg(
+        id = "jwt_issuer",
+        long = "jwt-issuer",
+        value_name = "ISSUER",
+        env = "LONGRUN_JWT_ISSUER"
+    )]
+    pub issuer: Option<String>,
+    /// The audience that tokens must name, among others or alone (`aud`)
+    #[arg(
+        id = "jwt_audience",
+        long = "jwt-audience",
+        value_name = "AUDIENCE",
+        env = "LONGRUN_JWT_AUDIENCE"
+    )]
+    pub audience: Option<String>,
+    /// Algorithm that tokens may be signed by; may be repeated (the variable: separated by commas). By default all of RS,
+    /// PS, ES and EdDSA; HS256, HS384 and HS512 must be named, and have their secret in a file
+    #[arg(long = "jwt-algorithm", value_name = "ALG", env = "LONGRUN_JWT_ALGORITHMS", value_delimiter = ',', value_parser = algorithm)]
+    pub algorithms: Vec<Algorithm>,
+    /// How far clocks may be apart when a token expires or begins to be good
+    #[arg(long = "jwt-skew", value_name = "DURATION", env = "LONGRUN_JWT_SKEW", default_value = "60s", value_parser = humantime::parse_duration)]
+    pub skew: Duration,
+    /// The claim that names the tenant: a name, or a path such as `org.name`
+    #[arg(long = "jwt-tenant-claim", value_name = "CLAIM", env = "LONGRUN_JWT_TENANT_CLAIM", default_value = TENANT)]
+    pub tenant_claim: String,
+    /// The tenant of tokens without that claim; by default they are refused
+    #[arg(long = "jwt-tenant", value_name = "TENANT", env = "LONGRUN_JWT_TENANT", value_parser = tenant)]
+    pub default_tenant: Option<TenantId>,
+    /// The claim that grants roles, a list or a text with spaces: `longrun:ROLE`, or what --jwt-role maps; e.g.
+    /// `realm_access.roles` with Keycloak, or `scope`
+    #[arg(long = "jwt-roles-claim", value_name = "CLAIM", env = "LONGRUN_JWT_ROLES_CLAIM", default_value = ROLES)]
+    pub roles_claim: String,
+    /// What a value of that claim grants: VALUE=ROLE; may be repeated (the variable: separated by commas)
+    #[arg(long = "jwt-role", value_name = "VALUE=ROLE", env = "LONGRUN_JWT_ROLES", value_delimiter = ',', value_parser = mapping)]
+    pub role_map: Vec<(String, Role)>,
+    /// The claim that names the kinds that a worker may execute; all without it
+    #[arg(long = "jwt-kinds-claim", value_name = "CLAIM", env = "LONGRUN_JWT_KINDS_CLAIM", default_value = KINDS)]
+    pub kinds_claim: String,
+    /// The claim that names the bearer
+    #[arg(long = "jwt-subject-claim", value_name = "CLAIM", env = "LONGRUN_JWT_SUBJECT_CLAIM", default_value = SUBJECT)]
+    pub subject_claim: String,
+}
+
+const TENANT: &str = "tenant";
+const ROLES: &str = "roles";
+const KINDS: &str = "kinds";
+const SUBJECT: &str = "sub";
+
+/// Where keys come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeySource {
+    /// A file.
+    File(PathBuf),
+    /// A URL of `https`, or of `http` on this machine.
+    Url(String),
+}
+
+impl FromStr for KeySource {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let Some((scheme, _)) = text.split_once("://") else {
+            return Ok(Self::File(text.into()));
+        };
+        let uri: http::Uri = text.parse().map_err(|_| "must be a file or a URL".to_owned())?;
+        let host = uri.host().unwrap_or_default();
+        let is_local = matches!(host, "localhost" | "127.0.0.1" | "[::1]");
+        match scheme {
+            "https" => Ok(Self::Url(text.to_owned())),
+            // Whoever answers in between would be believed.
+            "http" if is_local => Ok(Self::Url(text.to_owned())),
+            "http" => Err("must be https://, unless it is on this machine".to_owned()),
+            "file" => Ok(Self::File(uri.path().into())),
+            _ => Err("must be a file or an https:// URL".to_owned()),
+        }
+    }
+}
+
+impl Default for TokenConfig {
+    fn default() -> Self {
+        Self {
+            keys: None,
+            issuer: None,
+            audience: None,
+            algorithms: Vec::new(),
+            skew: Duration::from_secs(60),
+            tenant_claim: TENANT.to_owned(),
+            default_tenant: None,
+            roles_claim: ROLES.to_owned(),
+            role_map: Vec::new(),
+            kinds_claim: KINDS.to_owned(),
+            subject_claim: SUBJECT.to_owned(),
+        }
+    }
+}
+
+impl TokenConfig {
+    /// Refuses what would take tokens that were made for others.
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        let rules = [
+            (
+                self.keys.is_none() || self.issuer.is_some() && self.audience.is_some(),
+                "--jwt-keys",
+                "used with --jwt-issuer and --jwt-audience: without them, tokens that were made for others would do",
+            ),
+            (
+                self.keys.is_some() || self.issuer.is_none() && self.audience.is_none(),
+                "--jwt-issuer and --jwt-audience",
+                "used with --jwt-keys",
+            ),
+            (self.skew <= Duration::from_secs(600), "--jwt-skew", "at most 10m"),
+        ];
+        match rules.into_iter().find(|(kept, ..)| !kept) {
+            Some((_, flag, rule)) => Err(ConfigError::Range { flag, rule }),
+            None => Ok(()),
+        }
+    }
+
+    /// What tokens may be signed by.
+    pub fn allowed(&self) -> Vec<Algorithm> {
+        use Algorithm::{ES256, ES384, EdDSA, PS256, PS384, PS512, RS256, RS384, RS512};
+        match self.algorithms.is_empty() {
+            true => vec![RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA],
+            false => self.algorithms.clone(),
+        }
+    }
+}
+
+fn algorithm(text: &str) -> Result<Algorithm, String> {
+    let rule = "must be one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA, HS256, HS384, HS512";
+    text.parse().map_err(|_| rule.to_owned())
+}
+
+fn tenant(text: &str) -> Result<TenantId, String> {
+    TenantId::parse(text).map_err(|invalid| invalid.to_string())
+}
+
+fn mapping(text: &str) -> Result<(String, Role), String> {
+    let (value, role) = text.rsplit_once('=').ok_or("must be VALUE=ROLE")?;
+    let role = Role::parse(role).ok_or("the role must be submit, read, work, admin or operator")?;
+    Ok((value.to_owned(), role))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_come_from_a_file_or_over_a_connection_that_nobody_reads() {
+        assert_eq!("keys.json".parse(), Ok(KeySource::File("keys.json".into())));
+        let url = "https://id.example.com/keys";
+        assert_eq!(url.parse(), Ok(KeySource::Url(url.to_owned())));
+        assert!("http://localhost:8080/keys".parse::<KeySource>().is_ok());
+        assert!("http://id.example.com/keys".parse::<KeySource>().is_err());
+        assert!("ftp://id.example.com/keys".parse::<KeySource>().is_err());
+    }
+
+    #[test]
+    fn tokens_for_others_are_not_taken() {
+        let keys = Some(KeySource::File("keys.json".into()));
+        let (issuer, audience) = (Some("i".to_owned()), Some("a".to_owned()));
+        let with =
+            |keys: &Option<KeySource>, issuer: &Option<String>, audience: &Option<String>| {
+                let (keys, issuer, audience) = (keys.clone(), issuer.clone(), audience.clone());
+                TokenConfig { keys, issuer, audience, ..TokenConfig::default() }.validate()
+            };
+        assert!(with(&keys, &issuer, &audience).is_ok());
+        assert!(with(&None, &None, &None).is_ok());
+        for wrong in [
+            with(&keys, &None, &audience),
+            with(&keys, &issuer, &None),
+            with(&None, &issuer, &audience),
+        ] {
+            assert!(wrong.is_err());
+        }
+        assert_eq!(mapping("a=b=admin"), Ok(("a=b".to_owned(), Role::Admin)));
+        assert!(mapping("admin").is_err() && mapping("x=root").is_err());
+    }
+}
