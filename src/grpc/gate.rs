@@ -10,7 +10,8 @@ use crate::service::{Caller, Identity, Reason, ServiceError, access};
 /// Refuses calls that the caller may not make, and hands the caller on to the others.
 pub(super) async fn gate(mut request: Request, next: Next) -> Response {
     let identity = request.extensions_mut().remove::<Identity>().unwrap_or_default();
-    let caller = identity.caller(access::action_of_rpc(request.uri().path()));
+    let path = request.uri().path();
+    let caller = identity.caller(access::action_of_rpc(path), path);
     match caller {
         Ok(caller) => {
             request.extensions_mut().insert(caller);

@@ -15,11 +15,13 @@ use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 
 use crate::proto::google::longrunning::operations_server::OperationsServer as GoogleOperationsServer;
+use crate::proto::v1::admin_server::AdminServer;
 use crate::proto::v1::operations_server::OperationsServer;
 use crate::proto::v1::workers_server::WorkersServer;
 use crate::service::Service;
 use crate::wire::decode;
 
+mod admin;
 mod gate;
 mod google;
 mod health;
@@ -51,6 +53,8 @@ pub fn routes(service: &Service, reflection: &Reflection) -> Routes {
         .accept_compressed(CompressionEncoding::Gzip)
         .max_decoding_message_size(max_message)
         .max_encoding_message_size(usize::MAX);
+    let admin = AdminServer::new(admin::AdminRpc::new(service.clone()))
+        .accept_compressed(CompressionEncoding::Gzip);
     let google = GoogleOperationsServer::new(google::GoogleRpc::new(service.clone()))
         .accept_compressed(CompressionEncoding::Gzip)
         .send_compressed(CompressionEncoding::Gzip)
@@ -62,7 +66,8 @@ pub fn routes(service: &Service, reflection: &Reflection) -> Routes {
     let reflection = reflection
         .routes()
         .layer(map_request(move |request| end_with_server(ending.clone(), request)));
-    let routes = Routes::new(operations).add_service(workers).add_service(google);
+    let routes =
+        Routes::new(operations).add_service(workers).add_service(admin).add_service(google);
     let routes = routes.into_axum_router().reset_fallback().layer(from_fn(gate::gate));
     let health = Routes::new(health).into_axum_router().reset_fallback();
     let routes = routes.merge(health).merge(reflection);

@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status};
 
 use super::status::status;
 use super::{caller, reply, streamed, timeout_to_answer, wait_time};
-use crate::operation::{Revision, SessionId};
+use crate::operation::Revision;
 use crate::proto::v1;
 use crate::proto::v1::operations_server::Operations;
 use crate::service::{
@@ -246,7 +246,7 @@ impl Operations for OperationsRpc {
         let request = request.into_inner();
         let name = decode::operation_name("name", &request.name).map_err(status)?;
         let session = match request.attempt_token.as_str() {
-            "" => SessionId::parse(&request.session_id),
+            "" => self.service.session_of(&caller, &request.session_id),
             token => Some(self.service.attempt_of(token).map_err(status)?.session()),
         };
         let input = self.service.input(&caller, &name, session).await.map_err(status)?;

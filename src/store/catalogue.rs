@@ -7,6 +7,9 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
+/// The space of the server's own secret: a copy of a store has the secret of the store that it is a copy of.
+pub const SECRETS: &str = "secrets";
+
 /// The version of each space that was ever written.
 pub type CatalogueVersions = BTreeMap<String, u64>;
 

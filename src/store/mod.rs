@@ -38,7 +38,7 @@ mod sql;
 pub mod sqlite;
 
 pub use batch::{Batch, FORGET_BATCH, Forget, LogAppend, Removal, Tombstone, Write};
-pub use catalogue::{CatalogueChange, CatalogueSpace, CatalogueVersions};
+pub use catalogue::{CatalogueChange, CatalogueSpace, CatalogueVersions, SECRETS};
 use log::{Frontier, Head, LogPage, LogQuery, SigningKey, Stamp};
 use shared::SharedStore;
 

@@ -6,6 +6,7 @@ pub mod decode;
 pub mod encode;
 pub mod google;
 mod json_value;
+pub mod keys;
 pub mod reports;
 mod settings;
 pub mod size;

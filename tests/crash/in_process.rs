@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use longrun::auth::Authenticator;
 use longrun::engine::{Engine, EngineConfig, SystemClock};
 use longrun::grpc::Reflection;
 use longrun::objects::Objects;
@@ -19,6 +20,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
 
 use crate::host::{Host, free_port};
 
@@ -110,6 +112,8 @@ async fn serve(store: Arc<dyn Store>, port: u16) -> anyhow::Result<()> {
     let objects = Objects::in_directory(&std::env::temp_dir())?;
     let service = Service::new(engine, objects, limits, never.clone());
     let routes = longrun::grpc::routes(&service, &Reflection::of(&Types::default())?);
+    let (router, open) = (routes.into_axum_router(), Authenticator::open());
+    let routes: Routes = longrun::auth::in_front_of(router, open).into();
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     let server = tonic::transport::Server::builder().tcp_nodelay(true).add_routes(routes);
     let mut tasks = JoinSet::new();

@@ -91,6 +91,7 @@ capacity = 1
     let options =
         HttpOptions { relay: Relay::new(&relay).unwrap(), dialects, ..HttpOptions::default() };
     let router = router(service, options, axum::Router::new());
+    let router = longrun::auth::in_front_of(router, longrun::auth::Authenticator::open());
     let ask = |method: &'static str, target: String| {
         let mut router = router.clone();
         async move {

@@ -97,6 +97,7 @@ impl Server {
         let cors_origins = origins.iter().map(|origin| (*origin).to_owned()).collect();
         let options = HttpOptions { cors_origins, ..HttpOptions::default() };
         let router = router(service.clone(), options, Router::new());
+        let router = longrun::auth::in_front_of(router, longrun::auth::Authenticator::open());
         Self { router, service, store, clock, closing, _directory: directory }
     }
 

@@ -2,5 +2,6 @@
 
 mod isolation;
 mod issuer;
+mod keys;
 mod support;
 mod tokens;

@@ -11,9 +11,11 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
+use longrun::auth::Authenticator;
 use longrun::engine::{Engine, EngineConfig};
 use longrun::grpc::Reflection;
 use longrun::objects::Objects;
@@ -131,6 +133,8 @@ impl ClockedServer {
         let (closing, stop) = (CancellationToken::new(), CancellationToken::new());
         let service = Service::new(engine, objects, limits, closing.clone());
         let routes = longrun::grpc::routes(&service, &Reflection::of(&Types::default()).unwrap());
+        let (router, open) = (routes.into_axum_router(), Authenticator::open());
+        let routes: Routes = longrun::auth::in_front_of(router, open).into();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let api = Api::new(listener.local_addr().unwrap());
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
