@@ -313,7 +313,11 @@ async fn a_session_belongs_to_the_key_that_opened_it() {
             }
         }
     };
-    let (session, up, down) = connect(&keys[0], String::new()).await;
+    let submitter = make(&server, &operator, of("acme", &["submit"])).await.unwrap();
+    submit(&server, &submitter).await.unwrap();
+    let (session, up, mut down) = connect(&keys[0], String::new()).await;
+    let assigned = soon(down.message()).await.unwrap().and_then(|next| next.message);
+    assert!(matches!(assigned, Some(Down::Assignment(_))), "{assigned:?}");
     drop((up, down));
     for stranger in &keys[1..] {
         let (theirs, ..) = connect(stranger, session.session_id.clone()).await;
