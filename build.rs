@@ -6,9 +6,10 @@ use std::path::PathBuf;
 
 use prost::Message as _;
 
-const PROTOS: [&str; 6] = [
+const PROTOS: [&str; 7] = [
     "longrun/v1/operations.proto",
     "longrun/v1/workers.proto",
+    "longrun/v1/admin.proto",
     "longrun/v1/metadata.proto",
     "google/longrunning/operations.proto",
     "google/rpc/error_details.proto",

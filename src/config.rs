@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+mod auth;
 mod connections;
 pub mod dialect;
 pub mod file;
@@ -16,6 +17,7 @@ pub mod relay;
 mod store;
 pub mod tokens;
 
+pub use auth::{Auth, Callers};
 pub use connections::Connections;
 pub use store::{PostgresUrl, Store, StoreUrl, StoreUrlParser};
 
@@ -28,9 +30,14 @@ pub enum ConfigError {
     /// Others could reach a server that lets anybody in.
     #[error(
         "--listen {0} is reachable from other machines, and nothing asks callers who they are: \
-         listen on a loopback address, or say --insecure where the network itself keeps others out"
+         say --bootstrap-key-file FILE for a first API key, --key-file FILE for a file of keys, --auth required where \
+         the store has keys already, or --insecure where the network itself keeps others out; \
+         or listen on a loopback address"
     )]
     Exposed(SocketAddr),
+    /// Credentials are given that nobody would be asked for.
+    #[error("--auth none contradicts {0}, which is for callers that are asked who they are")]
+    Pointless(&'static str),
     /// A duration or a number is out of its range.
     #[error("{flag} must be {rule}")]
     Range {
@@ -47,6 +54,9 @@ pub struct ServeConfig {
     /// Where to listen.
     #[command(flatten)]
     pub listen: Listen,
+    /// Who may call.
+    #[command(flatten)]
+    pub callers: Callers,
     /// Who may call from a browser.
     #[command(flatten)]
     pub browsers: Browsers,
@@ -86,7 +96,7 @@ pub struct Listen {
     /// Address to listen on; port 0 takes a free one, which the first line of output names
     #[arg(long = "listen", value_name = "HOST:PORT", env = "LONGRUN_LISTEN", value_parser = address, default_value_t = Listen::default().addr)]
     pub addr: SocketAddr,
-    /// Listen on other than loopback addresses although callers are not authenticated
+    /// Listen on other than loopback addresses although callers are not asked who they are
     #[arg(long, env = "LONGRUN_INSECURE")]
     pub insecure: bool,
     /// URL under which clients reach this server, for the links in answers; by default taken from
@@ -210,12 +220,28 @@ impl Default for Stop {
 }
 
 impl ServeConfig {
+    /// Whether callers must have credentials: as the flag says, or else where one says where they are.
+    pub fn must_callers_be_known(&self) -> bool {
+        let has_source = self.tokens.keys.is_some() || self.callers.has_source();
+        self.callers.auth.map_or(has_source, |auth| auth == Auth::Required)
+    }
+
     /// Refuses what no server should be started with.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.tokens.validate()?;
-        let asks = self.tokens.keys.is_some();
-        if !self.listen.addr.ip().is_loopback() && !self.listen.insecure && !asks {
+        let is_asked = self.must_callers_be_known();
+        if !self.listen.addr.ip().is_loopback() && !self.listen.insecure && !is_asked {
             return Err(ConfigError::Exposed(self.listen.addr));
+        }
+        for (is_given, flag) in [
+            (self.tokens.keys.is_some(), "--jwt-keys"),
+            (self.callers.private_operations, "--private-operations"),
+            (self.callers.key_file.is_some(), "--key-file"),
+            (self.callers.bootstrap_key_file.is_some(), "--bootstrap-key-file"),
+        ] {
+            if is_given && !is_asked {
+                return Err(ConfigError::Pointless(flag));
+            }
         }
         let rules = [
             (self.limits.max_payload_bytes >= 1 << 10, "--max-payload-bytes", "at least 1KiB"),
@@ -352,6 +378,15 @@ mod tests {
         let error = parse(&["--listen", "0.0.0.0:80"]).validate().unwrap_err();
         assert!(error.to_string().starts_with("--listen 0.0.0.0:80"), "{error}");
         assert_eq!(parse(&["--listen", "0.0.0.0:80", "--insecure"]).validate(), Ok(()));
+        let known = ["--listen", "0.0.0.0:80", "--key-file", "keys.toml"];
+        assert_eq!(parse(&known).validate(), Ok(()));
+        assert_eq!(parse(&["--listen", "0.0.0.0:80", "--auth", "required"]).validate(), Ok(()));
+        for flags in
+            [["--auth", "none", "--key-file", "f"], ["--auth", "none", "--bootstrap-key-file", "f"]]
+        {
+            let error = parse(&flags).validate().unwrap_err().to_string();
+            assert!(error.contains(flags[2]), "{error}");
+        }
         assert_eq!(parse(&["--listen", "[::1]:0"]).validate(), Ok(()));
         assert_eq!(parse(&["--listen", "localhost:0"]).listen.addr.to_string(), "127.0.0.1:0");
     }

@@ -18,8 +18,6 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Endpoint, Uri};
 
-use crate::auth::Authenticator;
-use crate::auth::jwt::{KeyReader, Tokens};
 use crate::client::Client;
 use crate::config::{ServeConfig, StoreUrl};
 use crate::engine::{Clock, Engine, EngineConfig, EngineTask, SystemClock};
@@ -32,6 +30,7 @@ use crate::store::Store;
 use crate::store::postgres::{PostgresOptions, PostgresStore};
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
 
+mod callers;
 mod collector;
 mod connection;
 mod descriptors;
@@ -41,6 +40,7 @@ mod opening;
 mod resets;
 mod tasks;
 
+use callers::Callers;
 use collector::Collector;
 use connection::Connections;
 pub use descriptors::{Descriptors, DescriptorsError};
@@ -73,7 +73,7 @@ pub struct Server {
     engine: Engine,
     engine_task: EngineTask,
     collector: Collector,
-    key_reader: Option<KeyReader>,
+    callers: Callers,
     store: Arc<dyn Store>,
     closing: CancellationToken,
     drain_timeout: Duration,
@@ -109,12 +109,13 @@ impl Server {
             ..EngineConfig::default()
         };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let (tokens, key_reader) = Tokens::open(&config.tokens, Arc::clone(&clock)).await?.unzip();
-        let opened = Engine::open(Arc::clone(&store), clock, engine_config).await;
+        let opened = Engine::open(Arc::clone(&store), Arc::clone(&clock), engine_config).await;
         let (engine, engine_task) = opened.context("cannot recover from the store")?;
+        let callers = Callers::open(&config, &store, clock).await?;
         let closing = CancellationToken::new();
         let service =
-            Service::new(engine.clone(), objects.clone(), limits(&config), closing.clone());
+            Service::new(engine.clone(), objects.clone(), limits(&config), closing.clone())
+                .with_keys(callers.keys.clone());
         let options = HttpOptions {
             public_url: config.listen.public_url.clone(),
             cors_origins: config.browsers.cors_origins.clone(),
@@ -124,7 +125,7 @@ impl Server {
         };
         let front = Front {
             screen: Screen::new(hosts(&config), service.clone(), options.clone()),
-            authenticator: Authenticator::new(tokens),
+            authenticator: callers.authenticator.clone(),
             gate: Gate::new(service.clone(), options.clone()),
             grpc: Services::new(&service, descriptors.reflection()),
             http: http::router(service.clone(), options),
@@ -145,7 +146,7 @@ impl Server {
             engine: engine.clone(),
             engine_task,
             collector: Collector { engine, objects, discarded },
-            key_reader,
+            callers,
             store,
             closing,
             drain_timeout: config.stop.drain_timeout,
@@ -198,15 +199,13 @@ impl Server {
         workers: impl Future<Output = ()>,
     ) -> anyhow::Result<Stopped> {
         let Self { listener, local, connections, max_connections, .. } = self;
-        let Self { service, engine, engine_task, collector, store, .. } = self;
-        let Self { closing, drain_timeout, key_reader, .. } = self;
+        let Self { service, engine, engine_task, collector, callers, store, .. } = self;
+        let Self { closing, drain_timeout, .. } = self;
         let engine_stop = CancellationToken::new();
         let mut tasks = Tasks::default();
         tasks.spawn("engine", engine_task.run(engine_stop.clone()));
         tasks.spawn("collector of objects", collector.run(engine_stop.clone()));
-        if let Some(reader) = key_reader {
-            tasks.spawn("reader of keys", reader.run(engine_stop.clone()));
-        }
+        callers.spawn(&mut tasks, &engine_stop);
         let listeners_closed = CancellationToken::new();
         let mut serving = Tasks::default();
         let over_tcp = listen::over_tcp(

@@ -1,100 +1,241 @@
 //! Who is calling: finds the caller of each request, once, in front of every interface.
 //!
-//! What a caller may do is the service's affair; here is only who it is.
+//! What a caller may do is the service's affair; here is only who it is. There is a list of ways to be known, which are
+//! tried in order; the first that knows what a request carries decides.
 
-use futures_util::future::BoxFuture;
-use http::HeaderMap;
-use http::header::{AUTHORIZATION, HeaderName};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::header::AUTHORIZATION;
 use http::request::Parts;
+use http::{HeaderMap, HeaderName};
+use tonic::transport::server::TcpConnectInfo;
 
-use crate::service::{Caller, Identity, InProcess, Reason, ServiceError};
+use crate::operation::secret::Secret;
+use crate::operation::{Owner, Role};
+use crate::service::keys::PREFIX;
+use crate::service::{Caller, Identity, InProcess, Origin, Reason, ServiceError};
 
 pub mod jwt;
+mod key_file;
+mod keys;
 
-use jwt::Tokens;
+pub use key_file::{KeyFile, KeyFileError, is_private};
+pub use keys::ByKey;
 
-/// Credentials for this server, where `Authorization` has those for the API behind a relay. It wins, and goes no further.
-const OWN_AUTHORIZATION: HeaderName = HeaderName::from_static("longrun-authorization");
+/// Credentials for this server where `authorization` is for the API behind it. It wins, and is never passed on.
+const OWN_FIELD: HeaderName = HeaderName::from_static("longrun-authorization");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The longest name of a request that is recorded, in bytes.
+const MAX_REQUEST_ID: usize = 128;
+
+/// A way to be known.
+#[async_trait]
+pub trait Way: Send + Sync + 'static {
+    /// The caller, if the request carries credentials of this way; an error if they are not good; `None` if it carries
+    /// none.
+    async fn identify(&self, given: Given<'_>) -> Option<Result<Caller, ServiceError>>;
+}
+
+/// What a request says of its caller. It has secrets, and so no `Debug`.
+#[derive(Clone, Copy)]
+pub struct Given<'a> {
+    /// The bearer token.
+    pub token: Option<&'a str>,
+    /// The whole request but for its body: extensions have what is known of the connection.
+    pub parts: &'a Parts,
+}
+
+#[async_trait]
+impl Way for jwt::Tokens {
+    async fn identify(&self, given: Given<'_>) -> Option<Result<Caller, ServiceError>> {
+        let token = given.token.filter(|token| Self::is_one(token))?;
+        Some(self.caller(token).await)
+    }
+}
 
 /// Knows whom to let in. Cheap to clone.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone)]
 pub struct Authenticator {
-    tokens: Option<Tokens>,
+    /// Tried in this order; none where nobody is asked who they are.
+    ways: Arc<[Box<dyn Way>]>,
+    is_required: bool,
+    /// Where operations belong to the subjects that submit them: what names those.
+    private: Option<Secret>,
 }
 
 impl Authenticator {
-    /// Lets in whoever has a good token; everybody where there are none.
-    pub fn new(tokens: Option<Tokens>) -> Self {
-        Self { tokens }
+    /// Lets everybody in, as the anonymous caller.
+    pub fn open() -> Self {
+        Self { ways: Arc::new([]), is_required: false, private: None }
     }
 
-    /// Whether callers are asked for credentials.
-    fn asks(&self) -> bool {
-        self.tokens.is_some()
+    /// Lets those in who are known in one of these ways, which are tried in this order.
+    pub fn by(ways: Vec<Box<dyn Way>>) -> Self {
+        Self { ways: ways.into(), is_required: true, private: None }
     }
 
-    /// Marks a request with its caller; or says how to find the caller, where that takes time.
-    pub fn identify(&self, parts: &mut Parts) -> Option<BoxFuture<'static, Identity>> {
-        let found = match parts.extensions.get::<InProcess>() {
-            Some(_) => Found::Now(Ok(Caller::anonymous())),
-            None => self.find(&parts.headers),
+    /// The same, whose callers own what they submit: nobody but they and admins see it.
+    #[must_use]
+    pub fn privately(self, secret: Secret) -> Self {
+        Self { private: Some(secret), ..self }
+    }
+
+    /// The caller as an owner, where operations have owners.
+    fn owning(&self, caller: Caller) -> Caller {
+        let (Some(secret), Some(subject)) = (&self.private, caller.subject()) else {
+            return caller;
         };
-        parts.headers.remove(OWN_AUTHORIZATION);
-        match found {
-            Found::Now(caller) => {
-                parts.extensions.insert(Identity(caller));
-                None
+        let owner = Owner::of_subject(secret, &caller.tenant, subject);
+        let is_admin = caller.roles().has(Role::Admin);
+        caller.with_owner(if is_admin { owner.seeing_all() } else { owner })
+    }
+
+    /// Who a request comes from, where that takes no time to find.
+    pub fn identify_at_once(&self, parts: &Parts) -> Option<Identity> {
+        let is_ours = parts.extensions.get::<InProcess>().is_some();
+        let everybody = is_ours || !self.is_required;
+        everybody.then(|| Identity::of(Ok(Caller::anonymous()), origin(parts), false))
+    }
+
+    /// Who a request comes from.
+    pub async fn identify(&self, parts: &Parts) -> Identity {
+        if let Some(identity) = self.identify_at_once(parts) {
+            return identity;
+        }
+        let origin = origin(parts);
+        let (token, is_own) = match token(&parts.headers) {
+            Ok(found) => found,
+            Err(error) => return Identity::of(Err(error), origin, true),
+        };
+        for way in self.ways.iter() {
+            if let Some(caller) = way.identify(Given { token, parts }).await {
+                let is_key = token.is_some_and(|token| token.starts_with(PREFIX));
+                let caller = caller.map(|caller| self.owning(caller));
+                return Identity::of(caller, origin, is_own || is_key);
             }
-            Found::Later(caller) => Some(caller),
         }
-    }
-
-    fn find(&self, headers: &HeaderMap) -> Found {
-        if !self.asks() {
-            return Found::Now(Ok(Caller::anonymous()));
-        }
-        let credential = match credential(headers) {
-            Ok(credential) => credential,
-            Err(error) => return Found::Now(Err(error)),
+        let message = if is_own {
+            "this server does not know such credentials"
+        } else {
+            "there are no credentials for this server: send `authorization: Bearer KEY`"
         };
-        let Some(tokens) = self.tokens.as_ref().filter(|_| Tokens::is_one(credential)) else {
-            let why = "the credentials are of no kind that is taken here";
-            return Found::Now(Err(unauthenticated(why)));
-        };
-        match tokens.known(credential) {
-            Some(caller) => Found::Now(caller),
-            None => {
-                let (tokens, credential) = (tokens.clone(), credential.to_owned());
-                Found::Later(Box::pin(async move { Identity(tokens.caller(&credential).await) }))
-            }
-        }
+        let error = ServiceError::new(Reason::Unauthenticated, message);
+        Identity::of(Err(error), origin, is_own)
     }
 }
 
-/// A caller, or the way to it.
-enum Found {
-    Now(Result<Caller, ServiceError>),
-    Later(BoxFuture<'static, Identity>),
+impl std::fmt::Debug for Authenticator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Authenticator").field("is_required", &self.is_required).finish()
+    }
 }
 
-/// The bearer's credential (RFC 6750, section 2.1).
-fn credential(headers: &HeaderMap) -> Result<&str, ServiceError> {
-    let name =
-        if headers.contains_key(OWN_AUTHORIZATION) { OWN_AUTHORIZATION } else { AUTHORIZATION };
-    let mut fields = headers.get_all(name).iter();
-    let (field, None) = (fields.next(), fields.next()) else {
-        return Err(unauthenticated("there must be credentials once"));
+/// The bearer token, and whether it came in the field of this server's own.
+fn token(headers: &HeaderMap) -> Result<(Option<&str>, bool), ServiceError> {
+    let refused = |field: &HeaderName, rule: &str| {
+        let message = format!("{field} must be {rule}");
+        Err(ServiceError::new(Reason::Unauthenticated, message))
     };
-    let field = field.ok_or_else(|| unauthenticated("there are no credentials"))?;
-    let text = field.to_str().unwrap_or_default();
-    match text.split_once(' ') {
-        Some((scheme, credential)) if scheme.eq_ignore_ascii_case("bearer") => {
-            Ok(credential.trim())
+    for (field, is_own) in [(OWN_FIELD, true), (AUTHORIZATION, false)] {
+        let mut values = headers.get_all(&field).iter();
+        let Some(value) = values.next() else { continue };
+        if values.next().is_some() {
+            // One of them could be another's.
+            return refused(&field, "given once");
         }
-        _ => Err(unauthenticated("the credentials must be of the scheme Bearer")),
+        match bearer(value.to_str().unwrap_or_default()) {
+            Some(token) => return Ok((Some(token), is_own)),
+            None if is_own => return refused(&field, "`Bearer TOKEN`"),
+            // Of another scheme, for the API behind a mount.
+            None => {}
+        }
+    }
+    Ok((None, false))
+}
+
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}
+
+fn origin(parts: &Parts) -> Origin {
+    let peer = parts.extensions.get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
+    let id = parts.headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
+    let id = id.filter(|id| (1..=MAX_REQUEST_ID).contains(&id.len()));
+    Origin { address: peer, request_id: id.map(Arc::from) }
+}
+
+/// Marks a request with its caller, and takes the credentials out.
+pub fn mark(parts: &mut Parts, identity: Identity) {
+    parts.extensions.insert(identity);
+    strip(&mut parts.headers);
+}
+
+/// Takes out what nobody behind this is to see: neither is it passed on to an API behind a mount, nor stored.
+fn strip(headers: &mut HeaderMap) {
+    headers.remove(OWN_FIELD);
+    let is_key = |value: &http::HeaderValue| {
+        let token = value.to_str().ok().and_then(bearer);
+        token.is_some_and(|token| token.starts_with(PREFIX))
+    };
+    if headers.get_all(AUTHORIZATION).iter().any(is_key) {
+        headers.remove(AUTHORIZATION);
     }
 }
 
-fn unauthenticated(why: &str) -> ServiceError {
-    ServiceError::new(Reason::Unauthenticated, why)
+/// The layer in front of a router, which finds the caller of each request.
+pub fn in_front_of(router: axum::Router, authenticator: Authenticator) -> axum::Router {
+    router.layer(axum::middleware::from_fn_with_state(authenticator, identify))
+}
+
+/// Marks the request with its caller, and takes the credentials out.
+async fn identify(
+    State(authenticator): State<Authenticator>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let identity = authenticator.identify(&parts).await;
+    mark(&mut parts, identity);
+    next.run(Request::from_parts(parts, body)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let fields = fields
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(name, value);
+        }
+        headers
+    }
+
+    #[test]
+    fn the_servers_own_field_wins_and_keys_go_no_further() {
+        let both = [("longrun-authorization", "bearer one"), ("authorization", "Bearer two")];
+        assert_eq!(token(&headers(&both)).unwrap(), (Some("one"), true));
+        assert_eq!(token(&headers(&both[1..])).unwrap(), (Some("two"), false));
+        let basic = ("authorization", "Basic YTpi");
+        assert_eq!(token(&headers(&[basic])).unwrap(), (None, false));
+        assert!(token(&headers(&[("longrun-authorization", "one")])).is_err());
+        assert!(token(&headers(&[("authorization", "Bearer a"), basic])).is_err());
+        let mut given = headers(&[("longrun-authorization", "Bearer x"), basic]);
+        strip(&mut given);
+        assert_eq!(given, headers(&[basic]));
+        let mut given = headers(&[("authorization", "Bearer lr_x")]);
+        strip(&mut given);
+        assert!(given.is_empty());
+    }
 }

@@ -25,6 +25,7 @@ mod exit;
 mod get;
 mod host;
 mod input;
+mod key;
 mod list;
 mod live;
 mod output;
@@ -140,6 +141,8 @@ enum Command {
     Events(events::Args),
     /// Do work: run a command for each operation of a kind
     Worker(worker::Args),
+    /// Make, list and revoke API keys
+    Key(key::Args),
     /// Copy or back up a store as a whole
     Store(store::Args),
     /// Measure how much a server does, and how fast
@@ -219,6 +222,10 @@ async fn dispatch(command: Command, server: &str, out: &Output) -> anyhow::Resul
         Command::Result(args) => result::run(args, &remote()?, out).await,
         Command::Events(args) => events::run(args, &remote()?, out).await,
         Command::Worker(args) => worker::run(args, &remote()?, out).await,
+        Command::Key(args) => match key::run_alone(&args, out) {
+            Some(exit) => exit,
+            None => key::run(args, &remote()?, out).await,
+        },
         Command::Store(args) => store::run(args, out).await,
         Command::Bench(args) => bench::run(args, server, out).await,
         Command::Demo(args) => demo::run(args).await,

@@ -23,7 +23,8 @@ const EXAMPLES: &str = "\
 Examples:
   longrun serve
   longrun serve --handler 'shout=tr a-z A-Z' --handler 'report.build=python3 build_report.py'
-  longrun serve --listen 0.0.0.0:7420 --insecure --store sqlite:/var/lib/longrun/longrun.db
+  longrun serve --listen 0.0.0.0:7420 --store sqlite:/var/lib/longrun/longrun.db \
+    --bootstrap-key-file /var/lib/longrun/first.key
   LONGRUN_LISTEN=127.0.0.1:0 longrun serve          the first line of output names the port
 
 gRPC and HTTP share the one port. The first line on stdout is

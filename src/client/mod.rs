@@ -29,6 +29,7 @@ use crate::proto::v1::{
 pub(crate) mod backoff;
 mod channel;
 mod error;
+mod keys;
 mod patience;
 mod result;
 mod wait;

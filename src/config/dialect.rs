@@ -9,6 +9,7 @@ use toml::Spanned;
 
 use super::relay;
 use crate::dialect::{Dialect, FileError, Pattern, Site, near, path};
+use crate::operation::TenantId;
 
 mod submit;
 
@@ -37,6 +38,8 @@ pub struct Mount {
     pub wait: Option<Duration>,
     /// The header field in which credentials come; `authorization` by default.
     pub credentials: HeaderName,
+    /// The tenant for which requests without credentials for this server act.
+    pub tenant: Option<TenantId>,
     /// Most operations of a kind that are not done.
     pub capacity: Option<u64>,
     /// How long an operation may wait for its first attempt.
@@ -56,6 +59,7 @@ pub(super) struct MountTable {
     wait: Option<Spanned<String>>,
     relay: Option<Spanned<String>>,
     credentials: Option<Spanned<String>>,
+    tenant: Option<Spanned<String>>,
     capacity: Option<Spanned<u64>>,
     queue_timeout: Option<Spanned<String>>,
     #[serde(default)]
@@ -66,8 +70,15 @@ pub(super) struct MountTable {
 type Refused = (usize, String);
 
 /// What is this server's own, gRPC's names included.
-const OWN: [&str; 6] =
-    ["/v1/operations", "/v1/kinds", "/v1/tenants", "/openapi.json", "/livez", "/readyz"];
+const OWN: [&str; 7] = [
+    "/v1/operations",
+    "/v1/kinds",
+    "/v1/keys",
+    "/v1/tenants",
+    "/openapi.json",
+    "/livez",
+    "/readyz",
+];
 const OWN_NAMES: [&str; 3] = ["longrun.", "grpc.", "google."];
 
 /// The mounts of a file, beside its relays.
@@ -121,6 +132,13 @@ impl Mount {
             })?,
             None => http::header::AUTHORIZATION,
         };
+        let tenant = match table.tenant {
+            Some(name) => Some(
+                TenantId::parse(name.as_ref())
+                    .map_err(|rule| (name.span().start, format!("tenant {rule}")))?,
+            ),
+            None => None,
+        };
         let capacity = match table.capacity {
             Some(given) if *given.as_ref() == 0 => {
                 return Err((given.span().start, "capacity must be at least 1".to_owned()));
@@ -148,6 +166,7 @@ impl Mount {
             is_shared,
             wait,
             credentials,
+            tenant,
             capacity,
             queue_timeout,
         };

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 use toml::Spanned;
 
 use crate::dialect::FileError;
-use crate::operation::{Kind, RetryPolicy};
+use crate::operation::{Kind, RetryPolicy, TenantId};
 
 /// An existing HTTP API under a prefix of this server.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -25,6 +25,10 @@ pub struct Mount {
     /// The API's base URL; what follows the prefix is appended.
     #[serde(deserialize_with = "upstream")]
     pub upstream: Upstream,
+    /// The tenant for which requests without credentials for this server act, because the upstream asks for its own; none by
+    /// default, and then they are refused where callers must have credentials.
+    #[serde(default, deserialize_with = "tenant")]
+    pub tenant: Option<TenantId>,
     /// Whether the upstream is asked under the host that the client has named, in place of its own.
     #[serde(default)]
     pub preserve_host: bool,
@@ -228,6 +232,11 @@ fn name<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
         Ok(_) if !name.is_empty() => Ok(name),
         _ => Err(D::Error::custom("name must be letters, digits, '-', '_' or '.', at most 122")),
     }
+}
+
+fn tenant<'de, D: Deserializer<'de>>(from: D) -> Result<Option<TenantId>, D::Error> {
+    let tenant = TenantId::parse(&String::deserialize(from)?);
+    tenant.map(Some).map_err(|rule| D::Error::custom(format!("tenant {rule}")))
 }
 
 /// Paths that are this server's own, gRPC's included.

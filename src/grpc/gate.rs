@@ -8,7 +8,8 @@ use crate::service::{Caller, Identity, Reason, ServiceError, access};
 /// Refuses a call that its caller may not make, and hands the caller on to the others.
 pub(super) fn check(request: &mut Request) -> Result<(), tonic::Status> {
     let identity = request.extensions_mut().remove::<Identity>().unwrap_or_default();
-    let caller = identity.caller(access::action_of_rpc(request.uri().path())).map_err(status)?;
+    let path = request.uri().path();
+    let caller = identity.caller(access::action_of_rpc(path), path).map_err(status)?;
     request.extensions_mut().insert(caller);
     Ok(())
 }

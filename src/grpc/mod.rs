@@ -8,6 +8,7 @@ use tonic::metadata::MetadataMap;
 use crate::service::ServiceError;
 use crate::wire::decode;
 
+mod admin;
 mod gate;
 mod google;
 mod health;

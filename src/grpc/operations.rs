@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status};
 
 use super::status::status;
 use super::{caller, reply, streamed, timeout_to_answer, wait_time};
-use crate::operation::{NewOperation, Revision, SessionId};
+use crate::operation::{NewOperation, Revision};
 use crate::proto::v1;
 use crate::proto::v1::operations_server::Operations;
 use crate::service::{
@@ -275,7 +275,7 @@ impl Operations for OperationsRpc {
         let name = found.take(decode::operation_name("name", &request.name));
         let offset = found.take(decode::offset("offset_bytes", request.offset_bytes));
         let session = match request.attempt_token.as_str() {
-            "" => SessionId::parse(&request.session_id),
+            "" => self.service.session_of(&caller, &request.session_id),
             token => {
                 let token = self.service.attempt_of("attempt_token", token);
                 found.take(token).map(|token| token.session())

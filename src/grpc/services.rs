@@ -15,6 +15,7 @@ use tonic::codegen::{BoxFuture, Service as _};
 use tonic::service::Routes;
 use tonic_health::pb::health_server::{self, HealthServer};
 
+use super::admin::AdminRpc;
 use super::gate;
 use super::google::GoogleRpc;
 use super::health::HealthRpc;
@@ -23,8 +24,8 @@ use super::reflection::{self, Reflection};
 use super::timeout;
 use super::workers::WorkersRpc;
 use crate::proto::google::longrunning::operations_server as google;
-use crate::proto::v1::{operations_server, workers_server};
-use crate::service::{Caller, Identity, Service};
+use crate::proto::v1::{admin_server, operations_server, workers_server};
+use crate::service::{Caller, Identity, Origin, Service};
 
 const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 
@@ -33,6 +34,7 @@ const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-en
 pub struct Services {
     operations: operations_server::OperationsServer<OperationsRpc>,
     workers: workers_server::WorkersServer<WorkersRpc>,
+    admin: admin_server::AdminServer<AdminRpc>,
     google: google::OperationsServer<GoogleRpc>,
     health: HealthServer<HealthRpc>,
     reflection: Reflection,
@@ -44,6 +46,7 @@ pub struct Services {
 enum Name {
     Operations,
     Workers,
+    Admin,
     Google,
     Health,
     Reflection,
@@ -56,6 +59,7 @@ impl Name {
         let name = match service {
             operations_server::SERVICE_NAME => Self::Operations,
             workers_server::SERVICE_NAME => Self::Workers,
+            admin_server::SERVICE_NAME => Self::Admin,
             google::SERVICE_NAME => Self::Google,
             health_server::SERVICE_NAME => Self::Health,
             _ if reflection::SERVICE_NAMES.contains(&service) => Self::Reflection,
@@ -67,7 +71,7 @@ impl Name {
     /// Whether it matters who calls: everybody may ask how the server is, and what can be asked.
     const fn has_callers(self) -> bool {
         match self {
-            Self::Operations | Self::Workers | Self::Google => true,
+            Self::Operations | Self::Workers | Self::Admin | Self::Google => true,
             Self::Health | Self::Reflection => false,
         }
     }
@@ -87,6 +91,8 @@ impl Services {
             .accept_compressed(CompressionEncoding::Gzip)
             .max_decoding_message_size(max_message)
             .max_encoding_message_size(usize::MAX);
+        let admin = admin_server::AdminServer::new(AdminRpc::new(service.clone()))
+            .accept_compressed(CompressionEncoding::Gzip);
         let google = google::OperationsServer::new(GoogleRpc::new(service.clone()))
             .accept_compressed(CompressionEncoding::Gzip)
             .send_compressed(CompressionEncoding::Gzip)
@@ -94,7 +100,7 @@ impl Services {
         let health = HealthServer::new(HealthRpc::new(service.clone()))
             .accept_compressed(CompressionEncoding::Gzip);
         let (reflection, service) = (reflection.clone(), service.clone());
-        Self { operations, workers, google, health, reflection, service }
+        Self { operations, workers, admin, google, health, reflection, service }
     }
 
     /// Whether a path is that of a service's method, be the method known or not.
@@ -114,6 +120,7 @@ impl Services {
         let answer = match name {
             Some(Name::Operations) => self.operations.clone().call(request),
             Some(Name::Workers) => self.workers.clone().call(request),
+            Some(Name::Admin) => self.admin.clone().call(request),
             Some(Name::Google) => self.google.clone().call(request),
             Some(Name::Health) => self.health.clone().call(request),
             Some(Name::Reflection) => self.reflection.call(self.ending(request)),
@@ -142,8 +149,9 @@ impl Services {
 /// The services for a server of tonic's own, which asks nobody for credentials.
 impl From<Services> for Routes {
     fn from(services: Services) -> Self {
+        let everybody = Identity::of(Ok(Caller::anonymous()), Origin::default(), false);
         let call = move |mut request: Request| {
-            request.extensions_mut().insert(Identity(Ok(Caller::anonymous())));
+            request.extensions_mut().insert(everybody.clone());
             services.call(request).answer()
         };
         Router::new().fallback(call).into()

@@ -3,13 +3,18 @@
 use std::sync::Arc;
 
 use crate::engine::WorkerHello;
-use crate::operation::{Attempt, Operation, OperationId, Payload, SessionId, TenantId};
+use crate::operation::{Attempt, Operation, OperationId, Payload, TenantId};
 use crate::proto::v1::work_response::Message as Down;
 use crate::proto::v1::{self, cancel_attempt::Cause};
-use crate::service::{Document, ServiceError, Violations};
+use crate::service::{Caller, Document, Service, ServiceError, Violations};
 use crate::wire::{decode, encode, reports};
 
-pub(super) fn hello(hello: v1::Hello, max_in_flight: usize) -> Result<WorkerHello, ServiceError> {
+pub(super) fn hello(
+    service: &Service,
+    caller: &Caller,
+    hello: v1::Hello,
+) -> Result<WorkerHello, ServiceError> {
+    let max_in_flight = service.limits().max_in_flight;
     let mut violations = Violations::default();
     let worker = reports::worker_id("hello.", &hello.worker_id, &mut violations);
     let kinds = reports::kinds("hello.", &hello.kinds, &mut violations);
@@ -24,13 +29,14 @@ pub(super) fn hello(hello: v1::Hello, max_in_flight: usize) -> Result<WorkerHell
         running.extend(decode::attempt(&field, Some(attempt), &mut violations));
     }
     let worker = violations.settle(worker)?;
+    // That of an attempt is not a worker's to resume.
+    let resume = service.session_of(caller, &hello.session_id);
     Ok(WorkerHello {
         tenant: TenantId::default_tenant(),
         worker,
         kinds,
         max_in_flight: in_flight,
-        // That of an attempt is not a worker's to resume.
-        resume: SessionId::parse(&hello.session_id).filter(|id| id.attempt_lease().is_none()),
+        resume: resume.filter(|id| id.attempt_lease().is_none()),
         in_process: false,
         running,
     })

@@ -74,12 +74,12 @@ impl Conversation {
             let rule = "must be the first message of the stream";
             return Err(status(ServiceError::invalid_field("hello", rule)));
         };
-        let hello = work_messages::hello(hello, service.limits().max_in_flight).map_err(status)?;
+        let hello = work_messages::hello(&service, caller, hello).map_err(status)?;
         let hello = WorkerHello { in_process, ..hello };
         let (session, from_engine) = service.connect_worker(caller, hello).await.map_err(status)?;
         let limits = service.limits();
         let greeting = v1::SessionStarted {
-            session_id: session.id().to_string(),
+            session_id: session.name(),
             resumed: session.resumed(),
             lease_duration: Some(time::encode_duration(limits.lease_duration)),
             heartbeat_interval: Some(time::encode_duration(limits.worker_heartbeat_interval())),

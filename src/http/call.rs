@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::rejection::RawPathParamsRejection;
-use axum::extract::{FromRequestParts, RawPathParams};
+use axum::extract::{FromRequestParts as _, RawPathParams};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
@@ -15,7 +15,7 @@ use super::links::Links;
 use super::problem::Problem;
 use super::query::Parameters;
 use super::{Http, body};
-use crate::operation::IdempotencyKey;
+use crate::operation::{IdempotencyKey, TenantId};
 use crate::proto::types::KnownTypes;
 use crate::proto::v1;
 use crate::service::{
@@ -40,7 +40,17 @@ pub(super) struct Call {
 /// Who asks, and may do that. The only place where the caller of a request over HTTP is known.
 pub(super) fn caller(parts: &Parts, action: Option<Action>) -> Result<Caller, ServiceError> {
     let identity = parts.extensions.get::<Identity>().cloned().unwrap_or_default();
-    identity.caller(action)
+    identity.caller(action, parts.uri.path())
+}
+
+/// Who asks by a mount, and may do that.
+pub(super) fn caller_by_mount(
+    parts: &Parts,
+    tenant: Option<&TenantId>,
+    action: Action,
+) -> Result<Caller, ServiceError> {
+    let identity = parts.extensions.get::<Identity>().cloned().unwrap_or_default();
+    identity.caller_by_mount(tenant, action, parts.uri.path())
 }
 
 /// The places of the path, each by the name that its route gives it.
@@ -57,18 +67,17 @@ pub(super) async fn segments(
     }
 }
 
-/// A call outside the routes of this interface, whose path and query others read.
-impl FromRequestParts<Http> for Call {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, http: &Http) -> Result<Self, Problem> {
-        // Whatever it comes to, a use case asks what the caller may do.
-        let caller = caller(parts, Some(Action::Look))?;
+impl Call {
+    /// A call by a mount, whose path and query others read. Whatever it comes to, a use case asks what the caller may do.
+    pub(super) fn by_mount(
+        http: &Http,
+        parts: &Parts,
+        tenant: Option<&TenantId>,
+    ) -> Result<Self, Problem> {
+        let caller = caller_by_mount(parts, tenant, Action::Look)?;
         Self::new(http, caller, parts.clone(), Vec::new(), Parameters::default())
     }
-}
 
-impl Call {
     pub(super) fn new(
         http: &Http,
         caller: Caller,

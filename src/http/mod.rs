@@ -35,6 +35,7 @@ mod grpc;
 mod headers;
 mod health;
 mod input;
+mod keys;
 mod links;
 mod openapi;
 mod operations;

@@ -10,6 +10,7 @@ use crate::service::Reason::{self, *};
 
 mod attempts;
 mod google;
+mod keys;
 
 const TEXT: &str = "text/plain";
 
@@ -65,6 +66,7 @@ pub(super) fn all() -> Vec<Route> {
     all.extend(parts.map(Route::under_tenant));
     all.extend(google::all());
     all.extend(attempts::all());
+    all.extend(keys::all());
     all
 }
 

@@ -7,9 +7,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-
-use super::Operation;
+use super::secret::Secret;
+use super::{Operation, TenantId};
 
 /// What the keys begin with.
 const PREFIX: &str = "longrun/";
@@ -35,21 +34,44 @@ pub fn is_reserved(key: &str) -> bool {
 /// Whose an operation is within its tenant: a digest of the credentials that it was submitted with, from which they
 /// cannot be told.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Owner(Arc<str>);
+pub struct Owner {
+    text: Arc<str>,
+    /// Whether everybody's operations are there for it, as for who administers a tenant.
+    sees_all: bool,
+}
 
 impl Owner {
-    /// The owner that these credentials make.
-    pub fn of_credentials(credentials: &[u8]) -> Self {
-        let mut hash = Sha256::new();
-        hash.update(b"longrun owner\0");
-        hash.update(credentials);
-        let hex: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        Self(hex.into())
+    /// The owner that these credentials make. Without the server's secret nobody can tell whether a guess of theirs is right.
+    pub fn of_credentials(secret: &Secret, credentials: &[u8]) -> Self {
+        Self::of_code(secret.code("owner by credentials", &[credentials]))
+    }
+
+    /// The owner that a subject of a tenant is.
+    pub fn of_subject(secret: &Secret, tenant: &TenantId, subject: &str) -> Self {
+        Self::of_code(
+            secret.code("owner by subject", &[tenant.as_str().as_bytes(), subject.as_bytes()]),
+        )
+    }
+
+    fn of_code(code: [u8; 32]) -> Self {
+        let hex: String = code.iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { text: hex.into(), sees_all: false }
     }
 
     /// The text of the label.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// The same, for whom the operations of all owners are there.
+    #[must_use]
+    pub fn seeing_all(self) -> Self {
+        Self { sees_all: true, ..self }
+    }
+
+    /// Whether the operations of all owners are there for it.
+    pub const fn sees_all(&self) -> bool {
+        self.sees_all
     }
 }
 
@@ -81,7 +103,7 @@ impl Operation {
     /// Whether a caller of its tenant may change it: everybody if it is nobody's, else its owner.
     pub fn is_changeable_by(&self, owner: Option<&Owner>) -> bool {
         let own = self.submission.labels.get(OWNER);
-        own.is_none_or(|own| owner.is_some_and(|owner| owner.as_str() == own))
+        own.is_none_or(|own| owner.is_some_and(|owner| owner.sees_all || owner.as_str() == own))
     }
 }
 
@@ -91,9 +113,11 @@ mod tests {
 
     #[test]
     fn credentials_make_owners_that_do_not_tell_them() {
-        let owner = Owner::of_credentials(b"Bearer secret");
-        assert_eq!(owner, Owner::of_credentials(b"Bearer secret"));
-        assert_ne!(owner, Owner::of_credentials(b"Bearer other"));
+        let secret = Secret::of(b"the server's");
+        let owner = Owner::of_credentials(&secret, b"Bearer secret");
+        assert_eq!(owner, Owner::of_credentials(&secret, b"Bearer secret"));
+        assert_ne!(owner, Owner::of_credentials(&secret, b"Bearer other"));
+        assert_ne!(owner, Owner::of_credentials(&Secret::of(b"another"), b"Bearer secret"));
         assert_eq!(owner.as_str().len(), 64);
         assert_eq!(format!("{owner:?}"), "Owner");
     }

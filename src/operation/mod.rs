@@ -42,6 +42,7 @@ pub mod query;
 pub mod report;
 pub mod retry;
 mod role;
+pub mod secret;
 pub mod settings;
 mod size;
 pub mod state;

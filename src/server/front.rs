@@ -18,7 +18,7 @@ use hyper::{Request, Response as HttpResponse};
 use tower::{BoxError, ServiceExt as _};
 use tracing::Instrument as _;
 
-use crate::auth::Authenticator;
+use crate::auth::{self, Authenticator};
 use crate::grpc::{self, Services};
 use crate::http::{Gate, Screen};
 use crate::telemetry;
@@ -82,12 +82,16 @@ impl Front {
         if let Some(refusal) = self.screen.refusal(&parts) {
             return Begun::Routed(Routed::Http(Box::pin(ready(refusal))));
         }
-        match self.authenticator.identify(&mut parts) {
-            None => Begun::Routed(self.route(parts, body)),
+        match self.authenticator.identify_at_once(&parts) {
             Some(identity) => {
+                auth::mark(&mut parts, identity);
+                Begun::Routed(self.route(parts, body))
+            }
+            None => {
                 let front = self.clone();
                 Begun::Unknown(Box::pin(async move {
-                    parts.extensions.insert(identity.await);
+                    let identity = front.authenticator.identify(&parts).await;
+                    auth::mark(&mut parts, identity);
                     front.route(parts, body)
                 }))
             }

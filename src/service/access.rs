@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::audit::{self, Actor, Origin};
 use super::{Reason, ServiceError, View};
 use crate::operation::closed_set::closed_set;
 use crate::operation::{Kind, Owner, Role, Roles, TenantId};
@@ -44,7 +45,7 @@ const TABLE: [(Action, &[Role]); Action::ALL.len()] = [
 ];
 
 /// What each rpc does. An rpc that does not stand here is refused.
-const RPCS: [(&str, Action); 26] = [
+const RPCS: [(&str, Action); 29] = [
     ("/longrun.v1.Operations/Submit", Action::Submit),
     ("/longrun.v1.Operations/SubmitAndWatch", Action::Submit),
     ("/longrun.v1.Operations/SubmitBatch", Action::Submit),
@@ -67,6 +68,9 @@ const RPCS: [(&str, Action); 26] = [
     ("/longrun.v1.Workers/Fail", Action::Look),
     ("/longrun.v1.Workers/Release", Action::Look),
     ("/longrun.v1.Workers/AddLog", Action::Look),
+    ("/longrun.v1.Admin/CreateKey", Action::Administer),
+    ("/longrun.v1.Admin/ListKeys", Action::Administer),
+    ("/longrun.v1.Admin/RevokeKey", Action::Administer),
     // Answers of these carry results.
     ("/google.longrunning.Operations/ListOperations", Action::Read),
     ("/google.longrunning.Operations/GetOperation", Action::Read),
@@ -76,7 +80,7 @@ const RPCS: [(&str, Action); 26] = [
 ];
 
 /// What each route does, by its name in the OpenAPI document; under a tenant it is the same.
-const ROUTES: [(&str, Action); 27] = [
+const ROUTES: [(&str, Action); 30] = [
     ("getLiveness", Action::Look),
     ("getReadiness", Action::Look),
     ("getDescription", Action::Look),
@@ -100,6 +104,9 @@ const ROUTES: [(&str, Action); 27] = [
     ("failAttempt", Action::Look),
     ("releaseAttempt", Action::Look),
     ("addLogOfAttempt", Action::Look),
+    ("createKey", Action::Administer),
+    ("listKeys", Action::Administer),
+    ("revokeKey", Action::Administer),
     ("listGoogleOperations", Action::Read),
     ("getGoogleOperation", Action::Read),
     ("deleteGoogleOperation", Action::Change),
@@ -129,6 +136,10 @@ pub struct Caller {
     kinds: Option<Arc<[Kind]>>,
     /// Who it says it is, for records of what was done: a key's name, a token's or a certificate's subject.
     subject: Option<Arc<str>>,
+    /// What names its credential, and no other of its tenant: a worker's session belongs to it. `None` without one.
+    credential: Option<Arc<str>>,
+    /// Where the request comes from.
+    origin: Arc<Origin>,
     /// Whether it has shown credentials, where some are asked for.
     is_known: bool,
 }
@@ -145,8 +156,9 @@ impl Caller {
     }
 
     /// A caller of a tenant with these roles.
-    pub const fn of(tenant: TenantId, roles: Roles) -> Self {
-        Self { tenant, owner: None, roles, kinds: None, subject: None, is_known: true }
+    pub fn of(tenant: TenantId, roles: Roles) -> Self {
+        let (kinds, subject, credential, origin) = (None, None, None, Arc::default());
+        Self { tenant, owner: None, roles, kinds, subject, credential, origin, is_known: true }
     }
 
     /// The same, as somebody within the tenant.
@@ -165,6 +177,33 @@ impl Caller {
     #[must_use]
     pub fn with_subject(self, subject: impl Into<Arc<str>>) -> Self {
         Self { subject: Some(subject.into()), ..self }
+    }
+
+    /// The same, known by this credential.
+    #[must_use]
+    pub fn with_credential(self, credential: impl Into<Arc<str>>) -> Self {
+        Self { credential: Some(credential.into()), ..self }
+    }
+
+    /// The same, from there.
+    #[must_use]
+    pub fn with_origin(self, origin: Arc<Origin>) -> Self {
+        Self { origin, ..self }
+    }
+
+    /// What names its credential, if it has one.
+    pub fn credential(&self) -> Option<&str> {
+        self.credential.as_deref()
+    }
+
+    /// Who it is, for records.
+    pub(super) fn actor(&self) -> Actor<'_> {
+        Actor { tenant: &self.tenant, subject: self.subject(), origin: &self.origin }
+    }
+
+    /// The kinds that it may execute; all if `None`.
+    pub fn kinds(&self) -> Option<&[Kind]> {
+        self.kinds.as_deref()
     }
 
     /// What it may do.
@@ -226,27 +265,68 @@ pub struct InProcess;
 
 /// Who a request comes from, or why that is not known: an extension of every request.
 #[derive(Clone, Debug)]
-pub struct Identity(pub Result<Caller, ServiceError>);
+pub struct Identity {
+    caller: Result<Caller, ServiceError>,
+    origin: Arc<Origin>,
+    /// Whether the request carries credentials for this server, good ones or not.
+    has_credentials: bool,
+}
 
 impl Identity {
-    /// The caller, who may do that; nobody may do what has no action in the tables.
-    pub fn caller(&self, action: Option<Action>) -> Result<Caller, ServiceError> {
-        let Some(action) = action else {
-            return Err(ServiceError::new(Reason::PermissionDenied, "nobody may make this call"));
+    /// The identity of a request with credentials, or of one that needs none.
+    pub fn of(caller: Result<Caller, ServiceError>, origin: Origin, has_credentials: bool) -> Self {
+        let origin = Arc::new(origin);
+        let caller = caller.map(|caller| caller.with_origin(Arc::clone(&origin)));
+        Self { caller, origin, has_credentials }
+    }
+
+    /// The caller, who may do that; nobody may do what has no action in the tables. `what` is the call, for the record
+    /// of a refusal.
+    pub fn caller(&self, action: Option<Action>, what: &str) -> Result<Caller, ServiceError> {
+        let found = match (&self.caller, action) {
+            (_, None) => {
+                Err(ServiceError::new(Reason::PermissionDenied, "nobody may make this call"))
+            }
+            (Ok(caller), Some(action)) => caller.may(action).map(|()| caller.clone()),
+            (Err(_), Some(Action::Look)) => {
+                Ok(Caller::nobody().with_origin(Arc::clone(&self.origin)))
+            }
+            (Err(error), Some(_)) => Err(error.clone()),
         };
-        let caller = match (&self.0, action) {
-            (Ok(caller), _) => caller.clone(),
-            (Err(_), Action::Look) => Caller::nobody(),
-            (Err(error), _) => return Err(error.clone()),
-        };
-        caller.may(action).map(|()| caller)
+        found.inspect_err(|error| {
+            audit::refused(self.caller.as_ref().ok().map(Caller::actor), &self.origin, what, error)
+        })
+    }
+
+    /// The caller of a request under a mount, who may do that. Without credentials for this server it acts for the mount's
+    /// tenant, if the mount has one: then the API behind it asks for its own.
+    pub fn caller_by_mount(
+        &self,
+        tenant: Option<&TenantId>,
+        action: Action,
+        what: &str,
+    ) -> Result<Caller, ServiceError> {
+        match (&self.caller, tenant) {
+            (Err(_), Some(tenant)) if !self.has_credentials => {
+                let roles = [Role::Submit, Role::Read].into_iter().collect();
+                let caller =
+                    Caller::of(tenant.clone(), roles).with_origin(Arc::clone(&self.origin));
+                caller.may(action).map(|()| caller)
+            }
+            (Err(error), _) => {
+                audit::refused(None, &self.origin, what, error);
+                Err(error.clone())
+            }
+            (Ok(_), _) => self.caller(Some(action), what),
+        }
     }
 }
 
 impl Default for Identity {
     /// A request that nobody has looked at.
     fn default() -> Self {
-        Self(Err(ServiceError::new(Reason::Unauthenticated, "there are no credentials")))
+        let none = ServiceError::new(Reason::Unauthenticated, "there are no credentials");
+        Self::of(Err(none), Origin::default(), false)
     }
 }
 

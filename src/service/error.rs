@@ -61,6 +61,8 @@ reasons! {
     OperationNotFound = "OPERATION_NOT_FOUND", 5, 404, "No such operation";
     /// The operation was this caller's, and its retention has removed it.
     OperationExpired = "OPERATION_EXPIRED", 5, 410, "Operation expired";
+    /// There is no such API key for this caller.
+    KeyNotFound = "KEY_NOT_FOUND", 5, 404, "No such key";
     /// The operation was submitted without an input (gRPC only; 204 over HTTP).
     InputNotFound = "INPUT_NOT_FOUND", 5, 404, "No input";
     /// The operation is done and has no result (gRPC only; 204, or what it ended with, over HTTP).

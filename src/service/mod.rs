@@ -12,13 +12,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Engine, StoreHealth};
 use crate::objects::Objects;
+use crate::operation::secret::Secret;
 use crate::operation::{Operation, OperationId, TenantId};
 pub use crate::operation::{Role, Roles};
 
 pub mod access;
 mod attempts;
+pub mod audit;
 mod budget;
 pub mod error;
+pub mod keys;
 mod list;
 mod operations;
 mod page;
@@ -32,6 +35,7 @@ mod workers;
 
 pub use access::{Action, Caller, Identity, InProcess};
 pub use attempts::{Acquire, Acquired, AttemptToken, MAX_ACQUIRED, MAX_ATTEMPT_LEASE};
+pub use audit::Origin;
 pub use budget::Budget;
 pub use error::{Reason, ServiceError, code_name};
 pub use list::{HistoryRequest, ListParameters, ListRequest, Page, parse_filter};
@@ -159,6 +163,9 @@ pub struct Service {
     stopping: CancellationToken,
     /// Cancelled when the server closes its connections: long calls end, to be resumed elsewhere.
     closing: CancellationToken,
+    /// Where callers have credentials.
+    keys: Option<keys::Keys>,
+    secret: Secret,
 }
 
 impl Service {
@@ -170,7 +177,19 @@ impl Service {
         closing: CancellationToken,
     ) -> Self {
         let stopping = closing.child_token();
-        Self { engine, objects, limits: Arc::new(limits), stopping, closing }
+        let secret = Secret::of(&engine.signing_key().0);
+        Self { engine, objects, limits: Arc::new(limits), stopping, closing, keys: None, secret }
+    }
+
+    /// The same, with API keys to administer.
+    #[must_use]
+    pub fn with_keys(self, keys: keys::Keys) -> Self {
+        Self { secret: keys.secret().clone(), keys: Some(keys), ..self }
+    }
+
+    /// The server's secret.
+    pub fn secret(&self) -> &Secret {
+        &self.secret
     }
 
     /// The limits and defaults.

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use super::{
-    Action, Caller, Document, MAX_BATCH, OperationName, Reason, Service, ServiceError, View,
+    Action, Caller, Document, MAX_BATCH, OperationName, Reason, Service, ServiceError, View, audit,
 };
 use crate::engine::{Apply, EngineError, Submitted as Stored};
 use crate::operation::{
-    Command, IdempotencyKey, NewOperation, Operation, OperationId, PayloadInfo, SessionId, TenantId,
+    Command, IdempotencyKey, NewOperation, Operation, OperationId, PayloadInfo, SessionId,
+    TenantId, mark,
 };
 use crate::store::PayloadRole;
 
@@ -47,7 +48,10 @@ impl Service {
         self.takes_work()?;
         let new = self.prepare(caller, new).await?;
         let mut answers = self.store(vec![Ok(new)], watched).await?;
-        answers.pop().unwrap_or_else(|| Err(EngineError::NotFound.into()))
+        let stored = answers.pop().unwrap_or_else(|| Err(EngineError::NotFound.into()));
+        let stored = stored.map_err(|error| unnamed(caller, error))?;
+        audit::operation(caller.actor(), "submit", stored.operation.id());
+        Ok(stored)
     }
 
     /// Refuses a submission that there is no room for, before its input is taken in: a client that is about to send
@@ -79,7 +83,14 @@ impl Service {
             });
         }
         let answers = self.store(prepared, false).await?;
-        Ok(answers.into_iter().map(|answer| answer.map(Submitted::from)).collect())
+        for stored in answers.iter().flatten() {
+            audit::operation(caller.actor(), "submit", stored.operation.id());
+        }
+        let answers = answers.into_iter().map(|answer| match answer {
+            Ok(stored) => Ok(stored.into()),
+            Err(error) => Err(unnamed(caller, error)),
+        });
+        Ok(answers.collect())
     }
 
     /// Refuses new work once the server has been asked to stop. Whether the store takes it, the engine says.
@@ -142,7 +153,11 @@ impl Service {
             Some(input) => Some(self.put_away(input).await?),
             None => None,
         };
-        Ok(NewOperation { tenant: caller.tenant.clone(), input, ..new })
+        let mut labels = new.labels;
+        if let Some(owner) = &caller.owner {
+            labels.insert(mark::OWNER.to_owned(), owner.as_str().to_owned());
+        }
+        Ok(NewOperation { tenant: caller.tenant.clone(), labels, input, ..new })
     }
 
     /// The operation as it is now.
@@ -210,9 +225,11 @@ impl Service {
         if !found.is_changeable_by(caller.owner.as_ref()) {
             return Err(named(EngineError::NotFound, id));
         }
+        let action = if matches!(command, Command::Delete) { "delete" } else { "cancel" };
         let work =
             Apply { tenant: caller.tenant.clone(), id, command, result: None, lines: Vec::new() };
         let applied = self.engine.apply(work).await.map_err(|error| named(error, id))?;
+        audit::operation(caller.actor(), action, id);
         Ok(applied.operation)
     }
 
@@ -319,6 +336,16 @@ pub(super) fn readable(caller: &Caller, operation: &Operation) -> Result<(), Ser
 pub(super) fn is_held(operation: &Operation, session: Option<SessionId>) -> bool {
     let lease = operation.life.state.lease().map(|lease| lease.session);
     session.is_some() && lease == session
+}
+
+/// The refusal of an idempotency key, for a caller who may not be the owner of the operation that has it.
+fn unnamed(caller: &Caller, error: ServiceError) -> ServiceError {
+    match error.reason {
+        Reason::IdempotencyKeyReused if caller.owner.is_some() => {
+            ServiceError::new(error.reason, "the idempotency key was used for another submission")
+        }
+        _ => error,
+    }
 }
 
 /// The error with the operation's name in it.

@@ -46,7 +46,46 @@ impl Service {
     }
 }
 
+/// How much of a code the name of a session has, in bytes.
+const NAME_CODE_BYTES: usize = 16;
+
+impl Service {
+    /// What the worker calls its session: the id, and where the caller has a credential a code of both, so that no other
+    /// credential resumes it.
+    pub fn session_name(&self, caller: &Caller, session: SessionId) -> String {
+        match self.session_code(caller, session) {
+            None => session.to_string(),
+            Some(code) => {
+                let code = code.iter().take(NAME_CODE_BYTES).map(|byte| format!("{byte:02x}"));
+                format!("{session}.{}", code.collect::<String>())
+            }
+        }
+    }
+
+    /// The session of that name; `None` if it is none, or another credential's.
+    pub fn session_of(&self, caller: &Caller, name: &str) -> Option<SessionId> {
+        let id = name.split('.').next().unwrap_or_default();
+        let session = SessionId::parse(id)?;
+        let is_own = self.session_name(caller, session) == name;
+        if !is_own {
+            tracing::info!(worker.session = %session, "a session was named by another credential");
+        }
+        is_own.then_some(session)
+    }
+
+    fn session_code(&self, caller: &Caller, session: SessionId) -> Option<[u8; 32]> {
+        let credential = caller.credential().or(caller.subject())?;
+        let parts = [caller.tenant.as_str().as_bytes(), credential.as_bytes(), session.as_bytes()];
+        Some(self.secret.code("session", &parts))
+    }
+}
+
 impl WorkerSession {
+    /// The session's name, by which its worker resumes it.
+    pub fn name(&self) -> String {
+        self.service.session_name(&self.caller, self.id())
+    }
+
     /// The session's id.
     pub fn id(&self) -> SessionId {
         self.connected.session

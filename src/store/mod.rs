@@ -29,6 +29,7 @@ use crate::operation::{
 };
 
 mod batch;
+mod catalogue;
 pub mod codec;
 pub mod log;
 pub mod postgres;
@@ -37,6 +38,7 @@ mod sql;
 pub mod sqlite;
 
 pub use batch::{Batch, FORGET_BATCH, Forget, LogAppend, Removal, Tombstone, Write};
+pub use catalogue::{CatalogueChange, CatalogueSpace, CatalogueVersions, SECRETS};
 use log::{Frontier, Head, LogPage, LogQuery, SigningKey, Stamp};
 use shared::SharedStore;
 
@@ -119,6 +121,17 @@ pub trait Store: Send + Sync + 'static {
 
     /// Deletes old records of removals and names of commits, and writers that have ended.
     async fn trim_log(&self, trim: TrimLog) -> Result<(), StoreError>;
+
+    /// The versions of the catalogue's spaces. Cheap; replicas ask for it twice a second.
+    async fn catalogue_versions(&self) -> Result<CatalogueVersions, StoreError>;
+
+    /// A space of the catalogue; an empty one if it was never written.
+    async fn catalogue(&self, space: &str) -> Result<CatalogueSpace, StoreError>;
+
+    /// Changes a space of the catalogue in one durable transaction, and returns its new version. An empty
+    /// [`StoreError::Conflict`] means that the space has another version than the expected one. After
+    /// [`StoreError::Unavailable`] the change may have happened or not.
+    async fn change_catalogue(&self, change: CatalogueChange) -> Result<u64, StoreError>;
 
     /// What positions of this store's log are signed with.
     fn signing_key(&self) -> SigningKey;

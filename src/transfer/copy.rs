@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 
+use super::catalogue;
 use super::leases::Leases;
 use super::record::{PAGE, Record, groups};
 use super::verify::{Verified, verify};
@@ -29,6 +30,8 @@ pub struct Copied {
     pub objects: u64,
     /// Tombstones that were written.
     pub tombstones: u64,
+    /// Entries of the catalogue that were written.
+    pub catalogue: u64,
     /// What the comparison at the end found.
     pub verified: Verified,
 }
@@ -43,6 +46,7 @@ pub async fn copy(
 ) -> Result<Copied, TransferError> {
     tokio::try_join!(from.refuse_in_use(), to.refuse_in_use())?;
     refuse_others(from, to, watcher).await?;
+    catalogue::refuse_others(from, to).await?;
     let total = from.store.count().await.map_err(from.failed())?;
     let leases = Leases::new(to, lease_duration);
     let copied = Copied::default();
@@ -50,6 +54,7 @@ pub async fn copy(
     copying.operations().await?;
     copying.tombstones().await?;
     let Copying { leases, mut copied, .. } = copying;
+    copied.catalogue = catalogue::copy(from, to).await?;
     copied.verified = verify(from, to, total, watcher).await?;
     leases.renew().await?;
     Ok(copied)

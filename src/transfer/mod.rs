@@ -16,6 +16,7 @@ use crate::store::sqlite::backup::BackupError;
 use crate::store::{Batch, PayloadRole, Store, StoreError};
 
 mod backup;
+mod catalogue;
 mod copy;
 mod leases;
 mod record;
@@ -132,6 +133,20 @@ pub enum TransferError {
         id: OperationId,
         /// How it shows.
         how: String,
+    },
+    /// There is something else in the catalogue of the destination.
+    #[error(
+        "{to} is neither empty nor part of an earlier copy of {from}, and was left as it is: its entry {name:?} of {space} is another one or none in {from}"
+    )]
+    OtherEntry {
+        /// The source.
+        from: String,
+        /// The destination.
+        to: String,
+        /// The space of the catalogue.
+        space: String,
+        /// The entry.
+        name: String,
     },
     /// A backup cannot be begun, or not be written.
     #[error(transparent)]

@@ -1,9 +1,11 @@
 //! The comparison at the end: both sides are read again, counted and summed up, record by record.
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 
 use futures_util::future::try_join_all;
 
+use super::catalogue;
 use super::record::{PAGE, Record, Sum, Sums, groups};
 use super::{Progress, Side, Stage, TransferError, Watcher, payloads};
 use crate::objects::ObjectError;
@@ -45,6 +47,10 @@ pub struct Tally {
     pub tombstones: u64,
     /// Over these.
     pub tombstones_sum: [u8; 32],
+    /// Entries of the catalogue.
+    pub catalogue: u64,
+    /// Over these.
+    pub catalogue_sum: [u8; 32],
     /// Objects: of the source those that are referred to, of the destination those that were read and have the
     /// SHA-256 that was recorded with the operation.
     pub objects: u64,
@@ -57,9 +63,13 @@ impl Verified {
     }
 
     fn differs(&mut self, id: OperationId, how: impl FnOnce() -> String) {
+        self.differs_in(|| format!("operation {id}: {}", how()));
+    }
+
+    fn differs_in(&mut self, what: impl FnOnce() -> String) {
         self.differences += 1;
         if self.told.len() < TOLD {
-            self.told.push(format!("operation {id}: {}", how()));
+            self.told.push(what());
         }
     }
 }
@@ -72,6 +82,7 @@ struct Counting {
     payloads: Sum,
     history: Sum,
     tombstones: Sum,
+    catalogue: Sum,
 }
 
 impl Counting {
@@ -92,12 +103,21 @@ impl Counting {
         self.tombstones.bytes(&tombstone.forget_at.micros().to_be_bytes());
     }
 
+    fn keep(&mut self, (space, name): &catalogue::Name, value: &[u8]) {
+        self.tally.catalogue += 1;
+        for part in [space.as_bytes(), name.as_bytes(), value] {
+            self.catalogue.bytes(&(part.len() as u64).to_be_bytes());
+            self.catalogue.bytes(part);
+        }
+    }
+
     fn end(self) -> Tally {
         Tally {
             operations_sum: self.operations.end(),
             payloads_sum: self.payloads.end(),
             history_sum: self.history.end(),
             tombstones_sum: self.tombstones.end(),
+            catalogue_sum: self.catalogue.end(),
             ..self.tally
         }
     }
@@ -132,6 +152,7 @@ pub(super) async fn verify(
         }
     }
     comparing.tombstones().await?;
+    comparing.catalogue().await?;
     let Comparing { from, to, verified } = comparing;
     Ok(Verified { from: from.1.end(), to: to.1.end(), ..verified })
 }
@@ -215,6 +236,19 @@ impl Comparing<'_> {
             self.verified.differs(operation.id(), || {
                 format!("its {} in {} {problem}", super::name_of(role), to.objects)
             });
+        }
+        Ok(())
+    }
+
+    async fn catalogue(&mut self) -> Result<(), TransferError> {
+        let (from, to) = (self.from.0, self.to.0);
+        let (left, right) = tokio::try_join!(catalogue::read(from), catalogue::read(to))?;
+        let names: BTreeSet<_> = left.keys().chain(right.keys()).collect();
+        for (space, name) in names.iter().filter(|name| left.get(name) != right.get(name)) {
+            self.verified.differs_in(|| format!("entry {name:?} of {space} is not the same"));
+        }
+        for (counting, entries) in [(&mut self.from.1, &left), (&mut self.to.1, &right)] {
+            entries.iter().for_each(|(name, value)| counting.keep(name, value));
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ pub mod encode;
 pub mod errors;
 pub mod google;
 mod json_value;
+pub mod keys;
 pub mod reports;
 mod settings;
 pub mod size;

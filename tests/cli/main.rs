@@ -12,11 +12,12 @@ use serde_json::Value;
 
 mod bench;
 mod commands;
+mod keys;
 mod support;
 
 use support::*;
 
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 17] = [
     "serve",
     "submit",
     "get",
@@ -28,6 +29,7 @@ const COMMANDS: [&str; 16] = [
     "retry",
     "result",
     "events",
+    "key",
     "worker",
     "store",
     "bench",

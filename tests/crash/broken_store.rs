@@ -15,8 +15,9 @@ use longrun::proto::v1::SubmitRequest;
 use longrun::store::log::{Head, LogPage, LogQuery, SigningKey};
 use longrun::store::sqlite::{SqliteOptions, SqliteStore};
 use longrun::store::{
-    Batch, Committed, HistoryEntry, HistoryPosition, HistoryQuery, ListQuery, Lookup, PayloadRole,
-    Store, StoreError, Tombstone, TrimLog, Unfinished,
+    Batch, CatalogueChange, CatalogueSpace, CatalogueVersions, Committed, HistoryEntry,
+    HistoryPosition, HistoryQuery, ListQuery, Lookup, PayloadRole, Store, StoreError, Tombstone,
+    TrimLog, Unfinished,
 };
 use tokio::time::Instant;
 
@@ -211,6 +212,18 @@ impl Store for BrokenStore {
 
     async fn trim_log(&self, trim: TrimLog) -> Result<(), StoreError> {
         self.honest.trim_log(trim).await
+    }
+
+    async fn catalogue_versions(&self) -> Result<CatalogueVersions, StoreError> {
+        self.honest.catalogue_versions().await
+    }
+
+    async fn catalogue(&self, space: &str) -> Result<CatalogueSpace, StoreError> {
+        self.honest.catalogue(space).await
+    }
+
+    async fn change_catalogue(&self, change: CatalogueChange) -> Result<u64, StoreError> {
+        self.honest.change_catalogue(change).await
     }
 
     fn signing_key(&self) -> SigningKey {

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Extension;
 use futures_util::future::join_all;
 use longrun::config::file;
 use longrun::engine::{Engine, EngineConfig, ManualClock};
@@ -12,7 +11,7 @@ use longrun::http::{HttpOptions, router};
 use longrun::objects::Objects;
 use longrun::operation::Timestamp;
 use longrun::relay::Relay;
-use longrun::service::{Caller, Identity, Limits, Service};
+use longrun::service::{Limits, Service};
 use longrun::store::sqlite::{SqliteOptions, SqliteStore};
 use tokio_util::sync::CancellationToken;
 use tonic::codegen::Service as _;
@@ -91,8 +90,8 @@ capacity = 1
     let service = Service::new(engine, objects, Limits::default(), CancellationToken::new());
     let options =
         HttpOptions { relay: Relay::new(&relay).unwrap(), dialects, ..HttpOptions::default() };
-    let everybody = Extension(Identity(Ok(Caller::anonymous())));
-    let router = router(service, options).layer(everybody);
+    let router = router(service, options);
+    let router = longrun::auth::in_front_of(router, longrun::auth::Authenticator::open());
     let ask = |method: &'static str, target: String| {
         let mut router = router.clone();
         async move {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::{Extension, Router};
+use axum::Router;
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
 use longrun::engine::{Engine, EngineConfig, ManualClock, ToWorker, WorkerHello};
@@ -13,7 +13,7 @@ use longrun::operation::{
     Attempt, ErrorSource, Kind, OperationError, OperationId, Payload, PayloadForm, TenantId,
     Timestamp, WorkerId,
 };
-use longrun::service::{Caller, Identity, Limits, Report, Service, WorkerSession};
+use longrun::service::{Caller, Limits, Report, Service, WorkerSession};
 use longrun::store::Store;
 use longrun::store::sqlite::{SqliteOptions, SqliteStore};
 use serde_json::{Value, json};
@@ -96,8 +96,8 @@ impl Server {
         let service = Service::new(engine, objects, limits, closing.clone());
         let cors_origins = origins.iter().map(|origin| (*origin).to_owned()).collect();
         let options = HttpOptions { cors_origins, ..HttpOptions::default() };
-        let everybody = Extension(Identity(Ok(Caller::anonymous())));
-        let router = router(service.clone(), options).layer(everybody);
+        let router = router(service.clone(), options);
+        let router = longrun::auth::in_front_of(router, longrun::auth::Authenticator::open());
         Self { router, service, store, clock, closing, _directory: directory }
     }
 

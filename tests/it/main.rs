@@ -5,6 +5,7 @@
 
 mod support;
 
+mod access;
 mod acquire;
 mod answer_sizes;
 mod batch;

@@ -8,9 +8,10 @@ use tonic_reflection::pb::{v1, v1alpha};
 
 use crate::support::*;
 
-const SERVICES: [&str; 4] = [
+const SERVICES: [&str; 5] = [
     "google.longrunning.Operations",
     "grpc.health.v1.Health",
+    "longrun.v1.Admin",
     "longrun.v1.Operations",
     "longrun.v1.Workers",
 ];

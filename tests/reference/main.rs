@@ -11,9 +11,10 @@ mod page;
 use page::{Page, Reference};
 
 /// Each page with the proto that it shows.
-const PAGES: [Page; 7] = [
+const PAGES: [Page; 8] = [
     Page { name: "operations", file: "longrun/v1/operations.proto" },
     Page { name: "workers", file: "longrun/v1/workers.proto" },
+    Page { name: "admin", file: "longrun/v1/admin.proto" },
     Page { name: "metadata", file: "longrun/v1/metadata.proto" },
     Page { name: "google-longrunning", file: "google/longrunning/operations.proto" },
     Page { name: "google-status", file: "google/rpc/status.proto" },

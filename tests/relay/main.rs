@@ -1,5 +1,6 @@
 //! The relay over real sockets: a scripted API behind a real server and its own workers.
 
+mod callers;
 mod killed;
 mod locations;
 mod lost;

@@ -6,6 +6,7 @@ mod across;
 mod attempts;
 mod away;
 mod heard;
+mod keys;
 mod large;
 mod logs;
 #[path = "../postgres_support/mod.rs"]

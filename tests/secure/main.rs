@@ -3,5 +3,6 @@
 mod any_rpc;
 mod isolation;
 mod issuer;
+mod keys;
 mod support;
 mod tokens;

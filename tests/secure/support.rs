@@ -34,6 +34,8 @@ impl Guarded {
     }
 
     pub async fn start_with(url: &str, change: impl FnOnce(&mut ServeConfig)) -> Self {
+        // Its own client speaks no TLS here, and is not made without something to speak it by.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let directory = TempDir::new().expect("a directory");
         let mut config = ServeConfig::default();
         config.listen.addr = "127.0.0.1:0".parse().expect("an address");

@@ -14,9 +14,9 @@ use longrun::operation::{
 };
 use longrun::store::log::{Change, LogPage, LogQuery, Logged, Stamp};
 use longrun::store::{
-    Batch, FORGET_BATCH, Forget, HistoryEntry, HistoryPosition, HistoryQuery, ListOrder, ListQuery,
-    LogAppend, LogEntry, Lookup, OrderBy, PayloadRole, Place, Removal, StoreError, Tombstone,
-    Unfinished,
+    Batch, CatalogueChange, CatalogueSpace, CatalogueVersions, FORGET_BATCH, Forget, HistoryEntry,
+    HistoryPosition, HistoryQuery, ListOrder, ListQuery, LogAppend, LogEntry, Lookup, OrderBy,
+    PayloadRole, Place, Removal, StoreError, Tombstone, Unfinished,
 };
 
 use crate::disk_log::DiskLog;
@@ -42,6 +42,7 @@ pub struct Disk {
     tombstones: Vec<(OperationId, Tombstone)>,
     /// How many tombstones there ever were.
     buried: u64,
+    catalogue: BTreeMap<String, CatalogueSpace>,
     pub log: DiskLog,
 }
 
@@ -52,6 +53,27 @@ impl Disk {
         });
         let known: Vec<_> = payloads.filter_map(|info| Some(info.object?.id)).collect();
         ids.iter().map(|id| known.contains(id)).collect()
+    }
+
+    pub fn catalogue_versions(&self) -> CatalogueVersions {
+        self.catalogue.iter().map(|(name, space)| (name.clone(), space.version)).collect()
+    }
+
+    pub fn catalogue(&self, space: &str) -> CatalogueSpace {
+        self.catalogue.get(space).cloned().unwrap_or_default()
+    }
+
+    pub fn change_catalogue(&mut self, change: CatalogueChange) -> Result<u64, StoreError> {
+        let mut space = self.catalogue(&change.space);
+        if change.expected.is_some_and(|expected| expected != space.version) {
+            return Err(StoreError::Conflict(Vec::new()));
+        }
+        space.version += 1;
+        space.entries.retain(|name, _| !change.delete.contains(name));
+        space.entries.extend(change.put);
+        let version = space.version;
+        self.catalogue.insert(change.space, space);
+        Ok(version)
     }
 
     /// Writes all of the batch under that name, or nothing of it.

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use longrun::operation::{SessionId, StateName};
+use longrun::store::CatalogueChange;
 use serde_json::Value;
 
 use crate::stored::{everything, fill, fill_with, open, store_in};
@@ -40,6 +41,7 @@ async fn everything_goes_over_and_comes_back() {
     assert_eq!(summary["copied"]["operations"], count);
     assert_eq!(summary["copied"]["objects"], objects);
     assert_eq!(summary["copied"]["tombstones"], 4);
+    assert_eq!(summary["copied"]["catalogue"], 3);
     assert_eq!(summary["from"]["history"], summary["to"]["history"]);
     assert!(before == everything(&database.url).await);
     leased_are_found(&database.url, &before.operations).await;
@@ -58,7 +60,18 @@ async fn everything_goes_over_and_comes_back() {
     let summary = copy(&[&*first, &*last]);
     assert_eq!(summary["copied"]["operations"], 0);
     assert_eq!(summary["copied"]["objects"], 0);
+    assert_eq!(summary["copied"]["catalogue"], 0);
     assert_eq!(summary["alreadyThere"]["operations"], count);
+
+    // A key that the source does not have is somebody else's.
+    let store = open(&last).await;
+    let put = [("three".to_owned(), "{}".into())].into();
+    let space = "keys".to_owned();
+    let change = CatalogueChange { space, put, ..CatalogueChange::default() };
+    store.change_catalogue(change).await.unwrap();
+    store.close().await;
+    let refused = run(&["store", "copy", &first, &last]);
+    assert!(!refused.status.success() && stderr(&refused).contains("\"three\" of keys"));
 }
 
 /// Sessions are rows there: each that holds a lease has one, and is found when nobody comes back.

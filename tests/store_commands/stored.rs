@@ -1,5 +1,6 @@
 //! Stores full of all that there can be, and all that is in a store.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,7 +12,8 @@ use longrun::operation::{
 use longrun::store::postgres::{PostgresOptions, PostgresStore};
 use longrun::store::sqlite::{SqliteOptions, SqliteStore};
 use longrun::store::{
-    Batch, HistoryEntry, HistoryQuery, LogAppend, PayloadRole, Store, Tombstone, Write,
+    Batch, CatalogueChange, HistoryEntry, HistoryQuery, LogAppend, PayloadRole, Store, Tombstone,
+    Write,
 };
 use proptest::strategy::{Strategy as _, ValueTree as _};
 use proptest::test_runner::TestRunner;
@@ -39,6 +41,7 @@ pub(crate) struct Everything {
     pub(crate) payloads: Vec<[Option<Vec<u8>>; 2]>,
     pub(crate) histories: Vec<Vec<HistoryEntry>>,
     pub(crate) tombstones: Vec<(OperationId, Tombstone)>,
+    pub(crate) catalogue: Vec<BTreeMap<String, bytes::Bytes>>,
 }
 
 pub(crate) async fn everything(url: &str) -> Everything {
@@ -55,8 +58,12 @@ pub(crate) async fn everything(url: &str) -> Everything {
         histories.push(store.history(query).await.unwrap());
     }
     let tombstones = store.tombstones(None, 1_000_000).await.unwrap();
+    let mut catalogue = Vec::new();
+    for space in store.catalogue_versions().await.unwrap().into_keys() {
+        catalogue.push(store.catalogue(&space).await.unwrap().entries);
+    }
     store.close().await;
-    Everything { operations, payloads, histories, tombstones }
+    Everything { operations, payloads, histories, tombstones, catalogue }
 }
 
 /// Fills a store with operations of every sort, some of whose contents are objects of `objects`, and with
@@ -99,6 +106,12 @@ pub(crate) async fn fill(url: &str, objects: &Path) {
     }
     let store = open(url).await;
     store.commit(batch).await.unwrap();
+    for (space, name) in [("keys", "one"), ("keys", "two"), ("limits", "one")] {
+        let put = [(name.to_owned(), "{}".into())].into();
+        let space = space.to_owned();
+        let change = CatalogueChange { space, put, ..CatalogueChange::default() };
+        store.change_catalogue(change).await.unwrap();
+    }
     store.close().await;
 }
 

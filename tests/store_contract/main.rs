@@ -21,6 +21,7 @@ mod store;
 #[expect(dead_code, reason = "its server is shared, and never stopped")]
 mod postgres_support;
 
+mod catalogue;
 mod commits;
 mod copies;
 mod history;
@@ -80,6 +81,8 @@ macro_rules! stores {
             log::a_removed_operation_frees_its_key_in_the_same_batch,
             log::a_batch_with_nothing_to_change_is_not_in_the_log,
             log::pages_are_bounded_in_bytes,
+            catalogue::entries_are_written_and_deleted_by_space_and_name,
+            catalogue::a_space_of_another_version_is_left_as_it_is,
             lists::pages_are_in_order_and_complete_in_every_order,
             lists::pages_hold_still_while_operations_come_and_go,
             lists::a_list_is_of_one_tenant,

@@ -20,7 +20,7 @@ Examples:
   longrun store copy sqlite:longrun.db postgres://db/longrun --to-objects s3://bucket/longrun
 
 Stop the servers of both first. Everything goes over: operations in every state, inputs, results,
-histories with their log lines, idempotency keys, tombstones, objects. FROM stays as it is.
+histories with their log lines, idempotency keys, tombstones, API keys with their secret, objects. FROM stays as it is.
 
 TO must be empty, or part of an earlier copy of FROM: a copy that was cut off goes on where it ended
 when it is started again. If TO has anything else, nothing is written and the first such operation
@@ -129,6 +129,7 @@ fn words(copied: &Copied, seconds: f64) -> String {
         line(&format!("{} of payloads", bytes(tally.payload_bytes)), &tally.payloads_sum),
         line(&format!("{} of history", count(tally.history_entries, "record")), &tally.history_sum),
         line(&count(tally.tombstones, "tombstone"), &tally.tombstones_sum),
+        line(&count(tally.catalogue, "key or setting"), &tally.catalogue_sum),
         format!("  {:<28}  as recorded with their operations", count(tally.objects, "object")),
     ];
     parts.join("\n")
@@ -147,9 +148,9 @@ fn hex(sum: &[u8; 32]) -> String {
 }
 
 fn summary(from: &StoreUrl, to: &StoreUrl, copied: &Copied, seconds: f64) -> Value {
-    let Copied { operations, skipped, objects, tombstones, verified } = copied;
+    let Copied { operations, skipped, objects, tombstones, catalogue, verified } = copied;
     json!({
-        "copied": { "operations": operations, "objects": objects, "tombstones": tombstones },
+        "copied": { "operations": operations, "objects": objects, "tombstones": tombstones, "catalogue": catalogue },
         "alreadyThere": { "operations": skipped },
         "same": verified.is_same(),
         "from": tally(from, &verified.from),
@@ -167,6 +168,7 @@ fn tally(url: &StoreUrl, tally: &Tally) -> Value {
         "payloads": { "bytes": tally.payload_bytes, "sha256": hex(&tally.payloads_sum) },
         "history": { "entries": tally.history_entries, "sha256": hex(&tally.history_sum) },
         "tombstones": { "count": tally.tombstones, "sha256": hex(&tally.tombstones_sum) },
+        "catalogue": { "count": tally.catalogue, "sha256": hex(&tally.catalogue_sum) },
         "objects": { "count": tally.objects },
     })
 }

@@ -3,7 +3,7 @@
 //! Decodes and answers. What a dialect says stands in [`crate::dialect`]; what an operation is, below `service`.
 
 use axum::body::{Body, HttpBody as _};
-use axum::extract::{FromRequestParts as _, Request};
+use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use http::header::CONTENT_LENGTH;
 use http::request::Parts;
@@ -51,12 +51,12 @@ pub(super) async fn answer(http: &Http, request: Request) -> Result<Response, Re
         return Err(request);
     };
     let is_head = request.method() == Method::HEAD;
-    let (mut parts, body) = request.into_parts();
+    let (parts, body) = request.into_parts();
     let visit = Visit::of(http, hit.mount, &parts, &hit.places);
     let answer = match hit.place {
         Place::Allows(methods) => allows(&parts.method, &methods),
         place if is_refused(http, &place, &parts) => Err(cors::refusal()),
-        place => match Call::from_request_parts(&mut parts, http).await {
+        place => match Call::by_mount(http, &parts, hit.mount.tenant.as_ref()) {
             Ok(call) => serve(call, &visit, place, body).await,
             Err(problem) => Err(problem),
         },
@@ -172,9 +172,15 @@ fn caller(call: &Call, mount: &Mount) -> Result<Caller, Problem> {
         return Ok(call.caller.clone());
     }
     let mut fields = call.parts.headers.get_all(&mount.credentials).iter();
-    match (fields.next(), fields.next()) {
-        (Some(field), None) if !field.is_empty() => {
-            Ok(call.caller.clone().with_owner(Owner::of_credentials(field.as_bytes())))
+    match (fields.next(), fields.next(), call.caller.subject()) {
+        (Some(field), None, _) if !field.is_empty() => {
+            let owner = Owner::of_credentials(call.service().secret(), field.as_bytes());
+            Ok(call.caller.clone().with_owner(owner))
+        }
+        // Its credentials are for this server, and were taken out.
+        (None, None, Some(subject)) => {
+            let owner = Owner::of_subject(call.service().secret(), &call.caller.tenant, subject);
+            Ok(call.caller.clone().with_owner(owner))
         }
         _ => {
             let message = format!("there must be credentials, once, in {}", mount.credentials);

@@ -10,6 +10,10 @@ use crate::service::MAX_WAIT;
 const ID: &str = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$";
 /// What names an attempt, signed.
 const TOKEN: &str = "^[0-9A-Za-z_-]{66}$";
+/// What names a key.
+const KEY_ID: &str = "^[a-z2-7]{16}$";
+/// A tenant, or all.
+const TENANT_OR_ALL: &str = "^([a-z][a-z0-9-]{0,62}|-)?$";
 /// A number of seconds, or a number with a unit.
 const DURATION: &str = r"^[0-9]+(\.[0-9]+)?(ms|s|m|h|d)?$";
 /// A time, ascending unless it says otherwise.
@@ -51,7 +55,9 @@ fn in_path() -> Parameters {
         ("tenant", "Whose operation it is.", pattern(TENANT)),
         ("kind", "What sort of work it is.", pattern(KIND)),
         ("token", "The attempt's token.", pattern(TOKEN)),
+        ("key_id", "The key's id: what stands behind `lr_`.", pattern(KEY_ID)),
         ("id.any", "An operation's id.", anything()),
+        ("key_id.any", "A key's id.", anything()),
         ("tenant.any", "A tenant.", anything()),
         ("kind.any", "A kind.", anything()),
         ("token.any", "A token.", anything()),
@@ -104,6 +110,11 @@ fn in_query() -> Parameters {
             "return_partial_success",
             "Must not be true: no list of this service is partial.",
             json!({"const": false}),
+        ),
+        (
+            "tenant.keys",
+            "Whose; the caller's own if left out, `-` for everybody's.",
+            pattern(TENANT_OR_ALL),
         ),
         ("page_token", "Of a page: `nextPageToken` of the one before.", text()),
         ("include_progress", "Of a stream: whether progress is sent, too.", flag(true)),

@@ -12,10 +12,11 @@ use crate::service::Reason;
 /// The rules of names, as [`crate::operation`] has them.
 pub(super) const KIND: &str = "^[A-Za-z][A-Za-z0-9_.-]{0,127}$";
 pub(super) const TENANT: &str = "^[a-z][a-z0-9-]{0,62}$";
+const TENANT_OR_NONE: &str = "^([a-z][a-z0-9-]{0,62})?$";
 const LABEL_KEY: &str = "^[A-Za-z][A-Za-z0-9_./-]{0,62}$";
 const ASCII: &str = "^[ -~]{0,255}$";
 
-const WRITTEN: [&str; 9] = [
+const WRITTEN: [&str; 12] = [
     "google.longrunning.Operation",
     "google.longrunning.ListOperationsResponse",
     "AcquiredAttempt",
@@ -25,9 +26,13 @@ const WRITTEN: [&str; 9] = [
     "RenewResponse",
     "WatchOperationResponse",
     "WatchOperationsResponse",
+    "CreateKeyResponse",
+    "ListKeysResponse",
+    "Key",
 ];
-const READ: [&str; 7] = [
+const READ: [&str; 8] = [
     "SubmitRequest",
+    "CreateKeyRequest",
     "CancelOperationRequest",
     "RetryOperationRequest",
     "RenewRequest",
@@ -92,6 +97,10 @@ const REQUIRED: &[(&str, &[&str])] = &[
     ("AcquiredAttempt", &["operation", "attempt", "token", "leaseDuration", "location"]),
     ("RenewResponse", &["leaseDuration"]),
     ("SubmitRequest", &["kind"]),
+    ("CreateKeyRequest", &["roles"]),
+    ("CreateKeyResponse", &["key", "secret"]),
+    ("ListKeysResponse", &["keys"]),
+    ("Key", &["keyId", "tenant", "roles", "createTime"]),
     ("FailRequest", &["error"]),
     ("ListOperationsResponse", &["operations"]),
     ("ListEventsResponse", &["events"]),
@@ -110,6 +119,8 @@ fn rules() -> Vec<(&'static str, String, Map<String, Value>)> {
     });
     let rules = [
         ("SubmitRequest", "kind", json!({"type": "string", "pattern": KIND})),
+        ("CreateKeyRequest", "tenant", json!({"pattern": TENANT_OR_NONE})),
+        ("CreateKeyRequest", "name", json!({"maxLength": 128})),
         ("SubmitRequest", "idempotencyKey", json!({"pattern": ASCII})),
         ("SubmitRequest", "labels", labels),
         ("PayloadInput", "contentType", json!({"pattern": ASCII})),

@@ -3,7 +3,7 @@
 //! Decodes and answers; what goes on to the upstream, and how, is decided in [`crate::relay`].
 
 use axum::body::{Body, HttpBody as _};
-use axum::extract::{FromRequestParts as _, Request};
+use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use http::header::{HOST, UPGRADE};
 use http::request::Parts;
@@ -11,15 +11,16 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method};
 use tonic::transport::server::TcpConnectInfo;
 
-use super::call::Call;
+use super::call::{Call, caller_by_mount};
 use super::documents::Answer;
 use super::headers::{PREFER, vary_by};
 use super::links::Links;
 use super::problem::Problem;
 use super::{Http, Verbatim, cors};
+use crate::operation::TenantId;
 use crate::relay::location::Place;
 use crate::relay::{Mounted, Over, UpstreamError, fields, upstream_target};
-use crate::service::{Reason, ServiceError};
+use crate::service::{Action, Reason, ServiceError};
 
 mod claim;
 mod submit;
@@ -31,6 +32,14 @@ use claim::Claim;
 struct Relayed<'a> {
     mounted: &'a Mounted,
     claim: Claim<'a>,
+}
+
+impl Relayed<'_> {
+    /// Whose its requests without credentials for this server are.
+    fn tenant(&self) -> Option<&TenantId> {
+        let by_dialect = self.claim.visit.as_ref().and_then(|visit| visit.mount.tenant.as_ref());
+        by_dialect.or(self.mounted.mount.tenant.as_ref())
+    }
 }
 
 /// Answers a request that no route of this server takes: `None` where it is under no mount either.
@@ -79,17 +88,12 @@ fn refuse_upgrades(parts: &Parts) -> Result<(), Problem> {
     Ok(())
 }
 
-async fn become_operation(
-    http: &Http,
-    relayed: &Relayed<'_>,
-    mut parts: Parts,
-    body: Body,
-) -> Answer {
+async fn become_operation(http: &Http, relayed: &Relayed<'_>, parts: Parts, body: Body) -> Answer {
     // Whatever its method: an operation comes to be.
     if cors::is_foreign(http, &parts.headers, &parts.uri, &relayed.mounted.mount.trigger.origins) {
         return Err(cors::refusal());
     }
-    let call = Call::from_request_parts(&mut parts, http).await?;
+    let call = Call::by_mount(http, &parts, relayed.tenant())?;
     let policy = &relayed.mounted.mount.headers;
     let mut headers = onward_headers(http, relayed, &parts);
     let own = relayed.claim.visit.as_ref().map(|visit| &visit.mount.credentials);
@@ -100,6 +104,11 @@ async fn become_operation(
 
 async fn pass(http: &Http, relayed: &Relayed<'_>, parts: Parts, body: Body) -> Answer {
     let mount = &relayed.mounted.mount;
+    // A browser asks what it may send before it sends any credentials.
+    if !cors::is_preflight(&parts.method, &parts.headers) {
+        let action = if parts.method.is_safe() { Action::Inspect } else { Action::Submit };
+        caller_by_mount(&parts, relayed.tenant(), action)?;
+    }
     let mut headers = onward_headers(http, relayed, &parts);
     let target = upstream_target(mount, &relayed.claim.onward.target);
     let target: PathAndQuery =

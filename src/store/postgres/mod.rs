@@ -24,13 +24,15 @@ use super::shared::{
     TakeOver, Topic, Wanted,
 };
 use super::{
-    Batch, Committed, HistoryEntry, HistoryQuery, ListQuery, Lookup, OpenError, PayloadRole, Store,
-    StoreError, Tombstone, TrimLog, Unfinished,
+    Batch, CatalogueChange, CatalogueSpace, CatalogueVersions, Committed, HistoryEntry,
+    HistoryQuery, ListQuery, Lookup, OpenError, PayloadRole, Store, StoreError, Tombstone, TrimLog,
+    Unfinished,
 };
 use crate::operation::log::LogBook;
 use crate::operation::{Event, ObjectId, Operation, OperationId, Revision, Timestamp};
 
 mod addresses;
+mod catalogue;
 mod claims;
 mod error;
 mod hints;
@@ -273,6 +275,19 @@ impl Store for PostgresStore {
 
     async fn trim_log(&self, trim: TrimLog) -> Result<(), StoreError> {
         log::trim(&self.lists, trim).await
+    }
+
+    async fn catalogue_versions(&self) -> Result<CatalogueVersions, StoreError> {
+        self.lookups.run(catalogue::versions).await
+    }
+
+    async fn catalogue(&self, space: &str) -> Result<CatalogueSpace, StoreError> {
+        self.lists.run(|session| catalogue::space(session, space.to_owned())).await
+    }
+
+    async fn change_catalogue(&self, change: CatalogueChange) -> Result<u64, StoreError> {
+        // Not by a connection of look-ups, whose writes do not wait for a standby.
+        self.lists.run(|session| catalogue::change(session, change)).await
     }
 
     fn signing_key(&self) -> SigningKey {

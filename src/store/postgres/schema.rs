@@ -22,7 +22,7 @@ struct Migration {
     compatible_with: i32,
 }
 
-const MIGRATIONS: [Migration; 3] = [
+const MIGRATIONS: [Migration; 4] = [
     Migration {
         script: include_str!("../migrations/postgres/0001_initial.sql"),
         compatible_with: 1,
@@ -32,6 +32,10 @@ const MIGRATIONS: [Migration; 3] = [
         compatible_with: 1,
     },
     Migration { script: include_str!("../migrations/postgres/0003_log.sql"), compatible_with: 3 },
+    Migration {
+        script: include_str!("../migrations/postgres/0004_catalogue.sql"),
+        compatible_with: 3,
+    },
 ];
 
 /// The newest version that this program knows.

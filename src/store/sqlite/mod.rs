@@ -22,13 +22,15 @@ use bytes::Bytes;
 
 use super::log::{Head, LogPage, LogQuery, SigningKey};
 use super::{
-    Batch, Committed, HistoryEntry, HistoryQuery, ListQuery, Lookup, OpenError, PayloadRole, Store,
-    StoreError, Tombstone, TrimLog, Unfinished,
+    Batch, CatalogueChange, CatalogueSpace, CatalogueVersions, Committed, HistoryEntry,
+    HistoryQuery, ListQuery, Lookup, OpenError, PayloadRole, Store, StoreError, Tombstone, TrimLog,
+    Unfinished,
 };
 use crate::operation::log::LogBook;
 use crate::operation::{ObjectId, Operation, OperationId, Timestamp};
 
 pub mod backup;
+mod catalogue;
 mod commits;
 mod header;
 mod hold;
@@ -176,6 +178,19 @@ impl Store for SqliteStore {
 
     async fn trim_log(&self, trim: TrimLog) -> Result<(), StoreError> {
         self.threads.write(move |connection, names| commits::trim(connection, names, &trim)).await
+    }
+
+    async fn catalogue_versions(&self) -> Result<CatalogueVersions, StoreError> {
+        self.threads.look_up(catalogue::versions).await
+    }
+
+    async fn catalogue(&self, space: &str) -> Result<CatalogueSpace, StoreError> {
+        let space = space.to_owned();
+        self.threads.list(move |connection| catalogue::space(connection, &space)).await
+    }
+
+    async fn change_catalogue(&self, change: CatalogueChange) -> Result<u64, StoreError> {
+        self.threads.write(move |connection, _| catalogue::change(connection, &change)).await
     }
 
     fn signing_key(&self) -> SigningKey {

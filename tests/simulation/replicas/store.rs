@@ -13,8 +13,9 @@ use longrun::store::shared::{
     TakeOver, Topic, Wanted,
 };
 use longrun::store::{
-    Batch, Committed, HistoryEntry, HistoryPosition, HistoryQuery, ListQuery, Lookup, PayloadRole,
-    Store, StoreError, Tombstone, TrimLog, Unfinished,
+    Batch, CatalogueChange, CatalogueSpace, CatalogueVersions, Committed, HistoryEntry,
+    HistoryPosition, HistoryQuery, ListQuery, Lookup, PayloadRole, Store, StoreError, Tombstone,
+    TrimLog, Unfinished,
 };
 
 use super::house::{self, House, ReplicaId};
@@ -128,6 +129,21 @@ impl Store for ReplicaStore {
     async fn trim_log(&self, trim: TrimLog) -> Result<(), StoreError> {
         self.called();
         self.store.trim_log(trim).await
+    }
+
+    async fn catalogue_versions(&self) -> Result<CatalogueVersions, StoreError> {
+        self.called();
+        self.store.catalogue_versions().await
+    }
+
+    async fn catalogue(&self, space: &str) -> Result<CatalogueSpace, StoreError> {
+        self.called();
+        self.store.catalogue(space).await
+    }
+
+    async fn change_catalogue(&self, change: CatalogueChange) -> Result<u64, StoreError> {
+        self.called();
+        self.store.change_catalogue(change).await
     }
 
     fn signing_key(&self) -> SigningKey {

@@ -12,8 +12,9 @@ use longrun::operation::log::LogBook;
 use longrun::operation::{Command, Decision, ObjectId, Operation, OperationId, Timestamp, decide};
 use longrun::store::log::{Head, LogPage, LogQuery, SigningKey, Stamp};
 use longrun::store::{
-    Batch, Committed, HistoryEntry, HistoryQuery, ListQuery, Lookup, PayloadRole, Store,
-    StoreError, Tombstone, TrimLog, Unfinished, Write,
+    Batch, CatalogueChange, CatalogueSpace, CatalogueVersions, Committed, HistoryEntry,
+    HistoryQuery, ListQuery, Lookup, PayloadRole, Store, StoreError, Tombstone, TrimLog,
+    Unfinished, Write,
 };
 
 use crate::clock::{SimClock, TICK, hop};
@@ -354,6 +355,18 @@ impl Store for SimStore {
             }
         };
         self.write_else(|disk| disk.log.trim(keep)).await
+    }
+
+    async fn catalogue_versions(&self) -> Result<CatalogueVersions, StoreError> {
+        self.read(Disk::catalogue_versions).await
+    }
+
+    async fn catalogue(&self, space: &str) -> Result<CatalogueSpace, StoreError> {
+        self.read(|disk| disk.catalogue(space)).await
+    }
+
+    async fn change_catalogue(&self, change: CatalogueChange) -> Result<u64, StoreError> {
+        self.write_else(|disk| disk.change_catalogue(change)).await?
     }
 
     fn signing_key(&self) -> SigningKey {

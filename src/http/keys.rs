@@ -1,0 +1,47 @@
+//! API keys over HTTP.
+
+use axum::body::Body;
+use http::StatusCode;
+use serde_json::Value;
+
+use super::call::Call;
+use super::documents::{self, Answer};
+use crate::proto::v1;
+use crate::service::Violations;
+use crate::wire::keys;
+
+/// `POST /v1/keys`: 201 with the key, its secret included.
+pub(super) async fn create(call: Call, body: Body) -> Answer {
+    let mut found = Violations::default();
+    let request: Option<v1::CreateKeyRequest> = call.message(body, &mut found).await?;
+    let new = request.and_then(|request| keys::new_key(request, &mut found));
+    let new = found.settle(new)?;
+    let (text, record) = call.service().create_key(&call.caller, new).await?;
+    let made = v1::CreateKeyResponse { key: Some(keys::key(&record)), secret: text.text() };
+    let made = documents::object(call.types(), &made)?;
+    Ok(documents::json(StatusCode::CREATED, &Value::Object(made)))
+}
+
+/// `GET /v1/keys`: a page.
+pub(super) async fn list(mut call: Call) -> Answer {
+    let whose = keys::whose(&call.query.take("tenant").unwrap_or_default());
+    let page_size = call.query.take_number("page_size").unwrap_or_default();
+    let page_token = call.query.take("page_token").unwrap_or_default();
+    let mut found = call.finish_query();
+    let whose = found.take(whose);
+    let whose = found.settle(whose)?;
+    let page = call.service().list_keys(&call.caller, whose, page_size, &page_token).await?;
+    let (records, next_page_token) = page;
+    let keys = records
+        .iter()
+        .map(|record| documents::object(call.types(), &keys::key(record)).map(Value::Object));
+    let page = documents::page_of("keys", keys.collect::<Result<_, _>>()?, next_page_token);
+    Ok(documents::json(StatusCode::OK, &page))
+}
+
+/// `POST /v1/keys/{key_id}:revoke`: 200 with the key as it is now.
+pub(super) async fn revoke(call: Call) -> Answer {
+    let record = call.service().revoke_key(&call.caller, call.segment("key_id")).await?;
+    let key = documents::object(call.types(), &keys::key(&record))?;
+    Ok(documents::json(StatusCode::OK, &Value::Object(key)))
+}

@@ -1,0 +1,152 @@
+//! Who may call: the server's secret, the keys, and how callers are known by them.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use tokio_util::sync::CancellationToken;
+
+use super::tasks::Tasks;
+use crate::auth::jwt::{KeyReader, Tokens};
+use crate::auth::{self, Authenticator, ByKey, KeyFile, Way};
+use crate::catalogue::Catalogue;
+use crate::config::ServeConfig;
+use crate::engine::Clock;
+use crate::files;
+use crate::operation::secret::Secret;
+use crate::service::keys::{KeyText, Keys, ServerSecret};
+use crate::store::Store;
+
+/// What there is to know callers by, and the tasks behind it.
+pub(super) struct Callers {
+    pub(super) keys: Keys,
+    pub(super) authenticator: Authenticator,
+    catalogue: Catalogue,
+    file: Option<KeyFile>,
+    token_keys: Option<KeyReader>,
+}
+
+impl Callers {
+    /// Reads the secret and the keys, and makes the first key if it is asked for.
+    pub(super) async fn open(
+        config: &ServeConfig,
+        store: &Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+    ) -> anyhow::Result<Self> {
+        let (tokens, token_keys) = Tokens::open(&config.tokens, Arc::clone(&clock)).await?.unzip();
+        let is_asked = config.must_callers_be_known();
+        let config = &config.callers;
+        let mut catalogue = Catalogue::new(Arc::clone(store));
+        let secret = match config.secret_file.clone() {
+            Some(path) => blocking(move || secret(&path)).await?,
+            None => {
+                let made = ServerSecret::of_store(&mut catalogue).await;
+                made.context("the store's secret cannot be read")?
+            }
+        };
+        let keys = Keys::open(Arc::clone(store), &mut catalogue, secret).await?;
+        if let Some(path) = config.bootstrap_key_file.clone() {
+            bootstrap(&keys, &*clock, path).await?;
+        }
+        let file = match config.key_file.clone() {
+            Some(path) => {
+                let keys = keys.clone();
+                Some(blocking(move || Ok(KeyFile::open(path, keys)?)).await?)
+            }
+            None => None,
+        };
+        let has_some = keys.has_some(clock.now());
+        let authenticator = if is_asked {
+            if !has_some && file.is_none() && tokens.is_none() {
+                tracing::warn!(
+                    "callers must have credentials, and there are none: --bootstrap-key-file makes a first key"
+                );
+            }
+            let mut ways: Vec<Box<dyn Way>> = vec![Box::new(ByKey::new(keys.clone(), clock))];
+            ways.extend(tokens.map(|tokens| Box::new(tokens) as Box<dyn Way>));
+            let authenticator = Authenticator::by(ways);
+            match config.private_operations {
+                true => authenticator.privately(keys.secret().clone()),
+                false => authenticator,
+            }
+        } else {
+            if has_some {
+                tracing::warn!(
+                    "the store has API keys, and nobody is asked for one: --auth required asks"
+                );
+            }
+            Authenticator::open()
+        };
+        Ok(Self { keys, authenticator, catalogue, file, token_keys })
+    }
+
+    /// Keeps what is known up to date.
+    pub(super) fn spawn(self, tasks: &mut Tasks, stop: &CancellationToken) {
+        tasks.spawn("catalogue", self.catalogue.run(stop.clone()));
+        tasks.spawn("last uses of keys", self.keys.run(stop.clone()));
+        if let Some(file) = self.file {
+            tasks.spawn("key file", file.run(stop.clone()));
+        }
+        if let Some(reader) = self.token_keys {
+            tasks.spawn("reader of keys", reader.run(stop.clone()));
+        }
+    }
+}
+
+/// A secret of a file.
+fn secret(path: &Path) -> anyhow::Result<Secret> {
+    auth::is_private(path, "--secret-file")?;
+    let bytes = fs::read(path)
+        .with_context(|| format!("--secret-file {} cannot be read", path.display()))?;
+    if !(Secret::LEAST_BYTES..=1 << 20).contains(&bytes.len()) {
+        bail!(
+            "--secret-file {} must have at least {} bytes, e.g. of `head -c 32 /dev/urandom`",
+            path.display(),
+            Secret::LEAST_BYTES
+        );
+    }
+    Ok(Secret::of(&bytes))
+}
+
+/// Writes a first key to a file, if there is none. The file is there before the key is good, and has its name only if it
+/// is: a crash in between leaves `FILE.new`, with a key that is good or of no use.
+async fn bootstrap(keys: &Keys, clock: &dyn Clock, path: PathBuf) -> anyhow::Result<()> {
+    if keys.has_any() {
+        return Ok(());
+    }
+    let name = path.display().to_string();
+    let text = KeyText::generate().map_err(anyhow::Error::msg)?;
+    let written = text.text();
+    let new = files::beside(&path, ".new");
+    let (target, partial) = (path.clone(), new.clone());
+    let write = move || -> anyhow::Result<()> {
+        if target.exists() {
+            bail!("it is there already, and the store has no key: move it away");
+        }
+        let mut file = files::private().write(true).create(true).truncate(true).open(&partial)?;
+        writeln!(file, "{written}")?;
+        Ok(file.sync_all()?)
+    };
+    let failed = || format!("--bootstrap-key-file {name} cannot be written");
+    blocking(write).await.with_context(failed)?;
+    let is_first = keys.bootstrap(&text, clock.now()).await?;
+    let finish = move || -> anyhow::Result<()> {
+        Ok(match is_first {
+            true => fs::rename(&new, &path)?,
+            false => fs::remove_file(&new)?,
+        })
+    };
+    blocking(finish).await.with_context(failed)?;
+    if is_first {
+        tracing::info!(path = name, "a first API key was made: an operator's");
+    }
+    Ok(())
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
+) -> anyhow::Result<T> {
+    tokio::task::spawn_blocking(work).await.context("it was cut off")?
+}

@@ -1,0 +1,126 @@
+//! Records of who did what: structured, on a target of their own (`longrun::audit`).
+//!
+//! Refusals and changes of keys are at `info`; what is done with operations is at `debug`, because there are so many.
+//! No record has contents, or credentials.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{Reason, ServiceError};
+use crate::operation::{OperationId, TenantId};
+
+/// Where the records go.
+pub const TARGET: &str = "longrun::audit";
+/// Most refusals that are recorded in a second; others are counted.
+const REFUSALS_PER_SECOND: u32 = 20;
+
+/// Where a request comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// The address at the other end of the connection.
+    pub address: Option<SocketAddr>,
+    /// The client's own name for the request, of printable ASCII.
+    pub request_id: Option<Arc<str>>,
+}
+
+/// Who does something.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Actor<'a> {
+    pub(super) tenant: &'a TenantId,
+    pub(super) subject: Option<&'a str>,
+    pub(super) origin: &'a Origin,
+}
+
+/// Something was done to an operation.
+pub(super) fn operation(actor: Actor<'_>, action: &'static str, id: OperationId) {
+    let Actor { tenant, subject, origin } = actor;
+    tracing::debug!(
+        target: TARGET,
+        action,
+        %tenant,
+        subject,
+        address = origin.address.map(tracing::field::display),
+        request.id = origin.request_id.as_deref(),
+        operation.id = %id,
+        "done"
+    );
+}
+
+/// Something that administrators keep was changed.
+pub(super) fn changed(actor: Actor<'_>, action: &'static str, what: &str) {
+    let Actor { tenant, subject, origin } = actor;
+    tracing::info!(
+        target: TARGET,
+        action,
+        %tenant,
+        subject,
+        address = origin.address.map(tracing::field::display),
+        request.id = origin.request_id.as_deref(),
+        what,
+        "done"
+    );
+}
+
+/// A call was refused because of who makes it, or because it is not known who.
+pub(super) fn refused(actor: Option<Actor<'_>>, origin: &Origin, call: &str, error: &ServiceError) {
+    static FLOOD: Mutex<Flood> = Mutex::new(Flood { since: None, recorded: 0, left_out: 0 });
+    if !matches!(error.reason, Reason::Unauthenticated | Reason::PermissionDenied) {
+        return;
+    }
+    let admitted = FLOOD.lock().unwrap_or_else(PoisonError::into_inner).admit(Instant::now());
+    let Some(left_out) = admitted else { return };
+    tracing::info!(
+        target: TARGET,
+        action = "refused",
+        reason = error.reason.as_str(),
+        tenant = actor.map(|actor| actor.tenant.as_str()),
+        subject = actor.and_then(|actor| actor.subject),
+        address = origin.address.map(tracing::field::display),
+        request.id = origin.request_id.as_deref(),
+        call = &*super::echo(call),
+        left_out,
+        "{}",
+        error.message
+    );
+}
+
+/// Keeps a flood of refusals from flooding the log.
+struct Flood {
+    since: Option<Instant>,
+    recorded: u32,
+    left_out: u64,
+}
+
+impl Flood {
+    /// How many were left out before this one; `None` if this is left out, too.
+    fn admit(&mut self, now: Instant) -> Option<u64> {
+        let is_new = |since: Instant| now.duration_since(since) >= Duration::from_secs(1);
+        if self.since.is_none_or(is_new) {
+            (self.since, self.recorded) = (Some(now), 0);
+        }
+        if self.recorded >= REFUSALS_PER_SECOND {
+            self.left_out += 1;
+            return None;
+        }
+        self.recorded += 1;
+        Some(std::mem::take(&mut self.left_out))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_flood_of_refusals_is_counted() {
+        let mut flood = Flood { since: None, recorded: 0, left_out: 0 };
+        let now = Instant::now();
+        let recorded = (0..100).filter(|_| flood.admit(now).is_some()).count();
+        assert_eq!(recorded, REFUSALS_PER_SECOND as usize);
+        assert_eq!(flood.admit(now + Duration::from_secs(1)), Some(80));
+        assert_eq!(flood.admit(now + Duration::from_secs(1)), Some(0));
+    }
+}

@@ -1,0 +1,148 @@
+//! The text of an API key: `lr_ID_SECRET`, where the id is public, and the secret ends with a checksum.
+//!
+//! Letters of lower case and digits only: it needs no escape in a URL or a shell, and a double click selects all of it.
+
+use std::fmt::Write as _;
+
+use sha2::{Digest as _, Sha256};
+
+/// What every key begins with.
+pub const PREFIX: &str = "lr_";
+const SECRET_BYTES: usize = 32;
+const ID_BYTES: usize = 10;
+const CHECKSUM_BYTES: usize = 5;
+/// RFC 4648, in lower case.
+const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+
+/// A key's text, read.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KeyText {
+    id: String,
+    secret: [u8; SECRET_BYTES],
+}
+
+impl KeyText {
+    /// A new key. Errors when the system has no random bytes.
+    pub fn generate() -> Result<Self, String> {
+        let mut random = [0; ID_BYTES + SECRET_BYTES];
+        let source = rustls::crypto::ring::default_provider().secure_random;
+        source.fill(&mut random).map_err(|_| "there are no random bytes".to_owned())?;
+        let (id, secret) = random.split_at(ID_BYTES);
+        let mut key = Self { id: base32(id), secret: [0; SECRET_BYTES] };
+        key.secret.copy_from_slice(secret);
+        Ok(key)
+    }
+
+    /// Reads a text; `None` if it is no key, or was mistyped.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (id, rest) = text.strip_prefix(PREFIX)?.split_once('_')?;
+        if !is_id(id) || rest.len() != 60 || !rest.is_ascii() {
+            return None;
+        }
+        let (secret, checksum) = rest.split_at(52);
+        let secret = unbase32(secret)?.try_into().ok()?;
+        let key = Self { id: id.to_owned(), secret };
+        (key.checksum() == checksum && key.text() == text).then_some(key)
+    }
+
+    /// The public part, by which the key is found.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The SHA-256 of the whole text. The secret has 256 random bits, so nobody finds it by trying.
+    pub(super) fn digest(&self) -> [u8; 32] {
+        Sha256::digest(self.text().as_bytes()).into()
+    }
+
+    /// The whole key.
+    pub fn text(&self) -> String {
+        format!("{PREFIX}{}_{}{}", self.id, base32(&self.secret), self.checksum())
+    }
+
+    /// What a key file may have in its place: `ID:DIGEST`, the SHA-256 in hexadecimal digits.
+    pub fn hash(&self) -> String {
+        self.digest().iter().fold(format!("{}:", self.id), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+    }
+
+    fn checksum(&self) -> String {
+        let mut hash = Sha256::new();
+        hash.update(self.id.as_bytes());
+        hash.update(self.secret);
+        let digest: [u8; 32] = hash.finalize().into();
+        base32(&digest[..CHECKSUM_BYTES])
+    }
+}
+
+impl std::fmt::Debug for KeyText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{PREFIX}{}", self.id)
+    }
+}
+
+/// Whether that can be the id of a key.
+pub fn is_id(id: &str) -> bool {
+    id.len() == 16 && id.bytes().all(|byte| ALPHABET.contains(&byte))
+}
+
+fn base32(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    let (mut bits, mut count) = (0_u32, 0);
+    for byte in bytes {
+        (bits, count) = (bits << 8 | u32::from(*byte), count + 8);
+        while count >= 5 {
+            count -= 5;
+            text.push(letter(bits >> count));
+        }
+    }
+    if count > 0 {
+        text.push(letter(bits << (5 - count)));
+    }
+    text
+}
+
+fn letter(bits: u32) -> char {
+    char::from(ALPHABET[(bits & 31) as usize])
+}
+
+fn unbase32(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let (mut bits, mut count) = (0_u32, 0);
+    for letter in text.bytes() {
+        let value = ALPHABET.iter().position(|known| *known == letter)?;
+        (bits, count) = (bits << 5 | value as u32, count + 5);
+        if count >= 8 {
+            count -= 8;
+            bytes.push((bits >> count) as u8);
+        }
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_read_back_and_no_other() {
+        for _ in 0..100 {
+            let key = KeyText::generate().unwrap();
+            let text = key.text();
+            assert_eq!(text.len(), 80);
+            assert_eq!(KeyText::parse(&text), Some(key.clone()));
+            assert!(text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'));
+            assert!(!format!("{key:?}").contains(&text[20..]));
+            let at = fastrand::usize(..text.len());
+            let mut mistyped = text.clone().into_bytes();
+            mistyped[at] = if mistyped[at] == b'a' { b'b' } else { b'a' };
+            assert_eq!(KeyText::parse(&String::from_utf8(mistyped).unwrap()), None, "{at}");
+            for wrong in [&text[1..], &text[..text.len() - 1], &text.to_uppercase(), "lr__", "lr_"]
+            {
+                assert_eq!(KeyText::parse(wrong), None, "{wrong}");
+            }
+        }
+    }
+}
