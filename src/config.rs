@@ -11,12 +11,15 @@ use clap::Args;
 
 mod connections;
 pub mod dialect;
+mod exposure;
 pub mod file;
 pub mod relay;
 mod store;
+mod tls;
 
 pub use connections::Connections;
 pub use store::{PostgresUrl, Store, StoreUrl, StoreUrlParser};
+pub use tls::{ClientAuth, Tls, TlsFiles};
 
 /// The port that servers listen on and clients look at unless told otherwise.
 pub const DEFAULT_PORT: u16 = 7420;
@@ -26,10 +29,15 @@ pub const DEFAULT_PORT: u16 = 7420;
 pub enum ConfigError {
     /// Others could reach a server that lets anybody in.
     #[error(
-        "--listen {0} is reachable from other machines, and nothing asks callers who they are: \
+        "{flag} {address} is reachable from other machines, and nothing asks callers who they are: \
          listen on a loopback address, or say --insecure where the network itself keeps others out"
     )]
-    Exposed(SocketAddr),
+    Exposed {
+        /// The flag.
+        flag: &'static str,
+        /// The address.
+        address: SocketAddr,
+    },
     /// A duration or a number is out of its range.
     #[error("{flag} must be {rule}")]
     Range {
@@ -46,6 +54,9 @@ pub struct ServeConfig {
     /// Where to listen.
     #[command(flatten)]
     pub listen: Listen,
+    /// Listening within TLS.
+    #[command(flatten)]
+    pub tls: Tls,
     /// Who may call from a browser.
     #[command(flatten)]
     pub browsers: Browsers,
@@ -82,6 +93,13 @@ pub struct Listen {
     /// Address to listen on; port 0 takes a free one, which the first line of output names
     #[arg(long = "listen", value_name = "HOST:PORT", env = "LONGRUN_LISTEN", value_parser = address, default_value_t = Listen::default().addr)]
     pub addr: SocketAddr,
+    /// Listen at --tls-listen and --listen-unix only
+    #[arg(long, env = "LONGRUN_NO_PLAIN")]
+    pub no_plain: bool,
+    /// Unix socket to listen on as well, which only this user may connect to (mode 0600); one that a server has left
+    /// behind is replaced
+    #[arg(long = "listen-unix", value_name = "PATH", env = "LONGRUN_LISTEN_UNIX", value_parser = tls::socket_path)]
+    pub unix: Option<PathBuf>,
     /// Listen on other than loopback addresses although callers are not authenticated
     #[arg(long, env = "LONGRUN_INSECURE")]
     pub insecure: bool,
@@ -173,7 +191,14 @@ pub struct Stop {
 impl Default for Listen {
     fn default() -> Self {
         let addr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), DEFAULT_PORT);
-        Self { addr, insecure: false, public_url: None, allowed_hosts: Vec::new() }
+        Self {
+            addr,
+            no_plain: false,
+            unix: None,
+            insecure: false,
+            public_url: None,
+            allowed_hosts: Vec::new(),
+        }
     }
 }
 
@@ -208,10 +233,18 @@ impl Default for Stop {
 impl ServeConfig {
     /// Refuses what no server should be started with.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        if !self.listen.addr.ip().is_loopback() && !self.listen.insecure {
-            return Err(ConfigError::Exposed(self.listen.addr));
-        }
+        self.check_exposure()?;
         let rules = [
+            (
+                self.tls.is_whole(),
+                "--tls-listen, --tls-cert and --tls-key",
+                "given together, --tls-client-ca with them, --tls-client-auth with that",
+            ),
+            (
+                !self.listen.no_plain || self.tls.listen.is_some() || self.listen.unix.is_some(),
+                "--no-plain",
+                "given with --tls-listen or --listen-unix",
+            ),
             (self.limits.max_payload_bytes >= 1 << 10, "--max-payload-bytes", "at least 1KiB"),
             (
                 self.limits.inline_payload_bytes <= self.limits.max_payload_bytes,
@@ -329,7 +362,7 @@ mod tests {
 
     use super::*;
 
-    fn parse(flags: &[&str]) -> ServeConfig {
+    pub(super) fn parse(flags: &[&str]) -> ServeConfig {
         let command = ServeConfig::augment_args(Command::new("serve").no_binary_name(true));
         let matches = command.try_get_matches_from(flags).unwrap();
         ServeConfig::from_arg_matches(&matches).unwrap()
@@ -342,11 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn other_addresses_than_loopback_must_be_asked_for() {
-        let error = parse(&["--listen", "0.0.0.0:80"]).validate().unwrap_err();
-        assert!(error.to_string().starts_with("--listen 0.0.0.0:80"), "{error}");
-        assert_eq!(parse(&["--listen", "0.0.0.0:80", "--insecure"]).validate(), Ok(()));
-        assert_eq!(parse(&["--listen", "[::1]:0"]).validate(), Ok(()));
+    fn localhost_needs_no_name_service() {
         assert_eq!(parse(&["--listen", "localhost:0"]).listen.addr.to_string(), "127.0.0.1:0");
     }
 

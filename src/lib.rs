@@ -22,6 +22,7 @@
 // A panic must not be reachable from outside.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod auth;
 pub mod cli;
 pub mod client;
 pub mod config;

@@ -13,6 +13,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("engine", &["store", "operation"]),
     ("service", &["engine", "objects", "store", "operation"]),
     ("proto", &[]),
+    ("auth", &[]),
     ("wire", &["proto", "service", "store", "operation"]),
     ("grpc", &["wire", "proto", "service", "engine", "operation"]),
     ("http", &["relay", "config", "dialect", "wire", "proto", "service", "store", "operation"]),
@@ -24,6 +25,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "server",
         &[
+            "auth",
             "config",
             "relay",
             "proto",
