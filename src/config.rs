@@ -12,14 +12,17 @@ use clap::Args;
 mod auth;
 mod connections;
 pub mod dialect;
+mod exposure;
 pub mod file;
 pub mod relay;
 mod store;
+mod tls;
 pub mod tokens;
 
 pub use auth::{Auth, Callers};
 pub use connections::Connections;
 pub use store::{PostgresUrl, Store, StoreUrl, StoreUrlParser};
+pub use tls::{ClientAuth, Tls, TlsFiles};
 
 /// The port that servers listen on and clients look at unless told otherwise.
 pub const DEFAULT_PORT: u16 = 7420;
@@ -29,12 +32,17 @@ pub const DEFAULT_PORT: u16 = 7420;
 pub enum ConfigError {
     /// Others could reach a server that lets anybody in.
     #[error(
-        "--listen {0} is reachable from other machines, and nothing asks callers who they are: \
+        "{flag} {address} is reachable from other machines, and nothing asks callers who they are: \
          say --bootstrap-key-file FILE for a first API key, --key-file FILE for a file of keys, --auth required where \
          the store has keys already, or --insecure where the network itself keeps others out; \
          or listen on a loopback address"
     )]
-    Exposed(SocketAddr),
+    Exposed {
+        /// The flag.
+        flag: &'static str,
+        /// The address.
+        address: SocketAddr,
+    },
     /// Credentials are given that nobody would be asked for.
     #[error("--auth none contradicts {0}, which is for callers that are asked who they are")]
     Pointless(&'static str),
@@ -57,6 +65,9 @@ pub struct ServeConfig {
     /// Who may call.
     #[command(flatten)]
     pub callers: Callers,
+    /// Listening within TLS.
+    #[command(flatten)]
+    pub tls: Tls,
     /// Who may call from a browser.
     #[command(flatten)]
     pub browsers: Browsers,
@@ -96,6 +107,13 @@ pub struct Listen {
     /// Address to listen on; port 0 takes a free one, which the first line of output names
     #[arg(long = "listen", value_name = "HOST:PORT", env = "LONGRUN_LISTEN", value_parser = address, default_value_t = Listen::default().addr)]
     pub addr: SocketAddr,
+    /// Listen at --tls-listen and --listen-unix only
+    #[arg(long, env = "LONGRUN_NO_PLAIN")]
+    pub no_plain: bool,
+    /// Unix socket to listen on as well, which only this user may connect to (mode 0600); one that a server has left
+    /// behind is replaced
+    #[arg(long = "listen-unix", value_name = "PATH", env = "LONGRUN_LISTEN_UNIX", value_parser = tls::socket_path)]
+    pub unix: Option<PathBuf>,
     /// Listen on other than loopback addresses although callers are not asked who they are
     #[arg(long, env = "LONGRUN_INSECURE")]
     pub insecure: bool,
@@ -187,7 +205,14 @@ pub struct Stop {
 impl Default for Listen {
     fn default() -> Self {
         let addr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), DEFAULT_PORT);
-        Self { addr, insecure: false, public_url: None, allowed_hosts: Vec::new() }
+        Self {
+            addr,
+            no_plain: false,
+            unix: None,
+            insecure: false,
+            public_url: None,
+            allowed_hosts: Vec::new(),
+        }
     }
 }
 
@@ -230,9 +255,7 @@ impl ServeConfig {
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.tokens.validate()?;
         let is_asked = self.must_callers_be_known();
-        if !self.listen.addr.ip().is_loopback() && !self.listen.insecure && !is_asked {
-            return Err(ConfigError::Exposed(self.listen.addr));
-        }
+        self.check_exposure(is_asked)?;
         for (is_given, flag) in [
             (self.tokens.keys.is_some(), "--jwt-keys"),
             (self.callers.private_operations, "--private-operations"),
@@ -244,6 +267,16 @@ impl ServeConfig {
             }
         }
         let rules = [
+            (
+                self.tls.is_whole(),
+                "--tls-listen, --tls-cert and --tls-key",
+                "given together, --tls-client-ca with them, --tls-client-auth with that",
+            ),
+            (
+                !self.listen.no_plain || self.tls.listen.is_some() || self.listen.unix.is_some(),
+                "--no-plain",
+                "given with --tls-listen or --listen-unix",
+            ),
             (self.limits.max_payload_bytes >= 1 << 10, "--max-payload-bytes", "at least 1KiB"),
             (
                 self.limits.inline_payload_bytes <= self.limits.max_payload_bytes,
@@ -361,7 +394,7 @@ mod tests {
 
     use super::*;
 
-    fn parse(flags: &[&str]) -> ServeConfig {
+    pub(super) fn parse(flags: &[&str]) -> ServeConfig {
         let command = ServeConfig::augment_args(Command::new("serve").no_binary_name(true));
         let matches = command.try_get_matches_from(flags).unwrap();
         ServeConfig::from_arg_matches(&matches).unwrap()
@@ -374,20 +407,17 @@ mod tests {
     }
 
     #[test]
-    fn other_addresses_than_loopback_must_be_asked_for() {
-        let error = parse(&["--listen", "0.0.0.0:80"]).validate().unwrap_err();
-        assert!(error.to_string().starts_with("--listen 0.0.0.0:80"), "{error}");
-        assert_eq!(parse(&["--listen", "0.0.0.0:80", "--insecure"]).validate(), Ok(()));
-        let known = ["--listen", "0.0.0.0:80", "--key-file", "keys.toml"];
-        assert_eq!(parse(&known).validate(), Ok(()));
-        assert_eq!(parse(&["--listen", "0.0.0.0:80", "--auth", "required"]).validate(), Ok(()));
+    fn credentials_that_nobody_is_asked_for_are_refused() {
         for flags in
             [["--auth", "none", "--key-file", "f"], ["--auth", "none", "--bootstrap-key-file", "f"]]
         {
             let error = parse(&flags).validate().unwrap_err().to_string();
             assert!(error.contains(flags[2]), "{error}");
         }
-        assert_eq!(parse(&["--listen", "[::1]:0"]).validate(), Ok(()));
+    }
+
+    #[test]
+    fn localhost_needs_no_name_service() {
         assert_eq!(parse(&["--listen", "localhost:0"]).listen.addr.to_string(), "127.0.0.1:0");
     }
 

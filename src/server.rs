@@ -12,7 +12,6 @@ use std::time::Duration;
 use anyhow::Context;
 use hyper_util::rt::TokioIo;
 use tokio::io::DuplexStream;
-use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -38,14 +37,18 @@ mod front;
 mod listen;
 mod opening;
 mod resets;
+mod socket;
 mod tasks;
+mod tls;
 
 use callers::Callers;
 use collector::Collector;
 use connection::Connections;
 pub use descriptors::{Descriptors, DescriptorsError};
 use front::Front;
+use socket::Sockets;
 use tasks::Tasks;
+pub use tls::{Certificates, CertificatesError};
 
 /// Calls at once on one connection. HTTP/2 lets a client's further calls wait within the client, in silence.
 const MAX_CONCURRENT_STREAMS: u32 = 8_192;
@@ -62,8 +65,7 @@ const CLOSING_TIME: Duration = Duration::from_secs(1);
 
 /// A server that listens and is ready to run.
 pub struct Server {
-    listener: TcpListener,
-    local_addr: SocketAddr,
+    sockets: Sockets,
     local: (mpsc::Sender<DuplexStream>, mpsc::Receiver<DuplexStream>),
     connections: Connections,
     relay: Relay,
@@ -92,10 +94,7 @@ impl Server {
     /// Opens the store, recovers, and binds. Nothing is served before [`Server::run`].
     pub async fn bind(config: ServeConfig) -> anyhow::Result<Self> {
         config.validate()?;
-        let listener = TcpListener::bind(config.listen.addr)
-            .await
-            .with_context(|| format!("cannot listen on {}", config.listen.addr))?;
-        let local_addr = listener.local_addr().context("the listener has no address")?;
+        let sockets = Sockets::bind(&config).await?;
         let relay = Relay::new(&config.relay)?;
         let descriptors = Descriptors::open(config.types.descriptor_sets.clone()).await?;
         let store = open_store(config.store.url.clone()).await?;
@@ -123,16 +122,16 @@ impl Server {
             dialects: config.dialects.clone(),
             types: descriptors.types().clone(),
         };
+        let hosts = Hosts::of(config.listen.public_url.as_deref(), &config.listen.allowed_hosts);
         let front = Front {
-            screen: Screen::new(hosts(&config), service.clone(), options.clone()),
+            screen: Screen::new(hosts, service.clone(), options.clone()),
             authenticator: callers.authenticator.clone(),
             gate: Gate::new(service.clone(), options.clone()),
             grpc: Services::new(&service, descriptors.reflection()),
             http: http::router(service.clone(), options),
         };
         Ok(Self {
-            listener,
-            local_addr,
+            sockets,
             local: mpsc::channel(LOCAL_BACKLOG),
             connections: Connections::new(front, config.connections.header_timeout),
             relay,
@@ -153,9 +152,19 @@ impl Server {
         })
     }
 
-    /// The address that is listened on.
+    /// The address of TCP that is listened on: the plain one, where there is one. Port 0 where there is only a Unix socket.
     pub fn local_addr(&self) -> SocketAddr {
-        self.local_addr
+        self.sockets.local_addr().unwrap_or_else(|| SocketAddr::from(([0; 4], 0)))
+    }
+
+    /// Where clients connect: `http://HOST:PORT`, `https://HOST:PORT` and `unix:PATH`, in this order.
+    pub fn urls(&self) -> Vec<String> {
+        self.sockets.urls()
+    }
+
+    /// What the listener within TLS shows, to have its files read again.
+    pub fn certificates(&self) -> Option<&Certificates> {
+        self.sockets.certificates()
     }
 
     /// The mounts that it serves, for their workers.
@@ -198,7 +207,7 @@ impl Server {
         stop: CancellationToken,
         workers: impl Future<Output = ()>,
     ) -> anyhow::Result<Stopped> {
-        let Self { listener, local, connections, max_connections, .. } = self;
+        let Self { sockets, local, connections, max_connections, .. } = self;
         let Self { service, engine, engine_task, collector, callers, store, .. } = self;
         let Self { closing, drain_timeout, .. } = self;
         let engine_stop = CancellationToken::new();
@@ -206,15 +215,19 @@ impl Server {
         tasks.spawn("engine", engine_task.run(engine_stop.clone()));
         tasks.spawn("collector of objects", collector.run(engine_stop.clone()));
         callers.spawn(&mut tasks, &engine_stop);
+        if let Some(certificates) = sockets.certificates() {
+            let watch = certificates.clone().watch(engine_stop.clone());
+            tasks.spawn("watch over certificates", watch);
+        }
         let listeners_closed = CancellationToken::new();
         let mut serving = Tasks::default();
-        let over_tcp = listen::over_tcp(
-            listener,
+        let over_network = listen::over_network(
+            sockets,
             max_connections,
             connections.clone(),
             listeners_closed.clone(),
         );
-        serving.spawn("listener", over_tcp);
+        serving.spawn("listener", over_network);
         let (_, local) = local;
         let locally = listen::locally(local, connections.clone(), listeners_closed.clone());
         serving.spawn("local listener", locally);
@@ -278,15 +291,6 @@ pub(crate) fn open_objects(place: Option<&str>) -> anyhow::Result<Objects> {
         Some(("file", path)) => Objects::in_directory(Path::new(path))?,
         Some(_) => Objects::at_url(place, std::env::vars())?,
     })
-}
-
-/// Behind a proxy on another machine, or in a network of its own, names are the network's affair.
-fn hosts(config: &ServeConfig) -> Hosts {
-    let listen = &config.listen;
-    match listen.addr.ip().is_loopback() {
-        true => Hosts::local(listen.public_url.as_deref(), &listen.allowed_hosts),
-        false => Hosts::Any,
-    }
 }
 
 fn limits(config: &ServeConfig) -> Limits {

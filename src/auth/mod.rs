@@ -22,9 +22,11 @@ use crate::service::{Caller, Identity, InProcess, Origin, Reason, ServiceError};
 pub mod jwt;
 mod key_file;
 mod keys;
+mod peer;
 
 pub use key_file::{KeyFile, KeyFileError, is_private};
 pub use keys::ByKey;
+pub use peer::{PeerCertificate, UnreadableCertificate};
 
 /// Credentials for this server where `authorization` is for the API behind it. It wins, and is never passed on.
 const OWN_FIELD: HeaderName = HeaderName::from_static("longrun-authorization");

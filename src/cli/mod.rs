@@ -18,6 +18,7 @@ use crate::telemetry::{self, LogFormat};
 mod bench;
 mod change;
 mod completions;
+mod connection;
 mod demo;
 mod describe;
 mod events;
@@ -44,6 +45,7 @@ mod watch;
 mod watch_many;
 mod worker;
 
+use self::connection::Connection;
 pub use self::exit::Exit;
 pub use self::output::report;
 use self::output::{Output, Usage};
@@ -80,6 +82,8 @@ NO_COLOR is honoured.";
 pub struct Cli {
     #[command(flatten)]
     global: Global,
+    #[command(flatten)]
+    connection: Connection,
     #[command(subcommand)]
     command: Command,
 }
@@ -88,9 +92,6 @@ pub struct Cli {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Global options")]
 struct Global {
-    /// Server to talk to
-    #[arg(long, global = true, value_name = "URL", env = "LONGRUN_SERVER", default_value = DEFAULT_SERVER)]
-    server: String,
     /// Answer in JSON: the documents of the API, as over HTTP
     #[arg(long, global = true)]
     json: bool,
@@ -111,8 +112,6 @@ struct Global {
 
 /// Longest time that the end of the program is held up by tasks that were dropped.
 const TIDY_UP: Duration = Duration::from_millis(500);
-
-const DEFAULT_SERVER: &str = "http://127.0.0.1:7420";
 
 #[derive(Debug, Subcommand)]
 #[expect(clippy::large_enum_variant, reason = "there is one of it in the life of the program")]
@@ -190,7 +189,7 @@ pub fn joined(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
 
 /// Does what the command line asks.
 pub fn run(cli: Cli) -> anyhow::Result<Exit> {
-    let Cli { global, command } = cli;
+    let Cli { global, connection, command } = cli;
     let filter = global.log.as_deref().unwrap_or_else(|| command.log_filter());
     telemetry::init(filter, global.log_format).map_err(|error| {
         let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
@@ -201,14 +200,14 @@ pub fn run(cli: Cli) -> anyhow::Result<Exit> {
         demo::announce()?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let exit = runtime.block_on(dispatch(command, &global.server, &out));
+    let exit = runtime.block_on(dispatch(command, &connection, &out));
     // Tasks that were dropped end their child processes here; nothing else is worth waiting for.
     runtime.shutdown_timeout(TIDY_UP);
     exit
 }
 
-async fn dispatch(command: Command, server: &str, out: &Output) -> anyhow::Result<Exit> {
-    let remote = || Remote::new(server);
+async fn dispatch(command: Command, connection: &Connection, out: &Output) -> anyhow::Result<Exit> {
+    let remote = || Remote::new(connection);
     match command {
         Command::Serve(args) => serve::run(args, out).await,
         Command::Submit(args) => submit::run(args, &remote()?, out).await,
@@ -227,7 +226,7 @@ async fn dispatch(command: Command, server: &str, out: &Output) -> anyhow::Resul
             None => key::run(args, &remote()?, out).await,
         },
         Command::Store(args) => store::run(args, out).await,
-        Command::Bench(args) => bench::run(args, server, out).await,
+        Command::Bench(args) => bench::run(args, connection, out).await,
         Command::Demo(args) => demo::run(args).await,
         Command::Completions(args) => completions::run(&args, out),
     }

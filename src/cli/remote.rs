@@ -2,6 +2,7 @@
 
 use anyhow::anyhow;
 
+use super::connection::Connection;
 use super::output::Usage;
 use crate::client::{Client, ClientError};
 
@@ -17,11 +18,13 @@ pub(super) struct Remote {
 }
 
 impl Remote {
-    /// The server behind a URL; it is not asked anything yet.
-    pub(super) fn new(url: &str) -> anyhow::Result<Self> {
-        let client = Client::connect_lazy(url)
-            .map_err(|error| Usage(format!("--server {}", error.message())))?;
-        Ok(Self { client, url: url.to_owned() })
+    /// The server at the end of a connection; it is not asked anything yet.
+    pub(super) fn new(connection: &Connection) -> anyhow::Result<Self> {
+        let url = connection.server.clone();
+        let client = connection.builder().connect_lazy();
+        let client =
+            client.map_err(|error| Usage(format!("--server {url}: {}", error.message())))?;
+        Ok(Self { client, url })
     }
 
     /// For commands that wait: a server that is just being started is waited for, some eight seconds.
@@ -32,6 +35,12 @@ impl Remote {
     /// An error that says what was tried and why it failed, for people.
     pub(super) fn failed(&self, error: &ClientError, to: &str) -> anyhow::Error {
         if error.is_transient() && error.reason().is_empty() {
+            if error.message().contains("certificate") {
+                // Somebody answered; one of the two does not trust the other.
+                return anyhow!("{}", error.message())
+                    .context(format!("no connection to {} (see --ca and --client-cert)", self.url))
+                    .context(format!("failed to {to}"));
+            }
             return anyhow!("{}", error.message())
                 .context(format!(
                     "no answer from {} (is `longrun serve` running there? --server and \
@@ -64,7 +73,7 @@ mod tests {
 
     #[tokio::test]
     async fn errors_name_the_server_or_the_reason() {
-        let remote = Remote::new("http://127.0.0.1:1").unwrap();
+        let remote = Remote::new(&Connection::to("http://127.0.0.1:1")).unwrap();
         let down = ClientError::local(tonic::Code::Unavailable, "connection refused");
         let text = format!("{:#}", remote.failed(&down, "list operations"));
         assert!(text.starts_with("failed to list operations: no answer from http://127.0.0.1:1"));
@@ -72,6 +81,6 @@ mod tests {
         let missing = ClientError::local(tonic::Code::NotFound, "no such operation");
         let text = format!("{:#}", remote.failed(&missing, "get x"));
         assert_eq!(text, "failed to get x: NotFound: no such operation");
-        assert!(Remote::new("http://").is_err());
+        assert!(Remote::new(&Connection::to("http://")).is_err());
     }
 }

@@ -15,7 +15,9 @@ use crate::client::Client;
 use crate::config::{ServeConfig, StoreUrl, file};
 use crate::operation::Kind;
 use crate::relay;
-use crate::server::{Descriptors, DescriptorsError, Server, Stopped};
+use crate::server::{
+    Certificates, CertificatesError, Descriptors, DescriptorsError, Server, Stopped,
+};
 use crate::worker::Worker;
 use crate::worker::command::Command;
 
@@ -25,10 +27,12 @@ Examples:
   longrun serve --handler 'shout=tr a-z A-Z' --handler 'report.build=python3 build_report.py'
   longrun serve --listen 0.0.0.0:7420 --store sqlite:/var/lib/longrun/longrun.db \
     --bootstrap-key-file /var/lib/longrun/first.key
+  longrun serve --tls-listen 127.0.0.1:7443 --tls-cert server.pem --tls-key server.key
   LONGRUN_LISTEN=127.0.0.1:0 longrun serve          the first line of output names the port
 
-gRPC and HTTP share the one port. The first line on stdout is
-`longrun listening on http://HOST:PORT`; the log is on stderr.
+gRPC and HTTP share each port. The first line on stdout is
+`longrun listening on http://HOST:PORT`, followed by one for --tls-listen (https://HOST:PORT) and
+one for --listen-unix (unix:PATH), where they are given; the log is on stderr.
 
 A handler is a command line for /bin/sh; see `longrun worker --help` for what commands get and give.
 
@@ -36,7 +40,8 @@ SIGTERM and SIGINT stop it gracefully: from then on /readyz and health say that 
 serving, and new submissions are refused; handlers may finish, what they do not finish goes
 back to the queue, watches end to be resumed. Exit codes: 0 stopped so, 1 cut off by the
 drain timeout or failed, 130 or 143 ended at once by a second signal, or before it was ready.
-Nothing acknowledged is lost in any case. SIGHUP has the files of --descriptor-set read again.";
+Nothing acknowledged is lost in any case. SIGHUP has the files of --descriptor-set, --tls-cert,
+--tls-key and --tls-client-ca read again.";
 
 /// Arguments of `serve`.
 #[derive(clap::Args, Debug)]
@@ -128,7 +133,8 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
         false => tracing::info!(version, store, "the store is open"),
     }
     announce(&server, &handlers, out)?;
-    let mut reloading = std::pin::pin!(reload(server.descriptors().clone(), has_types, hangups));
+    let types = has_types.then(|| server.descriptors().clone());
+    let mut reloading = std::pin::pin!(reload(types, server.certificates().cloned(), hangups));
     let stop = CancellationToken::new();
     let mut hosting = std::pin::pin!(host::host(server, workers, stop.clone()));
     loop {
@@ -149,23 +155,35 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
 
 /// Files that the command line names are its affair.
 fn not_started(error: anyhow::Error) -> anyhow::Error {
-    match error.downcast::<DescriptorsError>() {
-        Ok(error) => Usage(error.to_string()).into(),
-        Err(error) => error.context("failed to start the server"),
+    if error.is::<DescriptorsError>() || error.is::<CertificatesError>() {
+        return Usage(error.to_string()).into();
     }
+    error.context("failed to start the server")
 }
 
-/// Reads the files of types again at each SIGHUP, which never ends a server. Does not end.
-async fn reload(descriptors: Descriptors, has_types: bool, mut hangups: Hangups) {
+/// Reads files again at each SIGHUP, which never ends a server. Does not end.
+async fn reload(
+    types: Option<Descriptors>,
+    certificates: Option<Certificates>,
+    mut hangups: Hangups,
+) {
     loop {
         hangups.next().await;
-        if !has_types {
+        if types.is_none() && certificates.is_none() {
             tracing::info!("SIGHUP: there are no files to read again");
-            continue;
         }
-        match descriptors.reload().await {
-            Ok(()) => tracing::info!("the files of --descriptor-set were read again"),
-            Err(error) => tracing::error!(%error, "the types stay as they were"),
+        if let Some(types) = &types {
+            match types.reload().await {
+                Ok(()) => tracing::info!("the files of --descriptor-set were read again"),
+                Err(error) => tracing::error!(%error, "the types stay as they were"),
+            }
+        }
+        if let Some(certificates) = &certificates {
+            match certificates.reload().await {
+                Ok(true) => tracing::info!("the certificates were read again"),
+                Ok(false) => tracing::info!("the certificates have not changed"),
+                Err(error) => tracing::error!(%error, "the certificates stay as they were"),
+            }
         }
     }
 }
@@ -208,15 +226,16 @@ pub(super) fn worker(
 
 /// Says where the server is, for people and for programs that start it.
 fn announce(server: &Server, handlers: &[Handler], out: &Output) -> anyhow::Result<()> {
-    let url = format!("http://{}", server.local_addr());
     for Handler { kind, line } in handlers {
         tracing::info!(operation.kind = %kind, command = %line, "handler");
     }
-    if out.is_json() {
-        out.record(&serde_json::json!({ "listening": url }))
-    } else {
-        out.line(&format!("longrun listening on {url}"))
+    for url in server.urls() {
+        match out.is_json() {
+            true => out.record(&serde_json::json!({ "listening": url }))?,
+            false => out.line(&format!("longrun listening on {url}"))?,
+        }
     }
+    Ok(())
 }
 
 fn exit(stopped: Stopped) -> Exit {

@@ -1,14 +1,22 @@
-//! The connection: where it goes, how it is kept alive, and what every call carries.
+//! The connection: how it is made and kept alive, and what every call carries.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
-use tonic::metadata::{Ascii, MetadataValue};
+use hyper_rustls::{HttpsConnectorBuilder, MaybeHttpsStream};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
 use tonic::service::Interceptor;
-use tonic::transport::Endpoint;
+use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
+use tower::Service as _;
 
 use super::ClientError;
+use super::address::Address;
+use super::token::Token;
+use super::trust::Trust;
 
 /// Kept well above the intervals at which servers and proxies call pings abuse, and only while
 /// calls are open.
@@ -20,25 +28,44 @@ const STREAM_WINDOW: u32 = 1 << 20;
 /// Generous, so that one slow watch does not hold up the other calls of the connection.
 const CONNECTION_WINDOW: u32 = 8 << 20;
 
-/// The endpoint behind `url`; `host:port` is taken as `http://host:port`. What would be ignored is
-/// refused: above all `https`, which would not be TLS.
-pub(super) fn endpoint(url: &str) -> Result<Endpoint, ClientError> {
-    let url = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
-    let uri: Uri = url
-        .parse()
-        .map_err(|error| ClientError::local(Code::InvalidArgument, format!("{url}: {error}")))?;
-    if uri.host().is_none_or(str::is_empty) {
-        return Err(ClientError::local(Code::InvalidArgument, format!("{url}: no host")));
-    }
-    if uri.scheme_str() != Some("http") {
-        let rule = format!("{url}: only http:// is spoken, without TLS");
-        return Err(ClientError::local(Code::InvalidArgument, rule));
-    }
-    if uri.path_and_query().is_some_and(|rest| rest != "/") {
-        let rule = format!("{url}: must end behind the host and the port");
-        return Err(ClientError::local(Code::InvalidArgument, rule));
-    }
-    let endpoint = Endpoint::from(uri)
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Connects, within TLS where there is `trust`.
+pub(super) async fn connect(
+    address: &Address,
+    trust: Option<Arc<Trust>>,
+) -> Result<Channel, ClientError> {
+    let endpoint = endpoint(address)?;
+    Ok(match trust {
+        None => endpoint.connect().await?,
+        Some(trust) => {
+            let connector = tower::service_fn(move |uri| within_tls(Arc::clone(&trust), uri));
+            endpoint.connect_with_connector(connector).await?
+        }
+    })
+}
+
+/// The same with the first call.
+pub(super) fn connect_lazy(
+    address: &Address,
+    trust: Option<Arc<Trust>>,
+) -> Result<Channel, ClientError> {
+    let endpoint = endpoint(address)?;
+    Ok(match trust {
+        None => endpoint.connect_lazy(),
+        Some(trust) => {
+            let connector = tower::service_fn(move |uri| within_tls(Arc::clone(&trust), uri));
+            endpoint.connect_with_connector_lazy(connector)
+        }
+    })
+}
+
+fn endpoint(address: &Address) -> Result<Endpoint, ClientError> {
+    let endpoint = match address {
+        Address::Plain(uri) | Address::Tls(uri) => Endpoint::from(uri.clone()),
+        Address::Unix(url) => Endpoint::from_shared(url.clone())?,
+    };
+    let endpoint = endpoint
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true)
         .tcp_keepalive(Some(TCP_KEEPALIVE))
@@ -50,28 +77,41 @@ pub(super) fn endpoint(url: &str) -> Result<Endpoint, ClientError> {
     Ok(endpoint.user_agent(concat!("longrun/", env!("CARGO_PKG_VERSION")))?)
 }
 
+async fn within_tls(
+    trust: Arc<Trust>,
+    uri: Uri,
+) -> Result<MaybeHttpsStream<TokioIo<TcpStream>>, BoxError> {
+    let mut plain = HttpConnector::new();
+    plain.enforce_http(false);
+    plain.set_nodelay(true);
+    plain.set_keepalive(Some(TCP_KEEPALIVE));
+    let tls = trust.renewed().await.as_ref().clone();
+    let mut connector = HttpsConnectorBuilder::new()
+        .with_tls_config(tls)
+        .https_only()
+        .enable_http2()
+        .wrap_connector(plain);
+    connector.call(uri).await
+}
+
 /// What every call carries.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Headers {
-    authorization: Option<MetadataValue<Ascii>>,
+    token: Option<Token>,
 }
 
 impl Headers {
-    /// With `Authorization: Bearer {token}`, kept out of debug output.
-    pub(super) fn bearer(token: &str) -> Result<Self, ClientError> {
-        let mut value: MetadataValue<Ascii> =
-            format!("Bearer {token}").parse().map_err(|_invalid| {
-                ClientError::local(Code::InvalidArgument, "the token is not printable ASCII")
-            })?;
-        value.set_sensitive(true);
-        Ok(Self { authorization: Some(value) })
+    /// With `Authorization: Bearer {token}`, where there is one.
+    pub(super) fn new(token: Option<Token>) -> Self {
+        Self { token }
     }
 }
 
 impl Interceptor for Headers {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        if let Some(value) = &self.authorization {
-            request.metadata_mut().insert("authorization", value.clone());
+        if let Some(token) = &self.token {
+            let field = token.field().map_err(|error| Status::new(Code::Unauthenticated, error))?;
+            request.metadata_mut().insert("authorization", field);
         }
         Ok(request)
     }

@@ -7,6 +7,7 @@
 //! Read next: `watch` for how a watch resumes, `error` for what callers see when a call fails.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{Stream, stream};
@@ -26,17 +27,22 @@ use crate::proto::v1::{
     WatchOperationsRequest, submit_batch_result,
 };
 
+mod address;
 pub(crate) mod backoff;
+mod builder;
 mod channel;
 mod error;
 mod keys;
 mod patience;
 mod result;
+mod token;
+mod trust;
 mod wait;
 mod watch;
 mod watch_all;
 
 pub(crate) use self::backoff::Backoff;
+pub use self::builder::ClientBuilder;
 pub use self::error::ClientError;
 use self::patience::Patience;
 use self::result::Asked;
@@ -61,20 +67,27 @@ pub(crate) type Service = InterceptedService<Channel, Headers>;
 pub struct Client {
     channel: Channel,
     headers: Headers,
+    /// The host that plain HTTP leads to, where others can read what is sent.
+    public_address: Option<Arc<str>>,
     retries: u32,
     patience: Duration,
 }
 
 impl Client {
+    /// A client of `url`, which is `http://HOST:PORT`, `https://HOST:PORT` or `unix:PATH`, with certificates or a token.
+    pub fn builder(url: &str) -> ClientBuilder {
+        ClientBuilder::new(url)
+    }
+
     /// Connects to `url`, e.g. `http://127.0.0.1:7000`, and fails if nothing answers there.
     pub async fn connect(url: &str) -> Result<Self, ClientError> {
-        Ok(Self::from_channel(channel::endpoint(url)?.connect().await?))
+        Self::builder(url).connect().await
     }
 
     /// A client of `url` that connects with its first call, and again whenever the connection is
     /// lost. Must be called within a Tokio runtime.
     pub fn connect_lazy(url: &str) -> Result<Self, ClientError> {
-        Ok(Self::from_channel(channel::endpoint(url)?.connect_lazy()))
+        Self::builder(url).connect_lazy()
     }
 
     /// A client over a connection with settings of the caller's own.
@@ -82,14 +95,20 @@ impl Client {
         Self {
             channel,
             headers: Headers::default(),
+            public_address: None,
             retries: DEFAULT_RETRIES,
             patience: DEFAULT_PATIENCE,
         }
     }
 
-    /// The same client, sending `Authorization: Bearer {token}` with every call.
+    /// The same client, sending `Authorization: Bearer {token}` with every call. Fails where that would go over plain HTTP to
+    /// another machine, unless the builder allows it; a channel of the caller's own is the caller's affair.
     pub fn with_bearer_token(mut self, token: &str) -> Result<Self, ClientError> {
-        self.headers = Headers::bearer(token)?;
+        let invalid = |rule| ClientError::local(Code::InvalidArgument, rule);
+        if let Some(host) = &self.public_address {
+            return Err(invalid(builder::in_plaintext(host)));
+        }
+        self.headers = Headers::new(Some(token::Token::given(token).map_err(invalid)?));
         Ok(self)
     }
 
@@ -354,14 +373,18 @@ mod tests {
         drop(sendable(client.list_all(ListOperationsRequest::default())));
     }
 
-    #[test]
-    fn urls_that_would_not_be_followed_are_refused() {
-        for wrong in ["http://", "https://localhost:7000", "ftp://x", "http://x/y", "http://x/?y"] {
-            let error = channel::endpoint(wrong).unwrap_err();
-            assert_eq!(error.code(), Code::InvalidArgument, "{wrong}");
-        }
-        for right in ["localhost:7000", "http://localhost:7000", "http://localhost:7000/"] {
-            assert!(channel::endpoint(right).is_ok(), "{right}");
-        }
+    #[tokio::test]
+    async fn a_token_is_not_sent_where_others_can_read_it() {
+        let refused = Client::builder("http://10.1.2.3:7420").token("marked").connect_lazy();
+        let error = refused.unwrap_err();
+        assert!(error.message().contains("--allow-plaintext-token"), "{error}");
+        let plain = Client::connect_lazy("http://10.1.2.3:7420").unwrap();
+        assert!(plain.with_bearer_token("marked").is_err());
+        let allowed = Client::builder("http://10.1.2.3:7420").token("marked");
+        let shown = format!("{allowed:?}");
+        let client = allowed.allow_plaintext_token().connect_lazy().unwrap();
+        assert!(Client::builder("unix:/run/longrun").token("marked").connect_lazy().is_ok());
+        let shown = format!("{shown} {client:?}");
+        assert!(!shown.contains("marked"), "{shown}");
     }
 }

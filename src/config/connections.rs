@@ -11,8 +11,8 @@ pub struct Connections {
     /// Most connections at once, as far as open files (`ulimit -n`) leave room; others are answered 503 and closed
     #[arg(long, value_name = "N", env = "LONGRUN_MAX_CONNECTIONS", default_value_t = Connections::default().max_connections)]
     pub max_connections: usize,
-    /// How long the header of a request may take to arrive; between requests, HTTP/1 connections may be
-    /// idle for as long
+    /// How long the header of a request may take to arrive, and before it a TLS handshake; between requests, HTTP/1
+    /// connections may be idle for as long
     #[arg(long, value_name = "DURATION", env = "LONGRUN_HEADER_TIMEOUT", default_value = "30s", value_parser = humantime::parse_duration)]
     pub header_timeout: Duration,
     /// How long the body of a request may take to arrive

@@ -17,6 +17,7 @@ use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 
+use super::arrival::Arrival;
 use super::headers::vary_by;
 use super::problem::Problem;
 use super::{Http, Verbatim};
@@ -45,14 +46,14 @@ pub(super) async fn protect(State(http): State<Http>, request: Request, next: Ne
 
 /// Whether a page of another site asks for a change.
 pub(super) fn is_refused(http: &Http, parts: &Parts) -> bool {
-    !parts.method.is_safe() && is_foreign(http, &parts.headers, &parts.uri, &[])
+    !parts.method.is_safe() && is_foreign(http, parts, &[])
 }
 
 /// Whether a page asks whose origin is trusted neither here nor `also`.
-pub(super) fn is_foreign(http: &Http, headers: &HeaderMap, uri: &Uri, also: &[String]) -> bool {
+pub(super) fn is_foreign(http: &Http, parts: &Parts, also: &[String]) -> bool {
     let is_listed = |origin: &HeaderValue| also.iter().any(|it| it.as_bytes() == origin.as_bytes());
-    let origin = headers.get(ORIGIN).filter(|origin| !is_listed(origin));
-    origin.is_some_and(|origin| !is_trusted(http, headers, uri, origin))
+    let origin = parts.headers.get(ORIGIN).filter(|origin| !is_listed(origin));
+    origin.is_some_and(|origin| !is_trusted(http, parts, origin))
 }
 
 /// What such a page is told.
@@ -62,14 +63,17 @@ pub(super) fn refusal() -> Problem {
 }
 
 /// Whether the origin is a named one, or this server's own as the request or the configuration has it.
-fn is_trusted(http: &Http, headers: &HeaderMap, uri: &Uri, origin: &HeaderValue) -> bool {
+fn is_trusted(http: &Http, parts: &Parts, origin: &HeaderValue) -> bool {
     let Ok(origin) = origin.to_str() else { return false };
     if http.options.cors_origins.iter().any(|allowed| allowed == "*" || allowed == origin) {
         return true;
     }
     let Ok(origin) = origin.parse::<Uri>() else { return false };
-    let host = || headers.get(HOST)?.to_str().ok()?.parse::<Authority>().ok();
-    let asked = uri.authority().cloned().or_else(host);
+    let host = || parts.headers.get(HOST)?.to_str().ok()?.parse::<Authority>().ok();
+    // What is plain here may have come to a proxy within TLS. What came here within TLS is another origin than what is
+    // plain at the same host.
+    let may_be_own = !Arrival::is_tls(&parts.extensions) || origin.scheme_str() == Some("https");
+    let asked = parts.uri.authority().cloned().or_else(host).filter(|_| may_be_own);
     let public = http.options.public_url.as_deref().and_then(|url| url.parse::<Uri>().ok());
     let public = public.and_then(|url| url.authority().cloned());
     let is_own = |own: Authority| origin.authority() == Some(&own);

@@ -4,6 +4,7 @@ use http::header::HOST;
 use http::request::Parts;
 use http::uri::Authority;
 
+use super::arrival::Arrival;
 use crate::operation::OperationId;
 
 /// Where the client reached this server, and so where it will find it again.
@@ -13,7 +14,7 @@ pub(super) struct Links {
 }
 
 impl Links {
-    /// The configured public URL; else plain HTTP at the host that the request names. Without either, links
+    /// The configured public URL; else the scheme of the connection and the host that the request names. Without either, links
     /// are absolute paths, which clients resolve against the URL that they asked for. Forwarding headers are
     /// not believed: anybody can send them.
     pub(super) fn new(public_url: Option<&str>, request: &Parts) -> Self {
@@ -22,9 +23,10 @@ impl Links {
         }
         let host = || request.headers.get(HOST)?.to_str().ok()?.parse::<Authority>().ok();
         let authority = request.uri.authority().cloned().or_else(host);
+        let scheme = Arrival::scheme(&request.extensions);
         let base = authority
             .filter(|authority| !authority.as_str().contains('@'))
-            .map_or_else(String::new, |authority| format!("http://{authority}"));
+            .map_or_else(String::new, |authority| format!("{scheme}://{authority}"));
         Self { base }
     }
 

@@ -18,6 +18,7 @@ use http::{HeaderValue, StatusCode};
 use crate::proto::types::KnownTypes;
 use crate::service::Service;
 
+mod arrival;
 mod attempts;
 mod body;
 mod call;
@@ -51,6 +52,7 @@ mod screen;
 mod submission;
 mod submit;
 
+pub use arrival::Arrival;
 pub use grpc::Gate;
 use grpc::Protocol;
 use problem::Problem;
@@ -60,8 +62,8 @@ pub use screen::{Hosts, Screen};
 /// How the interface is set up.
 #[derive(Clone, Debug, Default)]
 pub struct HttpOptions {
-    /// The URL under which clients reach this server, where that is not `http://` and the host that they ask
-    /// for, e.g. `https://lro.example.com/api`. Links begin with it.
+    /// The URL under which clients reach this server, where that is not `http://` (`https://` within TLS)
+    /// and the host that they ask for, e.g. `https://lro.example.com/api`. Links begin with it.
     pub public_url: Option<String>,
     /// Whose pages may call this interface from a browser, e.g. `https://app.example.com`; `*` for everybody's.
     pub cors_origins: Vec<String>,

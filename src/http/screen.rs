@@ -12,6 +12,7 @@ use http::request::Parts;
 use http::uri::{Authority, Scheme};
 use http::{HeaderValue, Method, Version};
 
+use super::arrival::Arrival;
 use super::problem::{self, Problem};
 use super::{Http, HttpOptions, dialect};
 use crate::service::{Reason, Service, ServiceError};
@@ -21,10 +22,10 @@ const MAX_TARGET_BYTES: usize = 16 << 10;
 /// What can be done here at all.
 const METHODS: &str = "GET, HEAD, POST, DELETE, OPTIONS";
 
-/// Which hosts a request may name.
+/// Which hosts a request may name that came to a loopback address. To others, names are the network's affair.
 #[derive(Clone, Debug)]
 pub enum Hosts {
-    /// Any: the network decides who reaches this server.
+    /// Any.
     Any,
     /// Addresses, `localhost` and these. A page in a browser on this machine can be made to ask this server by a
     /// name that its own site has turned to 127.0.0.1 (DNS rebinding), and would be let in as this server's own.
@@ -32,9 +33,8 @@ pub enum Hosts {
 }
 
 impl Hosts {
-    /// For a server that listens on a loopback address: also the host of `public_url` and those `allowed`, among
-    /// which `*` stands for any.
-    pub fn local(public_url: Option<&str>, allowed: &[String]) -> Self {
+    /// Names of this machine, the host of `public_url` and those `allowed`, among which `*` stands for any.
+    pub fn of(public_url: Option<&str>, allowed: &[String]) -> Self {
         if allowed.iter().any(|host| host == "*") {
             return Self::Any;
         }
@@ -105,9 +105,11 @@ fn check(hosts: &Hosts, parts: &Parts) -> Result<(), Problem> {
         return Err(ServiceError::invalid_field("Transfer-Encoding", "must be chunked").into());
     }
     let host = host(parts)?;
-    // Browsers speak HTTP/2 within TLS only, and so not to this port.
-    let by_browser = parts.version < Version::HTTP_2;
-    match host.filter(|host| by_browser && !hosts.have(host.host())) {
+    let arrival = parts.extensions.get::<Arrival>();
+    // Browsers speak HTTP/2 within TLS only.
+    let may_be_browser = |arrival: &Arrival| parts.version < Version::HTTP_2 || arrival.is_tls;
+    let is_checked = arrival.is_some_and(|it| it.is_on_loopback && may_be_browser(it));
+    match host.filter(|host| is_checked && !hosts.have(host.host())) {
         Some(host) => {
             let message = format!(
                 "this server is for its own machine and does not go by the name {} \
@@ -156,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_server_for_its_own_machine_goes_by_addresses_and_known_names() {
-        let hosts = Hosts::local(Some("https://Jobs.example.com:8443/x"), &["Lro.Test".to_owned()]);
+        let hosts = Hosts::of(Some("https://Jobs.example.com:8443/x"), &["Lro.Test".to_owned()]);
         for known in
             ["localhost", "LOCALHOST.", "a.localhost", "127.0.0.1", "[::1]", "10.0.0.7", "lro.test"]
         {
@@ -166,6 +168,6 @@ mod tests {
         for unknown in ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", ""] {
             assert!(!hosts.have(unknown), "{unknown}");
         }
-        assert!(Hosts::local(None, &["*".to_owned()]).have("evil.example"));
+        assert!(Hosts::of(None, &["*".to_owned()]).have("evil.example"));
     }
 }

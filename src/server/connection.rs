@@ -8,7 +8,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Method, Request, Version};
+use http::{Extensions, Method, Request, Version};
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -87,21 +87,20 @@ impl Connections {
 
     /// Serves one connection to its end, or until `closing` and the end of the requests under way. Each
     /// request carries `origin`.
-    pub(super) fn serve<I, O>(
+    pub(super) fn serve<I>(
         &self,
         io: I,
-        origin: O,
+        origin: Extensions,
         closing: CancellationToken,
     ) -> impl Future<Output = ()> + Send + 'static
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        O: Clone + Send + Sync + 'static,
     {
         let Self { builder, front, header_timeout, tasks } = self.clone();
         let resets = ResetBudget::new();
         let budget = Arc::clone(&resets);
         let answer = move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(origin.clone());
+            request.extensions_mut().extend(origin.clone());
             let call = Call::new(&budget);
             // Over HTTP/1 a call that is given up takes its connection along, and a body of known length is not
             // asked for its end.
@@ -149,6 +148,11 @@ impl Connections {
                 }
             }
         })
+    }
+
+    /// The time for what comes before a request.
+    pub(super) fn header_timeout(&self) -> Duration {
+        self.header_timeout
     }
 
     /// Waits until nothing of any connection runs any more.

@@ -1,19 +1,24 @@
 //! Accepts connections, as many as there may be, until the server closes; then waits for them to end.
 
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
+use http::Extensions;
 use rustix::net::sockopt;
 use rustix::process::{Resource, getrlimit};
 use tokio::io::DuplexStream;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::server::TcpConnectInfo;
+use tonic::transport::server::{Connected as _, TcpConnectInfo};
 
 use super::connection::Connections;
+use super::socket::{Accepted, Sockets};
+use super::tls::Certificates;
+use crate::auth::PeerCertificate;
 use crate::service::InProcess;
 
 /// Idle time after which the system asks whether the other machine is still there.
@@ -24,6 +29,11 @@ const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(500);
 const REFUSALS_PER_LINE: u64 = 1_000;
 const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n\
                          content-length: 0\r\nconnection: close\r\n\r\n";
+/// What any connection of TLS begins with: the type of a record.
+const TLS_HANDSHAKE: [u8; 1] = [22];
+const PLAIN_TO_TLS: &[u8] =
+    b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: 39\r\n\
+                              connection: close\r\n\r\nThis port speaks TLS: ask by https://.\n";
 
 /// Files that a server needs besides its connections: the store's, the log's, those of commands that it runs.
 const OTHER_FILES: u64 = 128;
@@ -40,9 +50,10 @@ pub(super) fn places(asked: usize, files_each: u64) -> usize {
     places
 }
 
-/// Serves what connects over TCP, `max` at once. Ends after `closing`, when the last connection has.
-pub(super) async fn over_tcp(
-    listener: TcpListener,
+/// Serves what connects over the network, `max` at once over all sockets. Ends after `closing`, when the last connection
+/// has.
+pub(super) async fn over_network(
+    mut sockets: Sockets,
     max: usize,
     connections: Connections,
     closing: CancellationToken,
@@ -53,17 +64,12 @@ pub(super) async fn over_tcp(
         tokio::select! {
             () = closing.cancelled() => break,
             Some(_ended) = open.join_next() => {}
-            accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) if open.len() < max => {
-                    set_options(&stream);
-                    let origin = TcpConnectInfo {
-                        local_addr: stream.local_addr().ok(),
-                        remote_addr: Some(peer),
-                    };
-                    open.spawn(connections.serve(stream, origin, closing.clone()));
+            accepted = sockets.accept() => match accepted {
+                Ok(accepted) if open.len() < max => {
+                    open.spawn(serve(accepted, connections.clone(), closing.clone()));
                 }
-                Ok((stream, peer)) => {
-                    refuse(stream, peer, max, refused);
+                Ok(accepted) => {
+                    refuse(&accepted, max, refused);
                     refused += 1;
                 }
                 Err(error) if concerns_one_connection(&error) => {}
@@ -78,8 +84,58 @@ pub(super) async fn over_tcp(
         }
     }
     // From here on others are refused by the system, rather than left waiting.
-    drop(listener);
+    drop(sockets);
     while open.join_next().await.is_some() {}
+}
+
+/// Serves one connection to its end, after the handshake where it is within TLS.
+async fn serve(accepted: Accepted, connections: Connections, closing: CancellationToken) {
+    let mut origin = Extensions::new();
+    match accepted {
+        Accepted::Tcp { stream, peer, tls, arrival } => {
+            set_options(&stream);
+            let local_addr = stream.local_addr().ok();
+            origin.insert(TcpConnectInfo { local_addr, remote_addr: Some(peer) });
+            origin.insert(arrival);
+            let Some(tls) = tls else { return connections.serve(stream, origin, closing).await };
+            let handshake = handshake(stream, &tls);
+            let handshake = tokio::time::timeout(connections.header_timeout(), handshake);
+            match closing.run_until_cancelled(handshake).await {
+                Some(Ok(Ok((stream, certificate)))) => {
+                    if let Some(certificate) = certificate {
+                        origin.insert(certificate);
+                    }
+                    connections.serve(stream, origin, closing).await;
+                }
+                Some(Ok(Err(error))) => {
+                    tracing::debug!(%peer, error = format!("{error:#}"), "a TLS handshake failed");
+                }
+                Some(Err(_elapsed)) => tracing::debug!(%peer, "a TLS handshake took too long"),
+                None => {}
+            }
+        }
+        Accepted::Unix(stream) => {
+            origin.insert(stream.connect_info());
+            connections.serve(stream, origin, closing).await;
+        }
+    }
+}
+
+/// The stream within TLS, and the certificate that the client has shown.
+async fn handshake(
+    stream: TcpStream,
+    tls: &Certificates,
+) -> anyhow::Result<(TlsStream<TcpStream>, Option<PeerCertificate>)> {
+    let mut first = [0];
+    if stream.peek(&mut first).await? == 1 && first != TLS_HANDSHAKE {
+        // Read, so that the end of the connection does not take the answer along.
+        let _ = stream.try_read(&mut [0; 4_096]);
+        let _ = stream.try_write(PLAIN_TO_TLS);
+        anyhow::bail!("the client does not speak TLS");
+    }
+    let stream = TlsAcceptor::from(tls.current()).accept(stream).await?;
+    let certificate = super::tls::peer(stream.get_ref().1)?;
+    Ok((stream, certificate))
 }
 
 /// Serves clients within this process. Ends after `closing`, when the last connection has.
@@ -94,7 +150,9 @@ pub(super) async fn locally(
             () = closing.cancelled() => break,
             Some(_ended) = open.join_next() => {}
             Some(stream) = incoming.recv() => {
-                open.spawn(connections.serve(stream, InProcess, closing.clone()));
+                let mut origin = Extensions::new();
+                origin.insert(InProcess);
+                open.spawn(connections.serve(stream, origin, closing.clone()));
             }
         }
     }
@@ -110,15 +168,26 @@ fn set_options(stream: &TcpStream) {
     let _ = sockopt::set_tcp_keepidle(stream, TCP_KEEPALIVE);
 }
 
-/// Says so and closes. Nothing is waited for: that is what a full server has no room for.
-fn refuse(stream: TcpStream, peer: SocketAddr, max: usize, earlier: u64) {
+/// Says so and closes; within TLS, where that would take a handshake, it only closes. Nothing is waited for: that is
+/// what a full server has no room for.
+fn refuse(accepted: &Accepted, max: usize, earlier: u64) {
+    let peer = match accepted {
+        Accepted::Tcp { peer, .. } => peer.to_string(),
+        Accepted::Unix(_) => "a Unix socket".to_owned(),
+    };
     if earlier.is_multiple_of(REFUSALS_PER_LINE) {
         tracing::warn!(
-            %peer, earlier, "refused a connection: there are {max} already (--max-connections, ulimit -n)"
+            peer,
+            earlier,
+            "refused a connection: there are {max} already (--max-connections, ulimit -n)"
         );
     }
     // The buffer of a new connection has room; a client that does not read it sees the end all the same.
-    let _ = stream.try_write(REFUSAL);
+    let _ = match accepted {
+        Accepted::Tcp { stream, tls: None, .. } => stream.try_write(REFUSAL),
+        Accepted::Tcp { .. } => Ok(0),
+        Accepted::Unix(stream) => stream.try_write(REFUSAL),
+    };
 }
 
 /// Whether it is the peer's own affair: it was gone before it was accepted.

@@ -68,7 +68,7 @@ fn a_wrong_command_line_is_a_usage_error() {
         &["serve", "--handler", "k=true", "--handler", "k=false"],
         &["get", "x", "--log", "longrun=loud"],
         &["get", "x", "--server", "http://"],
-        &["get", "x", "--server", "https://127.0.0.1:9"],
+        &["get", "x", "--server", "https://127.0.0.1:9", "--ca", "nosuchfile"],
         &["get", "x", "--server", "http://127.0.0.1:9/path"],
         &["submit", "k", "--idempotency-key", ""],
         &["retry", "x", "--idempotency-key", ""],

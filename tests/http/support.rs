@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
 use axum::Router;
+use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
 use longrun::engine::{Engine, EngineConfig, ManualClock, ToWorker, WorkerHello};

@@ -19,6 +19,7 @@ use self::clients::Run;
 use self::endings::Waiting;
 use self::log::Log;
 use self::tally::Tally;
+use super::connection::Connection;
 use super::output::{Output, Usage};
 use super::remote::Remote;
 use super::signals::Signals;
@@ -44,15 +45,16 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// How long the workers have to give back what is left after that.
 const LAST_WORK: Duration = Duration::from_secs(3);
 
-pub(super) async fn run(args: Args, url: &str, out: &Output) -> anyhow::Result<Exit> {
+pub(super) async fn run(args: Args, connection: &Connection, out: &Output) -> anyhow::Result<Exit> {
     if args.load.workers == 0 && args.load.watch != Watch::None {
         let rule =
             "--workers 0 leaves everything undone, which is waited for but with --watch none";
         return Err(Usage(rule.to_owned()).into());
     }
     if !args.embedded {
-        let urls = [url].into_iter().chain(args.replicas.iter().map(String::as_str));
-        return measure(&args, &urls.collect::<Vec<_>>(), out).await;
+        let others = args.replicas.iter().map(|url| connection.at(url));
+        let replicas: Vec<_> = [connection.clone()].into_iter().chain(others).collect();
+        return measure(&args, &replicas, out).await;
     }
     let directory = tempfile::Builder::new()
         .prefix("longrun-bench-")
@@ -63,13 +65,12 @@ pub(super) async fn run(args: Args, url: &str, out: &Output) -> anyhow::Result<E
     config.store.url = StoreUrl::Sqlite(directory.path().join("bench.db"));
     config.stop.drain_timeout = LAST_WORK;
     let server = Server::bind(config).await.context("failed to start the server")?;
-    let url = format!("http://{}", server.local_addr());
-    let urls = [url.as_str()];
+    let replicas = [Connection::to(&format!("http://{}", server.local_addr()))];
     let stop = CancellationToken::new();
     let mut hosting = std::pin::pin!(host::host(server, Vec::new(), stop.clone()));
     let measured = tokio::select! {
         stopped = &mut hosting => stopped.and_then(|_| anyhow::bail!("the server ended by itself")),
-        measured = measure(&args, &urls, out) => measured,
+        measured = measure(&args, &replicas, out) => measured,
     };
     stop.cancel();
     if measured.is_ok() {
@@ -79,22 +80,23 @@ pub(super) async fn run(args: Args, url: &str, out: &Output) -> anyhow::Result<E
 }
 
 /// Loads the replicas of a service, of which there is at least one, and tells what came of it.
-async fn measure(args: &Args, urls: &[&str], out: &Output) -> anyhow::Result<Exit> {
+async fn measure(args: &Args, replicas: &[Connection], out: &Output) -> anyhow::Result<Exit> {
     let Args { load, span, .. } = args;
     let mut signals = Signals::catch()?;
+    let urls: Vec<_> = replicas.iter().map(|replica| replica.server.as_str()).collect();
     let url = urls.join(", ");
     // Those who watch are elsewhere than the first of those who submit.
-    let remote = Remote::new(urls.last().copied().unwrap_or_default())?;
+    let remote = Remote::new(replicas.last().context("there is no server")?)?;
     let asked = ListOperationsRequest { page_size: 1, ..Default::default() };
     remote.client.list(asked).await.map_err(|error| remote.failed(&error, "begin"))?;
     report::announce(&url, load, out);
 
     let run = Arc::new(new_run(load, span));
     let workers_stop = CancellationToken::new();
-    let mut workers = start_workers(&run, urls, &workers_stop)?;
+    let mut workers = start_workers(&run, replicas, &workers_stop)?;
     let mut feeds = start_feeds(&run, &remote).await?;
     let began = Instant::now();
-    let mut clients = start_clients(&run, urls, began)?;
+    let mut clients = start_clients(&run, replicas, began)?;
     let mut log = Log::new(began, span);
     let exit = loop {
         tokio::select! {
@@ -148,14 +150,14 @@ fn new_run(load: &Load, span: &Span) -> Run {
 
 fn start_workers(
     run: &Run,
-    urls: &[&str],
+    replicas: &[Connection],
     stop: &CancellationToken,
 ) -> anyhow::Result<JoinSet<Result<(), WorkerError>>> {
     let Load { work, result, .. } = run.load;
     let result = Bytes::from(vec![b'y'; result as usize]);
     let mut workers = JoinSet::new();
-    for (number, url) in (0..run.load.workers).zip(urls.iter().cycle()) {
-        let mut worker = Worker::new(Remote::new(url)?.client)
+    for (number, replica) in (0..run.load.workers).zip(replicas.iter().cycle()) {
+        let mut worker = Worker::new(Remote::new(replica)?.client)
             .worker_id(format!("bench-{}-{number}", run.id))
             .concurrency(run.load.concurrency() as usize)
             .drain_timeout(LAST_WORK);
@@ -192,9 +194,13 @@ async fn start_feeds(run: &Run, remote: &Remote) -> anyhow::Result<JoinSet<Clien
     Ok(feeds)
 }
 
-fn start_clients(run: &Arc<Run>, urls: &[&str], began: Instant) -> anyhow::Result<JoinSet<()>> {
-    let urls = urls.iter().cycle().take(run.load.connections as usize);
-    let connections = urls.map(|url| Ok(Remote::new(url)?.client));
+fn start_clients(
+    run: &Arc<Run>,
+    replicas: &[Connection],
+    began: Instant,
+) -> anyhow::Result<JoinSet<()>> {
+    let replicas = replicas.iter().cycle().take(run.load.connections as usize);
+    let connections = replicas.map(|replica| Ok(Remote::new(replica)?.client));
     // A call that is tried again would have two latencies.
     let connections: Vec<Client> = connections
         .map(|client: anyhow::Result<Client>| client.map(|client| client.with_retries(0)))

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tempfile::TempDir;
 
+use super::super::connection::Connection;
 use super::super::remote::Remote;
 use super::super::serve::{self, Handler};
 use super::transcript::Transcript;
@@ -69,7 +70,7 @@ impl Stage {
         let worker = serve::worker(server.local_client(), &handlers, CONCURRENCY, command)
             .context("there is no handler")?
             .drain_timeout(Duration::ZERO);
-        let remote = Remote::new(&format!("http://{address}"))?;
+        let remote = Remote::new(&Connection::to(&format!("http://{address}")))?;
         let stage = Self { directory, handler, remote, address, input, files: files.len(), bytes };
         Ok((stage, server, worker))
     }

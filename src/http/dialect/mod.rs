@@ -71,7 +71,7 @@ pub(super) async fn answer(http: &Http, request: Request) -> Result<Response, Re
 /// Whether a page of another site asks for a change: whatever the method of a submission, an operation comes to be.
 fn is_refused(http: &Http, place: &Place<'_>, parts: &Parts) -> bool {
     match place {
-        Place::Submit(_) => cors::is_foreign(http, &parts.headers, &parts.uri, &[]),
+        Place::Submit(_) => cors::is_foreign(http, parts, &[]),
         Place::Route(_) | Place::Allows(_) => cors::is_refused(http, parts),
     }
 }

@@ -11,6 +11,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method};
 use tonic::transport::server::TcpConnectInfo;
 
+use super::arrival::Arrival;
 use super::call::{Call, caller_by_mount};
 use super::documents::Answer;
 use super::headers::{PREFER, vary_by};
@@ -90,7 +91,7 @@ fn refuse_upgrades(parts: &Parts) -> Result<(), Problem> {
 
 async fn become_operation(http: &Http, relayed: &Relayed<'_>, parts: Parts, body: Body) -> Answer {
     // Whatever its method: an operation comes to be.
-    if cors::is_foreign(http, &parts.headers, &parts.uri, &relayed.mounted.mount.trigger.origins) {
+    if cors::is_foreign(http, &parts, &relayed.mounted.mount.trigger.origins) {
         return Err(cors::refusal());
     }
     let call = Call::by_mount(http, &parts, relayed.tenant())?;
@@ -169,8 +170,10 @@ fn onward_headers(http: &Http, relayed: &Relayed<'_>, parts: &Parts) -> HeaderMa
     fields::join_cookies(&mut headers);
     let peer = parts.extensions.get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
     let host = host(parts);
-    let https = http.options.public_url.as_deref().is_some_and(|url| url.starts_with("https:"));
-    let scheme = if https { "https" } else { "http" };
+    let scheme = match http.options.public_url.as_deref() {
+        Some(url) if url.starts_with("https:") => "https",
+        _ => Arrival::scheme(&parts.extensions),
+    };
     fields::add_forwarded(&mut headers, peer.map(|peer| peer.ip()), &host, scheme);
     fields::add_via(&mut headers, parts.version);
     fields::apply_policy(&mut headers, &mount.headers);

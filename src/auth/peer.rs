@@ -1,0 +1,147 @@
+//! The certificate that a client showed in its TLS handshake.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use sha2::{Digest as _, Sha256};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::FromDer as _;
+
+/// Bytes that are no certificate, or one with names that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the certificate cannot be read: {0}")]
+pub struct UnreadableCertificate(String);
+
+/// The names in a client's certificate, which the listener has verified. An extension of each request of the client's
+/// connection. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerCertificate(Arc<Names>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Names {
+    common_name: Option<String>,
+    dns: Vec<String>,
+    uris: Vec<String>,
+    emails: Vec<String>,
+    fingerprint: String,
+    expires_at_seconds: i64,
+}
+
+impl PeerCertificate {
+    /// Reads the names of a certificate in DER. Signatures and dates are not checked.
+    pub fn from_der(der: &[u8]) -> Result<Self, UnreadableCertificate> {
+        let unreadable = |error: &dyn std::fmt::Display| UnreadableCertificate(error.to_string());
+        let (rest, certificate) =
+            X509Certificate::from_der(der).map_err(|error| unreadable(&error))?;
+        if !rest.is_empty() {
+            return Err(UnreadableCertificate("bytes follow it".to_owned()));
+        }
+        let mut common_names = certificate.subject().iter_common_name();
+        let common_name = match (common_names.next(), common_names.next()) {
+            (Some(name), None) => name.as_str().ok().map(str::to_owned),
+            // Of several names, which one counts would be a guess.
+            _ => None,
+        };
+        let (mut dns, mut uris, mut emails) = (Vec::new(), Vec::new(), Vec::new());
+        let alternatives =
+            certificate.subject_alternative_name().map_err(|error| unreadable(&error))?;
+        for name in alternatives.iter().flat_map(|names| &names.value.general_names) {
+            match name {
+                GeneralName::DNSName(name) => dns.push((*name).to_owned()),
+                GeneralName::URI(uri) => uris.push((*uri).to_owned()),
+                GeneralName::RFC822Name(email) => emails.push((*email).to_owned()),
+                _ => {}
+            }
+        }
+        let fingerprint = Sha256::digest(der).iter().fold(String::new(), |mut text, byte| {
+            // Writing to a string does not fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        });
+        let expires_at_seconds = certificate.validity().not_after.timestamp();
+        Ok(Self(Arc::new(Names {
+            common_name,
+            dns,
+            uris,
+            emails,
+            fingerprint,
+            expires_at_seconds,
+        })))
+    }
+
+    /// The subject's common name; `None` where the subject has none, or several.
+    pub fn common_name(&self) -> Option<&str> {
+        self.0.common_name.as_deref()
+    }
+
+    /// The DNS names among the subject's alternative names, as they were signed: case is kept.
+    pub fn dns_names(&self) -> &[String] {
+        &self.0.dns
+    }
+
+    /// The URIs among the subject's alternative names, e.g. SPIFFE ids.
+    pub fn uris(&self) -> &[String] {
+        &self.0.uris
+    }
+
+    /// The e-mail addresses among the subject's alternative names.
+    pub fn emails(&self) -> &[String] {
+        &self.0.emails
+    }
+
+    /// SHA-256 of the certificate in DER, in 64 hexadecimal digits, as `openssl x509 -fingerprint -sha256` has it but for
+    /// case and colons.
+    pub fn fingerprint(&self) -> &str {
+        &self.0.fingerprint
+    }
+
+    /// The end of the certificate's validity, in seconds since 1970. The listener checks it in the handshake only; a
+    /// connection may last beyond it.
+    pub fn expires_at_seconds(&self) -> i64 {
+        self.0.expires_at_seconds
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, DnType, KeyPair, SanType};
+
+    use super::*;
+
+    fn certificate(common_names: &[&str]) -> Vec<u8> {
+        let mut params = CertificateParams::new(vec!["Worker.test".to_owned()]).unwrap();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        for name in common_names {
+            params.distinguished_name.push(DnType::CommonName, *name);
+        }
+        let uri = "spiffe://example.test/worker".try_into().unwrap();
+        let email = "ops@example.test".try_into().unwrap();
+        let address = SanType::IpAddress("127.0.0.1".parse().unwrap());
+        params.subject_alt_names.extend([SanType::URI(uri), SanType::Rfc822Name(email), address]);
+        params.not_after = rcgen::date_time_ymd(2040, 1, 1);
+        let key = KeyPair::generate().unwrap();
+        params.self_signed(&key).unwrap().der().to_vec()
+    }
+
+    #[test]
+    fn all_names_are_read() {
+        let der = certificate(&["worker-7"]);
+        let peer = PeerCertificate::from_der(&der).unwrap();
+        assert_eq!(peer.common_name(), Some("worker-7"));
+        assert_eq!(peer.dns_names(), ["Worker.test"]);
+        assert_eq!(peer.uris(), ["spiffe://example.test/worker"]);
+        assert_eq!(peer.emails(), ["ops@example.test"]);
+        assert_eq!(peer.expires_at_seconds(), 2_208_988_800);
+        assert_eq!(peer.fingerprint().len(), 64);
+        assert_eq!(PeerCertificate::from_der(&certificate(&[])).unwrap().common_name(), None);
+    }
+
+    #[test]
+    fn what_is_no_certificate_is_refused() {
+        let der = certificate(&["a"]);
+        assert!(PeerCertificate::from_der(&der[..der.len() - 1]).is_err());
+        assert!(PeerCertificate::from_der(&[&der[..], b"x"].concat()).is_err());
+        assert!(PeerCertificate::from_der(b"").is_err());
+    }
+}

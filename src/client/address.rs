@@ -1,0 +1,97 @@
+//! Where a server is, as people write it.
+
+use std::net::IpAddr;
+
+use http::Uri;
+
+/// Where a server is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Address {
+    /// Plain HTTP.
+    Plain(Uri),
+    /// Within TLS.
+    Tls(Uri),
+    /// A Unix socket, as `unix:PATH`.
+    Unix(String),
+}
+
+impl Address {
+    /// Reads `http://`, `https://` with a host and a port or without, `unix:PATH`, and `host:port` as `http://host:port`.
+    /// Parts that would be ignored are refused.
+    pub(super) fn parse(url: &str) -> Result<Self, String> {
+        if let Some(path) = url.strip_prefix("unix:") {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            if path.is_empty() {
+                return Err(format!("{url}: no path"));
+            }
+            return Ok(Self::Unix(format!("unix:{path}")));
+        }
+        let url = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
+        let uri: Uri = url.parse().map_err(|error| format!("{url}: {error}"))?;
+        if uri.host().is_none_or(str::is_empty) {
+            return Err(format!("{url}: no host"));
+        }
+        if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+            // It may be a password, so it is not repeated.
+            return Err(
+                "the server's URL must have no user: credentials are given as a token".to_owned()
+            );
+        }
+        if uri.path_and_query().is_some_and(|rest| rest != "/") {
+            return Err(format!("{url}: must end behind the host and the port"));
+        }
+        match uri.scheme_str() {
+            Some("http") => Ok(Self::Plain(uri)),
+            Some("https") => Ok(Self::Tls(uri)),
+            _ => Err(format!("{url}: must begin with http://, https:// or unix:")),
+        }
+    }
+
+    /// The host where what is sent can be read on the way to it.
+    pub(super) fn exposed_host(&self) -> Option<&str> {
+        let Self::Plain(uri) = self else { return None };
+        uri.host().filter(|host| {
+            let name = host.trim_start_matches('[').trim_end_matches(']');
+            let is_loopback = name.parse().is_ok_and(|address: IpAddr| address.is_loopback());
+            !is_loopback && !host.eq_ignore_ascii_case("localhost")
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_that_would_not_be_followed_are_refused() {
+        for wrong in
+            ["http://", "ftp://x", "http://x/y", "http://x/?y", "https://x/y", "unix:", "unix://"]
+        {
+            assert!(Address::parse(wrong).is_err(), "{wrong}");
+        }
+        for right in ["localhost:7000", "http://localhost:7000", "http://localhost:7000/"] {
+            assert!(matches!(Address::parse(right), Ok(Address::Plain(_))), "{right}");
+        }
+        assert!(matches!(Address::parse("https://localhost:7000"), Ok(Address::Tls(_))));
+        for right in ["unix:/run/a", "unix:///run/a"] {
+            assert_eq!(Address::parse(right), Ok(Address::Unix("unix:/run/a".to_owned())));
+        }
+    }
+
+    #[test]
+    fn a_password_in_a_url_is_not_repeated() {
+        let error = Address::parse("https://me:secret@host").unwrap_err();
+        assert!(!error.contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn only_this_machine_is_reached_unseen_without_tls() {
+        let exposed = |url| Address::parse(url).unwrap().exposed_host().map(str::to_owned);
+        for unseen in ["localhost:1", "127.0.0.1:1", "http://[::1]:1", "https://a", "unix:/a"] {
+            assert_eq!(exposed(unseen), None, "{unseen}");
+        }
+        for seen in ["a:1", "http://10.0.0.1", "http://localhost.a", "[::2]:1"] {
+            assert!(exposed(seen).is_some(), "{seen}");
+        }
+    }
+}

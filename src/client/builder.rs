@@ -1,0 +1,151 @@
+//! How a client is set up: where the server is, who vouches for it, and what the client shows of itself.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tonic::Code;
+
+use super::address::Address;
+use super::token::Token;
+use super::trust::Trust;
+use super::{Client, ClientError, channel};
+
+/// A client in the making; see [`Client::builder`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct ClientBuilder {
+    url: String,
+    ca: Option<PathBuf>,
+    identity: Option<(PathBuf, PathBuf)>,
+    token: Option<Source>,
+    may_send_token_in_plaintext: bool,
+}
+
+/// Where a token comes from.
+#[derive(Clone)]
+enum Source {
+    Text(String),
+    File(PathBuf),
+}
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Text(_) => f.write_str("Text(…)"),
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+        }
+    }
+}
+
+impl ClientBuilder {
+    pub(super) fn new(url: &str) -> Self {
+        Self {
+            url: url.to_owned(),
+            ca: None,
+            identity: None,
+            token: None,
+            may_send_token_in_plaintext: false,
+        }
+    }
+
+    /// Trusts the authorities in this file, PEM, to vouch for an `https://` server, instead of the system's. The file is
+    /// read again for each connection.
+    pub fn ca(mut self, file: impl Into<PathBuf>) -> Self {
+        self.ca = Some(file.into());
+        self
+    }
+
+    /// Shows an `https://` server this certificate, with those between it and its authority, and proves it by the private
+    /// key; both PEM. The files are read again for each connection, so that certificates may be renewed.
+    pub fn identity(mut self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        self.identity = Some((certificate.into(), key.into()));
+        self
+    }
+
+    /// Sends `authorization: Bearer {token}` with every call, streams included. Over plain HTTP only to this machine.
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.token = Some(Source::Text(token.into()));
+        self
+    }
+
+    /// The same with the token in a file, which is read for each call, so that tokens may be renewed. White space around
+    /// it does not count.
+    pub fn token_file(mut self, file: impl Into<PathBuf>) -> Self {
+        self.token = Some(Source::File(file.into()));
+        self
+    }
+
+    /// Sends the token over plain HTTP to other machines as well, where anybody between can read it.
+    pub fn allow_plaintext_token(mut self) -> Self {
+        self.may_send_token_in_plaintext = true;
+        self
+    }
+
+    /// Connects, and fails if no server is reached.
+    pub async fn connect(self) -> Result<Client, ClientError> {
+        let prepared = self.prepare()?;
+        let channel = channel::connect(&prepared.address, prepared.trust.clone()).await?;
+        Ok(prepared.over(channel))
+    }
+
+    /// A client that connects with its first call, and again whenever the connection is lost. Fails if the URL, a file or
+    /// the token cannot be used. Must be called within a Tokio runtime.
+    pub fn connect_lazy(self) -> Result<Client, ClientError> {
+        let prepared = self.prepare()?;
+        let channel = channel::connect_lazy(&prepared.address, prepared.trust.clone())?;
+        Ok(prepared.over(channel))
+    }
+
+    fn prepare(self) -> Result<Prepared, ClientError> {
+        let invalid = |rule: String| ClientError::local(Code::InvalidArgument, rule);
+        let address = Address::parse(&self.url).map_err(invalid)?;
+        let trust = match &address {
+            Address::Tls(_) => {
+                Some(Arc::new(Trust::open(self.ca, self.identity).map_err(invalid)?))
+            }
+            _ if self.ca.is_some() || self.identity.is_some() => {
+                let url = self.url;
+                let rule = "certificates are for https:// only";
+                return Err(invalid(format!("{url}: {rule}")));
+            }
+            _ => None,
+        };
+        let token = match self.token {
+            None => None,
+            Some(Source::Text(text)) => Some(Token::given(&text).map_err(invalid)?),
+            Some(Source::File(path)) => Some(Token::in_file(path).map_err(invalid)?),
+        };
+        let public_address =
+            address.exposed_host().filter(|_| !self.may_send_token_in_plaintext).map(Arc::from);
+        if let (Some(host), Some(_)) = (&public_address, &token) {
+            return Err(invalid(in_plaintext(host)));
+        }
+        Ok(Prepared { address, trust, token, public_address })
+    }
+}
+
+/// What is said where a token would go over plain HTTP.
+pub(super) fn in_plaintext(host: &str) -> String {
+    format!(
+        "a token would be sent to {host} over plain http://, where others can read it: use https://, or say \
+         --allow-plaintext-token"
+    )
+}
+
+/// All that can be known without a connection.
+struct Prepared {
+    address: Address,
+    trust: Option<Arc<Trust>>,
+    token: Option<Token>,
+    public_address: Option<Arc<str>>,
+}
+
+impl Prepared {
+    fn over(self, channel: tonic::transport::Channel) -> Client {
+        Client {
+            headers: channel::Headers::new(self.token),
+            public_address: self.public_address,
+            ..Client::from_channel(channel)
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Listening within TLS, and at a Unix socket.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+
+/// Listening within TLS.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+#[command(next_help_heading = "TLS")]
+pub struct Tls {
+    /// Address to listen on within TLS, beside --listen; needs --tls-cert and --tls-key
+    #[arg(long = "tls-listen", value_name = "HOST:PORT", env = "LONGRUN_TLS_LISTEN", value_parser = super::address)]
+    pub listen: Option<SocketAddr>,
+    /// The server's certificate and those between it and the authority's, PEM; this file, --tls-key and --tls-client-ca are
+    /// read again when they change, and at SIGHUP
+    #[arg(long = "tls-cert", value_name = "FILE", env = "LONGRUN_TLS_CERT")]
+    pub certificate: Option<PathBuf>,
+    /// The certificate's private key, PEM; only the server should be able to read it
+    #[arg(long = "tls-key", value_name = "FILE", env = "LONGRUN_TLS_KEY")]
+    pub key: Option<PathBuf>,
+    /// Authorities, PEM: clients must show a certificate that one of them has signed
+    #[arg(long = "tls-client-ca", value_name = "FILE", env = "LONGRUN_TLS_CLIENT_CA")]
+    pub client_ca: Option<PathBuf>,
+    /// Whether clients need a certificate of --tls-client-ca
+    #[arg(
+        long = "tls-client-auth",
+        value_name = "WHETHER",
+        env = "LONGRUN_TLS_CLIENT_AUTH",
+        value_enum,
+        default_value_t
+    )]
+    pub client_auth: ClientAuth,
+}
+
+/// Whether clients need a certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ClientAuth {
+    /// A client without one is refused in the handshake.
+    #[default]
+    Required,
+    /// A client may have none; one that it shows must be valid.
+    Optional,
+}
+
+/// The files of a listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The server's certificates.
+    pub certificate: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+    /// The authorities of clients, and whether clients need a certificate.
+    pub client_ca: Option<(PathBuf, ClientAuth)>,
+}
+
+impl Tls {
+    /// The address and the files, where TLS is served.
+    pub fn listener(&self) -> Option<(SocketAddr, TlsFiles)> {
+        let client_ca = self.client_ca.clone().map(|file| (file, self.client_auth));
+        let (certificate, key) = (self.certificate.clone()?, self.key.clone()?);
+        Some((self.listen?, TlsFiles { certificate, key, client_ca }))
+    }
+
+    /// Whether nobody gets through the handshake without a certificate.
+    pub fn asks_who_calls(&self) -> bool {
+        self.client_ca.is_some() && self.client_auth == ClientAuth::Required
+    }
+
+    /// Whether all flags that need each other are there.
+    pub(super) fn is_whole(&self) -> bool {
+        let needed = [self.certificate.is_some(), self.key.is_some()];
+        needed == [self.listen.is_some(); 2]
+            && (self.client_ca.is_none() || self.listen.is_some())
+            && (self.client_auth == ClientAuth::Required || self.client_ca.is_some())
+    }
+}
+
+/// The path of a Unix socket: what the system has room for.
+pub(super) fn socket_path(text: &str) -> Result<PathBuf, String> {
+    // Linux has 108 bytes with the zero at the end, other systems 104.
+    const MAX_BYTES: usize = 103;
+    let path = text.strip_prefix("unix:").unwrap_or(text);
+    if path.is_empty() || path.len() > MAX_BYTES || path.contains('\0') {
+        return Err(format!("must be a path of at most {MAX_BYTES} bytes, e.g. /run/longrun.sock"));
+    }
+    Ok(Path::new(path).to_owned())
+}
