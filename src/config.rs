@@ -9,9 +9,12 @@ use std::time::Duration;
 
 use clap::Args;
 
+use crate::operation::limits::LimitTable;
+
 mod connections;
 pub mod dialect;
 pub mod file;
+mod limit;
 pub mod relay;
 mod store;
 pub mod tokens;
@@ -77,6 +80,9 @@ pub struct ServeConfig {
     /// Dialects to speak, from the configuration file.
     #[arg(skip)]
     pub dialects: Vec<dialect::Mount>,
+    /// How much tenants may have, from the configuration file.
+    #[arg(skip)]
+    pub tenants: LimitTable,
 }
 
 /// Where to listen, and what the address looks like from outside.

@@ -53,7 +53,7 @@ pub async fn identify(
     next: Next,
 ) -> Response {
     let identity = match request.extensions().get::<InProcess>() {
-        Some(_) => Ok(Caller::anonymous()),
+        Some(_) => Ok(Caller::in_process()),
         None => authenticator.identify(request.headers()).await,
     };
     request.headers_mut().remove(OWN_AUTHORIZATION);

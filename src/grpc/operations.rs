@@ -14,7 +14,7 @@ use crate::operation::{Revision, SessionId};
 use crate::proto::v1;
 use crate::proto::v1::operations_server::Operations;
 use crate::service::{
-    Budget, Contents, Document, FeedStart, ListParameters, Service, ServiceError, View,
+    Action, Budget, Contents, Document, FeedStart, ListParameters, Service, ServiceError, View,
     WatchOptions, WatchStream,
 };
 use crate::wire::{decode, encode, size, streams};
@@ -246,7 +246,9 @@ impl Operations for OperationsRpc {
         let request = request.into_inner();
         let name = decode::operation_name("name", &request.name).map_err(status)?;
         let session = match request.attempt_token.as_str() {
-            "" => SessionId::parse(&request.session_id),
+            // The session of an attempt is named by its token; that of a stream is its worker's.
+            "" => SessionId::parse(&request.session_id)
+                .filter(|id| id.attempt_lease().is_none() && caller.can(Action::Work)),
             token => Some(self.service.attempt_of(token).map_err(status)?.session()),
         };
         let input = self.service.input(&caller, &name, session).await.map_err(status)?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::engine::WorkerHello;
-use crate::operation::{Attempt, Operation, OperationId, Payload, SessionId, TenantId};
+use crate::operation::{Attempt, Operation, OperationId, Payload, Scope, SessionId, TenantId};
 use crate::proto::v1::work_response::Message as Down;
 use crate::proto::v1::{self, cancel_attempt::Cause};
 use crate::service::{Document, ServiceError, Violation};
@@ -25,7 +25,8 @@ pub(super) fn hello(hello: v1::Hello, max_in_flight: usize) -> Result<WorkerHell
     }
     match worker {
         Some(worker) if violations.is_empty() => Ok(WorkerHello {
-            tenant: TenantId::default_tenant(),
+            // The caller's, as the service knows.
+            scope: Scope::from(TenantId::default_tenant()),
             worker,
             kinds,
             max_in_flight: in_flight,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{Reason, ServiceError, View};
 use crate::operation::closed_set::closed_set;
-use crate::operation::{Kind, Owner, Role, Roles, TenantId};
+use crate::operation::{Kind, Owner, Role, Roles, Scope, TenantId};
 
 closed_set! {
     /// What use cases do.
@@ -121,6 +121,8 @@ pub fn action_of_rpc(path: &str) -> Option<Action> {
 pub struct Caller {
     /// The tenant that the caller belongs to.
     pub tenant: TenantId,
+    /// Whose operations it may reach.
+    scope: Scope,
     /// Who the caller is within the tenant, where that is known: whose operations it sees beside nobody's.
     pub owner: Option<Owner>,
     /// What it may do.
@@ -137,14 +139,21 @@ impl Caller {
         Self::of(TenantId::default_tenant(), Roles::all())
     }
 
-    /// Somebody without credentials where they are asked for.
+    /// Who calls from within this process: executes every tenant's operations, and is of the default tenant otherwise.
+    pub fn in_process() -> Self {
+        Self { scope: Scope::All, ..Self::anonymous() }
+    }
+
+    /// Somebody without credentials where they are asked for. Has no role, and so may do only what needs none; what is
+    /// done with an attempt's token needs no tenant either.
     pub fn nobody() -> Self {
-        Self::of(TenantId::default_tenant(), Roles::default())
+        Self { scope: Scope::All, ..Self::of(TenantId::default_tenant(), Roles::default()) }
     }
 
     /// A caller of a tenant with these roles.
-    pub const fn of(tenant: TenantId, roles: Roles) -> Self {
-        Self { tenant, owner: None, roles, kinds: None, subject: None }
+    pub fn of(tenant: TenantId, roles: Roles) -> Self {
+        let scope = Scope::from(tenant.clone());
+        Self { tenant, scope, owner: None, roles, kinds: None, subject: None }
     }
 
     /// The same, as somebody within the tenant.
@@ -163,6 +172,11 @@ impl Caller {
     #[must_use]
     pub fn with_subject(self, subject: impl Into<Arc<str>>) -> Self {
         Self { subject: Some(subject.into()), ..self }
+    }
+
+    /// Whose operations it may reach.
+    pub const fn scope(&self) -> &Scope {
+        &self.scope
     }
 
     /// What it may do.

@@ -10,6 +10,8 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use quotas::Quotas;
+
 use crate::engine::{Engine, StoreHealth};
 use crate::objects::Objects;
 use crate::operation::{Operation, OperationId, TenantId};
@@ -23,6 +25,7 @@ mod list;
 mod operations;
 pub mod page;
 mod payloads;
+mod quotas;
 mod reports;
 mod streams;
 mod uploads;
@@ -36,6 +39,7 @@ pub use error::{Reason, ServiceError, Violation, code_name, echo};
 pub use list::{ListParameters, Page};
 pub use operations::Submitted;
 pub use payloads::{ContentStream, Contents, Intake};
+pub use quotas::{RATE_WINDOW, Rate};
 pub use reports::Report;
 pub use streams::{
     FeedItem, FeedMessage, FeedStart, FeedStream, Lifetime, Pause, WatchMessage, WatchOptions,
@@ -153,6 +157,7 @@ pub struct Service {
     engine: Engine,
     objects: Objects,
     limits: Arc<Limits>,
+    quotas: Quotas,
     /// Cancelled when the server is asked to stop: it takes no new work. `closing` cancels it as well.
     stopping: CancellationToken,
     /// Cancelled when the server closes its connections: long calls end, to be resumed elsewhere.
@@ -168,7 +173,8 @@ impl Service {
         closing: CancellationToken,
     ) -> Self {
         let stopping = closing.child_token();
-        Self { engine, objects, limits: Arc::new(limits), stopping, closing }
+        let (limits, quotas) = (Arc::new(limits), Quotas::default());
+        Self { engine, objects, limits, quotas, stopping, closing }
     }
 
     /// The limits and defaults.

@@ -3,4 +3,5 @@
 mod isolation;
 mod issuer;
 mod support;
+mod tenants;
 mod tokens;
