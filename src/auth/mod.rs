@@ -98,9 +98,12 @@ impl Authenticator {
 
     /// Who a request comes from, where that takes no time to find.
     pub fn identify_at_once(&self, parts: &Parts) -> Option<Identity> {
-        let is_ours = parts.extensions.get::<InProcess>().is_some();
-        let everybody = is_ours || !self.is_required;
-        everybody.then(|| Identity::of(Ok(Caller::anonymous()), origin(parts), false))
+        let caller = match parts.extensions.get::<InProcess>() {
+            Some(_) => Caller::in_process(),
+            None if !self.is_required => Caller::anonymous(),
+            None => return None,
+        };
+        Some(Identity::of(Ok(caller), origin(parts), false))
     }
 
     /// Who a request comes from.

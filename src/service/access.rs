@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::audit::{self, Actor, Origin};
 use super::{Reason, ServiceError, View};
 use crate::operation::closed_set::closed_set;
-use crate::operation::{Kind, Owner, Role, Roles, TenantId};
+use crate::operation::{Kind, Owner, Role, Roles, Scope, TenantId};
 
 closed_set! {
     /// What use cases do.
@@ -128,6 +128,8 @@ pub fn action_of_rpc(path: &str) -> Option<Action> {
 pub struct Caller {
     /// The tenant that the caller belongs to.
     pub tenant: TenantId,
+    /// Whose operations it may reach.
+    scope: Scope,
     /// Who the caller is within the tenant, where that is known: whose operations it sees beside nobody's.
     pub owner: Option<Owner>,
     /// What it may do.
@@ -150,15 +152,24 @@ impl Caller {
         Self::of(TenantId::default_tenant(), Roles::all())
     }
 
-    /// Somebody without credentials where they are asked for.
+    /// Who calls from within this process: executes every tenant's operations, and is of the default tenant otherwise.
+    pub fn in_process() -> Self {
+        Self { scope: Scope::All, ..Self::anonymous() }
+    }
+
+    /// Somebody without credentials where they are asked for. Has no role, and so may do only what needs none; what is
+    /// done with an attempt's token needs no tenant either.
     pub fn nobody() -> Self {
-        Self { is_known: false, ..Self::of(TenantId::default_tenant(), Roles::default()) }
+        let nobody = Self::of(TenantId::default_tenant(), Roles::default());
+        Self { is_known: false, scope: Scope::All, ..nobody }
     }
 
     /// A caller of a tenant with these roles.
     pub fn of(tenant: TenantId, roles: Roles) -> Self {
+        let scope = Scope::from(tenant.clone());
         let (kinds, subject, credential, origin) = (None, None, None, Arc::default());
-        Self { tenant, owner: None, roles, kinds, subject, credential, origin, is_known: true }
+        let owner = None;
+        Self { tenant, scope, owner, roles, kinds, subject, credential, origin, is_known: true }
     }
 
     /// The same, as somebody within the tenant.
@@ -177,6 +188,11 @@ impl Caller {
     #[must_use]
     pub fn with_subject(self, subject: impl Into<Arc<str>>) -> Self {
         Self { subject: Some(subject.into()), ..self }
+    }
+
+    /// Whose operations it may reach.
+    pub const fn scope(&self) -> &Scope {
+        &self.scope
     }
 
     /// The same, known by this credential.
