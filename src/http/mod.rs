@@ -42,6 +42,7 @@ mod problem;
 mod query;
 mod range;
 mod relay;
+mod rendered;
 mod replay;
 mod result;
 mod route;
@@ -52,6 +53,7 @@ mod submit;
 
 use grpc::Protocol;
 use problem::Problem;
+use rendered::Rendered;
 use route::Resource;
 pub use screen::{Hosts, Screen, screen};
 
@@ -76,12 +78,13 @@ pub struct HttpOptions {
 struct Http {
     service: Service,
     options: Arc<HttpOptions>,
+    rendered: Rendered,
 }
 
 /// The routes, those of gRPC beside them, and a fallback that answers whatever there is no route for: gRPC in its own way.
 /// `grpc` must have exact paths and no fallback.
 pub fn router(service: Service, options: HttpOptions, grpc: Router) -> Router {
-    let http = Http { service, options: Arc::new(options) };
+    let http = Http { service, options: Arc::new(options), rendered: Rendered::default() };
     let mut router = Router::new();
     for (pattern, resource) in Resource::all(routes::served()) {
         router = router.route(&pattern, resource.served());
