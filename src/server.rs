@@ -31,11 +31,13 @@ use crate::store::Store;
 use crate::store::postgres::{PostgresOptions, PostgresStore};
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
 
+mod answer;
 mod collector;
 mod connection;
 mod descriptors;
 mod listen;
 mod opening;
+mod places;
 mod resets;
 mod tasks;
 
@@ -129,7 +131,11 @@ impl Server {
             listener,
             local_addr,
             local: mpsc::channel(LOCAL_BACKLOG),
-            connections: Connections::new(router, config.connections.header_timeout),
+            connections: Connections::new(
+                router,
+                config.connections.header_timeout,
+                config.connections.idle_timeout,
+            ),
             relay,
             descriptors,
             // A request that passes straight through has a connection to the upstream as well.

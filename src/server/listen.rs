@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rustix::net::sockopt;
 use rustix::process::{Resource, getrlimit};
+use socket2::SockRef;
 use tokio::io::DuplexStream;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -14,10 +15,14 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::server::TcpConnectInfo;
 
 use super::connection::Connections;
+use super::places::Places;
 use crate::grpc::InProcess;
 
 /// Idle time after which the system asks whether the other machine is still there.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
+/// Of what was not sent yet, the system takes no more than this: it would let the buffer of a client that does not read
+/// grow to megabytes, all of which have to be made first.
+const UNSENT_BYTES: u32 = 128 << 10;
 /// What an error that will not go away by itself at once is waited for, such as too many open files.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(500);
 /// While connections are refused, this is how often it is said.
@@ -47,6 +52,7 @@ pub(super) async fn over_tcp(
     connections: Connections,
     closing: CancellationToken,
 ) {
+    let places = Places::new(max);
     let mut open = JoinSet::new();
     let mut refused: u64 = 0;
     loop {
@@ -54,17 +60,18 @@ pub(super) async fn over_tcp(
             () = closing.cancelled() => break,
             Some(_ended) = open.join_next() => {}
             accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) if open.len() < max => {
+                Ok((stream, peer)) => {
+                    let Some(place) = places.take() else {
+                        refuse(stream, peer, max, refused);
+                        refused += 1;
+                        continue;
+                    };
                     set_options(&stream);
                     let origin = TcpConnectInfo {
                         local_addr: stream.local_addr().ok(),
                         remote_addr: Some(peer),
                     };
-                    open.spawn(connections.serve(stream, origin, closing.clone()));
-                }
-                Ok((stream, peer)) => {
-                    refuse(stream, peer, max, refused);
-                    refused += 1;
+                    open.spawn(connections.serve(stream, origin, Some(place), closing.clone()));
                 }
                 Err(error) if concerns_one_connection(&error) => {}
                 Err(error) => {
@@ -94,7 +101,7 @@ pub(super) async fn locally(
             () = closing.cancelled() => break,
             Some(_ended) = open.join_next() => {}
             Some(stream) = incoming.recv() => {
-                open.spawn(connections.serve(stream, InProcess, closing.clone()));
+                open.spawn(connections.serve(stream, InProcess, None, closing.clone()));
             }
         }
     }
@@ -102,12 +109,13 @@ pub(super) async fn locally(
     while open.join_next().await.is_some() {}
 }
 
-/// Small answers go out at once, and a peer that is gone is noticed. A connection that cannot have this is
-/// about to fail, and says so where it is read.
+/// Small answers go out at once, a peer that is gone is noticed, and one that does not read gets no more than it has
+/// room for. A connection that cannot have this is about to fail, and says so where it is read.
 fn set_options(stream: &TcpStream) {
     let _ = stream.set_nodelay(true);
     let _ = sockopt::set_socket_keepalive(stream, true);
     let _ = sockopt::set_tcp_keepidle(stream, TCP_KEEPALIVE);
+    let _ = SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES);
 }
 
 /// Says so and closes. Nothing is waited for: that is what a full server has no room for.

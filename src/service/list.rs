@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::operations::{named, own_tenant};
-use super::{Budget, Caller, Document, OperationName, Service, ServiceError, View, page};
+use super::{Budget, Caller, Document, OperationName, Service, ServiceError, View, page, room};
 use crate::operation::filter::Filter;
 use crate::operation::{Operation, OperationId, Revision, TenantId, Timestamp};
 use crate::store::{
@@ -61,6 +61,7 @@ impl Service {
             after: page::position(&about, page_token)?.map(list_position),
             limit: 0,
         };
+        room::take(self.limits.page_bytes).await?;
         let (mut entries, mut budget) = (Vec::new(), Budget::new(self.limits.page_bytes));
         let more = 'full: loop {
             let reading = budget.next_read(limit - entries.len());
@@ -80,6 +81,7 @@ impl Service {
                 break !is_last;
             }
         };
+        room::keep(budget.used());
         let last = entries.last().filter(|_| more);
         let next_page_token =
             last.map(|last| page::token(&about, list_bytes(&last.operation))).unwrap_or_default();
@@ -101,6 +103,7 @@ impl Service {
         let about = operation.id().to_string();
         let about = [about.as_str()];
         let mut after = page::position(&about, page_token)?.map(history_position);
+        room::take(self.limits.page_bytes).await?;
         let (mut entries, mut budget) = (Vec::new(), Budget::new(self.limits.page_bytes));
         let more = 'full: loop {
             let reading = budget.next_read(limit - entries.len());
@@ -124,6 +127,7 @@ impl Service {
                 break !is_last;
             }
         };
+        room::keep(budget.used());
         let last = entries.last().filter(|_| more);
         let next_page_token = last
             .map(|last| page::token(&about, history_bytes(last.position())))

@@ -22,6 +22,7 @@ mod operations;
 pub mod page;
 mod payloads;
 mod reports;
+mod room;
 mod streams;
 mod uploads;
 mod wait;
@@ -34,6 +35,7 @@ pub use list::{ListParameters, Page};
 pub use operations::Submitted;
 pub use payloads::{ContentStream, Contents, Intake};
 pub use reports::Report;
+pub use room::{AnswerRoom, CallRoom, ConnectionRoom};
 pub use streams::{
     FeedItem, FeedMessage, FeedStart, FeedStream, Lifetime, Pause, WatchMessage, WatchOptions,
     WatchStream,
