@@ -308,6 +308,7 @@ impl ServeConfig {
             (self.limits.retention <= MAX_DURATION, "--retention", "at most ten years"),
             (self.connections.max_connections >= 1, "--max-connections", "at least 1"),
             (brief(self.connections.header_timeout), "--header-timeout", "from 100ms to 1h"),
+            (brief(self.connections.idle_timeout), "--idle-timeout", "from 100ms to 1h"),
             (brief(self.connections.body_timeout), "--body-timeout", "from 100ms to 1h"),
             (within(self.liveness.lease_duration), "--lease-duration", "from 1s to 1h"),
             (within(self.liveness.heartbeat_interval), "--heartbeat-interval", "from 1s to 1h"),

@@ -29,6 +29,7 @@ use crate::store::Store;
 use crate::store::postgres::{PostgresOptions, PostgresStore};
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
 
+mod answer;
 mod callers;
 mod collector;
 mod connection;
@@ -36,6 +37,7 @@ mod descriptors;
 mod front;
 mod listen;
 mod opening;
+mod places;
 mod resets;
 mod socket;
 mod tasks;
@@ -134,7 +136,11 @@ impl Server {
         Ok(Self {
             sockets,
             local: mpsc::channel(LOCAL_BACKLOG),
-            connections: Connections::new(front, config.connections.header_timeout),
+            connections: Connections::new(
+                front,
+                config.connections.header_timeout,
+                config.connections.idle_timeout,
+            ),
             relay,
             descriptors,
             // A request that passes straight through has a connection to the upstream as well.

@@ -251,6 +251,11 @@ pub enum EngineError {
         /// How much is allowed.
         most: u64,
     },
+    /// A list took too long.
+    #[error(
+        "the list took too long: narrow its filter by kind, state, time or the value of a label"
+    )]
+    TimedOut,
     /// Trying again may succeed.
     #[error("{0}")]
     Unavailable(String),
@@ -276,6 +281,10 @@ impl From<StoreError> for EngineError {
             StoreError::Corrupt(_) => {
                 tracing::error!(error = %error, "reading the store failed");
                 Self::damaged()
+            }
+            StoreError::TimedOut => {
+                tracing::info!("a list took too long, and was stopped");
+                Self::TimedOut
             }
             _ => {
                 tracing::warn!(error = %error, "the store did not answer");

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, VARY};
 use http::{HeaderMap, HeaderValue};
 use serde_json::Value;
@@ -79,8 +80,10 @@ pub(super) fn event(name: &str, id: Option<impl Display>, data: &Value) -> Strin
 }
 
 /// A stream of what the functions above have written.
-pub(super) fn response(parts: impl Stream<Item = String> + Send + 'static) -> Response {
-    let body = Body::from_stream(parts.map(Ok::<_, Infallible>));
+pub(super) fn response(
+    parts: impl Stream<Item = impl Into<Bytes> + 'static> + Send + 'static,
+) -> Response {
+    let body = Body::from_stream(parts.map(|part| Ok::<Bytes, Infallible>(part.into())));
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE)),
         (VARY, HeaderValue::from_static("accept")),

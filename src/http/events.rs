@@ -13,6 +13,7 @@
 //! over a filter is its position, from which a reconnect goes on as gRPC does: without a gap, or with a `reset`.
 
 use axum::response::IntoResponse;
+use bytes::Bytes;
 use futures_util::stream;
 use http::header::VARY;
 use http::{HeaderValue, StatusCode};
@@ -24,6 +25,7 @@ use super::documents::{self, Answer, page_of};
 use super::event_stream;
 use super::links::Links;
 use super::problem::Problem;
+use super::rendered::{Key, Rendered};
 use crate::operation::Revision;
 use crate::proto::types::KnownTypes;
 use crate::service::{
@@ -92,7 +94,7 @@ pub(super) async fn of_all(mut call: Call) -> Answer {
         None => FeedStart::Current,
     };
     let feed = call.service().watch_all(&call.caller, filter, include_progress, start, None)?;
-    let opening = event_stream::opening(call.service().reconnect_delay());
+    let opening = Bytes::from(event_stream::opening(call.service().reconnect_delay()));
     let writer = Writer::of(&call);
     let events = stream::unfold((feed, writer), |(mut feed, writer)| async move {
         let text = writer.next_of_all(&mut feed).await?;
@@ -114,6 +116,7 @@ struct Writer {
     types: KnownTypes,
     links: Links,
     path: String,
+    rendered: Rendered,
 }
 
 impl Writer {
@@ -122,6 +125,7 @@ impl Writer {
             types: call.types().clone(),
             links: call.links(),
             path: call.parts.uri.path().to_owned(),
+            rendered: call.http.rendered.clone(),
         }
     }
 
@@ -133,12 +137,12 @@ impl Writer {
         Some(written.unwrap_or_else(|problem| self.problem(problem)))
     }
 
-    async fn next_of_all(&self, feed: &mut FeedStream) -> Option<String> {
+    async fn next_of_all(&self, feed: &mut FeedStream) -> Option<Bytes> {
         let message = feed.next().await?;
         let written = message
             .map_err(Problem::from)
             .and_then(|message| self.feed_message(message, feed.position()));
-        Some(written.unwrap_or_else(|problem| self.problem(problem)))
+        Some(written.unwrap_or_else(|problem| self.problem(problem).into()))
     }
 
     fn watch_message(&self, message: WatchMessage, cursor: Revision) -> Result<String, Problem> {
@@ -157,23 +161,35 @@ impl Writer {
         &self,
         message: FeedMessage,
         position: Option<String>,
-    ) -> Result<String, Problem> {
+    ) -> Result<Bytes, Problem> {
         let FeedMessage::Item(item) = &message else {
-            return Ok(event_stream::HEARTBEAT.to_owned());
+            return Ok(Bytes::from_static(event_stream::HEARTBEAT.as_bytes()));
         };
-        let (name, operation) = match item {
-            FeedItem::Current(operation) => ("current", Some(operation)),
-            FeedItem::Synced => ("synced", None),
-            FeedItem::Transition(change) => ("transition", Some(&change.operation)),
-            FeedItem::Left(change) => ("left", Some(&change.operation)),
-            FeedItem::Deleted(operation) => ("deleted", Some(operation)),
-            FeedItem::Progress(operation) => ("progress", Some(operation)),
-            FeedItem::Reset => ("reset", None),
+        let (name, operation, is_for_all) = match item {
+            FeedItem::Current(operation) => ("current", Some(operation), false),
+            FeedItem::Synced => ("synced", None, false),
+            FeedItem::Transition(change) => ("transition", Some(&change.operation), true),
+            FeedItem::Left(change) => ("left", Some(&change.operation), true),
+            FeedItem::Deleted(operation) => ("deleted", Some(operation), true),
+            FeedItem::Progress(operation) => ("progress", Some(operation), false),
+            FeedItem::Reset => ("reset", None, false),
         };
+        let key = operation.filter(|_| is_for_all).map(|operation| Key {
+            name,
+            operation: (operation.id(), operation.life.revision),
+            position: position.clone(),
+            base: self.links.base().to_owned(),
+        });
         let location = operation.map(|operation| self.links.operation(operation.id()));
-        let message = streams::feed_message(message, position.clone());
-        let data = documents::object(&self.types, &message)?;
-        Ok(event_stream::event(name, position, &located(data.into(), location)))
+        let write = || {
+            let message = streams::feed_message(message, position.clone());
+            let data = documents::object(&self.types, &message)?;
+            Ok(event_stream::event(name, position, &located(data.into(), location)))
+        };
+        match key {
+            Some(key) => self.rendered.get_or(key, write),
+            None => write().map(Bytes::from),
+        }
     }
 
     fn problem(&self, problem: Problem) -> String {

@@ -13,6 +13,7 @@ use tonic::{Code, Status};
 
 use super::cors::{self, Page};
 use super::problem::{self, Problem};
+use super::rendered::Rendered;
 use super::{Http, HttpOptions, body};
 use crate::service::{Reason, Service, ServiceError};
 use crate::wire::google;
@@ -61,7 +62,7 @@ pub struct Gate(Arc<Http>);
 impl Gate {
     /// Beside what `router` makes of the same service and options.
     pub fn new(service: Service, options: HttpOptions) -> Self {
-        Self(Arc::new(Http { service, options: Arc::new(options) }))
+        Self(Arc::new(Http { service, options: Arc::new(options), rendered: Rendered::default() }))
     }
 
     /// Whether it is a call over gRPC itself, which goes past [`Gate::answer`]: no browser speaks it.

@@ -44,6 +44,7 @@ mod problem;
 mod query;
 mod range;
 mod relay;
+mod rendered;
 mod replay;
 mod result;
 mod route;
@@ -56,6 +57,7 @@ pub use arrival::Arrival;
 pub use grpc::Gate;
 use grpc::Protocol;
 use problem::Problem;
+use rendered::Rendered;
 use route::Resource;
 pub use screen::{Hosts, Screen};
 
@@ -80,11 +82,12 @@ pub struct HttpOptions {
 struct Http {
     service: Service,
     options: Arc<HttpOptions>,
+    rendered: Rendered,
 }
 
 /// The routes, and a fallback that answers whatever there is no route for: gRPC in its own way.
 pub fn router(service: Service, options: HttpOptions) -> Router {
-    let http = Http { service, options: Arc::new(options) };
+    let http = Http { service, options: Arc::new(options), rendered: Rendered::default() };
     let mut router = Router::new();
     for (pattern, resource) in Resource::all(routes::served()) {
         router = router.route(&pattern, resource.served());

@@ -114,7 +114,7 @@ fn list() -> Route {
     )
     .takes(&["filter", "order_by", "page_size", "page_token", "view"])
     .answers(answers)
-    .refuses(&ANY)
+    .refuses(&[&ANY[..], &[ListTimeout]].concat())
 }
 
 /// What a submission is answered with.

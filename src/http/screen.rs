@@ -14,6 +14,7 @@ use http::{HeaderValue, Method, Version};
 
 use super::arrival::Arrival;
 use super::problem::{self, Problem};
+use super::rendered::Rendered;
 use super::{Http, HttpOptions, dialect};
 use crate::service::{Reason, Service, ServiceError};
 
@@ -64,7 +65,10 @@ pub struct Screen {
 impl Screen {
     /// In front of what `router` makes of the same service and options.
     pub fn new(hosts: Hosts, service: Service, options: HttpOptions) -> Self {
-        Self { hosts, http: Http { service, options: Arc::new(options) } }
+        Self {
+            hosts,
+            http: Http { service, options: Arc::new(options), rendered: Rendered::default() },
+        }
     }
 
     /// The answer to what is no plain request to this server; `None` for those that may go on.

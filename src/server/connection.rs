@@ -1,6 +1,6 @@
 //! One connection: its limits, its requests, its end.
 //!
-//! Takes connections as they come, from whichever listener; it accepts none and knows no route.
+//! Takes connections as they come, from whichever listener; it accepts none and knows no route but those of health.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -8,19 +8,24 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Extensions, Method, Request, Version};
+use http::header::{CONNECTION, RETRY_AFTER};
+use http::{Extensions, HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::front::Front;
+use super::answer::Answer;
+use super::front::{AnswerBody, Front};
 use super::opening::Opening;
+use super::places::Place;
 use super::resets::{Call, ResetBudget};
 use super::{CONNECTION_WINDOW_BYTES, MAX_CONCURRENT_STREAMS, STREAM_WINDOW_BYTES};
+use crate::service::AnswerRoom;
 
 // Long streams must outlive proxies, which cut what is silent for a minute, and notice dead peers.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(25);
@@ -34,8 +39,16 @@ const MAX_PENDING_RESETS: usize = MAX_CONCURRENT_STREAMS as usize;
 /// Streams that broke a rule of the protocol, in the life of a connection. DATA of a call that was answered before it
 /// was sent whole counts as well, and proxies keep connections for long.
 const MAX_ERROR_RESETS: usize = 16_384;
-/// Time for a connection that has spent its [`ResetBudget`] to hear so.
+/// Time for a connection that is to end for its own sake to hear so.
 const CUT_OFF_TIME: Duration = Duration::from_secs(1);
+/// The same for one whose place is another's already.
+const LEAVING_TIME: Duration = Duration::from_millis(20);
+/// How long a connection has that was let in for a question about health.
+const HEALTH_TIME: Duration = Duration::from_secs(2);
+/// How often a connection is looked over: for how long it is idle, and whether its client reads.
+const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+/// The questions about health.
+const HEALTH: [&str; 3] = ["/livez", "/readyz", "/grpc.health.v1.Health/Check"];
 
 /// How connections are served. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -43,6 +56,8 @@ pub(super) struct Connections {
     builder: auto::Builder<Tracked>,
     front: Arc<Front>,
     header_timeout: Duration,
+    idle_timeout: Duration,
+    room: AnswerRoom,
     tasks: TaskTracker,
 }
 
@@ -62,8 +77,8 @@ where
 
 impl Connections {
     /// Connections to `front`, which have `header_timeout` for the header of each request, and may be idle for
-    /// as long between requests of HTTP/1.
-    pub(super) fn new(front: Front, header_timeout: Duration) -> Self {
+    /// as long between requests of HTTP/1, and for `idle_timeout` without any call.
+    pub(super) fn new(front: Front, header_timeout: Duration, idle_timeout: Duration) -> Self {
         let tasks = TaskTracker::new();
         let mut builder = auto::Builder::new(Tracked(tasks.clone()));
         builder
@@ -82,33 +97,44 @@ impl Connections {
             .max_local_error_reset_streams(MAX_ERROR_RESETS)
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
-        Self { builder, front: Arc::new(front), header_timeout, tasks }
+        let (front, room) = (Arc::new(front), AnswerRoom::default());
+        Self { builder, front, header_timeout, idle_timeout, room, tasks }
     }
 
     /// Serves one connection to its end, or until `closing` and the end of the requests under way. Each
-    /// request carries `origin`.
+    /// request carries `origin`. A connection within the process has no `place`, and none to give up.
     pub(super) fn serve<I>(
         &self,
         io: I,
         origin: Extensions,
+        place: Option<Place>,
         closing: CancellationToken,
     ) -> impl Future<Output = ()> + Send + 'static
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Self { builder, front, header_timeout, tasks } = self.clone();
-        let resets = ResetBudget::new();
-        let budget = Arc::clone(&resets);
+        let Self { builder, front, header_timeout, idle_timeout, room, tasks } = self.clone();
+        let (resets, room) = (ResetBudget::new(), room.connection());
+        let (budget, share, seat) = (Arc::clone(&resets), Arc::clone(&room), place.clone());
         let answer = move |mut request: Request<Incoming>| {
             request.extensions_mut().extend(origin.clone());
             let call = Call::new(&budget);
+            let (room, busy) = (share.call(), seat.as_ref().map(Place::call));
             // Over HTTP/1 a call that is given up takes its connection along, and a body of known length is not
             // asked for its end.
             let has_end = request.version() == Version::HTTP_2 && request.method() != Method::HEAD;
-            let answering = front.answer(request);
+            let is_let_in = seat.as_ref().is_none_or(|seat| !seat.is_for_health())
+                || HEALTH.contains(&request.uri().path());
+            let version = request.version();
+            let answering = is_let_in.then(|| front.answer(request));
             async move {
-                let response = answering.await;
-                Ok::<_, Infallible>(response.map(|body| call.body(body, has_end)))
+                let response = match answering {
+                    Some(answering) => room.answer(answering).await,
+                    None => full(version),
+                };
+                Ok::<_, Infallible>(
+                    response.map(|body| Answer::new(call.body(body, has_end), room, busy)),
+                )
             }
         };
         tasks.track_future(async move {
@@ -116,11 +142,16 @@ impl Connections {
             let service = hyper::service::service_fn(answer);
             let mut serving = pin!(builder.serve_connection(TokioIo::new(io), service));
             let mut asked_to_close = pin!(closing.cancelled());
-            let mut opening_time = pin!(tokio::time::sleep(header_timeout));
-            let mut cut_off_time = pin!(tokio::time::sleep(Duration::MAX));
+            let mut opening_time = pin!(sleep(header_timeout));
+            let mut cut_off_time = pin!(sleep(Duration::MAX));
+            let is_for_health = place.as_ref().is_some_and(Place::is_for_health);
+            let look_interval = if is_for_health { HEALTH_TIME } else { LOOK_INTERVAL };
+            let mut look = interval(look_interval.min(idle_timeout));
+            look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let began = Instant::now();
             let (mut is_closing, mut is_opening, mut is_cut_off) = (false, true, false);
             loop {
-                tokio::select! {
+                let cut_off = tokio::select! {
                     served = &mut serving => {
                         if let Err(error) = served {
                             tracing::debug!(error = %error, "a connection failed");
@@ -130,13 +161,13 @@ impl Connections {
                     () = &mut asked_to_close, if !is_closing => {
                         is_closing = true;
                         serving.as_mut().graceful_shutdown();
+                        continue;
                     }
                     () = resets.exceeded(), if !is_cut_off => {
                         tracing::info!("a connection resets more calls than it may");
-                        is_cut_off = true;
-                        serving.as_mut().graceful_shutdown();
-                        cut_off_time.set(tokio::time::sleep(CUT_OFF_TIME));
+                        CUT_OFF_TIME
                     }
+                    () = given_up(place.as_ref()), if !is_cut_off => LEAVING_TIME,
                     () = &mut cut_off_time, if is_cut_off => break,
                     () = &mut opening_time, if is_opening => {
                         is_opening = false;
@@ -144,8 +175,25 @@ impl Connections {
                             tracing::debug!("a connection said nothing");
                             break;
                         }
+                        continue;
                     }
-                }
+                    _ = look.tick() => {
+                        if room.is_stalled() {
+                            tracing::info!("a client does not read its answers");
+                            break;
+                        }
+                        let Some(place) = place.as_ref().filter(|_| !is_cut_off) else { continue };
+                        let is_over = is_for_health && began.elapsed() >= HEALTH_TIME;
+                        let is_idle = place.idle_for().is_some_and(|idle| idle >= idle_timeout);
+                        if !is_over && !is_idle {
+                            continue;
+                        }
+                        CUT_OFF_TIME
+                    }
+                };
+                is_cut_off = true;
+                serving.as_mut().graceful_shutdown();
+                cut_off_time.set(sleep(cut_off));
             }
         })
     }
@@ -160,4 +208,22 @@ impl Connections {
         self.tasks.close();
         self.tasks.wait().await;
     }
+}
+
+async fn given_up(place: Option<&Place>) {
+    match place {
+        Some(place) => place.given_up().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The answer where there is room for questions about health only.
+fn full(version: Version) -> Response<AnswerBody> {
+    let mut response = Response::new(AnswerBody::Right(axum::body::Body::empty()));
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    if version < Version::HTTP_2 {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::Extensions;
 use rustix::net::sockopt;
 use rustix::process::{Resource, getrlimit};
+use socket2::SockRef;
 use tokio::io::DuplexStream;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::server::{Connected as _, TcpConnectInfo};
 
 use super::connection::Connections;
+use super::places::{Place, Places};
 use super::socket::{Accepted, Sockets};
 use super::tls::Certificates;
 use crate::auth::PeerCertificate;
@@ -23,6 +25,9 @@ use crate::service::InProcess;
 
 /// Idle time after which the system asks whether the other machine is still there.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
+/// Of what was not sent yet, the system takes no more than this: it would let the buffer of a client that does not read
+/// grow to megabytes, all of which have to be made first.
+const UNSENT_BYTES: u32 = 128 << 10;
 /// What an error that will not go away by itself at once is waited for, such as too many open files.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(500);
 /// While connections are refused, this is how often it is said.
@@ -58,6 +63,7 @@ pub(super) async fn over_network(
     connections: Connections,
     closing: CancellationToken,
 ) {
+    let places = Places::new(max);
     let mut open = JoinSet::new();
     let mut refused: u64 = 0;
     loop {
@@ -65,12 +71,13 @@ pub(super) async fn over_network(
             () = closing.cancelled() => break,
             Some(_ended) = open.join_next() => {}
             accepted = sockets.accept() => match accepted {
-                Ok(accepted) if open.len() < max => {
-                    open.spawn(serve(accepted, connections.clone(), closing.clone()));
-                }
                 Ok(accepted) => {
-                    refuse(&accepted, max, refused);
-                    refused += 1;
+                    let Some(place) = places.take() else {
+                        refuse(&accepted, max, refused);
+                        refused += 1;
+                        continue;
+                    };
+                    open.spawn(serve(accepted, place, connections.clone(), closing.clone()));
                 }
                 Err(error) if concerns_one_connection(&error) => {}
                 Err(error) => {
@@ -89,7 +96,13 @@ pub(super) async fn over_network(
 }
 
 /// Serves one connection to its end, after the handshake where it is within TLS.
-async fn serve(accepted: Accepted, connections: Connections, closing: CancellationToken) {
+async fn serve(
+    accepted: Accepted,
+    place: Place,
+    connections: Connections,
+    closing: CancellationToken,
+) {
+    let place = Some(place);
     let mut origin = Extensions::new();
     match accepted {
         Accepted::Tcp { stream, peer, tls, arrival } => {
@@ -97,7 +110,9 @@ async fn serve(accepted: Accepted, connections: Connections, closing: Cancellati
             let local_addr = stream.local_addr().ok();
             origin.insert(TcpConnectInfo { local_addr, remote_addr: Some(peer) });
             origin.insert(arrival);
-            let Some(tls) = tls else { return connections.serve(stream, origin, closing).await };
+            let Some(tls) = tls else {
+                return connections.serve(stream, origin, place, closing).await;
+            };
             let handshake = handshake(stream, &tls);
             let handshake = tokio::time::timeout(connections.header_timeout(), handshake);
             match closing.run_until_cancelled(handshake).await {
@@ -105,7 +120,7 @@ async fn serve(accepted: Accepted, connections: Connections, closing: Cancellati
                     if let Some(certificate) = certificate {
                         origin.insert(certificate);
                     }
-                    connections.serve(stream, origin, closing).await;
+                    connections.serve(stream, origin, place, closing).await;
                 }
                 Some(Ok(Err(error))) => {
                     tracing::debug!(%peer, error = format!("{error:#}"), "a TLS handshake failed");
@@ -116,7 +131,7 @@ async fn serve(accepted: Accepted, connections: Connections, closing: Cancellati
         }
         Accepted::Unix(stream) => {
             origin.insert(stream.connect_info());
-            connections.serve(stream, origin, closing).await;
+            connections.serve(stream, origin, place, closing).await;
         }
     }
 }
@@ -152,7 +167,7 @@ pub(super) async fn locally(
             Some(stream) = incoming.recv() => {
                 let mut origin = Extensions::new();
                 origin.insert(InProcess);
-                open.spawn(connections.serve(stream, origin, closing.clone()));
+                open.spawn(connections.serve(stream, origin, None, closing.clone()));
             }
         }
     }
@@ -160,12 +175,13 @@ pub(super) async fn locally(
     while open.join_next().await.is_some() {}
 }
 
-/// Small answers go out at once, and a peer that is gone is noticed. A connection that cannot have this is
-/// about to fail, and says so where it is read.
+/// Small answers go out at once, a peer that is gone is noticed, and one that does not read gets no more than it has
+/// room for. A connection that cannot have this is about to fail, and says so where it is read.
 fn set_options(stream: &TcpStream) {
     let _ = stream.set_nodelay(true);
     let _ = sockopt::set_socket_keepalive(stream, true);
     let _ = sockopt::set_tcp_keepidle(stream, TCP_KEEPALIVE);
+    let _ = SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES);
 }
 
 /// Says so and closes; within TLS, where that would take a handshake, it only closes. Nothing is waited for: that is

@@ -28,6 +28,11 @@ impl Budget {
         fits
     }
 
+    /// Bytes of what was taken.
+    pub(super) fn used(&self) -> usize {
+        self.used
+    }
+
     /// How many of `wanted` entries to read at once: as many as fit if they are like those before. Reading all of
     /// them could take far more memory than the answer does.
     pub(super) fn next_read(&self, wanted: usize) -> usize {

@@ -77,6 +77,8 @@ reasons! {
     SessionSuperseded = "SESSION_SUPERSEDED", 9, 409, "Session superseded";
     /// The operation never had the revision to resume from. Begin anew.
     RevisionAhead = "REVISION_AHEAD", 11, 400, "Revision ahead";
+    /// A list took longer than five seconds. Narrow its filter by kind, state, time or the value of a label.
+    ListTimeout = "LIST_TIMEOUT", 4, 504, "List timed out";
     /// A limit is reached. Try again after the delay that comes along.
     ResourceExhausted = "RESOURCE_EXHAUSTED", 8, 429, "Limit reached";
     /// The server is stopping, or its store is away. Try again after the delay that comes along.
@@ -224,6 +226,7 @@ impl From<EngineError> for ServiceError {
                         .with("tenant", tenant.as_str());
                 kind.iter().fold(error, |error, kind| error.with("kind", kind.as_str()))
             }
+            EngineError::TimedOut => Self::new(Reason::ListTimeout, message),
             EngineError::Unavailable(_) => {
                 Self { retry_after: again, ..Self::new(Reason::Unavailable, message) }
             }

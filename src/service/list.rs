@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::operations::{named, own_tenant};
 use super::page::PageRequest;
 use super::{
-    Action, Budget, Caller, Document, OperationName, Service, ServiceError, View, Violations,
+    Action, Budget, Caller, Document, OperationName, Service, ServiceError, View, Violations, room,
 };
 use crate::operation::filter::Filter;
 use crate::operation::{Operation, OperationId, Revision, TenantId, Timestamp};
@@ -111,6 +111,7 @@ impl Service {
             after: page.after.map(list_position),
             limit: 0,
         };
+        room::take(self.limits.page_bytes).await?;
         let (mut entries, mut budget) = (Vec::new(), Budget::new(self.limits.page_bytes));
         let more = 'full: loop {
             let reading = budget.next_read(page.limit - entries.len());
@@ -130,6 +131,7 @@ impl Service {
                 break !is_last;
             }
         };
+        room::keep(budget.used());
         let last = entries.last().filter(|_| more);
         let next_page_token =
             last.map(|last| page.token(list_bytes(&last.operation))).unwrap_or_default();
@@ -147,6 +149,7 @@ impl Service {
         let HistoryRequest { name, page } = request;
         let operation = self.find(caller, &name).await?;
         let mut after = page.after.map(history_position);
+        room::take(self.limits.page_bytes).await?;
         let (mut entries, mut budget) = (Vec::new(), Budget::new(self.limits.page_bytes));
         let more = 'full: loop {
             let reading = budget.next_read(page.limit - entries.len());
@@ -170,6 +173,7 @@ impl Service {
                 break !is_last;
             }
         };
+        room::keep(budget.used());
         let last = entries.last().filter(|_| more);
         let next_page_token =
             last.map(|last| page.token(history_bytes(last.position()))).unwrap_or_default();

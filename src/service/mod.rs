@@ -30,6 +30,7 @@ mod page;
 mod payloads;
 mod quotas;
 mod reports;
+mod room;
 mod streams;
 mod uploads;
 mod violations;
@@ -46,6 +47,7 @@ pub use operations::Submitted;
 pub use payloads::{ContentStream, Contents, Intake};
 pub use quotas::{RATE_WINDOW, Rate};
 pub use reports::Report;
+pub use room::{AnswerRoom, CallRoom, ConnectionRoom};
 pub use streams::{
     FeedItem, FeedMessage, FeedStart, FeedStream, Lifetime, Pause, WatchMessage, WatchOptions,
     WatchStream,

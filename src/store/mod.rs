@@ -42,6 +42,9 @@ pub use catalogue::{CatalogueChange, CatalogueSpace, CatalogueVersions, SECRETS}
 use log::{Frontier, Head, LogPage, LogQuery, SigningKey, Stamp};
 use shared::SharedStore;
 
+/// Longest time that a list may take by default. A filter that no index helps looks at everything there is.
+pub const LIST_TIME: Duration = Duration::from_secs(5);
+
 /// Durable storage of operations.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
@@ -353,6 +356,9 @@ pub enum StoreError {
     /// Whether the batch was written is not known before [`Store::settle`] has answered.
     #[error("the outcome of a commit is unknown: {0}")]
     Unknown(String),
+    /// A list took longer than it may, and was stopped.
+    #[error("a list took too long")]
+    TimedOut,
     /// What is stored cannot be understood.
     #[error("the store holds a row that cannot be read: {0}")]
     Corrupt(String),

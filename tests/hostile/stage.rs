@@ -147,27 +147,36 @@ impl Stage {
         let before = self.asked();
         assert_eq!(self.get("/api/fine").await, "fine");
         assert_eq!(self.asked(), before + 1);
-        self.stop.cancel();
-        let stopped = tokio::time::timeout(SOON, self.stopped).await.expect("an end in time");
-        assert_eq!(stopped.expect("a task").expect("an end"), Stopped::Drained);
+        assert_eq!(self.stop().await, Stopped::Drained);
     }
 
-    /// Whether as many connections as there may be are served at once.
+    /// A connection with a call that goes on; `None` where there is no place for it.
+    pub async fn watch(&self) -> Option<TcpStream> {
+        let mut socket = TcpStream::connect(self.addr).await.expect("a connection");
+        let head = "GET /v1/operations/events?skip_current=true HTTP/1.1\r\nHost: localhost\r\n\
+                    Accept: text/event-stream\r\n\r\n";
+        let mut start = [0; 12];
+        let asked = socket.write_all(head.as_bytes()).await;
+        let read = tokio::time::timeout(SOON, socket.read_exact(&mut start)).await;
+        let read = read.expect("an answer in time");
+        (asked.is_ok() && read.is_ok() && &start == b"HTTP/1.1 200").then_some(socket)
+    }
+
+    /// Whether as many connections as there may be are busy at once.
     async fn has_all_places(&self) -> bool {
         let mut sockets = Vec::new();
         for _ in 0..MAX_CONNECTIONS {
-            let mut socket = TcpStream::connect(self.addr).await.expect("a connection");
-            let head = "GET /v1/operations HTTP/1.1\r\nHost: localhost\r\n\r\n";
-            let mut start = [0; 12];
-            let asked = socket.write_all(head.as_bytes()).await;
-            let read = tokio::time::timeout(SOON, socket.read_exact(&mut start)).await;
-            let read = read.expect("an answer in time");
-            if asked.is_err() || read.is_err() || &start != b"HTTP/1.1 200" {
-                return false;
-            }
+            let Some(socket) = self.watch().await else { return false };
             sockets.push(socket);
         }
         true
+    }
+
+    /// Stops the server.
+    pub async fn stop(self) -> Stopped {
+        self.stop.cancel();
+        let stopped = tokio::time::timeout(SOON, self.stopped).await.expect("an end in time");
+        stopped.expect("a task").expect("an end")
     }
 }
 

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use longrun::engine::Clock as _;
 use longrun::operation::{
     Event, Kind, OperationId, Settings, Submission, TenantId, Timestamp, transition,
 };
+use longrun::store::sqlite::SqliteOptions;
 use longrun::store::{Batch, Write};
 use serde_json::json;
 
@@ -47,6 +49,35 @@ async fn what_cannot_be_taken_is_refused_with_a_reason() {
     let streamed = Body::from_stream(chunks);
     let streamed = server.ask("POST", "/v1/kinds/a/operations", &[], streamed).await;
     streamed.problem(413, "PAYLOAD_TOO_LARGE");
+}
+
+#[tokio::test]
+async fn costly_filters_are_refused_and_lists_that_take_too_long_are_stopped() {
+    let options = SqliteOptions { list_time: Duration::ZERO, ..SqliteOptions::default() };
+    let server = Server::start_with(&[], &options).await;
+    let first = server.submit("a").await;
+    for _ in 0..200 {
+        server.submit("a").await;
+    }
+    let filter =
+        |tests: usize| format!("NOT(labels.a:*{})", "%20OR%20labels.b:*".repeat(tests - 1));
+    for list in ["/v1/operations", "/v1/operations/events"] {
+        let costly = server.get(&format!("{list}?filter={}", filter(250))).await;
+        let problem = costly.problem(400, "INVALID_ARGUMENT");
+        assert_eq!(problem["violations"][0]["field"], "filter");
+        let rule = problem["violations"][0]["description"].to_string();
+        assert!(rule.contains("tests labels at most 16 times"), "{rule}");
+    }
+    let slow = server.get(&format!("/v1/operations?filter={}", filter(16))).await;
+    let detail = slow.problem(504, "LIST_TIMEOUT")["detail"].to_string();
+    assert!(detail.contains("narrow its filter"), "{detail}");
+    let slow = format!("/v1/operations/events?filter={}", filter(16));
+    let slow = server.ask("GET", &slow, &[("accept", "text/event-stream")], "").await.expect(200);
+    let events = String::from_utf8(slow.body.to_vec()).expect("text");
+    assert!(events.contains("event: problem") && events.contains("LIST_TIMEOUT"), "{events}");
+    // What is quick goes on.
+    server.get("/v1/operations?filter=kind%3Da&page_size=2").await.expect(200);
+    server.get(&first).await.expect(202);
 }
 
 #[tokio::test]

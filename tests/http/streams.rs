@@ -212,3 +212,42 @@ async fn a_stream_tells_why_it_breaks_off() {
     assert_eq!(problem["instance"], format!("{path}/events"));
     events.end().await;
 }
+
+#[tokio::test]
+async fn readers_of_the_same_events_are_sent_their_own_links_and_positions() {
+    let server = Server::start().await;
+    let path = "/v1/operations/events?skip_current=true";
+    let other = [("host", "other.test"), EVENTS];
+    let mut readers = vec![server.listen(path, &[]).await, server.listen(path, &[]).await];
+    let mut request = http::Request::get(path);
+    for (name, value) in other {
+        request = request.header(name, value);
+    }
+    let Ok(response) = tonic::codegen::Service::call(
+        &mut server.router.clone(),
+        request.body(axum::body::Body::empty()).expect("a request"),
+    )
+    .await;
+    readers.push(Listener::of_body(response.into_body()));
+    for reader in &mut readers {
+        assert_eq!(reader.opening().await, None);
+        reader.event("synced").await;
+    }
+    let operation = server.submit("s").await;
+    let mut told = Vec::new();
+    for reader in &mut readers {
+        told.push(reader.event("transition").await);
+    }
+    let location = |at: usize| told[at].data["operation"]["location"].clone();
+    assert_eq!(location(0), format!("http://lro.test{operation}"));
+    assert_eq!(location(2), format!("http://other.test{operation}"));
+    assert_eq!((&told[0].data, &told[0].id), (&told[1].data, &told[1].id));
+    assert_eq!(told[0].id, told[2].id);
+    // Each goes on where it was.
+    let after = [("last-event-id", told[0].id.as_deref().expect("a position"))];
+    let mut resumed = server.listen("/v1/operations/events", &after).await;
+    resumed.opening().await;
+    let next = server.submit("s").await;
+    let event = resumed.event("transition").await;
+    assert_eq!(event.data["operation"]["location"], format!("http://lro.test{next}"));
+}

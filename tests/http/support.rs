@@ -82,9 +82,14 @@ impl Server {
 
     /// A server that pages of these sites may call.
     pub(crate) async fn start_for(origins: &[&str]) -> Self {
+        Self::start_with(origins, &SqliteOptions::default()).await
+    }
+
+    /// The same with a store of its own.
+    pub(crate) async fn start_with(origins: &[&str], options: &SqliteOptions) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("longrun.db");
-        let store = SqliteStore::open(&path, &SqliteOptions::default()).expect("a store");
+        let store = SqliteStore::open(&path, options).expect("a store");
         let store: Arc<dyn Store> = Arc::new(store);
         let clock = Arc::new(ManualClock::new(Timestamp::from_micros(1_767_225_600_000_000)));
         let engine = Engine::open(Arc::clone(&store), clock.clone(), EngineConfig::default());

@@ -198,7 +198,7 @@ impl Committer {
                     tracing::error!(error, "a commit cannot be written");
                     Loss::Damage
                 }
-                StoreError::Unavailable(_) | StoreError::Unknown(_) => {
+                StoreError::Unavailable(_) | StoreError::Unknown(_) | StoreError::TimedOut => {
                     let error = self.begin_outage(&failed.error, failed.doubt);
                     let all = std::iter::once(round).chain(rounds).flat_map(Round::into_works);
                     all.for_each(|work| work.refuse(error.clone()));

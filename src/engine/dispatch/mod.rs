@@ -9,6 +9,7 @@ pub(crate) mod quarantine;
 pub(crate) mod queue;
 mod replicas;
 pub(crate) mod resumed;
+mod serving;
 pub(crate) mod session;
 pub(crate) mod session_rows;
 pub(crate) mod sessions;

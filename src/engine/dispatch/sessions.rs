@@ -3,11 +3,12 @@
 //! A session outlives its stream by a lease duration. No I/O here: messages are handed to a bounded
 //! channel, and a worker that does not read its channel is disconnected, never waited for.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tokio::sync::mpsc;
 
 use super::queue::{Lane, QueueKey};
+use super::serving::Serving;
 use super::session::{Place, PlaceState, Session};
 use crate::engine::clock::Moment;
 use crate::engine::request::{StreamNumber, ToWorker, WorkerHello};
@@ -18,8 +19,8 @@ use crate::operation::{Attempt, OperationId, Reporter, Scope, SessionId, WorkerI
 pub(crate) struct Sessions {
     /// In order, as everything is whose order may show: one course of events has one outcome.
     by_id: BTreeMap<SessionId, Session>,
-    /// Who serves a lane, the next to be given work first.
-    serving: HashMap<Lane, VecDeque<SessionId>>,
+    /// Who serves a lane; somebody does.
+    serving: HashMap<Lane, Serving>,
     /// Places of polls that hold an attempt which nobody has read, or will.
     given_up: BTreeSet<SessionId>,
     /// Whether there are more since that was asked.
@@ -118,7 +119,7 @@ impl Sessions {
             ..away
         };
         for lane in session.lanes() {
-            self.serving.entry(lane).or_default().push_back(id);
+            self.serving.entry(lane).or_default().add(id);
         }
         self.by_id.insert(id, session);
         self.last_stream
@@ -250,22 +251,12 @@ impl Sessions {
     /// A session that serves the queue and can take one more, by turns; those that serve only this tenant come first.
     /// The place is reserved until [`Sessions::settle`].
     pub(crate) fn reserve(&mut self, key: &QueueKey) -> Option<SessionId> {
-        key.lanes().iter().find_map(|lane| self.reserve_in(lane))
-    }
-
-    fn reserve_in(&mut self, lane: &Lane) -> Option<SessionId> {
-        let serving = self.serving.get_mut(lane)?;
-        for _ in 0..serving.len() {
-            let id = serving.pop_front()?;
-            serving.push_back(id);
-            if let Some(session) = self.by_id.get_mut(&id)
-                && session.can_take_more()
-            {
-                session.reserved += 1;
-                return Some(id);
-            }
-        }
-        None
+        let Self { by_id, serving, .. } = self;
+        let can_take = |id| by_id.get(&id).is_some_and(Session::can_take_more);
+        let mut lanes = key.lanes().into_iter();
+        let id = lanes.find_map(|lane| serving.get_mut(&lane)?.next(can_take))?;
+        by_id.get_mut(&id)?.reserved += 1;
+        Some(id)
     }
 
     /// Ends the round's reservations.
@@ -350,7 +341,7 @@ impl Sessions {
         session.kinds.clear();
         for lane in served {
             if let Some(serving) = self.serving.get_mut(&lane) {
-                serving.retain(|other| *other != id);
+                serving.remove(id);
                 if serving.is_empty() {
                     self.serving.remove(&lane);
                 }

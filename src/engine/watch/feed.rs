@@ -27,8 +27,8 @@ use crate::store::{ListOrder, ListPosition, ListQuery, OrderBy, StoreError};
 const PAGE: usize = 200;
 /// How many current matches are read at first; later as many as have been few bytes.
 const FIRST_MATCHES: usize = 16;
-/// About how many bytes of current matches are read at a time.
-const MATCHES_BYTES: usize = 4 << 20;
+/// About how many bytes of current matches are read at a time. A watch whose client does not read has as many at hand.
+const MATCHES_BYTES: usize = 128 << 10;
 /// How long a store that does not answer is left alone.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 

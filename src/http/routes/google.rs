@@ -7,7 +7,7 @@ use super::super::openapi::answers::{Answers, JSON, refer};
 use super::super::route::Route;
 use super::{ANY, CHANGE, of_one};
 use crate::service::Reason::{
-    DataLoss, OperationNotDone, OperationNotFound, OriginRefused, Unsupported,
+    DataLoss, ListTimeout, OperationNotDone, OperationNotFound, OriginRefused, Unsupported,
 };
 
 /// The same without a tenant, under the names that `google.longrunning` binds to paths by itself. They share their paths
@@ -38,7 +38,7 @@ pub(super) fn all() -> [Route; 4] {
         .takes(&["tenant", "filter", "page_size", "page_token", "return_partial_success"])
         .answers(page)
         .for_google()
-        .refuses(&[&ANY[..], &[OperationNotFound, Unsupported]].concat()),
+        .refuses(&[&ANY[..], &[OperationNotFound, Unsupported, ListTimeout]].concat()),
         Route::new(
             "get",
             ONE,

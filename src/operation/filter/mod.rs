@@ -157,6 +157,8 @@ impl Filter {
     pub const MAX_CHARS: usize = 4_096;
     /// Deepest nesting of parentheses.
     pub const MAX_DEPTH: usize = 32;
+    /// Most tests of labels.
+    pub const MAX_LABEL_TESTS: usize = 16;
 
     /// Reads a filter. A blank text matches everything.
     pub fn parse(text: &str) -> Result<Self, FilterError> {

@@ -28,7 +28,7 @@ pub(super) fn parse(text: &str) -> Result<Option<Expr>, FilterError> {
         let rule = format!("a filter has at most {} characters", Filter::MAX_CHARS);
         return Err(FilterError { position: Filter::MAX_CHARS, rule });
     }
-    let mut parser = Parser { lexer: Lexer::new(chars) };
+    let mut parser = Parser { lexer: Lexer::new(chars), label_tests: 0 };
     parser.lexer.skip_blanks();
     if parser.lexer.peek().is_none() {
         return Ok(None);
@@ -42,6 +42,8 @@ pub(super) fn parse(text: &str) -> Result<Option<Expr>, FilterError> {
 
 struct Parser {
     lexer: Lexer,
+    /// How many there were so far.
+    label_tests: usize,
 }
 
 impl Parser {
@@ -134,7 +136,18 @@ impl Parser {
         }
     }
 
+    /// One more test of a label. Each is a look into another table for every operation that a list passes.
+    fn count_label(&mut self, position: usize) -> Result<(), FilterError> {
+        self.label_tests += 1;
+        if self.label_tests > Filter::MAX_LABEL_TESTS {
+            let rule = format!("a filter tests labels at most {} times", Filter::MAX_LABEL_TESTS);
+            return Err(error(position, rule));
+        }
+        Ok(())
+    }
+
     fn label(&mut self, position: usize, key: String) -> Result<Test, FilterError> {
+        self.count_label(position)?;
         valid_label_key(&key)
             .map_err(|rule| error(position, format!("the key of a label {rule}")))?;
         let (operator, at) = self.lexer.operator()?;
@@ -153,6 +166,7 @@ impl Parser {
     }
 
     fn label_presence(&mut self, position: usize) -> Result<Test, FilterError> {
+        self.count_label(position)?;
         let (operator, _) = self.lexer.operator()?;
         if operator != Operator::Has {
             return Err(error(position, "a label is written labels.KEY, its presence labels:KEY"));

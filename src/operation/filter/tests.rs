@@ -131,3 +131,16 @@ proptest::proptest! {
         let _ = Filter::parse(&format!("end_time>\"{time}\""));
     }
 }
+
+#[test]
+fn labels_are_tested_at_most_sixteen_times() {
+    let tests = |count: usize| {
+        ["labels.a = x", "labels:b", "labels.'c' != y"].into_iter().cycle().take(count)
+    };
+    let filter = |count| tests(count).collect::<Vec<_>>().join(" OR ");
+    assert!(Filter::parse(&filter(16)).is_ok());
+    let nested = format!("NOT (({}) AND labels.d:*)", filter(16));
+    for too_many in [filter(17), nested] {
+        assert_eq!(refused(&too_many).rule, "a filter tests labels at most 16 times");
+    }
+}

@@ -107,7 +107,7 @@ pub struct LogQuery {
 }
 
 /// A page holds at most so many bytes of lives, as they are stored, unless one change alone has more.
-pub const PAGE_BYTES: usize = 4 << 20;
+pub const PAGE_BYTES: usize = 256 << 10;
 
 /// A page of the log.
 #[derive(Clone, Debug, Default)]

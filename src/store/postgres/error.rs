@@ -25,6 +25,14 @@ impl From<Error> for StoreError {
     }
 }
 
+/// An error of a list.
+pub(super) fn of_list(error: Error) -> StoreError {
+    match error.code() {
+        Some(code) if *code == SqlState::QUERY_CANCELED => StoreError::TimedOut,
+        _ => error.into(),
+    }
+}
+
 /// An error of a commit that was rolled back.
 pub(super) fn of_commit(error: Error) -> StoreError {
     let Some(db) = error.as_db_error() else { return error.into() };

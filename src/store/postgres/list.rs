@@ -13,8 +13,8 @@ use super::super::sql::list::{Few, plan};
 use super::super::sql::params::{Dialect, Params, Value};
 use super::super::{ListQuery, StoreError};
 use super::log::{self, HEAD};
-use super::rows;
 use super::session::Session;
+use super::{error, rows};
 use crate::operation::Operation;
 
 pub(super) async fn list(
@@ -75,10 +75,10 @@ async fn run(
     session: &Session,
     sql: &str,
     params: &Params,
-) -> Result<Vec<tokio_postgres::Row>, tokio_postgres::Error> {
+) -> Result<Vec<tokio_postgres::Row>, StoreError> {
     let values: Vec<&(dyn ToSql + Sync)> =
         params.values.iter().map(|value| value as &(dyn ToSql + Sync)).collect();
-    session.query(sql, &values).await
+    session.query(sql, &values).await.map_err(error::of_list)
 }
 
 impl ToSql for Value {

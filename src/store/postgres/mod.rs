@@ -25,8 +25,8 @@ use super::shared::{
 };
 use super::{
     Batch, CatalogueChange, CatalogueSpace, CatalogueVersions, Committed, HistoryEntry,
-    HistoryQuery, ListQuery, Lookup, OpenError, PayloadRole, Store, StoreError, Tombstone, TrimLog,
-    Unfinished,
+    HistoryQuery, LIST_TIME, ListQuery, Lookup, OpenError, PayloadRole, Store, StoreError,
+    Tombstone, TrimLog, Unfinished,
 };
 use crate::operation::log::LogBook;
 use crate::operation::{
@@ -39,6 +39,7 @@ mod claims;
 mod error;
 mod hints;
 mod interest;
+mod lanes;
 mod link;
 mod list;
 mod listen;
@@ -64,6 +65,7 @@ mod writer;
 
 use hints::Hints;
 use interest::Interest;
+use lanes::Lists;
 use link::Pool;
 use listen::Listener;
 use presence::Presence;
@@ -71,9 +73,9 @@ use server::Server;
 use session::Role;
 use writer::{Work, Writer};
 
-/// Longest time for a read of a few rows by key, and for a list.
+/// Longest time for a read of a few rows by key, and for one of a page of everything that there is.
 const LOOK_UP: Duration = Duration::from_secs(5);
-const LIST: Duration = Duration::from_secs(30);
+const SCAN: Duration = Duration::from_secs(30);
 /// How long connections have to be closed properly.
 const CLOSING: Duration = Duration::from_secs(1);
 
@@ -82,13 +84,16 @@ const CLOSING: Duration = Duration::from_secs(1);
 pub struct PostgresOptions {
     /// Connections for reads of a few rows, each for many at once; at least 1.
     pub lookup_connections: usize,
-    /// Connections for lists, likewise; at least 1.
+    /// Connections for lists, each for one at a time; at least 1. One more is for lists that take long, and one for
+    /// reads of everything that there is.
     pub list_connections: usize,
+    /// Longest time that a list may take.
+    pub list_time: Duration,
 }
 
 impl Default for PostgresOptions {
     fn default() -> Self {
-        Self { lookup_connections: 2, list_connections: 2 }
+        Self { lookup_connections: 2, list_connections: 3, list_time: LIST_TIME }
     }
 }
 
@@ -98,7 +103,8 @@ pub struct PostgresStore {
     server: Arc<Server>,
     writer: Arc<Writer>,
     lookups: Arc<Pool>,
-    lists: Pool,
+    lists: Lists,
+    scans: Pool,
     presence: Arc<Presence>,
     interest: Arc<Interest>,
     hints: Arc<Hints>,
@@ -124,7 +130,8 @@ impl PostgresStore {
         let writer = Arc::new(Writer::new(Arc::clone(&server), replica));
         let lookups =
             Arc::new(Pool::new(&server, Role::LookUp, options.lookup_connections, LOOK_UP));
-        let lists = Pool::new(&server, Role::List, options.list_connections, LIST);
+        let lists = Lists::new(&server, options.list_connections, options.list_time);
+        let scans = Pool::new(&server, Role::Scan, 1, SCAN);
         let (interest, hints) = (Arc::new(Interest::default()), Arc::new(Hints::default()));
         let presence = Presence::new(replica, Arc::clone(&writer), Arc::clone(&hints));
         let presence = Arc::new(presence);
@@ -145,7 +152,7 @@ impl PostgresStore {
         server.tasks.spawn(closing.clone().run_until_cancelled_owned(listener.run()));
         let keeping = Arc::clone(&presence).keep(Arc::clone(&lookups));
         server.tasks.spawn(closing.run_until_cancelled_owned(keeping));
-        Ok(Self { replica, server, writer, lookups, lists, presence, interest, hints, key })
+        Ok(Self { replica, server, writer, lookups, lists, scans, presence, interest, hints, key })
     }
 
     /// The batch as statements, in their order.
@@ -216,7 +223,7 @@ impl Store for PostgresStore {
     }
 
     async fn list(&self, query: ListQuery) -> Result<Vec<Operation>, StoreError> {
-        self.lists.run(|session| list::list(session, query)).await
+        self.lists.run(|session| list::list(session, query.clone())).await
     }
 
     async fn history(&self, query: HistoryQuery) -> Result<Vec<HistoryEntry>, StoreError> {
@@ -228,7 +235,7 @@ impl Store for PostgresStore {
     }
 
     async fn count(&self) -> Result<u64, StoreError> {
-        self.lists.run(read::count).await
+        self.scans.run(read::count).await
     }
 
     async fn scan(
@@ -236,7 +243,7 @@ impl Store for PostgresStore {
         after: Option<OperationId>,
         limit: usize,
     ) -> Result<Vec<Operation>, StoreError> {
-        self.lists.run(|session| read::scan(session, after, limit)).await
+        self.scans.run(|session| read::scan(session, after, limit)).await
     }
 
     async fn tombstones(
@@ -244,7 +251,7 @@ impl Store for PostgresStore {
         after: Option<OperationId>,
         limit: usize,
     ) -> Result<Vec<(OperationId, Tombstone)>, StoreError> {
-        self.lists.run(|session| tombstones::page(session, after, limit)).await
+        self.scans.run(|session| tombstones::page(session, after, limit)).await
     }
 
     async fn unfinished(
@@ -252,7 +259,7 @@ impl Store for PostgresStore {
         after: Option<OperationId>,
         limit: usize,
     ) -> Result<Vec<Unfinished>, StoreError> {
-        self.lists.run(|session| read::unfinished(session, after, limit)).await
+        self.scans.run(|session| read::unfinished(session, after, limit)).await
     }
 
     async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<OperationId>, StoreError> {
@@ -269,7 +276,7 @@ impl Store for PostgresStore {
     }
 
     async fn list_with_head(&self, query: ListQuery) -> Result<(Vec<Operation>, Head), StoreError> {
-        self.lists.run(|session| list::list_with_head(session, query)).await
+        self.lists.run(|session| list::list_with_head(session, query.clone())).await
     }
 
     async fn log(&self, query: LogQuery) -> Result<LogPage, StoreError> {
@@ -277,7 +284,7 @@ impl Store for PostgresStore {
     }
 
     async fn trim_log(&self, trim: TrimLog) -> Result<(), StoreError> {
-        log::trim(&self.lists, trim).await
+        log::trim(&self.scans, trim).await
     }
 
     async fn catalogue_versions(&self) -> Result<CatalogueVersions, StoreError> {
@@ -285,12 +292,12 @@ impl Store for PostgresStore {
     }
 
     async fn catalogue(&self, space: &str) -> Result<CatalogueSpace, StoreError> {
-        self.lists.run(|session| catalogue::space(session, space.to_owned())).await
+        self.scans.run(|session| catalogue::space(session, space.to_owned())).await
     }
 
     async fn change_catalogue(&self, change: CatalogueChange) -> Result<u64, StoreError> {
         // Not by a connection of look-ups, whose writes do not wait for a standby.
-        self.lists.run(|session| catalogue::change(session, change)).await
+        self.scans.run(|session| catalogue::change(session, change)).await
     }
 
     fn signing_key(&self) -> SigningKey {
@@ -304,7 +311,8 @@ impl Store for PostgresStore {
         self.server.closing.cancel();
         self.writer.close().await;
         self.lookups.close().await;
-        self.lists.close().await;
+        self.lists.close();
+        self.scans.close().await;
         self.server.tasks.close();
         if timeout(CLOSING, self.server.tasks.wait()).await.is_err() {
             self.server.cut.cancel();
@@ -338,7 +346,7 @@ impl SharedStore for PostgresStore {
     }
 
     async fn outstanding(&self) -> Result<Vec<Outstanding>, StoreError> {
-        self.lists.run(read::outstanding).await
+        self.scans.run(read::outstanding).await
     }
 
     async fn take_over(&self, take: TakeOver) -> Result<Option<Vec<Lease>>, StoreError> {

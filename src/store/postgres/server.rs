@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::addresses::{self, Address};
 use super::error::describe;
+use super::session::Session;
 use super::tls;
 use super::url::{Encryption, Target};
 
@@ -136,6 +137,21 @@ impl Server {
                 "there was no connection within {CONNECTING:?} ({})",
                 addresses::words(&failures)
             )),
+        }
+    }
+
+    /// Has the database stop what runs on a connection, which must be given up then: it may stop what comes next.
+    pub(super) async fn stop(&self, session: &Session) {
+        let token = session.client.cancel_token();
+        let stopping = async {
+            match &self.tls {
+                None => token.cancel_query(NoTls).await,
+                Some(tls) => token.cancel_query(tls.clone()).await,
+            }
+        };
+        // What is not stopped so ends when its time is up.
+        if let Ok(Err(error)) = timeout(CONNECTING, stopping).await {
+            tracing::debug!(error = %describe(&error), "a list was not stopped");
         }
     }
 }

@@ -23,8 +23,10 @@ pub(super) enum Role {
     Write,
     /// Reads of a few rows by key.
     LookUp,
-    /// Reads that may take long.
+    /// Lists, whose time limit is set apart.
     List,
+    /// Reads of everything that there is, page by page, and what trims.
+    Scan,
     /// Notifications.
     Listen,
 }
@@ -46,7 +48,8 @@ impl Role {
                 "SET statement_timeout = '4s'; SET lock_timeout = '1s';
                  SET plan_cache_mode = force_generic_plan; SET synchronous_commit = local"
             }
-            Self::List => {
+            Self::List => "SET lock_timeout = '1s'; SET plan_cache_mode = force_custom_plan",
+            Self::Scan => {
                 "SET statement_timeout = '28s'; SET lock_timeout = '1s';
                  SET plan_cache_mode = force_custom_plan"
             }

@@ -16,6 +16,7 @@
 //! Read next: `write` for the statements of a commit, `list` for how lists find their index.
 
 use std::path::Path;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -23,8 +24,8 @@ use bytes::Bytes;
 use super::log::{Head, LogPage, LogQuery, SigningKey};
 use super::{
     Batch, CatalogueChange, CatalogueSpace, CatalogueVersions, Committed, HistoryEntry,
-    HistoryQuery, ListQuery, Lookup, OpenError, PayloadRole, Store, StoreError, Tombstone, TrimLog,
-    Unfinished,
+    HistoryQuery, LIST_TIME, ListQuery, Lookup, OpenError, PayloadRole, Store, StoreError,
+    Tombstone, TrimLog, Unfinished,
 };
 use crate::operation::log::LogBook;
 use crate::operation::{ObjectId, Operation, OperationId, Timestamp};
@@ -54,13 +55,16 @@ use threads::Threads;
 pub struct SqliteOptions {
     /// Threads for reads of a few rows, each with a connection of its own; at least 1.
     pub lookup_threads: usize,
-    /// Threads for lists, likewise; at least 1. A list may scan an index where no better one helps.
+    /// Threads for lists, likewise; at least 1. A list may scan an index where no better one helps: one more thread is
+    /// for those that take long.
     pub list_threads: usize,
+    /// Longest time that a list may take.
+    pub list_time: Duration,
 }
 
 impl Default for SqliteOptions {
     fn default() -> Self {
-        Self { lookup_threads: 2, list_threads: 2 }
+        Self { lookup_threads: 2, list_threads: 2, list_time: LIST_TIME }
     }
 }
 
@@ -76,7 +80,7 @@ impl SqliteStore {
         let failed = |reason| OpenError::Failed { path: path.display().to_string(), reason };
         let opened = open::open(path, options)?;
         let key = commits::key(&opened.writer).map_err(|error| failed(error.to_string()))?;
-        let threads = Threads::start(opened)
+        let threads = Threads::start(opened, options.list_time)
             .map_err(|error| failed(format!("a thread cannot be started: {error}")))?;
         Ok(Self { threads, key })
     }
@@ -126,7 +130,7 @@ impl Store for SqliteStore {
     }
 
     async fn count(&self) -> Result<u64, StoreError> {
-        self.threads.list(read::count).await
+        self.threads.scan(read::count).await
     }
 
     async fn scan(
@@ -134,7 +138,7 @@ impl Store for SqliteStore {
         after: Option<OperationId>,
         limit: usize,
     ) -> Result<Vec<Operation>, StoreError> {
-        self.threads.list(move |connection| read::scan(connection, after, limit)).await
+        self.threads.scan(move |connection| read::scan(connection, after, limit)).await
     }
 
     async fn tombstones(
@@ -142,7 +146,7 @@ impl Store for SqliteStore {
         after: Option<OperationId>,
         limit: usize,
     ) -> Result<Vec<(OperationId, Tombstone)>, StoreError> {
-        self.threads.list(move |connection| tombstones::page(connection, after, limit)).await
+        self.threads.scan(move |connection| tombstones::page(connection, after, limit)).await
     }
 
     async fn unfinished(
@@ -173,7 +177,7 @@ impl Store for SqliteStore {
     }
 
     async fn log(&self, query: LogQuery) -> Result<LogPage, StoreError> {
-        self.threads.list(move |connection| log::log(connection, &query)).await
+        self.threads.log(move |connection| log::log(connection, &query)).await
     }
 
     async fn trim_log(&self, trim: TrimLog) -> Result<(), StoreError> {
@@ -213,6 +217,8 @@ fn store_error(error: rusqlite::Error) -> StoreError {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
             StoreError::Corrupt(error.to_string())
         }
+        // Only what has a time limit is stopped while somebody waits for it.
+        Some(ErrorCode::OperationInterrupted) => StoreError::TimedOut,
         _ => StoreError::Unavailable(error.to_string()),
     }
 }

@@ -30,7 +30,9 @@ pub(super) struct Opened {
     pub(super) hold: Hold,
     pub(super) writer: Connection,
     pub(super) lookups: Vec<Connection>,
+    pub(super) logs: Vec<Connection>,
     pub(super) lists: Vec<Connection>,
+    pub(super) slow_lists: Vec<Connection>,
 }
 
 pub(super) fn open(path: &Path, options: &SqliteOptions) -> Result<Opened, OpenError> {
@@ -105,7 +107,8 @@ pub(super) fn open(path: &Path, options: &SqliteOptions) -> Result<Opened, OpenE
         readers.collect::<rusqlite::Result<Vec<_>>>().map_err(sqlite_failed)
     };
     let (lookups, lists) = (readers(options.lookup_threads)?, readers(options.list_threads)?);
-    Ok(Opened { hold, writer, lookups, lists })
+    let (logs, slow_lists) = (readers(1)?, readers(1)?);
+    Ok(Opened { hold, writer, lookups, logs, lists, slow_lists })
 }
 
 /// Looks at the header, without SQLite, so that a file that is no store is not touched at all.

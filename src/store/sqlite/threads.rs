@@ -2,13 +2,18 @@
 //!
 //! SQLite blocks, so it is kept off the runtime's threads. Queues are bounded: when all threads are
 //! busy, callers wait. A thread ends when its queue is closed and empty.
+//!
+//! A read ends when its caller goes away, in the middle of a statement too. A list ends besides when its time is up:
+//! first a short one, among the others, then a longer one where it keeps only such waiting as take as long.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use super::super::StoreError;
 use super::commits::Names;
@@ -18,8 +23,13 @@ use super::open::Opened;
 
 /// Jobs that may wait for a thread.
 const QUEUE: usize = 64;
+/// A list that takes longer goes behind others of the kind.
+const QUICK: Duration = Duration::from_millis(250);
+/// About how many steps of SQLite's machine lie between two looks at whether a read is to go on: a few hundred
+/// microseconds' worth.
+const STEPS: i32 = 10_000;
 
-type Read = Box<dyn FnOnce(&Connection) + Send>;
+type Read = Box<dyn FnOnce(&mut Connection) + Send>;
 
 /// What the writer is asked to do.
 type Write = Box<dyn FnOnce(Result<(&mut Connection, &mut Names), StoreError>) + Send>;
@@ -27,6 +37,8 @@ type Write = Box<dyn FnOnce(Result<(&mut Connection, &mut Names), StoreError>) +
 /// The running threads.
 pub(super) struct Threads {
     state: Mutex<Option<Running>>,
+    /// The longest that a list may take.
+    list_time: Duration,
     /// Held by whoever closes, so that a second `close` returns only when the first has.
     closing: tokio::sync::Mutex<()>,
 }
@@ -36,8 +48,12 @@ struct Running {
     writer: Worker,
     /// For reads of a few rows by key. Commits wait for some of these.
     lookups: Pool,
-    /// For reads that may take long, so that they keep nobody but each other waiting.
+    /// For what watches read of the log: there may be many of them, and commits must not wait for any.
+    logs: Pool,
+    /// For lists that are quick, as nearly all are, and for reads of everything page by page.
     lists: Pool,
+    /// For lists that are not, so that they keep nobody but each other waiting.
+    slow_lists: Pool,
     /// Given back last of all, when no thread has the file any more.
     hold: Arc<Hold>,
 }
@@ -55,17 +71,20 @@ struct Worker {
 }
 
 impl Threads {
-    pub(super) fn start(opened: Opened) -> io::Result<Self> {
-        let Opened { hold, writer, lookups, lists } = opened;
+    pub(super) fn start(opened: Opened, list_time: Duration) -> io::Result<Self> {
+        let Opened { hold, writer, lookups, logs, lists, slow_lists } = opened;
         let hold = Arc::new(hold);
         let lookups = Pool::start("sqlite-lookup", lookups)?;
+        let logs = Pool::start("sqlite-log", logs)?;
         let lists = Pool::start("sqlite-list", lists)?;
+        let slow_lists = Pool::start("sqlite-slow", slow_lists)?;
         let (writes, queue) = mpsc::channel(QUEUE);
         let held = Arc::clone(&hold);
         let writing = move || write_all(writer, queue, &held);
         let writer = Worker::start("sqlite-write".to_owned(), writing)?;
-        let running = Running { writes, writer, lookups, lists, hold };
-        Ok(Self { state: Mutex::new(Some(running)), closing: tokio::sync::Mutex::default() })
+        let running = Running { writes, writer, lookups, logs, lists, slow_lists, hold };
+        let (state, closing) = (Mutex::new(Some(running)), tokio::sync::Mutex::default());
+        Ok(Self { state, list_time, closing })
     }
 
     /// Writes, behind all writes before.
@@ -90,32 +109,43 @@ impl Threads {
         job: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let reads = self.with(|running| running.lookups.reads.clone())?;
-        Self::read(reads, job).await
+        read(reads, None, job).await
     }
 
-    /// A read that may take long.
-    pub(super) async fn list<T: Send + 'static>(
+    /// A read of a page of the log.
+    pub(super) async fn log<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let reads = self.with(|running| running.logs.reads.clone())?;
+        read(reads, None, job).await
+    }
+
+    /// A read of a page of everything that there is.
+    pub(super) async fn scan<T: Send + 'static>(
         &self,
         job: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let reads = self.with(|running| running.lists.reads.clone())?;
-        Self::read(reads, job).await
+        read(reads, None, job).await
     }
 
-    async fn read<T: Send + 'static>(
-        reads: mpsc::Sender<Read>,
-        job: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    /// A read that may take long, and is stopped if it does. It may be begun twice.
+    pub(super) async fn list<T: Send + 'static>(
+        &self,
+        job: impl Fn(&Connection) -> Result<T, StoreError> + Send + Sync + 'static,
     ) -> Result<T, StoreError> {
-        let (answer, answered) = oneshot::channel();
-        let job: Read = Box::new(move |connection| {
-            // Nobody is waiting any more when the caller gave up: then the work is spared.
-            if !answer.is_closed() {
-                let _ = answer.send(in_transaction(connection, job));
-            }
-        });
-        reads.send(job).await.map_err(|_| closed())?;
-        drop(reads);
-        answered.await.unwrap_or_else(|_| Err(closed()))
+        let job = Arc::new(job);
+        let (quick, again) = (Arc::clone(&job), job);
+        let reads = self.with(|running| running.lists.reads.clone())?;
+        match read(reads, Some(QUICK.min(self.list_time)), move |connection| quick(connection))
+            .await
+        {
+            Err(StoreError::TimedOut) => {}
+            done => return done,
+        }
+        let reads = self.with(|running| running.slow_lists.reads.clone())?;
+        read(reads, Some(self.list_time), move |connection| again(connection)).await
     }
 
     /// Whether the files are still there.
@@ -130,9 +160,9 @@ impl Threads {
     pub(super) async fn close(&self) {
         let _closing = self.closing.lock().await;
         let Some(running) = self.take() else { return };
-        let Running { writes, mut writer, lookups, lists, hold } = running;
-        let mut readers = lookups.close();
-        readers.extend(lists.close());
+        let Running { writes, mut writer, lookups, logs, lists, slow_lists, hold } = running;
+        let pools = [lookups, logs, lists, slow_lists];
+        let mut readers: Vec<Worker> = pools.into_iter().flat_map(Pool::close).collect();
         for reader in &mut readers {
             let _ = (&mut reader.ended).await;
         }
@@ -154,8 +184,9 @@ impl Threads {
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        if let Some(Running { writes, writer, lookups, lists, hold }) = self.take() {
-            join(lookups.close().into_iter().chain(lists.close()));
+        if let Some(running) = self.take() {
+            let Running { writes, writer, lookups, logs, lists, slow_lists, hold } = running;
+            join([lookups, logs, lists, slow_lists].into_iter().flat_map(Pool::close));
             drop(writes);
             join([writer]);
             drop(hold);
@@ -169,7 +200,7 @@ impl Pool {
         let queue = Arc::new(Mutex::new(queue));
         let readers = connections.into_iter().enumerate().map(|(number, connection)| {
             let queue = Arc::clone(&queue);
-            Worker::start(format!("{name}-{number}"), move || serve(&connection, &queue))
+            Worker::start(format!("{name}-{number}"), move || serve(connection, &queue))
         });
         Ok(Self { reads, readers: readers.collect::<io::Result<_>>()? })
     }
@@ -198,12 +229,31 @@ fn join(workers: impl IntoIterator<Item = Worker>) {
     }
 }
 
-fn serve(connection: &Connection, queue: &Mutex<mpsc::Receiver<Read>>) {
+/// Has one of the threads read, for `limit` at most; until the end of this call in any case.
+async fn read<T: Send + 'static>(
+    reads: mpsc::Sender<Read>,
+    limit: Option<Duration>,
+    job: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    let (answer, answered) = oneshot::channel();
+    let gone = CancellationToken::new();
+    let _waiting = gone.clone().drop_guard();
+    let job: Read = Box::new(move |connection| {
+        if !gone.is_cancelled() {
+            let _ = answer.send(read_until(connection, limit, gone, job));
+        }
+    });
+    reads.send(job).await.map_err(|_| closed())?;
+    drop(reads);
+    answered.await.unwrap_or_else(|_| Err(closed()))
+}
+
+fn serve(mut connection: Connection, queue: &Mutex<mpsc::Receiver<Read>>) {
     loop {
         // One idle thread waits in the queue, the others for their turn to.
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
         match job {
-            Some(job) => job(connection),
+            Some(job) => job(&mut connection),
             None => return,
         }
     }
@@ -221,15 +271,28 @@ fn write_all(mut connection: Connection, mut queue: mpsc::Receiver<Write>, hold:
     mark::end(&connection, hold);
 }
 
-/// All that `job` reads is of one moment.
-fn in_transaction<T>(
-    connection: &Connection,
+/// All that `job` reads is of one moment. Its statements are stopped when `limit` is over and when `gone` says so.
+fn read_until<T>(
+    connection: &mut Connection,
+    limit: Option<Duration>,
+    gone: CancellationToken,
     job: impl FnOnce(&Connection) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
-    let moment = connection.unchecked_transaction().map_err(super::store_error)?;
-    job(&moment)
+    let began = Instant::now();
+    let is_over =
+        move || gone.is_cancelled() || limit.is_some_and(|limit| began.elapsed() >= limit);
+    connection.progress_handler(STEPS, Some(is_over)).map_err(super::store_error)?;
+    let read = connection.unchecked_transaction().map_err(super::store_error).and_then(|moment| {
+        // What ends the transaction takes fewer steps than lie before the next look.
+        job(&moment)
+    });
+    connection.progress_handler(0, None::<fn() -> bool>).map_err(super::store_error)?;
+    read
 }
 
 fn closed() -> StoreError {
     StoreError::Unavailable("the store is closed".to_owned())
 }
+
+#[cfg(test)]
+mod tests;

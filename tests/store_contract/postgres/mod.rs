@@ -18,6 +18,7 @@ mod plans;
 mod proxy;
 mod schema;
 mod sessions;
+mod slow_lists;
 mod tls;
 
 /// One replica's store.

@@ -299,3 +299,31 @@ fn a_lease_that_was_found_lives_for_as_long_as_its_session_says() {
     assert_eq!(sessions.expired(at(20)), [lease]);
     assert!(!sessions.renew(session(9), at(30)), "it is not known");
 }
+
+/// Commits wait while workers leave. Eight times as many may take eight times as long, and as much again four times for
+/// whatever else this machine does.
+#[test]
+fn that_thousands_of_workers_leave_takes_time_by_their_number_only() {
+    let kinds: Vec<Kind> =
+        (0..50).map(|at| Kind::parse(&format!("k{at}")).expect("a kind")).collect();
+    let leaving = |count: u128| {
+        let mut sessions = Sessions::default();
+        let hello = WorkerHello { kinds: kinds.clone(), ..hello("a", 1) };
+        let streams: Vec<_> = (0..count)
+            .map(|number| {
+                let (sender, receiver) = mpsc::channel(1);
+                (number, sessions.connect(session(number), &hello, sender, at(10)), receiver)
+            })
+            .collect();
+        let began = std::time::Instant::now();
+        // Those who came last first: they stand farthest behind.
+        for (number, stream, _) in streams.iter().rev() {
+            sessions.disconnect(session(*number), *stream);
+        }
+        assert!(sessions.serving.is_empty());
+        began.elapsed()
+    };
+    let best = |count| (0..3).map(|_| leaving(count)).min().expect("three");
+    let (few, many) = (best(250), best(2_000));
+    assert!(many < few * 8 * 4, "{few:?} for 250, {many:?} for 2,000");
+}

@@ -1,0 +1,170 @@
+//! Room in memory for answers that may be large: so much in all, and so much for each connection.
+//!
+//! A call takes room before it makes such an answer, and has it until the answer is written out or given up. Who does
+//! not read its answers is made no more of them, and keeps nobody else from theirs: a connection has a share only, and
+//! one of which nothing is taken is cut off. The room is the connection's, whoever calls over it, so it is no part of a
+//! `Caller`; a call finds its own by its task.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout};
+
+use super::{Reason, ServiceError};
+
+/// Bytes of all answers, as encoded for gRPC; while one is made it may take several times as much.
+const ALL: usize = 32 << 20;
+/// Of one connection.
+const PER_CONNECTION: usize = 6 << 20;
+/// How long a call waits for room that others have.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a client may take nothing of its answers: while there is room for others, and while there is not.
+const STALLED: Duration = Duration::from_secs(30);
+const STALLED_WHILE_SHORT: Duration = Duration::from_secs(3);
+
+tokio::task_local! {
+    static CALL: Arc<CallRoom>;
+}
+
+/// Room for the answers of a server. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct AnswerRoom {
+    all: Arc<Semaphore>,
+}
+
+impl Default for AnswerRoom {
+    fn default() -> Self {
+        Self { all: Arc::new(Semaphore::new(ALL >> 10)) }
+    }
+}
+
+/// A connection's share.
+#[derive(Debug)]
+pub struct ConnectionRoom {
+    all: AnswerRoom,
+    own: Arc<Semaphore>,
+    /// Answers that are made, and not out.
+    unread: AtomicUsize,
+    /// When the client has last taken something of one, or one was made.
+    moved_at: Mutex<Instant>,
+}
+
+/// What a call has taken of it.
+#[derive(Debug)]
+pub struct CallRoom {
+    connection: Arc<ConnectionRoom>,
+    taken: Mutex<Taken>,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    permits: Vec<OwnedSemaphorePermit>,
+    /// Whether the answer is made.
+    is_made: bool,
+}
+
+impl AnswerRoom {
+    /// The share of a connection.
+    pub fn connection(&self) -> Arc<ConnectionRoom> {
+        Arc::new(ConnectionRoom {
+            all: self.clone(),
+            own: Arc::new(Semaphore::new(PER_CONNECTION >> 10)),
+            unread: AtomicUsize::new(0),
+            moved_at: Mutex::new(Instant::now()),
+        })
+    }
+}
+
+impl ConnectionRoom {
+    /// For a call over the connection.
+    pub fn call(self: &Arc<Self>) -> Arc<CallRoom> {
+        Arc::new(CallRoom { connection: Arc::clone(self), taken: Mutex::default() })
+    }
+
+    /// Whether its client takes nothing of what is made for it, for too long.
+    pub fn is_stalled(&self) -> bool {
+        if self.unread.load(Ordering::Relaxed) == 0 {
+            return false;
+        }
+        let is_short = self.all.all.available_permits() < PER_CONNECTION >> 10;
+        let patience = if is_short { STALLED_WHILE_SHORT } else { STALLED };
+        self.moved_at.lock().unwrap_or_else(PoisonError::into_inner).elapsed() >= patience
+    }
+}
+
+impl CallRoom {
+    /// Makes the answer, which finds its room here.
+    pub async fn answer<F: Future>(self: &Arc<Self>, making: F) -> F::Output {
+        CALL.scope(Arc::clone(self), making).await
+    }
+
+    /// The answer is made, and waits for its client.
+    pub fn made(&self) {
+        let mut taken = self.taken();
+        if !taken.permits.is_empty() && !taken.is_made {
+            taken.is_made = true;
+            self.connection.unread.fetch_add(1, Ordering::Relaxed);
+            drop(taken);
+            self.moved();
+        }
+    }
+
+    /// The client has taken something.
+    pub fn moved(&self) {
+        let mut moved_at = self.connection.moved_at.lock().unwrap_or_else(PoisonError::into_inner);
+        *moved_at = Instant::now();
+    }
+
+    /// The answer is out, or given up.
+    pub fn give_back(&self) {
+        let taken = std::mem::take(&mut *self.taken());
+        if taken.is_made {
+            self.connection.unread.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    fn taken(&self) -> MutexGuard<'_, Taken> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn take(&self, bytes: usize) -> Result<(), ServiceError> {
+        let kib = u32::try_from(bytes.div_ceil(1 << 10).min(PER_CONNECTION >> 10));
+        let kib = kib.unwrap_or(u32::MAX);
+        let full = |what: &str, limit: usize| ServiceError {
+            retry_after: Some(Duration::from_secs(1)),
+            ..ServiceError::new(
+                Reason::ResourceExhausted,
+                format!("{what} take up all room of {} MiB that there is for them", limit >> 20),
+            )
+        };
+        // As long as its client leaves its others unread.
+        let own = Arc::clone(&self.connection.own).acquire_many_owned(kib).await;
+        let all = Arc::clone(&self.connection.all.all).acquire_many_owned(kib);
+        let (Ok(own), Ok(Ok(all))) = (own, timeout(PATIENCE, all).await) else {
+            return Err(full("answers that clients have not read yet", ALL));
+        };
+        self.taken().permits.extend([own, all]);
+        Ok(())
+    }
+}
+
+/// Waits for room for an answer of up to `bytes`. A call beside any connection has as much as it likes.
+pub(super) async fn take(bytes: usize) -> Result<(), ServiceError> {
+    match CALL.try_with(Arc::clone) {
+        Ok(call) => call.take(bytes).await,
+        Err(_) => Ok(()),
+    }
+}
+
+/// The answer is no larger than this: the rest of what was taken is others'.
+pub(super) fn keep(bytes: usize) {
+    let Ok(call) = CALL.try_with(Arc::clone) else { return };
+    let kib = bytes.div_ceil(1 << 10);
+    for permit in call.taken().permits.iter_mut() {
+        let spare = permit.num_permits().saturating_sub(kib);
+        drop(permit.split(spare));
+    }
+}
