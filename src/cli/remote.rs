@@ -35,7 +35,8 @@ impl Remote {
     /// An error that says what was tried and why it failed, for people.
     pub(super) fn failed(&self, error: &ClientError, to: &str) -> anyhow::Error {
         if error.is_transient() && error.reason().is_empty() {
-            if error.message().contains("certificate") {
+            // "invalid peer certificate", or the server's alert "CertificateRequired".
+            if error.message().to_ascii_lowercase().contains("certificate") {
                 // Somebody answered; one of the two does not trust the other.
                 return anyhow!("{}", error.message())
                     .context(format!("no connection to {} (see --ca and --client-cert)", self.url))

@@ -7,6 +7,7 @@ use longrun::operation::limits::{Limit, LimitName, LimitTable};
 use longrun::operation::{Kind, NewOperation, Payload, PayloadForm, Scope, TenantId, WorkerId};
 use longrun::service::{
     Caller, FeedStart, OperationName, Reason, Report, Roles, ServiceError, View, WorkerSession,
+    parse_filter,
 };
 use tokio::sync::mpsc;
 
@@ -197,7 +198,8 @@ async fn watches_and_sessions_are_counted_while_they_last() {
         &[(limit(LimitName::Watches, "ours", ""), 2), (limit(LimitName::Sessions, "ours", ""), 1)],
     )
     .await;
-    let feed = || server.service.watch_all(&ours, parse_filter("").unwrap(), false, FeedStart::Now, None);
+    let feed =
+        || server.service.watch_all(&ours, parse_filter("").unwrap(), false, FeedStart::Now, None);
     let (first, _second) = (feed().unwrap(), feed().unwrap());
     refused(feed().map(drop), "watches", 2);
     drop(first);

@@ -99,7 +99,8 @@ async fn handshakes_that_do_not_end_give_their_places_back() {
             sockets.push(socket);
         }
         for mut socket in sockets {
-            let read = tokio::time::timeout(PATIENCE, socket.read_to_end(&mut Vec::new()));
+            let mut rest = Vec::new();
+            let read = tokio::time::timeout(PATIENCE, socket.read_to_end(&mut rest));
             let _ = read.await.expect("a handshake goes on for ever");
         }
     }
