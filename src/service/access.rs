@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::audit::{self, Actor, Origin};
-use super::{Reason, ServiceError, View};
+use super::{Reason, ServiceError, View, echo};
 use crate::operation::closed_set::closed_set;
 use crate::operation::{Kind, Owner, Role, Roles, Scope, TenantId};
 
@@ -44,7 +44,7 @@ const TABLE: [(Action, &[Role]); Action::ALL.len()] = [
     (Action::Operate, &[Role::Operator]),
 ];
 
-/// What each rpc does. An rpc that does not stand here is refused.
+/// What each rpc does. An rpc that does not stand here is not there.
 const RPCS: [(&str, Action); 29] = [
     ("/longrun.v1.Operations/Submit", Action::Submit),
     ("/longrun.v1.Operations/SubmitAndWatch", Action::Submit),
@@ -296,12 +296,13 @@ impl Identity {
         Self { caller, origin, has_credentials }
     }
 
-    /// The caller, who may do that; nobody may do what has no action in the tables. `what` is the call, for the record
+    /// The caller, who may do that; what has no action in the tables is not there. `what` is the call, for the record
     /// of a refusal.
     pub fn caller(&self, action: Option<Action>, what: &str) -> Result<Caller, ServiceError> {
         let found = match (&self.caller, action) {
             (_, None) => {
-                Err(ServiceError::new(Reason::PermissionDenied, "nobody may make this call"))
+                let message = format!("there is nothing at {}", echo(what));
+                Err(ServiceError::new(Reason::RouteNotFound, message))
             }
             (Ok(caller), Some(action)) => caller.may(action).map(|()| caller.clone()),
             (Err(_), Some(Action::Look)) => {

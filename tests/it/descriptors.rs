@@ -128,6 +128,7 @@ async fn reflection_serves_them_in_both_versions_and_lists_no_service_of_theirs(
     let expected = [
         "longrun.v1.Operations",
         "longrun.v1.Workers",
+        "longrun.v1.Admin",
         "google.longrunning.Operations",
         "grpc.health.v1.Health",
         "grpc.reflection.v1.ServerReflection",

@@ -20,7 +20,8 @@ Examples:
   longrun store copy sqlite:longrun.db postgres://db/longrun --to-objects s3://bucket/longrun
 
 Stop the servers of both first. Everything goes over: operations in every state, inputs, results,
-histories with their log lines, idempotency keys, tombstones, API keys with their secret, objects. FROM stays as it is.
+histories with their log lines, idempotency keys, tombstones, API keys with the server's secret,
+objects. FROM stays as it is.
 
 TO must be empty, or part of an earlier copy of FROM: a copy that was cut off goes on where it ended
 when it is started again. If TO has anything else, nothing is written and the first such operation
@@ -129,7 +130,7 @@ fn words(copied: &Copied, seconds: f64) -> String {
         line(&format!("{} of payloads", bytes(tally.payload_bytes)), &tally.payloads_sum),
         line(&format!("{} of history", count(tally.history_entries, "record")), &tally.history_sum),
         line(&count(tally.tombstones, "tombstone"), &tally.tombstones_sum),
-        line(&count(tally.catalogue, "key or setting"), &tally.catalogue_sum),
+        line(&count(tally.catalogue, "setting"), &tally.catalogue_sum),
         format!("  {:<28}  as recorded with their operations", count(tally.objects, "object")),
     ];
     parts.join("\n")
