@@ -9,11 +9,14 @@ use std::time::Duration;
 
 use clap::Args;
 
+use crate::operation::limits::LimitTable;
+
 mod auth;
 mod connections;
 pub mod dialect;
 mod exposure;
 pub mod file;
+mod limit;
 pub mod relay;
 mod store;
 mod tls;
@@ -98,6 +101,9 @@ pub struct ServeConfig {
     /// Dialects to speak, from the configuration file.
     #[arg(skip)]
     pub dialects: Vec<dialect::Mount>,
+    /// How much tenants may have, from the configuration file.
+    #[arg(skip)]
+    pub tenants: LimitTable,
 }
 
 /// Where to listen, and what the address looks like from outside.

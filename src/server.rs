@@ -104,6 +104,7 @@ impl Server {
             discarded_objects: Some(discarded_objects),
             lease_duration: config.liveness.lease_duration,
             max_outstanding: config.limits.max_outstanding,
+            limits: Arc::new(config.tenants.clone()),
             seed: fastrand::u64(..),
             ..EngineConfig::default()
         };

@@ -99,8 +99,12 @@ impl Authenticator {
     /// Who a request comes from, where that takes no time to find.
     pub fn identify_at_once(&self, parts: &Parts) -> Option<Identity> {
         let is_ours = parts.extensions.get::<InProcess>().is_some();
-        let everybody = is_ours || !self.is_required;
-        everybody.then(|| Identity::of(Ok(Caller::anonymous()), origin(parts), false))
+        let caller = match is_ours {
+            true => Caller::in_process(),
+            false if !self.is_required => Caller::anonymous(),
+            false => return None,
+        };
+        Some(Identity::of(Ok(caller), origin(parts), false))
     }
 
     /// Who a request comes from.

@@ -51,8 +51,8 @@ pub(super) struct Args {
     config: ServeConfig,
     #[command(flatten)]
     handlers: HandlerArgs,
-    /// Configuration file (TOML): HTTP APIs to stand in front of, and dialects to speak, see docs/relay.md and
-    /// docs/dialects.md
+    /// Configuration file (TOML): HTTP APIs to stand in front of, dialects to speak, and limits of tenants, see
+    /// docs/relay.md, docs/dialects.md and docs/limits.md
     #[arg(long = "config", value_name = "FILE", env = "LONGRUN_CONFIG")]
     file: Option<PathBuf>,
 }
@@ -98,8 +98,8 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
     let Args { mut config, handlers: commands, file: path } = args;
     let HandlerArgs { handlers, handler_concurrency, handler_variables } = commands;
     if let Some(file) = path {
-        let file::Config { relay, dialects } = read_file(&file)?;
-        (config.relay, config.dialects) = (relay, dialects);
+        let file::Config { relay, dialects, limits } = read_file(&file)?;
+        (config.relay, config.dialects, config.tenants) = (relay, dialects, limits);
     }
     config.validate().map_err(|error| Usage(error.to_string()))?;
     one_command_per_kind(&handlers)?;

@@ -1,13 +1,14 @@
 //! The calls: what the service may ask of the engine. Reads go to the store; what changes something goes to the
 //! committer.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch as signal};
+use tokio::sync::{mpsc, oneshot, watch as signal};
 use tokio_util::sync::CancellationToken;
 
+use super::admission::Admission;
 use super::cache::Cache;
 use super::clock::{Clock, Ids};
 use super::commit::committer::Committer;
@@ -22,8 +23,9 @@ use super::watch::hints::HintReader;
 use super::watch::hub::Hub;
 use super::watch::tail::Tail;
 use super::{EngineConfig, Shared};
+use crate::operation::limits::LimitTable;
 use crate::operation::{
-    Attempt, NewOperation, ObjectId, Operation, OperationId, Progress, SessionId, TenantId,
+    Attempt, NewOperation, ObjectId, Operation, OperationId, Progress, Scope, SessionId,
 };
 use crate::store::shared::TakeOver;
 use crate::store::{HistoryEntry, HistoryQuery, ListQuery, Lookup, PayloadRole, Store, StoreError};
@@ -35,10 +37,7 @@ mod watching;
 pub struct Engine {
     shared: Arc<Shared>,
     requests: mpsc::Sender<Request>,
-    /// Room for requests in memory, in KiB, and how much that is in all.
-    admission: Arc<Semaphore>,
-    admitted_kib: u32,
-    queued_requests: u64,
+    admission: Admission,
     lease_duration: Duration,
 }
 
@@ -80,15 +79,14 @@ impl Engine {
             progress: ProgressBoard::default(),
             health: HealthBoard::default(),
             counts: Mutex::new(Counts::new(config.max_outstanding)),
+            limits: RwLock::new(Arc::clone(&config.limits)),
         });
-        let (sender, requests) = mpsc::channel(config.queued_requests);
-        let admitted_kib = u32::try_from(config.queued_bytes >> 10).unwrap_or(u32::MAX);
+        // What is admitted always finds a place, beside as much else.
+        let (sender, requests) = mpsc::channel(2 * config.queued_requests);
         let engine = Self {
             shared: Arc::clone(&shared),
             requests: sender.clone(),
-            admission: Arc::new(Semaphore::new(admitted_kib as usize)),
-            admitted_kib,
-            queued_requests: config.queued_requests as u64,
+            admission: Admission::new(config.queued_requests, config.queued_bytes),
             lease_duration: config.lease_duration,
         };
         let hints = HintReader::new(Arc::clone(&shared), sender);
@@ -102,6 +100,17 @@ impl Engine {
     /// The engine's clock.
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.shared.clock
+    }
+
+    /// The limits of tenants, as they hold now.
+    pub fn limits(&self) -> Arc<LimitTable> {
+        self.shared.limits()
+    }
+
+    /// These limits hold from now on. What waits because of those before is looked at anew.
+    pub async fn set_limits(&self, limits: Arc<LimitTable>) -> Result<(), EngineError> {
+        self.shared.set_limits(limits);
+        self.send(Request::LimitsChanged).await
     }
 
     /// How many operations are not done.
@@ -126,7 +135,7 @@ impl Engine {
     /// idempotency key is let in whatever the load, because it is no new work.
     pub async fn admit(&self, new: &NewOperation) -> Result<(), EngineError> {
         self.shared.health.check()?;
-        let full = self.shared.counts().submit(new, &mut Added::default());
+        let full = self.shared.counts().submit(new, &mut Added::default(), &self.shared.limits());
         let (Err(_), Some(key)) = (&full, &new.idempotency_key) else { return full };
         let lookup = Lookup::Key(new.tenant.clone(), key.clone());
         let found = self.shared.store.load(vec![lookup]).await?;
@@ -156,17 +165,16 @@ impl Engine {
         watched: bool,
     ) -> Result<Vec<Result<Submitted, EngineError>>, EngineError> {
         self.shared.health.check()?;
-        let kib = kib(items.iter().map(NewOperation::size).sum());
-        let full = EngineError::Full { what: "waiting requests", limit: self.queued_requests };
-        let Ok(admission) = Arc::clone(&self.admission).try_acquire_many_owned(kib) else {
-            return Err(full);
+        let Some(tenant) = items.first().map(|new| new.tenant.clone()) else {
+            return Ok(Vec::new());
         };
+        let size = items.iter().map(NewOperation::size).sum();
+        let limit = self.admission.most_requests();
+        let full = EngineError::Full { what: "waiting requests", limit };
+        let admission = self.admission.try_admit(&tenant, size).ok_or(full)?;
         let (reply, answer) = oneshot::channel();
-        match self.requests.try_send(Request::Submit { items, watched, reply, admission }) {
-            Ok(()) => answer.await.map_err(|_| closed()),
-            Err(mpsc::error::TrySendError::Full(_)) => Err(full),
-            Err(mpsc::error::TrySendError::Closed(_)) => Err(closed()),
-        }
+        self.send(Request::Submit { items, watched, reply, admission }).await?;
+        answer.await.map_err(|_| closed())
     }
 
     /// Applies a command; answers once its outcome is durable. Waits for room: what a worker reports cannot be
@@ -174,16 +182,13 @@ impl Engine {
     pub async fn apply(&self, work: Apply) -> Result<Applied, EngineError> {
         self.shared.health.check()?;
         let by_worker = work.command.reporter().is_some();
-        let (tenant, id) = (work.tenant.clone(), work.id);
-        // The largest report passes alone.
-        let kib = kib(work.size()).min(self.admitted_kib);
-        let admission = Arc::clone(&self.admission).acquire_many_owned(kib).await;
-        let admission = admission.map_err(|_| closed())?;
+        let (scope, id) = (work.scope.clone(), work.id);
+        let admission = self.admission.admit(work.size()).await.ok_or_else(closed)?;
         let (reply, answer) = oneshot::channel();
         self.send(Request::Apply { work, reply, admission }).await?;
         match answer.await.map_err(|_| closed())? {
             // To a worker it makes no difference why.
-            Err(EngineError::NotFound) if !by_worker => Err(self.absent(&tenant, id).await),
+            Err(EngineError::NotFound) if !by_worker => Err(self.absent(&scope, id).await),
             answer => answer,
         }
     }
@@ -208,23 +213,23 @@ impl Engine {
         loop {
             let (reply, answer) = oneshot::channel();
             let (hello, sender) = (hello.clone(), sender.clone());
-            let resume = hello.resume.map(|session| (session, hello.tenant.clone()));
+            let resume = hello.resume.map(|session| (session, hello.scope.clone()));
             self.send(Request::Connect { hello, attempt_lease, sender, taken, reply }).await?;
             if let Some(connected) = answer.await.map_err(|_| closed())?? {
                 return Ok(connected);
             }
             taken = Some(match resume {
-                Some((session, tenant)) => self.take_over(session, tenant).await,
+                Some((session, scope)) => self.take_over(session, scope).await,
                 None => Taken::Gone,
             });
         }
     }
 
     /// Asks the store for a session that another replica may have.
-    pub(super) async fn take_over(&self, session: SessionId, tenant: TenantId) -> Taken {
+    pub(super) async fn take_over(&self, session: SessionId, scope: Scope) -> Taken {
         let Some(store) = self.shared.store.shared() else { return Taken::Gone };
         let lease = session.lease(self.lease_duration).max(self.lease_duration);
-        match store.take_over(TakeOver { session, tenant, lease }).await {
+        match store.take_over(TakeOver { session, scope, lease }).await {
             Ok(Some(leases)) => Taken::Over(leases),
             Ok(None) => Taken::Gone,
             Err(error) => Taken::Unknown(error.into()),
@@ -266,8 +271,8 @@ impl Engine {
         self.send(Request::Progress { session, id, attempt, progress }).await
     }
 
-    /// A tenant's operation as it is now.
-    pub async fn get(&self, tenant: &TenantId, id: OperationId) -> Result<Operation, EngineError> {
+    /// An operation within the scope as it is now.
+    pub async fn get(&self, scope: &Scope, id: OperationId) -> Result<Operation, EngineError> {
         let shares = self.shared.store.shared().is_some();
         // What others have committed since is not in the cache.
         let cached = if shares { None } else { self.shared.cache.read(id) };
@@ -279,20 +284,20 @@ impl Engine {
             }
         };
         match found {
-            Some(operation) if operation.submission.tenant == *tenant => {
+            Some(operation) if scope.contains(&operation.submission.tenant) => {
                 let refreshed = self.shared.refresh(vec![operation]).await;
                 refreshed.into_iter().next().ok_or(EngineError::NotFound)
             }
             Some(_) => Err(EngineError::NotFound),
-            None => Err(self.absent(tenant, id).await),
+            None => Err(self.absent(scope, id).await),
         }
     }
 
-    /// Why a tenant's operation is not there: its retention has removed it, or there was none.
-    async fn absent(&self, tenant: &TenantId, id: OperationId) -> EngineError {
+    /// Why an operation of the scope is not there: its retention has removed it, or there was none.
+    async fn absent(&self, scope: &Scope, id: OperationId) -> EngineError {
         let now = self.shared.clock.now();
         match self.shared.store.tombstone(id).await {
-            Ok(Some(stone)) if stone.tenant == *tenant && stone.forget_at > now => {
+            Ok(Some(stone)) if scope.contains(&stone.tenant) && stone.forget_at > now => {
                 EngineError::Expired { purged_at: stone.purged_at }
             }
             Ok(_) => EngineError::NotFound,
@@ -335,11 +340,6 @@ impl Engine {
     pub(super) async fn send(&self, request: Request) -> Result<(), EngineError> {
         self.requests.send(request).await.map_err(|_| closed())
     }
-}
-
-/// Bytes as permits.
-fn kib(bytes: usize) -> u32 {
-    u32::try_from(bytes.div_ceil(1_024)).unwrap_or(u32::MAX)
 }
 
 pub(super) fn closed() -> EngineError {

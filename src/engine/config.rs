@@ -1,9 +1,11 @@
 //! How the engine is set up.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use crate::operation::limits::LimitTable;
 use crate::operation::{ObjectId, Operation};
 
 /// How the engine is set up.
@@ -13,6 +15,8 @@ pub struct EngineConfig {
     pub lease_duration: Duration,
     /// Most operations that are not done.
     pub max_outstanding: u64,
+    /// How much each tenant may have.
+    pub limits: Arc<LimitTable>,
     /// Most worker sessions.
     pub max_sessions: usize,
     /// Most requests that wait for the committer.
@@ -36,6 +40,7 @@ impl Default for EngineConfig {
         Self {
             lease_duration: Duration::from_secs(30),
             max_outstanding: 1_000_000,
+            limits: Arc::default(),
             max_sessions: 10_000,
             queued_requests: 4_096,
             queued_bytes: 256 << 20,

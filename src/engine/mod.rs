@@ -27,10 +27,12 @@
 //! races, `dispatch::dispatcher` for what happens on both sides of a commit, `watch` for how transitions reach
 //! clients.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use crate::operation::limits::LimitTable;
 use crate::store::Store;
 
+mod admission;
 mod cache;
 mod calls;
 pub mod clock;
@@ -77,6 +79,8 @@ struct Shared {
     health: HealthBoard,
     /// The committer alone counts; whoever is about to submit may look.
     counts: Mutex<Counts>,
+    /// How much tenants may have.
+    limits: RwLock<Arc<LimitTable>>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -86,6 +90,14 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Shared {
+    fn limits(&self) -> Arc<LimitTable> {
+        Arc::clone(&self.limits.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn set_limits(&self, limits: Arc<LimitTable>) {
+        *self.limits.write().unwrap_or_else(PoisonError::into_inner) = limits;
+    }
+
     fn counts(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::calls::closed;
 use super::request::{AttemptLease, Request};
 use super::{Connected, Engine, EngineError, ToWorker, WorkerHello};
-use crate::operation::{Operation, Payload, Progress};
+use crate::operation::{Operation, Payload, Progress, Scope};
 
 /// A poll that waits. What was handed to one that is dropped before it has ended goes back to the queue at once, and
 /// costs no attempt: nobody has read it.
@@ -57,13 +57,14 @@ impl Engine {
         let mut taken = None;
         loop {
             let (reply, answer) = oneshot::channel();
-            let (session, tenant) = (lease.session, lease.tenant.clone());
+            let session = lease.session;
             let (lease, progress) = (lease.clone(), progress.clone());
             self.send(Request::RenewAttempt { lease, progress, taken, reply }).await?;
             if let Some(is_known) = answer.await.map_err(|_| closed())?? {
                 return Ok(is_known);
             }
-            taken = Some(self.take_over(session, tenant).await);
+            // Whoever has the attempt's token may renew it.
+            taken = Some(self.take_over(session, Scope::All).await);
         }
     }
 }

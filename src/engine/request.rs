@@ -1,16 +1,17 @@
 //! What the committer is asked to do, and what it answers.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
+use super::admission::Admitted;
 use super::watch::hub::Subscription;
+use crate::operation::limits::LimitName;
 use crate::operation::{
     Attempt, Command, Kind, NewOperation, Operation, OperationId, Payload, Progress, Rejection,
-    SessionId, TenantId, Timestamp, WorkerId,
+    Scope, SessionId, TenantId, Timestamp, WorkerId,
 };
 use crate::store::StoreError;
 use crate::store::shared::{self, Hint, Outstanding};
@@ -19,7 +20,7 @@ use crate::store::shared::{self, Hint, Outstanding};
 #[derive(Clone, Debug)]
 pub struct WorkerHello {
     /// Whose work it does.
-    pub tenant: TenantId,
+    pub scope: Scope,
     /// Its name for itself.
     pub worker: WorkerId,
     /// The kinds that it serves.
@@ -73,14 +74,14 @@ pub(crate) enum Request {
         watched: bool,
         reply: oneshot::Sender<Vec<Result<Submitted, EngineError>>>,
         /// Holds the room that the request takes in memory.
-        admission: OwnedSemaphorePermit,
+        admission: Admitted,
     },
     /// Apply a command to an operation.
     Apply {
         work: Apply,
         reply: oneshot::Sender<Result<Applied, EngineError>>,
         /// Holds the room that the request takes in memory.
-        admission: OwnedSemaphorePermit,
+        admission: Admitted,
     },
     /// Connect a worker.
     Connect {
@@ -117,27 +118,12 @@ pub(crate) enum Request {
     DisconnectAll { reply: oneshot::Sender<()> },
     /// Another replica has done something, or may have.
     Hint(Hint),
+    /// Other limits hold.
+    LimitsChanged,
     /// The store has counted what is not done.
     Counts(Vec<Outstanding>),
     /// The store cannot be written to, as was found out without a commit.
     StoreFailed(StoreError),
-}
-
-/// Most submissions of one commit, one request's overshoot excepted.
-const MAX_SUBMISSIONS: usize = 2_048;
-
-/// Takes the requests of the next commit: as many as there are, unless they are large batches.
-pub(crate) fn one_commit(waiting: &mut VecDeque<Request>) -> Vec<Request> {
-    let mut submissions = 0;
-    let fits = waiting.iter().take_while(|request| {
-        let before = submissions;
-        if let Request::Submit { items, .. } = request {
-            submissions += items.len();
-        }
-        before < MAX_SUBMISSIONS
-    });
-    let count = fits.count();
-    waiting.drain(..count).collect()
 }
 
 /// What has become of a session that a worker wants to resume.
@@ -170,7 +156,7 @@ pub struct AttemptLease {
 #[derive(Clone, Debug)]
 pub struct Apply {
     /// Whose operation it must be.
-    pub tenant: TenantId,
+    pub scope: Scope,
     /// Which operation.
     pub id: OperationId,
     /// What to do.
@@ -253,12 +239,28 @@ pub enum EngineError {
         /// How much is allowed.
         limit: u64,
     },
+    /// A limit of the tenant is reached; trying again later may succeed.
+    #[error("{tenant} has reached its limit of {most} for {name}{}", of_kind(.kind.as_ref()))]
+    Limited {
+        /// Whose.
+        tenant: TenantId,
+        /// Of which kind, if not of all together.
+        kind: Option<Kind>,
+        /// Which.
+        name: LimitName,
+        /// How much is allowed.
+        most: u64,
+    },
     /// Trying again may succeed.
     #[error("{0}")]
     Unavailable(String),
     /// Something is wrong with what is stored.
     #[error("{0}")]
     Internal(String),
+}
+
+fn of_kind(kind: Option<&Kind>) -> String {
+    kind.map(|kind| format!(" of kind {kind}")).unwrap_or_default()
 }
 
 impl EngineError {

@@ -14,8 +14,8 @@ use crate::operation::{NewOperation, Revision};
 use crate::proto::v1;
 use crate::proto::v1::operations_server::Operations;
 use crate::service::{
-    Budget, Contents, Document, FeedStart, HistoryRequest, ListParameters, Service, ServiceError,
-    View, Violations, WatchOptions, WatchStream, parse_filter,
+    Action, Budget, Contents, Document, FeedStart, HistoryRequest, ListParameters, Service,
+    ServiceError, View, Violations, WatchOptions, WatchStream, parse_filter,
 };
 use crate::wire::{decode, encode, size, streams};
 
@@ -275,7 +275,11 @@ impl Operations for OperationsRpc {
         let name = found.take(decode::operation_name("name", &request.name));
         let offset = found.take(decode::offset("offset_bytes", request.offset_bytes));
         let session = match request.attempt_token.as_str() {
-            "" => self.service.session_of(&caller, &request.session_id),
+            // A stream's session is its worker's, who has the role; an attempt's is named by its token.
+            "" => self
+                .service
+                .session_of(&caller, &request.session_id)
+                .filter(|_| caller.can(Action::Work)),
             token => {
                 let token = self.service.attempt_of("attempt_token", token);
                 found.take(token).map(|token| token.session())

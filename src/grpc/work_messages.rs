@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::engine::WorkerHello;
-use crate::operation::{Attempt, Operation, OperationId, Payload, TenantId};
+use crate::operation::{Attempt, Operation, OperationId, Payload, Scope, TenantId};
 use crate::proto::v1::work_response::Message as Down;
 use crate::proto::v1::{self, cancel_attempt::Cause};
 use crate::service::{Caller, Document, Service, ServiceError, Violations};
@@ -32,7 +32,8 @@ pub(super) fn hello(
     // That of an attempt is not a worker's to resume.
     let resume = service.session_of(caller, &hello.session_id);
     Ok(WorkerHello {
-        tenant: TenantId::default_tenant(),
+        // The caller's, as the service knows.
+        scope: Scope::from(TenantId::default_tenant()),
         worker,
         kinds,
         max_in_flight: in_flight,

@@ -6,7 +6,7 @@ use http::header::{CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, Head
 use http::{HeaderMap, HeaderValue};
 
 use crate::operation::HttpHeader;
-use crate::service::ServiceError;
+use crate::service::{RATE_WINDOW, Rate, ServiceError};
 
 /// The client's own name for a submission (draft-ietf-httpapi-idempotency-key-header).
 pub(super) static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -18,6 +18,9 @@ pub(super) static PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("pref
 pub(super) static OPERATION_LOCATION: HeaderName = HeaderName::from_static("operation-location");
 /// Who failed: `gateway` is this service, `operation` the work itself.
 pub(super) static ERROR_SOURCE: HeaderName = HeaderName::from_static("longrun-error-source");
+/// How a tenant's submissions stand to their limit, and what that is (draft-ietf-httpapi-ratelimit-headers).
+pub(super) static RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+pub(super) static RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 /// How many errors a partial success came with.
 pub(super) static ERRORS: HeaderName = HeaderName::from_static("longrun-errors");
 /// How many warnings a result came with.
@@ -30,6 +33,19 @@ pub(super) static TYPE_URL: HeaderName = HeaderName::from_static("longrun-type-u
 const OF_A_BODY: [HeaderName; 3] = [CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_DISPOSITION];
 /// Retry-After never asks for more than this.
 const LONGEST_RETRY_AFTER: u64 = 30;
+
+/// The fields that tell how submissions stand to their limit: `"submissions";q=QUOTA;w=SECONDS`, and
+/// `"submissions";r=REMAINING;t=SECONDS`.
+pub(super) fn rate_limits(rate: Rate) -> [(HeaderName, HeaderValue); 2] {
+    let Rate { quota, remaining, reset } = rate;
+    let policy = format!("\"submissions\";q={quota};w={}", RATE_WINDOW.as_secs());
+    let seconds = reset.as_millis().div_ceil(1_000);
+    let now = format!("\"submissions\";r={remaining};t={seconds}");
+    // They are made of digits and quotes.
+    let value =
+        |text: String| HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""));
+    [(RATE_LIMIT_POLICY.clone(), value(policy)), (RATE_LIMIT.clone(), value(now))]
+}
 
 /// Notes that the answer depends on the request's field `name`, beside what it is said to depend on already.
 pub(super) fn vary_by(headers: &mut HeaderMap, name: &'static str) {

@@ -119,7 +119,15 @@ fn list() -> Route {
 
 /// What a submission is answered with.
 fn submitted() -> Answers {
-    let both = ["Location", "Operation-Location", "ETag", "Preference-Applied?", "Vary"];
+    let both = [
+        "Location",
+        "Operation-Location",
+        "ETag",
+        "Preference-Applied?",
+        "RateLimit?",
+        "RateLimit-Policy?",
+        "Vary",
+    ];
     let accepted = [&both[..], &["Retry-After"]].concat();
     Answers::default()
         .json("202", "Stored. `Location` is where to ask.", &accepted, "Operation")

@@ -8,7 +8,7 @@ use http::StatusCode;
 use super::body::take_in;
 use super::call::Call;
 use super::documents::{self, Answer, applied_wait, preferences_applied};
-use super::headers::{OPERATION_LOCATION, vary_by};
+use super::headers::{OPERATION_LOCATION, rate_limits, vary_by};
 use super::problem::Problem;
 use super::{coding, result};
 use crate::operation::{HttpEnvelope, InvalidEnvelope, NewOperation, Payload, PayloadForm};
@@ -80,8 +80,13 @@ pub(in crate::http) async fn take(
     sent: Sent<'_>,
 ) -> Result<Submitted, Problem> {
     call.service().admit(&call.caller, &new).await?;
+    let sent = Sent { limit: sent.limit.min(call.service().payload_limit(&call.caller)), ..sent };
     let new = NewOperation { input: take_in_payload(call, sent).await?, ..new };
-    Ok(call.service().submit(&call.caller, new).await?)
+    let submitted = call.service().submit(&call.caller, new).await;
+    submitted.map_err(|error| {
+        let rate = call.service().rate(&call.caller).into_iter().flat_map(rate_limits);
+        rate.fold(Problem::from(error), |problem, (name, value)| problem.with_header(name, value))
+    })
 }
 
 /// What was sent, as a payload; `None` where nothing was.
@@ -132,6 +137,8 @@ pub(in crate::http) async fn answer(call: &Call, submitted: Submitted, face: Fac
     let applied = respond_async.then(|| "respond-async".to_owned());
     preferences_applied(&mut response, applied.into_iter().chain(wait.map(applied_wait)));
     operation_location(&mut response, &links.status(id))?;
+    let rate = call.service().rate(&call.caller);
+    response.headers_mut().extend(rate.into_iter().flat_map(rate_limits));
     Ok(response)
 }
 

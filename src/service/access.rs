@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::audit::{self, Actor, Origin};
 use super::{Reason, ServiceError, View};
 use crate::operation::closed_set::closed_set;
-use crate::operation::{Kind, Owner, Role, Roles, TenantId};
+use crate::operation::{Kind, Owner, Role, Roles, Scope, TenantId};
 
 closed_set! {
     /// What use cases do.
@@ -128,6 +128,8 @@ pub fn action_of_rpc(path: &str) -> Option<Action> {
 pub struct Caller {
     /// The tenant that the caller belongs to.
     pub tenant: TenantId,
+    /// Whose operations it may reach.
+    scope: Scope,
     /// Who the caller is within the tenant, where that is known: whose operations it sees beside nobody's.
     pub owner: Option<Owner>,
     /// What it may do.
@@ -150,15 +152,33 @@ impl Caller {
         Self::of(TenantId::default_tenant(), Roles::all())
     }
 
-    /// Somebody without credentials where they are asked for.
+    /// Who calls from within this process: executes every tenant's operations, and is of the default tenant otherwise.
+    pub fn in_process() -> Self {
+        Self { scope: Scope::All, ..Self::anonymous() }
+    }
+
+    /// Somebody without credentials where they are asked for. Has no role, and so may do only what needs none; what is
+    /// done with an attempt's token needs no tenant either.
     pub fn nobody() -> Self {
-        Self { is_known: false, ..Self::of(TenantId::default_tenant(), Roles::default()) }
+        let nobody = Self::of(TenantId::default_tenant(), Roles::default());
+        Self { scope: Scope::All, is_known: false, ..nobody }
     }
 
     /// A caller of a tenant with these roles.
     pub fn of(tenant: TenantId, roles: Roles) -> Self {
-        let (kinds, subject, credential, origin) = (None, None, None, Arc::default());
-        Self { tenant, owner: None, roles, kinds, subject, credential, origin, is_known: true }
+        let (scope, origin) = (Scope::from(tenant.clone()), Arc::default());
+        let (kinds, subject, credential) = (None, None, None);
+        Self {
+            tenant,
+            scope,
+            owner: None,
+            roles,
+            kinds,
+            subject,
+            credential,
+            origin,
+            is_known: true,
+        }
     }
 
     /// The same, as somebody within the tenant.
@@ -204,6 +224,11 @@ impl Caller {
     /// The kinds that it may execute; all if `None`.
     pub fn kinds(&self) -> Option<&[Kind]> {
         self.kinds.as_deref()
+    }
+
+    /// Whose operations it may reach.
+    pub const fn scope(&self) -> &Scope {
+        &self.scope
     }
 
     /// What it may do.

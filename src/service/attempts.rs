@@ -115,7 +115,7 @@ impl Service {
         self.takes_work()?;
         let Acquire { worker, kinds, most, lease, wait } = acquire;
         let hello = WorkerHello {
-            tenant: caller.tenant.clone(),
+            scope: caller.scope().clone(),
             worker,
             kinds,
             max_in_flight: most.clamp(1, MAX_ACQUIRED),
@@ -163,9 +163,10 @@ impl Service {
     ) -> Result<Arc<Operation>, ServiceError> {
         let operation = self.operation_of_attempt(caller, token).await?;
         let AttemptToken { id, attempt, session } = *token;
+        let tenant = operation.submission.tenant.clone();
         let worker = operation.life.worker.clone();
         let worker = worker.ok_or_else(|| ServiceError::from(EngineError::NotFound))?;
-        let lease = AttemptLease { id, attempt, session, tenant: caller.tenant.clone(), worker };
+        let lease = AttemptLease { id, attempt, session, tenant, worker };
         match self.engine.renew_attempt(lease, progress).await? {
             true => Ok(Arc::new(operation)),
             false => {
@@ -228,7 +229,7 @@ impl Service {
         caller: &Caller,
         token: &AttemptToken,
     ) -> Result<Operation, ServiceError> {
-        let operation = self.engine.get(&caller.tenant, token.id).await;
+        let operation = self.engine.get(caller.scope(), token.id).await;
         let operation = operation.map_err(|error| named(error, token.id))?;
         transition::check_holder(&operation, &token.reporter())
             .map_err(|stale| named(EngineError::Rejected(stale), token.id))?;

@@ -216,6 +216,14 @@ impl From<EngineError> for ServiceError {
                     .with("limit", limit.to_string())
                     .with("what", what)
             }
+            EngineError::Limited { tenant, name, most, kind } => {
+                let error =
+                    Self { retry_after: again, ..Self::new(Reason::ResourceExhausted, message) }
+                        .with("limit", most.to_string())
+                        .with("what", name.as_str())
+                        .with("tenant", tenant.as_str());
+                kind.iter().fold(error, |error, kind| error.with("kind", kind.as_str()))
+            }
             EngineError::Unavailable(_) => {
                 Self { retry_after: again, ..Self::new(Reason::Unavailable, message) }
             }

@@ -10,6 +10,8 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use quotas::Quotas;
+
 use crate::engine::{Engine, StoreHealth};
 use crate::objects::Objects;
 use crate::operation::secret::Secret;
@@ -26,6 +28,7 @@ mod list;
 mod operations;
 mod page;
 mod payloads;
+mod quotas;
 mod reports;
 mod streams;
 mod uploads;
@@ -41,6 +44,7 @@ pub use error::{Reason, ServiceError, code_name};
 pub use list::{HistoryRequest, ListParameters, ListRequest, Page, parse_filter};
 pub use operations::Submitted;
 pub use payloads::{ContentStream, Contents, Intake};
+pub use quotas::{RATE_WINDOW, Rate};
 pub use reports::Report;
 pub use streams::{
     FeedItem, FeedMessage, FeedStart, FeedStream, Lifetime, Pause, WatchMessage, WatchOptions,
@@ -159,6 +163,7 @@ pub struct Service {
     engine: Engine,
     objects: Objects,
     limits: Arc<Limits>,
+    quotas: Quotas,
     /// Cancelled when the server is asked to stop: it takes no new work. `closing` cancels it as well.
     stopping: CancellationToken,
     /// Cancelled when the server closes its connections: long calls end, to be resumed elsewhere.
@@ -178,7 +183,8 @@ impl Service {
     ) -> Self {
         let stopping = closing.child_token();
         let secret = Secret::of(&engine.signing_key().0);
-        Self { engine, objects, limits: Arc::new(limits), stopping, closing, keys: None, secret }
+        let (limits, quotas) = (Arc::new(limits), Quotas::default());
+        Self { engine, objects, limits, quotas, stopping, closing, keys: None, secret }
     }
 
     /// The same, with API keys to administer.

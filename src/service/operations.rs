@@ -7,7 +7,7 @@ use super::{
 };
 use crate::engine::{Apply, EngineError, Submitted as Stored};
 use crate::operation::{
-    Command, IdempotencyKey, NewOperation, Operation, OperationId, PayloadInfo, SessionId,
+    Command, IdempotencyKey, NewOperation, Operation, OperationId, PayloadInfo, Scope, SessionId,
     TenantId, mark,
 };
 use crate::store::PayloadRole;
@@ -46,6 +46,7 @@ impl Service {
     ) -> Result<Stored, ServiceError> {
         caller.may(Action::Submit)?;
         self.takes_work()?;
+        self.spend(caller, 1)?;
         let new = self.prepare(caller, new).await?;
         let mut answers = self.store(vec![Ok(new)], watched).await?;
         let stored = answers.pop().unwrap_or_else(|| Err(EngineError::NotFound.into()));
@@ -75,6 +76,7 @@ impl Service {
             return Err(ServiceError::invalid_field("requests", rule));
         }
         self.takes_work()?;
+        self.spend(caller, items.len())?;
         let mut prepared = Vec::with_capacity(items.len());
         for item in items {
             prepared.push(match item {
@@ -149,6 +151,7 @@ impl Service {
         caller: &Caller,
         new: NewOperation,
     ) -> Result<NewOperation, ServiceError> {
+        let new = self.within_limits(caller, new)?;
         let input = match new.input {
             Some(input) => Some(self.put_away(input).await?),
             None => None,
@@ -188,8 +191,8 @@ impl Service {
         name: &OperationName,
         session: Option<SessionId>,
     ) -> Result<Operation, ServiceError> {
-        let id = visible(caller, name)?;
-        let found = self.engine.get(&caller.tenant, id).await.map_err(|error| named(error, id))?;
+        let (scope, id) = visible(caller, name)?;
+        let found = self.engine.get(&scope, id).await.map_err(|error| named(error, id))?;
         if !is_held(&found, session) {
             readable(caller, &found)?;
         }
@@ -220,14 +223,13 @@ impl Service {
     ) -> Result<Arc<Operation>, ServiceError> {
         caller.may(Action::Change)?;
         let found = self.find_for(caller, name, None).await?;
-        let id = found.id();
+        let (scope, id) = (found.submission.tenant.clone().into(), found.id());
         // Whose it is never changes, so nothing can fall in between.
         if !found.is_changeable_by(caller.owner.as_ref()) {
             return Err(named(EngineError::NotFound, id));
         }
         let action = if matches!(command, Command::Delete) { "delete" } else { "cancel" };
-        let work =
-            Apply { tenant: caller.tenant.clone(), id, command, result: None, lines: Vec::new() };
+        let work = Apply { scope, id, command, result: None, lines: Vec::new() };
         let applied = self.engine.apply(work).await.map_err(|error| named(error, id))?;
         audit::operation(caller.actor(), action, id);
         Ok(applied.operation)
@@ -243,7 +245,8 @@ impl Service {
     ) -> Result<Submitted, ServiceError> {
         caller.may(Action::Submit)?;
         let old = self.find_for(caller, name, None).await?;
-        if !old.is_changeable_by(caller.owner.as_ref()) {
+        let is_own = old.submission.tenant == caller.tenant;
+        if !is_own || !old.is_changeable_by(caller.owner.as_ref()) {
             return Err(named(EngineError::NotFound, old.id()));
         }
         if !old.is_done() {
@@ -255,7 +258,6 @@ impl Service {
             None => None,
         };
         let new = NewOperation {
-            tenant: caller.tenant.clone(),
             labels: submission.labels.clone(),
             settings: submission.settings.clone(),
             idempotency_key,
@@ -304,11 +306,17 @@ pub(super) fn is_decided<T>(answer: &Result<T, EngineError>) -> bool {
     !matches!(answer, Err(EngineError::Unavailable(_) | EngineError::Internal(_)))
 }
 
-/// The id, unless the name is another tenant's: then there is no such operation.
-pub(super) fn visible(caller: &Caller, name: &OperationName) -> Result<OperationId, ServiceError> {
-    match &name.tenant {
-        Some(tenant) if *tenant != caller.tenant => Err(named(EngineError::NotFound, name.id)),
-        _ => Ok(name.id),
+/// Whose operation it can be, and its id. Where the name is of a tenant that the caller cannot reach, there is no such
+/// operation.
+pub(super) fn visible(
+    caller: &Caller,
+    name: &OperationName,
+) -> Result<(Scope, OperationId), ServiceError> {
+    let scope = caller.scope();
+    match name.tenant.clone() {
+        Some(tenant) if scope.contains(&tenant) => Ok((tenant.into(), name.id)),
+        Some(_) => Err(named(EngineError::NotFound, name.id)),
+        None => Ok((scope.clone(), name.id)),
     }
 }
 

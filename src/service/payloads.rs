@@ -174,13 +174,12 @@ impl Service {
         name: &OperationName,
         session: Option<SessionId>,
     ) -> Result<Contents, ServiceError> {
-        if session.is_none() {
+        let found = self.find_for(caller, name, session).await;
+        // Who may not read learns nothing of what it does not hold.
+        if !found.as_ref().is_ok_and(|operation| is_held(operation, session)) {
             caller.may(Action::Read)?;
         }
-        let operation = self.find_for(caller, name, session).await?;
-        if !is_held(&operation, session) {
-            caller.may(Action::Read)?;
-        }
+        let operation = found?;
         let info = operation.submission.input.clone();
         let missing = || {
             let name = operation.id().name();

@@ -47,7 +47,7 @@ impl Service {
     ) -> Result<(), ServiceError> {
         let mut stored = None;
         let mut work = Apply {
-            tenant: caller.tenant.clone(),
+            scope: caller.scope().clone(),
             id,
             command: Command::Release { reporter },
             result: None,
@@ -107,7 +107,7 @@ impl Service {
         id: OperationId,
         reporter: &Reporter,
     ) -> Result<(), ServiceError> {
-        let operation = self.engine.get(&caller.tenant, id).await;
+        let operation = self.engine.get(caller.scope(), id).await;
         let operation = operation.map_err(|error| named(error, id))?;
         transition::may_report(&operation, reporter)
             .map_err(|stale| named(EngineError::Rejected(stale), id))

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::operations::{named, readable, visible};
+use super::quotas::Watching;
 use super::{Action, Caller, Document, OperationName, Reason, Service, ServiceError, View};
 pub use crate::engine::FeedItem;
 use crate::engine::{self, Clock, Feed, Moment, WatchItem, Watcher};
@@ -118,6 +119,7 @@ pub struct WatchStream {
     view: View,
     lifetime: Lifetime,
     ended: bool,
+    _counted: Watching,
 }
 
 impl WatchStream {
@@ -199,6 +201,7 @@ pub struct FeedStream {
     key: SigningKey,
     lifetime: Lifetime,
     ended: bool,
+    _counted: Watching,
 }
 
 impl FeedStream {
@@ -252,12 +255,14 @@ impl Service {
     ) -> Result<WatchStream, ServiceError> {
         // Storing takes of the call's time.
         let lifetime = Lifetime::new(self, timeout);
+        let _counted = self.begin_watch(caller)?;
         let stored = self.submit_one(caller, new, true).await?;
         readable(caller, &stored.operation)?;
         let id = stored.operation.id();
         let watcher = self.engine.follow(stored, true).await.map_err(|error| named(error, id))?;
         let (service, view) = (self.clone(), caller.sees(View::Result));
-        Ok(WatchStream { service, watcher, last_word: None, view, lifetime, ended: false })
+        let (last_word, ended) = (None, false);
+        Ok(WatchStream { service, watcher, last_word, view, lifetime, ended, _counted })
     }
 
     /// Watches an operation.
@@ -268,10 +273,11 @@ impl Service {
         options: WatchOptions,
     ) -> Result<WatchStream, ServiceError> {
         caller.may(Action::Inspect)?;
+        let _counted = self.begin_watch(caller)?;
         let WatchOptions { after, include_progress, view, timeout } = options;
         let view = caller.sees(view);
-        let id = visible(caller, name)?;
-        let watch = self.engine.watch(&caller.tenant, id, after, include_progress).await;
+        let (scope, id) = visible(caller, name)?;
+        let watch = self.engine.watch(&scope, id, after, include_progress).await;
         let (watcher, found) = watch.map_err(|error| named(error, id))?;
         readable(caller, &found)?;
         let revision = found.life.revision;
@@ -283,7 +289,7 @@ impl Service {
         }
         let last_word = watcher.is_over().then(|| Arc::new(found));
         let (service, lifetime) = (self.clone(), Lifetime::new(self, timeout));
-        Ok(WatchStream { service, watcher, last_word, view, lifetime, ended: false })
+        Ok(WatchStream { service, watcher, last_word, view, lifetime, ended: false, _counted })
     }
 
     /// Watches all of the caller's operations that match.
@@ -296,6 +302,7 @@ impl Service {
         timeout: Option<Duration>,
     ) -> Result<FeedStream, ServiceError> {
         caller.may(Action::Inspect)?;
+        let _counted = self.begin_watch(caller)?;
         let filter = filter.of(caller.owner.as_ref());
         let key = self.engine.signing_key();
         let start = match start {
@@ -306,6 +313,7 @@ impl Service {
                 .map_or(engine::FeedStart::Reset, engine::FeedStart::After),
         };
         let feed = self.engine.feed(caller.tenant.clone(), filter, include_progress, start);
-        Ok(FeedStream { feed, key, lifetime: Lifetime::new(self, timeout), ended: false })
+        let lifetime = Lifetime::new(self, timeout);
+        Ok(FeedStream { feed, key, lifetime, ended: false, _counted })
     }
 }

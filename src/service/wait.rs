@@ -47,11 +47,12 @@ impl Service {
         enough: Option<impl Fn(&Operation) -> bool + Send>,
     ) -> Result<Document, ServiceError> {
         caller.may(Action::Inspect)?;
+        let _counted = self.begin_watch(caller)?;
         let view = caller.sees(view);
         let clock = Arc::clone(self.engine.clock());
         let until = clock.moment().after(timeout.min(MAX_WAIT));
-        let id = visible(caller, name)?;
-        let watch = self.engine.watch(&caller.tenant, id, None, enough.is_some()).await;
+        let (scope, id) = visible(caller, name)?;
+        let watch = self.engine.watch(&scope, id, None, enough.is_some()).await;
         let (mut watcher, found) = watch.map_err(|error| named(error, id))?;
         readable(caller, &found)?;
         let mut latest = None;

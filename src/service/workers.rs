@@ -37,7 +37,7 @@ impl Service {
         }
         // Room for every assignment and a cancel of each: a worker that reads never fills it.
         let (sender, receiver) = mpsc::channel(2 * hello.max_in_flight + hello.running.len() + 16);
-        let hello = WorkerHello { tenant: caller.tenant.clone(), ..hello };
+        let hello = WorkerHello { scope: caller.scope().clone(), ..hello };
         let named = hello.resume;
         let connected = self.engine.connect(hello, sender).await?;
         let former = named.filter(|named| *named != connected.session);
@@ -136,7 +136,7 @@ impl WorkerSession {
     /// Whether the attempt is over because this worker's report ended it; `false` where that cannot be told.
     pub async fn was_recorded(&self, id: OperationId, attempt: Attempt) -> bool {
         let engine = &self.service.engine;
-        if engine.get(&self.caller.tenant, id).await.is_err() {
+        if engine.get(self.caller.scope(), id).await.is_err() {
             return false;
         }
         // Each attempt before took a start and an end, so this one's start has that revision at least.

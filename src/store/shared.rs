@@ -10,8 +10,9 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use super::StoreError;
+use crate::operation::limits::RunningLimit;
 use crate::operation::{
-    Attempt, Event, Kind, Operation, OperationId, Progress, Revision, SessionId, TenantId,
+    Attempt, Event, Kind, Operation, OperationId, Progress, Revision, Scope, SessionId, TenantId,
     Timestamp, WorkerId,
 };
 
@@ -31,10 +32,19 @@ pub trait SharedStore: Send + Sync {
         now: Timestamp,
     ) -> Result<Claimed, StoreError>;
 
+    /// In which queues of these kinds something is queued, due or not. Looks at as many tenants as `limit` that have
+    /// something queued, of whatever kind, in the order of their names, beginning behind `after`.
+    async fn queues(
+        &self,
+        kinds: Vec<Kind>,
+        after: Option<TenantId>,
+        limit: usize,
+    ) -> Result<Queues, StoreError>;
+
     /// How many operations are not done.
     async fn outstanding(&self) -> Result<Vec<Outstanding>, StoreError>;
 
-    /// Makes a session ours, with the leases that it holds; `None` where that tenant has no such session. If it
+    /// Makes a session ours, with the leases that it holds; `None` where there is no such session within the scope. If it
     /// was another replica's, that one is told.
     async fn take_over(&self, take: TakeOver) -> Result<Option<Vec<Lease>>, StoreError>;
 
@@ -75,6 +85,15 @@ pub trait SharedStore: Send + Sync {
     async fn hint(&self) -> Hint;
 }
 
+/// Queues in which something is queued.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Queues {
+    /// Those that were found, in any order.
+    pub found: Vec<(TenantId, Kind)>,
+    /// The tenant that was looked at last, where there may be more behind it.
+    pub last: Option<TenantId>,
+}
+
 /// How many operations to claim of a queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
@@ -84,6 +103,9 @@ pub struct Wanted {
     pub kind: Kind,
     /// At most this many.
     pub limit: usize,
+    /// How many attempts may run that count with those of this queue. They hold whoever starts the others: what is
+    /// claimed is counted until the next commit, and what others claim is waited for.
+    pub limits: Vec<RunningLimit>,
 }
 
 /// What was claimed.
@@ -95,6 +117,20 @@ pub struct Claimed {
     pub damaged: Vec<OperationId>,
     /// When the next operation of the same queues may start that may not start yet.
     pub next_at: Option<Timestamp>,
+    /// Queues of which there may be more that limits hold back.
+    pub held: Vec<(TenantId, Kind)>,
+    /// Whether another replica is just claiming for a tenant with limits, so that nothing was claimed of it.
+    pub is_contended: bool,
+}
+
+impl Claimed {
+    /// Limits hold back what more there may be of a queue.
+    pub fn hold(&mut self, tenant: TenantId, kind: Kind) {
+        let queue = (tenant, kind);
+        if !self.held.contains(&queue) {
+            self.held.push(queue);
+        }
+    }
 }
 
 /// How many operations of a queue are not done.
@@ -122,8 +158,8 @@ pub struct Lease {
 pub struct TakeOver {
     /// Which.
     pub session: SessionId,
-    /// Whose.
-    pub tenant: TenantId,
+    /// Whose it may be.
+    pub scope: Scope,
     /// For how long it is ours unless it is kept.
     pub lease: Duration,
 }
@@ -168,8 +204,8 @@ pub struct SessionChanges {
 pub struct KeptSession {
     /// Which.
     pub session: SessionId,
-    /// Whose.
-    pub tenant: TenantId,
+    /// Whose work it does.
+    pub scope: Scope,
     /// The worker's name.
     pub worker: WorkerId,
     /// For how long from the commit on, by the store's own clock.
@@ -185,6 +221,8 @@ pub enum Topic {
     Operations,
     /// Operations that are left in a queue.
     Queue(TenantId, Kind),
+    /// Operations that are left in any queue.
+    Queues,
 }
 
 /// What another replica has done, or may have done.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::{Side, TransferError};
-use crate::operation::{Operation, SessionId};
+use crate::operation::{Operation, Scope, SessionId};
 use crate::store::Batch;
 use crate::store::shared::{KeptSession, SessionChanges, TakeOver};
 
@@ -31,17 +31,17 @@ impl<'a> Leases<'a> {
         is_new: bool,
         changes: &mut SessionChanges,
     ) -> Result<(), TransferError> {
-        let (tenant, life) = (&operation.submission.tenant, &operation.life);
+        let life = &operation.life;
         let (Some(shared), Some(lease)) = (self.to.store.shared(), life.state.lease()) else {
             return Ok(());
         };
         let Some(worker) = &life.worker else { return Ok(()) };
         let (session, lease) = (lease.session, lease.session.lease(self.duration));
         if !self.sessions.contains_key(&session) {
-            let kept =
-                KeptSession { session, tenant: tenant.clone(), worker: worker.clone(), lease };
+            let scope = Scope::from(operation.submission.tenant.clone());
+            let kept = KeptSession { session, scope: scope.clone(), worker: worker.clone(), lease };
             // An earlier copy may have left it.
-            let take = TakeOver { session, tenant: tenant.clone(), lease };
+            let take = TakeOver { session, scope, lease };
             if shared.take_over(take).await.map_err(self.to.failed())?.is_none() {
                 changes.kept.push(kept.clone());
             }

@@ -128,7 +128,10 @@ pub fn refusal(error: &ServiceError) -> rpc::Status {
     }
     if error.reason == Reason::ResourceExhausted {
         let violation = rpc::quota_failure::Violation {
-            subject: "server".to_owned(),
+            subject: match error.metadata.get("tenant") {
+                Some(tenant) => format!("tenants/{tenant}"),
+                None => "server".to_owned(),
+            },
             description: error.message.clone(),
             ..Default::default()
         };

@@ -78,7 +78,8 @@ relay = "a"
 capacity = 1
 "#;
     let no_files = |_: &str| Err(std::io::ErrorKind::NotFound.into());
-    let file::Config { relay, dialects } = file::parse(text, &no_files).expect("a configuration");
+    let file::Config { relay, dialects, .. } =
+        file::parse(text, &no_files).expect("a configuration");
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("longrun.db");
     let store = Arc::new(SqliteStore::open(&path, &SqliteOptions::default()).expect("a store"));

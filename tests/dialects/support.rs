@@ -208,7 +208,7 @@ impl Setup {
                 .map(|(_, text)| (*text).to_owned())
                 .ok_or_else(|| std::io::ErrorKind::NotFound.into())
         };
-        let file::Config { relay, dialects } =
+        let file::Config { relay, dialects, .. } =
             file::parse(&text, &beside).expect("a configuration");
         let directory = tempfile::tempdir().expect("a directory");
         let mut config = ServeConfig { relay, dialects, ..ServeConfig::default() };

@@ -7,6 +7,7 @@ mod described;
 mod envelopes;
 mod google;
 mod health;
+mod limits;
 mod listening;
 mod lives;
 mod refusals;

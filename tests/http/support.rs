@@ -145,7 +145,7 @@ impl Server {
 
     pub(crate) async fn work(&self, kind: &str) -> Worker {
         let hello = WorkerHello {
-            tenant: TenantId::default_tenant(),
+            scope: TenantId::default_tenant().into(),
             worker: WorkerId::parse("w").expect("a name"),
             kinds: vec![Kind::parse(kind).expect("a kind")],
             max_in_flight: 4,

@@ -316,7 +316,7 @@ async fn a_session_that_is_resumed_twice_at_once_is_told_once_what_it_missed() {
 fn worker_hello(resume: Option<SessionId>) -> WorkerHello {
     WorkerHello {
         in_process: false,
-        tenant: TenantId::default_tenant(),
+        scope: TenantId::default_tenant().into(),
         worker: WorkerId::parse("worker").unwrap(),
         kinds: vec![Kind::parse("demo").unwrap()],
         max_in_flight: 1,

@@ -1,13 +1,16 @@
-//! Tenants are walls: through the use cases, as two callers, since all gRPC callers are one for now.
+//! Tenants are walls: through the use cases, as two callers, since all gRPC callers are one for now. Workers within the
+//! process, and whoever has an attempt's token, stand in no tenant.
 
 use std::time::Duration;
 
 use longrun::engine::{FeedItem, ToWorker, WorkerHello};
-use longrun::operation::{IdempotencyKey, Kind, NewOperation, TenantId, WorkerId};
+use longrun::operation::{
+    IdempotencyKey, Kind, NewOperation, OperationId, Scope, TenantId, WorkerId,
+};
 use longrun::proto::v1::SubmitRequest;
 use longrun::service::{
-    Caller, FeedMessage, FeedStart, HistoryRequest, ListParameters, OperationName, Reason, Report,
-    Roles, ServiceError, View, Violations, WatchOptions, WorkerSession, parse_filter,
+    Acquire, Caller, FeedMessage, FeedStart, HistoryRequest, ListParameters, OperationName, Reason,
+    Report, Roles, ServiceError, View, Violations, WatchOptions, WorkerSession, parse_filter,
 };
 use longrun::wire::decode;
 use longrun::wire::size;
@@ -36,7 +39,7 @@ async fn connect(
     caller: &Caller,
 ) -> (WorkerSession, mpsc::Receiver<ToWorker>) {
     let hello = WorkerHello {
-        tenant: TenantId::parse("whoever").unwrap(),
+        scope: TenantId::parse("whoever").unwrap().into(),
         worker: WorkerId::parse("worker").unwrap(),
         kinds: vec![Kind::parse("demo").unwrap()],
         max_in_flight: 10,
@@ -185,7 +188,7 @@ async fn another_tenants_session_cannot_be_resumed() {
     submit(&server, &ours).await;
     soon(work.recv()).await.unwrap();
     let hello = WorkerHello {
-        tenant: ours.tenant.clone(),
+        scope: ours.tenant.clone().into(),
         worker: WorkerId::parse("thief").unwrap(),
         kinds: vec![Kind::parse("demo").unwrap()],
         max_in_flight: 1,
@@ -201,4 +204,104 @@ async fn another_tenants_session_cannot_be_resumed() {
         ToWorker::Assignment { operation, .. } => assert_eq!(operation.id(), own.id),
         other => panic!("{other:?}"),
     }
+}
+
+fn done() -> Report {
+    Report::Complete { result: None, contents: None, warnings: Vec::new(), errors: Vec::new() }
+}
+
+#[tokio::test]
+async fn a_worker_within_the_process_executes_every_tenants_operations() {
+    let server = ClockedServer::start().await;
+    let callers = ["ours", "theirs", "others"].map(tenant);
+    // Some wait before it comes, some come while it waits.
+    let first = submit(&server, &callers[0]).await;
+    let (session, mut work) = connect(&server, &Caller::in_process()).await;
+    let mut names = vec![first];
+    for caller in &callers[1..] {
+        names.push(submit(&server, caller).await);
+    }
+    for name in names {
+        let Some(ToWorker::Assignment { operation, .. }) = soon(work.recv()).await else {
+            panic!("expected an assignment")
+        };
+        assert_eq!(operation.id(), name.id);
+        soon(session.report(name.id, operation.life.attempt, done())).await.unwrap();
+    }
+    for caller in &callers {
+        let list = listed(&server, caller).await;
+        let name = list.first().unwrap();
+        let found = soon(server.service.get(caller, name, View::Basic)).await.unwrap();
+        assert!(found.operation.is_done());
+    }
+}
+
+#[tokio::test]
+async fn a_tenants_own_worker_goes_before_one_of_all_tenants() {
+    let server = ClockedServer::start().await;
+    let (ours, theirs) = (tenant("ours"), tenant("theirs"));
+    let (_all, mut of_all) = connect(&server, &Caller::in_process()).await;
+    let (_own, mut own) = connect(&server, &ours).await;
+    let (our_name, their_name) = (submit(&server, &ours).await, submit(&server, &theirs).await);
+    for (messages, name) in [(&mut own, our_name), (&mut of_all, their_name)] {
+        let Some(ToWorker::Assignment { operation, .. }) = soon(messages.recv()).await else {
+            panic!("expected an assignment")
+        };
+        assert_eq!(operation.id(), name.id);
+    }
+}
+
+#[tokio::test]
+async fn a_session_of_all_tenants_is_nobodys_to_resume() {
+    let server = ClockedServer::start().await;
+    let (session, mut work) = connect(&server, &Caller::in_process()).await;
+    submit(&server, &tenant("ours")).await;
+    soon(work.recv()).await.unwrap();
+    let hello = WorkerHello {
+        scope: Scope::All,
+        worker: WorkerId::parse("thief").unwrap(),
+        kinds: vec![Kind::parse("demo").unwrap()],
+        max_in_flight: 1,
+        resume: Some(session.id()),
+        in_process: false,
+        running: Vec::new(),
+    };
+    let ours = tenant("ours");
+    let connected = server.service.connect_worker(&ours, hello);
+    let (stolen, _told) = soon(connected).await.unwrap();
+    assert!(!stolen.resumed() && stolen.id() != session.id());
+}
+
+#[tokio::test]
+async fn the_token_of_an_attempt_is_enough_by_itself_and_not_for_another_tenant() {
+    let server = ClockedServer::start().await;
+    let (ours, theirs, nobody) = (tenant("ours"), tenant("theirs"), Caller::nobody());
+    let name = submit(&server, &ours).await;
+    let acquire = Acquire {
+        worker: WorkerId::parse("worker").unwrap(),
+        kinds: vec![Kind::parse("demo").unwrap()],
+        most: 1,
+        lease: Some(Duration::from_secs(3_600)),
+        wait: Duration::ZERO,
+    };
+    let service = &server.service;
+    let acquired = soon(service.acquire(&ours, acquire)).await.unwrap();
+    let token = acquired[0].token;
+    not_found(soon(service.renew_attempt(&theirs, &token, None)).await);
+    not_found(soon(service.attempt(&theirs, &token)).await);
+    not_found(soon(service.report_attempt(&theirs, &token, done())).await);
+    not_found(soon(service.input(&theirs, &name, Some(token.session()))).await);
+
+    soon(service.renew_attempt(&nobody, &token, None)).await.unwrap();
+    assert_eq!(soon(service.attempt(&nobody, &token)).await.unwrap().operation.id(), name.id);
+    soon(service.input(&nobody, &name, Some(token.session()))).await.unwrap();
+    // Without the token there is nothing to be learnt, not even whether it is there.
+    let absent = OperationName { tenant: None, id: OperationId::from_bytes([7; 16]) };
+    for (name, session) in [(&name, None), (&absent, None), (&absent, Some(token.session()))] {
+        let refused = soon(service.input(&nobody, name, session)).await.unwrap_err();
+        assert_eq!(refused.reason, Reason::PermissionDenied);
+    }
+    soon(service.report_attempt(&nobody, &token, done())).await.unwrap();
+    let found = soon(service.get(&ours, &name, View::Basic)).await.unwrap();
+    assert!(found.operation.is_done());
 }

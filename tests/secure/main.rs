@@ -5,4 +5,5 @@ mod isolation;
 mod issuer;
 mod keys;
 mod support;
+mod tenants;
 mod tokens;

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use longrun::client::Client;
 use longrun::config::tokens::{KeySource, TokenConfig};
 use longrun::config::{ServeConfig, StoreUrl};
 use longrun::server::Server;
@@ -22,7 +23,9 @@ pub async fn soon<F: Future>(future: F) -> F::Output {
 pub struct Guarded {
     pub address: SocketAddr,
     pub http: reqwest::Client,
-    stop: CancellationToken,
+    /// A client within the process.
+    pub local: Client,
+    pub stop: CancellationToken,
     running: JoinSet<()>,
     _directory: TempDir,
 }
@@ -48,7 +51,7 @@ impl Guarded {
         };
         change(&mut config);
         let server = Server::bind(config).await.expect("a server");
-        let address = server.local_addr();
+        let (address, local) = (server.local_addr(), server.local_client());
         let stop = CancellationToken::new();
         let mut running = JoinSet::new();
         let stopped = stop.clone();
@@ -57,7 +60,7 @@ impl Guarded {
         });
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
         let http = http.build().expect("a client");
-        Self { address, http, stop, running, _directory: directory }
+        Self { address, http, local, stop, running, _directory: directory }
     }
 
     pub fn channel(&self) -> Channel {

@@ -64,7 +64,7 @@ impl Scene {
         let (sender, messages) = mpsc::channel(10);
         let hello = WorkerHello {
             in_process: false,
-            tenant: TenantId::default_tenant(),
+            scope: TenantId::default_tenant().into(),
             worker: WorkerId::parse("worker").unwrap(),
             kinds: KINDS.iter().map(|kind| Kind::parse(kind).unwrap()).collect(),
             max_in_flight: 1,
@@ -164,7 +164,7 @@ fn what_could_not_be_cancelled_in_an_outage_is_started_after_it() {
             let id = scene.submit(None).await;
             scene.store.set_weather(Weather::ReadOnly);
             let cancel = Apply {
-                tenant: TenantId::default_tenant(),
+                scope: TenantId::default_tenant().into(),
                 id,
                 command: Command::Cancel { reason: String::new() },
                 result: None,

@@ -110,7 +110,7 @@ impl Worker {
         let reported = self.unanswered.iter().map(|report| report.held);
         let hello = WorkerHello {
             in_process: false,
-            tenant: TenantId::default_tenant(),
+            scope: TenantId::default_tenant().into(),
             worker: WorkerId::parse(&format!("worker-{}", self.number)).unwrap(),
             kinds: self.kinds.clone(),
             max_in_flight: self.max_in_flight,

@@ -9,7 +9,7 @@ use super::super::watch::item::FeedStart;
 use super::super::watch::watcher::Watcher;
 use super::Engine;
 use crate::operation::filter::Filter;
-use crate::operation::{Operation, OperationId, Revision, TenantId};
+use crate::operation::{Operation, OperationId, Revision, Scope, TenantId};
 use crate::store::log::SigningKey;
 use crate::store::shared::{Listening, Topic};
 
@@ -21,7 +21,7 @@ impl Engine {
     /// along, for checks.
     pub async fn watch(
         &self,
-        tenant: &TenantId,
+        scope: &Scope,
         id: OperationId,
         after: Option<Revision>,
         include_progress: bool,
@@ -29,7 +29,7 @@ impl Engine {
         // Interest first, then the question: nothing can fall in between.
         let subscription = self.shared.hub.subscribe(id);
         let listening = self.listen(Topic::Operation(id)).await?;
-        let operation = self.get(tenant, id).await?;
+        let operation = self.get(scope, id).await?;
         self.shared.hub.known(id, operation.life.revision);
         let found = operation.clone();
         let shared = Arc::clone(&self.shared);
@@ -46,14 +46,14 @@ impl Engine {
         include_progress: bool,
     ) -> Result<Watcher, EngineError> {
         let Submitted { operation, subscription, .. } = submitted;
-        let (tenant, id) = (&operation.submission.tenant, operation.id());
+        let (scope, id) = (operation.submission.tenant.clone().into(), operation.id());
         let Some(subscription) = subscription else {
-            return Ok(self.watch(tenant, id, None, include_progress).await?.0);
+            return Ok(self.watch(&scope, id, None, include_progress).await?.0);
         };
         let listening = self.listen(Topic::Operation(id)).await?;
         if listening.is_some() {
             // What others did before they could be heard.
-            let found = self.get(tenant, id).await?;
+            let found = self.get(&scope, id).await?;
             self.shared.hub.known(id, found.life.revision);
         }
         let shared = Arc::clone(&self.shared);

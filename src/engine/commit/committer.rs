@@ -14,12 +14,13 @@ use tokio_util::sync::CancellationToken;
 use super::in_doubt::InDoubt;
 use super::outage::Outage;
 use super::planner::Planner;
+use super::waiting::Waiting;
 use crate::engine::clock::{Moment, Now};
 use crate::engine::dispatch::quarantine::Suspects;
 use crate::engine::dispatch::resumed::ResumedSessions;
 use crate::engine::dispatch::upkeep::Wake;
 use crate::engine::health::not_writable;
-use crate::engine::request::{EngineError, Request, one_commit};
+use crate::engine::request::{EngineError, Request};
 use crate::engine::round::draft::Draft;
 use crate::engine::round::work::{Answer, Work, touching};
 use crate::engine::round::{Loss, Next, Round};
@@ -27,7 +28,7 @@ use crate::engine::{EngineConfig, Shared};
 use crate::operation::{OperationId, Revision, SessionId};
 use crate::store::{Batch, Committed, StoreError};
 
-/// Most requests of one commit.
+/// Most requests that are received at once.
 const MAX_BATCH: usize = 1_024;
 /// Most attempts that one commit starts.
 const MAX_STARTS: usize = 512;
@@ -85,8 +86,11 @@ impl Committer {
         stop: CancellationToken,
     ) {
         let mut received = Vec::with_capacity(MAX_BATCH);
-        let mut waiting = VecDeque::with_capacity(MAX_BATCH);
+        let mut waiting = Waiting::default();
         loop {
+            if stop.is_cancelled() {
+                requests.close();
+            }
             if waiting.is_empty() {
                 let wake = self.next_wake();
                 tokio::select! {
@@ -96,9 +100,14 @@ impl Committer {
                     () = self.shared.clock.sleep_until_moment(wake.moment()) => {}
                     () = self.shared.clock.sleep_until(wake.time()) => {}
                 }
-                waiting.extend(received.drain(..));
             }
-            self.round(one_commit(&mut waiting)).await;
+            // What has come in meanwhile may be another tenant's, whose turn it is.
+            while let Ok(request) = requests.try_recv() {
+                received.push(request);
+            }
+            let now = self.shared.clock.moment();
+            received.drain(..).for_each(|request| waiting.push(request, now));
+            self.round(waiting.next_commit(now)).await;
         }
     }
 

@@ -7,3 +7,4 @@ mod in_doubt;
 mod outage;
 mod planner;
 mod recovery;
+mod waiting;

@@ -182,7 +182,7 @@ impl Planner {
         if lookup.is_some_and(|lookup| draft.is_damaged(&lookup)) {
             return Err(EngineError::damaged());
         }
-        self.shared.counts().submit(new, added)?;
+        self.shared.counts().submit(new, added, &self.shared.limits())?;
         let operation = draft.submit(new, self.shared.ids.operation(draft.now()));
         Ok(Submitted::unwatched(operation, false))
     }
@@ -195,7 +195,7 @@ impl Planner {
         }
         let operation = draft
             .current(apply.id)
-            .filter(|found| found.submission.tenant == apply.tenant)
+            .filter(|found| apply.scope.contains(&found.submission.tenant))
             .ok_or(EngineError::NotFound)?;
         let outcome = self.apply_to(&operation, &apply.command, apply.result.as_ref(), draft)?;
         if !apply.lines.is_empty() {

@@ -6,7 +6,7 @@ use crate::engine::clock::Now;
 use crate::engine::dispatch::dispatcher::Dispatcher;
 use crate::engine::dispatch::queue::QueueKey;
 use crate::engine::{EngineConfig, Shared};
-use crate::store::{Place, StoreError, Unfinished};
+use crate::store::{Lookup, Place, StoreError, Unfinished};
 
 /// How many unfinished operations are read at a time.
 const PAGE: usize = 10_000;
@@ -23,6 +23,13 @@ pub(super) async fn recover(
         let page = shared.store.unfinished(after, PAGE).await?;
         let Some(last) = page.last() else { return Ok(()) };
         after = Some(last.id);
+        let leased = page.iter().filter(|it| matches!(it.place, Place::Leased { .. }));
+        let leased: Vec<Lookup> = leased.map(|it| Lookup::Id(it.id)).collect();
+        if !leased.is_empty() {
+            for operation in shared.store.load(leased).await?.into_iter().flatten() {
+                dispatcher.places_mut().add(operation.id(), &operation.submission);
+            }
+        }
         for operation in page {
             shared
                 .counts()

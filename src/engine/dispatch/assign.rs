@@ -20,6 +20,9 @@ pub(super) fn leave_alone(
 ) {
     quarantine.add_damaged(id);
     dispatcher.sessions_mut().forget(id);
+    for key in dispatcher.places_mut().end(id) {
+        dispatcher.mark(key);
+    }
 }
 
 /// What resumed sessions missed: assignments that did not arrive, and cancels. An attempt that is to be cancelled and

@@ -3,27 +3,45 @@
 //! Between rounds the store alone knows what waits: the queue in memory holds what the round under way has queued.
 //! Only queues that may hold more than is known are asked, and only for as much as there are slots.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::dispatcher::Dispatcher;
 use super::quarantine::Quarantine;
-use super::queue::{Queue, QueueKey};
+use super::queue::{Lane, Queue, QueueKey};
 use super::sessions::Sessions;
 use crate::engine::round::draft::Draft;
-use crate::operation::{OperationId, SessionId, Timestamp};
+use crate::operation::limits::LimitTable;
+use crate::operation::{Kind, OperationId, Scope, SessionId, TenantId, Timestamp};
 use crate::store::StoreError;
 use crate::store::shared::{Listening, SharedStore, Topic, Wanted};
 
+/// When a queue is looked at again of which another replica was just claiming.
+const CONTENDED: Duration = Duration::from_millis(50);
+/// So many tenants are looked at at once.
+const TENANTS: usize = 1_000;
+
 /// Reserved slots by queue, a session for each slot.
 pub(crate) type Slots = BTreeMap<QueueKey, VecDeque<SessionId>>;
+
+/// Kinds that workers here execute for all tenants, and of which the store may have work of tenants that are not known.
+#[derive(Debug, Default)]
+struct Unknown {
+    kinds: BTreeSet<Kind>,
+    /// The tenant that was looked at last, where there are more.
+    after: Option<TenantId>,
+    /// Whether tenants that were looked at may have got work since.
+    again: bool,
+}
 
 #[derive(Debug, Default)]
 pub(crate) struct Claims {
     /// Queues served here that may hold more in the store than is known.
     may_have_work: HashSet<QueueKey>,
-    /// Subscriptions to hints about queues that workers here serve.
-    listening: HashMap<QueueKey, Listening>,
+    unknown: Unknown,
+    /// Subscriptions to hints about what workers here serve.
+    listening: HashMap<Lane, Listening>,
     /// When the next operation may start that was found not to be due.
     next_start: Option<Timestamp>,
 }
@@ -42,16 +60,24 @@ impl Claims {
         is_due
     }
 
-    /// The store may hold work of that queue.
-    pub(crate) fn expect(&mut self, key: QueueKey) {
-        self.may_have_work.insert(key);
+    /// The store may hold work for that lane.
+    pub(crate) fn expect(&mut self, lane: Lane) {
+        match lane.scope {
+            Scope::Tenant(tenant) => {
+                self.may_have_work.insert(QueueKey { tenant, kind: lane.kind });
+            }
+            Scope::All => {
+                self.unknown.kinds.insert(lane.kind);
+                self.unknown.again = self.unknown.after.is_some();
+            }
+        }
     }
 
     /// The store may hold work of every queue that is served here.
     pub(crate) fn expect_all(&mut self, dispatcher: &mut Dispatcher) {
-        for key in dispatcher.sessions().served() {
-            self.may_have_work.insert(key.clone());
-            dispatcher.mark(key);
+        for lane in dispatcher.sessions().served() {
+            self.expect(lane.clone());
+            dispatcher.open(lane);
         }
     }
 
@@ -60,21 +86,49 @@ impl Claims {
         self.may_have_work.contains(key)
     }
 
+    /// Looks up of which tenants work of the kinds is queued that workers here execute for all.
+    pub(crate) async fn look_up(
+        &mut self,
+        store: &dyn SharedStore,
+        dispatcher: &mut Dispatcher,
+    ) -> Result<(), StoreError> {
+        let sessions = dispatcher.sessions();
+        let lane = |kind: &Kind| Lane { scope: Scope::All, kind: kind.clone() };
+        self.unknown.kinds.retain(|kind| sessions.has_lane(&lane(kind)));
+        if self.unknown.kinds.is_empty() {
+            self.unknown = Unknown::default();
+            return Ok(());
+        }
+        let kinds = self.unknown.kinds.iter().cloned().collect();
+        let found = store.queues(kinds, self.unknown.after.clone(), TENANTS).await?;
+        let keys = found.found.into_iter().map(|(tenant, kind)| QueueKey { tenant, kind });
+        self.may_have_work.extend(keys);
+        self.unknown.kinds.iter().for_each(|kind| dispatcher.open(lane(kind)));
+        // The others' turn is in the next round.
+        self.unknown.after = found.last;
+        if self.unknown.after.is_none() && !std::mem::take(&mut self.unknown.again) {
+            self.unknown.kinds.clear();
+        }
+        Ok(())
+    }
+
     /// Claims queued operations for these slots. The draft knows them then.
     pub(crate) async fn claim(
         &mut self,
         store: &dyn SharedStore,
         mut slots: Slots,
         (dispatcher, quarantine): (&mut Dispatcher, &mut Quarantine),
+        table: &LimitTable,
         draft: &mut Draft,
     ) -> Result<Vec<(SessionId, OperationId)>, StoreError> {
         let wanted = slots.iter().map(|(key, slots)| {
             let (tenant, kind) = (key.tenant.clone(), key.kind.clone());
-            Wanted { tenant, kind, limit: slots.len() }
+            let limits = table.running(&tenant, &kind);
+            Wanted { tenant, kind, limit: slots.len(), limits }
         });
         let mut claimed = store.claim(wanted.collect(), quarantine.ids(), draft.now()).await;
         let mut matches = Vec::new();
-        let mut damaged = 0;
+        let (mut damaged, mut held) = (0, HashSet::new());
         if let Ok(claimed) = &mut claimed {
             self.next_start = [self.next_start, claimed.next_at].into_iter().flatten().min();
             for operation in claimed.operations.drain(..) {
@@ -86,6 +140,12 @@ impl Claims {
                 dispatcher.take(session, &key);
                 matches.push((session, id));
             }
+            let keys = claimed.held.drain(..).map(|(tenant, kind)| QueueKey { tenant, kind });
+            held.extend(keys);
+            if claimed.is_contended {
+                let again = draft.now().after(CONTENDED);
+                self.next_start = Some(self.next_start.map_or(again, |at| at.min(again)));
+            }
             damaged = claimed.damaged.len();
             claimed.damaged.iter().for_each(|id| quarantine.add_damaged(*id));
         }
@@ -96,7 +156,7 @@ impl Claims {
             if left.is_empty() || damaged > 0 {
                 // There may be more, for workers that get slots.
                 dispatcher.starve(key);
-            } else if claimed.is_ok() {
+            } else if claimed.is_ok() && !held.contains(&key) {
                 self.may_have_work.remove(&key);
             }
             dispatcher.sessions_mut().settle(left);
@@ -108,19 +168,22 @@ impl Claims {
         claimed.map(|_| matches)
     }
 
-    /// One slot for each queue by turns, until there are no more slots or queues.
+    /// Slots for queues by turns, until there are no more slots or queues.
     pub(crate) fn slots(&self, most: usize, dispatcher: &mut Dispatcher) -> Slots {
-        let mut open: VecDeque<QueueKey> =
-            dispatcher.turns().filter(|key| self.expects(key)).cloned().collect();
+        let opened = |key: &&QueueKey| dispatcher.opened().contains(&key.kind);
+        let opened: Vec<QueueKey> = self.may_have_work.iter().filter(opened).cloned().collect();
+        opened.into_iter().for_each(|key| dispatcher.mark(key));
+        let mut plan = dispatcher.plan(|key| self.expects(key));
         let mut slots = Slots::new();
         let mut reserved = 0;
         while reserved < most
-            && let Some(key) = open.pop_front()
+            && let Some(key) = plan.first().cloned()
         {
-            if let Some(session) = dispatcher.sessions_mut().reserve(&key) {
-                slots.entry(key.clone()).or_default().push_back(session);
+            let session = dispatcher.sessions_mut().reserve(&key);
+            plan.advance(session.is_some());
+            if let Some(session) = session {
+                slots.entry(key).or_default().push_back(session);
                 reserved += 1;
-                open.push_back(key);
             } else if !slots.contains_key(&key) {
                 dispatcher.starve(key);
             }
@@ -128,24 +191,27 @@ impl Claims {
         slots
     }
 
-    /// What the round has left in the queue is in the store for everybody. Other replicas' work is heard of from now
-    /// on where a worker here waits for it.
-    pub(crate) fn hand_over(&mut self, queue: &mut Queue) {
+    /// What the round has left in the queue is in the store for everybody; returns the queues.
+    pub(crate) fn hand_over(&mut self, queue: &mut Queue) -> Vec<QueueKey> {
         let (keys, next_start) = queue.take_all();
         self.next_start = [self.next_start, next_start].into_iter().flatten().min();
-        self.may_have_work.extend(keys);
+        self.may_have_work.extend(keys.iter().cloned());
+        keys
     }
 
     /// Listens for the queues that are served here, and for no others.
     pub(crate) fn listen(&mut self, store: &dyn SharedStore, sessions: &Sessions) {
         self.may_have_work.retain(|key| sessions.serves(key));
-        self.listening.retain(|key, _| sessions.serves(key));
+        self.listening.retain(|lane, _| sessions.has_lane(lane));
         if self.listening.len() == sessions.served_count() {
             return;
         }
-        for key in sessions.served() {
-            self.listening.entry(key).or_insert_with_key(|QueueKey { tenant, kind }| {
-                store.listen(Topic::Queue(tenant.clone(), kind.clone()))
+        for lane in sessions.served() {
+            self.listening.entry(lane).or_insert_with_key(|Lane { scope, kind }| {
+                store.listen(match scope {
+                    Scope::Tenant(tenant) => Topic::Queue(tenant.clone(), kind.clone()),
+                    Scope::All => Topic::Queues,
+                })
             });
         }
     }

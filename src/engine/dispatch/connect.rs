@@ -9,7 +9,8 @@ use super::dispatcher::Dispatcher;
 use super::replicas::Replicas;
 use crate::engine::clock::Moment;
 use crate::engine::request::{Connected, EngineError, Taken, ToWorker, WorkerHello};
-use crate::operation::SessionId;
+use crate::operation::limits::{LimitName, LimitTable};
+use crate::operation::{Scope, SessionId};
 
 pub(super) struct Arrival {
     pub(super) hello: WorkerHello,
@@ -23,11 +24,12 @@ pub(super) struct Arrival {
 
 impl Arrival {
     /// Connects the worker; `None` where the session to resume may be another replica's, and is to be asked for
-    /// first. A new session is made of `uuid`; there may be `most`.
+    /// first. A new session is made of `uuid`; there may be `most`, and of a tenant
+    /// as many as its limit.
     pub(super) fn connect(
         self,
         (dispatcher, mut replicas): (&mut Dispatcher, Option<&mut Replicas>),
-        most: usize,
+        (most, table): (usize, &LimitTable),
         uuid: Uuid,
         expires_at: Moment,
     ) -> Result<Option<Connected>, EngineError> {
@@ -44,6 +46,13 @@ impl Arrival {
         };
         if resumed.is_none() && dispatcher.sessions().len() >= most {
             return Err(EngineError::Full { what: "worker sessions", limit: most as u64 });
+        }
+        if let (None, None, Scope::Tenant(tenant)) = (resumed, attempt_lease, &hello.scope)
+            && let Some(limit) = table.get(LimitName::Sessions, tenant, None)
+            && dispatcher.sessions().count_of(&hello.scope) >= limit
+        {
+            let (tenant, name, most) = (tenant.clone(), LimitName::Sessions, limit);
+            return Err(EngineError::Limited { tenant, kind: None, name, most });
         }
         let session = resumed.unwrap_or_else(|| match (attempt_lease, hello.in_process) {
             (Some(lease), _) => SessionId::of_attempt(uuid, lease),

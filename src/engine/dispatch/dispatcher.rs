@@ -5,22 +5,25 @@
 //! durable. What is done here for a draft is made final by [`Dispatcher::committed`] or undone by
 //! [`Dispatcher::abandoned`].
 
-use std::collections::HashSet;
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use super::places::Places;
 use super::quarantine::{Quarantine, SET_ASIDE};
-use super::queue::{Queue, QueueKey};
+use super::queue::{Lane, Queue, QueueKey};
 use super::resumed::ResumedSessions;
 use super::sessions::Sessions;
-use super::turns::Turns;
+use super::turns::{Plan, Turns};
 use crate::engine::clock::Moment;
 use crate::engine::request::{StreamNumber, ToWorker, WorkerHello};
 use crate::engine::round::draft::Draft;
 use crate::engine::round::transition::Transition;
+use crate::operation::limits::LimitTable;
 use crate::operation::{
-    Attempt, Command, EventType, Operation, OperationId, SessionId, State, Timestamp,
+    Attempt, Command, EventType, Kind, Operation, OperationId, Scope, SessionId, State, Timestamp,
 };
 
 /// A message for a worker, to be sent after the commit.
@@ -34,6 +37,9 @@ pub(crate) struct Outgoing {
 pub(crate) struct Dispatcher {
     queue: Queue,
     turns: Turns,
+    /// Kinds for which a worker of all tenants may have a slot. Which queues those are is looked up once for a round.
+    opened: BTreeSet<Kind>,
+    places: Places,
     sessions: Sessions,
     resumed: ResumedSessions,
     /// Sessions for which this draft has reserved a slot, once per slot.
@@ -42,6 +48,8 @@ pub(crate) struct Dispatcher {
     starved: Vec<QueueKey>,
     /// Queues for which there is a slot that was offered to others and not used.
     spared: Vec<QueueKey>,
+    /// Operations that found no place, in this draft.
+    held: Vec<OperationId>,
 }
 
 impl Dispatcher {
@@ -65,6 +73,21 @@ impl Dispatcher {
         &mut self.queue
     }
 
+    pub(crate) fn places_mut(&mut self) -> &mut Places {
+        &mut self.places
+    }
+
+    /// These limits hold from now on.
+    pub(crate) fn set_limits(&mut self, table: &Arc<LimitTable>) {
+        self.turns.set_weights(table.weights().collect());
+        let (blocked, held) = self.places.set_table(Arc::clone(table));
+        blocked.into_iter().for_each(|key| self.turns.mark(key));
+        for (key, rank) in held {
+            self.queue.put_back(key.clone(), rank);
+            self.turns.mark(key);
+        }
+    }
+
     /// When the next delayed operation becomes due.
     pub(crate) fn next_due(&self) -> Option<Timestamp> {
         self.queue.next_due()
@@ -72,12 +95,27 @@ impl Dispatcher {
 
     /// Whether a queue may have both work and a slot.
     pub(crate) fn has_turns(&self) -> bool {
-        !self.turns.is_empty()
+        !self.turns.is_empty() || !self.opened.is_empty()
     }
 
-    /// The queues whose turn may come, in their order.
-    pub(crate) fn turns(&self) -> impl Iterator<Item = &QueueKey> {
-        self.turns.iter()
+    /// The queues whose turn may come and that are `wanted`, to be gone through in their order.
+    pub(crate) fn plan(&self, wanted: impl Fn(&QueueKey) -> bool) -> Plan {
+        self.turns.plan(wanted)
+    }
+
+    /// Kinds for which there may be a slot, whoever's operations they are.
+    pub(crate) fn opened(&self) -> &BTreeSet<Kind> {
+        &self.opened
+    }
+
+    /// There may be a slot.
+    pub(crate) fn open(&mut self, lane: Lane) {
+        match lane.scope {
+            Scope::Tenant(tenant) => self.turns.mark(QueueKey { tenant, kind: lane.kind }),
+            Scope::All => {
+                self.opened.insert(lane.kind);
+            }
+        }
     }
 
     /// The queue may have both work and a slot.
@@ -95,6 +133,11 @@ impl Dispatcher {
     /// Follows transitions that are to be committed: the queues that they add to are looked at in this very commit.
     pub(crate) fn follow(&mut self, transitions: &[Transition], now: Timestamp) {
         for transition in transitions {
+            if let Some(before) = &transition.before
+                && self.places.let_go(before.id())
+            {
+                self.queue.left(before);
+            }
             self.queue.follow(transition, now);
             if matches!(transition.after.life.state, State::Queued { .. }) {
                 self.turns.mark(QueueKey::of(&transition.after));
@@ -111,12 +154,22 @@ impl Dispatcher {
         quarantine: &Quarantine,
         is_elsewhere: impl Fn(&QueueKey) -> bool,
     ) -> Vec<(SessionId, OperationId)> {
-        let mut matches = Vec::new();
+        for kind in std::mem::take(&mut self.opened) {
+            self.queue.ready_of(&kind).for_each(|key| self.turns.mark(key));
+        }
+        for (key, rank) in self.places.wake() {
+            self.queue.put_back(key.clone(), rank);
+            self.turns.mark(key);
+        }
+        let (mut matches, mut planned) = (Vec::new(), HashMap::new());
         while matches.len() < most
             && let Some(key) = self.turns.pop()
         {
             // What was there before goes first.
             if !self.queue.has_ready(&key) || is_elsewhere(&key) {
+                continue;
+            }
+            if !self.places.admits(&key, &planned) {
                 continue;
             }
             let Some(session) = self.sessions.reserve(&key) else {
@@ -132,6 +185,7 @@ impl Dispatcher {
                 }
                 Some(rank) => {
                     self.take(session, &key);
+                    *planned.entry(key.clone()).or_default() += 1;
                     matches.push((session, rank.1));
                 }
                 None => self.sessions.settle([session]),
@@ -162,6 +216,7 @@ impl Dispatcher {
     /// A slot was not used after all: the queues for which there was none are looked at again.
     pub(crate) fn mark_starved(&mut self) {
         self.starved.iter().for_each(|key| self.turns.mark(key.clone()));
+        self.places.unblock().into_iter().for_each(|key| self.turns.mark(key));
     }
 
     /// The operation with its lease, if it may start now.
@@ -173,6 +228,14 @@ impl Dispatcher {
     ) -> Option<Arc<Operation>> {
         let operation = draft.current(id)?;
         let worker = self.sessions.get(session)?.worker().clone();
+        if matches!(operation.life.state, State::Queued { .. })
+            && let Some(place) = self.places.take(id, &operation.submission)
+        {
+            let rank = (Reverse(operation.submission.settings.priority), id);
+            self.places.hold(id, place, QueueKey::of(&operation), rank);
+            self.held.push(id);
+            return None;
+        }
         let command = Command::Acquire { session, worker };
         let before = draft.transitions().len();
         match draft.apply(&operation, &command, None, None) {
@@ -183,6 +246,7 @@ impl Dispatcher {
             }
             Err(_) => {
                 // Not due after all (a limit is up, or the clock was set back): a timer sees to it.
+                self.places.end_drafted(id);
                 self.queue.put(&operation, draft.now());
                 None
             }
@@ -205,7 +269,7 @@ impl Dispatcher {
             }
         }
         for kind in &hello.kinds {
-            self.turns.mark(QueueKey { tenant: hello.tenant.clone(), kind: kind.clone() });
+            self.open(Lane { scope: hello.scope.clone(), kind: kind.clone() });
         }
         if is_resumed {
             self.resumed.add(session, hello.running.into_iter().collect());
@@ -243,16 +307,16 @@ impl Dispatcher {
     /// The session holds a later attempt than was known here.
     fn adopt(&mut self, session: SessionId, operation: &Operation) {
         let Some(held) = self.sessions.get(session) else { return };
-        let (tenant, worker) = (held.tenant().clone(), held.worker().clone());
+        let (scope, worker) = (held.scope().clone(), held.worker().clone());
         let held: HashSet<(OperationId, Attempt)> = held.leases().collect();
         let lease = (operation.id(), operation.life.attempt);
-        self.sessions.restore(session, tenant, worker, lease, Moment::default());
+        self.sessions.restore(session, scope, worker, lease, Moment::default());
         self.resumed.add_missed(session, held, lease);
     }
 
     fn end_lease(&mut self, session: SessionId, lease: (OperationId, Attempt)) {
-        for key in self.sessions.end_lease(session, lease) {
-            self.turns.mark(key);
+        for lane in self.sessions.end_lease(session, lease) {
+            self.open(lane);
         }
     }
 
@@ -266,6 +330,8 @@ impl Dispatcher {
         is_ours: impl Fn(SessionId) -> bool,
     ) {
         self.queue.commit();
+        self.places.committed();
+        self.held.clear();
         self.sessions.settle(self.reserved.drain(..));
         self.starved.clear();
         self.spared.drain(..).for_each(|key| self.turns.mark(key));
@@ -287,6 +353,7 @@ impl Dispatcher {
         let held = before.as_ref().and_then(|before| before.life.state.lease());
         match (held, after.life.state.lease()) {
             (None, Some(lease)) => {
+                self.places.add(after.id(), &after.submission);
                 // One that another replica has taken over since has taken the lease along.
                 let is_known = self.sessions.get(lease.session).is_some();
                 if (is_known || is_ours(lease.session))
@@ -308,6 +375,9 @@ impl Dispatcher {
                     self.sessions.send(lease.session, ToWorker::NotCurrent { id, attempt });
                 }
                 self.end_lease(lease.session, (id, attempt));
+                for key in self.places.end(id) {
+                    self.turns.mark(key);
+                }
             }
             _ => {}
         }
@@ -316,6 +386,10 @@ impl Dispatcher {
     /// The draft did not happen.
     pub(crate) fn abandoned(&mut self, draft: &Draft) {
         self.sessions.settle(self.reserved.drain(..));
+        for id in self.held.drain(..) {
+            self.places.let_go(id);
+        }
+        self.places.abandoned().into_iter().for_each(|key| self.turns.mark(key));
         let unserved = self.queue.roll_back(draft.now());
         let waiting = self.starved.drain(..).chain(self.spared.drain(..)).chain(unserved);
         waiting.for_each(|key| self.turns.mark(key));

@@ -4,6 +4,7 @@ mod assign;
 pub(crate) mod claims;
 mod connect;
 pub(crate) mod dispatcher;
+mod places;
 pub(crate) mod quarantine;
 pub(crate) mod queue;
 mod replicas;

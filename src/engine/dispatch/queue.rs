@@ -4,11 +4,11 @@
 //! the store at start, and follows drafts: what it did since the last commit it can undo.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::engine::round::transition::Transition;
-use crate::operation::{Kind, Operation, OperationId, State, TenantId, Timestamp};
+use crate::operation::{Kind, Operation, OperationId, Scope, State, TenantId, Timestamp};
 
 /// One queue's name: nothing crosses tenants, and workers serve kinds.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,6 +26,21 @@ impl QueueKey {
     }
 }
 
+/// What a worker would execute: a kind, of one tenant or of all.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Lane {
+    pub(crate) scope: Scope,
+    pub(crate) kind: Kind,
+}
+
+impl QueueKey {
+    /// The lanes that lead from the queue: its tenant's own first.
+    pub(crate) fn lanes(&self) -> [Lane; 2] {
+        [self.tenant.clone().into(), Scope::All]
+            .map(|scope| Lane { scope, kind: self.kind.clone() })
+    }
+}
+
 /// A place within a queue: the higher priority first, then the older operation.
 pub(crate) type Rank = (Reverse<u8>, OperationId);
 
@@ -38,10 +53,56 @@ enum Change {
     Deferred(QueueKey, Rank, Timestamp),
 }
 
+/// What may start now: by kind, because that is what workers ask for, then by tenant.
+#[derive(Debug, Default)]
+struct Ready(BTreeMap<Kind, BTreeMap<TenantId, BTreeSet<Rank>>>);
+
+impl Ready {
+    fn ranks(&self, key: &QueueKey) -> impl Iterator<Item = &Rank> {
+        self.0.get(&key.kind).and_then(|of| of.get(&key.tenant)).into_iter().flatten()
+    }
+
+    fn first(&self, key: &QueueKey) -> Option<Rank> {
+        self.ranks(key).next().copied()
+    }
+
+    fn of(&self, kind: &Kind) -> impl Iterator<Item = QueueKey> + '_ {
+        let found = self.0.get_key_value(kind).into_iter();
+        found.flat_map(|(kind, of)| {
+            of.keys().map(|tenant| QueueKey { tenant: tenant.clone(), kind: kind.clone() })
+        })
+    }
+
+    fn insert(&mut self, key: QueueKey, rank: Rank) {
+        self.0.entry(key.kind).or_default().entry(key.tenant).or_default().insert(rank);
+    }
+
+    fn remove(&mut self, key: &QueueKey, rank: &Rank) -> bool {
+        let Some(of) = self.0.get_mut(&key.kind) else { return false };
+        let Some(ranks) = of.get_mut(&key.tenant) else { return false };
+        let is_removed = ranks.remove(rank);
+        if ranks.is_empty() {
+            of.remove(&key.tenant);
+        }
+        if of.is_empty() {
+            self.0.remove(&key.kind);
+        }
+        is_removed
+    }
+
+    fn take_all(&mut self) -> Vec<QueueKey> {
+        let kinds = std::mem::take(&mut self.0).into_iter();
+        let keys = kinds.flat_map(|(kind, of)| {
+            of.into_keys().map(move |tenant| QueueKey { tenant, kind: kind.clone() })
+        });
+        keys.collect()
+    }
+}
+
 /// All queues, and what is not due yet.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
-    ready: HashMap<QueueKey, BTreeSet<Rank>>,
+    ready: Ready,
     delayed: BTreeMap<(Timestamp, OperationId), (QueueKey, u8)>,
     journal: Vec<Change>,
 }
@@ -59,7 +120,7 @@ impl Queue {
         if not_before > now {
             self.delayed.insert((not_before, id), (key, priority));
         } else {
-            self.ready.entry(key).or_default().insert((Reverse(priority), id));
+            self.ready.insert(key, (Reverse(priority), id));
         }
     }
 
@@ -72,6 +133,16 @@ impl Queue {
             self.journal.push(Change::Removed(Arc::clone(before)));
         }
         self.put(after, now);
+    }
+
+    /// Puts back what was popped by an earlier commit and waited elsewhere since.
+    pub(crate) fn put_back(&mut self, key: QueueKey, rank: Rank) {
+        self.ready.insert(key, rank);
+    }
+
+    /// What waited elsewhere has left with the transition that is to be committed: it waits here if that is undone.
+    pub(crate) fn left(&mut self, operation: &Arc<Operation>) {
+        self.journal.push(Change::Removed(Arc::clone(operation)));
     }
 
     /// Puts an operation that was popped in vain where it belongs.
@@ -99,12 +170,12 @@ impl Queue {
                     grown.push(QueueKey::of(&operation));
                 }
                 Change::Popped(key, rank) => {
-                    self.ready.entry(key.clone()).or_default().insert(rank);
+                    self.ready.insert(key.clone(), rank);
                     grown.push(key);
                 }
                 Change::Deferred(key, rank, until) => {
                     self.delayed.remove(&(until, rank.1));
-                    self.ready.entry(key.clone()).or_default().insert(rank);
+                    self.ready.insert(key.clone(), rank);
                     grown.push(key);
                 }
             }
@@ -126,16 +197,7 @@ impl Queue {
             return true;
         }
         let rank = (Reverse(operation.submission.settings.priority), operation.id());
-        self.remove_ready(&QueueKey::of(operation), &rank)
-    }
-
-    fn remove_ready(&mut self, key: &QueueKey, rank: &Rank) -> bool {
-        let Some(ready) = self.ready.get_mut(key) else { return false };
-        let is_removed = ready.remove(rank);
-        if ready.is_empty() {
-            self.ready.remove(key);
-        }
-        is_removed
+        self.ready.remove(&QueueKey::of(operation), &rank)
     }
 
     /// Makes ready what is due at `now`; returns the queues that grew.
@@ -146,7 +208,7 @@ impl Queue {
                 break;
             }
             let ((_, id), (key, priority)) = entry.remove_entry();
-            self.ready.entry(key.clone()).or_default().insert((Reverse(priority), id));
+            self.ready.insert(key.clone(), (Reverse(priority), id));
             grown.push(key);
         }
         grown
@@ -159,8 +221,8 @@ impl Queue {
 
     /// Takes the first of a queue.
     pub(crate) fn pop(&mut self, key: &QueueKey) -> Option<Rank> {
-        let rank = *self.ready.get(key)?.first()?;
-        self.remove_ready(key, &rank);
+        let rank = self.ready.first(key)?;
+        self.ready.remove(key, &rank);
         self.journal.push(Change::Popped(key.clone(), rank));
         Some(rank)
     }
@@ -176,12 +238,17 @@ impl Queue {
     pub(crate) fn take_all(&mut self) -> (Vec<QueueKey>, Option<Timestamp>) {
         let next_due = self.next_due();
         self.delayed.clear();
-        (self.ready.drain().map(|(key, _)| key).collect(), next_due)
+        (self.ready.take_all(), next_due)
     }
 
     /// Whether something waits in that queue now.
     pub(crate) fn has_ready(&self, key: &QueueKey) -> bool {
-        self.ready.contains_key(key)
+        self.ready.first(key).is_some()
+    }
+
+    /// The queues of that kind in which something waits now.
+    pub(crate) fn ready_of(&self, kind: &Kind) -> impl Iterator<Item = QueueKey> + '_ {
+        self.ready.of(kind)
     }
 }
 
@@ -208,7 +275,7 @@ mod tests {
     }
 
     fn waiting(queue: &Queue) -> Vec<OperationId> {
-        queue.ready.get(&key()).into_iter().flatten().map(|(_, id)| *id).collect()
+        queue.ready.ranks(&key()).map(|rank| rank.1).collect()
     }
 
     #[test]

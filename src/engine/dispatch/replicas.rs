@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::claims::Claims;
 use super::dispatcher::Dispatcher;
 use super::quarantine::Quarantine;
-use super::queue::QueueKey;
+use super::queue::{Lane, QueueKey};
 use super::session_rows::{LATE, Looks, SessionRows};
 use super::sessions::Sessions;
 use super::upkeep::{Upkeep, Wake, lost_sessions};
@@ -14,6 +14,7 @@ use crate::engine::clock::{Moment, Now};
 use crate::engine::request::{AttemptLease, EngineError, Taken, WorkerHello};
 use crate::engine::round::draft::Draft;
 use crate::engine::round::work::Work;
+use crate::operation::limits::LimitTable;
 use crate::operation::{OperationId, SessionId};
 use crate::store::StoreError;
 use crate::store::shared::{SessionChanges, SharedStore};
@@ -85,7 +86,7 @@ impl Replicas {
     pub(super) fn connected(&mut self, session: SessionId, has_row: bool, hello: &WorkerHello) {
         self.rows.connected(session, has_row);
         for kind in &hello.kinds {
-            self.claims.expect(QueueKey { tenant: hello.tenant.clone(), kind: kind.clone() });
+            self.claims.expect(Lane { scope: hello.scope.clone(), kind: kind.clone() });
         }
     }
 
@@ -103,9 +104,9 @@ impl Replicas {
             None => Ok(None),
             Some(Taken::Over(leases)) => {
                 for lease in leases {
-                    let (tenant, worker) = (hello.tenant.clone(), hello.worker.clone());
+                    let (scope, worker) = (hello.scope.clone(), hello.worker.clone());
                     let lease = (lease.id, lease.attempt);
-                    sessions.restore(session, tenant, worker, lease, expires_at);
+                    sessions.restore(session, scope, worker, lease, expires_at);
                 }
                 Ok(Some(Some(session)))
             }
@@ -192,13 +193,15 @@ impl Replicas {
         store: &dyn SharedStore,
         most: usize,
         (dispatcher, quarantine): (&mut Dispatcher, &mut Quarantine),
+        table: &LimitTable,
         draft: &mut Draft,
     ) -> Result<Vec<(SessionId, OperationId)>, StoreError> {
+        self.claims.look_up(store, dispatcher).await?;
         let slots = self.claims.slots(most, dispatcher);
         if slots.is_empty() {
             return Ok(Vec::new());
         }
         self.rows.hold();
-        self.claims.claim(store, slots, (dispatcher, quarantine), draft).await
+        self.claims.claim(store, slots, (dispatcher, quarantine), table, draft).await
     }
 }

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use tokio::sync::mpsc;
 
-use super::queue::QueueKey;
+use super::queue::Lane;
 use crate::engine::clock::Moment;
 use crate::engine::request::{StreamNumber, ToWorker};
-use crate::operation::{Attempt, Kind, OperationId, SessionId, TenantId, WorkerId};
+use crate::operation::{Attempt, Kind, OperationId, Scope, SessionId, WorkerId};
 
 #[derive(Debug)]
 pub(crate) struct Session {
-    pub(super) tenant: TenantId,
+    pub(super) scope: Scope,
     pub(super) worker: WorkerId,
     pub(super) kinds: Vec<Kind>,
     pub(super) max_in_flight: usize,
@@ -47,15 +47,12 @@ pub(super) enum PlaceState {
 
 impl Session {
     /// One whose worker is away, and holds nothing yet.
-    pub(super) fn away(
-        id: SessionId,
-        tenant: TenantId,
-        worker: WorkerId,
-        expires_at: Moment,
-    ) -> Self {
+    pub(super) fn away(id: SessionId, scope: Scope, worker: WorkerId, expires_at: Moment) -> Self {
+        // What it holds says whose that is, and not whose it would execute.
+        let scope = if id.is_in_process() { Scope::All } else { scope };
         let place = Place { poll: 0, state: PlaceState::Read };
         Self {
-            tenant,
+            scope,
             worker,
             kinds: Vec::new(),
             max_in_flight: 0,
@@ -68,8 +65,8 @@ impl Session {
         }
     }
 
-    pub(crate) fn tenant(&self) -> &TenantId {
-        &self.tenant
+    pub(crate) fn scope(&self) -> &Scope {
+        &self.scope
     }
 
     pub(crate) fn worker(&self) -> &WorkerId {
@@ -101,8 +98,8 @@ impl Session {
             && self.place.is_none_or(|place| place.state == PlaceState::Free)
     }
 
-    pub(super) fn queues(&self) -> impl Iterator<Item = QueueKey> + '_ {
-        let key = |kind: &Kind| QueueKey { tenant: self.tenant.clone(), kind: kind.clone() };
-        self.kinds.iter().map(key)
+    /// What it would execute.
+    pub(super) fn lanes(&self) -> impl Iterator<Item = Lane> + '_ {
+        self.kinds.iter().map(|kind| Lane { scope: self.scope.clone(), kind: kind.clone() })
     }
 }

@@ -183,9 +183,9 @@ impl SessionRows {
             if held.is_free_place() && !used.contains(&session) {
                 return None;
             }
-            let (tenant, worker) = (held.tenant().clone(), held.worker().clone());
+            let (scope, worker) = (held.scope().clone(), held.worker().clone());
             let lease = session.lease(self.lease_duration).max(self.lease_duration);
-            Some(KeptSession { session, tenant, worker, lease })
+            Some(KeptSession { session, scope, worker, lease })
         };
         let kept = match is_time {
             true => sessions.ids().filter_map(kept).collect(),

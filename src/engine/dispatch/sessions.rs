@@ -7,19 +7,19 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use tokio::sync::mpsc;
 
-use super::queue::QueueKey;
+use super::queue::{Lane, QueueKey};
 use super::session::{Place, PlaceState, Session};
 use crate::engine::clock::Moment;
 use crate::engine::request::{StreamNumber, ToWorker, WorkerHello};
-use crate::operation::{Attempt, OperationId, Reporter, SessionId, TenantId, WorkerId};
+use crate::operation::{Attempt, OperationId, Reporter, Scope, SessionId, WorkerId};
 
 /// All sessions.
 #[derive(Debug, Default)]
 pub(crate) struct Sessions {
     /// In order, as everything is whose order may show: one course of events has one outcome.
     by_id: BTreeMap<SessionId, Session>,
-    /// Who serves a queue, the next to be given work first.
-    serving: HashMap<QueueKey, VecDeque<SessionId>>,
+    /// Who serves a lane, the next to be given work first.
+    serving: HashMap<Lane, VecDeque<SessionId>>,
     /// Places of polls that hold an attempt which nobody has read, or will.
     given_up: BTreeSet<SessionId>,
     /// Whether there are more since that was asked.
@@ -36,14 +36,20 @@ impl Sessions {
         self.by_id.get(&id)
     }
 
+    /// How many of that scope have, or had, a stream.
+    pub(crate) fn count_of(&self, scope: &Scope) -> u64 {
+        let is_of = |session: &&Session| session.scope == *scope && session.place.is_none();
+        self.by_id.values().filter(is_of).count() as u64
+    }
+
     /// All of them.
     pub(crate) fn ids(&self) -> impl Iterator<Item = SessionId> + '_ {
         self.by_id.keys().copied()
     }
 
-    /// The queues that are served, in order.
-    pub(crate) fn served(&self) -> Vec<QueueKey> {
-        let mut served: Vec<QueueKey> = self.serving.keys().cloned().collect();
+    /// What is served, in order.
+    pub(crate) fn served(&self) -> Vec<Lane> {
+        let mut served: Vec<Lane> = self.serving.keys().cloned().collect();
         served.sort_unstable();
         served
     }
@@ -53,9 +59,14 @@ impl Sessions {
         self.serving.len()
     }
 
+    /// Whether somebody serves that lane.
+    pub(crate) fn has_lane(&self, lane: &Lane) -> bool {
+        self.serving.contains_key(lane)
+    }
+
     /// Whether somebody serves that queue.
     pub(crate) fn serves(&self, key: &QueueKey) -> bool {
-        self.serving.contains_key(key)
+        key.lanes().iter().any(|lane| self.has_lane(lane))
     }
 
     /// All operations that sessions hold leases of.
@@ -80,7 +91,7 @@ impl Sessions {
     /// Whether `hello` names a session that can be resumed.
     pub(crate) fn resumable(&self, hello: &WorkerHello) -> Option<SessionId> {
         let id = hello.resume?;
-        self.by_id.get(&id).filter(|session| session.tenant == hello.tenant).map(|_| id)
+        self.by_id.get(&id).filter(|session| session.scope == hello.scope).map(|_| id)
     }
 
     /// Connects a worker to the session `id`, which is made if it is not there. A session of a worker within this
@@ -96,7 +107,7 @@ impl Sessions {
         self.last_stream += 1;
         let expires = !id.is_in_process() && id.attempt_lease().is_none();
         let expires_at = if expires { expires_at } else { Moment::MAX };
-        let away = Session::away(id, hello.tenant.clone(), hello.worker.clone(), expires_at);
+        let away = Session::away(id, hello.scope.clone(), hello.worker.clone(), expires_at);
         let place = Place { poll: self.last_stream, state: PlaceState::Free };
         let session = Session {
             kinds: hello.kinds.clone(),
@@ -106,8 +117,8 @@ impl Sessions {
             place: away.place.map(|_| place),
             ..away
         };
-        for key in session.queues() {
-            self.serving.entry(key).or_default().push_back(id);
+        for lane in session.lanes() {
+            self.serving.entry(lane).or_default().push_back(id);
         }
         self.by_id.insert(id, session);
         self.last_stream
@@ -118,12 +129,12 @@ impl Sessions {
     pub(crate) fn restore(
         &mut self,
         id: SessionId,
-        tenant: TenantId,
+        scope: impl Into<Scope>,
         worker: WorkerId,
         lease: (OperationId, Attempt),
         expires_at: Moment,
     ) {
-        let away = || Session::away(id, tenant, worker, expires_at);
+        let away = || Session::away(id, scope.into(), worker, expires_at);
         let session = self.by_id.entry(id).or_insert_with(away);
         let attempt = session.leases.entry(lease.0).or_insert(lease.1);
         *attempt = lease.1.max(*attempt);
@@ -236,10 +247,14 @@ impl Sessions {
         leases
     }
 
-    /// A session that serves the queue and can take one more, by turns. The place is reserved until
-    /// [`Sessions::settle`].
+    /// A session that serves the queue and can take one more, by turns; those that serve only this tenant come first.
+    /// The place is reserved until [`Sessions::settle`].
     pub(crate) fn reserve(&mut self, key: &QueueKey) -> Option<SessionId> {
-        let serving = self.serving.get_mut(key)?;
+        key.lanes().iter().find_map(|lane| self.reserve_in(lane))
+    }
+
+    fn reserve_in(&mut self, lane: &Lane) -> Option<SessionId> {
+        let serving = self.serving.get_mut(lane)?;
         for _ in 0..serving.len() {
             let id = serving.pop_front()?;
             serving.push_back(id);
@@ -262,13 +277,12 @@ impl Sessions {
         }
     }
 
-    /// A lease has ended, unless a later attempt of the same operation is known; returns the queues that the session
-    /// can now take from.
+    /// A lease has ended, unless a later attempt of the same operation is known; returns what the session can take now.
     pub(crate) fn end_lease(
         &mut self,
         session: SessionId,
         (id, attempt): (OperationId, Attempt),
-    ) -> Vec<QueueKey> {
+    ) -> Vec<Lane> {
         let Some(held) = self.by_id.get_mut(&session) else { return Vec::new() };
         if held.leases.get(&id).is_some_and(|known| *known <= attempt) {
             held.leases.remove(&id);
@@ -277,7 +291,7 @@ impl Sessions {
             self.take_out(session);
             return Vec::new();
         }
-        held.queues().collect()
+        held.lanes().collect()
     }
 
     /// Nobody holds that operation any more.
@@ -332,13 +346,13 @@ impl Sessions {
     /// The session serves nothing any more.
     fn retire(&mut self, id: SessionId) {
         let Some(session) = self.by_id.get_mut(&id) else { return };
-        let served: Vec<QueueKey> = session.queues().collect();
+        let served: Vec<Lane> = session.lanes().collect();
         session.kinds.clear();
-        for key in served {
-            if let Some(serving) = self.serving.get_mut(&key) {
+        for lane in served {
+            if let Some(serving) = self.serving.get_mut(&lane) {
                 serving.retain(|other| *other != id);
                 if serving.is_empty() {
-                    self.serving.remove(&key);
+                    self.serving.remove(&lane);
                 }
             }
         }

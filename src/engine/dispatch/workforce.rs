@@ -43,10 +43,15 @@ impl Workforce {
     ) -> Self {
         let moment = shared.clock.moment();
         let replicas = shared.store.shared().map(|_| Replicas::new(moment, config.lease_duration));
+        let mut dispatcher = Dispatcher::default();
+        if replicas.is_none() {
+            dispatcher.places_mut().begin();
+        }
+        dispatcher.set_limits(&shared.limits());
         Self {
             lease_duration: config.lease_duration,
             max_sessions: config.max_sessions,
-            dispatcher: Dispatcher::default(),
+            dispatcher,
             quarantine: Quarantine::default(),
             upkeep: Upkeep::new(moment, heartbeat_interval),
             replicas,
@@ -213,9 +218,11 @@ impl Workforce {
         moment: Moment,
     ) -> Result<Vec<Outgoing>, StoreError> {
         let Self { shared, dispatcher, quarantine, upkeep, replicas, .. } = self;
+        let table = shared.limits();
         let mut matches = Vec::new();
         if let (Some(replicas), Some(store)) = (&mut *replicas, shared.store.shared()) {
-            match replicas.claim(store, most, (&mut *dispatcher, &mut *quarantine), draft).await {
+            let parts = (&mut *dispatcher, &mut *quarantine);
+            match replicas.claim(store, most, parts, &table, draft).await {
                 Ok(claimed) => matches = claimed,
                 Err(StoreError::Corrupt(error)) => {
                     tracing::error!(error, "reading what waits failed");
@@ -224,7 +231,11 @@ impl Workforce {
                 Err(error) => return Err(error),
             }
         }
-        let expects = |key: &QueueKey| replicas.as_ref().is_some_and(|it| it.expects(key));
+        // Where others share the store, it alone knows how many attempts run.
+        let expects = |key: &QueueKey| {
+            let is_limited = || !table.running(&key.tenant, &key.kind).is_empty();
+            replicas.as_ref().is_some_and(|it| it.expects(key) || is_limited())
+        };
         let left = most - matches.len();
         matches.extend(dispatcher.matches(left, (draft.now(), moment), quarantine, expects));
         assign(matches, (dispatcher, quarantine), loader, draft).await
@@ -279,7 +290,13 @@ impl Workforce {
     /// The round is over. Where others share the store, what is left in the queue is theirs as well.
     pub(crate) fn end_round(&mut self) {
         if let (Some(replicas), Some(store)) = (&mut self.replicas, self.shared.store.shared()) {
-            replicas.claims().hand_over(self.dispatcher.queue_mut());
+            let table = self.shared.limits();
+            for key in replicas.claims().hand_over(self.dispatcher.queue_mut()) {
+                // What has limits is claimed only, however short it has been there.
+                if !table.running(&key.tenant, &key.kind).is_empty() {
+                    self.dispatcher.mark(key);
+                }
+            }
             replicas.claims().listen(store, self.dispatcher.sessions());
         }
     }

@@ -1,7 +1,8 @@
 //! What one commit is asked to do, with the callers that wait for it.
 
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 
+use crate::engine::admission::Admitted;
 use crate::engine::request::{Applied, Apply, EngineError, Submitted};
 use crate::operation::{Command, NewOperation, OperationId};
 
@@ -13,12 +14,12 @@ pub(crate) enum Work {
         watched: bool,
         reply: oneshot::Sender<Vec<Result<Submitted, EngineError>>>,
         /// The room in memory, given back with the answer.
-        admission: OwnedSemaphorePermit,
+        admission: Admitted,
     },
     Apply {
         apply: Box<Apply>,
         reply: oneshot::Sender<Result<Applied, EngineError>>,
-        admission: OwnedSemaphorePermit,
+        admission: Admitted,
     },
     /// The engine's own: a limit or a lost lease.
     Own(OperationId, Command),

@@ -133,7 +133,13 @@ pub(in crate::http) fn google_error() -> Value {
 
 /// A refusal.
 pub(in crate::http) fn problem() -> Value {
-    let names = ["Longrun-Error-Source", "Retry-After?", "Cache-Control"];
+    let names = [
+        "Longrun-Error-Source",
+        "RateLimit?",
+        "RateLimit-Policy?",
+        "Retry-After?",
+        "Cache-Control",
+    ];
     json!({
         "description": "Refused.",
         "headers": fields::of(&names),

@@ -41,6 +41,8 @@ fn table() -> Vec<(&'static str, &'static str, Value)> {
         ("Longrun-Warnings?", "How many warnings the result came with.", count()),
         ("Operation-Location", "Where the status document is.", url()),
         ("Preference-Applied?", "The preferences that were granted.", text()),
+        ("RateLimit?", "How the tenant's submissions stand to their limit.", text()),
+        ("RateLimit-Policy?", "What that limit is.", text()),
         ("Retry-After", "In how many seconds to ask again.", count()),
         ("Retry-After?", "In how many seconds to ask again.", count()),
         ("Vary", "The fields of the request that the answer depends on.", text()),

@@ -20,8 +20,8 @@ use uuid::Uuid;
 
 use super::log::{Head, LogPage, LogQuery, SigningKey, Stamp};
 use super::shared::{
-    AttemptProgress, Claimed, ExpiredSession, Hint, Lease, Listening, Outstanding, SharedStore,
-    TakeOver, Topic, Wanted,
+    AttemptProgress, Claimed, ExpiredSession, Hint, Lease, Listening, Outstanding, Queues,
+    SharedStore, TakeOver, Topic, Wanted,
 };
 use super::{
     Batch, CatalogueChange, CatalogueSpace, CatalogueVersions, Committed, HistoryEntry,
@@ -29,7 +29,9 @@ use super::{
     Unfinished,
 };
 use crate::operation::log::LogBook;
-use crate::operation::{Event, ObjectId, Operation, OperationId, Revision, Timestamp};
+use crate::operation::{
+    Event, Kind, ObjectId, Operation, OperationId, Revision, TenantId, Timestamp,
+};
 
 mod addresses;
 mod catalogue;
@@ -48,6 +50,7 @@ mod presence;
 mod progress;
 mod read;
 mod rows;
+mod running;
 mod schema;
 mod server;
 mod session;
@@ -322,20 +325,16 @@ impl SharedStore for PostgresStore {
         except: Vec<OperationId>,
         now: Timestamp,
     ) -> Result<Claimed, StoreError> {
-        let steps = [claims::claim(&wanted, &except, now), claims::next_start(&wanted, now)];
-        let answers = self.writer.query(&steps).await?;
-        let [found, next] = answers.as_slice() else { return Ok(Claimed::default()) };
-        let next: Option<i64> = next.first().map(|row| row.try_get(0)).transpose()?.flatten();
-        let mut claimed =
-            Claimed { next_at: next.map(Timestamp::from_micros), ..Claimed::default() };
-        for row in found {
-            match rows::operation(row) {
-                Ok(operation) => claimed.operations.push(operation),
-                Err(StoreError::Corrupt(_)) => claimed.damaged.push(rows::id(row, 0)?),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(claimed)
+        claims::claimed(&self.writer, wanted, &except, now).await
+    }
+
+    async fn queues(
+        &self,
+        kinds: Vec<Kind>,
+        after: Option<TenantId>,
+        limit: usize,
+    ) -> Result<Queues, StoreError> {
+        self.lookups.run(|session| read::queues(session, kinds, after, limit)).await
     }
 
     async fn outstanding(&self) -> Result<Vec<Outstanding>, StoreError> {

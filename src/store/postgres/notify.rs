@@ -33,6 +33,7 @@ impl Channels {
         match topic {
             Topic::Operation(id) => Self(1 << of_operation(*id)),
             Topic::Operations => Self((1 << CHANNELS) - 1),
+            Topic::Queues => Self(((1 << CHANNELS) - 1) << CHANNELS),
             Topic::Queue(tenant, kind) => Self(1 << of_queue(tenant, kind)),
         }
     }

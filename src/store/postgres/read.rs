@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use super::super::shared::Outstanding;
+use super::super::shared::{Outstanding, Queues};
 use super::super::sql::columns::{OPERATION, limit, number, role_number};
 use super::super::{
     HistoryEntry, HistoryQuery, Lookup, PayloadRole, StoreError, Unfinished, codec,
@@ -217,6 +217,41 @@ pub(super) async fn next_wake(session: Arc<Session>) -> Result<Option<Timestamp>
     let found = session.query(sql, &[]).await?;
     let Some(row) = found.first() else { return Ok(None) };
     Ok(row.try_get::<_, Option<i64>>(0)?.map(Timestamp::from_micros))
+}
+
+/// Goes from one tenant to the next, however much is queued of each.
+pub(super) async fn queues(
+    session: Arc<Session>,
+    kinds: Vec<Kind>,
+    after: Option<TenantId>,
+    most: usize,
+) -> Result<Queues, StoreError> {
+    let sql = "WITH RECURSIVE t (tenant, number) AS (
+           (SELECT o.tenant, 1::bigint FROM operations AS o
+            WHERE o.state = 1 AND o.tenant > $2 ORDER BY o.tenant LIMIT 1)
+         UNION ALL
+           SELECT (
+             SELECT o.tenant FROM operations AS o
+             WHERE o.state = 1 AND o.tenant > t.tenant ORDER BY o.tenant LIMIT 1), t.number + 1
+           FROM t WHERE t.tenant IS NOT NULL AND t.number < $3)
+         SELECT t.tenant, t.number, ARRAY(
+           SELECT k.kind FROM unnest($1::text[]) AS k (kind) WHERE EXISTS (
+             SELECT 1 FROM operations AS o
+             WHERE o.state = 1 AND o.tenant = t.tenant AND o.kind = k.kind))
+         FROM t WHERE t.tenant IS NOT NULL ORDER BY t.number";
+    let kinds: Vec<&str> = kinds.iter().map(Kind::as_str).collect();
+    let after = after.as_ref().map_or("", TenantId::as_str);
+    let rows = session.query(sql, &[&kinds, &after, &limit(most)]).await?;
+    let unreadable = |rule| StoreError::Corrupt(format!("a name in a row {rule}"));
+    let mut queues = Queues::default();
+    for row in &rows {
+        let tenant = TenantId::parse(row.try_get(0)?).map_err(unreadable)?;
+        for kind in row.try_get::<_, Vec<&str>>(2)? {
+            queues.found.push((tenant.clone(), Kind::parse(kind).map_err(unreadable)?));
+        }
+        queues.last = (row.try_get::<_, i64>(1)? >= limit(most)).then_some(tenant);
+    }
+    Ok(queues)
 }
 
 pub(super) async fn outstanding(session: Arc<Session>) -> Result<Vec<Outstanding>, StoreError> {

@@ -7,12 +7,20 @@ use uuid::Uuid;
 use super::super::shared::{KeptSession, SessionChanges, TakeOver};
 use super::super::sql::columns::limit;
 use super::step::Step;
-use crate::operation::SessionId;
+use crate::operation::{Scope, SessionId};
 
 /// Microseconds since 1970 by the database's clock, which all replicas share: now, and when the transaction began,
 /// which alone can be compared by an index.
 const NOW: &str = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
 const BEGAN: &str = "(extract(epoch FROM now()) * 1000000)::bigint";
+
+/// The tenant as it is stored: none is all.
+fn tenant(scope: &Scope) -> &str {
+    match scope {
+        Scope::All => "",
+        Scope::Tenant(tenant) => tenant.as_str(),
+    }
+}
 
 pub(super) fn uuid(id: SessionId) -> Uuid {
     Uuid::from_bytes(*id.as_bytes())
@@ -47,7 +55,7 @@ fn keep(kept: &[KeptSession], ours: Uuid) -> Step<'_> {
     );
     Step::new(sql)
         .with(kept.iter().map(|kept| uuid(kept.session)).collect::<Vec<_>>())
-        .with(kept.iter().map(|kept| kept.tenant.as_str()).collect::<Vec<_>>())
+        .with(kept.iter().map(|kept| tenant(&kept.scope)).collect::<Vec<_>>())
         .with(kept.iter().map(|kept| kept.worker.as_str()).collect::<Vec<_>>())
         .with(kept.iter().map(|kept| micros(kept.lease)).collect::<Vec<_>>())
         .with(ours)
@@ -81,7 +89,7 @@ pub(super) fn end<'a>(ended: &[SessionId], expired: Vec<Uuid>, ours: Uuid) -> Op
 pub(super) fn take_over<'a>(take: &'a TakeOver, ours: Uuid) -> Step<'a> {
     let sql = format!(
         "WITH old AS (
-           SELECT id, replica FROM sessions WHERE id = $1 AND tenant = $2 FOR UPDATE),
+           SELECT id, replica FROM sessions WHERE id = $1 AND ($2::text = '' OR tenant = $2) FOR UPDATE),
          taken AS (
            UPDATE sessions AS s SET replica = $3, expires_at = {NOW} + $4 FROM old WHERE s.id = old.id
            RETURNING old.replica AS replica)
@@ -92,7 +100,7 @@ pub(super) fn take_over<'a>(take: &'a TakeOver, ours: Uuid) -> Step<'a> {
     );
     Step::new(sql)
         .with(uuid(take.session))
-        .with(take.tenant.as_str())
+        .with(tenant(&take.scope))
         .with(ours)
         .with(micros(take.lease))
 }

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use longrun::engine::{Clock as _, Moment};
-use longrun::operation::{OperationId, SessionId, State, TenantId, Timestamp};
+use longrun::operation::{Kind, OperationId, Scope, SessionId, State, TenantId, Timestamp};
 use longrun::store::log::Stamp;
 use longrun::store::shared::{
-    AttemptProgress, Claimed, ExpiredSession, Hint, Lease, Outstanding, TakeOver, Topic, Wanted,
+    AttemptProgress, Claimed, ExpiredSession, Hint, Lease, Outstanding, Queues, TakeOver, Topic,
+    Wanted,
 };
 use longrun::store::{Batch, Lookup, Place, StoreError};
 
@@ -41,7 +42,7 @@ struct Hall {
 /// A session.
 #[derive(Clone, Debug)]
 pub struct Row {
-    pub tenant: TenantId,
+    pub scope: Scope,
     pub owner: ReplicaId,
     /// By the store's own clock, which nobody sets.
     pub expires_at: Moment,
@@ -163,7 +164,7 @@ impl House {
         self.let_go_of_old();
         let mut hall = self.hall();
         let mut claimed = Claimed::default();
-        for Wanted { tenant, kind, limit } in wanted {
+        for Wanted { tenant, kind, limit, .. } in wanted {
             let mut queued = Vec::new();
             for it in disk.unfinished(None, usize::MAX) {
                 let Place::Queued { not_before } = it.place else { continue };
@@ -235,7 +236,10 @@ impl House {
     /// Makes a session that replica's.
     pub fn take_over(&self, id: ReplicaId, disk: &Disk, take: &TakeOver) -> Option<Vec<Lease>> {
         let mut hall = self.hall();
-        let row = hall.sessions.get_mut(&take.session).filter(|row| row.tenant == take.tenant)?;
+        let row = hall
+            .sessions
+            .get_mut(&take.session)
+            .filter(|row| take.scope == Scope::All || row.scope == take.scope)?;
         let before = row.owner;
         (row.owner, row.expires_at) = (id, self.clock.moment().after(take.lease));
         if before != id
@@ -294,8 +298,8 @@ impl House {
         }
         disk.commit(batch, stamp)?;
         for kept in &changes.kept {
-            let (tenant, expires_at) = (kept.tenant.clone(), self.clock.moment().after(kept.lease));
-            hall.sessions.insert(kept.session, Row { tenant, owner: id, expires_at });
+            let (scope, expires_at) = (kept.scope.clone(), self.clock.moment().after(kept.lease));
+            hall.sessions.insert(kept.session, Row { scope, owner: id, expires_at });
         }
         for ended in &changes.ended {
             let is_ours = hall.sessions.get(ended).is_some_and(|row| row.owner == id);
@@ -360,6 +364,24 @@ impl Hall {
             }
         }
     }
+}
+
+/// In which queues something is queued.
+pub fn queues(disk: &Disk, kinds: &[Kind], after: Option<&TenantId>, limit: usize) -> Queues {
+    let unfinished = disk.unfinished(None, usize::MAX).into_iter();
+    let queued = unfinished.filter(|it| matches!(it.place, Place::Queued { .. }));
+    let mut tenants: BTreeMap<TenantId, BTreeSet<Kind>> = BTreeMap::new();
+    for it in queued {
+        tenants.entry(it.tenant).or_default().insert(it.kind);
+    }
+    let mut queues = Queues::default();
+    let behind = tenants.into_iter().filter(|(it, _)| after.is_none_or(|after| it > after));
+    for (number, (tenant, of)) in behind.take(limit).enumerate() {
+        let wanted = of.into_iter().filter(|kind| kinds.contains(kind));
+        queues.found.extend(wanted.map(|kind| (tenant.clone(), kind)));
+        queues.last = (number + 1 == limit).then_some(tenant);
+    }
+    queues
 }
 
 /// How many operations are not done.

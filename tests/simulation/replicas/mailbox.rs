@@ -122,7 +122,9 @@ impl Mailbox {
     pub fn queued<'a>(&self, mut queues: impl Iterator<Item = &'a Topic>) {
         let is_heard = {
             let state = self.state();
-            queues.any(|queue| state.wishes.values().any(|wish| wish == queue))
+            queues.any(|queue| {
+                state.wishes.values().any(|wish| wish == queue || *wish == Topic::Queues)
+            })
         };
         if is_heard {
             self.send(None, Hint::Queued);

@@ -20,6 +20,7 @@ mod scenes;
 mod sessions;
 mod stage;
 mod store;
+mod tenants;
 mod told;
 
 pub use house::House;

@@ -20,7 +20,8 @@ fn progress_that_is_reported_here_is_seen_there_until_the_attempt_is_over() {
         let id = stage.submit(0).await;
         stage.rest().await;
         let tenant = TenantId::default_tenant();
-        let (mut watch, _) = stage.engine(1).watch(&tenant, id, None, true).await.unwrap();
+        let (mut watch, _) =
+            stage.engine(1).watch(&tenant.clone().into(), id, None, true).await.unwrap();
         let mut feed = stage.engine(1).feed(tenant, Filter::default(), true, FeedStart::Now);
         assert!(matches!(feed.next().await, Ok(FeedItem::Synced)));
         assert!(matches!(watch.next().await, Ok(Some(WatchItem::Snapshot(_)))));
@@ -60,7 +61,8 @@ fn progress_that_comes_after_its_attempt_is_not_told_and_wakes_nobody() {
         let id = stage.submit(0).await;
         stage.rest().await;
         let tenant = TenantId::default_tenant();
-        let (mut watch, _) = stage.engine(1).watch(&tenant, id, None, true).await.unwrap();
+        let (mut watch, _) =
+            stage.engine(1).watch(&tenant.clone().into(), id, None, true).await.unwrap();
         assert!(matches!(watch.next().await, Ok(Some(WatchItem::Snapshot(_)))));
         stage.progress(0, work.session, id, 20.0).await;
         stage.wait_alive(0, work.session, 2).await;

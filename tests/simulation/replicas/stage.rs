@@ -10,8 +10,8 @@ use longrun::engine::{
     WatchItem, Watcher, WorkerHello,
 };
 use longrun::operation::{
-    Attempt, Command, Kind, NewOperation, Operation, OperationId, Progress, Reporter, SessionId,
-    Settings, TenantId, Timestamp, WorkerId,
+    Attempt, Command, Kind, NewOperation, Operation, OperationId, Progress, Reporter, Scope,
+    SessionId, Settings, TenantId, Timestamp, WorkerId,
 };
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
@@ -146,6 +146,29 @@ impl Stage {
         self.engine(at).submit(vec![new]).await?.pop().unwrap()
     }
 
+    /// A tenant submits so many in one commit.
+    pub async fn submit_of(&self, at: usize, tenant: &str, count: usize) -> Vec<OperationId> {
+        let new = NewOperation { tenant: TenantId::parse(tenant).unwrap(), ..sample() };
+        let stored = self.engine(at).submit(vec![new; count]).await.unwrap();
+        stored.into_iter().map(|stored| stored.unwrap().operation.id()).collect()
+    }
+
+    /// A worker of all tenants, with so many places, connects there.
+    pub async fn work_for_all(&self, at: usize, places: usize) -> Work {
+        let (sender, messages) = mpsc::channel(100);
+        let hello = WorkerHello {
+            in_process: true,
+            scope: Scope::All,
+            worker: WorkerId::parse("worker").unwrap(),
+            kinds: vec![Kind::parse("sim.a").unwrap()],
+            max_in_flight: places,
+            resume: None,
+            running: Vec::new(),
+        };
+        let connected = self.engine(at).connect(hello, sender).await.unwrap();
+        Work { session: connected.session, is_resumed: false, connected, messages }
+    }
+
     /// A worker for these kinds, with one place, connects there.
     pub async fn work_for(&self, at: usize, kinds: &[&str]) -> Work {
         self.connect(at, kinds, 1, None, &[]).await.unwrap()
@@ -174,7 +197,7 @@ impl Stage {
         let (sender, messages) = mpsc::channel(100);
         let hello = WorkerHello {
             in_process: false,
-            tenant: TenantId::default_tenant(),
+            scope: TenantId::default_tenant().into(),
             worker: WorkerId::parse("worker").unwrap(),
             kinds: kinds.iter().map(|kind| Kind::parse(kind).unwrap()).collect(),
             max_in_flight: places,
@@ -249,18 +272,31 @@ impl Stage {
         command: Command,
         lines: Vec<String>,
     ) -> Result<Applied, EngineError> {
-        let tenant = TenantId::default_tenant();
-        let work = Apply { tenant, id, command, result: None, lines };
+        let scope = TenantId::default_tenant().into();
+        let work = Apply { scope, id, command, result: None, lines };
         self.engine(at).apply(work).await
     }
 
+    /// A worker of all tenants completes an attempt.
+    pub async fn complete_for_all(
+        &self,
+        at: usize,
+        session: SessionId,
+        id: OperationId,
+        attempt: u32,
+    ) {
+        let command = Command::complete(reporter(session, attempt), None, Vec::new(), Vec::new());
+        let work = Apply { scope: Scope::All, id, command, result: None, lines: Vec::new() };
+        self.engine(at).apply(work).await.unwrap();
+    }
+
     pub async fn get(&self, at: usize, id: OperationId) -> Operation {
-        self.engine(at).get(&TenantId::default_tenant(), id).await.unwrap()
+        self.engine(at).get(&TenantId::default_tenant().into(), id).await.unwrap()
     }
 
     pub async fn watch(&self, at: usize, id: OperationId) -> Watcher {
         let tenant = TenantId::default_tenant();
-        self.engine(at).watch(&tenant, id, None, false).await.unwrap().0
+        self.engine(at).watch(&tenant.into(), id, None, false).await.unwrap().0
     }
 
     /// The answer, while time passes, which the store may need.

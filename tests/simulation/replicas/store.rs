@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use bytes::Bytes;
 use longrun::operation::log::LogBook;
-use longrun::operation::{Event, ObjectId, Operation, OperationId, Revision, SessionId, Timestamp};
+use longrun::operation::{
+    Event, Kind, ObjectId, Operation, OperationId, Revision, SessionId, TenantId, Timestamp,
+};
 use longrun::store::log::{Head, LogPage, LogQuery, SigningKey};
 use longrun::store::shared::{
-    AttemptProgress, Claimed, ExpiredSession, Hint, Lease, Listening, Outstanding, SharedStore,
-    TakeOver, Topic, Wanted,
+    AttemptProgress, Claimed, ExpiredSession, Hint, Lease, Listening, Outstanding, Queues,
+    SharedStore, TakeOver, Topic, Wanted,
 };
 use longrun::store::{
     Batch, CatalogueChange, CatalogueSpace, CatalogueVersions, Committed, HistoryEntry,
@@ -249,6 +251,16 @@ impl SharedStore for ReplicaStore {
     ) -> Result<Claimed, StoreError> {
         self.claims.fetch_add(1, Ordering::Relaxed);
         self.find(|disk| self.house.claim(self.id, disk, &wanted, &except, now)).await
+    }
+
+    async fn queues(
+        &self,
+        kinds: Vec<Kind>,
+        after: Option<TenantId>,
+        limit: usize,
+    ) -> Result<Queues, StoreError> {
+        self.called();
+        self.store.read(|disk| house::queues(disk, &kinds, after.as_ref(), limit)).await
     }
 
     async fn outstanding(&self) -> Result<Vec<Outstanding>, StoreError> {

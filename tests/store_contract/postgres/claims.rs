@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use longrun::operation::{Command, Revision};
-use longrun::store::shared::Outstanding;
+use longrun::operation::limits::RunningLimit;
+use longrun::operation::{Command, Kind, Revision, TenantId};
+use longrun::store::shared::{Outstanding, Wanted};
 use longrun::store::{Batch, LogAppend, Store};
 
 use super::*;
@@ -38,7 +39,7 @@ async fn what_may_not_start_yet_is_told_by_its_time() {
     let mut submissions: Vec<_> = (1..=4).map(submission).collect();
     submissions[0].start_at = at(3_000);
     submissions[1].start_at = at(2_000);
-    submissions[2].kind = longrun::operation::Kind::parse("other").unwrap();
+    submissions[2].kind = Kind::parse("other").unwrap();
     a.commit(submitting(submissions)).await.unwrap();
     let claimed = shared(&b).claim(wanted(9), Vec::new(), at(1_000)).await.unwrap();
     assert_eq!(claimed.operations.iter().map(number).collect::<Vec<_>>(), [4]);
@@ -215,6 +216,96 @@ async fn what_is_damaged_or_excepted_hides_no_other() {
     let claimed = shared(&b).claim(wanted(2), vec![id(1), id(3)], at(1_000)).await.unwrap();
     assert_eq!(claimed.damaged, []);
     assert_eq!(claimed.operations.iter().map(number).collect::<Vec<_>>(), [2, 4]);
+    a.close().await;
+    b.close().await;
+}
+
+#[tokio::test]
+async fn queues_of_kinds_are_found_of_one_tenant_after_the_other() {
+    let (_database, a, b) = two().await;
+    let tenant = |name: &str| TenantId::parse(name).unwrap();
+    let kind = |name: &str| Kind::parse(name).unwrap();
+    let mut submissions: Vec<_> = (1..=9).map(submission).collect();
+    for (at, submission) in submissions.iter_mut().enumerate() {
+        submission.tenant = tenant(["a", "b-2", "b1"][at % 3]);
+        submission.kind = kind(if at < 8 { "demo" } else { "other" });
+    }
+    submissions[0].start_at = at(3_000);
+    a.commit(submitting(submissions)).await.unwrap();
+    let found = async |kinds: &[&str], after: Option<&str>, limit| {
+        let kinds = kinds.iter().map(|name| kind(name)).collect();
+        let queues = shared(&b).queues(kinds, after.map(tenant), limit).await.unwrap();
+        let mut found: Vec<_> =
+            queues.found.iter().map(|(tenant, kind)| format!("{kind} of {tenant}")).collect();
+        found.sort_unstable();
+        (found.join(", "), queues.last.map(|last| last.to_string()))
+    };
+    let all = |text: &str| (text.to_owned(), None);
+    assert_eq!(found(&["demo"], None, 9).await, all("demo of a, demo of b-2, demo of b1"));
+    let some = |text: &str, last: &str| (text.to_owned(), Some(last.to_owned()));
+    assert_eq!(found(&["demo"], None, 2).await, some("demo of a, demo of b-2", "b-2"));
+    assert_eq!(found(&["demo"], Some("b-2"), 2).await, all("demo of b1"));
+    let both = ["demo", "other", "none"];
+    let expected = "demo of b-2, demo of b1, other of b1";
+    assert_eq!(found(&both, Some("a"), 9).await, all(expected));
+    assert_eq!(found(&["other"], None, 2).await, some("", "b-2"), "it says where to go on");
+    a.close().await;
+    b.close().await;
+}
+
+/// Claims with a limit of running attempts: which, whether there may be more, whether another replica is at it.
+async fn limited(store: &PostgresStore, limit: &RunningLimit) -> (Vec<u64>, bool, bool) {
+    let wanted = wanted(9).into_iter().map(|it| Wanted { limits: vec![limit.clone()], ..it });
+    let claimed = shared(store).claim(wanted.collect(), Vec::new(), at(1_000)).await;
+    let claimed = claimed.unwrap();
+    let numbers = claimed.operations.iter().map(number).collect();
+    (numbers, !claimed.held.is_empty(), claimed.is_contended)
+}
+
+#[tokio::test]
+async fn a_limit_of_running_attempts_holds_for_all_replicas_together() {
+    let (_database, a, b) = two().await;
+    a.commit(submitting((1..=4).map(submission))).await.unwrap();
+    a.commit(keeping(1)).await.unwrap();
+    for of_kind in [false, true] {
+        let limit = RunningLimit { of_kind, label: None, most: 1 };
+        assert_eq!(limited(&a, &limit).await, (vec![1], true, false));
+        assert_eq!(limited(&b, &limit).await, (vec![], true, true), "the other is just claiming");
+        b.commit(Batch::default()).await.unwrap();
+        a.commit(Batch::default()).await.unwrap();
+    }
+    let limit = |most| RunningLimit { of_kind: true, label: None, most };
+    assert_eq!(limited(&a, &limit(1)).await, (vec![1], true, false));
+    let (running, lease) = leasing(&load(&a, id(1)).await.unwrap(), 1);
+    a.commit(lease).await.unwrap();
+    assert_eq!(limited(&b, &limit(1)).await, (vec![], true, false));
+    assert_eq!(limited(&b, &limit(3)).await, (vec![2, 3], true, false));
+    b.commit(Batch::default()).await.unwrap();
+    changed(&a, &running, &complete(&running)).await;
+    assert_eq!(limited(&b, &limit(1)).await, (vec![2], true, false));
+    assert_eq!(limited(&b, &limit(9)).await, (vec![2, 3, 4], false, false));
+    a.close().await;
+    b.close().await;
+}
+
+#[tokio::test]
+async fn a_limit_for_each_value_of_a_label_passes_over_what_is_full() {
+    let (_database, a, b) = two().await;
+    let values = ["x", "x", "y", "x", "z", ""];
+    let submissions = values.iter().zip(1..).map(|(value, number)| match *value {
+        "" => submission(number),
+        value => with_label(submission(number), "customer", value),
+    });
+    a.commit(submitting(submissions)).await.unwrap();
+    a.commit(keeping(1)).await.unwrap();
+    let limit = RunningLimit { of_kind: true, label: Some("customer".to_owned()), most: 1 };
+    assert_eq!(limited(&a, &limit).await, (vec![1, 3, 5, 6], true, false));
+    let (running, lease) = leasing(&load(&a, id(1)).await.unwrap(), 1);
+    a.commit(lease).await.unwrap();
+    assert_eq!(limited(&b, &limit).await.0, [3, 5, 6]);
+    b.commit(Batch::default()).await.unwrap();
+    changed(&a, &running, &complete(&running)).await;
+    assert_eq!(limited(&b, &limit).await.0, [2, 3, 5, 6]);
     a.close().await;
     b.close().await;
 }

@@ -42,7 +42,7 @@ fn shared(store: &PostgresStore) -> &dyn SharedStore {
 
 fn wanted(limit: usize) -> Vec<Wanted> {
     let submission = submission(1);
-    vec![Wanted { tenant: submission.tenant, kind: submission.kind, limit }]
+    vec![Wanted { tenant: submission.tenant, kind: submission.kind, limit, limits: Vec::new() }]
 }
 
 async fn claim(store: &PostgresStore, limit: usize) -> Vec<u64> {
@@ -63,7 +63,7 @@ fn keeping(number: u8) -> Batch {
 fn keeping_for(number: u8, lease: Duration) -> Batch {
     let kept = KeptSession {
         session: session(number),
-        tenant: submission(1).tenant,
+        scope: submission(1).tenant.into(),
         worker: worker(),
         lease,
     };

@@ -192,10 +192,21 @@ async fn reads_are_by_index_and_few() {
     ask!(database, admin, ["operations_claim"], "a claim", async |store: &PostgresStore| {
         let mut all = wanted(20);
         let kind = longrun::operation::Kind::parse("other").unwrap();
-        all.push(Wanted { tenant: tenant(), kind, limit: 20 });
+        all.push(Wanted { tenant: tenant(), kind, limit: 20, limits: Vec::new() });
         let claimed = shared(store).claim(all, Vec::new(), at(100_000)).await.unwrap();
         assert!(claimed.operations.len() >= 20, "{}", claimed.operations.len());
     });
+    ask!(
+        database,
+        admin,
+        ["operations_claim", "operations_start"],
+        "queues",
+        async |store: &PostgresStore| {
+            let kinds = vec![submission(1).kind, longrun::operation::Kind::parse("none").unwrap()];
+            let found = shared(store).queues(kinds, None, 100).await.unwrap();
+            assert_eq!((found.found.len(), found.last), (1, None));
+        }
+    );
     ask!(
         database,
         admin,
@@ -207,7 +218,7 @@ async fn reads_are_by_index_and_few() {
         }
     );
     ask!(database, admin, ["operations_session"], "a take-over", async |store: &PostgresStore| {
-        let take = TakeOver { session: session(1), tenant: tenant(), lease: Duration::ZERO };
+        let take = TakeOver { session: session(1), scope: tenant().into(), lease: Duration::ZERO };
         assert_eq!(shared(store).take_over(take).await.unwrap().unwrap().len(), 1);
     });
 }

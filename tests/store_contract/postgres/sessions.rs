@@ -11,7 +11,7 @@ use super::*;
 fn taking(number: u8) -> TakeOver {
     TakeOver {
         session: session(number),
-        tenant: submission(1).tenant,
+        scope: submission(1).tenant.into(),
         lease: Duration::from_secs(3_600),
     }
 }
@@ -48,7 +48,7 @@ async fn a_session_taken_over_is_no_longer_ones_own() {
     a.commit(batch).await.unwrap();
 
     let mut of_another = taking(1);
-    of_another.tenant = longrun::operation::TenantId::parse("other").unwrap();
+    of_another.scope = longrun::operation::TenantId::parse("other").unwrap().into();
     assert_eq!(shared(&b).take_over(of_another).await.unwrap(), None);
     assert_eq!(shared(&b).take_over(taking(1)).await.unwrap(), Some(vec![lease(1)]));
     assert_eq!(next_news(&a).await, Hint::TakenOver(vec![session(1)]));

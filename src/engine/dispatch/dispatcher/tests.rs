@@ -24,7 +24,7 @@ fn with_worker(slots: usize) -> (Dispatcher, mpsc::Receiver<ToWorker>) {
     let mut dispatcher = Dispatcher::default();
     let (sender, receiver) = mpsc::channel(10);
     let hello = WorkerHello {
-        tenant: TenantId::default_tenant(),
+        scope: TenantId::default_tenant().into(),
         worker: WorkerId::parse("w").expect("a name"),
         kinds: vec![Kind::parse("a").expect("a kind")],
         max_in_flight: slots,

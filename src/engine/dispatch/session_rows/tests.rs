@@ -38,7 +38,7 @@ fn sessions<const N: usize>(numbers: [u128; N]) -> Sessions {
 fn changes(kept: &[u128], ended: &[u128]) -> SessionChanges {
     let kept = kept.iter().map(|number| KeptSession {
         session: session(*number),
-        tenant: TenantId::default_tenant(),
+        scope: TenantId::default_tenant().into(),
         worker: WorkerId::parse("w").expect("a name"),
         lease: LEASE,
     });

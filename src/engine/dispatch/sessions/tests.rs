@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::engine::sample;
-use crate::operation::Kind;
+use crate::operation::{Kind, TenantId};
 
 fn at(seconds: u64) -> Moment {
     Moment::new(Duration::from_secs(seconds))
@@ -28,7 +28,7 @@ fn queue(kind: &str) -> QueueKey {
 fn hello(kind: &str, max_in_flight: usize) -> WorkerHello {
     WorkerHello {
         in_process: false,
-        tenant: TenantId::default_tenant(),
+        scope: TenantId::default_tenant().into(),
         worker: WorkerId::parse("w").expect("a name"),
         kinds: vec![Kind::parse(kind).expect("a kind")],
         max_in_flight,
@@ -93,7 +93,7 @@ fn a_session_with_leases_outlives_its_stream_and_takes_nothing_meanwhile() {
     let resume = WorkerHello { resume: Some(session(1)), ..hello("a", 2) };
     assert_eq!(sessions.resumable(&resume), Some(session(1)));
     let other = TenantId::parse("other").expect("a tenant");
-    assert_eq!(sessions.resumable(&WorkerHello { tenant: other, ..resume }), None);
+    assert_eq!(sessions.resumable(&WorkerHello { scope: other.into(), ..resume }), None);
     // With its last lease it ends.
     assert_eq!(sessions.end_lease(session(1), (operation(1), Attempt(1))), []);
     assert_eq!(sessions.len(), 0);

@@ -42,6 +42,7 @@ impl Workforce {
                 }
                 let _ = reply.send(renewed);
             }
+            Request::LimitsChanged => self.dispatcher.set_limits(&self.shared.limits()),
             Request::Hint(hint) => self.take_hint(hint, works),
             // The planner's, and the committer's.
             Request::Counts(_) | Request::StoreFailed(_) => {}
@@ -93,7 +94,8 @@ impl Workforce {
         let parts = (&mut self.dispatcher, self.replicas.as_mut());
         let uuid = self.shared.ids.uuid(now);
         let expires_at = moment.after(self.lease_duration);
-        let connected = arrival.connect(parts, self.max_sessions, uuid, expires_at)?;
+        let table = self.shared.limits();
+        let connected = arrival.connect(parts, (self.max_sessions, &table), uuid, expires_at)?;
         if let Some(Connected { session, .. }) = &connected
             && is_over
         {

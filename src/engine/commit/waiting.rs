@@ -1,0 +1,171 @@
+//! Requests that wait for a commit: whose turn it is, so that one tenant's flood is not felt by another.
+//!
+//! What is about workers and replicas costs no write of its own and goes first. Submissions and commands wait in a lane
+//! for each tenant. Lanes take turns of a few at a time, over commits, and while several tenants are busy a commit is
+//! kept short: who comes waits for the commit under way, and for its own.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use crate::engine::clock::Moment;
+use crate::engine::request::Request;
+use crate::operation::Scope;
+
+/// Most submissions and commands of one commit, one request's overshoot excepted; and while several tenants are busy.
+const MOST: usize = 1_024;
+const MOST_SHARED: usize = 256;
+/// A tenant that has asked for something counts as busy for so long.
+const BUSY: Duration = Duration::from_secs(1);
+/// So many of a lane are taken in one turn, one request's overshoot excepted.
+const TURN: usize = 16;
+
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    /// What needs no turn.
+    first: VecDeque<Request>,
+    lanes: HashMap<Scope, VecDeque<Request>>,
+    /// The lanes in which something waits, in the order of their turns.
+    turns: VecDeque<Scope>,
+    /// Tenants that are busy, with when that was last seen.
+    busy: HashMap<Scope, Moment>,
+}
+
+impl Waiting {
+    pub(super) fn is_empty(&self) -> bool {
+        self.first.is_empty() && self.turns.is_empty()
+    }
+
+    /// One more, at that moment.
+    pub(super) fn push(&mut self, request: Request, now: Moment) {
+        let Some(scope) = lane(&request) else { return self.first.push_back(request) };
+        // Workers within the process are nobody's rivals.
+        if scope != Scope::All {
+            self.busy.insert(scope.clone(), now);
+        }
+        let lane = self.lanes.entry(scope.clone()).or_default();
+        if lane.is_empty() {
+            self.turns.push_back(scope);
+        }
+        lane.push_back(request);
+    }
+
+    /// Takes the requests of the next commit.
+    pub(super) fn next_commit(&mut self, now: Moment) -> Vec<Request> {
+        self.busy.retain(|_, seen| now.since(*seen) <= BUSY);
+        let most = if self.busy.len() > 1 { MOST_SHARED } else { MOST };
+        let mut taken: Vec<Request> = self.first.drain(..).collect();
+        let mut weight = 0;
+        while weight < most
+            && let Some(scope) = self.turns.pop_front()
+        {
+            let Some(lane) = self.lanes.get_mut(&scope) else { continue };
+            let turn_ends = most.min(weight + TURN);
+            while weight < turn_ends
+                && let Some(request) = lane.pop_front()
+            {
+                weight += weigh(&request);
+                taken.push(request);
+            }
+            if let Some(seen) = self.busy.get_mut(&scope) {
+                *seen = now;
+            }
+            if lane.is_empty() {
+                self.lanes.remove(&scope);
+            } else {
+                self.turns.push_back(scope);
+            }
+        }
+        taken
+    }
+}
+
+/// Whose lane the request waits in, if it waits for a turn at all.
+fn lane(request: &Request) -> Option<Scope> {
+    match request {
+        Request::Submit { items, .. } => items.first().map(|new| new.tenant.clone().into()),
+        Request::Apply { work, .. } => Some(work.scope.clone()),
+        _ => None,
+    }
+}
+
+fn weigh(request: &Request) -> usize {
+    match request {
+        Request::Submit { items, .. } => items.len().max(1),
+        _ => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::engine::admission::Admission;
+    use crate::engine::sample::new_operation;
+    use crate::operation::{NewOperation, SessionId, TenantId};
+
+    fn at(millis: u64) -> Moment {
+        Moment::new(Duration::from_millis(millis))
+    }
+
+    fn submit(tenant: &str, items: usize) -> Request {
+        let tenant = TenantId::parse(tenant).expect("a tenant");
+        let new = NewOperation { tenant: tenant.clone(), ..new_operation("a") };
+        let (reply, _) = oneshot::channel();
+        let admission = Admission::new(10, 10 << 10).try_admit(&tenant, 1).expect("there is room");
+        Request::Submit { items: vec![new; items], watched: false, reply, admission }
+    }
+
+    fn taken(waiting: &mut Waiting, now: Moment) -> Vec<(String, usize)> {
+        let of = |request: &Request| match request {
+            Request::Submit { items, .. } => (items[0].tenant.to_string(), items.len()),
+            _ => (String::new(), 0),
+        };
+        waiting.next_commit(now).iter().map(of).collect()
+    }
+
+    #[test]
+    fn one_tenant_fills_a_commit_in_the_order_of_its_requests() {
+        let mut waiting = Waiting::default();
+        (1..=100).for_each(|items| waiting.push(submit("a", items), at(0)));
+        let first = taken(&mut waiting, at(0));
+        assert_eq!(first.iter().map(|it| it.1).collect::<Vec<_>>(), (1..=45).collect::<Vec<_>>());
+        assert_eq!(taken(&mut waiting, at(0)).first().map(|it| it.1), Some(46));
+    }
+
+    #[test]
+    fn a_tenant_that_comes_late_is_in_the_next_commit_and_that_is_short() {
+        let mut waiting = Waiting::default();
+        (0..2_000).for_each(|_| waiting.push(submit("flood", 1), at(0)));
+        assert_eq!(taken(&mut waiting, at(0)).len(), MOST);
+        waiting.push(submit("steady", 1), at(10));
+        let next = taken(&mut waiting, at(10));
+        assert_eq!(next.len(), MOST_SHARED);
+        assert!(next[..=2 * TURN].contains(&("steady".to_owned(), 1)));
+        assert_eq!(taken(&mut waiting, at(900)).len(), MOST_SHARED, "it may come again");
+        assert_eq!(taken(&mut waiting, at(1_100)).len(), 2_000 - MOST - 2 * MOST_SHARED + 1);
+        assert!(waiting.is_empty() && waiting.lanes.is_empty());
+    }
+
+    #[test]
+    fn tenants_share_a_commit_by_what_it_writes() {
+        let mut waiting = Waiting::default();
+        for _ in 0..100 {
+            waiting.push(submit("batches", 32), at(0));
+            waiting.push(submit("single", 1), at(0));
+        }
+        let next = taken(&mut waiting, at(0));
+        let single = next.iter().filter(|it| it.0 == "single").count();
+        assert!((64..=96).contains(&single), "{next:?}");
+    }
+
+    #[test]
+    fn what_needs_no_turn_goes_first() {
+        let mut waiting = Waiting::default();
+        waiting.push(submit("a", 1), at(0));
+        let session = SessionId::from_uuid(uuid::Uuid::from_u128(1));
+        waiting.push(Request::Renew { session }, at(0));
+        let taken = waiting.next_commit(at(0));
+        assert!(matches!(taken[..], [Request::Renew { .. }, Request::Submit { .. }]));
+    }
+}

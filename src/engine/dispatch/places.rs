@@ -1,0 +1,209 @@
+//! Places of running attempts: who has one, and what waits until one is free.
+//!
+//! Where this process has the store to itself, it alone counts. An operation that finds no place leaves the queue and
+//! is held; when a place is free again, as many come back as there are places. A queue of which no operation can have a
+//! place is not looked into at all.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::queue::{QueueKey, Rank};
+use crate::operation::limits::{LimitTable, Place};
+use crate::operation::{OperationId, Submission};
+
+#[derive(Debug, Default)]
+pub(crate) struct Places {
+    /// Whether this process alone counts.
+    counts: bool,
+    table: Arc<LimitTable>,
+    /// What runs, as far as it is committed or in the draft.
+    running: HashMap<OperationId, Arc<Submission>>,
+    taken: HashMap<Place, u64>,
+    /// Of these the draft has begun the attempt.
+    drafted: Vec<OperationId>,
+    /// Operations that wait for a place, by the place.
+    held: BTreeMap<Place, BTreeSet<(Rank, QueueKey)>>,
+    held_at: HashMap<OperationId, (Place, Rank, QueueKey)>,
+    /// Places that have become free while something waits for them.
+    freed: BTreeSet<Place>,
+    /// Queues that wait for a place, by the place.
+    blocked: BTreeMap<Place, BTreeSet<QueueKey>>,
+}
+
+impl Places {
+    /// Counts from now on.
+    pub(crate) fn begin(&mut self) {
+        self.counts = true;
+    }
+
+    /// Other limits hold from now on. What waits is looked at anew: returns the queues that wait and what is held.
+    pub(crate) fn set_table(
+        &mut self,
+        table: Arc<LimitTable>,
+    ) -> (Vec<QueueKey>, Vec<(QueueKey, Rank)>) {
+        if self.counts {
+            self.table = table;
+        }
+        self.taken.clear();
+        for submission in self.running.values() {
+            for (place, _) in places(&self.table, submission) {
+                *self.taken.entry(place).or_default() += 1;
+            }
+        }
+        let held = self.held_at.drain().map(|(_, (_, rank, key))| (key, rank));
+        let held: Vec<_> = held.collect();
+        self.held.clear();
+        self.freed.clear();
+        let blocked = std::mem::take(&mut self.blocked).into_values().flatten();
+        (blocked.collect(), held)
+    }
+
+    fn has_room(&self, place: &Place, most: u64, planned: u64) -> bool {
+        self.taken.get(place).copied().unwrap_or_default() + planned < most
+    }
+
+    /// Whether an operation of the queue may find a place, with those that are planned; the queue waits otherwise.
+    pub(crate) fn admits(&mut self, key: &QueueKey, planned: &HashMap<QueueKey, u64>) -> bool {
+        for limit in self.table.running(&key.tenant, &key.kind) {
+            if limit.label.is_some() {
+                continue;
+            }
+            let kind = limit.of_kind.then(|| key.kind.clone());
+            let place = Place { tenant: key.tenant.clone(), kind, label: None };
+            let counts = |other: &QueueKey| {
+                other.tenant == key.tenant && (!limit.of_kind || other.kind == key.kind)
+            };
+            let planned = planned.iter().filter(|(other, _)| counts(other));
+            if !self.has_room(&place, limit.most, planned.map(|(_, count)| count).sum()) {
+                self.blocked.entry(place).or_default().insert(key.clone());
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Takes the operation's places for the draft, if all are free. Otherwise says which is not.
+    pub(crate) fn take(&mut self, id: OperationId, submission: &Arc<Submission>) -> Option<Place> {
+        if self.running.contains_key(&id) {
+            // An attempt of its own ends with the draft, and leaves its places to this one.
+            return None;
+        }
+        let places = places(&self.table, submission);
+        let full = places.iter().find(|(place, most)| !self.has_room(place, *most, 0));
+        if let Some((place, _)) = full {
+            return Some(place.clone());
+        }
+        self.add(id, submission);
+        self.drafted.push(id);
+        None
+    }
+
+    /// The operation runs.
+    pub(crate) fn add(&mut self, id: OperationId, submission: &Arc<Submission>) {
+        if self.counts && self.running.insert(id, Arc::clone(submission)).is_none() {
+            for (place, _) in places(&self.table, submission) {
+                *self.taken.entry(place).or_default() += 1;
+            }
+        }
+    }
+
+    /// The operation, which has left its queue, waits for that place.
+    pub(crate) fn hold(&mut self, id: OperationId, place: Place, key: QueueKey, rank: Rank) {
+        self.held.entry(place.clone()).or_default().insert((rank, key.clone()));
+        self.held_at.insert(id, (place, rank, key));
+    }
+
+    /// The operation waits no more.
+    pub(crate) fn let_go(&mut self, id: OperationId) -> bool {
+        let Some((place, rank, key)) = self.held_at.remove(&id) else { return false };
+        if let Some(held) = self.held.get_mut(&place) {
+            held.remove(&(rank, key));
+            if held.is_empty() {
+                self.held.remove(&place);
+            }
+        }
+        true
+    }
+
+    /// The operation runs no more. Returns the queues that waited for its places.
+    pub(crate) fn end(&mut self, id: OperationId) -> Vec<QueueKey> {
+        let Some(submission) = self.running.remove(&id) else { return Vec::new() };
+        let mut unblocked = Vec::new();
+        for (place, _) in places(&self.table, &submission) {
+            if let Some(taken) = self.taken.get_mut(&place) {
+                *taken = taken.saturating_sub(1);
+                if *taken == 0 {
+                    self.taken.remove(&place);
+                }
+            }
+            unblocked.extend(self.blocked.remove(&place).into_iter().flatten());
+            if self.held.contains_key(&place) {
+                self.freed.insert(place);
+            }
+        }
+        unblocked
+    }
+
+    /// What was to begin in the draft does not.
+    pub(crate) fn end_drafted(&mut self, id: OperationId) {
+        if let Some(at) = self.drafted.iter().position(|drafted| *drafted == id) {
+            self.drafted.swap_remove(at);
+            self.end(id);
+        }
+    }
+
+    /// The draft is durable.
+    pub(crate) fn committed(&mut self) {
+        self.drafted.clear();
+    }
+
+    /// The draft did not happen. Returns the queues that waited for its places.
+    pub(crate) fn abandoned(&mut self) -> Vec<QueueKey> {
+        let drafted = std::mem::take(&mut self.drafted);
+        let mut unblocked: Vec<QueueKey> =
+            drafted.into_iter().flat_map(|id| self.end(id)).collect();
+        unblocked.extend(self.unblock());
+        unblocked
+    }
+
+    /// What was planned has not begun: queues that waited because of it.
+    pub(crate) fn unblock(&mut self) -> Vec<QueueKey> {
+        std::mem::take(&mut self.blocked).into_values().flatten().collect()
+    }
+
+    /// Operations that waited for places of which some are free, the first of them: as many as places.
+    pub(crate) fn wake(&mut self) -> Vec<(QueueKey, Rank)> {
+        let mut woken = Vec::new();
+        for place in std::mem::take(&mut self.freed) {
+            let taken = self.taken.get(&place).copied().unwrap_or_default();
+            let held = self.held.get(&place).into_iter().flatten();
+            let most = held.clone().next().and_then(|(_, key)| self.most(&place, key));
+            let room = most.map_or(u64::MAX, |most| most.saturating_sub(taken));
+            let room = usize::try_from(room).unwrap_or(usize::MAX);
+            let first: Vec<_> = held.take(room).cloned().collect();
+            for (rank, key) in first {
+                self.let_go(rank.1);
+                woken.push((key, rank));
+            }
+            if room > 0 && self.held.contains_key(&place) {
+                // Whether those that are woken take the places is not known yet.
+                self.freed.insert(place);
+            }
+        }
+        woken
+    }
+
+    fn most(&self, place: &Place, key: &QueueKey) -> Option<u64> {
+        let label = place.label.as_ref().map(|(label, _)| label);
+        let limits = self.table.running(&key.tenant, &key.kind).into_iter();
+        let mut of =
+            limits.filter(|it| it.of_kind == place.kind.is_some() && it.label.as_ref() == label);
+        of.next().map(|limit| limit.most)
+    }
+}
+
+/// The places that an operation takes, with how many there are of each.
+fn places(table: &LimitTable, submission: &Submission) -> Vec<(Place, u64)> {
+    let limits = table.running(&submission.tenant, &submission.kind).into_iter();
+    limits.filter_map(|limit| Some((limit.place(submission)?, limit.most))).collect()
+}

@@ -1,0 +1,223 @@
+//! How much tenants may have of what: limits by name, for all tenants or one, for all kinds together or one.
+//!
+//! The limit of one tenant takes the place of that for all. A limit of one kind stands beside that of all kinds
+//! together: both hold.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::closed_set::closed_set;
+use super::id::valid_label_key;
+use super::{Kind, Submission, TenantId};
+
+closed_set! {
+    /// What is limited.
+    pub enum LimitName {
+        /// Operations that are not done; of all kinds together, or of one.
+        Outstanding = 1 "outstanding",
+        /// Attempts that run; of all kinds together, or of one, in all or for each value of a label.
+        Running = 2 "running",
+        /// Submissions per second, as many at once as in ten seconds. Each server counts its own.
+        SubmissionsPerSecond = 3 "submissions-per-second",
+        /// Watches and waits at once. Each server counts its own.
+        Watches = 4 "watches",
+        /// Workers' sessions at once. Each server counts its own.
+        Sessions = 5 "sessions",
+        /// Bytes of an input or a result.
+        PayloadBytes = 6 "payload-bytes",
+        /// Seconds for which done operations are kept at most.
+        RetentionSeconds = 7 "retention-seconds",
+        /// How many turns the tenant has while others of weight 1 have one, from 1 to 1,000: no limit, but a share.
+        Weight = 8 "weight",
+    }
+}
+
+/// A limit.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Limit {
+    /// Of what.
+    pub name: LimitName,
+    /// Of which tenant; `None` for each that has none of its own.
+    pub tenant: Option<TenantId>,
+    /// Of which kind; `None` for all together.
+    pub kind: Option<Kind>,
+    /// For each value of which label; `None` for all operations, with it or without.
+    pub label: Option<String>,
+}
+
+impl Limit {
+    fn check(&self, most: u64) -> Result<(), String> {
+        let Self { name, kind, label, .. } = self;
+        if kind.is_some() && !matches!(name, LimitName::Outstanding | LimitName::Running) {
+            return Err(format!("{name} has no kind"));
+        }
+        if label.is_some() && *name != LimitName::Running {
+            return Err(format!("{name} has no label"));
+        }
+        if let Some(label) = label {
+            valid_label_key(label).map_err(|rule| format!("the label {rule}"))?;
+        }
+        if *name == LimitName::Weight && !(1..=1_000).contains(&most) {
+            return Err("a weight must be from 1 to 1000".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// All limits. Most of them there may be is 1,000.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LimitTable(BTreeMap<Limit, u64>);
+
+/// Attempts that run and count together.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Of which kind, if not of all.
+    pub kind: Option<Kind>,
+    /// With which label, if not all.
+    pub label: Option<(String, String)>,
+}
+
+/// A limit of running attempts, as it holds for one queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunningLimit {
+    /// Whether it counts the queue's kind only.
+    pub of_kind: bool,
+    /// For each value of which label.
+    pub label: Option<String>,
+    /// At most so many.
+    pub most: u64,
+}
+
+impl LimitTable {
+    /// Most limits that there may be.
+    pub const MOST: usize = 1_000;
+
+    /// These limits. Says of the first that breaks a rule which it is.
+    pub fn new(limits: impl IntoIterator<Item = (Limit, u64)>) -> Result<Self, String> {
+        let mut table = BTreeMap::new();
+        for (limit, most) in limits {
+            limit.check(most)?;
+            table.insert(limit, most);
+            if table.len() > Self::MOST {
+                return Err(format!("there are more than {} limits", Self::MOST));
+            }
+        }
+        Ok(Self(table))
+    }
+
+    /// All of them, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&Limit, u64)> {
+        self.0.iter().map(|(limit, most)| (limit, *most))
+    }
+
+    /// The tenant's limit of that name, for all kinds together or for one.
+    pub fn get(&self, name: LimitName, tenant: &TenantId, kind: Option<&Kind>) -> Option<u64> {
+        let limit = |tenant| Limit { name, tenant, kind: kind.cloned(), label: None };
+        let own = self.0.get(&limit(Some(tenant.clone())));
+        own.or_else(|| self.0.get(&limit(None))).copied()
+    }
+
+    /// For how long the tenant's done operations are kept at most.
+    pub fn retention(&self, tenant: &TenantId) -> Option<Duration> {
+        self.get(LimitName::RetentionSeconds, tenant, None).map(Duration::from_secs)
+    }
+
+    /// The weights of tenants that have one.
+    pub fn weights(&self) -> impl Iterator<Item = (TenantId, u64)> {
+        let of = self.0.iter().filter(|(limit, _)| limit.name == LimitName::Weight);
+        of.filter_map(|(limit, weight)| Some((limit.tenant.clone()?, *weight)))
+    }
+
+    /// The limits of running attempts that hold for a queue.
+    pub fn running(&self, tenant: &TenantId, kind: &Kind) -> Vec<RunningLimit> {
+        let mut found = BTreeMap::new();
+        // Those of all first, so that its own take their places.
+        for tenant in [None, Some(tenant)] {
+            let first = Limit {
+                name: LimitName::Running,
+                tenant: tenant.cloned(),
+                kind: None,
+                label: None,
+            };
+            let of = self.0.range(&first..).take_while(|(limit, _)| {
+                limit.name == LimitName::Running && limit.tenant.as_ref() == tenant
+            });
+            for (limit, most) in of {
+                if limit.kind.as_ref().is_none_or(|of| of == kind) {
+                    found.insert((limit.kind.is_some(), limit.label.as_ref()), *most);
+                }
+            }
+        }
+        let limit = |((of_kind, label), most): ((bool, Option<&String>), u64)| RunningLimit {
+            of_kind,
+            label: label.cloned(),
+            most,
+        };
+        found.into_iter().map(limit).collect()
+    }
+}
+
+impl RunningLimit {
+    /// Where an operation of the queue would count, if this limit is of it at all.
+    pub fn place(&self, submission: &Submission) -> Option<Place> {
+        let label = match &self.label {
+            None => None,
+            Some(key) => Some((key.clone(), submission.labels.get(key)?.clone())),
+        };
+        let kind = self.of_kind.then(|| submission.kind.clone());
+        Some(Place { tenant: submission.tenant.clone(), kind, label })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limit(name: LimitName, tenant: &str, kind: &str, label: &str) -> Limit {
+        Limit {
+            name,
+            tenant: TenantId::parse(tenant).ok(),
+            kind: Kind::parse(kind).ok(),
+            label: (!label.is_empty()).then(|| label.to_owned()),
+        }
+    }
+
+    #[test]
+    fn a_tenants_own_limit_takes_the_place_of_that_for_all() {
+        use LimitName::{Outstanding, Running};
+        let table = LimitTable::new([
+            (limit(Outstanding, "", "", ""), 100),
+            (limit(Outstanding, "a", "", ""), 5),
+            (limit(Outstanding, "a", "k", ""), 3),
+            (limit(Running, "", "", ""), 10),
+            (limit(Running, "a", "", ""), 20),
+            (limit(Running, "", "k", ""), 2),
+            (limit(Running, "", "", "customer"), 1),
+        ]);
+        let table = table.expect("a table");
+        let (a, b) = (TenantId::parse("a").expect("a"), TenantId::parse("b").expect("b"));
+        let k = Kind::parse("k").expect("k");
+        assert_eq!(table.get(Outstanding, &a, None), Some(5));
+        assert_eq!(table.get(Outstanding, &a, Some(&k)), Some(3));
+        assert_eq!(table.get(Outstanding, &b, None), Some(100));
+        assert_eq!(table.get(Outstanding, &b, Some(&k)), None);
+        let most = |tenant| {
+            let of = table.running(tenant, &k).into_iter();
+            of.map(|it| (it.of_kind, it.label.is_some(), it.most)).collect::<Vec<_>>()
+        };
+        assert_eq!(most(&a), [(false, false, 20), (false, true, 1), (true, false, 2)]);
+        assert_eq!(most(&b), [(false, false, 10), (false, true, 1), (true, false, 2)]);
+    }
+
+    #[test]
+    fn a_limit_that_makes_no_sense_is_refused_by_its_rule() {
+        use LimitName::{Outstanding, Running, Sessions, Weight};
+        let refused = |limit, most| LimitTable::new([(limit, most)]).expect_err("refused");
+        assert_eq!(refused(limit(Sessions, "", "k", ""), 1), "sessions has no kind");
+        assert_eq!(refused(limit(Outstanding, "", "", "l"), 1), "outstanding has no label");
+        assert_eq!(refused(limit(Weight, "a", "", ""), 0), "a weight must be from 1 to 1000");
+        assert!(refused(limit(Running, "", "", "!"), 1).starts_with("the label "));
+    }
+}

@@ -1,0 +1,39 @@
+//! Whose operations somebody may reach.
+
+use std::fmt;
+
+use super::TenantId;
+
+/// Whose operations somebody may reach.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scope {
+    /// Every tenant's: workers within the server's own process, and whoever is known by an attempt's token alone.
+    All,
+    /// One tenant's, as everybody else.
+    Tenant(TenantId),
+}
+
+impl Scope {
+    /// Whether the tenant's operations can be reached.
+    pub fn contains(&self, tenant: &TenantId) -> bool {
+        match self {
+            Self::All => true,
+            Self::Tenant(own) => own == tenant,
+        }
+    }
+}
+
+impl From<TenantId> for Scope {
+    fn from(tenant: TenantId) -> Self {
+        Self::Tenant(tenant)
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("all tenants"),
+            Self::Tenant(tenant) => tenant.fmt(f),
+        }
+    }
+}

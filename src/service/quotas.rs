@@ -1,0 +1,186 @@
+//! What a tenant may do at once, and how fast: counted by each server for itself.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::{Action, Caller, Reason, Service, ServiceError};
+use crate::engine::{EngineError, Moment};
+use crate::operation::limits::{Limit, LimitName, LimitTable};
+use crate::operation::{NewOperation, TenantId};
+
+/// As many submissions can come at once as in so many seconds.
+pub const RATE_WINDOW: Duration = Duration::from_secs(10);
+
+/// What is counted. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Quotas(Arc<Mutex<Counts>>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    buckets: HashMap<TenantId, Bucket>,
+    watches: HashMap<TenantId, u64>,
+}
+
+/// What is left of a tenant's rate. Below zero, it was taken in advance.
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    left: f64,
+    at: Moment,
+}
+
+/// How a tenant's submissions stand to their limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Submissions in [`RATE_WINDOW`].
+    pub quota: u64,
+    /// How many could come at once.
+    pub remaining: u64,
+    /// When the quota is whole again.
+    pub reset: Duration,
+}
+
+/// A watch that counts.
+#[derive(Debug)]
+pub(super) struct Watching(Option<(Quotas, TenantId)>);
+
+impl Quotas {
+    fn lock(&self) -> MutexGuard<'_, Counts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        let Some((quotas, tenant)) = self.0.take() else { return };
+        if let Entry::Occupied(mut entry) = quotas.lock().watches.entry(tenant) {
+            *entry.get_mut() -= 1;
+            if *entry.get() == 0 {
+                entry.remove();
+            }
+        }
+    }
+}
+
+impl Bucket {
+    fn filled(self, per_second: f64, now: Moment) -> Self {
+        let came = now.since(self.at).as_secs_f64() * per_second;
+        Self { left: (self.left + came).min(quota(per_second)), at: now }
+    }
+}
+
+fn quota(per_second: f64) -> f64 {
+    per_second * RATE_WINDOW.as_secs_f64()
+}
+
+impl Service {
+    /// The limits that hold for the caller's tenant; all of them for an operator.
+    pub fn limits_of(&self, caller: &Caller) -> Result<Vec<(Limit, u64)>, ServiceError> {
+        caller.may(Action::Administer)?;
+        let is_operator = caller.can(Action::Operate);
+        let is_seen = |limit: &Limit| {
+            is_operator || limit.tenant.as_ref().is_none_or(|tenant| *tenant == caller.tenant)
+        };
+        let table = self.engine.limits();
+        let seen = table.iter().filter(|(limit, _)| is_seen(limit));
+        Ok(seen.map(|(limit, most)| (limit.clone(), most)).collect())
+    }
+
+    /// These limits hold at this server from now on.
+    pub async fn set_limits(
+        &self,
+        caller: &Caller,
+        limits: LimitTable,
+    ) -> Result<(), ServiceError> {
+        caller.may(Action::Operate)?;
+        Ok(self.engine.set_limits(Arc::new(limits)).await?)
+    }
+
+    /// Counts submissions of the caller's tenant, or refuses them until there is room for them. More than the whole quota
+    /// can come where none of it is used, and the next ones wait for as long.
+    pub(super) fn spend(&self, caller: &Caller, count: usize) -> Result<(), ServiceError> {
+        let name = LimitName::SubmissionsPerSecond;
+        let tenant = &caller.tenant;
+        let Some(most) = self.engine.limits().get(name, tenant, None) else { return Ok(()) };
+        let (per_second, count) = (most as f64, count as f64);
+        let now = self.engine.clock().moment();
+        let mut counts = self.quotas.lock();
+        // Who has come to rest is as one who was never here.
+        let is_whole = |bucket: &Bucket| now.since(bucket.at) > 2 * RATE_WINDOW;
+        if counts.buckets.len() > 1_024 {
+            counts.buckets.retain(|_, bucket| bucket.left < 0.0 || !is_whole(bucket));
+        }
+        let whole = Bucket { left: quota(per_second), at: now };
+        let bucket = counts.buckets.entry(tenant.clone()).or_insert(whole);
+        *bucket = bucket.filled(per_second, now);
+        let needed = count.min(quota(per_second));
+        if bucket.left >= needed && most > 0 {
+            bucket.left -= count;
+            return Ok(());
+        }
+        let seconds = (needed - bucket.left) / per_second;
+        let wait = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::from_secs(3_600));
+        let limited = EngineError::Limited { tenant: tenant.clone(), kind: None, name, most };
+        Err(ServiceError { retry_after: Some(wait), ..limited.into() })
+    }
+
+    /// How the caller's submissions stand to their limit, if there is one.
+    pub fn rate(&self, caller: &Caller) -> Option<Rate> {
+        let name = LimitName::SubmissionsPerSecond;
+        let most = self.engine.limits().get(name, &caller.tenant, None)?;
+        let per_second = most as f64;
+        let now = self.engine.clock().moment();
+        let bucket = self.quotas.lock().buckets.get(&caller.tenant).copied();
+        let left = bucket.map_or(quota(per_second), |it| it.filled(per_second, now).left);
+        let missing = (quota(per_second) - left) / per_second;
+        Some(Rate {
+            quota: quota(per_second) as u64,
+            remaining: left.max(0.0) as u64,
+            reset: Duration::try_from_secs_f64(missing).unwrap_or_default(),
+        })
+    }
+
+    /// Counts a watch or a wait of the caller's tenant for as long as the answer is held.
+    pub(super) fn begin_watch(&self, caller: &Caller) -> Result<Watching, ServiceError> {
+        let name = LimitName::Watches;
+        let tenant = caller.tenant.clone();
+        let most = self.engine.limits().get(name, &tenant, None);
+        let mut counts = self.quotas.lock();
+        let count = counts.watches.entry(tenant.clone()).or_default();
+        if let Some(most) = most.filter(|most| *count >= *most) {
+            if *count == 0 {
+                counts.watches.remove(&tenant);
+            }
+            return Err(EngineError::Limited { tenant, kind: None, name, most }.into());
+        }
+        *count += 1;
+        Ok(Watching(Some((self.quotas.clone(), tenant))))
+    }
+
+    /// The most bytes of a payload of the caller's tenant.
+    pub fn payload_limit(&self, caller: &Caller) -> usize {
+        let most = self.engine.limits().get(LimitName::PayloadBytes, &caller.tenant, None);
+        let most = most.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
+        most.min(self.limits.max_payload_bytes)
+    }
+
+    /// The submission as its tenant may have it: kept for no longer than that. Refused where its input is larger.
+    pub(super) fn within_limits(
+        &self,
+        caller: &Caller,
+        mut new: NewOperation,
+    ) -> Result<NewOperation, ServiceError> {
+        let limit = self.payload_limit(caller) as u64;
+        let size = new.input.as_ref().map_or(0, |input| input.info.size_bytes);
+        if size > limit {
+            let message =
+                format!("the input must be at most {limit} bytes for this tenant, and is {size}");
+            return Err(ServiceError::new(Reason::PayloadTooLarge, message));
+        }
+        if let Some(most) = self.engine.limits().retention(&caller.tenant) {
+            new.settings.retention = new.settings.retention.min(most);
+        }
+        Ok(new)
+    }
+}

@@ -1,0 +1,69 @@
+//! Who executes what where callers are asked for credentials.
+
+use longrun::proto::v1::operations_client::OperationsClient;
+use longrun::proto::v1::{WaitOperationRequest, operation};
+use longrun::worker::{Context, Failure, Outcome, Worker};
+use serde_json::json;
+
+use crate::issuer::{Issuer, SigningKey, claims};
+use crate::support::{Guarded, soon, with};
+
+async fn answer(context: Context) -> Result<Outcome, Failure> {
+    let text = context.input().text()?.to_owned();
+    Ok(Outcome::json(&json!({ "said": text }))?)
+}
+
+#[tokio::test]
+async fn a_worker_within_the_process_executes_every_tenants_operations() {
+    let key = SigningKey::new("one");
+    let issuer = Issuer::of(&[&key]).await;
+    let server = Guarded::start(&issuer.url).await;
+    let worker = Worker::new(server.local.clone()).handler("demo", answer);
+    let stop = server.stop.clone();
+    let working = tokio::spawn(worker.run(stop));
+    let mut client = OperationsClient::new(server.channel());
+    for tenant in ["a", "b", "c"] {
+        let token = key.sign(&claims(tenant, &["submit", "read"]));
+        let id = server.submit(&token, "demo", tenant).await;
+        let wait = WaitOperationRequest { name: format!("operations/{id}"), ..Default::default() };
+        let waited = soon(client.wait_operation(with(wait, &token))).await.expect("it is there");
+        assert_eq!(waited.into_inner().state(), operation::State::Succeeded, "{tenant}");
+    }
+    server.end().await;
+    soon(working).await.expect("no panic").expect("it ended in order");
+}
+
+#[tokio::test]
+async fn who_has_the_token_of_an_attempt_needs_no_credentials_and_no_others() {
+    let key = SigningKey::new("one");
+    let issuer = Issuer::of(&[&key]).await;
+    let server = Guarded::start(&issuer.url).await;
+    let (ours, theirs) = (claims("a", &["submit", "work"]), claims("b", &["submit", "work"]));
+    let (ours, theirs) = (key.sign(&ours), key.sign(&theirs));
+    server.submit(&ours, "demo", "secret").await;
+    let acquire = async |token: &str| {
+        let request = server.request("POST", "/v1/kinds/demo:acquire").bearer_auth(token);
+        soon(request.send()).await.expect("an answer")
+    };
+    assert_eq!(acquire(&theirs).await.status().as_u16(), 204, "there is nothing of theirs");
+    let acquired = acquire(&ours).await;
+    let location = acquired.headers()["location"].to_str().expect("a text").to_owned();
+    let token = location.rsplit('/').next().expect("a token").to_owned();
+    let path = |what: &str| format!("/v1/attempts/{token}{what}");
+    for what in ["", "/input"] {
+        assert_eq!(server.status(&path(what), &theirs).await, 404, "{what}");
+        let open = soon(server.request("GET", &path(what)).send()).await.expect("an answer");
+        assert_eq!(open.status().as_u16(), 200, "{what}");
+    }
+    for (credential, is_taken) in [(Some(&theirs), false), (None, true)] {
+        let request = server.request("POST", &path(":complete")).body("{}");
+        let request = request.header("content-type", "application/json");
+        let request = match credential {
+            Some(credential) => request.bearer_auth(credential),
+            None => request,
+        };
+        let answer = soon(request.send()).await.expect("an answer");
+        assert_eq!(answer.status().is_success(), is_taken, "{}", answer.status());
+    }
+    server.end().await;
+}
