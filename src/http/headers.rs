@@ -42,7 +42,8 @@ pub(super) fn rate_limits(rate: Rate) -> [(HeaderName, HeaderValue); 2] {
     let seconds = reset.as_millis().div_ceil(1_000);
     let now = format!("\"submissions\";r={remaining};t={seconds}");
     // They are made of digits and quotes.
-    let value = |text: String| HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""));
+    let value =
+        |text: String| HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""));
     [(RATE_LIMIT_POLICY.clone(), value(policy)), (RATE_LIMIT.clone(), value(now))]
 }
 

@@ -204,6 +204,17 @@ async fn reads_are_by_index_and_few() {
     ask!(
         database,
         admin,
+        ["operations_claim", "operations_start"],
+        "queues",
+        async |store: &PostgresStore| {
+            let kinds = vec![submission(1).kind, longrun::operation::Kind::parse("none").unwrap()];
+            let found = shared(store).queues(kinds, None, 100).await.unwrap();
+            assert_eq!((found.found.len(), found.last), (1, None));
+        }
+    );
+    ask!(
+        database,
+        admin,
         ["operations_session"],
         "what is expired",
         async |store: &PostgresStore| {
