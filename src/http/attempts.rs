@@ -37,6 +37,7 @@ pub(super) async fn acquire(mut call: Call) -> Answer {
         // What holds no request is answered at once, here as everywhere.
         timeout: duration(Some(call.take_wait()?.unwrap_or_default()), "wait")?,
         lease_duration: duration(call.query.take_duration("lease_duration")?, "lease_duration")?,
+        request_id: call.query.take("request_id")?.unwrap_or_default(),
     };
     call.finish_query()?;
     let acquire = reports::acquire(&request).map_err(by_parameter)?;
@@ -109,8 +110,8 @@ pub(super) async fn renew(mut call: Call, body: Body) -> Answer {
     same_token(&call, &request.token)?;
     let now = call.service().now();
     let progress = request.progress.map(|progress| decode::progress(progress, now));
-    let operation = call.service().renew_attempt(&call.caller, &token, progress).await?;
-    let answer = documents::object(call.types(), &reports::renewed(&operation, token.lease()))?;
+    let renewed = call.service().renew_attempt(&call.caller, &token, progress).await?;
+    let answer = documents::object(call.types(), &reports::renewed(&renewed, &token))?;
     Ok(documents::json(StatusCode::OK, &Value::Object(answer)))
 }
 

@@ -14,6 +14,7 @@ use crate::engine::{Engine, StoreHealth};
 use crate::objects::Objects;
 use crate::operation::{Operation, OperationId, Owner, TenantId};
 
+mod attempt_token;
 mod attempts;
 mod budget;
 pub mod error;
@@ -27,7 +28,8 @@ mod uploads;
 mod wait;
 mod workers;
 
-pub use attempts::{Acquire, Acquired, AttemptToken, MAX_ACQUIRED, MAX_ATTEMPT_LEASE};
+pub use attempt_token::AttemptToken;
+pub use attempts::{Acquire, Acquired, MAX_ACQUIRED, MAX_ATTEMPT_LEASE, Renewal};
 pub use budget::Budget;
 pub use error::{Reason, ServiceError, Violation, code_name, echo};
 pub use list::{ListParameters, Page};

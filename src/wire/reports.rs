@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use super::{decode, encode, time};
-use crate::operation::{Kind, Operation, OperationError, Payload, Settings, State, WorkerId};
+use crate::operation::id::InvalidName;
+use crate::operation::{
+    Kind, Operation, OperationError, Payload, RequestId, Settings, State, WorkerId,
+};
 use crate::proto::v1::{self, cancel_attempt::Cause};
 use crate::service::{
-    Acquire, Acquired, DEFAULT_WAIT, Document, MAX_ACQUIRED, MAX_ATTEMPT_LEASE, Report,
-    ServiceError, Violation,
+    Acquire, Acquired, AttemptToken, DEFAULT_WAIT, Document, MAX_ACQUIRED, MAX_ATTEMPT_LEASE,
+    Renewal, Report, ServiceError, Violation,
 };
 
 /// Most kinds that a worker serves.
@@ -21,7 +24,7 @@ pub const MAX_LOG_BYTES: usize = 256 << 10;
 /// nothing.
 pub fn worker_id(at: &str, text: &str, violations: &mut Vec<Violation>) -> Option<WorkerId> {
     let worker = WorkerId::parse(text);
-    let note = |invalid: crate::operation::id::InvalidName| {
+    let note = |invalid: InvalidName| {
         violations.push(Violation::new(format!("{at}worker_id"), invalid.to_string()));
     };
     worker.map_err(note).ok()
@@ -119,9 +122,18 @@ pub fn acquire(request: &v1::AcquireRequest) -> Result<Acquire, ServiceError> {
         let rule = "must be a valid duration from 1 s to 7 days";
         violations.push(Violation::new("lease_duration", rule));
     }
+    let request = match request.request_id.as_str() {
+        "" => None,
+        text => {
+            let note = |invalid: InvalidName| {
+                violations.push(Violation::new("request_id", invalid.to_string()));
+            };
+            RequestId::parse(text).map_err(note).ok()
+        }
+    };
     match (worker, most, wait) {
         (Some(worker), Some(most), Some(wait)) if violations.is_empty() => {
-            Ok(Acquire { worker, kinds, most, lease: lease.flatten(), wait })
+            Ok(Acquire { worker, kinds, most, lease: lease.flatten(), wait, request })
         }
         _ => Err(ServiceError::invalid(violations)),
     }
@@ -150,11 +162,27 @@ pub fn attempt_deadline(operation: &Operation) -> Option<prost_types::Timestamp>
 }
 
 /// The answer to a sign of life.
-pub fn renewed(operation: &Operation, lease: Duration) -> v1::RenewResponse {
-    v1::RenewResponse {
-        lease_duration: Some(time::encode_duration(lease)),
-        cancel: matches!(operation.life.state, State::Cancelling { .. }).then(|| cancel(operation)),
-    }
+pub fn renewed(renewal: &Renewal, token: &AttemptToken) -> v1::RenewResponse {
+    let is_recorded = match renewal {
+        Renewal::Renewed(operation) => {
+            let is_cancelling = matches!(operation.life.state, State::Cancelling { .. });
+            return v1::RenewResponse {
+                lease_duration: Some(time::encode_duration(token.lease())),
+                cancel: is_cancelling.then(|| cancel(operation)),
+            };
+        }
+        Renewal::Over { is_recorded } => *is_recorded,
+    };
+    let cause = if is_recorded { Cause::Recorded } else { Cause::NotCurrent };
+    let over = v1::CancelAttempt {
+        attempt: Some(v1::AttemptRef {
+            operation: token.id().name(),
+            attempt: token.attempt().0.cast_signed(),
+        }),
+        cause: cause.into(),
+        ..Default::default()
+    };
+    v1::RenewResponse { lease_duration: None, cancel: Some(over) }
 }
 
 /// The cancel of an attempt that is under way.

@@ -25,9 +25,12 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
+import lines
+
 DEADLINE = 100  # seconds for anything to happen: Java may take many to begin
 LEASE = 30  # seconds: longer than a server is away, and a program needs to connect again
 SLOW = b"one two three\n" * 15  # three seconds of work
+MOST_LINES = 60  # of a worker
 SLOWER = "one two three\n" * 30
 
 
@@ -370,8 +373,15 @@ def quotes():
     assert shown and all(any(each in source for source in sources) for each in shown), f"docs/clients/{language}.md is out of date"
 
 
+def measure():
+    """A right worker is short, or the protocol is to be made better."""
+    of_worker, _ = lines.count(Path(), os.environ["EXAMPLE"])
+    assert of_worker <= MOST_LINES, f"the worker has {of_worker} lines, and may have {MOST_LINES}"
+
+
 def main():
     quotes()
+    measure()
     with tempfile.TemporaryDirectory(prefix="longrun-recipes-") as directory:
         server = Server(directory)
         example = Example(server)

@@ -55,6 +55,13 @@ fn renewal(token: &str) -> RenewRequest {
     RenewRequest { token: token.to_owned(), ..Default::default() }
 }
 
+/// Why a sign of life is answered that the worker is to stop.
+async fn cause(api: &Api, token: &str) -> Option<Cause> {
+    let renewed = soon(api.workers().renew(renewal(token))).await.unwrap().into_inner();
+    assert_eq!(renewed.lease_duration.is_some(), renewed.cancel.is_none(), "{renewed:?}");
+    renewed.cancel.map(|cancel| cancel.cause())
+}
+
 fn types(events: &[Event]) -> Vec<EventType> {
     events.iter().map(|event| event.r#type()).collect()
 }
@@ -138,8 +145,8 @@ async fn one_poll_takes_what_starts_together_up_to_its_maximum() {
     assert_eq!(acquired(&server, acquire(&["a", "b"], 3)).await.len(), 1);
     // Each lease is one attempt's own.
     soon(server.workers().fail(failure(&attempts[0].token))).await.unwrap();
-    soon(server.workers().renew(renewal(&attempts[0].token))).await.refused();
-    soon(server.workers().renew(renewal(&attempts[1].token))).await.unwrap();
+    assert_eq!(cause(&server, &attempts[0].token).await, Some(Cause::Recorded));
+    assert_eq!(cause(&server, &attempts[1].token).await, None);
 }
 
 #[tokio::test]
@@ -171,7 +178,7 @@ async fn a_token_is_good_for_one_attempt_and_while_it_lasts() {
     let refused = soon(server.workers().complete(completion(&old, text("late")))).await.refused();
     refused.is(Code::FailedPrecondition, "STALE_ATTEMPT");
     assert!(refused.message.contains("attempt 1 is not current: attempt 2 is"), "{refused:?}");
-    soon(server.workers().renew(renewal(&old))).await.refused();
+    assert_eq!(cause(&server, &old).await, Some(Cause::NotCurrent), "another is under way");
     let log = AddLogRequest { token: old.clone(), lines: vec!["late".to_owned()] };
     soon(server.workers().add_log(log)).await.refused();
     assert_eq!(server.get(&first.name).await.state(), State::Running);
@@ -197,6 +204,9 @@ async fn a_token_is_good_for_one_attempt_and_while_it_lasts() {
     let done = server.done(&first.name).await;
     assert_eq!(done.result.unwrap().content, Some(Content::Text("counted".to_owned())));
     assert_eq!(done.attempt, 2);
+    assert_eq!(cause(&server, &current).await, Some(Cause::Recorded));
+    server.delete(&first.name).await;
+    assert_eq!(cause(&server, &current).await, Some(Cause::NotCurrent));
 }
 
 #[tokio::test]
@@ -208,9 +218,11 @@ async fn what_breaks_rules_is_named() {
         max_attempts: 101,
         timeout: seconds(-1),
         lease_duration: seconds(7 * 24 * 3_600 + 1),
+        request_id: "ä".to_owned(),
     };
     let refused = soon(server.workers().acquire(request)).await.refused();
-    let fields = ["worker_id", "kinds[0]", "max_attempts", "timeout", "lease_duration"];
+    let fields =
+        ["worker_id", "kinds[0]", "max_attempts", "timeout", "lease_duration", "request_id"];
     assert_eq!(refused.fields(), fields);
     server.submit(submission("count")).await;
     let token = one(&server, acquire(&["count"], 1)).await.token;
@@ -273,8 +285,7 @@ async fn a_lease_lives_for_as_long_as_it_says_from_each_sign_of_life() {
     server.live_through(Duration::from_secs(1)).await;
     let lost = watch.next().await.operation.unwrap();
     assert_eq!((lost.state(), lost.error.unwrap().code.as_str()), (State::Queued, "WORKER_LOST"));
-    let refused = soon(server.workers().renew(renewal(&token))).await.refused();
-    refused.is(Code::FailedPrecondition, "STALE_ATTEMPT");
+    assert_eq!(cause(&server, &token).await, Some(Cause::NotCurrent));
 }
 
 #[tokio::test]
@@ -313,6 +324,7 @@ async fn what_was_assigned_to_a_poll_that_nobody_reads_goes_back_at_once() {
         most: 2,
         lease: None,
         wait: DEFAULT_WAIT,
+        request: None,
     };
     let caller = Caller::anonymous();
     let mut poll = Box::pin(service.acquire(&caller, acquire()));
@@ -338,6 +350,32 @@ async fn what_was_assigned_to_a_poll_that_nobody_reads_goes_back_at_once() {
     drop(poll);
     server.submit(submission("count")).await;
     assert_eq!(one(&server, at_once("count")).await.attempt, 1);
+}
+
+#[tokio::test]
+async fn inputs_come_along_wherever_they_are_kept_as_far_as_an_answer_has_room() {
+    let server = TestServer::start().await;
+    for bytes in [1 << 20, (1 << 20) + 1, 1 << 20, 1 << 20, 1, 3 << 20, (3 << 20) + 1] {
+        let input = Some(data(vec![b'x'; bytes]));
+        server.submit(SubmitRequest { input, ..submission("large") }).await;
+    }
+    let came = |attempts: Vec<AcquiredAttempt>| -> Vec<(i64, bool)> {
+        let inputs = attempts.into_iter().map(|attempt| attempt.input.unwrap());
+        let came = inputs.map(|input| {
+            let data = match input.content {
+                Some(Content::Data(data)) => data.len() as i64,
+                _ => 0,
+            };
+            assert_eq!(data, if input.omitted { 0 } else { input.size_bytes });
+            (input.size_bytes, !input.omitted)
+        });
+        came.collect()
+    };
+    let first = came(acquired(&server, acquire(&["large"], 5)).await);
+    let mega = 1 << 20;
+    assert_eq!(first, [(mega, true), (mega + 1, true), (mega, false), (mega, false), (1, true)]);
+    let second = came(acquired(&server, acquire(&["large"], 2)).await);
+    assert_eq!(second, [(3 * mega, true), (3 * mega + 1, false)]);
 }
 
 #[tokio::test]

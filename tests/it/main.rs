@@ -6,6 +6,7 @@
 mod support;
 
 mod acquire;
+mod acquire_again;
 mod answer_sizes;
 mod batch;
 mod cancel;

@@ -32,6 +32,7 @@ impl Arrival {
         expires_at: Moment,
     ) -> Result<Option<Connected>, EngineError> {
         let Self { hello, attempt_lease, sender, taken } = self;
+        let resume = hello.resume;
         let has_row = matches!(taken, Some(Taken::Over(_)));
         let resumed = match &mut replicas {
             None => dispatcher.sessions().resumable(&hello),
@@ -46,7 +47,8 @@ impl Arrival {
             return Err(EngineError::Full { what: "worker sessions", limit: most as u64 });
         }
         let session = resumed.unwrap_or_else(|| match (attempt_lease, hello.in_process) {
-            (Some(lease), _) => SessionId::of_attempt(uuid, lease),
+            // What a worker without a stream asks for again has the same id.
+            (Some(lease), _) => resume.unwrap_or_else(|| SessionId::of_attempt(uuid, lease)),
             (None, true) => SessionId::in_process(uuid),
             (None, false) => SessionId::from_uuid(uuid),
         });

@@ -35,7 +35,7 @@ fn acquire() -> Route {
         "Waits for an attempt of the kind, and acquires it",
         |call, _| Box::pin(attempts::acquire(call)),
     )
-    .takes(&["kind", "wait.attempt", "worker_id", "lease_duration", "Prefer"])
+    .takes(&["kind", "wait.attempt", "worker_id", "lease_duration", "request_id", "Prefer"])
     .answers(answers)
     .refuses(&[&ANY[..], &[OriginRefused, ResourceExhausted]].concat())
 }
