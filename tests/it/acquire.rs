@@ -178,7 +178,7 @@ async fn a_token_is_good_for_one_attempt_and_while_it_lasts() {
     let refused = soon(server.workers().complete(completion(&old, text("late")))).await.refused();
     refused.is(Code::FailedPrecondition, "STALE_ATTEMPT");
     assert!(refused.message.contains("attempt 1 is not current: attempt 2 is"), "{refused:?}");
-    assert_eq!(cause(&server, &old).await, Some(Cause::NotCurrent), "another is under way");
+    assert_eq!(cause(&server, &old).await, Some(Cause::Recorded), "another is under way");
     let log = AddLogRequest { token: old.clone(), lines: vec!["late".to_owned()] };
     soon(server.workers().add_log(log)).await.refused();
     assert_eq!(server.get(&first.name).await.state(), State::Running);
@@ -350,55 +350,6 @@ async fn what_was_assigned_to_a_poll_that_nobody_reads_goes_back_at_once() {
     drop(poll);
     server.submit(submission("count")).await;
     assert_eq!(one(&server, at_once("count")).await.attempt, 1);
-}
-
-#[tokio::test]
-async fn inputs_come_along_wherever_they_are_kept_as_far_as_an_answer_has_room() {
-    let server = TestServer::start().await;
-    for bytes in [1 << 20, (1 << 20) + 1, 1 << 20, 1 << 20, 1, 3 << 20, (3 << 20) + 1] {
-        let input = Some(data(vec![b'x'; bytes]));
-        server.submit(SubmitRequest { input, ..submission("large") }).await;
-    }
-    let came = |attempts: Vec<AcquiredAttempt>| -> Vec<(i64, bool)> {
-        let inputs = attempts.into_iter().map(|attempt| attempt.input.unwrap());
-        let came = inputs.map(|input| {
-            let data = match input.content {
-                Some(Content::Data(data)) => data.len() as i64,
-                _ => 0,
-            };
-            assert_eq!(data, if input.omitted { 0 } else { input.size_bytes });
-            (input.size_bytes, !input.omitted)
-        });
-        came.collect()
-    };
-    let first = came(acquired(&server, acquire(&["large"], 5)).await);
-    let mega = 1 << 20;
-    assert_eq!(first, [(mega, true), (mega + 1, true), (mega, false), (mega, false), (1, true)]);
-    let second = came(acquired(&server, acquire(&["large"], 2)).await);
-    assert_eq!(second, [(3 * mega, true), (3 * mega + 1, false)]);
-}
-
-#[tokio::test]
-async fn inputs_that_have_no_room_in_an_answer_are_read_apart() {
-    let server = TestServer::start().await;
-    let request = SubmitRequest { input: Some(data(vec![b'x'; 200 << 10])), ..submission("large") };
-    for _ in 0..4 {
-        server.submit_batch(vec![request.clone(); 5]).await;
-    }
-    // The stub's own limit for a message is 4 MiB.
-    let attempts = acquired(&server, acquire(&["large"], 20)).await;
-    assert_eq!(attempts.len(), 20);
-    let (omitted, inline): (Vec<_>, Vec<_>) =
-        attempts.into_iter().partition(|it| it.input.as_ref().unwrap().omitted);
-    assert_eq!((inline.len(), omitted.len()), (15, 5));
-    let read = ReadInputRequest {
-        name: omitted[0].operation.as_ref().unwrap().name.clone(),
-        attempt_token: omitted[0].token.clone(),
-        ..Default::default()
-    };
-    let chunks = soon(server.operations().read_input(read)).await.unwrap().into_inner();
-    let read: usize = Watching(chunks).rest().await.iter().map(|chunk| chunk.data.len()).sum();
-    assert_eq!(read, 200 << 10);
 }
 
 #[tokio::test]

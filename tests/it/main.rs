@@ -7,6 +7,7 @@ mod support;
 
 mod acquire;
 mod acquire_again;
+mod acquire_inputs;
 mod answer_sizes;
 mod batch;
 mod cancel;
