@@ -278,7 +278,7 @@ def watch_through_kills(server, example, name):
     server.start()
     worker = example.worker()
     watcher.expect("2 RUNNING")
-    server.progress(name)  # not earlier: the answer to Acquire, lost on its way, costs the attempt
+    server.progress(name)  # not earlier: a log line whose answer is lost is sent again, and stands there twice
     for _ in range(2):
         example.clients.knock(server.kill_and_start)
     watcher.expect("3 SUCCEEDED")
@@ -288,6 +288,16 @@ def watch_through_kills(server, example, name):
     assert sorted(history) == ["FINISHED", "LOG", "STARTED", "SUBMITTED"], history
     case("watches through kills of the server: each revision once and in order; the attempt goes on; the result")
     return worker
+
+
+def acquire_again(server, example):
+    example.workers.hold()
+    name = server.submit(SLOW, max_attempts=1)
+    until(f"a start of {name}", lambda: "STARTED" in server.history(name))  # of which the worker does not hear
+    example.workers.knock(example.workers.cut)
+    done = server.done(name)
+    assert (done["state"], done["attempt"]) == ("STATE_SUCCEEDED", 1), done
+    case("an attempt whose answer was lost on its way is asked for again, and is the same")
 
 
 def report_again(server, example):
@@ -388,6 +398,7 @@ def main():
         try:
             name = submit_again(server, example)
             worker = watch_through_kills(server, example, name)
+            acquire_again(server, example)
             report_again(server, example)
             late, failed = report_too_late(server, example)
             worker = release(server, example, worker)
