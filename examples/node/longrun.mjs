@@ -1,6 +1,7 @@
 // The clients of longrun's services, made of its protos.
 import { credentials, loadPackageDefinition } from "@grpc/grpc-js";
 import { loadSync } from "@grpc/proto-loader";
+import { addAbortListener } from "node:events";
 
 const protos = process.env.LONGRUN_PROTO ?? new URL("../../proto", import.meta.url).pathname;
 const files = ["longrun/v1/operations.proto", "longrun/v1/workers.proto"];
@@ -8,33 +9,21 @@ const definition = loadSync(files, { includeDirs: [protos], defaults: true, enum
 const { Operations, Workers } = loadPackageDefinition(definition).longrun.v1;
 
 // Each call may be repeated, so gRPC repeats it while no server is there; a connection that died in silence is noticed.
-const retryPolicy = {
-  maxAttempts: 1000,
-  initialBackoff: "0.5s",
-  maxBackoff: "5s",
-  backoffMultiplier: 2,
-  retryableStatusCodes: ["UNAVAILABLE", "RESOURCE_EXHAUSTED"],
-};
+const again = `{"methodConfig": [{"name": [{}], "retryPolicy": {"maxAttempts": 1000, "initialBackoff": "0.5s", "maxBackoff": "5s",
+  "backoffMultiplier": 2, "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED"]}}]}`;
 const options = {
-  "grpc.service_config": JSON.stringify({ methodConfig: [{ name: [{}], retryPolicy }] }),
+  "grpc.service_config": again,
   "grpc-node.retry_max_attempts_limit": 1000,
   "grpc.per_rpc_retry_buffer_size": 8 << 20, // what is larger is not sent again
   "grpc.keepalive_time_ms": 30_000,
   "grpc.max_reconnect_backoff_ms": 5_000,
 };
 
-export function connect(address) {
-  return [Workers, Operations].map((Service) => new Service(address, credentials.createInsecure(), options));
-}
+export const connect = (address) => [Workers, Operations].map((Service) => new Service(address, credentials.createInsecure(), options));
 
 // Makes a unary call; `signal` gives it up.
-export function ask(service, method, request, signal) {
-  return new Promise((resolve, reject) => {
-    const giveUp = () => call.cancel();
-    const call = service[method](request, (error, answer) => {
-      signal?.removeEventListener("abort", giveUp);
-      error ? reject(error) : resolve(answer);
-    });
-    signal?.addEventListener("abort", giveUp);
+export const ask = (service, method, request, signal) =>
+  new Promise((resolve, reject) => {
+    const call = service[method](request, (error, answer) => (giveUp?.[Symbol.dispose](), error ? reject(error) : resolve(answer)));
+    const giveUp = signal && addAbortListener(signal, () => call.cancel());
   });
-}

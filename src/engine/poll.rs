@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::calls::closed;
 use super::request::{AttemptLease, Request};
 use super::{Connected, Engine, EngineError, ToWorker, WorkerHello};
-use crate::operation::{Operation, Payload, Progress, Scope};
+use crate::operation::{Operation, Payload, Progress, Scope, SessionId};
 
 /// A poll that waits. What was handed to one that is dropped before it has ended goes back to the queue at once, and
 /// costs no attempt: nobody has read it.
@@ -27,16 +27,25 @@ pub struct Poll {
 
 impl Engine {
     /// Waits for attempts, up to as many as the worker runs at once, each of which has a lease of its own that lives for
-    /// `lease` without a sign of life.
-    pub async fn poll(&self, hello: WorkerHello, lease: Duration) -> Result<Poll, EngineError> {
+    /// `lease` without a sign of life. `session` names the session of each place: what is leased to it is handed to this
+    /// poll, and an earlier poll that waits with the same names ends.
+    pub async fn poll(
+        &self,
+        hello: WorkerHello,
+        lease: Duration,
+        session: impl Fn(usize) -> Option<SessionId>,
+    ) -> Result<Poll, EngineError> {
         let most = hello.max_in_flight;
         // Room for an assignment of each, its cancel and its end.
         let (sender, messages) = mpsc::channel(3 * most.max(1));
         let (places, handed) = (Vec::with_capacity(most), Vec::new());
         let mut poll = Poll { engine: self.clone(), places, messages, handed };
-        let hello = WorkerHello { max_in_flight: 1, resume: None, running: Vec::new(), ..hello };
+        let hello = WorkerHello { max_in_flight: 1, running: Vec::new(), ..hello };
         // Together, so that one commit can start as many.
-        let places = (0..most).map(|_| self.connect_to(hello.clone(), Some(lease), sender.clone()));
+        let places = (0..most).map(|number| {
+            let hello = WorkerHello { resume: session(number), ..hello.clone() };
+            self.connect_to(hello, Some(lease), sender.clone())
+        });
         let mut refused = None;
         for place in join_all(places).await {
             match place {
@@ -81,17 +90,21 @@ impl Poll {
     }
 
     /// Ends the poll. The attempts that were handed to it, with their inputs, are the caller's from now on, and their
-    /// leases begin.
+    /// leases begin. Refused as unavailable where an attempt is there that could not be handed to it again.
     pub async fn end(mut self) -> Result<Vec<(Arc<Operation>, Option<Payload>)>, EngineError> {
         let (reply, answer) = oneshot::channel();
         let places = self.places.clone();
         self.engine.send(Request::EndPoll { places, reply }).await?;
-        answer.await.map_err(|_| closed())?;
+        let is_whole = answer.await.map_err(|_| closed())?;
         // Nobody can send any more.
         while let Ok(message) = self.messages.try_recv() {
             self.take(message);
         }
         self.places.clear();
+        if !is_whole {
+            let message = "the attempts of this request cannot be read now";
+            return Err(EngineError::Unavailable(message.to_owned()));
+        }
         Ok(std::mem::take(&mut self.handed))
     }
 

@@ -94,8 +94,8 @@ pub(crate) enum Request {
         /// Nothing, where the session to resume may be another replica's: it is to be asked for first.
         reply: oneshot::Sender<Result<Option<Connected>, EngineError>>,
     },
-    /// A poll is over: what was handed to it is its worker's.
-    EndPoll { places: Vec<Connected>, reply: oneshot::Sender<()> },
+    /// A poll is over: what was handed to it is its worker's. Whether its places hold nothing else.
+    EndPoll { places: Vec<Connected>, reply: oneshot::Sender<bool> },
     /// The worker of an attempt without a stream gave a sign of life.
     RenewAttempt {
         lease: AttemptLease,

@@ -36,14 +36,10 @@ impl WorkersRpc {
         self.service.report_attempt(caller, &token, report).await.map_err(status)
     }
 
-    fn acquired(&self, acquired: Acquired, budget: &mut Budget) -> v1::AcquiredAttempt {
+    fn acquired(&self, acquired: Acquired) -> v1::AcquiredAttempt {
         let token = self.service.sign_attempt(&acquired.token);
         let message = reports::acquired(&acquired, token);
-        let input = acquired.input.map(|input| match budget.take(input.data.len()) {
-            true => encode::exact_payload(input),
-            false => encode::without_contents(input),
-        });
-        v1::AcquiredAttempt { input, ..message }
+        v1::AcquiredAttempt { input: acquired.input.map(encode::exact_payload), ..message }
     }
 }
 
@@ -81,7 +77,9 @@ impl Workers for WorkersRpc {
         acquire.wait = patience.map_or(acquire.wait, |patience| patience.min(acquire.wait));
         let acquired = self.service.acquire(&caller, acquire).await.map_err(status)?;
         let mut budget = Budget::new(self.service.limits().page_bytes);
-        let attempts = acquired.into_iter().map(|one| self.acquired(one, &mut budget));
+        let acquired = self.service.with_inputs(&caller, acquired, &mut budget).await;
+        let acquired = acquired.map_err(status)?.into_iter();
+        let attempts = acquired.map(|one| self.acquired(one));
         Ok(reply(v1::AcquireResponse { attempts: attempts.collect() }))
     }
 
@@ -94,8 +92,7 @@ impl Workers for WorkersRpc {
         let token = self.service.attempt_of("token", &token).map_err(status)?;
         let progress = progress.map(|progress| decode::progress(progress, self.service.now()));
         let renewed = self.service.renew_attempt(&caller, &token, progress).await;
-        let operation = renewed.map_err(status)?;
-        Ok(reply(reports::renewed(&operation, token.lease())))
+        Ok(reply(reports::renewed(&renewed.map_err(status)?, &token)))
     }
 
     async fn complete(

@@ -34,6 +34,7 @@ pub(super) async fn acquire(mut call: Call) -> Answer {
         max_attempts: 1,
         timeout,
         lease_duration: call.query.take_time("lease_duration"),
+        request_id: call.query.take("request_id").unwrap_or_default(),
     };
     let mut found = call.finish_query();
     let acquire = reports::acquire(&request, &mut found);
@@ -103,8 +104,8 @@ pub(super) async fn renew(mut call: Call, body: Body) -> Answer {
     let token = found.settle(token)?;
     let now = call.service().now();
     let progress = progress.map(|progress| decode::progress(progress, now));
-    let operation = call.service().renew_attempt(&call.caller, &token, progress).await?;
-    let answer = documents::object(call.types(), &reports::renewed(&operation, token.lease()))?;
+    let renewed = call.service().renew_attempt(&call.caller, &token, progress).await?;
+    let answer = documents::object(call.types(), &reports::renewed(&renewed, &token))?;
     Ok(documents::json(StatusCode::OK, &Value::Object(answer)))
 }
 

@@ -63,7 +63,8 @@ impl fmt::Debug for OperationId {
     }
 }
 
-/// The id of a worker's session: a UUID that begins with its time, known to the server and to that worker only.
+/// The id of a worker's session: a UUID that begins with its time, known to the server and to that worker only; or, where
+/// a worker without a stream names its request, a digest of that.
 /// Its version says whether the worker is in a process of its own (7) or not (8): then it is in the server's, or has no
 /// stream and the session is one attempt's, whose lease has a length of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -232,6 +233,13 @@ name!(
 name!(
     /// A worker's name for itself.
     WorkerId,
+    "1 to 255 printable ASCII characters",
+    |text| (1..=255).contains(&text.len()) && text.bytes().all(|b| matches!(b, b' '..=b'~'))
+);
+
+name!(
+    /// A worker's own name for what it acquires, so that it can ask for the same again.
+    RequestId,
     "1 to 255 printable ASCII characters",
     |text| (1..=255).contains(&text.len()) && text.bytes().all(|b| matches!(b, b' '..=b'~'))
 );

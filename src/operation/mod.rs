@@ -56,7 +56,8 @@ pub use error::{ErrorSource, OperationError};
 pub use event::{Event, EventType};
 pub use http::{HttpEnvelope, HttpHeader, InvalidEnvelope};
 pub use id::{
-    Attempt, IdempotencyKey, Kind, ObjectId, OperationId, Revision, SessionId, TenantId, WorkerId,
+    Attempt, IdempotencyKey, Kind, ObjectId, OperationId, RequestId, Revision, SessionId, TenantId,
+    WorkerId,
 };
 pub use mark::Owner;
 pub use new::NewOperation;

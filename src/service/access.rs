@@ -222,11 +222,6 @@ impl Caller {
         self.kinds.as_deref()
     }
 
-    /// Whose operations it may reach.
-    pub const fn scope(&self) -> &Scope {
-        &self.scope
-    }
-
     /// What it may do.
     pub const fn roles(&self) -> Roles {
         self.roles

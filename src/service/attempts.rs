@@ -5,25 +5,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
 
+use super::attempt_token::AttemptToken;
 use super::operations::named;
 use super::reports::Report;
-use super::{Caller, MAX_WAIT, OperationName, Reason, Service, ServiceError};
+use super::{Budget, Caller, MAX_WAIT, Reason, Service, ServiceError};
 use crate::engine::{AttemptLease, EngineError, WorkerHello};
 use crate::operation::{
-    Attempt, Kind, Operation, OperationId, Payload, Progress, Reporter, SessionId, WorkerId,
-    transition,
+    Kind, Operation, Payload, Progress, RequestId, SessionId, TenantId, WorkerId, transition,
 };
 use crate::store::PayloadRole;
-use crate::store::log::SigningKey;
 
 /// Most attempts of one poll.
 pub const MAX_ACQUIRED: usize = 100;
 /// The longest lease of an attempt without a stream; the shortest is a second.
 pub const MAX_ATTEMPT_LEASE: Duration = Duration::from_secs(7 * 24 * 3_600);
-
-/// What tokens of attempts are signed as.
-const SORT: u8 = 2;
 
 /// A poll for attempts.
 #[derive(Clone, Debug)]
@@ -39,6 +37,38 @@ pub struct Acquire {
     pub lease: Option<Duration>,
     /// How long to wait for the first attempt, at most [`MAX_WAIT`].
     pub wait: Duration,
+    /// The poll's name: a poll of the same name, worker, kinds and lease gets what this one was handed, while that goes on.
+    pub request: Option<RequestId>,
+}
+
+impl Acquire {
+    /// The session of a place of this poll: the same for the same request, at any replica and after restarts, so that
+    /// leases which were taken by it are found by it. A digest, because nobody else is to have that session.
+    fn session(&self, tenant: &TenantId, lease: Duration, number: usize) -> Option<SessionId> {
+        let Self { worker, kinds, request, .. } = self;
+        let mut digest = Sha256::new();
+        let texts = [tenant.as_str(), worker.as_str(), request.as_ref()?.as_str()];
+        for text in texts.into_iter().chain(kinds.iter().map(Kind::as_str)) {
+            digest.update((text.len() as u64).to_be_bytes());
+            digest.update(text);
+        }
+        digest.update((number as u64).to_be_bytes());
+        let bytes = digest.finalize().first_chunk().copied()?;
+        Some(SessionId::of_attempt(Uuid::from_bytes(bytes), lease))
+    }
+}
+
+/// What became of a sign of life.
+#[derive(Clone, Debug)]
+pub enum Renewal {
+    /// The lease lives on. The operation as it was found, not long before, whose state tells whether somebody has asked for
+    /// it to stop.
+    Renewed(Arc<Operation>),
+    /// The attempt is over: its worker owes nothing.
+    Over {
+        /// Whether a report by this token has ended it.
+        is_recorded: bool,
+    },
 }
 
 /// An attempt that was acquired.
@@ -52,57 +82,6 @@ pub struct Acquired {
     pub token: AttemptToken,
 }
 
-/// What names an attempt together with the right to report on it, and nothing else. It outlives connections, restarts
-/// and replicas; it is of no use once the attempt is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AttemptToken {
-    id: OperationId,
-    attempt: Attempt,
-    session: SessionId,
-}
-
-impl AttemptToken {
-    fn of(operation: &Operation) -> Option<Self> {
-        let session = operation.life.state.lease()?.session;
-        Some(Self { id: operation.id(), attempt: operation.life.attempt, session })
-    }
-
-    /// How long the attempt's lease lives without a sign of life; zero is never.
-    pub fn lease(&self) -> Duration {
-        self.session.attempt_lease().unwrap_or_default()
-    }
-
-    /// Whose lease it is.
-    pub fn session(&self) -> SessionId {
-        self.session
-    }
-
-    /// The operation.
-    pub fn name(&self) -> OperationName {
-        OperationName { tenant: None, id: self.id }
-    }
-
-    fn reporter(&self) -> Reporter {
-        Reporter { attempt: self.attempt, session: self.session, former: None }
-    }
-
-    fn sign(&self, key: &SigningKey) -> String {
-        let Self { id, attempt, session } = self;
-        let parts = [id.as_bytes(), &attempt.0.to_be_bytes()[..], session.as_bytes()];
-        key.sign(SORT, &parts.concat())
-    }
-
-    fn verify(text: &str, key: &SigningKey) -> Option<Self> {
-        let bytes = key.verify(SORT, text)?;
-        let (id, rest) = bytes.split_first_chunk()?;
-        let (attempt, session) = rest.split_first_chunk()?;
-        let session = SessionId::from_bytes(session.try_into().ok()?);
-        session.attempt_lease()?;
-        let attempt = Attempt(u32::from_be_bytes(*attempt));
-        Some(Self { id: OperationId::from_bytes(*id), attempt, session })
-    }
-}
-
 impl Service {
     /// Waits for attempts and acquires them: as many as can start together when the first one can, or none where none
     /// can in time. Those of a call that is given up before it is answered go back to the queue.
@@ -113,20 +92,20 @@ impl Service {
     ) -> Result<Vec<Acquired>, ServiceError> {
         caller.may_execute(&acquire.kinds)?;
         self.takes_work()?;
-        let Acquire { worker, kinds, most, lease, wait } = acquire;
+        let lease = acquire.lease.unwrap_or(self.limits.lease_duration).min(MAX_ATTEMPT_LEASE);
         let hello = WorkerHello {
             scope: caller.scope().clone(),
-            worker,
-            kinds,
-            max_in_flight: most.clamp(1, MAX_ACQUIRED),
+            worker: acquire.worker.clone(),
+            kinds: acquire.kinds.clone(),
+            max_in_flight: acquire.most.clamp(1, MAX_ACQUIRED),
             resume: None,
             in_process: false,
             running: Vec::new(),
         };
-        let lease = lease.unwrap_or(self.limits.lease_duration).min(MAX_ATTEMPT_LEASE);
         let clock = self.engine.clock();
-        let until = clock.moment().after(wait.min(MAX_WAIT));
-        let mut poll = self.engine.poll(hello, lease).await?;
+        let until = clock.moment().after(acquire.wait.min(MAX_WAIT));
+        let session = |number| acquire.session(&caller.tenant, lease, number);
+        let mut poll = self.engine.poll(hello, lease, session).await?;
         tokio::select! {
             biased;
             () = poll.wait() => {}
@@ -141,6 +120,52 @@ impl Service {
         Ok(acquired.collect())
     }
 
+    /// The attempts with the contents of their inputs, as far as `budget` has room. While the object store does not answer,
+    /// attempts that need it go back to the queue; refused where that leaves none.
+    pub async fn with_inputs(
+        &self,
+        caller: &Caller,
+        acquired: Vec<Acquired>,
+        budget: &mut Budget,
+    ) -> Result<Vec<Acquired>, ServiceError> {
+        let (mut ready, mut unavailable) = (Vec::with_capacity(acquired.len()), None);
+        for one in acquired {
+            match self.input_within(&one, budget).await {
+                Ok(input) => ready.push(Acquired { input, ..one }),
+                Err(error) => {
+                    // It may have ended meanwhile.
+                    let _ = self.report_attempt(caller, &one.token, Report::Release).await;
+                    unavailable = Some(error);
+                }
+            }
+        }
+        unavailable.filter(|_| ready.is_empty()).map_or(Ok(ready), Err)
+    }
+
+    /// The input, with its contents if there is room for them.
+    async fn input_within(
+        &self,
+        one: &Acquired,
+        budget: &mut Budget,
+    ) -> Result<Option<Payload>, ServiceError> {
+        let Some(Payload { info, data }) = one.input.clone() else { return Ok(None) };
+        let has_room = usize::try_from(info.size_bytes).is_ok_and(|size| budget.has_room(size));
+        let data = match (has_room, info.object) {
+            (true, None) => data,
+            (false, _) => Bytes::new(),
+            (true, Some(_)) => {
+                let limit = usize::MAX;
+                let (id, role) = (one.operation.id(), PayloadRole::Input);
+                match self.whole(id, role, info.clone(), limit).await {
+                    Err(error) if error.reason == Reason::Unavailable => return Err(error),
+                    // What is damaged stays so: a worker that reads it by itself is told.
+                    read => read.ok().flatten().unwrap_or_default(),
+                }
+            }
+        };
+        Ok(Some(Payload { info, data }))
+    }
+
     /// The text of an attempt's token, as it is handed out.
     pub fn sign_attempt(&self, token: &AttemptToken) -> String {
         token.sign(&self.engine.signing_key())
@@ -153,22 +178,44 @@ impl Service {
             .ok_or_else(|| ServiceError::invalid_field(field, rule))
     }
 
-    /// A sign of life of an attempt, perhaps with its progress: the lease lives on. Answers the operation as it was found,
-    /// not long before, whose state tells whether somebody has asked for it to stop.
+    /// A sign of life of an attempt, perhaps with its progress. That the attempt is over is no refusal, so that a worker
+    /// has one reason to stop.
     pub async fn renew_attempt(
         &self,
         caller: &Caller,
         token: &AttemptToken,
         progress: Option<Progress>,
-    ) -> Result<Arc<Operation>, ServiceError> {
-        let operation = self.operation_of_attempt(caller, token).await?;
-        let AttemptToken { id, attempt, session } = *token;
+    ) -> Result<Renewal, ServiceError> {
+        let operation = match self.engine.get(caller.scope(), token.id()).await {
+            Ok(operation) => operation,
+            Err(EngineError::NotFound | EngineError::Expired { .. }) => {
+                return Ok(Renewal::Over { is_recorded: false });
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let reporter = token.reporter();
+        if transition::check_holder(&operation, &reporter).is_err() {
+            let is_recorded = transition::may_report(&operation, &reporter).is_ok();
+            return Ok(Renewal::Over { is_recorded });
+        }
+        let operation = self.renew_lease(token, operation, progress).await?;
+        Ok(Renewal::Renewed(Arc::new(operation)))
+    }
+
+    /// Renews the lease of an operation whose current attempt it is.
+    async fn renew_lease(
+        &self,
+        token: &AttemptToken,
+        operation: Operation,
+        progress: Option<Progress>,
+    ) -> Result<Operation, ServiceError> {
+        let (id, attempt, session) = (token.id(), token.attempt(), token.session());
         let tenant = operation.submission.tenant.clone();
         let worker = operation.life.worker.clone();
         let worker = worker.ok_or_else(|| ServiceError::from(EngineError::NotFound))?;
         let lease = AttemptLease { id, attempt, session, tenant, worker };
         match self.engine.renew_attempt(lease, progress).await? {
-            true => Ok(Arc::new(operation)),
+            true => Ok(operation),
             false => {
                 let message = "the attempt's lease is just changing hands";
                 Err(ServiceError::new(Reason::Unavailable, message))
@@ -185,9 +232,10 @@ impl Service {
     ) -> Result<(), ServiceError> {
         if matches!(report, Report::Log(_)) {
             // Lines are numbered by who holds the lease, and by nobody else.
-            self.renew_attempt(caller, token, None).await?;
+            let operation = self.operation_of_attempt(caller, token).await?;
+            self.renew_lease(token, operation, None).await?;
         }
-        let reported = self.report(caller, token.id, token.reporter(), report).await;
+        let reported = self.report(caller, token.id(), token.reporter(), report).await;
         if reported.as_ref().is_err_and(|error| error.reason == Reason::OperationNotFound) {
             // Why it is not there, a read tells.
             self.admit_report(caller, token).await?;
@@ -201,7 +249,7 @@ impl Service {
         caller: &Caller,
         token: &AttemptToken,
     ) -> Result<(), ServiceError> {
-        self.check_may_report(caller, token.id, &token.reporter()).await
+        self.check_may_report(caller, token.id(), &token.reporter()).await
     }
 
     /// An attempt that is under way, as it was acquired. Not a sign of life.
@@ -229,10 +277,10 @@ impl Service {
         caller: &Caller,
         token: &AttemptToken,
     ) -> Result<Operation, ServiceError> {
-        let operation = self.engine.get(caller.scope(), token.id).await;
-        let operation = operation.map_err(|error| named(error, token.id))?;
+        let operation = self.engine.get(caller.scope(), token.id()).await;
+        let operation = operation.map_err(|error| named(error, token.id()))?;
         transition::check_holder(&operation, &token.reporter())
-            .map_err(|stale| named(EngineError::Rejected(stale), token.id))?;
+            .map_err(|stale| named(EngineError::Rejected(stale), token.id()))?;
         Ok(operation)
     }
 }
@@ -242,24 +290,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_good_for_one_attempt_and_for_nothing_else() {
-        let key = SigningKey([1; 32]);
-        let id = OperationId::from_bytes([7; 16]);
-        let lease = Duration::from_secs(60);
-        let session = SessionId::of_attempt(uuid::Uuid::from_bytes([9; 16]), lease);
-        let token = AttemptToken { id, attempt: Attempt(3), session };
-        let text = token.sign(&key);
-        assert_eq!(AttemptToken::verify(&text, &key), Some(token));
-        assert_eq!(token.lease(), lease);
-        assert_eq!(AttemptToken::verify(&text, &SigningKey([2; 32])), None, "another store's");
-        for (at, _) in text.char_indices() {
-            let mut forged = text.clone();
-            forged.replace_range(at..=at, if text[at..].starts_with('A') { "B" } else { "A" });
-            assert_eq!(AttemptToken::verify(&forged, &key), None, "{at}");
+    fn the_same_request_has_the_same_sessions_and_no_other_has() {
+        let (tenant, lease) = (TenantId::default_tenant(), Duration::from_secs(60));
+        let acquire = Acquire {
+            worker: WorkerId::parse("w").expect("a worker"),
+            kinds: vec![Kind::parse("a").expect("a kind")],
+            most: 2,
+            lease: None,
+            wait: Duration::ZERO,
+            request: RequestId::parse("r").ok(),
+        };
+        let first = acquire.session(&tenant, lease, 0).expect("a session");
+        assert_eq!(first.attempt_lease(), Some(lease));
+        let more = Acquire { most: 3, wait: lease, ..acquire.clone() };
+        assert_eq!(more.session(&tenant, lease, 0), Some(first));
+        let kind = Kind::parse("b").expect("a kind");
+        let others = [
+            acquire.session(&tenant, lease, 1),
+            acquire.session(&TenantId::parse("t").expect("a tenant"), lease, 0),
+            acquire.session(&tenant, lease * 2, 0),
+            Acquire { request: RequestId::parse("s").ok(), ..acquire.clone() }
+                .session(&tenant, lease, 0),
+            Acquire { worker: WorkerId::parse("v").expect("a worker"), ..acquire.clone() }
+                .session(&tenant, lease, 0),
+            Acquire { kinds: [acquire.kinds.clone(), vec![kind]].concat(), ..acquire.clone() }
+                .session(&tenant, lease, 0),
+        ];
+        for other in others {
+            assert_ne!(other.expect("a session"), first);
         }
-        let position = crate::store::log::Position::at(crate::store::log::Frontier::default());
-        assert_eq!(AttemptToken::verify(&position.encode(&key), &key), None);
-        let stream = AttemptToken { session: SessionId::from_bytes([9; 16]), ..token };
-        assert_eq!(AttemptToken::verify(&stream.sign(&key), &key), None, "a stream's session");
+        assert_eq!(Acquire { request: None, ..acquire }.session(&tenant, lease, 0), None);
     }
 }

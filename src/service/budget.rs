@@ -33,6 +33,11 @@ impl Budget {
         self.used
     }
 
+    /// The same for what can be left out, be it the first or not.
+    pub(super) fn has_room(&mut self, bytes: usize) -> bool {
+        bytes <= self.limit && self.take(bytes)
+    }
+
     /// How many of `wanted` entries to read at once: as many as fit if they are like those before. Reading all of
     /// them could take far more memory than the answer does.
     pub(super) fn next_read(&self, wanted: usize) -> usize {
@@ -53,6 +58,8 @@ mod tests {
         let mut budget = Budget::new(10);
         assert!(budget.take(11));
         assert!(!budget.take(1));
+        let mut budget = Budget::new(10);
+        assert!(!budget.has_room(11) && budget.has_room(10) && budget.has_room(0));
         let mut budget = Budget::new(10);
         assert!(budget.take(6));
         assert!(!budget.take(5));

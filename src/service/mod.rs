@@ -19,6 +19,7 @@ use crate::operation::{Operation, OperationId, TenantId};
 pub use crate::operation::{Role, Roles};
 
 pub mod access;
+mod attempt_token;
 mod attempts;
 pub mod audit;
 mod budget;
@@ -38,7 +39,8 @@ mod wait;
 mod workers;
 
 pub use access::{Action, Caller, Identity, InProcess};
-pub use attempts::{Acquire, Acquired, AttemptToken, MAX_ACQUIRED, MAX_ATTEMPT_LEASE};
+pub use attempt_token::AttemptToken;
+pub use attempts::{Acquire, Acquired, MAX_ACQUIRED, MAX_ATTEMPT_LEASE, Renewal};
 pub use audit::Origin;
 pub use budget::Budget;
 pub use error::{Reason, ServiceError, code_name};

@@ -240,7 +240,7 @@ impl Service {
     }
 
     /// Contents of at most `limit` bytes.
-    async fn whole(
+    pub(super) async fn whole(
         &self,
         id: OperationId,
         role: PayloadRole,

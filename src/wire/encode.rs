@@ -169,7 +169,7 @@ pub fn exact_payload(payload: Payload) -> v1::Payload {
     use v1::payload::Content;
     let Payload { info, data } = payload;
     let http = info.http.as_deref().map(|http| envelope(http, |_| true));
-    let omitted = info.object.is_some();
+    let omitted = data.len() as u64 != info.size_bytes;
     let content = match info.form {
         // The type is told even so.
         PayloadForm::Any => Some(Content::Any(Any { type_url: info.type_url, value: data.into() })),
@@ -183,14 +183,6 @@ pub fn exact_payload(payload: Payload) -> v1::Payload {
         omitted,
         http,
     }
-}
-
-/// The same where an answer has no room for its contents.
-pub fn without_contents(payload: Payload) -> v1::Payload {
-    use v1::payload::Content;
-    let empty = exact_payload(Payload { data: Bytes::new(), ..payload });
-    let content = empty.content.filter(|content| matches!(content, Content::Any(_)));
-    v1::Payload { content, omitted: empty.size_bytes > 0, ..empty }
 }
 
 /// An operation's error.

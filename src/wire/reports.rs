@@ -3,10 +3,14 @@
 use std::time::Duration;
 
 use super::{decode, encode, errors, time};
-use crate::operation::{Kind, Operation, OperationError, Payload, Settings, State, WorkerId};
+use crate::operation::id::InvalidName;
+use crate::operation::{
+    Kind, Operation, OperationError, Payload, RequestId, Settings, State, WorkerId,
+};
 use crate::proto::v1::{self, cancel_attempt::Cause};
 use crate::service::{
-    Acquire, Acquired, Document, MAX_ACQUIRED, MAX_ATTEMPT_LEASE, Report, Violations,
+    Acquire, Acquired, AttemptToken, Document, MAX_ACQUIRED, MAX_ATTEMPT_LEASE, Renewal, Report,
+    Violations,
 };
 
 /// Most kinds that a worker serves.
@@ -20,7 +24,7 @@ pub const MAX_LOG_BYTES: usize = 256 << 10;
 /// nothing.
 pub fn worker_id(at: &str, text: &str, violations: &mut Violations) -> Option<WorkerId> {
     let worker = WorkerId::parse(text);
-    let note = |invalid: crate::operation::id::InvalidName| {
+    let note = |invalid: InvalidName| {
         violations.note(format!("{at}worker_id"), invalid.to_string());
     };
     worker.map_err(note).ok()
@@ -112,7 +116,15 @@ pub fn acquire(request: &v1::AcquireRequest, violations: &mut Violations) -> Opt
         let rule = "must be a valid duration from 1 s to 7 days";
         violations.note("lease_duration", rule);
     }
-    Some(Acquire { worker: worker?, kinds, most: most?, lease: lease.flatten(), wait: wait? })
+    let request = match request.request_id.as_str() {
+        "" => None,
+        text => {
+            let note = |invalid: InvalidName| violations.note("request_id", invalid.to_string());
+            RequestId::parse(text).map_err(note).ok()
+        }
+    };
+    let lease = lease.flatten();
+    Some(Acquire { worker: worker?, kinds, most: most?, lease, wait: wait?, request })
 }
 
 /// An attempt that was acquired, with its token as text, but for its input.
@@ -138,11 +150,27 @@ pub fn attempt_deadline(operation: &Operation) -> Option<prost_types::Timestamp>
 }
 
 /// The answer to a sign of life.
-pub fn renewed(operation: &Operation, lease: Duration) -> v1::RenewResponse {
-    v1::RenewResponse {
-        lease_duration: Some(time::encode_duration(lease)),
-        cancel: matches!(operation.life.state, State::Cancelling { .. }).then(|| cancel(operation)),
-    }
+pub fn renewed(renewal: &Renewal, token: &AttemptToken) -> v1::RenewResponse {
+    let is_recorded = match renewal {
+        Renewal::Renewed(operation) => {
+            let is_cancelling = matches!(operation.life.state, State::Cancelling { .. });
+            return v1::RenewResponse {
+                lease_duration: Some(time::encode_duration(token.lease())),
+                cancel: is_cancelling.then(|| cancel(operation)),
+            };
+        }
+        Renewal::Over { is_recorded } => *is_recorded,
+    };
+    let cause = if is_recorded { Cause::Recorded } else { Cause::NotCurrent };
+    let over = v1::CancelAttempt {
+        attempt: Some(v1::AttemptRef {
+            operation: token.id().name(),
+            attempt: token.attempt().0.cast_signed(),
+        }),
+        cause: cause.into(),
+        ..Default::default()
+    };
+    v1::RenewResponse { lease_duration: None, cancel: Some(over) }
 }
 
 /// The cancel of an attempt that is under way.

@@ -81,17 +81,15 @@ async fn an_attempt_has_a_url_from_its_start_to_its_end() {
     let other = server.ask("POST", &complete, &[TEXT], "another").await;
     let problem = other.problem(409, "STALE_ATTEMPT");
     assert!(problem["detail"].as_str().unwrap().contains("another report has ended it"));
-    for (method, verb) in [
-        ("GET", ""),
-        ("GET", "/input"),
-        ("POST", ":renew"),
-        ("POST", ":log"),
-        ("POST", ":fail"),
-        ("POST", ":release"),
-    ] {
+    for (method, verb) in
+        [("GET", ""), ("GET", "/input"), ("POST", ":log"), ("POST", ":fail"), ("POST", ":release")]
+    {
         let over = server.ask(method, &format!("{attempt}{verb}"), &[TEXT], "").await;
         over.problem(409, "STALE_ATTEMPT");
     }
+    let renewed = server.ask("POST", &renew, &[], "").await.expect(200).json();
+    assert_eq!(renewed["cancel"]["cause"], "CAUSE_RECORDED");
+    assert_eq!(renewed["leaseDuration"], Value::Null);
 }
 
 #[tokio::test]
@@ -141,6 +139,7 @@ async fn what_breaks_rules_is_refused_and_the_attempt_goes_on() {
         ("?lease_duration=8d", "lease_duration"),
         ("?lease_duration=0s", "lease_duration"),
         ("?worker_id=", "worker_id"),
+        ("?request_id=%C3%A4", "request_id"),
         ("?max_attempts=2", "max_attempts"),
     ] {
         let path = format!("/v1/kinds/count:acquire{query}");

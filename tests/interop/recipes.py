@@ -25,9 +25,12 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
+import lines
+
 DEADLINE = 100  # seconds for anything to happen: Java may take many to begin
 LEASE = 30  # seconds: longer than a server is away, and a program needs to connect again
 SLOW = b"one two three\n" * 15  # three seconds of work
+MOST_LINES = 60  # of a worker
 SLOWER = "one two three\n" * 30
 
 
@@ -275,7 +278,7 @@ def watch_through_kills(server, example, name):
     server.start()
     worker = example.worker()
     watcher.expect("2 RUNNING")
-    server.progress(name)  # not earlier: the answer to Acquire, lost on its way, costs the attempt
+    server.progress(name)  # not earlier: a log line whose answer is lost is sent again, and stands there twice
     for _ in range(2):
         example.clients.knock(server.kill_and_start)
     watcher.expect("3 SUCCEEDED")
@@ -285,6 +288,16 @@ def watch_through_kills(server, example, name):
     assert sorted(history) == ["FINISHED", "LOG", "STARTED", "SUBMITTED"], history
     case("watches through kills of the server: each revision once and in order; the attempt goes on; the result")
     return worker
+
+
+def acquire_again(server, example):
+    example.workers.hold()
+    name = server.submit(SLOW, max_attempts=1)
+    until(f"a start of {name}", lambda: "STARTED" in server.history(name))  # of which the worker does not hear
+    example.workers.knock(example.workers.cut)
+    done = server.done(name)
+    assert (done["state"], done["attempt"]) == ("STATE_SUCCEEDED", 1), done
+    case("an attempt whose answer was lost on its way is asked for again, and is the same")
 
 
 def report_again(server, example):
@@ -370,14 +383,22 @@ def quotes():
     assert shown and all(any(each in source for source in sources) for each in shown), f"docs/clients/{language}.md is out of date"
 
 
+def measure():
+    """A right worker is short, or the protocol is to be made better."""
+    of_worker, _ = lines.count(Path(), os.environ["EXAMPLE"])
+    assert of_worker <= MOST_LINES, f"the worker has {of_worker} lines, and may have {MOST_LINES}"
+
+
 def main():
     quotes()
+    measure()
     with tempfile.TemporaryDirectory(prefix="longrun-recipes-") as directory:
         server = Server(directory)
         example = Example(server)
         try:
             name = submit_again(server, example)
             worker = watch_through_kills(server, example, name)
+            acquire_again(server, example)
             report_again(server, example)
             late, failed = report_too_late(server, example)
             worker = release(server, example, worker)

@@ -55,6 +55,13 @@ fn renewal(token: &str) -> RenewRequest {
     RenewRequest { token: token.to_owned(), ..Default::default() }
 }
 
+/// Why a sign of life is answered that the worker is to stop.
+async fn cause(api: &Api, token: &str) -> Option<Cause> {
+    let renewed = soon(api.workers().renew(renewal(token))).await.unwrap().into_inner();
+    assert_eq!(renewed.lease_duration.is_some(), renewed.cancel.is_none(), "{renewed:?}");
+    renewed.cancel.map(|cancel| cancel.cause())
+}
+
 fn types(events: &[Event]) -> Vec<EventType> {
     events.iter().map(|event| event.r#type()).collect()
 }
@@ -138,8 +145,8 @@ async fn one_poll_takes_what_starts_together_up_to_its_maximum() {
     assert_eq!(acquired(&server, acquire(&["a", "b"], 3)).await.len(), 1);
     // Each lease is one attempt's own.
     soon(server.workers().fail(failure(&attempts[0].token))).await.unwrap();
-    soon(server.workers().renew(renewal(&attempts[0].token))).await.refused();
-    soon(server.workers().renew(renewal(&attempts[1].token))).await.unwrap();
+    assert_eq!(cause(&server, &attempts[0].token).await, Some(Cause::Recorded));
+    assert_eq!(cause(&server, &attempts[1].token).await, None);
 }
 
 #[tokio::test]
@@ -171,7 +178,7 @@ async fn a_token_is_good_for_one_attempt_and_while_it_lasts() {
     let refused = soon(server.workers().complete(completion(&old, text("late")))).await.refused();
     refused.is(Code::FailedPrecondition, "STALE_ATTEMPT");
     assert!(refused.message.contains("attempt 1 is not current: attempt 2 is"), "{refused:?}");
-    soon(server.workers().renew(renewal(&old))).await.refused();
+    assert_eq!(cause(&server, &old).await, Some(Cause::Recorded), "another is under way");
     let log = AddLogRequest { token: old.clone(), lines: vec!["late".to_owned()] };
     soon(server.workers().add_log(log)).await.refused();
     assert_eq!(server.get(&first.name).await.state(), State::Running);
@@ -197,6 +204,9 @@ async fn a_token_is_good_for_one_attempt_and_while_it_lasts() {
     let done = server.done(&first.name).await;
     assert_eq!(done.result.unwrap().content, Some(Content::Text("counted".to_owned())));
     assert_eq!(done.attempt, 2);
+    assert_eq!(cause(&server, &current).await, Some(Cause::Recorded));
+    server.delete(&first.name).await;
+    assert_eq!(cause(&server, &current).await, Some(Cause::NotCurrent));
 }
 
 #[tokio::test]
@@ -208,9 +218,11 @@ async fn what_breaks_rules_is_named() {
         max_attempts: 101,
         timeout: seconds(-1),
         lease_duration: seconds(7 * 24 * 3_600 + 1),
+        request_id: "ä".to_owned(),
     };
     let refused = soon(server.workers().acquire(request)).await.refused();
-    let fields = ["worker_id", "kinds[0]", "max_attempts", "timeout", "lease_duration"];
+    let fields =
+        ["worker_id", "kinds[0]", "max_attempts", "timeout", "lease_duration", "request_id"];
     assert_eq!(refused.fields(), fields);
     server.submit(submission("count")).await;
     let token = one(&server, acquire(&["count"], 1)).await.token;
@@ -273,8 +285,7 @@ async fn a_lease_lives_for_as_long_as_it_says_from_each_sign_of_life() {
     server.live_through(Duration::from_secs(1)).await;
     let lost = watch.next().await.operation.unwrap();
     assert_eq!((lost.state(), lost.error.unwrap().code.as_str()), (State::Queued, "WORKER_LOST"));
-    let refused = soon(server.workers().renew(renewal(&token))).await.refused();
-    refused.is(Code::FailedPrecondition, "STALE_ATTEMPT");
+    assert_eq!(cause(&server, &token).await, Some(Cause::NotCurrent));
 }
 
 #[tokio::test]
@@ -313,6 +324,7 @@ async fn what_was_assigned_to_a_poll_that_nobody_reads_goes_back_at_once() {
         most: 2,
         lease: None,
         wait: DEFAULT_WAIT,
+        request: None,
     };
     let caller = Caller::anonymous();
     let mut poll = Box::pin(service.acquire(&caller, acquire()));
@@ -338,29 +350,6 @@ async fn what_was_assigned_to_a_poll_that_nobody_reads_goes_back_at_once() {
     drop(poll);
     server.submit(submission("count")).await;
     assert_eq!(one(&server, at_once("count")).await.attempt, 1);
-}
-
-#[tokio::test]
-async fn inputs_that_have_no_room_in_an_answer_are_read_apart() {
-    let server = TestServer::start().await;
-    let request = SubmitRequest { input: Some(data(vec![b'x'; 200 << 10])), ..submission("large") };
-    for _ in 0..4 {
-        server.submit_batch(vec![request.clone(); 5]).await;
-    }
-    // The stub's own limit for a message is 4 MiB.
-    let attempts = acquired(&server, acquire(&["large"], 20)).await;
-    assert_eq!(attempts.len(), 20);
-    let (omitted, inline): (Vec<_>, Vec<_>) =
-        attempts.into_iter().partition(|it| it.input.as_ref().unwrap().omitted);
-    assert_eq!((inline.len(), omitted.len()), (15, 5));
-    let read = ReadInputRequest {
-        name: omitted[0].operation.as_ref().unwrap().name.clone(),
-        attempt_token: omitted[0].token.clone(),
-        ..Default::default()
-    };
-    let chunks = soon(server.operations().read_input(read)).await.unwrap().into_inner();
-    let read: usize = Watching(chunks).rest().await.iter().map(|chunk| chunk.data.len()).sum();
-    assert_eq!(read, 200 << 10);
 }
 
 #[tokio::test]

@@ -7,6 +7,8 @@ mod support;
 
 mod access;
 mod acquire;
+mod acquire_again;
+mod acquire_inputs;
 mod answer_sizes;
 mod batch;
 mod cancel;

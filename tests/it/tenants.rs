@@ -283,6 +283,7 @@ async fn the_token_of_an_attempt_is_enough_by_itself_and_not_for_another_tenant(
         most: 1,
         lease: Some(Duration::from_secs(3_600)),
         wait: Duration::ZERO,
+        request: None,
     };
     let service = &server.service;
     let acquired = soon(service.acquire(&ours, acquire)).await.unwrap();

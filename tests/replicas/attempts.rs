@@ -1,5 +1,6 @@
 //! Attempts without a stream: their tokens are good at every replica, and outlive the one that gave them out.
 
+use longrun::proto::v1::cancel_attempt::Cause;
 use longrun::proto::v1::operation::State;
 use longrun::proto::v1::{
     AcquireRequest, AcquiredAttempt, AddLogRequest, CompleteRequest, FailRequest,
@@ -11,10 +12,20 @@ use crate::postgres_support::database;
 use crate::support::{Replica, soon};
 
 async fn acquire(replica: &Replica, kind: &str, lease_seconds: i64) -> AcquiredAttempt {
+    acquire_named(replica, kind, lease_seconds, "").await
+}
+
+async fn acquire_named(
+    replica: &Replica,
+    kind: &str,
+    lease_seconds: i64,
+    request_id: &str,
+) -> AcquiredAttempt {
     let request = AcquireRequest {
         worker_id: "caller".to_owned(),
         kinds: vec![kind.to_owned()],
         lease_duration: Some(prost_types::Duration { seconds: lease_seconds, nanos: 0 }),
+        request_id: request_id.to_owned(),
         ..Default::default()
     };
     let answer = soon(replica.workers().acquire(request)).await.unwrap().into_inner();
@@ -56,8 +67,8 @@ async fn an_attempt_is_acquired_at_one_and_renewed_and_reported_at_others() {
     assert_eq!(watch.transition().await, (3, State::Succeeded));
     for replica in [&a, &b, &c] {
         soon(replica.workers().complete(completion(&attempt))).await.unwrap();
-        let over = soon(replica.workers().renew(renewal(&attempt))).await.unwrap_err();
-        assert_eq!(over.code(), Code::FailedPrecondition);
+        let over = soon(replica.workers().renew(renewal(&attempt))).await.unwrap().into_inner();
+        assert_eq!(over.cancel.unwrap().cause(), Cause::Recorded);
     }
 }
 
@@ -79,6 +90,30 @@ async fn a_token_outlives_the_replica_that_gave_it_out() {
     soon(b.workers().renew(renewal(&attempt))).await.unwrap();
     soon(b.workers().complete(completion(&attempt))).await.unwrap();
     assert_eq!(get(&b, &pulled).await.attempt, 1);
+}
+
+#[tokio::test]
+async fn a_call_that_is_repeated_at_another_replica_gets_the_same_attempt() {
+    let store = database().await.url;
+    let [a, b, c] = [(); 3].map(|()| Replica::start(&store, &[]));
+    for replica in [&b, &a] {
+        let operation = b.submit("count").await;
+        // The same name for one call after the other.
+        let first = acquire_named(&a, "count", 60, "slot 1").await;
+        assert_eq!(first.operation.as_ref().unwrap().name, operation.name);
+        for _ in 0..2 {
+            assert_eq!(acquire_named(replica, "count", 60, "slot 1").await, first);
+        }
+        soon(c.workers().renew(renewal(&first))).await.unwrap();
+        assert_eq!(acquire_named(&a, "count", 60, "slot 1").await, first);
+        soon(a.workers().complete(completion(&first))).await.unwrap();
+    }
+    let lost = c.submit("count").await;
+    let first = acquire_named(&a, "count", 60, "slot 1").await;
+    a.kill();
+    assert_eq!(acquire_named(&b, "count", 60, "slot 1").await, first);
+    soon(b.workers().complete(completion(&first))).await.unwrap();
+    assert_eq!(get(&b, &lost).await.attempts_used, 1);
 }
 
 #[tokio::test]

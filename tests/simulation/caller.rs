@@ -5,8 +5,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use longrun::engine::Clock as _;
-use longrun::operation::{Attempt, Kind, OperationId, Progress, State, WorkerId};
-use longrun::service::{Acquire, Acquired, Reason};
+use longrun::operation::{Attempt, Kind, OperationId, Progress, RequestId, State, WorkerId};
+use longrun::service::{Acquire, Acquired, Reason, Renewal};
 use tokio::task::JoinSet;
 
 use crate::clock::TICK;
@@ -20,6 +20,8 @@ pub struct Caller {
     number: usize,
     rng: fastrand::Rng,
     made: u64,
+    /// A poll with a name, whose answer it lost.
+    lost: Option<Acquire>,
     /// The attempts that it executes; they end with it.
     attempts: JoinSet<()>,
 }
@@ -39,7 +41,7 @@ struct Running {
 impl Caller {
     pub fn new(world: Rc<World>, number: usize) -> Self {
         let rng = world.fork();
-        Self { world, number, rng, made: 0, attempts: JoinSet::new() }
+        Self { world, number, rng, made: 0, lost: None, attempts: JoinSet::new() }
     }
 
     /// Polls for ever: whoever spawned it ends it.
@@ -51,15 +53,23 @@ impl Caller {
         }
     }
 
-    async fn poll(&mut self) {
+    fn acquire(&mut self) -> Acquire {
+        self.made += 1;
         let leases = [None, Some(Duration::from_secs(2)), Some(Duration::from_secs(9))];
-        let acquire = Acquire {
+        Acquire {
             worker: WorkerId::parse(&format!("caller-{}", self.number)).unwrap(),
             kinds: KINDS.iter().map(|kind| Kind::parse(kind).unwrap()).collect(),
             most: self.rng.usize(1..4),
             lease: leases[self.rng.usize(..leases.len())],
             wait: TICK * self.rng.u32(..40),
-        };
+            request: self.rng.bool().then(|| RequestId::parse(&format!("{}", self.made)).unwrap()),
+        }
+    }
+
+    async fn poll(&mut self) {
+        let acquire = self.lost.take().unwrap_or_else(|| self.acquire());
+        let again =
+            Some(acquire.clone()).filter(|it| it.request.is_some() && self.rng.u32(..4) > 0);
         let acquired = self.world.call(&mut self.rng, move |service| async move {
             let acquired = service.acquire(&World::caller(), acquire).await?;
             let signed = acquired.into_iter().map(|it| (service.sign_attempt(&it.token), it));
@@ -67,7 +77,7 @@ impl Caller {
         });
         match acquired.await {
             Ok(acquired) => acquired.into_iter().for_each(|(token, it)| self.begin(token, it)),
-            Err(error) if error.is_transient() => {}
+            Err(error) if error.is_transient() => self.lost = again,
             Err(error) => self.world.record.odd("", format!("a poll was refused: {error:?}")),
         }
     }
@@ -135,7 +145,8 @@ impl Running {
             service.renew_attempt(&World::caller(), &token, progress).await
         });
         match renewed.await {
-            Ok(operation) => {
+            Ok(Renewal::Over { .. }) => false,
+            Ok(Renewal::Renewed(operation)) => {
                 let state = &operation.life.state;
                 let is_held = matches!(state, State::Running { .. } | State::Cancelling { .. });
                 if !is_held || (operation.id(), operation.life.attempt) != (id, attempt) {

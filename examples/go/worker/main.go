@@ -2,14 +2,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"log"
 	"os"
 	"os/signal"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -23,95 +23,61 @@ import (
 	pb "longrun.example/longrunv1"
 )
 
-// What a worker says of its attempt it may say again (only log lines stand there twice): so gRPC does, until there is an answer.
+// Each call may be repeated (only log lines stand there twice), so gRPC repeats it until there is an answer.
 const again = `{"methodConfig": [{"name": [{}], "waitForReady": true, "retryPolicy": {"maxAttempts": 1000,
 	"initialBackoff": "0.5s", "maxBackoff": "5s", "backoffMultiplier": 2, "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED"]}}]}`
 
-var errNoText = errors.New("the input is no text")
+var errNoText = errors.New("the input is no text of at most 3 MiB")
 
 // countWords is the work. Its error becomes the operation's; to be stopped, its context is cancelled.
-func countWords(ctx context.Context, text string, progress *atomic.Pointer[pb.Progress], log func(string)) (string, error) {
-	if !utf8.ValidString(text) {
-		return "", errNoText
+func countWords(ctx context.Context, input *pb.Payload, progress *atomic.Pointer[pb.Progress], log func(string)) ([]byte, error) {
+	text := input.GetData()
+	if input.GetOmitted() || !utf8.Valid(text) {
+		return nil, errNoText
 	}
-	lines := int64(strings.Count(text, "\n"))
+	lines := int64(bytes.Count(text, []byte("\n")))
 	log(fmt.Sprintf("%d lines to read", lines))
-	for line := range lines {
-		select {
-		case <-time.After(200 * time.Millisecond):
-			progress.Store(&pb.Progress{DoneUnits: &line, TotalUnits: &lines})
-		case <-ctx.Done():
-			return "", ctx.Err()
-		}
+	for line := int64(1); line <= lines && ctx.Err() == nil; line++ {
+		time.Sleep(200 * time.Millisecond)
+		progress.Store(&pb.Progress{DoneUnits: &line, TotalUnits: &lines})
 	}
-	return fmt.Sprintf(`{"words": %d}`, len(strings.Fields(text))), nil
-}
-
-// worker makes the calls of a worker.
-type worker struct {
-	pb.WorkersClient
-	pb.OperationsClient
-}
-
-// input returns the contents of an attempt's input, which do not come along if they are large.
-func (w worker) input(ctx context.Context, attempt *pb.AcquiredAttempt) (text []byte, err error) {
-	if !attempt.GetInput().GetOmitted() {
-		return attempt.GetInput().GetData(), nil
-	}
-	chunks, err := w.ReadInput(ctx, &pb.ReadInputRequest{Name: attempt.Operation.Name, AttemptToken: attempt.Token})
-	for err == nil {
-		var chunk *pb.ReadInputResponse
-		chunk, err = chunks.Recv()
-		text = append(text, chunk.GetData()...)
-	}
-	if err == io.EOF {
-		err = nil
-	}
-	return text, err
+	return fmt.Appendf(nil, `{"words": %d}`, len(bytes.Fields(text))), ctx.Err()
 }
 
 // perform does the work, keeps its lease meanwhile, and reports. Returns what the server refuses a report with.
-func (w worker) perform(stopping context.Context, attempt *pb.AcquiredAttempt) error {
+func perform(stopping context.Context, workers pb.WorkersClient, attempt *pb.AcquiredAttempt) error {
 	always, token := context.WithoutCancel(stopping), attempt.Token
-	ctx, stop := context.WithCancel(stopping)
+	ctx, stop := context.WithCancel(always)
 	defer stop()
 	progress := new(atomic.Pointer[pb.Progress])
-	renew := func() (*pb.RenewResponse, error) {
-		return w.Renew(always, &pb.RenewRequest{Token: token, Progress: progress.Load()})
-	}
 	go func() {
-		defer stop() // somebody has cancelled the operation, or the attempt is over
-		for renewed, err := renew(); err == nil && renewed.Cancel == nil && ctx.Err() == nil; renewed, err = renew() {
-			time.Sleep(time.Second)
+		defer stop()
+		for renewed := new(pb.RenewResponse); renewed.GetCancel() == nil && stopping.Err() == nil && ctx.Err() == nil; time.Sleep(time.Second) {
+			renewed, _ = workers.Renew(ctx, &pb.RenewRequest{Token: token, Progress: progress.Load()})
 		}
 	}()
-	text, err := w.input(ctx, attempt)
-	var words string
+	words, err := countWords(ctx, attempt.Input, progress, func(line string) {
+		workers.AddLog(ctx, &pb.AddLogRequest{Token: token, Lines: []string{line}})
+	})
 	if err == nil {
-		words, err = countWords(ctx, string(text), progress, func(line string) {
-			w.AddLog(ctx, &pb.AddLogRequest{Token: token, Lines: []string{line}})
-		})
-	}
-	if err == nil {
-		result := &pb.Payload{ContentType: "application/json", Content: &pb.Payload_Data{Data: []byte(words)}}
-		_, err = w.Complete(always, &pb.CompleteRequest{Token: token, Result: result})
-	}
-	if err != nil && ctx.Err() != nil {
-		renew() // lets the other slots stop to wait, or they would be given this attempt
-		_, err = w.Release(always, &pb.ReleaseRequest{Token: token})
-	} else if err != nil {
+		result := &pb.Payload{ContentType: "application/json", Content: &pb.Payload_Data{Data: words}}
+		_, err = workers.Complete(always, &pb.CompleteRequest{Token: token, Result: result})
+	} else if ctx.Err() != nil {
+		_, err = workers.Release(always, &pb.ReleaseRequest{Token: token})
+	} else {
 		failure := &pb.Error{Code: "WORDS_NOT_COUNTED", Message: err.Error()}
-		_, err = w.Fail(always, &pb.FailRequest{Token: token, Error: failure, Final: err == errNoText})
+		_, err = workers.Fail(always, &pb.FailRequest{Token: token, Error: failure, Final: err == errNoText})
 	}
 	return err
 }
 
-// serve does one attempt after the other.
-func (w worker) serve(stopping context.Context) {
+// serve does one attempt after the other. A response that was lost is asked for again by the name of the request.
+func serve(stopping context.Context, workers pb.WorkersClient) {
+	wanted := &pb.AcquireRequest{WorkerId: "go", Kinds: []string{"count-words"}, RequestId: rand.Text()}
 	for stopping.Err() == nil {
-		acquired, err := w.Acquire(stopping, &pb.AcquireRequest{WorkerId: "go", Kinds: []string{"count-words"}})
+		acquired, err := workers.Acquire(stopping, wanted)
 		for _, attempt := range acquired.GetAttempts() {
-			err = w.perform(stopping, attempt)
+			err = perform(stopping, workers, attempt)
 		}
 		if err != nil && stopping.Err() == nil {
 			log.Print(err)
@@ -122,21 +88,18 @@ func (w worker) serve(stopping context.Context) {
 
 func main() {
 	stopping, _ := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	back := backoff.DefaultConfig
-	back.MaxDelay = 5 * time.Second // to be back well within a lease; the default is two minutes
 	connection, err := grpc.NewClient(os.Args[1],
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultServiceConfig(again),
-		grpc.WithMaxCallAttempts(1000),
-		grpc.WithConnectParams(grpc.ConnectParams{Backoff: back, MinConnectTimeout: 5 * time.Second}),
-		grpc.WithDefaultCallOptions(grpc.MaxRetryRPCBufferSize(8<<20)), // what is larger is not sent again
+		grpc.WithDefaultServiceConfig(again), grpc.WithMaxCallAttempts(1000),
+		// To be back well within a lease: gRPC by itself pauses for up to two minutes.
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: time.Second, Multiplier: 1.6, MaxDelay: 5 * time.Second}}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second}))
 	if err != nil {
 		log.Fatal(err)
 	}
 	var slots sync.WaitGroup
 	for range 4 {
-		slots.Go(func() { worker{pb.NewWorkersClient(connection), pb.NewOperationsClient(connection)}.serve(stopping) })
+		slots.Go(func() { serve(stopping, pb.NewWorkersClient(connection)) })
 	}
 	slots.Wait()
 }

@@ -34,6 +34,7 @@ impl Arrival {
         expires_at: Moment,
     ) -> Result<Option<Connected>, EngineError> {
         let Self { hello, attempt_lease, sender, taken } = self;
+        let resume = hello.resume;
         let has_row = matches!(taken, Some(Taken::Over(_)));
         let resumed = match &mut replicas {
             None => dispatcher.sessions().resumable(&hello),
@@ -55,7 +56,8 @@ impl Arrival {
             return Err(EngineError::Limited { tenant, kind: None, name, most });
         }
         let session = resumed.unwrap_or_else(|| match (attempt_lease, hello.in_process) {
-            (Some(lease), _) => SessionId::of_attempt(uuid, lease),
+            // What a worker without a stream asks for again has the same id.
+            (Some(lease), _) => resume.unwrap_or_else(|| SessionId::of_attempt(uuid, lease)),
             (None, true) => SessionId::in_process(uuid),
             (None, false) => SessionId::from_uuid(uuid),
         });

@@ -180,7 +180,8 @@ impl SessionRows {
         let kept = |session: SessionId| {
             let held = sessions.get(session)?;
             // A poll that ends without an attempt leaves nothing behind.
-            if held.is_free_place() && !used.contains(&session) {
+            let has_row = self.rows.contains(&session);
+            if held.is_free_place() && !used.contains(&session) && !has_row {
                 return None;
             }
             let (scope, worker) = (held.scope().clone(), held.worker().clone());

@@ -178,10 +178,17 @@ impl Sessions {
     }
 
     /// A poll is over, and its worker has what it was handed in this place until `expires_at`. Without an attempt the
-    /// place goes.
-    pub(crate) fn end_poll(&mut self, id: SessionId, poll: StreamNumber, expires_at: Moment) {
-        let Some(session) = self.by_id.get_mut(&id) else { return };
-        let Some(place) = session.place.as_mut().filter(|place| place.poll == poll) else { return };
+    /// place goes. Whether the poll was handed all that the place holds: what it held before, it may not have been.
+    pub(crate) fn end_poll(
+        &mut self,
+        id: SessionId,
+        poll: StreamNumber,
+        expires_at: Moment,
+    ) -> bool {
+        let Some(session) = self.by_id.get_mut(&id) else { return true };
+        let place = session.place.as_mut().filter(|place| place.poll == poll);
+        let Some(place) = place else { return true };
+        let is_whole = place.state != PlaceState::Free || session.leases.is_empty();
         place.state = PlaceState::Read;
         session.expires_at = expires_at;
         session.stream = None;
@@ -189,6 +196,7 @@ impl Sessions {
             true => drop(self.take_out(id)),
             false => self.retire(id),
         }
+        is_whole
     }
 
     /// Attempts that were handed to polls and that nobody has read, as their holders would report on them.

@@ -78,7 +78,10 @@ fn in_query() -> Parameters {
     );
     let lease = "How long the attempt's lease lives without a sign of life, from 1 s to 7 days; by default as long as \
                  those of streams.";
-    let worker_id = json!({"type": "string", "pattern": "^[ -~]{1,255}$", "default": "http"});
+    let request_id = "The request's name, e.g. a UUID. While an attempt goes on that it has acquired, it gets that one again.";
+    let printable = || pattern("^[ -~]{1,255}$");
+    let mut worker_id = printable();
+    worker_id["default"] = "http".into();
     let code = json!({"type": "string", "minLength": 1, "maxLength": 128, "default": "FAILED"});
     let mut order = pattern(ORDER);
     order["default"] = "create_time desc".into();
@@ -91,6 +94,7 @@ fn in_query() -> Parameters {
         ("wait.attempt", wait_for_attempt.as_str(), pattern(DURATION)),
         ("worker_id", "The worker's name for itself.", worker_id),
         ("lease_duration", lease, pattern(DURATION)),
+        ("request_id", request_id, printable()),
         ("code", "Of a failure that is told as text: its code.", code),
         (
             "final",

@@ -35,7 +35,7 @@ fn acquire() -> Route {
         "Waits for an attempt of the kind, and acquires it",
         |call, _| Box::pin(attempts::acquire(call)),
     )
-    .takes(&["kind", "wait.attempt", "worker_id", "lease_duration", "Prefer"])
+    .takes(&["kind", "wait.attempt", "worker_id", "lease_duration", "request_id", "Prefer"])
     .answers(answers)
     .refuses(&[&ANY[..], &[OriginRefused, ResourceExhausted]].concat())
 }
@@ -60,7 +60,12 @@ fn input() -> Route {
 }
 
 fn renew() -> Route {
-    let answers = Answers::default().json("200", "The lease lives on.", &[], "RenewResponse");
+    let answers = Answers::default().json(
+        "200",
+        "The lease lives on, or the attempt is over.",
+        &[],
+        "RenewResponse",
+    );
     Route::new(
         "post",
         "/v1/attempts/{token}:renew",
@@ -71,7 +76,8 @@ fn renew() -> Route {
     .takes(&["token", "Content-Encoding.document"])
     .body(JSON, &refer("RenewRequest"), false)
     .answers(answers)
-    .refuses(&of_one(&CHANGE))
+    // That the attempt is over stands in the answer.
+    .refuses(&[&ANY[..], &CHANGE].concat())
 }
 
 fn durable() -> Answers {

@@ -288,6 +288,24 @@ fn what_comes_too_late_for_a_poll_is_given_up() {
 }
 
 #[test]
+fn what_a_place_held_before_is_handed_to_its_next_poll() {
+    let mut sessions = Sessions::default();
+    let (id, poll, _receiver) = place(&mut sessions);
+    hand(&mut sessions, id);
+    assert!(sessions.end_poll(id, poll, at(20)));
+    let (_, again, _receiver) = place(&mut sessions);
+    assert_eq!(sessions.reserve(&queue("a")), None, "it takes nothing else");
+    assert!(!sessions.end_poll(id, again, at(30)), "it was not handed");
+    let (_, again, mut receiver) = place(&mut sessions);
+    hand(&mut sessions, id);
+    // The poll before ends now, and its client has hung up.
+    sessions.disconnect(id, poll);
+    assert!(receiver.try_recv().is_ok() && sessions.end_poll(id, again, at(40)));
+    assert_eq!((given_up(&sessions), sessions.expired(at(39))), (vec![], vec![]));
+    assert_eq!(sessions.expired(at(40)), [(operation(1), Attempt(1))]);
+}
+
+#[test]
 fn a_lease_that_was_found_lives_for_as_long_as_its_session_says() {
     let mut sessions = Sessions::default();
     let (tenant, worker) = (TenantId::default_tenant(), WorkerId::parse("w").expect("a name"));

@@ -29,10 +29,11 @@ impl Workforce {
                 let _ = reply.send(self.connect(arrival, now, works));
             }
             Request::EndPoll { places, reply } => {
+                let mut is_whole = true;
                 for Connected { session, stream, .. } in places {
-                    sessions.end_poll(session, stream, renewed(session));
+                    is_whole &= sessions.end_poll(session, stream, renewed(session));
                 }
-                let _ = reply.send(());
+                let _ = reply.send(is_whole);
             }
             Request::RenewAttempt { lease, progress, taken, reply } => {
                 let (session, id, attempt) = (lease.session, lease.id, lease.attempt);

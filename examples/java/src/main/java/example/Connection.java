@@ -10,17 +10,14 @@ import java.util.Map;
 
 /** How the client and the worker reach the server. */
 final class Connection {
-  // Each call may be repeated, so gRPC repeats it while no server is there.
-  private static final Map<String, ?> POLICY =
-      Map.of("maxAttempts", 1000.0, "initialBackoff", "0.5s", "maxBackoff", "5s", "backoffMultiplier", 2.0,
-          "retryableStatusCodes", List.of("UNAVAILABLE", "RESOURCE_EXHAUSTED"));
-  private static final Map<String, ?> METHODS = Map.of("name", List.of(Map.of()), "waitForReady", true, "retryPolicy", POLICY);
-
   static ManagedChannel open(String address) {
+    // Each call may be repeated, so gRPC repeats it while no server is there.
+    var policy = Map.of("maxAttempts", 1000.0, "initialBackoff", "0.5s", "maxBackoff", "5s", "backoffMultiplier", 2.0,
+        "retryableStatusCodes", List.of("UNAVAILABLE", "RESOURCE_EXHAUSTED"));
+    var methods = Map.of("name", List.of(Map.of()), "waitForReady", true, "retryPolicy", policy);
     return Grpc.newChannelBuilder(address, InsecureChannelCredentials.create())
-        .defaultServiceConfig(Map.of("methodConfig", List.of(METHODS)))
-        .maxRetryAttempts(1000)
-        .perRpcBufferLimit(8 << 20) // what is larger is not sent again
+        .defaultServiceConfig(Map.of("methodConfig", List.of(methods)))
+        .maxRetryAttempts(1000).perRpcBufferLimit(8 << 20) // what is larger is not sent again
         .keepAliveTime(30, SECONDS)
         .build();
   }
