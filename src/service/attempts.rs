@@ -14,7 +14,7 @@ use super::reports::Report;
 use super::{Budget, Caller, MAX_WAIT, Reason, Service, ServiceError};
 use crate::engine::{AttemptLease, EngineError, WorkerHello};
 use crate::operation::{
-    Kind, Operation, Payload, Progress, RequestId, SessionId, TenantId, WorkerId, transition,
+    Kind, Operation, Payload, Progress, RequestId, Scope, SessionId, TenantId, WorkerId, transition,
 };
 use crate::store::PayloadRole;
 
@@ -188,6 +188,12 @@ impl Service {
     ) -> Result<Renewal, ServiceError> {
         let operation = match self.engine.get(caller.scope(), token.id()).await {
             Ok(operation) => operation,
+            // It is another tenant's.
+            Err(EngineError::NotFound)
+                if self.engine.get(&Scope::All, token.id()).await.is_ok() =>
+            {
+                return Err(named(EngineError::NotFound, token.id()));
+            }
             Err(EngineError::NotFound | EngineError::Expired { .. }) => {
                 return Ok(Renewal::Over { is_recorded: false });
             }

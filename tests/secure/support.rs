@@ -79,18 +79,6 @@ impl Guarded {
         soon(request.send()).await.expect("an answer").status().as_u16()
     }
 
-    /// Submits over HTTP; the operation's id.
-    pub async fn submit(&self, token: &str, kind: &str, input: &str) -> String {
-        let request = self.request("POST", &format!("/v1/kinds/{kind}/operations"));
-        let request = request.bearer_auth(token).body(input.to_owned());
-        let answer = soon(request.send()).await.expect("an answer");
-        assert_eq!(answer.status().as_u16(), 202);
-        let document: serde_json::Value =
-            serde_json::from_slice(&soon(answer.bytes()).await.expect("a body")).expect("JSON");
-        let name = document["name"].as_str().expect("a name");
-        name.strip_prefix("operations/").expect("an id").to_owned()
-    }
-
     pub async fn end(mut self) {
         self.stop.cancel();
         while soon(self.running.join_next()).await.is_some() {}
