@@ -25,7 +25,7 @@ pub mod tokens;
 pub use auth::{Auth, Callers};
 pub use connections::Connections;
 pub use store::{PostgresUrl, Store, StoreUrl, StoreUrlParser};
-pub use tls::{ClientAuth, Tls, TlsFiles};
+pub use tls::{CertificateCaller, ClientAuth, Tls, TlsFiles};
 
 /// The port that servers listen on and clients look at unless told otherwise.
 pub const DEFAULT_PORT: u16 = 7420;
@@ -253,7 +253,8 @@ impl Default for Stop {
 impl ServeConfig {
     /// Whether callers must have credentials: as the flag says, or else where one says where they are.
     pub fn must_callers_be_known(&self) -> bool {
-        let has_source = self.tokens.keys.is_some() || self.callers.has_source();
+        let has_source =
+            self.tokens.keys.is_some() || self.callers.has_source() || !self.tls.callers.is_empty();
         self.callers.auth.map_or(has_source, |auth| auth == Auth::Required)
     }
 
@@ -264,6 +265,7 @@ impl ServeConfig {
         self.check_exposure(is_asked)?;
         for (is_given, flag) in [
             (self.tokens.keys.is_some(), "--jwt-keys"),
+            (!self.tls.callers.is_empty(), "--tls-caller"),
             (self.callers.private_operations, "--private-operations"),
             (self.callers.key_file.is_some(), "--key-file"),
             (self.callers.bootstrap_key_file.is_some(), "--bootstrap-key-file"),

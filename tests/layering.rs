@@ -15,7 +15,6 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("service", &["catalogue", "engine", "objects", "store", "operation"]),
     ("auth", &["config", "catalogue", "service", "engine", "operation"]),
     ("proto", &[]),
-    ("auth", &[]),
     ("wire", &["proto", "service", "store", "operation"]),
     ("grpc", &["wire", "proto", "service", "engine", "operation"]),
     ("http", &["relay", "config", "dialect", "wire", "proto", "service", "store", "operation"]),

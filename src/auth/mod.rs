@@ -19,11 +19,13 @@ use crate::operation::{Owner, Role};
 use crate::service::keys::PREFIX;
 use crate::service::{Caller, Identity, InProcess, Origin, Reason, ServiceError};
 
+mod certificates;
 pub mod jwt;
 mod key_file;
 mod keys;
 mod peer;
 
+pub use certificates::ByCertificate;
 pub use key_file::{KeyFile, KeyFileError, is_private};
 pub use keys::ByKey;
 pub use peer::{PeerCertificate, UnreadableCertificate};

@@ -90,6 +90,13 @@ impl PeerCertificate {
         &self.0.emails
     }
 
+    /// Whether it is one of the certificate's names, of whatever sort.
+    pub fn has_name(&self, name: &str) -> bool {
+        let Names { common_name, dns, uris, emails, .. } = &*self.0;
+        let mut all = common_name.iter().chain(dns).chain(uris).chain(emails);
+        all.any(|own| own == name)
+    }
+
     /// SHA-256 of the certificate in DER, in 64 hexadecimal digits, as `openssl x509 -fingerprint -sha256` has it but for
     /// case and colons.
     pub fn fingerprint(&self) -> &str {
@@ -133,6 +140,8 @@ mod tests {
         assert_eq!(peer.uris(), ["spiffe://example.test/worker"]);
         assert_eq!(peer.emails(), ["ops@example.test"]);
         assert_eq!(peer.expires_at_seconds(), 2_208_988_800);
+        assert!(peer.has_name("worker-7") && peer.has_name("ops@example.test"));
+        assert!(!peer.has_name("worker") && !peer.has_name(""));
         assert_eq!(peer.fingerprint().len(), 64);
         assert_eq!(PeerCertificate::from_der(&certificate(&[])).unwrap().common_name(), None);
     }

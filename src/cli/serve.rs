@@ -25,8 +25,7 @@ const EXAMPLES: &str = "\
 Examples:
   longrun serve
   longrun serve --handler 'shout=tr a-z A-Z' --handler 'report.build=python3 build_report.py'
-  longrun serve --listen 0.0.0.0:7420 --store sqlite:/var/lib/longrun/longrun.db \
-    --bootstrap-key-file /var/lib/longrun/first.key
+  longrun serve --listen 0.0.0.0:7420 --bootstrap-key-file first.key
   longrun serve --tls-listen 127.0.0.1:7443 --tls-cert server.pem --tls-key server.key
   LONGRUN_LISTEN=127.0.0.1:0 longrun serve          the first line of output names the port
 

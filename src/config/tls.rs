@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
+use crate::operation::{Role, Roles, TenantId};
+
 /// Listening within TLS.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 #[command(next_help_heading = "TLS")]
@@ -31,6 +33,33 @@ pub struct Tls {
         default_value_t
     )]
     pub client_auth: ClientAuth,
+    /// Who a client with a certificate of --tls-client-ca is: NAME=TENANT:ROLE[+ROLE…], where NAME is the common name, a DNS
+    /// name, a URI or an e-mail address in the certificate; may be repeated (the variable: separated by commas). Callers
+    /// must have credentials then
+    #[arg(long = "tls-caller", value_name = "NAME=TENANT:ROLES", env = "LONGRUN_TLS_CALLERS", value_delimiter = ',', value_parser = caller)]
+    pub callers: Vec<CertificateCaller>,
+}
+
+/// Who a client with a certificate is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateCaller {
+    /// A name in the certificate.
+    pub name: String,
+    /// The tenant that it belongs to.
+    pub tenant: TenantId,
+    /// What it may do.
+    pub roles: Roles,
+}
+
+fn caller(text: &str) -> Result<CertificateCaller, String> {
+    let rule = "must be NAME=TENANT:ROLE, with further roles behind a +, e.g. worker-7=acme:work";
+    // A URI among the names may have both signs in it.
+    let (name, rest) = text.rsplit_once('=').filter(|(name, _)| !name.is_empty()).ok_or(rule)?;
+    let (tenant, roles) = rest.split_once(':').ok_or(rule)?;
+    let tenant = TenantId::parse(tenant).map_err(|invalid| format!("the tenant {invalid}"))?;
+    let roles = roles.split('+').map(Role::parse).collect::<Option<Roles>>();
+    let roles = roles.ok_or("the roles must be submit, read, work, admin or operator")?;
+    Ok(CertificateCaller { name: name.to_owned(), tenant, roles })
 }
 
 /// Whether clients need a certificate.
@@ -73,6 +102,7 @@ impl Tls {
         needed == [self.listen.is_some(); 2]
             && (self.client_ca.is_none() || self.listen.is_some())
             && (self.client_auth == ClientAuth::Required || self.client_ca.is_some())
+            && (self.callers.is_empty() || self.client_ca.is_some())
     }
 }
 

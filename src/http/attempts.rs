@@ -28,13 +28,17 @@ pub(super) async fn acquire(mut call: Call) -> Answer {
     // What holds no request is answered at once, here as everywhere.
     let wait = call.take_wait().unwrap_or_default().try_into();
     let timeout = wait.map_err(|_| call.query.note("wait", "is too long")).ok();
+    let request_id = call.query.take("request_id");
+    if request_id.as_deref() == Some("") {
+        call.query.note("request_id", "must not be empty where it is given");
+    }
     let request = v1::AcquireRequest {
         worker_id: call.query.take("worker_id").unwrap_or_else(|| NAMELESS.to_owned()),
         kinds: vec![call.segment("kind").to_owned()],
         max_attempts: 1,
         timeout,
         lease_duration: call.query.take_time("lease_duration"),
-        request_id: call.query.take("request_id").unwrap_or_default(),
+        request_id: request_id.unwrap_or_default(),
     };
     let mut found = call.finish_query();
     let acquire = reports::acquire(&request, &mut found);

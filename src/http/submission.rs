@@ -82,6 +82,11 @@ pub(in crate::http) async fn take(
     call.service().admit(&call.caller, &new).await?;
     let sent = Sent { limit: sent.limit.min(call.service().payload_limit(&call.caller)), ..sent };
     let new = NewOperation { input: take_in_payload(call, sent).await?, ..new };
+    submit(call, new).await
+}
+
+/// Stores `new`, whose input is there.
+pub(in crate::http) async fn submit(call: &Call, new: NewOperation) -> Result<Submitted, Problem> {
     let submitted = call.service().submit(&call.caller, new).await;
     submitted.map_err(|error| {
         let rate = call.service().rate(&call.caller).into_iter().flat_map(rate_limits);

@@ -21,7 +21,7 @@ pub(super) async fn operation(mut call: Call, body: Body) -> Answer {
     let new = request.and_then(|it| decode::new_operation(it, "", limits, &mut found));
     let (new, idempotency_key) = found.settle(new.zip(key))?;
     let new = NewOperation { idempotency_key, ..new };
-    let submitted = call.service().submit(&call.caller, new).await?;
+    let submitted = submission::submit(&call, new).await?;
     submission::answer(&call, submitted, Face::Own).await
 }
 

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::tasks::Tasks;
 use crate::auth::jwt::{KeyReader, Tokens};
-use crate::auth::{self, Authenticator, ByKey, KeyFile, Way};
+use crate::auth::{self, Authenticator, ByCertificate, ByKey, KeyFile, Way};
 use crate::catalogue::Catalogue;
 use crate::config::ServeConfig;
 use crate::engine::Clock;
@@ -37,6 +37,7 @@ impl Callers {
     ) -> anyhow::Result<Self> {
         let (tokens, token_keys) = Tokens::open(&config.tokens, Arc::clone(&clock)).await?.unzip();
         let is_asked = config.must_callers_be_known();
+        let certificates = config.tls.callers.clone();
         let config = &config.callers;
         let mut catalogue = Catalogue::new(Arc::clone(store));
         let secret = match config.secret_file.clone() {
@@ -59,13 +60,18 @@ impl Callers {
         };
         let has_some = keys.has_some(clock.now());
         let authenticator = if is_asked {
-            if !has_some && file.is_none() && tokens.is_none() {
+            let is_open = file.is_some() || tokens.is_some() || !certificates.is_empty();
+            if !has_some && !is_open {
                 tracing::warn!(
                     "callers must have credentials, and there are none: --bootstrap-key-file makes a first key"
                 );
             }
-            let mut ways: Vec<Box<dyn Way>> = vec![Box::new(ByKey::new(keys.clone(), clock))];
+            let mut ways: Vec<Box<dyn Way>> =
+                vec![Box::new(ByKey::new(keys.clone(), Arc::clone(&clock)))];
             ways.extend(tokens.map(|tokens| Box::new(tokens) as Box<dyn Way>));
+            if !certificates.is_empty() {
+                ways.push(Box::new(ByCertificate::new(certificates, clock)));
+            }
             let authenticator = Authenticator::by(ways);
             match config.private_operations {
                 true => authenticator.privately(keys.secret().clone()),

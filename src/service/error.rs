@@ -3,12 +3,38 @@
 //! `operation` and `store` have errors of their own, small and closed; the engine's become these here, and
 //! `grpc` and `http` only render them. Internal detail is logged where it arises and never sent.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::violations::{Violation, Violations};
 use crate::engine::EngineError;
 use crate::operation::{Rejection, Timestamp};
+
+/// A field that breaks a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Path of the field in the request, e.g. `requests[3].kind`.
+    pub field: String,
+    /// The rule that it breaks, as a fragment: "must be …".
+    pub description: String,
+}
+
+impl Violation {
+    /// `field` breaks the rule `description`.
+    pub fn new(field: impl Into<String>, description: impl Into<String>) -> Self {
+        Self { field: echo(&field.into()).into_owned(), description: description.into() }
+    }
+}
+
+/// Longest input that a refusal repeats, in characters.
+const MAX_ECHO: usize = 200;
+/// As much of an input as a refusal repeats: its first 200 characters.
+pub fn echo(input: &str) -> Cow<'_, str> {
+    match input.char_indices().nth(MAX_ECHO) {
+        Some((end, _)) => format!("{}…", &input[..end]).into(),
+        None => input.into(),
+    }
+}
 
 /// Declares the reasons: each with its meaning, its name, its canonical gRPC code, its HTTP status, and the title
 /// of an HTTP problem. What else speaks of reasons (`docs/errors.md`, `/openapi.json`) is made of this, or held to it.
@@ -175,9 +201,9 @@ impl ServiceError {
 
     /// One field that breaks a rule.
     pub fn invalid_field(field: impl Into<String>, rule: impl Into<String>) -> Self {
-        let mut found = Violations::default();
-        found.note(field, rule);
-        found.refusal()
+        let violation = Violation::new(field, rule);
+        let message = format!("{} {}", violation.field, violation.description);
+        Self { violations: vec![violation], ..Self::new(Reason::InvalidArgument, message) }
     }
 
     /// The same error with one more fact.

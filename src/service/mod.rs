@@ -43,7 +43,7 @@ pub use attempt_token::AttemptToken;
 pub use attempts::{Acquire, Acquired, MAX_ACQUIRED, MAX_ATTEMPT_LEASE, Renewal};
 pub use audit::Origin;
 pub use budget::Budget;
-pub use error::{Reason, ServiceError, code_name};
+pub use error::{Reason, ServiceError, Violation, code_name, echo};
 pub use list::{HistoryRequest, ListParameters, ListRequest, Page, parse_filter};
 pub use operations::Submitted;
 pub use payloads::{ContentStream, Contents, Intake};
@@ -55,7 +55,7 @@ pub use streams::{
     WatchStream,
 };
 pub use uploads::ResultUploads;
-pub use violations::{Violation, Violations, echo};
+pub use violations::Violations;
 pub use workers::WorkerSession;
 
 /// An operation's name as a caller gave it.

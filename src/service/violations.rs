@@ -1,40 +1,12 @@
 //! What is wrong with one message. A refusal tells all of it at once, so that a client mends its message once: whatever needs
 //! no state is decoded and checked in one stage, which gathers here.
 
-use std::borrow::Cow;
+use super::error::{Reason, ServiceError, Violation};
 
-use super::error::{Reason, ServiceError};
-
-/// A field that breaks a rule.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Violation {
-    /// Path of the field in the request, e.g. `requests[3].kind`.
-    pub field: String,
-    /// The rule that it breaks, as a fragment: "must be …".
-    pub description: String,
-}
-
-impl Violation {
-    /// `field` breaks the rule `description`.
-    pub fn new(field: impl Into<String>, description: impl Into<String>) -> Self {
-        Self { field: echo(&field.into()).into_owned(), description: description.into() }
-    }
-}
-
-/// Longest input that a refusal repeats, in characters.
-const MAX_ECHO: usize = 200;
 /// Most violations that a refusal names.
 const MAX_NAMED: usize = 16;
 /// Most bytes of violations in a message.
 const MAX_MESSAGE: usize = 1_500;
-
-/// As much of an input as a refusal repeats: its first 200 characters.
-pub fn echo(input: &str) -> Cow<'_, str> {
-    match input.char_indices().nth(MAX_ECHO) {
-        Some((end, _)) => format!("{}…", &input[..end]).into(),
-        None => input.into(),
-    }
-}
 
 /// The violations of one message, gathered.
 #[derive(Clone, Debug, Default)]

@@ -300,7 +300,7 @@ async fn the_token_of_an_attempt_is_enough_by_itself_and_not_for_another_tenant(
     let absent = OperationName { tenant: None, id: OperationId::from_bytes([7; 16]) };
     for (name, session) in [(&name, None), (&absent, None), (&absent, Some(token.session()))] {
         let refused = soon(service.input(&nobody, name, session)).await.unwrap_err();
-        assert_eq!(refused.reason, Reason::PermissionDenied);
+        assert_eq!(refused.reason, Reason::Unauthenticated);
     }
     soon(service.report_attempt(&nobody, &token, done())).await.unwrap();
     let found = soon(service.get(&ours, &name, View::Basic)).await.unwrap();

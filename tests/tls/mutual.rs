@@ -1,6 +1,8 @@
 //! Certificates of clients: which are taken, and which are not.
 
-use longrun::config::ClientAuth;
+use longrun::config::{CertificateCaller, ClientAuth};
+use longrun::operation::{Role, TenantId};
+use longrun::proto::v1::OperationView;
 use tonic::Code;
 
 use crate::support::{Authority, Files, Stage, issue, said, work};
@@ -68,5 +70,26 @@ async fn sessions_that_rest_on_a_certificate_are_not_resumed() {
         let answer = said(&stage.s_client(stage.tls, &again).await);
         assert!(answer.contains("New, ") && !answer.contains("Reused, "), "{answer}");
     }
+    stage.ends().await;
+}
+
+#[tokio::test]
+async fn a_certificate_is_its_caller_where_its_name_is_told() {
+    let (stage, clients) = Stage::asking(|config, _| {
+        let tenant = TenantId::parse("acme").unwrap();
+        let roles = [Role::Submit].into_iter().collect();
+        config.tls.callers = vec![CertificateCaller { name: "worker-7".to_owned(), tenant, roles }];
+    })
+    .await;
+    let client = |name: &str| {
+        let Files { certificate, key } = stage.issue(&clients, name);
+        stage.builder().identity(certificate, key).connect_lazy().unwrap().with_retries(0)
+    };
+    let (known, stranger) = (client("worker-7"), client("worker-8"));
+    let submitted = known.submit(work()).await.unwrap();
+    let refused = known.get(&submitted.name, OperationView::Basic).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied, "{refused}");
+    let refused = stranger.submit(work()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unauthenticated, "{refused}");
     stage.ends().await;
 }

@@ -93,10 +93,21 @@ impl Answers {
             by_status.entry(http_status(reason.grpc_code())).or_default().push(reason.as_str());
         }
         for (status, reasons) in by_status {
-            let refused = json!({
-                "$ref": "#/components/responses/GoogleError",
-                "description": format!("Refused: {}.", reasons.join(", ")),
-            });
+            let description = format!("Refused: {}.", reasons.join(", "));
+            let refused = match self.0.get(&status.to_string()) {
+                // Refused before it is known whose form the answer should have, or after.
+                Some(earlier) => {
+                    let also = earlier["description"].as_str().unwrap_or_default();
+                    let mut both = problem();
+                    both["description"] = format!("{also} {description}").into();
+                    both["content"][JSON] = json!({"schema": refer("GoogleError")});
+                    both
+                }
+                None => json!({
+                    "$ref": "#/components/responses/GoogleError",
+                    "description": description,
+                }),
+            };
             self.0.insert(status.to_string(), refused);
         }
         self

@@ -95,7 +95,6 @@ const REQUIRED: &[(&str, &[&str])] = &[
     ("GoogleLongrunningOperation", &["name", "metadata"]),
     ("GoogleLongrunningListOperationsResponse", &["operations"]),
     ("AcquiredAttempt", &["operation", "attempt", "token", "leaseDuration", "location"]),
-    ("RenewResponse", &["leaseDuration"]),
     ("SubmitRequest", &["kind"]),
     ("CreateKeyRequest", &["roles"]),
     ("CreateKeyResponse", &["key", "secret"]),

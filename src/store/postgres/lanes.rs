@@ -126,7 +126,7 @@ impl Drop for UnderWay {
         let Some(session) = self.session.take() else { return };
         let (server, place) = (Arc::clone(&self.server), self.place.take());
         let stopping = async move {
-            server.stop(&session).await;
+            server.stop(session.client.cancel_token()).await;
             // Only now: what a stopped list leaves running would come on top of those that follow.
             drop((session, place));
         };

@@ -7,14 +7,13 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
-use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls};
+use tokio_postgres::{AsyncMessage, CancelToken, Client, Config, Connection, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::addresses::{self, Address};
 use super::error::describe;
-use super::session::Session;
 use super::tls;
 use super::url::{Encryption, Target};
 
@@ -141,8 +140,7 @@ impl Server {
     }
 
     /// Has the database stop what runs on a connection, which must be given up then: it may stop what comes next.
-    pub(super) async fn stop(&self, session: &Session) {
-        let token = session.client.cancel_token();
+    pub(super) async fn stop(&self, token: CancelToken) {
         let stopping = async {
             match &self.tls {
                 None => token.cancel_query(NoTls).await,

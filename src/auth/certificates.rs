@@ -1,0 +1,40 @@
+//! Callers by the certificates of their connections.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::{Given, PeerCertificate, Way};
+use crate::config::CertificateCaller;
+use crate::engine::Clock;
+use crate::service::{Caller, Reason, ServiceError};
+
+/// Knows callers by a name in the certificate that they showed in the TLS handshake.
+pub struct ByCertificate {
+    callers: Vec<CertificateCaller>,
+    clock: Arc<dyn Clock>,
+}
+
+impl ByCertificate {
+    /// Lets these in, and nobody else.
+    pub fn new(callers: Vec<CertificateCaller>, clock: Arc<dyn Clock>) -> Self {
+        Self { callers, clock }
+    }
+}
+
+#[async_trait]
+impl Way for ByCertificate {
+    async fn identify(&self, given: Given<'_>) -> Option<Result<Caller, ServiceError>> {
+        let certificate = given.parts.extensions.get::<PeerCertificate>()?;
+        let known = self.callers.iter().find(|caller| certificate.has_name(&caller.name))?;
+        // A connection may outlive what it began with.
+        if certificate.expires_at_seconds() < self.clock.now().to_unix().0 {
+            let message = "the certificate of this connection has expired";
+            return Some(Err(ServiceError::new(Reason::Unauthenticated, message)));
+        }
+        let CertificateCaller { name, tenant, roles } = known;
+        let credential = format!("certificate:{name}");
+        let caller = Caller::of(tenant.clone(), *roles);
+        Some(Ok(caller.with_subject(name.as_str()).with_credential(credential)))
+    }
+}
