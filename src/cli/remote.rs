@@ -42,10 +42,15 @@ impl Remote {
                     .context(format!("no connection to {} (see --ca and --client-cert)", self.url))
                     .context(format!("failed to {to}"));
             }
+            // A server that refuses a certificate may close before it says so.
+            let trust = match self.url.starts_with("https://") {
+                true => "; see --ca and --client-cert",
+                false => "",
+            };
             return anyhow!("{}", error.message())
                 .context(format!(
                     "no answer from {} (is `longrun serve` running there? --server and \
-                     LONGRUN_SERVER name another)",
+                     LONGRUN_SERVER name another{trust})",
                     self.url
                 ))
                 .context(format!("failed to {to}"));

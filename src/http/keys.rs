@@ -7,12 +7,11 @@ use serde_json::Value;
 use super::call::Call;
 use super::documents::{self, Answer};
 use crate::proto::v1;
-use crate::service::Violations;
 use crate::wire::keys;
 
 /// `POST /v1/keys`: 201 with the key, its secret included.
-pub(super) async fn create(call: Call, body: Body) -> Answer {
-    let mut found = Violations::default();
+pub(super) async fn create(mut call: Call, body: Body) -> Answer {
+    let mut found = call.finish_query();
     let request: Option<v1::CreateKeyRequest> = call.message(body, &mut found).await?;
     let new = request.and_then(|request| keys::new_key(request, &mut found));
     let new = found.settle(new)?;
@@ -40,7 +39,8 @@ pub(super) async fn list(mut call: Call) -> Answer {
 }
 
 /// `POST /v1/keys/{key_id}:revoke`: 200 with the key as it is now.
-pub(super) async fn revoke(call: Call) -> Answer {
+pub(super) async fn revoke(mut call: Call) -> Answer {
+    call.finish_query().check()?;
     let record = call.service().revoke_key(&call.caller, call.segment("key_id")).await?;
     let key = documents::object(call.types(), &keys::key(&record))?;
     Ok(documents::json(StatusCode::OK, &Value::Object(key)))

@@ -139,10 +139,12 @@ async fn bootstrap(keys: &Keys, clock: &dyn Clock, path: PathBuf) -> anyhow::Res
     blocking(write).await.with_context(failed)?;
     let is_first = keys.bootstrap(&text, clock.now()).await?;
     let finish = move || -> anyhow::Result<()> {
-        Ok(match is_first {
-            true => fs::rename(&new, &path)?,
-            false => fs::remove_file(&new)?,
-        })
+        if is_first {
+            fs::rename(&new, &path)?
+        } else {
+            fs::remove_file(&new)?
+        }
+        Ok(())
     };
     blocking(finish).await.with_context(failed)?;
     if is_first {

@@ -132,7 +132,7 @@ impl Service {
         let per_second = most as f64;
         let now = self.engine.clock().moment();
         let bucket = self.quotas.lock().buckets.get(&caller.tenant).copied();
-        let left = bucket.map_or(quota(per_second), |it| it.filled(per_second, now).left);
+        let left = bucket.map_or_else(|| quota(per_second), |it| it.filled(per_second, now).left);
         let missing = (quota(per_second) - left) / per_second;
         Some(Rate {
             quota: quota(per_second) as u64,

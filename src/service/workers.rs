@@ -74,7 +74,7 @@ impl Service {
     }
 
     fn session_code(&self, caller: &Caller, session: SessionId) -> Option<[u8; 32]> {
-        let credential = caller.credential().or(caller.subject())?;
+        let credential = caller.credential().or_else(|| caller.subject())?;
         let parts = [caller.tenant.as_str().as_bytes(), credential.as_bytes(), session.as_bytes()];
         Some(self.secret.code("session", &parts))
     }

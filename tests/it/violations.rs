@@ -66,7 +66,6 @@ fn bad_submission() -> SubmitRequest {
         idempotency_key: "k".repeat(256),
         input: Some(too_large()),
         settings: Some(settings),
-        ..SubmitRequest::default()
     }
 }
 

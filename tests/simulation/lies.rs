@@ -5,7 +5,7 @@ use crate::schedule;
 use crate::store::Lie;
 
 /// So many schedules are tried.
-const SCHEDULES: u64 = 3000;
+const SCHEDULES: u64 = 1_000;
 
 /// Fails unless the lie shows in one of the promises. The seeds are always the same.
 fn found(lie: Lie, promises: &[Promise]) {

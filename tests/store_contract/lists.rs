@@ -137,7 +137,8 @@ pub async fn the_longest_filters_are_understood(store: &dyn Store) {
     for (part, word) in
         [("labels:a", " "), ("labels:a", " OR "), ("done=true", " "), ("-done=true", " OR ")]
     {
-        let count = (Filter::MAX_CHARS - 100) / (part.len() + word.len());
+        let room = (Filter::MAX_CHARS - 100) / (part.len() + word.len());
+        let count = if part.starts_with("labels") { Filter::MAX_LABEL_TESTS } else { room };
         let flat = vec![part; count].join(word);
         let nested = format!("{}{flat}{}", "(".repeat(32), ")".repeat(32));
         let expected = usize::from(part == "-done=true");

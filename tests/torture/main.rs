@@ -30,4 +30,3 @@ mod read_only;
 mod removed;
 mod sockets;
 mod stopped_worker;
-mod unread;
