@@ -15,11 +15,11 @@ use hyper::rt::Executor;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::answer::Answer;
+use super::ending::{Ending, Step, Watched};
 use super::front::{AnswerBody, Front};
 use super::opening::Opening;
 use super::places::Place;
@@ -39,14 +39,6 @@ const MAX_PENDING_RESETS: usize = MAX_CONCURRENT_STREAMS as usize;
 /// Streams that broke a rule of the protocol, in the life of a connection. DATA of a call that was answered before it
 /// was sent whole counts as well, and proxies keep connections for long.
 const MAX_ERROR_RESETS: usize = 16_384;
-/// Time for a connection that is to end for its own sake to hear so.
-const CUT_OFF_TIME: Duration = Duration::from_secs(1);
-/// The same for one whose place is another's already.
-const LEAVING_TIME: Duration = Duration::from_millis(20);
-/// How long a connection has that was let in for a question about health.
-const HEALTH_TIME: Duration = Duration::from_secs(2);
-/// How often a connection is looked over: for how long it is idle, and whether its client reads.
-const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 /// The questions about health.
 const HEALTH: [&str; 3] = ["/livez", "/readyz", "/grpc.health.v1.Health/Check"];
 
@@ -139,61 +131,23 @@ impl Connections {
         };
         tasks.track_future(async move {
             let (io, opened) = Opening::new(io);
+            let watched = Watched { place, resets, room, opened };
+            let mut ending = Ending::new(watched, closing, header_timeout, idle_timeout);
             let service = hyper::service::service_fn(answer);
             let mut serving = pin!(builder.serve_connection(TokioIo::new(io), service));
-            let mut asked_to_close = pin!(closing.cancelled());
-            let mut opening_time = pin!(sleep(header_timeout));
-            let mut cut_off_time = pin!(sleep(Duration::MAX));
-            let is_for_health = place.as_ref().is_some_and(Place::is_for_health);
-            let look_interval = if is_for_health { HEALTH_TIME } else { LOOK_INTERVAL };
-            let mut look = interval(look_interval.min(idle_timeout));
-            look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            let began = Instant::now();
-            let (mut is_closing, mut is_opening, mut is_cut_off) = (false, true, false);
             loop {
-                let cut_off = tokio::select! {
+                tokio::select! {
                     served = &mut serving => {
                         if let Err(error) = served {
                             tracing::debug!(error = %error, "a connection failed");
                         }
                         break;
                     }
-                    () = &mut asked_to_close, if !is_closing => {
-                        is_closing = true;
-                        serving.as_mut().graceful_shutdown();
-                        continue;
+                    step = ending.next() => match step {
+                        Step::Close => serving.as_mut().graceful_shutdown(),
+                        Step::End => break,
                     }
-                    () = resets.exceeded(), if !is_cut_off => {
-                        tracing::info!("a connection resets more calls than it may");
-                        CUT_OFF_TIME
-                    }
-                    () = given_up(place.as_ref()), if !is_cut_off => LEAVING_TIME,
-                    () = &mut cut_off_time, if is_cut_off => break,
-                    () = &mut opening_time, if is_opening => {
-                        is_opening = false;
-                        if !opened.is_true() {
-                            tracing::debug!("a connection said nothing");
-                            break;
-                        }
-                        continue;
-                    }
-                    _ = look.tick() => {
-                        if room.is_stalled() {
-                            tracing::info!("a client does not read its answers");
-                            break;
-                        }
-                        let Some(place) = place.as_ref().filter(|_| !is_cut_off) else { continue };
-                        let is_over = is_for_health && began.elapsed() >= HEALTH_TIME;
-                        let is_idle = place.idle_for().is_some_and(|idle| idle >= idle_timeout);
-                        if !is_over && !is_idle {
-                            continue;
-                        }
-                        CUT_OFF_TIME
-                    }
-                };
-                is_cut_off = true;
-                serving.as_mut().graceful_shutdown();
-                cut_off_time.set(sleep(cut_off));
+                }
             }
         })
     }
@@ -207,13 +161,6 @@ impl Connections {
     pub(super) async fn ended(&self) {
         self.tasks.close();
         self.tasks.wait().await;
-    }
-}
-
-async fn given_up(place: Option<&Place>) {
-    match place {
-        Some(place) => place.given_up().await,
-        None => std::future::pending().await,
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::convert::Infallible;
 use std::future::ready;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
@@ -27,7 +28,7 @@ use crate::telemetry;
 pub(super) type AnswerBody = Either<tonic::body::Body, Body>;
 
 /// What stands behind every connection.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Front {
     pub(super) screen: Screen,
     pub(super) authenticator: Authenticator,
@@ -52,7 +53,7 @@ enum Routed {
 impl Front {
     /// Answers one request.
     pub(super) fn answer<B>(
-        &self,
+        self: &Arc<Self>,
         request: Request<B>,
     ) -> impl Future<Output = HttpResponse<AnswerBody>> + Send + use<B>
     where
@@ -77,7 +78,7 @@ impl Front {
         answer.instrument(span)
     }
 
-    fn begin(&self, request: Request<Body>) -> Begun {
+    fn begin(self: &Arc<Self>, request: Request<Body>) -> Begun {
         let (mut parts, body) = request.into_parts();
         if let Some(refusal) = self.screen.refusal(&parts) {
             return Begun::Routed(Routed::Http(Box::pin(ready(refusal))));
@@ -88,7 +89,7 @@ impl Front {
                 Begun::Routed(self.route(parts, body))
             }
             None => {
-                let front = self.clone();
+                let front = Arc::clone(self);
                 Begun::Unknown(Box::pin(async move {
                     let identity = front.authenticator.identify(&parts).await;
                     auth::mark(&mut parts, identity);
