@@ -3,7 +3,7 @@
 //! The structs are what the flags say, checked; nothing here opens, binds or starts anything.
 //! Programs that embed the server begin with [`ServeConfig::default`], which equals no flags.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ pub mod dialect;
 mod exposure;
 pub mod file;
 mod limit;
+mod listen;
 pub mod relay;
 mod store;
 mod tls;
@@ -24,6 +25,7 @@ pub mod tokens;
 
 pub use auth::{Auth, Callers};
 pub use connections::Connections;
+pub use listen::{Browsers, Listen};
 pub use store::{PostgresUrl, Store, StoreUrl, StoreUrlParser};
 pub use tls::{CertificateCaller, ClientAuth, Tls, TlsFiles};
 
@@ -106,43 +108,6 @@ pub struct ServeConfig {
     pub tenants: LimitTable,
 }
 
-/// Where to listen, and what the address looks like from outside.
-#[derive(Args, Clone, Debug, PartialEq, Eq)]
-#[command(next_help_heading = "Address")]
-pub struct Listen {
-    /// Address to listen on; port 0 takes a free one, which the first line of output names
-    #[arg(long = "listen", value_name = "HOST:PORT", env = "LONGRUN_LISTEN", value_parser = address, default_value_t = Listen::default().addr)]
-    pub addr: SocketAddr,
-    /// Listen at --tls-listen and --listen-unix only
-    #[arg(long, env = "LONGRUN_NO_PLAIN")]
-    pub no_plain: bool,
-    /// Unix socket to listen on as well, which only this user may connect to (mode 0600); one that a server has left
-    /// behind is replaced
-    #[arg(long = "listen-unix", value_name = "PATH", env = "LONGRUN_LISTEN_UNIX", value_parser = tls::socket_path)]
-    pub unix: Option<PathBuf>,
-    /// Listen on other than loopback addresses although callers are not asked who they are
-    #[arg(long, env = "LONGRUN_INSECURE")]
-    pub insecure: bool,
-    /// URL under which clients reach this server, for the links in answers; by default taken from
-    /// each request
-    #[arg(long, value_name = "URL", env = "LONGRUN_PUBLIC_URL", value_parser = public_url)]
-    pub public_url: Option<String>,
-    /// Name by which a server on a loopback address may be asked over HTTP/1, beside localhost, addresses and
-    /// the host of --public-url; or * for any; may be repeated (the variable: separated by commas)
-    #[arg(long = "allowed-host", value_name = "HOST", env = "LONGRUN_ALLOWED_HOSTS", value_delimiter = ',', value_parser = host)]
-    pub allowed_hosts: Vec<String>,
-}
-
-/// Who may call from a browser.
-#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
-#[command(next_help_heading = "Browsers")]
-pub struct Browsers {
-    /// Site whose pages may use the HTTP interface and gRPC-Web, e.g. `https://app.example.com`, or * for all; may be
-    /// repeated (the variable: separated by commas)
-    #[arg(long = "cors-origin", value_name = "ORIGIN", env = "LONGRUN_CORS_ORIGINS", value_delimiter = ',', value_parser = origin)]
-    pub cors_origins: Vec<String>,
-}
-
 /// Types of others that are known.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 #[command(next_help_heading = "Types")]
@@ -206,20 +171,6 @@ pub struct Stop {
     /// back; a second signal ends at once
     #[arg(long, value_name = "DURATION", env = "LONGRUN_DRAIN_TIMEOUT", default_value = "10s", value_parser = humantime::parse_duration)]
     pub drain_timeout: Duration,
-}
-
-impl Default for Listen {
-    fn default() -> Self {
-        let addr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), DEFAULT_PORT);
-        Self {
-            addr,
-            no_plain: false,
-            unix: None,
-            insecure: false,
-            public_url: None,
-            allowed_hosts: Vec::new(),
-        }
-    }
 }
 
 impl Default for Limits {
@@ -337,52 +288,6 @@ fn brief(limit: Duration) -> bool {
     (Duration::from_millis(100)..=LONGEST).contains(&limit)
 }
 
-/// An address; `localhost` is taken for 127.0.0.1, so that binding needs no name service.
-fn address(text: &str) -> Result<SocketAddr, String> {
-    let numeric = match text.strip_prefix("localhost:") {
-        Some(port) => format!("127.0.0.1:{port}"),
-        None => text.to_owned(),
-    };
-    numeric.parse().map_err(|_| "must be an IP address and a port, e.g. 127.0.0.1:7420".to_owned())
-}
-
-/// A URL of this server, without the slash at its end.
-fn public_url(text: &str) -> Result<String, String> {
-    let uri: http::Uri = text.parse().map_err(|error| format!("{error}"))?;
-    let plain = matches!(uri.scheme_str(), Some("http" | "https")) && uri.query().is_none();
-    if plain && uri.host().is_some_and(|host| !host.is_empty()) {
-        Ok(text.trim_end_matches('/').to_owned())
-    } else {
-        Err("must be a URL such as https://jobs.example.com".to_owned())
-    }
-}
-
-/// A host without a port, or `*`.
-fn host(text: &str) -> Result<String, String> {
-    let authority = text.parse::<http::uri::Authority>().ok();
-    if text == "*" || authority.is_some_and(|authority| authority.host() == text) {
-        Ok(text.to_owned())
-    } else {
-        Err("must be a host such as jobs.example.com, without a port, or *".to_owned())
-    }
-}
-
-/// An origin as browsers write it, or `*`.
-fn origin(text: &str) -> Result<String, String> {
-    let origin = text.trim().trim_end_matches('/').to_ascii_lowercase();
-    let uri = origin.parse::<http::Uri>().ok();
-    let is_origin = uri.and_then(|uri| {
-        // Nothing but these two: no path, no query, no user.
-        let (scheme, authority) = (uri.scheme_str()?, uri.authority()?);
-        Some(!authority.as_str().contains('@') && origin == format!("{scheme}://{authority}"))
-    });
-    if origin == "*" || is_origin == Some(true) {
-        Ok(origin)
-    } else {
-        Err("must be an origin such as https://app.example.com, or *".to_owned())
-    }
-}
-
 /// A number of bytes, with or without a unit.
 fn size(text: &str) -> Result<usize, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic()).trim_end();
@@ -426,23 +331,6 @@ mod tests {
     }
 
     #[test]
-    fn localhost_needs_no_name_service() {
-        assert_eq!(parse(&["--listen", "localhost:0"]).listen.addr.to_string(), "127.0.0.1:0");
-    }
-
-    #[test]
-    fn origins_are_taken_as_browsers_write_them() {
-        let flags =
-            ["--cors-origin", "https://App.example.com/", "--cors-origin", "http://[::1]:80,*"];
-        let expected = ["https://app.example.com", "http://[::1]:80", "*"];
-        assert_eq!(parse(&flags).browsers.cors_origins, expected);
-        for bad in ["app.example.com", "https://a/b", "https://a?b", "https://u@a", "", "https://"]
-        {
-            assert!(origin(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
     fn errors_name_the_flag() {
         for (flags, message) in [
             (["--lease-duration", "10ms"], "--lease-duration must be from 1s to 1h"),
@@ -457,14 +345,10 @@ mod tests {
     }
 
     #[test]
-    fn sizes_and_hosts_are_read() {
+    fn sizes_are_read() {
         assert_eq!(size("17"), Ok(17));
         assert_eq!(size("64KiB"), Ok(64 << 10));
         assert_eq!(size("2 MiB"), Ok(2 << 20));
         assert!(size("1kb").is_err() && size("MiB").is_err() && size("99999999999GiB").is_err());
-        assert!(public_url("https://jobs.example.com/").is_ok_and(|url| !url.ends_with('/')));
-        assert!(public_url("jobs.example.com").is_err());
-        assert!(host("jobs.example.com").is_ok() && host("*").is_ok());
-        assert!(host("a:1").is_err() && host("u@a").is_err() && host("").is_err());
     }
 }

@@ -1,7 +1,7 @@
-//! Listening within TLS, and at a Unix socket.
+//! Listening within TLS, and who clients with certificates are.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
@@ -12,7 +12,7 @@ use crate::operation::{Role, Roles, TenantId};
 #[command(next_help_heading = "TLS")]
 pub struct Tls {
     /// Address to listen on within TLS, beside --listen; needs --tls-cert and --tls-key
-    #[arg(long = "tls-listen", value_name = "HOST:PORT", env = "LONGRUN_TLS_LISTEN", value_parser = super::address)]
+    #[arg(long = "tls-listen", value_name = "HOST:PORT", env = "LONGRUN_TLS_LISTEN", value_parser = super::listen::address)]
     pub listen: Option<SocketAddr>,
     /// The server's certificate and those between it and the authority's, PEM; this file, --tls-key and --tls-client-ca are
     /// read again when they change, and at SIGHUP
@@ -104,15 +104,4 @@ impl Tls {
             && (self.client_auth == ClientAuth::Required || self.client_ca.is_some())
             && (self.callers.is_empty() || self.client_ca.is_some())
     }
-}
-
-/// The path of a Unix socket: what the system has room for.
-pub(super) fn socket_path(text: &str) -> Result<PathBuf, String> {
-    // Linux has 108 bytes with the zero at the end, other systems 104.
-    const MAX_BYTES: usize = 103;
-    let path = text.strip_prefix("unix:").unwrap_or(text);
-    if path.is_empty() || path.len() > MAX_BYTES || path.contains('\0') {
-        return Err(format!("must be a path of at most {MAX_BYTES} bytes, e.g. /run/longrun.sock"));
-    }
-    Ok(Path::new(path).to_owned())
 }
