@@ -1,4 +1,4 @@
-//! What administrators keep beside operations, decoded and in memory: keys, shares, limits.
+//! What administrators keep beside operations, decoded and in memory: API keys, the server's secret.
 //!
 //! Every replica has all of it, so that requests ask no store. A change is written under the version that it was decided on;
 //! the replica that makes it has it at once, the others within a second, because each asks for the versions twice a second.
@@ -281,7 +281,7 @@ impl Catalogue {
                 Ok(()) => is_away = false,
                 Err(error) if !is_away => {
                     is_away = true;
-                    tracing::warn!(%error, "keys and limits cannot be read: those that were read last hold");
+                    tracing::warn!(%error, "the catalogue cannot be read: what was read last holds");
                 }
                 Err(_) => {}
             }

@@ -11,9 +11,9 @@ closed_set! {
         Read = 2 "read",
         /// Executes operations, of the kinds that the credential names.
         Work = 3 "work",
-        /// Does everything within its tenant, and administers it: keys, shares.
+        /// Does what submitters and readers do, and administers the tenant: its keys.
         Admin = 4 "admin",
-        /// Administers all tenants: their limits and keys. Reads operations of any tenant without contents.
+        /// Administers all tenants: their keys. Reads operations of its own tenant without contents.
         Operator = 5 "operator",
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{Action, Caller, Service, ServiceError, Violations};
 use crate::engine::{EngineError, Moment};
-use crate::operation::limits::{Limit, LimitName, LimitTable};
+use crate::operation::limits::{LimitName, LimitTable};
 use crate::operation::{NewOperation, TenantId};
 
 /// As many submissions can come at once as in so many seconds.
@@ -75,18 +75,6 @@ fn quota(per_second: f64) -> f64 {
 }
 
 impl Service {
-    /// The limits that hold for the caller's tenant; all of them for an operator.
-    pub fn limits_of(&self, caller: &Caller) -> Result<Vec<(Limit, u64)>, ServiceError> {
-        caller.may(Action::Administer)?;
-        let is_operator = caller.can(Action::Operate);
-        let is_seen = |limit: &Limit| {
-            is_operator || limit.tenant.as_ref().is_none_or(|tenant| *tenant == caller.tenant)
-        };
-        let table = self.engine.limits();
-        let seen = table.iter().filter(|(limit, _)| is_seen(limit));
-        Ok(seen.map(|(limit, most)| (limit.clone(), most)).collect())
-    }
-
     /// These limits hold at this server from now on.
     pub async fn set_limits(
         &self,

@@ -24,9 +24,7 @@ pub struct KeyText {
 impl KeyText {
     /// A new key. Errors when the system has no random bytes.
     pub fn generate() -> Result<Self, String> {
-        let mut random = [0; ID_BYTES + SECRET_BYTES];
-        let source = rustls::crypto::ring::default_provider().secure_random;
-        source.fill(&mut random).map_err(|_| "there are no random bytes".to_owned())?;
+        let random = random::<{ ID_BYTES + SECRET_BYTES }>()?;
         let (id, secret) = random.split_at(ID_BYTES);
         let mut key = Self { id: base32(id), secret: [0; SECRET_BYTES] };
         key.secret.copy_from_slice(secret);
@@ -81,6 +79,14 @@ impl std::fmt::Debug for KeyText {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{PREFIX}{}", self.id)
     }
+}
+
+/// Bytes that nobody can guess. Errors when the system has none.
+pub(super) fn random<const N: usize>() -> Result<[u8; N], String> {
+    let mut bytes = [0; N];
+    let source = rustls::crypto::ring::default_provider().secure_random;
+    source.fill(&mut bytes).map_err(|_| "there are no random bytes".to_owned())?;
+    Ok(bytes)
 }
 
 /// Whether that can be the id of a key.
