@@ -34,6 +34,7 @@ mod callers;
 mod collector;
 mod connection;
 mod descriptors;
+mod ending;
 mod front;
 mod listen;
 mod opening;
