@@ -179,17 +179,23 @@ impl Engine {
 
     /// Applies a command; answers once its outcome is durable. Waits for room: what a worker reports cannot be
     /// refused for want of it. Refused at once while the store takes no writes.
-    pub async fn apply(&self, work: Apply) -> Result<Applied, EngineError> {
-        self.shared.health.check()?;
-        let by_worker = work.command.reporter().is_some();
-        let (scope, id) = (work.scope.clone(), work.id);
-        let admission = self.admission.admit(work.size()).await.ok_or_else(closed)?;
-        let (reply, answer) = oneshot::channel();
-        self.send(Request::Apply { work, reply, admission }).await?;
-        match answer.await.map_err(|_| closed())? {
-            // To a worker it makes no difference why.
-            Err(EngineError::NotFound) if !by_worker => Err(self.absent(&scope, id).await),
-            answer => answer,
+    pub fn apply(&self, work: Apply) -> impl Future<Output = Result<Applied, EngineError>> + Send {
+        // Not within the future: each future that waits for another holds all that the other does.
+        let work = Box::new(work);
+        async move {
+            self.shared.health.check()?;
+            let by_worker = work.command.reporter().is_some();
+            let (scope, id) = (work.scope.clone(), work.id);
+            let admission = self.admission.admit(work.size()).await.ok_or_else(closed)?;
+            let (reply, answer) = oneshot::channel();
+            self.send(Request::Apply { work, reply, admission }).await?;
+            match answer.await.map_err(|_| closed())? {
+                // To a worker it makes no difference why.
+                Err(EngineError::NotFound) if !by_worker => {
+                    Err(Box::pin(self.absent(&scope, id)).await)
+                }
+                answer => answer,
+            }
         }
     }
 
@@ -338,7 +344,8 @@ impl Engine {
     }
 
     pub(super) async fn send(&self, request: Request) -> Result<(), EngineError> {
-        self.requests.send(request).await.map_err(|_| closed())
+        self.requests.reserve().await.map_err(|_| closed())?.send(request);
+        Ok(())
     }
 }
 

@@ -78,7 +78,7 @@ pub(crate) enum Request {
     },
     /// Apply a command to an operation.
     Apply {
-        work: Apply,
+        work: Box<Apply>,
         reply: oneshot::Sender<Result<Applied, EngineError>>,
         /// Holds the room that the request takes in memory.
         admission: Admitted,

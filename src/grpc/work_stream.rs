@@ -99,7 +99,8 @@ impl Conversation {
     }
 
     pub(super) fn into_stream(self) -> Responses {
-        Box::pin(stream::unfold(self, |mut conversation| async move {
+        // In a box, because each message takes it and gives it back.
+        Box::pin(stream::unfold(Box::new(self), |mut conversation| async move {
             let message = conversation.next().await?;
             conversation.lifetime.spoke();
             let message = message.map(|message| v1::WorkResponse { message: Some(message) });

@@ -47,7 +47,9 @@ impl OperationId {
 
     /// The resource name, `operations/{id}`.
     pub fn name(&self) -> String {
-        format!("operations/{self}")
+        let mut text = Uuid::encode_buffer();
+        let id: &str = self.0.as_hyphenated().encode_lower(&mut text);
+        ["operations/", id].concat()
     }
 }
 

@@ -4,10 +4,11 @@ use std::collections::HashSet;
 use std::marker::PhantomData;
 use std::sync::LazyLock;
 
+use bytes::BufMut as _;
 use prost::{Message, Name};
 use prost_types::FileDescriptorSet;
 use tonic::Status;
-use tonic::codec::{self, BufferSettings, DecodeBuf};
+use tonic::codec::{self, BufferSettings, DecodeBuf, EncodeBuf};
 use tonic_prost::{ProstCodec, ProstDecoder, ProstEncoder};
 
 /// What a call holds to encode into and to decode from, for as long as it lasts; either grows with its
@@ -16,6 +17,8 @@ use tonic_prost::{ProstCodec, ProstDecoder, ProstEncoder};
 const BUFFER_BYTES: usize = 1_000;
 /// How many bytes of a stream's messages are gathered before they are sent, as usual.
 const YIELD_BYTES: usize = 32 << 10;
+/// The largest message of which a copy is cheaper than that its bytes are written one by one.
+const SMALL_BYTES: usize = 16 << 10;
 
 /// The messages that a call may have several of, by their full names with a dot before.
 static STREAMED: LazyLock<HashSet<String>> = LazyLock::new(|| {
@@ -47,11 +50,12 @@ where
 {
     type Encode = Encode;
     type Decode = Decode;
-    type Encoder = ProstEncoder<Encode>;
+    type Encoder = Encoder<Encode>;
     type Decoder = Decoder<Decode>;
 
     fn encoder(&mut self) -> Self::Encoder {
-        ProstCodec::<Encode, Decode>::raw_encoder(BufferSettings::new(BUFFER_BYTES, YIELD_BYTES))
+        let settings = BufferSettings::new(BUFFER_BYTES, YIELD_BYTES);
+        Encoder(ProstCodec::<Encode, Decode>::raw_encoder(settings))
     }
 
     fn decoder(&mut self) -> Self::Decoder {
@@ -61,6 +65,29 @@ where
             decoded: false,
             may_go_on: None,
         }
+    }
+}
+
+/// Encodes the messages of one direction of a call.
+#[derive(Debug)]
+pub struct Encoder<T>(ProstEncoder<T>);
+
+impl<T: Message> codec::Encoder for Encoder<T> {
+    type Item = T;
+    type Error = Status;
+
+    fn encode(&mut self, message: T, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        // prost writes tags and numbers byte by byte. Into a call's buffer each takes a call of a function; into a
+        // vector it is compiled into the encoding.
+        if message.encoded_len() <= SMALL_BYTES {
+            buffer.put_slice(&message.encode_to_vec());
+            return Ok(());
+        }
+        self.0.encode(message, buffer)
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        self.0.buffer_settings()
     }
 }
 

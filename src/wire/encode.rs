@@ -12,7 +12,7 @@ use crate::operation::http::is_credential;
 use crate::operation::state::Limit;
 use crate::operation::{
     EventType, HttpEnvelope, HttpHeader, Life, Operation, OperationError, Outcome, Payload,
-    PayloadForm, PayloadInfo, Progress, State, StateName, Submission, WorkerId, mark,
+    PayloadForm, PayloadInfo, Progress, State, StateName, Submission, mark,
 };
 use crate::proto::v1;
 use crate::proto::v1::submit_batch_result::Outcome as BatchOutcome;
@@ -27,8 +27,8 @@ pub fn operation(document: &Document) -> v1::Operation {
     let done = operation.is_done();
     let mut message = v1::Operation {
         name: submission.id.name(),
-        tenant: submission.tenant.to_string(),
-        kind: submission.kind.to_string(),
+        tenant: submission.tenant.as_str().to_owned(),
+        kind: submission.kind.as_str().to_owned(),
         labels: labels(submission),
         state: state(operation.state_name()).into(),
         done,
@@ -47,7 +47,7 @@ pub fn operation(document: &Document) -> v1::Operation {
         idempotency_key: submission
             .idempotency
             .as_ref()
-            .map(|idempotency| idempotency.key.to_string())
+            .map(|idempotency| idempotency.key.as_str().to_owned())
             .unwrap_or_default(),
         retry_of: submission.retry_of.map(|id| id.name()).unwrap_or_default(),
         error: life.last_error.as_ref().map(error),
@@ -111,7 +111,7 @@ pub fn state(name: StateName) -> v1::operation::State {
 }
 
 fn worker_id(life: &Life) -> String {
-    life.worker.as_ref().map(WorkerId::to_string).unwrap_or_default()
+    life.worker.as_ref().map(|worker| worker.as_str().to_owned()).unwrap_or_default()
 }
 
 /// A payload in the form that it was given in, or without contents.
@@ -262,7 +262,7 @@ pub fn event(entry: &HistoryEntry) -> v1::Event {
             revision: line.revision.0.cast_signed(),
             time: Some(encode_timestamp(line.at)),
             attempt: line.attempt.0.cast_signed(),
-            worker_id: line.worker.as_ref().map(WorkerId::to_string).unwrap_or_default(),
+            worker_id: line.worker.as_ref().map(ToString::to_string).unwrap_or_default(),
             log: Some(v1::LogLine {
                 number: line.number.cast_signed(),
                 text: line.text.clone(),

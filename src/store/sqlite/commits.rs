@@ -127,11 +127,13 @@ fn take(
 
 /// The transitions of a commit as its row has them. Removals have rows of their own.
 fn encode(batch: &Batch) -> Option<Vec<u8>> {
-    let changes = batch.events.iter().map(|(id, event)| (id, event.life.revision));
-    let bytes = changes.flat_map(|(id, Revision(revision))| {
-        id.as_bytes().iter().copied().chain(revision.to_be_bytes())
-    });
-    (!batch.events.is_empty()).then(|| bytes.collect())
+    let mut bytes = Vec::with_capacity(batch.events.len() * CHANGE_BYTES);
+    for (id, event) in &batch.events {
+        let Revision(revision) = event.life.revision;
+        bytes.extend_from_slice(id.as_bytes());
+        bytes.extend_from_slice(&revision.to_be_bytes());
+    }
+    (!bytes.is_empty()).then_some(bytes)
 }
 
 /// The transitions that a commit's row has.

@@ -35,6 +35,10 @@ pub(super) struct Opened {
     pub(super) slow_lists: Vec<Connection>,
 }
 
+/// The writer's cache. Commits of a store below 1 GiB end with a look at every page in it: pages that change places in a tree
+/// take the number of a page that far away for a moment, and SQLite then looks for pages beyond the end.
+const WRITER_CACHE_KIB: i32 = 16 << 10;
+
 pub(super) fn open(path: &Path, options: &SqliteOptions) -> Result<Opened, OpenError> {
     let failed = |reason: String| OpenError::Failed { path: path.display().to_string(), reason };
     // Made absolute, so that no name, like ":memory:" or "file:x", means something else to SQLite.
@@ -100,7 +104,7 @@ pub(super) fn open(path: &Path, options: &SqliteOptions) -> Result<Opened, OpenE
     }
     writer.busy_timeout(BUSY_TIMEOUT).map_err(sqlite_failed)?;
     // The mark changes the size of the cache.
-    writer.execute_batch("PRAGMA cache_size = -65536").map_err(sqlite_failed)?;
+    writer.pragma_update(None, "cache_size", -WRITER_CACHE_KIB).map_err(sqlite_failed)?;
     schema::migrate(&mut writer).map_err(sqlite_failed)?;
     let readers = |count: usize| {
         let readers = (0..count.max(1)).map(|_| open_reader(&file));

@@ -79,9 +79,7 @@ fn apply(transaction: &Transaction<'_>, stamp: Stamp, batch: &Batch) -> Result<(
         put_payloads(transaction, write).map_err(store_error)?;
         objects::put(transaction, write).map_err(store_error)?;
     }
-    for (id, event) in &batch.events {
-        insert_event(transaction, *id, event)?;
-    }
+    insert_events(transaction, &batch.events)?;
     let written: HashSet<OperationId> = match batch.logs.as_slice() {
         [] => HashSet::new(),
         _ => batch.writes.iter().map(|write| write.operation.id()).collect(),
@@ -202,28 +200,27 @@ fn put_payloads(transaction: &Transaction<'_>, write: &Write) -> rusqlite::Resul
     Ok(())
 }
 
-fn insert_event(
+fn insert_events(
     transaction: &Transaction<'_>,
-    id: OperationId,
-    event: &Event,
+    events: &[(OperationId, Event)],
 ) -> Result<(), StoreError> {
-    let inserted = transaction
+    let mut insert = transaction
         .prepare_cached("INSERT INTO events (id, revision, type, life) VALUES (?1, ?2, ?3, ?4)")
-        .map_err(store_error)?
-        .execute(params![
+        .map_err(store_error)?;
+    for (id, Event { event_type, life }) in events {
+        let revision = life.revision.0;
+        let inserted = insert.execute(params![
             id.as_bytes(),
-            number(event.life.revision.0),
-            event.event_type.number(),
-            codec::encode_life(&event.life),
+            number(revision),
+            event_type.number(),
+            codec::encode_life(life),
         ]);
-    match inserted {
-        Ok(_) => Ok(()),
-        Err(error) if is_taken(&error) => {
-            let revision = event.life.revision.0;
-            Err(codec::corrupt(id, format!("it has an event {revision} already")))
-        }
-        Err(error) => Err(store_error(error)),
+        inserted.map_err(|error| match is_taken(&error) {
+            true => codec::corrupt(*id, format!("it has an event {revision} already")),
+            false => store_error(error),
+        })?;
     }
+    Ok(())
 }
 
 fn check_current(transaction: &Transaction<'_>, append: &LogAppend) -> Result<(), StoreError> {

@@ -22,7 +22,7 @@ impl Workforce {
                 if let Some(session) = work.command.reporter().map(|reporter| reporter.session) {
                     sessions.renew(session, renewed(session));
                 }
-                works.push(Work::Apply { apply: Box::new(work), reply, admission });
+                works.push(Work::Apply { apply: work, reply, admission });
             }
             Request::Connect { hello, attempt_lease, sender, taken, reply } => {
                 let arrival = Arrival { hello, attempt_lease, sender, taken };
