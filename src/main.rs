@@ -4,8 +4,14 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use longrun::cli::{self, Cli, Exit};
+use longrun::worker::command;
 
 fn main() -> ExitCode {
+    // Before anything else, and not a command of its own: it starts with every command that is run, and nobody types it.
+    let mut words = std::env::args_os().skip(1);
+    if words.next().is_some_and(|word| word == command::KEEPER_WORD) {
+        return command::keep(words);
+    }
     let cli = match Cli::try_parse_from(cli::joined(std::env::args_os())) {
         Ok(cli) => cli,
         Err(answer) => {

@@ -3,6 +3,7 @@
 //! From the signal on the server takes no new work. Handlers stop first, while it still takes their reports: what
 //! they finish is kept, and what they give back goes to the queue at once. Then the server closes its connections.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -20,6 +21,12 @@ const SERVER_SHARE: Duration = Duration::from_secs(3);
 /// The part of a drain timeout after which handlers are told to stop.
 pub(super) fn handlers_share(drain_timeout: Duration) -> Duration {
     drain_timeout.saturating_sub(SERVER_SHARE.min(drain_timeout / 2) + GIVING_BACK)
+}
+
+/// This program, which keeps commands. What has taken its place on the disk since is not it.
+pub(super) fn keeper() -> std::io::Result<PathBuf> {
+    let running = Path::new("/proc/self/exe");
+    if running.exists() { Ok(running.to_owned()) } else { std::env::current_exe() }
 }
 
 /// Runs them until `stop`, or until one of them ends by itself.

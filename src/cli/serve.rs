@@ -19,7 +19,7 @@ use crate::server::{
     Certificates, CertificatesError, Descriptors, DescriptorsError, Server, Stopped,
 };
 use crate::worker::Worker;
-use crate::worker::command::Command;
+use crate::worker::command::{Command, RetryOn};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -69,6 +69,9 @@ struct HandlerArgs {
     /// Environment variable of the server that these commands get too, beside PATH, HOME, LANG and TZ; repeatable
     #[arg(long = "handler-env", value_name = "NAME", env = "LONGRUN_HANDLER_ENV", value_parser = NonEmptyStringValueParser::new())]
     handler_variables: Vec<String>,
+    /// Exit codes of these commands that ask for another attempt, beside 75: `all`, or codes like 1,64-78
+    #[arg(long, value_name = "CODES", env = "LONGRUN_HANDLER_RETRY_ON")]
+    handler_retry_on: Option<RetryOn>,
 }
 
 /// A kind and the command line that executes it.
@@ -95,7 +98,9 @@ impl FromStr for Handler {
 
 pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
     let Args { mut config, handlers: commands, file: path } = args;
-    let HandlerArgs { handlers, handler_concurrency, handler_variables } = commands;
+    let HandlerArgs { handlers, handler_concurrency, handler_variables, handler_retry_on } =
+        commands;
+    let handler_retry_on = handler_retry_on.unwrap_or_default();
     if let Some(file) = path {
         let file::Config { relay, dialects, limits } = read_file(&file)?;
         (config.relay, config.dialects, config.tenants) = (relay, dialects, limits);
@@ -114,8 +119,10 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
         // Whoever no longer wants it does not wait until it is ready, which a large store may delay.
         signal = signals.next() => return Ok(signal),
     };
+    let keeper = host::keeper()?;
     let command = |line: &str| {
         let command = Command::shell(line).with_max_result_bytes(max_result_bytes);
+        let command = command.with_keeper(&keeper).with_retry_on(handler_retry_on.clone());
         command.with_variables(&handler_variables)
     };
     let worker = worker(server.local_client(), &handlers, handler_concurrency, command);

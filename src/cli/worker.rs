@@ -8,13 +8,14 @@ use anyhow::Context as _;
 use clap::builder::NonEmptyStringValueParser;
 use tokio_util::sync::CancellationToken;
 
+use super::host::keeper;
 use super::output::Output;
 use super::remote::Remote;
 use super::signals::Signals;
 use super::{Exit, Usage};
 use crate::operation::Kind;
 use crate::worker::Worker;
-use crate::worker::command::Command;
+use crate::worker::command::{Command, RetryOn};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -24,11 +25,14 @@ Examples:
 
 The command gets the input on stdin and LONGRUN_… variables; of the worker's own variables it gets
 PATH, HOME, LANG, TZ and what --env names. What it writes on stdout is the result, lines on stderr
-go to the operation's history, lines on file descriptor 3 are progress: `40%`, `4/10`,
-`4/10 copying` or {\"percent\": 40, \"message\": \"…\"}. Exit 0 succeeds, 75 asks for another
-attempt, as does a death by a signal (129 to 159 where a shell tells of it), anything else fails,
-with the end of stderr as the message. Cancelling is SIGTERM, then SIGKILL when the grace period
-is over, to the whole process group.
+go to the operation's history. Lines on file descriptor 3 are progress: `40%`, `4/10`,
+`4/10 copying` or {\"percent\": 40, \"message\": \"…\"}; or `content-type: text/csv` for the result,
+`warning CODE: text` and `error CODE: text` (with exit 0: a partial success).
+
+Exit 0 succeeds. 75, a death by a signal (129 to 159 where a shell reports it) and the codes of
+--retry-on ask for another attempt. Anything else fails for good. The message is the named error,
+or the end of stderr. A cancel is SIGTERM to all processes of the command, then SIGKILL when the
+grace period is over. What the command starts ends with it. docs/workers.md has all of it.
 
 The first SIGTERM or SIGINT stops taking work and lets running commands finish within the drain
 timeout; what is left goes back to the queue. A second one ends at once.";
@@ -46,6 +50,9 @@ pub(super) struct Args {
     /// Environment variable of this worker that the command gets too; repeatable
     #[arg(long = "env", value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     variables: Vec<String>,
+    /// Exit codes that ask for another attempt, beside 75: `all`, or codes like 1,64-78
+    #[arg(long, value_name = "CODES", env = "LONGRUN_RETRY_ON")]
+    retry_on: Option<RetryOn>,
     /// How many commands run at once
     #[arg(long, value_name = "N", env = "LONGRUN_CONCURRENCY", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     concurrency: u16,
@@ -73,15 +80,19 @@ fn is_there(program: &OsStr) -> bool {
 }
 
 pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Result<Exit> {
-    let Args { kind, command, variables, concurrency, worker_id, drain_timeout } = args;
+    let Args { kind, command, variables, retry_on, concurrency, worker_id, drain_timeout } = args;
     let mut words = command.into_iter();
     let program = words.next().context("no command was given")?;
     if !is_there(&program) {
         let program = program.to_string_lossy();
         return Err(Usage(format!("there is no program {program} to run, see PATH")).into());
     }
+    let command = Command::new(program, words)
+        .with_keeper(keeper()?)
+        .with_retry_on(retry_on.unwrap_or_default())
+        .with_variables(variables);
     let mut worker = Worker::new(remote.client.clone())
-        .command(&kind, Command::new(program, words).with_variables(variables))
+        .command(&kind, command)
         .concurrency(concurrency.into())
         .drain_timeout(drain_timeout);
     if let Some(worker_id) = worker_id {

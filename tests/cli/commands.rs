@@ -7,16 +7,17 @@ use std::time::{Duration, Instant};
 
 use super::support::{Server, longrun, stderr};
 
-/// Tells its process id and that of a child that ignores SIGTERM, then stays.
-const STAYING: &str =
-    "sh -c 'trap \"\" TERM; echo pid $$ >&2; exec sleep 600' & echo pid $$ >&2; wait";
+/// Reports its process id and those of a child that ignores SIGTERM and of one in a session of its own, then stays.
+const STAYING: &str = "sh -c 'trap \"\" TERM; echo pid $$ >&2; exec sleep 600' & \
+                       (setsid sh -c 'echo pid $$ >&2; exec sleep 600' &) & \
+                       echo pid $$ >&2; wait; sleep 600";
 
-/// The process ids that two processes of a command have told, in the history of their operation.
+/// The process ids that the processes of a command have told, in the history of their operation.
 fn pids(server: &Server, name: &str) -> Vec<String> {
     until("the command to run", || {
         let history = server.expect(0, &["events", name]);
         let pids = history.lines().filter_map(|line| Some(line.split_once("pid ")?.1.to_owned()));
-        Some(pids.collect::<Vec<_>>()).filter(|pids| pids.len() == 2)
+        Some(pids.collect::<Vec<_>>()).filter(|pids| pids.len() == 3)
     })
 }
 
@@ -41,7 +42,9 @@ fn killed_with_its_commands(process: &mut Child, pids: &[String]) {
     assert!(pids.iter().all(|pid| runs(pid)));
     process.kill().unwrap();
     process.wait().unwrap();
+    let killed = Instant::now();
     until("the end of the command", || pids.iter().all(|pid| !runs(pid)).then_some(()));
+    assert!(killed.elapsed() < Duration::from_secs(1), "{:?}", killed.elapsed());
 }
 
 #[test]

@@ -6,13 +6,14 @@ use longrun::proto::v1::cancel_attempt::Cause;
 use longrun::proto::v1::work_request::Message as Up;
 use longrun::proto::v1::work_response::Message as Down;
 use longrun::proto::v1::{CancelAttempt, Complete, Fail, Progress};
-use longrun::worker::command::Command;
+use longrun::worker::command::{Command, RetryOn};
 
 use crate::fake::{Fake, Running, Stream, attempt, result_of, step};
 
 /// A worker that runs `command`, with one attempt of it started.
 async fn start(command: Command, input: &str) -> (Fake, Running, Stream) {
     let mut fake = Fake::start().await;
+    let command = command.with_keeper(env!("CARGO_BIN_EXE_longrun"));
     let worker = Running::start(fake.worker().command("test", command));
     let stream = fake.session("s1").await;
     stream.assign("operations/1", input).await;
@@ -79,14 +80,15 @@ async fn reported_pid(stream: &mut Stream) -> u32 {
     message.strip_prefix("pid ").and_then(|pid| pid.parse().ok()).expect(&message)
 }
 
-/// Waits until the process has ended; whether anybody has reaped it is not its own doing.
+/// Whether the process runs; whether anybody has reaped it is not its own doing.
+fn runs(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
+}
+
 async fn ended(pid: u32) {
-    let runs = || {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
-    };
     step("the process' end", async {
-        while runs() {
+        while runs(pid) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     })
@@ -128,22 +130,49 @@ async fn stderr_becomes_log_lines_and_the_message_of_a_failure() {
     assert_eq!(ran.failure(), (true, "EXIT_1".to_owned(), "one\ntwo".to_owned()));
 }
 
+/// The contract of `docs/workers.md`: what a command's end means.
 #[tokio::test]
-async fn exit_75_and_crashes_ask_for_another_attempt() {
-    let (last, code, message) = sh("exit 75", "").await.failure();
-    assert_eq!((last, code.as_str()), (false, "EXIT_75"));
-    assert_eq!(message, "command exited with status 75");
+async fn the_end_of_a_command_says_whether_it_is_tried_again() {
+    let (no_code, three): (RetryOn, RetryOn) = (RetryOn::default(), "3,64-78".parse().unwrap());
     let cases = [
-        ("kill -9 $$", false, "SIGNAL_9"),
-        // What shells make of it.
-        ("sh -c 'kill -SEGV $$'; exit $?", false, "EXIT_139"),
-        ("exit 128", true, "EXIT_128"),
-        ("exit 160", true, "EXIT_160"),
+        ("exit 75", &no_code, (false, "EXIT_75", "command exited with status 75")),
+        ("exit 1", &no_code, (true, "EXIT_1", "command exited with status 1")),
+        ("exit 3", &no_code, (true, "EXIT_3", "command exited with status 3")),
+        ("exit 3", &three, (false, "EXIT_3", "command exited with status 3")),
+        ("exit 70", &three, (false, "EXIT_70", "command exited with status 70")),
+        ("exit 4", &three, (true, "EXIT_4", "command exited with status 4")),
+        ("exit 255", &RetryOn::all(), (false, "EXIT_255", "command exited with status 255")),
+        ("kill -9 $$", &no_code, (false, "SIGNAL_9", "command was ended by signal 9")),
+        ("kill -SEGV $$", &no_code, (false, "SIGNAL_11", "command was ended by signal 11")),
+        // What shells make of a signal.
+        (
+            "sh -c 'kill -SEGV $$' 2>&3; exit $?",
+            &no_code,
+            (false, "EXIT_139", "command exited with status 139"),
+        ),
+        ("exit 128", &no_code, (true, "EXIT_128", "command exited with status 128")),
+        ("exit 160", &no_code, (true, "EXIT_160", "command exited with status 160")),
+        ("echo why >&2; exit 1", &no_code, (true, "EXIT_1", "why")),
+        ("echo 'error NoUser: no user 7' >&3; exit 1", &no_code, (true, "NoUser", "no user 7")),
+        ("echo 'error: busy' >&3; exit 75", &no_code, (false, "ERROR", "busy")),
     ];
-    for (script, is_final, expected) in cases {
-        let (last, code, _message) = sh(script, "").await.failure();
-        assert_eq!((last, code.as_str()), (is_final, expected), "{script}");
+    for (script, retry_on, (is_final, code, message)) in cases {
+        let command = Command::shell(script).with_retry_on(retry_on.clone());
+        let expected = (is_final, code.to_owned(), message.to_owned());
+        assert_eq!(run(command, "").await.failure(), expected, "{script}");
     }
+}
+
+#[tokio::test]
+async fn warnings_and_errors_stand_beside_the_result_of_a_command_that_succeeds() {
+    let script = "echo 'warning: slow disk' >&3; echo 'error NoSuchPage: page 7' >&3; echo pages";
+    let ran = sh(script, "").await;
+    let complete = ran.complete();
+    assert_eq!(result_of(complete), b"pages\n");
+    let warning = &complete.warnings[0];
+    assert_eq!((&*warning.code, &*warning.message), ("WARNING", "slow disk"));
+    let error = &complete.errors[0];
+    assert_eq!((&*error.code, &*error.message), ("NoSuchPage", "page 7"));
 }
 
 #[tokio::test]
@@ -203,6 +232,37 @@ async fn what_a_shell_has_started_has_the_whole_grace_period_too() {
     stream.cancel("operations/1", Cause::CancelRequested, "").await;
     let ran = finish(&mut stream).await;
     assert!(ran.lines.iter().any(|line| line == "clean"), "{:?}", ran.lines);
+}
+
+/// A process in a session of its own gets the signal and the time, and ends when the time is up.
+#[tokio::test]
+async fn a_cancel_reaches_what_has_left_the_group() {
+    let script = "setsid sh -c 'trap \"echo told >&2\" TERM; echo pid $$ >&3;
+                                while :; do sleep 0.02; done' & wait";
+    let (_fake, _worker, mut stream) = start(Command::shell(script), "").await;
+    let pid = reported_pid(&mut stream).await;
+    let grace = SystemTime::now() + Duration::from_millis(1_500);
+    let cancel = CancelAttempt {
+        attempt: attempt("operations/1"),
+        cause: Cause::CancelRequested.into(),
+        grace_deadline_time: Some(grace.into()),
+        ..CancelAttempt::default()
+    };
+    stream.send(Down::Cancel(cancel)).await;
+    let ran = finish(&mut stream).await;
+    assert!(SystemTime::now() >= grace, "it was not given its grace period");
+    assert!(ran.lines.iter().any(|line| line == "told"), "{:?}", ran.lines);
+    assert!(!runs(pid), "it has outlived its command");
+}
+
+#[tokio::test]
+async fn what_has_left_the_group_ends_with_the_command() {
+    let script = "setsid sh -c 'echo pid $$ >&3; exec sleep 1000 >/dev/null 2>&1 3>&-' &
+                  read line; echo done";
+    let (_fake, _worker, mut stream) = start(Command::shell(script), "go\n").await;
+    let pid = reported_pid(&mut stream).await;
+    assert_eq!(result_of(finish(&mut stream).await.complete()), b"done\n");
+    assert!(!runs(pid), "it has outlived its command");
 }
 
 #[tokio::test]

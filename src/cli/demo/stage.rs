@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use tempfile::TempDir;
 
 use super::super::connection::Connection;
+use super::super::host;
 use super::super::remote::Remote;
 use super::super::serve::{self, Handler};
 use super::transcript::Transcript;
@@ -66,7 +67,10 @@ impl Stage {
         let line = format!("sh {}", quote(&script.display().to_string()));
         let handler = Handler { kind: KIND.to_owned(), line };
         let handlers = [handler.clone()];
-        let command = |line: &str| Command::shell(line).with_max_result_bytes(MAX_RESULT_BYTES);
+        let keeper = host::keeper()?;
+        let command = |line: &str| {
+            Command::shell(line).with_keeper(&keeper).with_max_result_bytes(MAX_RESULT_BYTES)
+        };
         let worker = serve::worker(server.local_client(), &handlers, CONCURRENCY, command)
             .context("there is no handler")?
             .drain_timeout(Duration::ZERO);

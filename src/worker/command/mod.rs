@@ -1,32 +1,39 @@
 //! Handlers that are programs: any language, no library.
 //!
 //! A command gets the input on stdin and `LONGRUN_*` variables. Of the variables of this process, which may hold
-//! credentials, it gets `PATH`, `HOME`, `LANG` and `TZ` only, and what is named. What it writes on stdout is the
-//! result, lines on stderr go to the operation's history, lines on file descriptor 3 are progress (see
-//! [`ProgressLine`]).
+//! credentials, it gets `PATH`, `HOME`, `LANG` and `TZ` only, and those that are named. What it writes on stdout is the
+//! result, lines on stderr go to the operation's history, lines on file descriptor 3 are progress, warnings and errors
+//! (see [`ProgressLine`]).
 //!
 //! Exit 0 succeeds. 75 (EX_TEMPFAIL) asks for another attempt, and so does a death by a signal (exit 129 to 159 where a
-//! shell tells of it): a crash is no verdict. Anything else is final. The message is the end of stderr. Cancelling is
-//! SIGTERM to the whole process group, SIGKILL when the grace period is over. A command does not outlive the process that
-//! runs it, not even if that gets SIGKILL; what it has put into a session of its own (`setsid`) does.
+//! shell reports it): a crash is no verdict. Any other code is final, unless [`RetryOn`] has it. The message is the end
+//! of stderr. A cancel is SIGTERM to every process of the command, and SIGKILL when the grace period is over.
 //!
-//! Read next: `process` for one run from start to end.
+//! Every process that a command starts ends with it, in whatever group or session it is; and a command ends with the
+//! process that runs it, even if that gets SIGKILL. A keeper, a small process of the `longrun` program around each
+//! command, ensures both. `docs/workers.md` has the whole contract.
+//!
+//! Read next: `process` for one run from start to end, `keeper` for how commands end.
 
 use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Worker;
 use super::context::Context;
 use super::outcome::{Failure, Outcome};
 
-mod group;
 mod keeper;
+mod kept;
 mod lines;
 mod output;
 mod process;
 mod progress_line;
+mod retry_on;
 
+pub use self::keeper::{WORD as KEEPER_WORD, keep};
 pub use self::progress_line::ProgressLine;
+pub use self::retry_on::RetryOn;
 
 /// What the service takes as a result by default.
 const DEFAULT_MAX_RESULT_BYTES: u64 = 5 << 30;
@@ -42,6 +49,8 @@ pub struct Command {
     program: OsString,
     args: Vec<OsString>,
     variables: Vec<OsString>,
+    keeper: PathBuf,
+    retry_on: RetryOn,
     max_result_bytes: u64,
     stop_grace: Duration,
 }
@@ -56,6 +65,8 @@ impl Command {
             program: program.into(),
             args: args.into_iter().map(Into::into).collect(),
             variables: VARIABLES.map(OsString::from).to_vec(),
+            keeper: PathBuf::from("longrun"),
+            retry_on: RetryOn::default(),
             max_result_bytes: DEFAULT_MAX_RESULT_BYTES,
             stop_grace: DEFAULT_STOP_GRACE,
         }
@@ -84,6 +95,23 @@ impl Command {
     pub fn with_variables<N: Into<OsString>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.variables.extend(names.into_iter().map(Into::into));
         self
+    }
+
+    /// The same with another path of the `longrun` program, which keeps the command. By default `PATH` has it.
+    pub fn with_keeper(mut self, program: impl Into<PathBuf>) -> Self {
+        self.keeper = program.into();
+        self
+    }
+
+    /// The same, with these exit codes asking for another attempt.
+    pub fn with_retry_on(mut self, retry_on: RetryOn) -> Self {
+        self.retry_on = retry_on;
+        self
+    }
+
+    /// The program and its arguments.
+    fn words(&self) -> impl Iterator<Item = &OsString> {
+        std::iter::once(&self.program).chain(&self.args)
     }
 
     /// Runs the command for an attempt.

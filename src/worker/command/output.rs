@@ -5,15 +5,41 @@ use std::process::ExitStatus;
 
 use serde::de::IgnoredAny;
 
+use super::progress_line::ProgressLine;
+use super::retry_on::RetryOn;
 use crate::worker::spool::{Contents, Spooled};
-use crate::worker::{Failure, Outcome};
+use crate::worker::{Failure, Outcome, Problem};
 
-/// EX_TEMPFAIL of sysexits.h: try again later.
-const TRY_AGAIN: i32 = 75;
-/// What shells add to the number of the signal that ended a program, for the exit code.
-const BY_SIGNAL: std::ops::RangeInclusive<i32> = 129..=159;
+/// Most warnings and most errors that a command's end carries; the first ones.
+const MAX_PROBLEMS: usize = 100;
 /// How much of the end of stderr a failure tells.
 const TAIL: usize = 4 * 1024;
+
+/// What a command said of its end on the progress descriptor.
+#[derive(Debug, Default)]
+pub(super) struct Said {
+    content_type: Option<String>,
+    warnings: Vec<Problem>,
+    errors: Vec<Problem>,
+}
+
+impl Said {
+    /// Adds a line. Progress is of no interest here.
+    pub(super) fn add(&mut self, line: ProgressLine) {
+        let (problems, problem) = match line {
+            ProgressLine::Progress(_) => return,
+            ProgressLine::ContentType(named) => {
+                self.content_type = Some(named);
+                return;
+            }
+            ProgressLine::Warning(warning) => (&mut self.warnings, warning),
+            ProgressLine::Error(error) => (&mut self.errors, error),
+        };
+        if problems.len() < MAX_PROBLEMS {
+            problems.push(problem);
+        }
+    }
+}
 
 /// The end of what a command wrote on stderr.
 #[derive(Debug, Default)]
@@ -40,10 +66,16 @@ impl Tail {
     }
 }
 
-/// The outcome of a command that succeeded. The bytes are kept exactly; nothing written is no
-/// result, unless a media type was named for it.
+/// The outcome of a command that succeeded, in part if it named errors. The bytes are kept exactly; nothing written
+/// is no result, unless a media type was named for it.
+pub(super) fn outcome(contents: Spooled, said: Said) -> Outcome {
+    let outcome =
+        said.warnings.into_iter().fold(result(contents, said.content_type), Outcome::with_warning);
+    said.errors.into_iter().fold(outcome, Outcome::with_error)
+}
+
 /// What is too large for memory is not looked at: without a name it is just bytes.
-pub(super) fn outcome(contents: Spooled, content_type: Option<String>) -> Outcome {
+fn result(contents: Spooled, content_type: Option<String>) -> Outcome {
     let data = match (contents.0, content_type) {
         (contents, Some(named)) => return Outcome::spooled(&named, Spooled(contents)),
         (Contents::Memory(data), None) => data,
@@ -61,8 +93,14 @@ pub(super) fn outcome(contents: Spooled, content_type: Option<String>) -> Outcom
     }
 }
 
-/// The failure of a command that did not succeed.
-pub(super) fn failure(status: ExitStatus, stderr: &Tail) -> Failure {
+/// The failure of a command that did not succeed: the first error that it named, with the others as causes; else its
+/// exit status and the end of stderr.
+pub(super) fn failure(
+    status: ExitStatus,
+    stderr: &Tail,
+    said: Said,
+    retry_on: &RetryOn,
+) -> Failure {
     let (code, fallback) = match (status.code(), status.signal()) {
         (Some(code), _) => (format!("EXIT_{code}"), format!("command exited with status {code}")),
         (None, Some(signal)) => {
@@ -74,11 +112,13 @@ pub(super) fn failure(status: ExitStatus, stderr: &Tail) -> Failure {
         "" => fallback,
         text => text.to_owned(),
     };
+    let mut errors = said.errors.into_iter();
+    let problem = errors.next().unwrap_or_else(|| Problem::new(code, message));
+    let failure = Failure::from_problem(errors.fold(problem, Problem::with_cause));
     // A crash, or a kill by a machine without memory, is no verdict on the work.
-    let may_pass = status.code().is_none_or(|code| code == TRY_AGAIN || BY_SIGNAL.contains(&code));
-    match may_pass {
-        true => Failure::retryable(code, message),
-        false => Failure::permanent(code, message),
+    match status.code().is_none_or(|code| retry_on.holds(code)) {
+        true => failure,
+        false => failure.into_permanent(),
     }
 }
 
@@ -97,7 +137,8 @@ mod tests {
 
     fn result(data: &[u8], content_type: Option<&str>) -> Option<(String, Content)> {
         let contents = Spooled(Contents::Memory(Bytes::copy_from_slice(data)));
-        let outcome = outcome(contents, content_type.map(str::to_owned));
+        let said = Said { content_type: content_type.map(str::to_owned), ..Said::default() };
+        let outcome = outcome(contents, said);
         outcome.result.and_then(|payload| Some((payload.content_type, payload.content?)))
     }
 
@@ -117,15 +158,21 @@ mod tests {
 
     #[test]
     fn the_exit_status_says_whether_to_try_again() {
+        let end = |status: i32, stderr: &Tail, retry_on: &str| {
+            let retry_on = retry_on.parse().unwrap();
+            failure(ExitStatus::from_raw(status), stderr, Said::default(), &retry_on)
+        };
         let mut stderr = Tail::default();
-        let retry = failure(ExitStatus::from_raw(75 << 8), &stderr);
+        let retry = end(75 << 8, &stderr, "3");
         assert!(!retry.is_permanent());
         assert_eq!((retry.code(), retry.message()), ("EXIT_75", "command exited with status 75"));
         stderr.push("it broke");
-        let last = failure(ExitStatus::from_raw(1 << 8), &stderr);
+        let last = end(1 << 8, &stderr, "3");
         assert!(last.is_permanent());
         assert_eq!((last.code(), last.message()), ("EXIT_1", "it broke"));
-        assert_eq!(failure(ExitStatus::from_raw(9), &stderr).code(), "SIGNAL_9");
+        assert!(!end(3 << 8, &stderr, "3").is_permanent());
+        assert!(!end(1 << 8, &stderr, "all").is_permanent());
+        assert_eq!(end(9, &stderr, "3").code(), "SIGNAL_9");
     }
 
     #[test]

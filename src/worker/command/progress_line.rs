@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::worker::Progress;
+use crate::worker::{Problem, Progress};
 
 /// The prefix of the line that names the result's media type.
 const CONTENT_TYPE: &str = "content-type:";
@@ -16,6 +16,10 @@ pub enum ProgressLine {
     Progress(Progress),
     /// The media type of the result.
     ContentType(String),
+    /// Something that the submitter should know, beside the result.
+    Warning(Problem),
+    /// Why the command fails. If it exits with 0 all the same, it has succeeded in part only.
+    Error(Problem),
 }
 
 impl ProgressLine {
@@ -28,6 +32,8 @@ impl ProgressLine {
     /// | `40`, `40%`, `40% copying` | percent, message |
     /// | `4/10`, `4/10 copying` | units, message |
     /// | `content-type: text/csv` | the result's media type |
+    /// | `warning: …`, `warning CODE: …` | a warning beside the result, with a code of the application |
+    /// | `error: …`, `error CODE: …` | why the command fails; with exit 0, an error beside a partial result |
     /// | anything else | message |
     pub fn parse(line: &str) -> Option<Self> {
         let line = line.trim();
@@ -36,6 +42,12 @@ impl ProgressLine {
         }
         if let Some(content_type) = content_type(line) {
             return Some(Self::ContentType(content_type));
+        }
+        if let Some(warning) = problem(line, "warning") {
+            return Some(Self::Warning(warning));
+        }
+        if let Some(error) = problem(line, "error") {
+            return Some(Self::Error(error));
         }
         let progress = object(line).or_else(|| numbers(line));
         Some(Self::Progress(progress.unwrap_or_else(|| Progress::message(line))))
@@ -49,6 +61,20 @@ fn content_type(line: &str) -> Option<String> {
         && value.contains('/')
         && value.bytes().all(|byte| matches!(byte, b' '..=b'~'));
     (name.eq_ignore_ascii_case(CONTENT_TYPE) && plausible).then(|| value.to_owned())
+}
+
+/// `word: message` or `word CODE: message`.
+fn problem(line: &str, word: &str) -> Option<Problem> {
+    let (name, rest) = line.split_at_checked(word.len())?;
+    let (code, message) = rest.split_once(':')?;
+    let (code, message) = (code.trim(), message.trim());
+    let has_code = !code.is_empty();
+    let is_problem = name.eq_ignore_ascii_case(word)
+        && !code.contains(char::is_whitespace)
+        && rest.starts_with([':', ' '])
+        && (has_code || rest.starts_with(':'));
+    let code = if has_code { code.to_owned() } else { word.to_uppercase() };
+    is_problem.then(|| Problem::new(code, message))
 }
 
 fn object(line: &str) -> Option<Progress> {
@@ -134,5 +160,18 @@ mod tests {
         assert_eq!(ProgressLine::parse("Content-Type:a/b; c=d"), named("a/b; c=d"));
         assert_eq!(progress("content-type: nonsense"), Progress::message("content-type: nonsense"));
         assert_eq!(progress("content-typé: a/b"), Progress::message("content-typé: a/b"));
+    }
+
+    #[test]
+    fn warnings_and_errors_may_have_a_code() {
+        let warning =
+            |code: &str, text: &str| Some(ProgressLine::Warning(Problem::new(code, text)));
+        assert_eq!(ProgressLine::parse("warning: slow: disk"), warning("WARNING", "slow: disk"));
+        assert_eq!(ProgressLine::parse("Warning SlowDisk: slow"), warning("SlowDisk", "slow"));
+        let error = ProgressLine::Error(Problem::new("NoSuchUser", "no user 7"));
+        assert_eq!(ProgressLine::parse("error NoSuchUser: no user 7"), Some(error));
+        for line in ["error in line 7: x", "errors: 3", "warning", "error", "warnings 3: x"] {
+            assert_eq!(progress(line), Progress::message(line));
+        }
     }
 }
