@@ -35,6 +35,7 @@ mod error;
 mod keys;
 mod patience;
 mod result;
+mod standing;
 mod token;
 mod trust;
 mod wait;

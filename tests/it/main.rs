@@ -39,6 +39,7 @@ mod retention;
 mod retry;
 mod sessions;
 mod shutdown;
+mod standing;
 mod submit;
 mod submit_and_watch;
 mod submit_rules;
