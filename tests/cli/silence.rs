@@ -28,7 +28,7 @@ fn a_kind_that_nobody_serves_is_told_to_whoever_waits() {
     let got = server.command(&["get", &name]).output().unwrap();
     assert!(stderr(&got).contains(WORDS), "{got:?}");
     assert!(stdout(&got).contains(&format!("NO_WORKER: {WORDS}")), "{got:?}");
-    assert_eq!(server.json(&["get", &name])["waiting"]["reason"], "NO_WORKER");
+    assert_eq!(server.json(&["get", &name])["waiting"]["reason"], "REASON_NO_WORKER");
 }
 
 #[test]
@@ -42,7 +42,7 @@ fn workers_and_kinds_are_tables_and_documents() {
     assert_eq!(lines[2].split_whitespace().collect::<Vec<_>>(), ["shout", "0", "0", "1", "0", "0"]);
     let workers = server.json(&["workers", "--kind", "shout"]);
     let [worker] = workers["workers"].as_array().unwrap().as_slice() else { panic!("{workers}") };
-    assert_eq!((&worker["state"], &worker["shared"]), (&"SERVING".into(), &true.into()));
+    assert_eq!((&worker["state"], &worker["shared"]), (&"STATE_SERVING".into(), &true.into()));
     assert_eq!(worker["kinds"], serde_json::json!(["shout"]));
     assert!(server.expect(0, &["workers"]).contains("within the server"));
     assert_eq!(server.expect(0, &["workers", "--kind", "lonely"]), "");
