@@ -1,4 +1,5 @@
-//! Breaks the silence of an operation that no worker will start: says so on stderr, once, and goes on.
+//! Breaks the silence of an operation that no worker will start, and of a server that is away: says so on stderr, once, and
+//! goes on.
 
 use std::future::pending;
 use std::pin::pin;
@@ -13,6 +14,8 @@ use crate::proto::v1::{Operation, OperationView};
 
 /// An operation that has waited this long for a worker is spoken of.
 const SILENCE: Duration = Duration::from_secs(2);
+/// No operation has this name: asking for it shows whether a server is there.
+const NOBODY: &str = "operations/00000000-0000-7000-8000-000000000000";
 /// Longest time between two looks.
 const LONGEST: Duration = Duration::from_secs(30);
 
@@ -36,17 +39,25 @@ async fn look(
     name: impl Fn() -> Option<String>,
     note: impl Fn(&str),
 ) -> std::convert::Infallible {
-    let mut pause = SILENCE;
+    let (mut pause, mut said_away) = (SILENCE, false);
     loop {
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST);
-        let Some(name) = name() else { continue };
-        // What cannot be asked now is asked again; what fails is the work's to tell.
-        if let Ok(operation) = remote.client.get(&name, OperationView::Full).await
-            && let Some(words) = words(&operation, text::now())
-        {
-            note(&words);
-            return pending().await;
+        let name = name();
+        let asked = name.as_deref().unwrap_or(NOBODY);
+        match remote.client.get(asked, OperationView::Full).await {
+            Ok(operation) => {
+                if let Some(words) = words(&operation, text::now()) {
+                    note(&words);
+                    return pending().await;
+                }
+            }
+            Err(error) if error.is_transient() && !said_away => {
+                said_away = true;
+                note(&remote.unreached(&error));
+            }
+            // What is asked in vain is asked again; what fails is the work's to tell.
+            Err(_) => {}
         }
     }
 }

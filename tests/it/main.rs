@@ -43,6 +43,7 @@ mod standing;
 mod submit;
 mod submit_and_watch;
 mod submit_rules;
+mod survival;
 mod tenants;
 mod time_limits;
 mod violations;
