@@ -15,15 +15,16 @@ Examples:
   longrun workers
   longrun workers --kind report.build --json | jq -r '.workers[].workerId'
 
-STATE is SERVING, DRAINING (it takes no more) or AWAY (its connection is lost, and it may come back).";
+STATE is SERVING, DRAINING (it takes no more work) or AWAY (its connection is lost, and it may
+come back for the attempts that it runs).";
 
 const KINDS_EXAMPLES: &str = "\
 Examples:
   longrun kinds
   longrun kinds --json | jq '.kinds[] | select(.workers == 0) | .kind'
 
-OLDEST is how long the oldest queued operation has waited. ENDED/MIN and FAILED/MIN count the operations
-that have ended in the last minute.";
+OLDEST is how long the oldest queued operation has waited. ENDED/MIN and FAILED/MIN count the
+operations that have ended in the last minute.";
 
 /// Arguments of `workers`.
 #[derive(clap::Args, Debug)]
