@@ -138,6 +138,20 @@ impl Operations for Handle {
         Err(Status::unimplemented(""))
     }
 
+    async fn list_workers(
+        &self,
+        _request: Request<ListWorkersRequest>,
+    ) -> Result<Response<ListWorkersResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn list_kinds(
+        &self,
+        _request: Request<ListKindsRequest>,
+    ) -> Result<Response<ListKindsResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
     async fn read_result(
         &self,
         request: Request<ReadResultRequest>,

@@ -167,6 +167,7 @@ fn facts(operation: &Operation, now: SystemTime, paint: Paint) -> Vec<(&'static 
         ("settings", operation.settings.as_ref().map(changed).unwrap_or_default()),
         ("created", at(operation.create_time.as_ref())),
         ("due", due(operation, now)),
+        ("waiting", waiting(operation)),
         ("started", at(operation.start_time.as_ref())),
         ("ended", at(operation.end_time.as_ref())),
         ("took", took(operation, now)),
@@ -175,6 +176,13 @@ fn facts(operation: &Operation, now: SystemTime, paint: Paint) -> Vec<(&'static 
         ("key", clean(&operation.idempotency_key)),
         ("retry of", clean(&operation.retry_of)),
     ]
+}
+
+/// `NO_WORKER: no worker serves report.build (…)`: why a queued operation is not running, if the server says so.
+pub(super) fn waiting(operation: &Operation) -> String {
+    let Some(waiting) = &operation.waiting else { return String::new() };
+    let reason = waiting.reason().as_str_name().trim_start_matches("REASON_");
+    format!("{reason}: {}", clean(&waiting.message))
 }
 
 /// When a queued operation may start, if that is yet to come.

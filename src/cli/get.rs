@@ -2,7 +2,7 @@
 
 use super::output::Output;
 use super::remote::Remote;
-use super::{Exit, describe, text};
+use super::{Exit, describe, silence, text};
 use crate::proto::json;
 use crate::proto::v1::{Operation, OperationView};
 
@@ -23,6 +23,9 @@ pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Re
     let got = remote.client.get(&args.name, OperationView::Full).await;
     let operation = got.map_err(|error| remote.failed(&error, &format!("get {}", args.name)))?;
     show(&operation, out)?;
+    if let Some(words) = silence::words(&operation, text::now()) {
+        out.note(&words);
+    }
     Ok(Exit::Ok)
 }
 

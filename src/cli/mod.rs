@@ -36,6 +36,8 @@ mod result;
 mod serve;
 mod settings;
 mod signals;
+mod silence;
+mod standing;
 mod store;
 mod submit;
 mod table;
@@ -140,6 +142,10 @@ enum Command {
     Events(events::Args),
     /// Do work: run a command for each operation of a kind
     Worker(worker::Args),
+    /// List the workers that are connected
+    Workers(standing::WorkersArgs),
+    /// List kinds, with how much waits and runs of each
+    Kinds(standing::KindsArgs),
     /// Make, list and revoke API keys
     Key(key::Args),
     /// Copy or back up a store as a whole
@@ -221,6 +227,8 @@ async fn dispatch(command: Command, connection: &Connection, out: &Output) -> an
         Command::Result(args) => result::run(args, &remote()?, out).await,
         Command::Events(args) => events::run(args, &remote()?, out).await,
         Command::Worker(args) => worker::run(args, &remote()?, out).await,
+        Command::Workers(args) => standing::workers(args, &remote()?, out).await,
+        Command::Kinds(args) => standing::kinds(args, &remote()?, out).await,
         Command::Key(args) => match key::run_alone(&args, out) {
             Some(exit) => exit,
             None => key::run(args, &remote()?, out).await,

@@ -6,14 +6,17 @@ use super::connection::Connection;
 use super::output::Usage;
 use crate::client::{Client, ClientError};
 
-/// With pauses that double from 0.1 s, this many tries take about eight seconds.
-const PATIENT_RETRIES: u32 = 8;
+/// A command that waits for nothing else says soon that no server answers.
+const RETRIES: u32 = 4;
+/// With pauses that double from 0.1 s up to 5 s, this many tries take more than a minute.
+const PATIENT_RETRIES: u32 = 28;
 
 /// The server that commands talk to.
 #[derive(Debug)]
 pub(super) struct Remote {
     /// The way to it.
     pub(super) client: Client,
+    patient: Client,
     url: String,
 }
 
@@ -24,12 +27,22 @@ impl Remote {
         let client = connection.builder().connect_lazy();
         let client =
             client.map_err(|error| Usage(format!("--server {url}: {}", error.message())))?;
-        Ok(Self { client, url })
+        Ok(Self { patient: client.clone(), client: client.with_retries(RETRIES), url })
     }
 
-    /// For commands that wait: a server that is just being started is waited for, some eight seconds.
+    /// For commands that wait: a server that is away, or just being started, is waited for.
     pub(super) fn patient(&self) -> Client {
-        self.client.clone().with_retries(PATIENT_RETRIES)
+        self.patient.clone()
+    }
+
+    /// The same for single calls of such commands.
+    pub(super) fn persistent(&self) -> Client {
+        self.patient.clone().with_retries(PATIENT_RETRIES)
+    }
+
+    /// That no server answers, for somebody who waits for one.
+    pub(super) fn unreached(&self, error: &ClientError) -> String {
+        format!("no answer from {} yet ({}); trying again", self.url, error.message())
     }
 
     /// An error that says what was tried and why it failed, for people.

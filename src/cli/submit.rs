@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::output::Output;
 use super::remote::Remote;
 use super::settings::SettingsArgs;
-use super::{Exit, change, input, text, wait, watch};
+use super::{Exit, change, input, silence, text, wait, watch};
 use crate::proto::v1::{Operation, SubmitRequest};
 
 const EXAMPLES: &str = "\
@@ -101,8 +101,15 @@ pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Re
     }
     let key = request.idempotency_key.clone();
     let waits = then.watch || then.wait.is_some();
-    let client = if waits { remote.patient() } else { remote.client.clone() };
-    let operation = client.submit(request).await.map_err(|error| {
+    let submitted = match waits {
+        true => {
+            let client = remote.persistent();
+            let note = |words: &str| out.note(words);
+            silence::broken(remote, || None, note, client.submit(request)).await
+        }
+        false => remote.client.submit(request).await,
+    };
+    let operation = submitted.map_err(|error| {
         let failed = remote.failed(&error, &to);
         match error.is_transient() && error.was_reached() {
             true => failed.context(format!(

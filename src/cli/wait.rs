@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::output::Output;
 use super::remote::Remote;
-use super::{Exit, get, signals};
+use super::{Exit, get, signals, silence};
 use crate::client::ClientError;
 use crate::proto::v1::Operation;
 
@@ -70,6 +70,8 @@ async fn until_done(
     remote: &Remote,
     out: &Output,
 ) -> anyhow::Result<Result<Operation, Exit>> {
+    let (asked, note) = (|| Some(name.to_owned()), |words: &str| out.note(words));
+    let waiting = silence::broken(remote, asked, note, waiting);
     match signals::interruptible(waiting).await? {
         Ok(Ok(operation)) => Ok(Ok(operation)),
         Ok(Err(error)) => Err(remote.failed(&error, &format!("wait for {name}"))),

@@ -1,9 +1,11 @@
 //! `longrun watch NAME`: one operation, up to its end.
 
+use std::cell::OnceCell;
+
 use super::live::Live;
 use super::output::Output;
 use super::remote::Remote;
-use super::{Exit, describe, signals, text, wait, watch_many};
+use super::{Exit, describe, signals, silence, text, wait, watch_many};
 use crate::client::Watch;
 use crate::proto::v1::watch_operation_response::Type;
 use crate::proto::v1::{Operation, WatchOperationRequest};
@@ -66,7 +68,10 @@ pub(super) async fn to_its_end(
     out: &Output,
 ) -> anyhow::Result<Exit> {
     let live = Live::new(out);
-    let followed = signals::interruptible(follow(&mut watch, &live, remote, to)).await?;
+    let name = OnceCell::new();
+    let work = follow(&mut watch, &live, &name, remote, to);
+    let work = silence::broken(remote, || name.get().cloned(), |words| live.note(words), work);
+    let followed = signals::interruptible(work).await?;
     live.end();
     match followed {
         Ok(last) => {
@@ -95,6 +100,7 @@ pub(super) async fn to_its_end(
 async fn follow(
     watch: &mut Watch,
     live: &Live<'_>,
+    name: &OnceCell<String>,
     remote: &Remote,
     to: &str,
 ) -> anyhow::Result<Option<Operation>> {
@@ -102,6 +108,9 @@ async fn follow(
     while let Some(message) = watch.next().await {
         let message = message.map_err(|error| remote.failed(&error, to))?;
         live.show(&message)?;
+        if let Some(operation) = &message.operation {
+            name.get_or_init(|| operation.name.clone());
+        }
         if message.r#type() != Type::Progress {
             last = message.operation.or(last);
         }

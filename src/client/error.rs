@@ -106,8 +106,14 @@ impl From<Status> for ClientError {
                 description: violation.description.clone(),
             })
             .collect();
-        // A stream that a proxy cut short comes as a bare UNKNOWN; the server itself always adds details.
-        let cut = status.code() == Code::Unknown && status.details().is_empty();
+        // A stream that a proxy cut short comes as a bare UNKNOWN, or as INTERNAL where it was cut within a message; the
+        // server itself always adds details.
+        let is_cut = match status.code() {
+            Code::Unknown => true,
+            Code::Internal => status.message().starts_with("Unexpected EOF"),
+            _ => false,
+        };
+        let cut = is_cut && status.details().is_empty();
         let broken = cut || status.source().is_some();
         Self(Box::new(Inner {
             // Transports name a broken connection in many ways; callers get one.

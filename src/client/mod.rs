@@ -35,6 +35,7 @@ mod error;
 mod keys;
 mod patience;
 mod result;
+mod standing;
 mod token;
 mod trust;
 mod wait;
@@ -69,7 +70,8 @@ pub struct Client {
     headers: Headers,
     /// The host that plain HTTP leads to, where others can read what is sent.
     public_address: Option<Arc<str>>,
-    retries: u32,
+    /// How often a call is tried again; `None` for the default.
+    retries: Option<u32>,
     patience: Duration,
 }
 
@@ -96,7 +98,7 @@ impl Client {
             channel,
             headers: Headers::default(),
             public_address: None,
-            retries: DEFAULT_RETRIES,
+            retries: None,
             patience: DEFAULT_PATIENCE,
         }
     }
@@ -112,15 +114,16 @@ impl Client {
         Ok(self)
     }
 
-    /// The same client, trying a call again at most `retries` times (4 by default) while the
-    /// service is unavailable.
+    /// The same client, trying a call again at most `retries` times (4 by default) while the service is unavailable. This
+    /// holds for waits, watches and streams of contents as well while the service has never been reached, which without it
+    /// they bear for 90 s.
     pub fn with_retries(mut self, retries: u32) -> Self {
-        self.retries = retries;
+        self.retries = Some(retries);
         self
     }
 
-    /// The same client whose waits, watches and result streams, once begun, bear an
-    /// unavailable service for this long (5 minutes by default) before they give up.
+    /// The same client whose waits, watches and streams of contents bear an unavailable service for this long (5 minutes by
+    /// default) before they give up.
     pub fn with_patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
@@ -301,7 +304,7 @@ impl Client {
         Req: Clone,
     {
         let mut backoff = Backoff::new(FIRST_BACKOFF, MAX_BACKOFF);
-        let mut retries_left = self.retries;
+        let mut retries_left = self.retries.unwrap_or(DEFAULT_RETRIES);
         loop {
             let answer = call(self.operations(), request.clone());
             let error = match timeout_at(Instant::now() + CALL_TIMEOUT, answer).await {

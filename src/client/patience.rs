@@ -1,8 +1,8 @@
 //! When to try again, and when to give up: the one rule of waits, watches and streams of contents.
 //!
-//! Before the service has been reached, a call is tried a few times: the address may be wrong. Once it has been, be it that
-//! the connection broke before the answer, whatever it is unavailable for is borne for a stated time, counted from the
-//! first failure, however long it was silent before.
+//! Whatever the service is unavailable for is borne for a stated time, counted from the first failure, however long it was
+//! silent before. Before the service has been reached the time is shorter, because the address may be wrong, or it is the
+//! number of tries that the client was given.
 
 use std::time::Duration;
 
@@ -10,20 +10,23 @@ use tokio::time::Instant;
 
 use super::{Backoff, ClientError, FIRST_BACKOFF, MAX_BACKOFF};
 
+/// A service that has never been reached is borne for this long.
+const UNREACHED: Duration = Duration::from_secs(90);
+
 /// How patient to be with a service.
 #[derive(Debug)]
 pub(super) struct Patience {
     limit: Duration,
-    /// Tries that are left while nothing has been heard.
-    tries_left: u32,
+    /// Tries that are left while nothing has been heard, if they are counted.
+    tries_left: Option<u32>,
     has_begun: bool,
     away_since: Option<Instant>,
     backoff: Backoff,
 }
 
 impl Patience {
-    /// Tries `retries` times until the service is heard, and bears `limit` of failures from then on.
-    pub(super) fn new(limit: Duration, retries: u32) -> Self {
+    /// Bears `limit` of failures; until the service is heard, as many as `retries` where there is such a number.
+    pub(super) fn new(limit: Duration, retries: Option<u32>) -> Self {
         let backoff = Backoff::new(FIRST_BACKOFF, MAX_BACKOFF);
         Self { limit, tries_left: retries, has_begun: false, away_since: None, backoff }
     }
@@ -57,14 +60,16 @@ impl Patience {
     fn failed_at(&mut self, now: Instant, error: ClientError) -> Result<Duration, ClientError> {
         let away_since = *self.away_since.get_or_insert(now);
         self.has_begun |= error.was_reached();
-        let is_patient = match self.has_begun {
-            true => now.duration_since(away_since) < self.limit,
-            false => self.tries_left > 0,
+        let away = now.duration_since(away_since);
+        let is_patient = match (self.has_begun, self.tries_left) {
+            (true, _) => away < self.limit,
+            (false, None) => away < self.limit.min(UNREACHED),
+            (false, Some(tries_left)) => tries_left > 0,
         };
         if !error.is_transient() || !is_patient {
             return Err(error);
         }
-        self.tries_left = self.tries_left.saturating_sub(1);
+        self.tries_left = self.tries_left.map(|left| left.saturating_sub(1));
         Ok(self.backoff.wait(error.retry_after()))
     }
 }
@@ -86,8 +91,18 @@ mod tests {
     }
 
     #[test]
-    fn a_service_that_was_never_heard_is_tried_a_few_times() {
-        let mut patience = Patience::new(LIMIT, 2);
+    fn a_service_that_was_never_heard_is_borne_for_a_shorter_time() {
+        let (mut patience, now) = (Patience::new(LIMIT, None), Instant::now());
+        for seconds in [0, 5, 60, 89] {
+            let at = now + Duration::from_secs(seconds);
+            assert!(patience.failed_at(at, unconnected()).is_ok(), "{seconds}");
+        }
+        assert!(patience.failed_at(now + UNREACHED, unconnected()).is_err());
+    }
+
+    #[test]
+    fn a_service_that_was_never_heard_is_tried_as_often_as_the_client_says() {
+        let mut patience = Patience::new(LIMIT, Some(2));
         assert!(patience.failed(unconnected()).is_ok());
         assert!(patience.failed(unconnected()).is_ok());
         assert!(patience.failed(unconnected()).is_err());
@@ -98,7 +113,7 @@ mod tests {
 
     #[test]
     fn one_that_was_heard_is_borne_for_its_time_after_any_silence() {
-        let (mut patience, mut now) = (Patience::new(LIMIT, 0), Instant::now());
+        let (mut patience, mut now) = (Patience::new(LIMIT, Some(0)), Instant::now());
         let mut fails_after = |patience: &mut Patience, wait: Duration| {
             now += wait;
             patience.failed_at(now, unavailable()).is_err()
@@ -113,7 +128,7 @@ mod tests {
 
     #[test]
     fn what_another_try_does_not_change_is_told_at_once() {
-        let mut patience = Patience::new(LIMIT, 2);
+        let mut patience = Patience::new(LIMIT, None);
         patience.works();
         assert!(patience.failed(ClientError::local(Code::NotFound, "no")).is_err());
     }

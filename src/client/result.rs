@@ -12,8 +12,8 @@ use crate::proto::v1::{
     ReadInputRequest, ReadInputResponse, ReadResultRequest, ReadResultResponse,
 };
 
-/// Broken reads are resumed, but no result is worth minutes without a byte.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Broken reads are resumed, but no result is worth many minutes without a byte.
+const PATIENCE: Duration = Duration::from_secs(120);
 /// Room reserved at once; larger results grow as they arrive, whatever size was announced.
 const MAX_RESERVE: usize = 16 << 20;
 
@@ -165,8 +165,8 @@ impl<M: Chunk> ContentStream<M> {
         loop {
             if self.link.stream.is_none() {
                 self.link.pause().await;
-                let opened = M::ask(&self.client, self.asked.clone()).await;
-                if !self.link.opened(opened)? {
+                let opened = M::ask(&self.client, self.asked.clone());
+                if !self.link.open(opened).await? {
                     continue;
                 }
             }

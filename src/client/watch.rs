@@ -20,6 +20,9 @@ use crate::proto::v1::{
 /// whatever TCP believes.
 pub(super) const SILENCE: Duration = Duration::from_secs(75);
 
+/// A server that does not begin a stream for so long is asked again: what it was asked may be lost.
+const OPENING: Duration = Duration::from_secs(20);
+
 /// A watch of one operation: each transition exactly once and in order, up to the terminal one.
 ///
 /// It fails, and then ends, when the server says that there is nothing to watch, or when the service
@@ -85,11 +88,13 @@ impl Watch {
             if self.link.stream.is_none() {
                 self.link.pause().await;
                 let mut rpc = self.client.operations();
-                let opened = match &self.submission {
-                    Some(submission) => rpc.submit_and_watch(submission.clone()).await,
-                    None => rpc.watch_operation(self.request.clone()).await,
+                let opened = async {
+                    match &self.submission {
+                        Some(submission) => rpc.submit_and_watch(submission.clone()).await,
+                        None => rpc.watch_operation(self.request.clone()).await,
+                    }
                 };
-                if !self.link.opened(opened)? {
+                if !self.link.open(opened).await? {
                     continue;
                 }
             }
@@ -185,11 +190,17 @@ impl<T> Link<T> {
         }
     }
 
-    /// Takes the stream that was opened, if it was; an error if there is no use in trying again.
-    pub(super) fn opened(
+    /// Opens a stream by `call`. Whether it is open; an error if there is no use in trying again.
+    pub(super) async fn open(
         &mut self,
-        opened: Result<tonic::Response<Streaming<T>>, tonic::Status>,
+        call: impl Future<Output = Result<tonic::Response<Streaming<T>>, tonic::Status>>,
     ) -> Result<bool, ClientError> {
+        let opened = match timeout(OPENING, call).await {
+            Ok(opened) => opened.map_err(ClientError::from),
+            Err(_elapsed) => {
+                Err(ClientError::local(Code::Unavailable, "the service did not answer"))
+            }
+        };
         match opened {
             Ok(response) => {
                 self.patience.is_there();
@@ -197,7 +208,7 @@ impl<T> Link<T> {
                 self.stream = Some(response.into_inner());
                 Ok(true)
             }
-            Err(status) => self.failed(status.into()).map(|()| false),
+            Err(error) => self.failed(error).map(|()| false),
         }
     }
 

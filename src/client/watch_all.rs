@@ -52,8 +52,9 @@ impl WatchAll {
         loop {
             if self.link.stream.is_none() {
                 self.link.pause().await;
-                let opened = self.client.operations().watch_operations(self.request.clone()).await;
-                if !self.link.opened(opened)? {
+                let mut rpc = self.client.operations();
+                let opened = rpc.watch_operations(self.request.clone());
+                if !self.link.open(opened).await? {
                     continue;
                 }
                 if std::mem::take(&mut self.is_adrift) {

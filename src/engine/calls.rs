@@ -30,6 +30,7 @@ use crate::operation::{
 use crate::store::shared::TakeOver;
 use crate::store::{HistoryEntry, HistoryQuery, ListQuery, Lookup, PayloadRole, Store, StoreError};
 
+pub(super) mod standing;
 mod watching;
 
 /// The way to the engine. Cheap to clone.
@@ -79,6 +80,8 @@ impl Engine {
             progress: ProgressBoard::default(),
             health: HealthBoard::default(),
             counts: Mutex::new(Counts::new(config.max_outstanding)),
+            roster: Mutex::default(),
+            others: Mutex::default(),
             limits: RwLock::new(Arc::clone(&config.limits)),
         });
         // What is admitted always finds a place, beside as much else.

@@ -31,6 +31,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use crate::operation::limits::LimitTable;
 use crate::store::Store;
+use crate::store::shared::OtherWorker;
 
 mod admission;
 mod cache;
@@ -49,9 +50,11 @@ mod sample;
 mod sharing;
 mod watch;
 
+pub use calls::standing::{KindFigures, OtherWorkers, WorkerFigures};
 pub use calls::{Engine, EngineTask};
 pub use clock::{Clock, Ids, ManualClock, Moment, SystemClock};
 pub use config::EngineConfig;
+pub use dispatch::roster::WorkerState;
 pub use health::StoreHealth;
 pub use poll::Poll;
 pub use request::{
@@ -64,6 +67,7 @@ pub use watch::watcher::{WatchItem, Watcher};
 
 use cache::Cache;
 use commit::counts::Counts;
+use dispatch::roster::Roster;
 use health::HealthBoard;
 use progress::ProgressBoard;
 use watch::hub::Hub;
@@ -79,6 +83,10 @@ struct Shared {
     health: HealthBoard,
     /// The committer alone counts; whoever is about to submit may look.
     counts: Mutex<Counts>,
+    /// Who works here. The committer alone writes it.
+    roster: Mutex<Roster>,
+    /// Workers of other replicas, as the store knew them at that moment.
+    others: Mutex<Option<(Moment, Arc<[OtherWorker]>)>>,
     /// How much tenants may have.
     limits: RwLock<Arc<LimitTable>>,
 }
@@ -96,6 +104,10 @@ impl Shared {
 
     fn set_limits(&self, limits: Arc<LimitTable>) {
         *self.limits.write().unwrap_or_else(PoisonError::into_inner) = limits;
+    }
+
+    fn roster(&self) -> MutexGuard<'_, Roster> {
+        self.roster.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {

@@ -17,7 +17,7 @@ use crate::service::{
     Action, Budget, Contents, Document, FeedStart, HistoryRequest, ListParameters, Service,
     ServiceError, View, Violations, WatchOptions, WatchStream, parse_filter,
 };
-use crate::wire::{decode, encode, size, streams};
+use crate::wire::{decode, encode, size, standing, streams};
 
 /// Most bytes per message of streamed contents.
 const CHUNK_BYTES: usize = 128 << 10;
@@ -244,6 +244,25 @@ impl Operations for OperationsRpc {
             events: page.entries.iter().map(encode::event).collect(),
             next_page_token: page.next_page_token,
         }))
+    }
+
+    async fn list_workers(
+        &self,
+        request: Request<v1::ListWorkersRequest>,
+    ) -> Result<Response<v1::ListWorkersResponse>, Status> {
+        let caller = caller(&request)?;
+        let kind = standing::kind(&request.into_inner().kind).map_err(status)?;
+        let found = self.service.list_workers(&caller, kind.as_ref()).await.map_err(status)?;
+        Ok(reply(standing::workers(found, self.service.limits().page_bytes)))
+    }
+
+    async fn list_kinds(
+        &self,
+        request: Request<v1::ListKindsRequest>,
+    ) -> Result<Response<v1::ListKindsResponse>, Status> {
+        let caller = caller(&request)?;
+        let found = self.service.list_kinds(&caller).await.map_err(status)?;
+        Ok(reply(standing::kinds(found)))
     }
 
     async fn read_result(

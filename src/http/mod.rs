@@ -50,6 +50,7 @@ mod result;
 mod route;
 mod routes;
 mod screen;
+mod standing;
 mod submission;
 mod submit;
 

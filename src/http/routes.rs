@@ -11,6 +11,7 @@ use crate::service::Reason::{self, *};
 mod attempts;
 mod google;
 mod keys;
+mod standing;
 
 const TEXT: &str = "text/plain";
 
@@ -67,6 +68,7 @@ pub(super) fn all() -> Vec<Route> {
     all.extend(google::all());
     all.extend(attempts::all());
     all.extend(keys::all());
+    all.extend(standing::all());
     all
 }
 

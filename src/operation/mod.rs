@@ -50,6 +50,7 @@ mod size;
 pub mod state;
 pub mod time;
 pub mod transition;
+pub mod waiting;
 
 pub use command::{Command, Decision, Rejection};
 pub use error::{ErrorSource, OperationError};
@@ -70,3 +71,4 @@ pub use settings::{Range, Setting, Settings};
 pub use state::{Lease, Life, Operation, Outcome, Progress, State, StateName, Submission};
 pub use time::Timestamp;
 pub use transition::decide;
+pub use waiting::{WaitReason, Waiting};

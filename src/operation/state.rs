@@ -251,6 +251,11 @@ impl Operation {
         self.life.state.name()
     }
 
+    /// Whether it waits for an attempt.
+    pub fn is_queued(&self) -> bool {
+        matches!(self.life.state, State::Queued { .. })
+    }
+
     /// Whether its state is final.
     pub fn is_done(&self) -> bool {
         matches!(self.life.state, State::Done { .. })

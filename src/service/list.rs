@@ -113,14 +113,21 @@ impl Service {
         };
         room::take(self.limits.page_bytes).await?;
         let (mut entries, mut budget) = (Vec::new(), Budget::new(self.limits.page_bytes));
+        let mut others = None;
         let more = 'full: loop {
             let reading = budget.next_read(page.limit - entries.len());
             // One more tells whether there is a next page.
             query.limit = reading + 1;
             let found = self.engine.list(query.clone()).await?;
             let is_last = found.len() <= reading;
+            if others.is_none() && found.iter().any(Operation::is_queued) {
+                others = Some(self.engine.other_workers().await);
+            }
             for operation in found.into_iter().take(reading) {
+                let waiting =
+                    others.as_ref().and_then(|others| self.engine.waiting(&operation, others));
                 let document = self.document(Arc::new(operation), view).await?;
+                let document = Document { waiting, ..document };
                 if !budget.take(weigh(&document)) {
                     break 'full true;
                 }

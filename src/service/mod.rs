@@ -15,7 +15,7 @@ use quotas::Quotas;
 use crate::engine::{Engine, StoreHealth};
 use crate::objects::Objects;
 use crate::operation::secret::Secret;
-use crate::operation::{Operation, OperationId, TenantId};
+use crate::operation::{Operation, OperationId, TenantId, Waiting};
 pub use crate::operation::{Role, Roles};
 
 pub mod access;
@@ -32,6 +32,7 @@ mod payloads;
 mod quotas;
 mod reports;
 mod room;
+mod standing;
 mod streams;
 mod uploads;
 mod violations;
@@ -50,6 +51,7 @@ pub use payloads::{ContentStream, Contents, Intake};
 pub use quotas::{RATE_WINDOW, Rate};
 pub use reports::Report;
 pub use room::{AnswerRoom, CallRoom, ConnectionRoom};
+pub use standing::{KindRecord, MAX_LISTED};
 pub use streams::{
     FeedItem, FeedMessage, FeedStart, FeedStream, Lifetime, Pause, WatchMessage, WatchOptions,
     WatchStream,
@@ -87,6 +89,8 @@ pub struct Document {
     pub input: Option<Bytes>,
     /// The result's contents, if they are carried.
     pub result: Option<Bytes>,
+    /// Why it is not running, if it is queued and the reason is asked for.
+    pub waiting: Option<Waiting>,
 }
 
 /// The service's limits and defaults.

@@ -172,7 +172,14 @@ impl Service {
         view: View,
     ) -> Result<Document, ServiceError> {
         let operation = self.find(caller, name).await?;
-        self.document(Arc::new(operation), caller.sees(view)).await
+        let waiting = match view {
+            View::Full if operation.is_queued() => {
+                self.engine.waiting(&operation, &self.engine.other_workers().await)
+            }
+            _ => None,
+        };
+        let document = self.document(Arc::new(operation), caller.sees(view)).await?;
+        Ok(Document { waiting, ..document })
     }
 
     /// The one way in which an operation is looked up: by its owner.
@@ -291,14 +298,14 @@ impl Service {
         } else {
             None
         };
-        Ok(Document { operation, input, result })
+        Ok(Document { operation, input, result, waiting: None })
     }
 }
 
 impl Document {
     /// Without contents.
     pub fn basic(operation: Arc<Operation>) -> Self {
-        Self { operation, input: None, result: None }
+        Self { operation, input: None, result: None, waiting: None }
     }
 }
 

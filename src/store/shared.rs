@@ -4,6 +4,7 @@
 //! all the rest. Who holds a lease is a matter of rows; what replicas tell each other are hints, which
 //! may come twice, late, or as [`Hint::Missed`].
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -75,6 +76,9 @@ pub trait SharedStore: Send + Sync {
     /// What others have left in the last few seconds, at most `limit`.
     async fn recent_progress(&self, limit: usize) -> Result<Vec<AttemptProgress>, StoreError>;
 
+    /// Workers' sessions that other replicas keep, at most `limit`.
+    async fn workers(&self, limit: usize) -> Result<Vec<OtherWorker>, StoreError>;
+
     /// How many others have the store open, or had until moments ago.
     async fn others(&self) -> Result<u64, StoreError>;
 
@@ -142,6 +146,8 @@ pub struct Outstanding {
     pub kind: Kind,
     /// How many.
     pub count: u64,
+    /// How many of these have a running attempt.
+    pub running: u64,
 }
 
 /// A lease of a session.
@@ -208,8 +214,27 @@ pub struct KeptSession {
     pub scope: Scope,
     /// The worker's name.
     pub worker: WorkerId,
+    /// The kinds that it serves.
+    pub kinds: Arc<[Kind]>,
+    /// Attempts that it runs at once, at most.
+    pub places: usize,
     /// For how long from the commit on, by the store's own clock.
     pub lease: Duration,
+}
+
+/// A worker of another replica.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OtherWorker {
+    /// Whose work it does.
+    pub scope: Scope,
+    /// The worker's name.
+    pub worker: WorkerId,
+    /// The kinds that it serves.
+    pub kinds: Arc<[Kind]>,
+    /// Attempts that it runs at once, at most.
+    pub places: usize,
+    /// Attempts that it runs.
+    pub running: usize,
 }
 
 /// What hints can be asked for.

@@ -2,6 +2,7 @@
 //! session nobody finds would be leased for ever.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Side, TransferError};
@@ -39,7 +40,10 @@ impl<'a> Leases<'a> {
         let (session, lease) = (lease.session, lease.session.lease(self.duration));
         if !self.sessions.contains_key(&session) {
             let scope = Scope::from(operation.submission.tenant.clone());
-            let kept = KeptSession { session, scope: scope.clone(), worker: worker.clone(), lease };
+            // What it serves is known once its worker is back.
+            let (worker, kinds) = (worker.clone(), Arc::from([]));
+            let kept =
+                KeptSession { session, scope: scope.clone(), worker, kinds, places: 0, lease };
             // An earlier copy may have left it.
             let take = TakeOver { session, scope, lease };
             if shared.take_over(take).await.map_err(self.to.failed())?.is_none() {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use prost_types::Any;
 
 use super::time::encode_timestamp;
-use super::{json_value, settings};
+use super::{json_value, settings, standing};
 use crate::operation::error::ErrorSource;
 use crate::operation::http::is_credential;
 use crate::operation::state::Limit;
@@ -21,7 +21,7 @@ use crate::store::HistoryEntry;
 
 /// An operation with the contents that its document carries.
 pub fn operation(document: &Document) -> v1::Operation {
-    let Document { operation, input, result } = document;
+    let Document { operation, input, result, waiting } = document;
     let submission = &operation.submission;
     let life = &operation.life;
     let done = operation.is_done();
@@ -51,6 +51,7 @@ pub fn operation(document: &Document) -> v1::Operation {
             .unwrap_or_default(),
         retry_of: submission.retry_of.map(|id| id.name()).unwrap_or_default(),
         error: life.last_error.as_ref().map(error),
+        waiting: waiting.as_ref().map(standing::waiting),
         ..v1::Operation::default()
     };
     if !done {

@@ -11,5 +11,6 @@ pub mod keys;
 pub mod reports;
 mod settings;
 pub mod size;
+pub mod standing;
 pub mod streams;
 pub mod time;

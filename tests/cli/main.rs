@@ -13,11 +13,12 @@ use serde_json::Value;
 mod bench;
 mod commands;
 mod keys;
+mod silence;
 mod support;
 
 use support::*;
 
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 19] = [
     "serve",
     "submit",
     "get",
@@ -30,7 +31,9 @@ const COMMANDS: [&str; 17] = [
     "result",
     "events",
     "key",
+    "kinds",
     "worker",
+    "workers",
     "store",
     "bench",
     "demo",

@@ -14,4 +14,5 @@ mod logs;
 mod postgres_support;
 mod refused;
 mod standby;
+mod standing;
 mod support;

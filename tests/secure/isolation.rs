@@ -18,7 +18,7 @@ const KEY: &str = "one-key";
 const ROLES: [&str; 5] = ["submit", "read", "work", "admin", "operator"];
 
 /// Which roles each rpc is for; all where it is a look that needs none.
-const EXPECTED: [(&str, &[&str]); 29] = [
+const EXPECTED: [(&str, &[&str]); 31] = [
     ("/longrun.v1.Admin/CreateKey", &["admin", "operator"]),
     ("/longrun.v1.Admin/ListKeys", &["admin", "operator"]),
     ("/longrun.v1.Admin/RevokeKey", &["admin", "operator"]),
@@ -32,6 +32,8 @@ const EXPECTED: [(&str, &[&str]); 29] = [
     ("/longrun.v1.Operations/WatchOperations", &["read", "admin", "operator"]),
     ("/longrun.v1.Operations/ListOperations", &["read", "admin", "operator"]),
     ("/longrun.v1.Operations/ListEvents", &["read", "admin", "operator"]),
+    ("/longrun.v1.Operations/ListWorkers", &["read", "admin", "operator"]),
+    ("/longrun.v1.Operations/ListKinds", &["read", "admin", "operator"]),
     ("/longrun.v1.Operations/CancelOperation", &["submit", "admin"]),
     ("/longrun.v1.Operations/DeleteOperation", &["submit", "admin"]),
     ("/longrun.v1.Operations/ReadResult", &["read", "admin"]),

@@ -1,21 +1,34 @@
-//! How many operations are not done, in all and by queue: whether there is room for new ones.
+//! How many operations are not done, in all and by queue, and how many have ended lately: whether there is room for
+//! new ones, and what operators see of each kind. Each transition costs the same, however many there are.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 
+use super::ends::{Ended, Ends};
+use crate::engine::clock::Moment;
 use crate::engine::dispatch::queue::QueueKey;
 use crate::engine::request::EngineError;
 use crate::engine::round::transition::Transition;
 use crate::operation::limits::{LimitName, LimitTable};
-use crate::operation::{NewOperation, TenantId};
+use crate::operation::{Kind, NewOperation, Operation, StateName, TenantId};
 use crate::store::shared::Outstanding;
 
 #[derive(Debug)]
 pub(crate) struct Counts {
     most: u64,
     all: u64,
-    of: HashMap<QueueKey, u64>,
-    of_tenant: HashMap<TenantId, u64>,
+    of: HashMap<QueueKey, Live>,
+    of_tenant: HashMap<TenantId, Live>,
+    ends: Ends,
+}
+
+/// Operations that are not done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Live {
+    /// All of them.
+    pub(crate) all: u64,
+    /// Those with a running attempt.
+    pub(crate) running: u64,
 }
 
 /// Submissions that a draft has taken in.
@@ -29,7 +42,7 @@ pub(crate) struct Added {
 impl Counts {
     /// At most `most` operations that are not done.
     pub(crate) fn new(most: u64) -> Self {
-        Self { most, all: 0, of: HashMap::new(), of_tenant: HashMap::new() }
+        Self { most, all: 0, of: HashMap::new(), of_tenant: HashMap::new(), ends: Ends::default() }
     }
 
     pub(crate) fn all(&self) -> u64 {
@@ -53,7 +66,7 @@ impl Counts {
             return Err(EngineError::Full { what, limit: self.most });
         }
         let key = QueueKey { tenant: new.tenant.clone(), kind: new.kind.clone() };
-        let of_kind = self.of.get(&key).copied().unwrap_or_default();
+        let of_kind = self.live(&key).all;
         let added_of_kind = added.of.entry(key).or_default();
         if let Some(limit) = new.capacity
             && of_kind + *added_of_kind >= limit
@@ -61,7 +74,7 @@ impl Counts {
             let what = "operations of this kind that are not done";
             return Err(EngineError::Full { what, limit });
         }
-        let of_tenant = self.of_tenant.get(&new.tenant).copied().unwrap_or_default();
+        let of_tenant = self.live_of_tenant(&new.tenant).all;
         let added_of_tenant = added.of_tenant.entry(new.tenant.clone()).or_default();
         let counts =
             [(None, of_tenant + *added_of_tenant), (Some(&new.kind), of_kind + *added_of_kind)];
@@ -83,44 +96,85 @@ impl Counts {
         Ok(())
     }
 
+    /// What is not done of a queue.
+    pub(crate) fn live(&self, key: &QueueKey) -> Live {
+        self.of.get(key).copied().unwrap_or_default()
+    }
+
+    /// What is not done of a tenant.
+    pub(crate) fn live_of_tenant(&self, tenant: &TenantId) -> Live {
+        self.of_tenant.get(tenant).copied().unwrap_or_default()
+    }
+
+    /// The tenant's kinds with operations that are not done or that have ended lately, by name.
+    pub(crate) fn kinds(&self, tenant: &TenantId, now: Moment) -> BTreeMap<Kind, (Live, Ended)> {
+        let mut kinds: BTreeMap<Kind, (Live, Ended)> = BTreeMap::new();
+        for (key, live) in self.of.iter().filter(|(key, _)| key.tenant == *tenant) {
+            kinds.entry(key.kind.clone()).or_default().0 = *live;
+        }
+        for (kind, ended) in self.ends.of_tenant(tenant, now) {
+            kinds.entry(kind).or_default().1 = ended;
+        }
+        kinds
+    }
+
     /// One that is not done was found at start.
-    pub(crate) fn found(&mut self, key: QueueKey) {
+    pub(crate) fn found(&mut self, key: QueueKey, is_running: bool) {
         self.all += 1;
-        *self.of_tenant.entry(key.tenant.clone()).or_default() += 1;
-        *self.of.entry(key).or_default() += 1;
+        self.change(key, |live| {
+            live.all += 1;
+            live.running += u64::from(is_running);
+        });
     }
 
     /// A transition was committed.
-    pub(crate) fn committed(&mut self, transition: &Transition) {
+    pub(crate) fn committed(&mut self, transition: &Transition, now: Moment) {
         let Transition { before, after, .. } = transition;
+        let key = QueueKey::of(after);
+        let runs = |operation: &Operation| operation.life.state.lease().is_some();
+        let (ran, runs) = (before.as_ref().is_some_and(|before| runs(before)), runs(after));
         if before.is_none() {
-            self.found(QueueKey::of(after));
+            self.all += 1;
         }
         if after.is_done() {
             self.all = self.all.saturating_sub(1);
-            one_less(self.of.entry(QueueKey::of(after)));
-            one_less(self.of_tenant.entry(after.submission.tenant.clone()));
+            self.ends.add(&key, after.state_name() == StateName::Failed, now);
         }
+        let (is_new, is_done) = (before.is_none(), after.is_done());
+        self.change(key, |live| {
+            live.all = (live.all + u64::from(is_new)).saturating_sub(u64::from(is_done));
+            live.running = (live.running + u64::from(runs)).saturating_sub(u64::from(ran));
+        });
+    }
+
+    fn change(&mut self, key: QueueKey, change: impl Fn(&mut Live)) {
+        change_entry(self.of_tenant.entry(key.tenant.clone()), &change);
+        change_entry(self.of.entry(key), &change);
     }
 
     /// The store has counted.
     pub(crate) fn set(&mut self, counts: Vec<Outstanding>) {
         self.all = counts.iter().map(|of| of.count).sum();
+        self.of.clear();
         self.of_tenant.clear();
-        for of in &counts {
-            *self.of_tenant.entry(of.tenant.clone()).or_default() += of.count;
+        for Outstanding { tenant, kind, count, running } in counts {
+            self.change(QueueKey { tenant, kind }, |live| {
+                live.all += count;
+                live.running += running;
+            });
         }
-        let key = |of: Outstanding| (QueueKey { tenant: of.tenant, kind: of.kind }, of.count);
-        self.of = counts.into_iter().map(key).collect();
     }
 }
 
-fn one_less<K>(entry: Entry<'_, K, u64>) {
-    if let Entry::Occupied(mut entry) = entry {
-        *entry.get_mut() = entry.get().saturating_sub(1);
-        if *entry.get() == 0 {
-            entry.remove();
-        }
+/// Nothing is kept of what has nothing.
+fn change_entry<K>(entry: Entry<'_, K, Live>, change: impl Fn(&mut Live)) {
+    let mut entry = match entry {
+        Entry::Occupied(entry) => entry,
+        Entry::Vacant(entry) => entry.insert_entry(Live::default()),
+    };
+    change(entry.get_mut());
+    if *entry.get() == Live::default() {
+        entry.remove();
     }
 }
 
@@ -130,7 +184,7 @@ mod tests {
 
     use super::*;
     use crate::engine::sample::{at, new_operation, operation};
-    use crate::operation::{EventType, Operation};
+    use crate::operation::EventType;
 
     fn full(result: Result<(), EngineError>) -> Option<u64> {
         match result {
@@ -164,11 +218,12 @@ mod tests {
         let after = |operation: &Operation| Arc::new(operation.clone());
         let (event_type, by_report) = (EventType::Submitted, false);
         let submitted = Transition { before: None, after: after(&queued), event_type, by_report };
-        counts.committed(&submitted);
+        counts.committed(&submitted, Moment::default());
         assert_eq!((counts.all(), counts.room()), (1, 0));
         let done = crate::engine::sample::cancelled(&queued);
         let before = Some(after(&queued));
-        counts.committed(&Transition { before, after: Arc::new(done), event_type, by_report });
+        let done = Transition { before, after: Arc::new(done), event_type, by_report };
+        counts.committed(&done, Moment::default());
         assert_eq!((counts.all(), counts.room()), (0, 1));
         assert!(counts.of.is_empty());
     }

@@ -3,7 +3,9 @@
 
 pub(crate) mod committer;
 pub(crate) mod counts;
+pub(crate) mod ends;
 mod in_doubt;
+mod logged;
 mod outage;
 mod planner;
 mod recovery;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::counts::Added;
+use super::logged::log;
 use super::recovery::recover;
 use crate::engine::clock::{Moment, Now};
 use crate::engine::dispatch::dispatcher::Outgoing;
@@ -225,9 +226,10 @@ impl Planner {
         committed: &Committed,
     ) {
         self.workforce.committed(draft, messages);
+        let moment = self.shared.clock.moment();
         for transition in draft.transitions() {
             log(transition);
-            self.shared.counts().committed(transition);
+            self.shared.counts().committed(transition, moment);
             let had_lease =
                 transition.before.as_ref().is_some_and(|it| it.life.state.lease().is_some());
             if had_lease && transition.after.life.state.lease().is_none() {
@@ -315,17 +317,4 @@ impl Planner {
     pub(super) fn set_aside(&mut self, ids: &[OperationId], moment: Moment) {
         ids.iter().for_each(|id| self.workforce.quarantine().set_aside(*id, moment));
     }
-}
-
-fn log(transition: &Transition) {
-    let after = &transition.after;
-    tracing::debug!(
-        tenant.id = %after.submission.tenant,
-        operation.id = %after.id(),
-        operation.kind = %after.submission.kind,
-        revision = after.life.revision.0,
-        attempt = after.life.attempt.0,
-        state = %after.state_name(),
-        "transition"
-    );
 }

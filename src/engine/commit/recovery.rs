@@ -31,9 +31,9 @@ pub(super) async fn recover(
             }
         }
         for operation in page {
-            shared
-                .counts()
-                .found(QueueKey { tenant: operation.tenant.clone(), kind: operation.kind.clone() });
+            let key = QueueKey { tenant: operation.tenant.clone(), kind: operation.kind.clone() };
+            let is_running = matches!(operation.place, Place::Leased { .. });
+            shared.counts().found(key, is_running);
             restore(operation, now, config.lease_duration, dispatcher);
         }
     }

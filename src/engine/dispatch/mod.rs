@@ -9,6 +9,7 @@ pub(crate) mod quarantine;
 pub(crate) mod queue;
 mod replicas;
 pub(crate) mod resumed;
+pub(crate) mod roster;
 mod serving;
 pub(crate) mod session;
 pub(crate) mod session_rows;

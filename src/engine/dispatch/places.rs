@@ -19,6 +19,8 @@ pub(crate) struct Places {
     /// What runs, as far as it is committed or in the draft.
     running: HashMap<OperationId, Arc<Submission>>,
     taken: HashMap<Place, u64>,
+    /// Places of which more or fewer are taken since the roster was told.
+    unpublished: BTreeSet<Place>,
     /// Of these the draft has begun the attempt.
     drafted: Vec<OperationId>,
     /// Operations that wait for a place, by the place.
@@ -44,12 +46,13 @@ impl Places {
         if self.counts {
             self.table = table;
         }
-        self.taken.clear();
+        self.unpublished.extend(self.taken.drain().map(|(place, _)| place));
         for submission in self.running.values() {
             for (place, _) in places(&self.table, submission) {
                 *self.taken.entry(place).or_default() += 1;
             }
         }
+        self.unpublished.extend(self.taken.keys().cloned());
         let held = self.held_at.drain().map(|(_, (_, rank, key))| (key, rank));
         let held: Vec<_> = held.collect();
         self.held.clear();
@@ -102,9 +105,19 @@ impl Places {
     pub(crate) fn add(&mut self, id: OperationId, submission: &Arc<Submission>) {
         if self.counts && self.running.insert(id, Arc::clone(submission)).is_none() {
             for (place, _) in places(&self.table, submission) {
+                self.unpublished.insert(place.clone());
                 *self.taken.entry(place).or_default() += 1;
             }
         }
+    }
+
+    /// The places of which more or fewer are taken since this was asked, with how many.
+    pub(crate) fn take_unpublished(&mut self) -> impl Iterator<Item = (Place, u64)> + '_ {
+        let taken = &self.taken;
+        std::mem::take(&mut self.unpublished).into_iter().map(|place| {
+            let count = taken.get(&place).copied().unwrap_or_default();
+            (place, count)
+        })
     }
 
     /// The operation, which has left its queue, waits for that place.
@@ -130,6 +143,7 @@ impl Places {
         let Some(submission) = self.running.remove(&id) else { return Vec::new() };
         let mut unblocked = Vec::new();
         for (place, _) in places(&self.table, &submission) {
+            self.unpublished.insert(place.clone());
             if let Some(taken) = self.taken.get_mut(&place) {
                 *taken = taken.saturating_sub(1);
                 if *taken == 0 {

@@ -1,10 +1,12 @@
 //! One worker's session: what it serves, what it holds, how to reach its worker.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
 use super::queue::Lane;
+use super::roster::{Seen, WorkerState};
 use crate::engine::clock::Moment;
 use crate::engine::request::{StreamNumber, ToWorker};
 use crate::operation::{Attempt, Kind, OperationId, Scope, SessionId, WorkerId};
@@ -13,7 +15,7 @@ use crate::operation::{Attempt, Kind, OperationId, Scope, SessionId, WorkerId};
 pub(crate) struct Session {
     pub(super) scope: Scope,
     pub(super) worker: WorkerId,
-    pub(super) kinds: Vec<Kind>,
+    pub(super) kinds: Arc<[Kind]>,
     pub(super) max_in_flight: usize,
     pub(super) leases: BTreeMap<OperationId, Attempt>,
     /// Acquired in the round under way, not yet committed.
@@ -22,6 +24,8 @@ pub(crate) struct Session {
     /// Its leases end then, unless the worker is heard of before.
     pub(super) expires_at: Moment,
     pub(super) draining: bool,
+    /// It is given nothing more, whatever it serves.
+    pub(super) is_retired: bool,
     /// The place of a poll that it is, or was.
     pub(super) place: Option<Place>,
 }
@@ -54,13 +58,14 @@ impl Session {
         Self {
             scope,
             worker,
-            kinds: Vec::new(),
+            kinds: Arc::from([]),
             max_in_flight: 0,
             leases: BTreeMap::new(),
             reserved: 0,
             stream: None,
             expires_at,
             draining: false,
+            is_retired: false,
             place: id.attempt_lease().map(|_| place),
         }
     }
@@ -98,8 +103,32 @@ impl Session {
             && self.place.is_none_or(|place| place.state == PlaceState::Free)
     }
 
+    /// What others may know of its worker.
+    pub(crate) fn seen(&self) -> Seen {
+        let (is_polled, running) = (self.place.is_some(), self.leases.len());
+        // The place of a poll outlives the poll as long as its attempt runs, and its worker polls again then.
+        let is_busy_place = is_polled && running > 0;
+        let state = if self.draining {
+            WorkerState::Draining
+        } else if self.is_connected() || is_busy_place {
+            WorkerState::Serving
+        } else {
+            WorkerState::Away
+        };
+        Seen {
+            scope: self.scope.clone(),
+            worker: self.worker.clone(),
+            kinds: Arc::clone(&self.kinds),
+            places: self.max_in_flight,
+            running,
+            is_polled,
+            state,
+        }
+    }
+
     /// What it would execute.
     pub(super) fn lanes(&self) -> impl Iterator<Item = Lane> + '_ {
-        self.kinds.iter().map(|kind| Lane { scope: self.scope.clone(), kind: kind.clone() })
+        let kinds = self.kinds.iter().filter(|_| !self.is_retired);
+        kinds.map(|kind| Lane { scope: self.scope.clone(), kind: kind.clone() })
     }
 }

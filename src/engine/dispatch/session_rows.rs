@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::roster::Seen;
 use super::sessions::Sessions;
 use crate::engine::clock::Moment;
 use crate::engine::round::draft::Draft;
@@ -186,7 +187,8 @@ impl SessionRows {
             }
             let (scope, worker) = (held.scope().clone(), held.worker().clone());
             let lease = session.lease(self.lease_duration).max(self.lease_duration);
-            Some(KeptSession { session, scope, worker, lease })
+            let Seen { kinds, places, .. } = held.seen();
+            Some(KeptSession { session, scope, worker, kinds, places, lease })
         };
         let kept = match is_time {
             true => sessions.ids().filter_map(kept).collect(),

@@ -25,10 +25,25 @@ pub(crate) struct Sessions {
     given_up: BTreeSet<SessionId>,
     /// Whether there are more since that was asked.
     has_given_up: bool,
+    /// Sessions that have changed since the roster was told.
+    unpublished: BTreeSet<SessionId>,
     last_stream: StreamNumber,
 }
 
 impl Sessions {
+    /// The sessions that have changed since this was asked; `None` are gone.
+    pub(crate) fn take_unpublished(&mut self) -> Vec<(SessionId, Option<&Session>)> {
+        let changed = std::mem::take(&mut self.unpublished).into_iter();
+        changed.map(|id| (id, self.by_id.get(&id))).collect()
+    }
+
+    /// A session that is about to change in what the roster shows.
+    fn edit(&mut self, id: SessionId) -> Option<&mut Session> {
+        let session = self.by_id.get_mut(&id)?;
+        self.unpublished.insert(id);
+        Some(session)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.by_id.len()
     }
@@ -111,7 +126,7 @@ impl Sessions {
         let away = Session::away(id, hello.scope.clone(), hello.worker.clone(), expires_at);
         let place = Place { poll: self.last_stream, state: PlaceState::Free };
         let session = Session {
-            kinds: hello.kinds.clone(),
+            kinds: hello.kinds.as_slice().into(),
             max_in_flight: hello.max_in_flight,
             leases,
             stream: Some((self.last_stream, sender)),
@@ -122,6 +137,7 @@ impl Sessions {
             self.serving.entry(lane).or_default().add(id);
         }
         self.by_id.insert(id, session);
+        self.unpublished.insert(id);
         self.last_stream
     }
 
@@ -137,6 +153,7 @@ impl Sessions {
     ) {
         let away = || Session::away(id, scope.into(), worker, expires_at);
         let session = self.by_id.entry(id).or_insert_with(away);
+        self.unpublished.insert(id);
         let attempt = session.leases.entry(lease.0).or_insert(lease.1);
         *attempt = lease.1.max(*attempt);
     }
@@ -157,7 +174,7 @@ impl Sessions {
 
     /// No more work for this one.
     pub(crate) fn drain(&mut self, id: SessionId) {
-        if let Some(session) = self.by_id.get_mut(&id) {
+        if let Some(session) = self.edit(id) {
             session.draining = true;
         }
     }
@@ -165,7 +182,7 @@ impl Sessions {
     /// That stream has ended. Without leases there is nothing to come back for. What a poll that ends so was handed
     /// is given up: nobody has read it.
     pub(crate) fn disconnect(&mut self, id: SessionId, stream: StreamNumber) {
-        let Some(session) = self.by_id.get_mut(&id) else { return };
+        let Some(session) = self.edit(id) else { return };
         let was_polled = session.place.is_some_and(|place| place.poll == stream);
         if was_polled || session.stream.as_ref().is_some_and(|(number, _)| *number == stream) {
             session.stream = None;
@@ -185,7 +202,7 @@ impl Sessions {
         poll: StreamNumber,
         expires_at: Moment,
     ) -> bool {
-        let Some(session) = self.by_id.get_mut(&id) else { return true };
+        let Some(session) = self.edit(id) else { return true };
         let place = session.place.as_mut().filter(|place| place.poll == poll);
         let Some(place) = place else { return true };
         let is_whole = place.state != PlaceState::Free || session.leases.is_empty();
@@ -234,8 +251,9 @@ impl Sessions {
 
     /// Cuts every worker off: their streams end, their sessions remain. Polls end by themselves.
     pub(crate) fn disconnect_all(&mut self) {
-        for session in self.by_id.values_mut().filter(|session| session.place.is_none()) {
+        for (id, session) in self.by_id.iter_mut().filter(|(_, it)| it.place.is_none()) {
             session.stream = None;
+            self.unpublished.insert(*id);
         }
     }
 
@@ -245,7 +263,7 @@ impl Sessions {
             self.by_id.iter().filter(|(_, s)| s.expires_at <= now).map(|(id, _)| *id).collect();
         let mut leases = Vec::new();
         for id in gone {
-            let Some(session) = self.by_id.get_mut(&id) else { continue };
+            let Some(session) = self.edit(id) else { continue };
             session.stream = None;
             if session.leases.is_empty() {
                 self.take_out(id);
@@ -282,7 +300,7 @@ impl Sessions {
         session: SessionId,
         (id, attempt): (OperationId, Attempt),
     ) -> Vec<Lane> {
-        let Some(held) = self.by_id.get_mut(&session) else { return Vec::new() };
+        let Some(held) = self.edit(session) else { return Vec::new() };
         if held.leases.get(&id).is_some_and(|known| *known <= attempt) {
             held.leases.remove(&id);
         }
@@ -295,8 +313,10 @@ impl Sessions {
 
     /// Nobody holds that operation any more.
     pub(crate) fn forget(&mut self, operation: OperationId) {
-        for session in self.by_id.values_mut() {
-            session.leases.remove(&operation);
+        for (id, session) in &mut self.by_id {
+            if session.leases.remove(&operation).is_some() {
+                self.unpublished.insert(*id);
+            }
         }
         for id in self.given_up.clone() {
             if self.by_id.get(&id).is_none_or(|session| session.leases.is_empty()) {
@@ -308,7 +328,7 @@ impl Sessions {
     /// Hands a message to a worker. One that does not read is cut off; it may resume, but for a poll, which gives up
     /// what it is assigned then.
     pub(crate) fn send(&mut self, id: SessionId, message: ToWorker) {
-        let Some(session) = self.by_id.get_mut(&id) else { return };
+        let Some(session) = self.edit(id) else { return };
         let is_assignment = matches!(message, ToWorker::Assignment { .. });
         let stream = session.stream.take();
         session.stream = stream.filter(|(_, sender)| sender.try_send(message).is_ok());
@@ -344,9 +364,9 @@ impl Sessions {
 
     /// The session serves nothing any more.
     fn retire(&mut self, id: SessionId) {
-        let Some(session) = self.by_id.get_mut(&id) else { return };
+        let Some(session) = self.edit(id) else { return };
         let served: Vec<Lane> = session.lanes().collect();
-        session.kinds.clear();
+        session.is_retired = true;
         for lane in served {
             if let Some(serving) = self.serving.get_mut(&lane) {
                 serving.remove(id);

@@ -9,6 +9,7 @@ use super::dispatcher::{Dispatcher, Outgoing};
 use super::quarantine::Quarantine;
 use super::queue::QueueKey;
 use super::replicas::Replicas;
+use super::session::Session;
 use super::upkeep::{Upkeep, Wake};
 use crate::engine::clock::{Moment, Now};
 use crate::engine::round::draft::Draft;
@@ -298,6 +299,19 @@ impl Workforce {
                 }
             }
             replicas.claims().listen(store, self.dispatcher.sessions());
+        }
+        self.publish();
+    }
+
+    /// Tells everybody what workers do now.
+    fn publish(&mut self) {
+        let now = self.shared.clock.now();
+        let mut roster = self.shared.roster();
+        for (id, session) in self.dispatcher.sessions_mut().take_unpublished() {
+            roster.publish(id, session.map(Session::seen), now);
+        }
+        for (place, count) in self.dispatcher.places_mut().take_unpublished() {
+            roster.set_taken(place, count);
         }
     }
 }

@@ -14,6 +14,8 @@ const TOKEN: &str = "^[0-9A-Za-z_-]{66}$";
 const KEY_ID: &str = "^[a-z2-7]{16}$";
 /// A tenant, or all.
 const TENANT_OR_ALL: &str = "^([a-z][a-z0-9-]{0,62}|-)?$";
+/// A kind, or all.
+const KIND_OR_ALL: &str = "^([A-Za-z][A-Za-z0-9_.-]{0,127})?$";
 /// A number of seconds, or a number with a unit.
 const DURATION: &str = r"^[0-9]+(\.[0-9]+)?(ms|s|m|h|d)?$";
 /// A time, ascending unless it says otherwise.
@@ -119,6 +121,11 @@ fn in_query() -> Parameters {
             "tenant.keys",
             "Whose; the caller's own if left out, `-` for everybody's.",
             pattern(TENANT_OR_ALL),
+        ),
+        (
+            "kind.workers",
+            "Only workers that serve this kind; all if left out.",
+            pattern(KIND_OR_ALL),
         ),
         ("page_token", "Of a page: `nextPageToken` of the one before.", text()),
         ("include_progress", "Of a stream: whether progress is sent, too.", flag(true)),

@@ -20,8 +20,8 @@ use uuid::Uuid;
 
 use super::log::{Head, LogPage, LogQuery, SigningKey, Stamp};
 use super::shared::{
-    AttemptProgress, Claimed, ExpiredSession, Hint, Lease, Listening, Outstanding, Queues,
-    SharedStore, TakeOver, Topic, Wanted,
+    AttemptProgress, Claimed, ExpiredSession, Hint, Lease, Listening, OtherWorker, Outstanding,
+    Queues, SharedStore, TakeOver, Topic, Wanted,
 };
 use super::{
     Batch, CatalogueChange, CatalogueSpace, CatalogueVersions, Committed, HistoryEntry,
@@ -427,6 +427,11 @@ impl SharedStore for PostgresStore {
         }
         let replica = self.replica;
         self.lookups.run(|session| progress::recent(session, replica, limit)).await
+    }
+
+    async fn workers(&self, limit: usize) -> Result<Vec<OtherWorker>, StoreError> {
+        let replica = self.replica;
+        self.lookups.run(|session| sessions::others(session, replica, limit)).await
     }
 
     async fn others(&self) -> Result<u64, StoreError> {

@@ -255,7 +255,8 @@ pub(super) async fn queues(
 }
 
 pub(super) async fn outstanding(session: Arc<Session>) -> Result<Vec<Outstanding>, StoreError> {
-    let sql = "SELECT tenant, kind, count(*) FROM operations WHERE state < 4 GROUP BY tenant, kind";
+    let sql = "SELECT tenant, kind, count(*), count(*) FILTER (WHERE state <> 1)
+        FROM operations WHERE state < 4 GROUP BY tenant, kind";
     let found = session.query(sql, &[]).await?;
     let unreadable = |rule| StoreError::Corrupt(format!("a name in a row {rule}"));
     let counted = found.iter().map(|row| {
@@ -263,6 +264,7 @@ pub(super) async fn outstanding(session: Arc<Session>) -> Result<Vec<Outstanding
             tenant: TenantId::parse(row.try_get(0)?).map_err(unreadable)?,
             kind: Kind::parse(row.try_get(1)?).map_err(unreadable)?,
             count: u64::try_from(row.try_get::<_, i64>(2)?).unwrap_or_default(),
+            running: u64::try_from(row.try_get::<_, i64>(3)?).unwrap_or_default(),
         })
     });
     counted.collect()

@@ -22,7 +22,7 @@ struct Migration {
     compatible_with: i32,
 }
 
-const MIGRATIONS: [Migration; 4] = [
+const MIGRATIONS: [Migration; 5] = [
     Migration {
         script: include_str!("../migrations/postgres/0001_initial.sql"),
         compatible_with: 1,
@@ -34,6 +34,10 @@ const MIGRATIONS: [Migration; 4] = [
     Migration { script: include_str!("../migrations/postgres/0003_log.sql"), compatible_with: 3 },
     Migration {
         script: include_str!("../migrations/postgres/0004_catalogue.sql"),
+        compatible_with: 3,
+    },
+    Migration {
+        script: include_str!("../migrations/postgres/0005_workers.sql"),
         compatible_with: 3,
     },
 ];

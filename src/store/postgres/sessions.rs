@@ -1,13 +1,16 @@
 //! Workers' sessions as rows: kept, used, ended, taken over, and found when nobody keeps them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::super::shared::{KeptSession, SessionChanges, TakeOver};
+use super::super::StoreError;
+use super::super::shared::{KeptSession, OtherWorker, SessionChanges, TakeOver};
 use super::super::sql::columns::limit;
+use super::session::Session;
 use super::step::Step;
-use crate::operation::{Scope, SessionId};
+use crate::operation::{Kind, Scope, SessionId, TenantId, WorkerId};
 
 /// Microseconds since 1970 by the database's clock, which all replicas share: now, and when the transaction began,
 /// which alone can be compared by an index.
@@ -43,11 +46,12 @@ fn keep(kept: &[KeptSession], ours: Uuid) -> Step<'_> {
     kept.sort_by_key(|kept| kept.session);
     let sql = format!(
         "WITH kept AS (
-           INSERT INTO sessions (id, tenant, worker, replica, expires_at)
-           SELECT n.id, n.tenant, n.worker, $5, {NOW} + n.lease
-           FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[])
-             AS n (id, tenant, worker, lease)
-           ON CONFLICT (id) DO UPDATE SET expires_at = EXCLUDED.expires_at
+           INSERT INTO sessions (id, tenant, worker, replica, expires_at, kinds, places)
+           SELECT n.id, n.tenant, n.worker, $5, {NOW} + n.lease, n.kinds, n.places
+           FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $6::text[], $7::int[])
+             AS n (id, tenant, worker, lease, kinds, places)
+           ON CONFLICT (id) DO UPDATE SET expires_at = EXCLUDED.expires_at,
+             kinds = EXCLUDED.kinds, places = EXCLUDED.places
              WHERE sessions.replica = EXCLUDED.replica
            RETURNING id)
          SELECT CASE WHEN (SELECT count(*) FROM kept) <> cardinality($1)
@@ -59,6 +63,48 @@ fn keep(kept: &[KeptSession], ours: Uuid) -> Step<'_> {
         .with(kept.iter().map(|kept| kept.worker.as_str()).collect::<Vec<_>>())
         .with(kept.iter().map(|kept| micros(kept.lease)).collect::<Vec<_>>())
         .with(ours)
+        .with(kept.iter().map(|kept| joined(&kept.kinds)).collect::<Vec<_>>())
+        .with(
+            kept.iter()
+                .map(|kept| i32::try_from(kept.places).unwrap_or(i32::MAX))
+                .collect::<Vec<_>>(),
+        )
+}
+
+/// Kinds as they are stored: none of them has a space.
+fn joined(kinds: &[Kind]) -> String {
+    kinds.iter().map(Kind::as_str).collect::<Vec<_>>().join(" ")
+}
+
+/// Sessions that other replicas keep, with how many attempts each runs.
+pub(super) async fn others(
+    session: Arc<Session>,
+    ours: Uuid,
+    most: usize,
+) -> Result<Vec<OtherWorker>, StoreError> {
+    let sql = format!(
+        "SELECT s.tenant, s.worker, s.kinds, s.places,
+           (SELECT count(*) FROM operations AS o WHERE o.session = s.id)
+         FROM sessions AS s WHERE s.replica <> $1 AND s.expires_at > {BEGAN} ORDER BY s.id LIMIT $2"
+    );
+    let unreadable = |rule| StoreError::Corrupt(format!("a name in a row {rule}"));
+    let rows = session.query(&sql, &[&ours, &limit(most)]).await?;
+    let others = rows.iter().map(|row| {
+        let scope = match row.try_get(0)? {
+            "" => Scope::All,
+            tenant => TenantId::parse(tenant).map_err(unreadable)?.into(),
+        };
+        let kinds: &str = row.try_get(2)?;
+        let kinds = kinds.split_whitespace().map(Kind::parse).collect::<Result<Vec<_>, _>>();
+        Ok(OtherWorker {
+            scope,
+            worker: WorkerId::parse(row.try_get(1)?).map_err(unreadable)?,
+            kinds: kinds.map_err(unreadable)?.into(),
+            places: usize::try_from(row.try_get::<_, i32>(3)?).unwrap_or_default(),
+            running: usize::try_from(row.try_get::<_, i64>(4)?).unwrap_or_default(),
+        })
+    });
+    others.collect()
 }
 
 /// Locked, so that whoever takes one over waits for this commit, and sees its leases.

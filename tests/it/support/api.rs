@@ -57,7 +57,13 @@ impl Api {
         soon(self.operations().submit_batch(request)).await.unwrap().into_inner().results
     }
 
+    /// The operation as it is stored, without what the server adds of this moment.
     pub async fn get(&self, name: &str) -> Operation {
+        Operation { waiting: None, ..self.look(name).await }
+    }
+
+    /// The operation as the server shows it.
+    pub async fn look(&self, name: &str) -> Operation {
         let request = GetOperationRequest { name: name.to_owned(), view: 0 };
         soon(self.operations().get_operation(request)).await.unwrap().into_inner()
     }

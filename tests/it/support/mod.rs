@@ -13,12 +13,14 @@ use longrun::proto::v1::{Payload, RetryPolicy, Settings, SubmitRequest, payload}
 mod api;
 mod clock;
 mod clocked;
+mod proxy;
 mod refused;
 mod server;
 mod worker;
 
 pub use api::{Api, Watching, watch_from, watch_now};
 pub use clocked::{ClockedServer, Tuning};
+pub use proxy::{Proxy, Way};
 pub use refused::{Refusal, Refused};
 pub use server::TestServer;
 pub use worker::{TestWorker, attempt_of, hello, open_stream};

@@ -388,10 +388,13 @@ pub fn queues(disk: &Disk, kinds: &[Kind], after: Option<&TenantId>, limit: usiz
 pub fn outstanding(disk: &Disk) -> Vec<Outstanding> {
     let mut counts = BTreeMap::new();
     for it in disk.unfinished(None, usize::MAX) {
-        *counts.entry((it.tenant, it.kind)).or_insert(0) += 1;
+        let (count, running) = counts.entry((it.tenant, it.kind)).or_insert((0, 0));
+        *count += 1;
+        *running += u64::from(matches!(it.place, Place::Leased { .. }));
     }
     let counts = counts.into_iter();
-    counts.map(|((tenant, kind), count)| Outstanding { tenant, kind, count }).collect()
+    let of = |((tenant, kind), (count, running))| Outstanding { tenant, kind, count, running };
+    counts.map(of).collect()
 }
 
 /// What a session holds.

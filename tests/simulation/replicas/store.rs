@@ -11,8 +11,8 @@ use longrun::operation::{
 };
 use longrun::store::log::{Head, LogPage, LogQuery, SigningKey};
 use longrun::store::shared::{
-    AttemptProgress, Claimed, ExpiredSession, Hint, Lease, Listening, Outstanding, Queues,
-    SharedStore, TakeOver, Topic, Wanted,
+    AttemptProgress, Claimed, ExpiredSession, Hint, Lease, Listening, OtherWorker, Outstanding,
+    Queues, SharedStore, TakeOver, Topic, Wanted,
 };
 use longrun::store::{
     Batch, CatalogueChange, CatalogueSpace, CatalogueVersions, Committed, HistoryEntry,
@@ -266,6 +266,10 @@ impl SharedStore for ReplicaStore {
     async fn outstanding(&self) -> Result<Vec<Outstanding>, StoreError> {
         self.called();
         self.store.read(house::outstanding).await
+    }
+
+    async fn workers(&self, _: usize) -> Result<Vec<OtherWorker>, StoreError> {
+        Ok(Vec::new())
     }
 
     async fn take_over(&self, take: TakeOver) -> Result<Option<Vec<Lease>>, StoreError> {

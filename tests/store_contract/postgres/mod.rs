@@ -66,6 +66,8 @@ fn keeping_for(number: u8, lease: Duration) -> Batch {
         session: session(number),
         scope: submission(1).tenant.into(),
         worker: worker(),
+        kinds: std::sync::Arc::from([]),
+        places: 0,
         lease,
     };
     let sessions = SessionChanges { kept: vec![kept], ..SessionChanges::default() };

@@ -40,6 +40,8 @@ fn changes(kept: &[u128], ended: &[u128]) -> SessionChanges {
         session: session(*number),
         scope: TenantId::default_tenant().into(),
         worker: WorkerId::parse("w").expect("a name"),
+        kinds: std::sync::Arc::from([]),
+        places: 0,
         lease: LEASE,
     });
     let ended = ended.iter().map(|number| session(*number)).collect();

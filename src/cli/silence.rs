@@ -1,0 +1,71 @@
+//! Breaks the silence of an operation that no worker will start, and of a server that is away: says so on stderr, once, and
+//! goes on.
+
+use std::future::pending;
+use std::pin::pin;
+use std::time::{Duration, SystemTime};
+
+use futures_util::future::{Either, select};
+
+use super::remote::Remote;
+use super::text;
+use crate::proto::v1::waiting::Reason;
+use crate::proto::v1::{Operation, OperationView};
+
+/// An operation that has waited this long for a worker is spoken of.
+const SILENCE: Duration = Duration::from_secs(2);
+/// No operation has this name: asking for it shows whether a server is there.
+const NOBODY: &str = "operations/00000000-0000-7000-8000-000000000000";
+/// Longest time between two looks.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// Does `work`, which waits for an operation. Meanwhile `note` is told if no worker serves its kind. `name` is asked again
+/// each time, for it may not be known yet.
+pub(super) async fn broken<T>(
+    remote: &Remote,
+    name: impl Fn() -> Option<String>,
+    note: impl Fn(&str),
+    work: impl Future<Output = T>,
+) -> T {
+    let (work, look) = (pin!(work), pin!(look(remote, name, note)));
+    match select(work, look).await {
+        Either::Left((done, _)) => done,
+        Either::Right((never, _)) => match never {},
+    }
+}
+
+async fn look(
+    remote: &Remote,
+    name: impl Fn() -> Option<String>,
+    note: impl Fn(&str),
+) -> std::convert::Infallible {
+    let (mut pause, mut said_away) = (SILENCE, false);
+    loop {
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST);
+        let name = name();
+        let asked = name.as_deref().unwrap_or(NOBODY);
+        match remote.client.get(asked, OperationView::Full).await {
+            Ok(operation) => {
+                if let Some(words) = words(&operation, text::now()) {
+                    note(&words);
+                    return pending().await;
+                }
+            }
+            Err(error) if error.is_transient() && !said_away => {
+                said_away = true;
+                note(&remote.unreached(&error));
+            }
+            // What is asked in vain is asked again; what fails is the work's to tell.
+            Err(_) => {}
+        }
+    }
+}
+
+/// `no worker serves report.build (serving now: …)`, if that is why the operation waits, and has waited for a while.
+pub(super) fn words(operation: &Operation, now: SystemTime) -> Option<String> {
+    let waiting = operation.waiting.as_ref().filter(|it| it.reason() == Reason::NoWorker)?;
+    let since = text::time(operation.update_time.as_ref())?;
+    let is_old = now.duration_since(since).is_ok_and(|waited| waited >= SILENCE);
+    is_old.then(|| text::clean(&waiting.message))
+}

@@ -1,0 +1,129 @@
+//! `longrun workers` and `longrun kinds`: who works, and how much waits and runs.
+
+use std::time::SystemTime;
+
+use super::output::Output;
+use super::remote::Remote;
+use super::table::{Cell, Table};
+use super::{Exit, text};
+use crate::proto::json;
+use crate::proto::v1::worker::State;
+use crate::proto::v1::{KindSummary, Worker};
+
+const WORKERS_EXAMPLES: &str = "\
+Examples:
+  longrun workers
+  longrun workers --kind report.build --json | jq -r '.workers[].workerId'
+
+STATE is SERVING, DRAINING (it takes no more work) or AWAY (its connection is lost, and it may
+come back for the attempts that it runs).";
+
+const KINDS_EXAMPLES: &str = "\
+Examples:
+  longrun kinds
+  longrun kinds --json | jq '.kinds[] | select(.workers == 0) | .kind'
+
+OLDEST is how long the oldest queued operation has waited. ENDED/MIN and FAILED/MIN count the
+operations that have ended in the last minute.";
+
+/// Arguments of `workers`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = WORKERS_EXAMPLES)]
+pub(super) struct WorkersArgs {
+    /// Only workers that serve this kind
+    #[arg(long, short = 'K', value_name = "KIND", default_value = "", hide_default_value = true)]
+    kind: String,
+}
+
+/// Arguments of `kinds`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = KINDS_EXAMPLES)]
+pub(super) struct KindsArgs {}
+
+pub(super) async fn workers(
+    args: WorkersArgs,
+    remote: &Remote,
+    out: &Output,
+) -> anyhow::Result<Exit> {
+    let listed = remote.client.list_workers(&args.kind).await;
+    let listed = listed.map_err(|error| remote.failed(&error, "list workers"))?;
+    if out.is_json() {
+        out.document(&json::to_value(&listed)?)?;
+        return Ok(Exit::Ok);
+    }
+    if listed.workers.is_empty() {
+        match args.kind.as_str() {
+            "" => out.note("no worker is connected"),
+            kind => out.note(&format!("no worker serves {}", text::clean(kind))),
+        }
+        return Ok(Exit::Ok);
+    }
+    let headings = ["WORKER", "STATE", "RUNNING", "KINDS", "AGE", "WHERE"];
+    let now = text::now();
+    let rows = listed.workers.iter().map(|worker| worker_row(worker, now)).collect();
+    out.line(&Table::new(headings, out.paint).block(rows))?;
+    note_rest(listed.workers.len(), listed.total_size, out);
+    Ok(Exit::Ok)
+}
+
+fn worker_row(worker: &Worker, now: SystemTime) -> [Cell; 6] {
+    let state = match worker.state() {
+        State::Unspecified => "",
+        state => state.as_str_name().trim_start_matches("STATE_"),
+    };
+    let age = text::time(worker.connect_time.as_ref()).map(|time| text::age(time, now));
+    let place = match (worker.other_replica, worker.shared) {
+        (true, _) => "another replica",
+        (false, true) => "within the server",
+        (false, false) => "",
+    };
+    [
+        text::clean(&worker.worker_id).into(),
+        state.into(),
+        format!("{}/{}", worker.running, worker.places).into(),
+        text::shorten(&text::clean(&worker.kinds.join(",")), 60).into(),
+        age.unwrap_or_default().into(),
+        place.into(),
+    ]
+}
+
+pub(super) async fn kinds(_: KindsArgs, remote: &Remote, out: &Output) -> anyhow::Result<Exit> {
+    let listed = remote.client.list_kinds().await;
+    let listed = listed.map_err(|error| remote.failed(&error, "list kinds"))?;
+    if out.is_json() {
+        out.document(&json::to_value(&listed)?)?;
+        return Ok(Exit::Ok);
+    }
+    if listed.kinds.is_empty() {
+        out.note("no kinds: no worker is connected, and nothing waits or runs");
+        return Ok(Exit::Ok);
+    }
+    let headings = ["KIND", "QUEUED", "OLDEST", "RUNNING", "WORKERS", "ENDED/MIN", "FAILED/MIN"];
+    let now = text::now();
+    let rows = listed.kinds.iter().map(|kind| kind_row(kind, now)).collect();
+    out.line(&Table::new(headings, out.paint).block(rows))?;
+    note_rest(listed.kinds.len(), listed.total_size, out);
+    Ok(Exit::Ok)
+}
+
+fn kind_row(kind: &KindSummary, now: SystemTime) -> [Cell; 7] {
+    let waited = text::time(kind.oldest_queued_time.as_ref())
+        .and_then(|since| now.duration_since(since).ok())
+        .map(text::duration);
+    [
+        text::clean(&kind.kind).into(),
+        kind.queued.to_string().into(),
+        waited.unwrap_or_default().into(),
+        kind.running.to_string().into(),
+        kind.workers.to_string().into(),
+        kind.ended_last_minute.to_string().into(),
+        kind.failed_last_minute.to_string().into(),
+    ]
+}
+
+fn note_rest(shown: usize, total: i32, out: &Output) {
+    let rest = usize::try_from(total).unwrap_or_default().saturating_sub(shown);
+    if rest > 0 {
+        out.note(&format!("{rest} more are not shown"));
+    }
+}

@@ -1,0 +1,20 @@
+//! What people ask when nothing moves: who works, and how much waits.
+
+use super::{Client, ClientError};
+use crate::proto::v1::{
+    ListKindsRequest, ListKindsResponse, ListWorkersRequest, ListWorkersResponse,
+};
+
+impl Client {
+    /// The workers that execute the caller's operations; those that serve `kind`, unless it is empty.
+    pub async fn list_workers(&self, kind: &str) -> Result<ListWorkersResponse, ClientError> {
+        let request = ListWorkersRequest { kind: kind.to_owned() };
+        self.unary(request, async |mut rpc, request| rpc.list_workers(request).await).await
+    }
+
+    /// The caller's kinds, with how much waits and runs of each.
+    pub async fn list_kinds(&self) -> Result<ListKindsResponse, ClientError> {
+        let request = ListKindsRequest {};
+        self.unary(request, async |mut rpc, request| rpc.list_kinds(request).await).await
+    }
+}

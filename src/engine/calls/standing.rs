@@ -1,0 +1,243 @@
+//! Why operations are not running, who works, and how much of each kind there is: what people ask when nothing moves.
+//!
+//! All of it is read from what the committer has published, so that it is there while the store is not.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use super::Engine;
+use crate::engine::dispatch::queue::QueueKey;
+use crate::engine::dispatch::roster::{WorkerRecord, WorkerState, Workers};
+use crate::engine::health::StoreHealth;
+use crate::operation::limits::{Place, RunningLimit};
+use crate::operation::{
+    Kind, Operation, Scope, State, TenantId, Timestamp, WaitReason, Waiting, WorkerId,
+};
+use crate::store::shared::OtherWorker;
+
+/// What the store says of other replicas' workers is used for this long.
+const FRESH: Duration = Duration::from_secs(1);
+/// Most workers of other replicas that are looked at.
+const MOST_OTHERS: usize = 10_000;
+/// Most kinds that a message names.
+const MOST_NAMED: usize = 8;
+/// Most characters of an error that a message repeats.
+const MOST_ERROR: usize = 200;
+
+/// The workers of other replicas, as the store has them.
+#[derive(Clone, Debug)]
+pub struct OtherWorkers(Arc<[OtherWorker]>);
+
+/// A worker as callers see it.
+#[derive(Clone, Debug)]
+pub struct WorkerFigures {
+    /// The worker's name for itself.
+    pub worker: WorkerId,
+    /// Whether it works for every tenant.
+    pub is_shared: bool,
+    /// Whether it is connected to another replica.
+    pub is_elsewhere: bool,
+    /// The kinds that it serves.
+    pub kinds: Arc<[Kind]>,
+    /// Attempts that it runs at once, at most.
+    pub places: usize,
+    /// Attempts that it runs.
+    pub running: usize,
+    /// What it does.
+    pub state: WorkerState,
+    /// When it connected, if that is known here.
+    pub since: Option<Timestamp>,
+}
+
+/// How much there is of a kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KindFigures {
+    /// The kind.
+    pub kind: Kind,
+    /// Operations that wait for an attempt.
+    pub queued: u64,
+    /// Operations with a running attempt.
+    pub running: u64,
+    /// Workers that serve it.
+    pub workers: usize,
+    /// Operations that have ended in the last minute.
+    pub ended: u64,
+    /// Those of them that FAILED.
+    pub failed: u64,
+}
+
+impl OtherWorkers {
+    fn of<'a>(&'a self, scope: &'a Scope) -> impl Iterator<Item = &'a OtherWorker> {
+        self.0.iter().filter(move |it| it.scope == Scope::All || it.scope == *scope)
+    }
+
+    fn workers_for(&self, key: &QueueKey, here: Workers) -> Workers {
+        let scope = Scope::from(key.tenant.clone());
+        let serving = self.of(&scope).filter(|it| it.kinds.contains(&key.kind));
+        serving.fold(here, |sum, it| Workers {
+            count: sum.count + 1,
+            places: sum.places + it.places,
+            running: sum.running + it.running,
+        })
+    }
+}
+
+impl Engine {
+    /// The workers of other replicas: none where this process has the store to itself, or the store does not answer.
+    pub async fn other_workers(&self) -> OtherWorkers {
+        let Some(store) = self.shared.store.shared() else { return OtherWorkers(Arc::from([])) };
+        let now = self.shared.clock.moment();
+        let known = || self.shared.others.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, others)) = &*known()
+            && now.since(*at) < FRESH
+        {
+            return OtherWorkers(Arc::clone(others));
+        }
+        let found = store.workers(MOST_OTHERS).await.unwrap_or_default();
+        let others: Arc<[OtherWorker]> = found.into();
+        *known() = Some((now, Arc::clone(&others)));
+        OtherWorkers(others)
+    }
+
+    /// Why the operation is not running; `None` if it is not queued.
+    pub fn waiting(&self, operation: &Operation, others: &OtherWorkers) -> Option<Waiting> {
+        let State::Queued { not_before } = operation.life.state else { return None };
+        let because = |reason, message| Waiting { reason, message, until: None };
+        if let StoreHealth::Failing { reason, .. } = &*self.shared.health.subscribe().borrow() {
+            let message = format!("the store takes no writes: {reason}");
+            return Some(because(WaitReason::StoreNotWritable, message));
+        }
+        if not_before > self.shared.clock.now() {
+            return Some(until(operation, not_before));
+        }
+        let key = QueueKey::of(operation);
+        let workers = others.workers_for(&key, self.shared.roster().workers_for(&key));
+        if workers.count == 0 {
+            return Some(because(WaitReason::NoWorker, self.nobody_serves(&key, others)));
+        }
+        if let Some((limit, place)) = self.full(operation) {
+            return Some(because(WaitReason::LimitReached, limit_reached(&limit, &place)));
+        }
+        if workers.running >= workers.places {
+            let Workers { count, places, .. } = workers;
+            let who = if count == 1 { "the worker that serves" } else { "the workers that serve" };
+            let message = format!("all {places} places of {who} {} are taken", key.kind);
+            return Some(because(WaitReason::WorkersBusy, message));
+        }
+        let message = "it starts when its turn comes".to_owned();
+        Some(because(WaitReason::WaitingTurn, message))
+    }
+
+    fn nobody_serves(&self, key: &QueueKey, others: &OtherWorkers) -> String {
+        let scope = Scope::from(key.tenant.clone());
+        let mut kinds: BTreeSet<Kind> =
+            self.shared.roster().served(&scope, MOST_NAMED + 1).into_iter().collect();
+        kinds.extend(others.of(&scope).flat_map(|it| it.kinds.iter().cloned()));
+        let named: Vec<&str> = kinds.iter().take(MOST_NAMED).map(Kind::as_str).collect();
+        let serving = match (named.as_slice(), kinds.len() > MOST_NAMED) {
+            ([], _) => "no worker is connected".to_owned(),
+            (named, false) => format!("serving now: {}", named.join(", ")),
+            (named, true) => format!("serving now: {}, …", named.join(", ")),
+        };
+        format!("no worker serves {} ({serving})", key.kind)
+    }
+
+    /// The limit on running attempts that holds the operation back, if one does as far as is known here.
+    fn full(&self, operation: &Operation) -> Option<(RunningLimit, Place)> {
+        let submission = &operation.submission;
+        let limits = self.shared.limits().running(&submission.tenant, &submission.kind);
+        let counts = self.shared.store.shared().is_none();
+        limits.into_iter().find_map(|limit| {
+            let place = limit.place(submission)?;
+            let taken = match (counts, &place) {
+                (true, _) => self.shared.roster().taken(&place),
+                // Where others start attempts as well, the store is asked now and then, and not by labels.
+                (false, Place { label: Some(_), .. }) => 0,
+                (false, Place { tenant, kind: None, .. }) => {
+                    self.shared.counts().live_of_tenant(tenant).running
+                }
+                (false, Place { tenant, kind: Some(kind), .. }) => {
+                    let key = QueueKey { tenant: tenant.clone(), kind: kind.clone() };
+                    self.shared.counts().live(&key).running
+                }
+            };
+            (taken >= limit.most).then_some((limit, place))
+        })
+    }
+
+    /// The workers that execute the tenant's operations, by name.
+    pub fn workers(&self, tenant: &TenantId, others: &OtherWorkers) -> Vec<WorkerFigures> {
+        let scope = Scope::from(tenant.clone());
+        let here = self.shared.roster().workers(&scope).into_iter().map(WorkerFigures::from);
+        let elsewhere = others.of(&scope).map(|it| WorkerFigures {
+            worker: it.worker.clone(),
+            is_shared: it.scope == Scope::All,
+            is_elsewhere: true,
+            kinds: Arc::clone(&it.kinds),
+            places: it.places.max(it.running),
+            running: it.running,
+            state: WorkerState::Serving,
+            since: None,
+        });
+        let mut workers: Vec<WorkerFigures> = here.chain(elsewhere).collect();
+        workers.sort_by(|a, b| (&a.worker, a.since).cmp(&(&b.worker, b.since)));
+        workers
+    }
+
+    /// The tenant's kinds: those with operations that are not done or have ended lately, and those that a worker serves.
+    pub fn kinds(&self, tenant: &TenantId, others: &OtherWorkers) -> Vec<KindFigures> {
+        let scope = Scope::from(tenant.clone());
+        let mut kinds = self.shared.counts().kinds(tenant, self.shared.clock.moment());
+        let roster = self.shared.roster();
+        let served = roster.served(&scope, usize::MAX).into_iter();
+        let elsewhere = others.of(&scope).flat_map(|it| it.kinds.iter().cloned());
+        served.chain(elsewhere).for_each(|kind| {
+            kinds.entry(kind).or_default();
+        });
+        let figures = kinds.into_iter().map(|(kind, (live, ended))| {
+            let key = QueueKey { tenant: tenant.clone(), kind };
+            let workers = others.workers_for(&key, roster.workers_for(&key)).count;
+            KindFigures {
+                kind: key.kind,
+                queued: live.all.saturating_sub(live.running),
+                running: live.running,
+                workers,
+                ended: ended.all,
+                failed: ended.failed,
+            }
+        });
+        figures.collect()
+    }
+}
+
+impl From<WorkerRecord> for WorkerFigures {
+    fn from(record: WorkerRecord) -> Self {
+        let WorkerRecord { worker, is_shared, kinds, places, running, state, since } = record;
+        let (is_elsewhere, since) = (false, Some(since));
+        Self { worker, is_shared, is_elsewhere, kinds, places, running, state, since }
+    }
+}
+
+/// It waits for a time: its start time, or the end of a pause after an attempt that failed.
+fn until(operation: &Operation, not_before: Timestamp) -> Waiting {
+    let (reason, message) = match &operation.life.last_error {
+        None => (WaitReason::Scheduled, "its start time has not come".to_owned()),
+        Some(error) => {
+            let text: String = error.message.chars().take(MOST_ERROR).collect();
+            let attempt = operation.life.attempt.0;
+            let message =
+                format!("attempt {attempt} failed ({}: {text}); it is retried", error.code);
+            (WaitReason::BackingOff, message)
+        }
+    };
+    Waiting { reason, message, until: Some(not_before) }
+}
+
+/// `tenant acme runs 5 operations of kind report.build with customer=7, which is its limit`.
+fn limit_reached(limit: &RunningLimit, place: &Place) -> String {
+    let kind = place.kind.as_ref().map(|kind| format!(" of kind {kind}")).unwrap_or_default();
+    let label = place.label.as_ref().map(|(key, value)| format!(" with the label {key}={value}"));
+    let (tenant, most, label) = (&place.tenant, limit.most, label.unwrap_or_default());
+    format!("tenant {tenant} runs {most} operations{kind}{label}, which is its limit")
+}

@@ -1,0 +1,46 @@
+//! What the server's log says of operations: each transition for who looks for a fault, and one line for each that has
+//! ended. Nothing of contents, and of errors their codes only.
+
+use crate::engine::round::transition::Transition;
+use crate::operation::{Operation, Outcome, State, Timestamp};
+
+pub(super) fn log(transition: &Transition) {
+    let after = &transition.after;
+    tracing::debug!(
+        tenant.id = %after.submission.tenant,
+        operation.id = %after.id(),
+        operation.kind = %after.submission.kind,
+        revision = after.life.revision.0,
+        attempt = after.life.attempt.0,
+        state = %after.state_name(),
+        "transition"
+    );
+    if let State::Done { outcome, at, .. } = &after.life.state {
+        finished(after, outcome, *at);
+    }
+}
+
+fn finished(operation: &Operation, outcome: &Outcome, at: Timestamp) {
+    let (submission, life) = (&operation.submission, &operation.life);
+    let waited = life.started_at.unwrap_or(at).since(submission.created_at);
+    let took = life.started_at.map(|started| at.since(started)).unwrap_or_default();
+    macro_rules! line {
+        ($level:ident, $code:expr) => {
+            tracing::$level!(
+                tenant.id = %submission.tenant,
+                operation.id = %submission.id,
+                operation.kind = %submission.kind,
+                state = %operation.state_name(),
+                attempts = life.attempt.0,
+                ?waited,
+                ?took,
+                error.code = $code,
+                "finished"
+            )
+        };
+    }
+    match outcome {
+        Outcome::Failed { error } => line!(warn, Some(error.code.as_str())),
+        _ => line!(info, None::<&str>),
+    }
+}

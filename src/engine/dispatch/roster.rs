@@ -1,0 +1,185 @@
+//! Who works here, as everybody may know it: what the committer has published of its workers.
+//!
+//! A copy, so that to ask costs the committer nothing, also while the store does not answer it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::queue::{Lane, QueueKey};
+use crate::operation::limits::Place;
+use crate::operation::{Kind, Scope, SessionId, Timestamp, WorkerId};
+
+/// What a worker does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum WorkerState {
+    /// It is connected and takes work.
+    Serving,
+    /// It is connected, finishes what it has, and takes no more.
+    Draining,
+    /// Its connection is lost; it may come back for the attempts that it has.
+    Away,
+}
+
+/// A worker, by its session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) scope: Scope,
+    pub(crate) worker: WorkerId,
+    pub(crate) kinds: Arc<[Kind]>,
+    /// Attempts that it runs at once, at most.
+    pub(crate) places: usize,
+    /// Attempts that it runs.
+    pub(crate) running: usize,
+    /// Whether it is one place of a worker without a stream.
+    pub(crate) is_polled: bool,
+    pub(crate) state: WorkerState,
+}
+
+/// A worker with the time at which it came.
+#[derive(Clone, Debug)]
+pub struct WorkerRecord {
+    /// The worker's name for itself.
+    pub worker: WorkerId,
+    /// Whether it works for every tenant.
+    pub is_shared: bool,
+    /// The kinds that it serves.
+    pub kinds: Arc<[Kind]>,
+    /// Attempts that it runs at once, at most.
+    pub places: usize,
+    /// Attempts that it runs.
+    pub running: usize,
+    /// What it does.
+    pub state: WorkerState,
+    /// When it connected.
+    pub since: Timestamp,
+}
+
+/// The workers that serve a queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Workers {
+    /// Sessions of workers.
+    pub(crate) count: usize,
+    /// Attempts that they run at once, at most.
+    pub(crate) places: usize,
+    /// Attempts that they run.
+    pub(crate) running: usize,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Roster {
+    seen: BTreeMap<SessionId, (Seen, Timestamp)>,
+    lanes: HashMap<Lane, BTreeSet<SessionId>>,
+    /// Attempts that run, of those that a limit counts, where this process alone counts.
+    taken: HashMap<Place, u64>,
+}
+
+impl Roster {
+    /// A session is there, has changed, or is gone.
+    pub(crate) fn publish(&mut self, id: SessionId, seen: Option<Seen>, now: Timestamp) {
+        let old = self.seen.remove(&id);
+        let since = old.as_ref().map_or(now, |(_, since)| *since);
+        let is_as_before = |(old, _): &(Seen, Timestamp)| {
+            seen.as_ref().is_some_and(|new| new.kinds == old.kinds && new.scope == old.scope)
+        };
+        if !old.as_ref().is_some_and(is_as_before) {
+            for lane in old.iter().flat_map(|(old, _)| lanes(old)) {
+                if let Some(sessions) = self.lanes.get_mut(&lane) {
+                    sessions.remove(&id);
+                    if sessions.is_empty() {
+                        self.lanes.remove(&lane);
+                    }
+                }
+            }
+            for lane in seen.iter().flat_map(lanes) {
+                self.lanes.entry(lane).or_default().insert(id);
+            }
+        }
+        if let Some(seen) = seen {
+            self.seen.insert(id, (seen, since));
+        }
+    }
+
+    /// This many attempts run that count for a limit.
+    pub(crate) fn set_taken(&mut self, place: Place, count: u64) {
+        match count {
+            0 => self.taken.remove(&place),
+            count => self.taken.insert(place, count),
+        };
+    }
+
+    /// Attempts that run and count for a limit, if this process counts them.
+    pub(crate) fn taken(&self, place: &Place) -> u64 {
+        self.taken.get(place).copied().unwrap_or_default()
+    }
+
+    /// The workers that take work of the queue, whether they can take more now or not.
+    pub(crate) fn workers_for(&self, key: &QueueKey) -> Workers {
+        let lanes = key.lanes();
+        let ids = lanes.iter().filter_map(|lane| self.lanes.get(lane)).flatten();
+        let seen = ids.filter_map(|id| self.seen.get(id)).map(|(seen, _)| seen);
+        let serving = seen.filter(|seen| seen.state == WorkerState::Serving);
+        serving.fold(Workers::default(), |sum, seen| Workers {
+            count: sum.count + 1,
+            places: sum.places + seen.places,
+            running: sum.running + seen.running,
+        })
+    }
+
+    /// The kinds that somebody serves for callers of the scope, by name, at most `limit`.
+    pub(crate) fn served(&self, scope: &Scope, limit: usize) -> Vec<Kind> {
+        let is_of = |lane: &&Lane| lane.scope == Scope::All || lane.scope == *scope;
+        let served = self.lanes.iter().filter(|(lane, sessions)| {
+            let is_serving =
+                |id| self.seen.get(id).is_some_and(|(seen, _)| seen.state == WorkerState::Serving);
+            is_of(lane) && sessions.iter().any(is_serving)
+        });
+        let kinds: BTreeSet<&Kind> = served.map(|(lane, _)| &lane.kind).collect();
+        kinds.into_iter().take(limit).cloned().collect()
+    }
+
+    /// The workers of the scope and those of every tenant, by name. Places of one worker without a stream are one entry.
+    pub(crate) fn workers(&self, scope: &Scope) -> Vec<WorkerRecord> {
+        let is_of = |seen: &Seen| seen.scope == Scope::All || seen.scope == *scope;
+        let mut streams = Vec::new();
+        let mut polls: BTreeMap<(WorkerId, bool), WorkerRecord> = BTreeMap::new();
+        for (seen, since) in self.seen.values().filter(|(seen, _)| is_of(seen)) {
+            let record = record(seen, *since);
+            if !seen.is_polled {
+                streams.push(record);
+                continue;
+            }
+            polls
+                .entry((record.worker.clone(), record.is_shared))
+                .and_modify(|all| {
+                    all.places += record.places;
+                    all.running += record.running;
+                    all.since = all.since.min(record.since);
+                    all.state = all.state.min(record.state);
+                    if all.kinds.len() < record.kinds.len() {
+                        all.kinds = Arc::clone(&record.kinds);
+                    }
+                })
+                .or_insert(record);
+        }
+        streams.extend(polls.into_values());
+        streams.sort_by(|a, b| (&a.worker, a.since).cmp(&(&b.worker, b.since)));
+        streams
+    }
+}
+
+fn record(seen: &Seen, since: Timestamp) -> WorkerRecord {
+    WorkerRecord {
+        worker: seen.worker.clone(),
+        is_shared: seen.scope == Scope::All,
+        kinds: Arc::clone(&seen.kinds),
+        // Of one that is away it is not known here how many it takes after a restart of the server.
+        places: seen.places.max(seen.running),
+        running: seen.running,
+        state: seen.state,
+        since,
+    }
+}
+
+fn lanes(seen: &Seen) -> impl Iterator<Item = Lane> + '_ {
+    seen.kinds.iter().map(|kind| Lane { scope: seen.scope.clone(), kind: kind.clone() })
+}
