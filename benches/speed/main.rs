@@ -9,12 +9,16 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 
+mod auth;
 mod baseline;
 mod fanout;
 mod figures;
 mod fill;
 mod growth;
 mod idle;
+#[path = "../../tests/secure/issuer.rs"]
+#[expect(dead_code, reason = "tests need more of it")]
+mod issuer;
 mod lives;
 #[path = "../../tests/postgres_support/mod.rs"]
 #[expect(dead_code, reason = "tests need more of it")]
@@ -23,7 +27,7 @@ mod processes;
 mod replicas;
 mod submit;
 
-const PARTS: [&str; 6] = ["submit", "lives", "fanout", "idle", "growth", "replicas"];
+const PARTS: [&str; 7] = ["submit", "lives", "fanout", "idle", "growth", "replicas", "auth"];
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -60,6 +64,9 @@ async fn main() -> anyhow::Result<()> {
     }
     if wanted("replicas") {
         replicas::run().await?;
+    }
+    if wanted("auth") {
+        auth::run().await?;
     }
     Ok(())
 }
