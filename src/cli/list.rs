@@ -31,7 +31,7 @@ pub(super) struct Args {
     #[command(flatten)]
     selection: Selection,
     /// What the answer looks like; --json is -o json
-    #[arg(long = "output", short, value_name = "FORMAT", value_enum, default_value_t)]
+    #[arg(long = "output", short = 'o', value_name = "FORMAT", value_enum, default_value_t)]
     format: Format,
     /// Show more columns: attempt, priority, worker, labels
     #[arg(long)]

@@ -54,11 +54,6 @@ fn since(word: &str) -> Result<prost_types::Timestamp, String> {
 }
 
 impl Selection {
-    /// Operations that match this filter.
-    pub(super) fn of(filter: &str) -> Self {
-        Self { filter: filter.to_owned(), ..Self::default() }
-    }
-
     /// Whether nothing was said.
     pub(super) fn is_empty(&self) -> bool {
         self.expression().is_empty()

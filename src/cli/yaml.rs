@@ -60,7 +60,7 @@ mod tests {
             "name": "operations/1", "done": false, "n": "12", "labels": {}, "no": "yes",
             "errors": [{"code": "A b", "causes": [1, [2]]}, "x\n"],
         });
-        let expected = "name: operations/1\ndone: false\nn: \"12\"\nlabels: {}\n\"no\": \"yes\"\n\
+        let expected = "name: operations/1\ndone: false\n\"n\": \"12\"\nlabels: {}\n\"no\": \"yes\"\n\
                         errors:\n  - code: \"A b\"\n    causes:\n      - 1\n      - - 2\n  - \"x\\n\"";
         assert_eq!(of(&value), expected);
         assert_eq!(entry(&json!({"a": 1, "b": 2})), "- a: 1\n  b: 2");
