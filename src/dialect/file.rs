@@ -23,7 +23,7 @@ mod answers;
 mod routes;
 mod tables;
 
-use tables::{EventTable, File, LimitsTable, Owner, TriggerTable, WaitTable};
+use tables::{Body, EventTable, File, LimitsTable, Owner, TriggerTable, WaitTable};
 
 /// Where in the file templates begin, and answers stand: for refusals that come of rendering.
 #[derive(Default)]
@@ -78,6 +78,7 @@ pub(super) fn parse(text: &str) -> Result<(Dialect, Lines), FileError> {
         source: text.to_owned(),
         naming: reader.naming(file.id.as_ref())?,
         has_owners: file.owner == Owner::Credentials,
+        takes_object: file.body == Body::Object,
         trigger: reader.trigger(file.trigger, file.owner)?,
         limits: reader.limits(file.limits)?,
         wait: reader.wait(file.wait)?,

@@ -59,6 +59,8 @@ pub struct Dialect {
     naming: Naming,
     /// Whether what is submitted belongs to who has submitted it.
     pub has_owners: bool,
+    /// Whether the body of a submission for workers must be a JSON object.
+    pub takes_object: bool,
     /// What makes an operation of a relayed request.
     pub trigger: Trigger,
     /// How much is taken.

@@ -8,6 +8,7 @@ use axum::extract::{FromRequestParts as _, RawPathParams};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
+use serde::de::IgnoredAny;
 
 use super::coding::Coding;
 use super::headers::{Preferences, idempotency_key, is_json};
@@ -221,10 +222,29 @@ impl Call {
         noted(text.map(|text| String::from_utf8_lossy(&text).into_owned()), found)
     }
 
+    /// The body, its coding undone, which must be a JSON object of at most `limit` bytes, and of no more than any
+    /// document may have.
+    pub(super) async fn object(&self, body: Body, limit: usize) -> Result<Bytes, Problem> {
+        self.must_be_json()?;
+        let document = self.decoded(body, limit.min(self.document_limit())).await?;
+        let rule = match serde_json::from_slice::<IgnoredAny>(&document) {
+            Ok(_) if document.trim_ascii_start().starts_with(b"{") => return Ok(document),
+            Ok(_) => "must be a JSON object".to_owned(),
+            Err(error) => {
+                let (line, column) = (error.line(), error.column());
+                format!("must be a JSON object: line {line}, column {column} is not JSON")
+            }
+        };
+        Err(ServiceError::invalid_field("body", rule).into())
+    }
+
     /// The body, its coding undone, which is a document of this interface's own.
     async fn document(&self, body: Body) -> Result<Bytes, Problem> {
-        let limit = 2 * self.service().limits().max_message_payload_bytes() + JSON_SLACK;
-        self.decoded(body, limit).await
+        self.decoded(body, self.document_limit()).await
+    }
+
+    fn document_limit(&self) -> usize {
+        2 * self.service().limits().max_message_payload_bytes() + JSON_SLACK
     }
 
     async fn decoded(&self, body: Body, limit: usize) -> Result<Bytes, Problem> {
@@ -234,6 +254,11 @@ impl Call {
     }
 
     fn decode<M: prost::Message + prost::Name + Default>(&self, body: &[u8]) -> Result<M, Problem> {
+        self.must_be_json()?;
+        Ok(self.types().get().from_slice(body)?)
+    }
+
+    fn must_be_json(&self) -> Result<(), Problem> {
         // Not guessed: a page of another site can send a form or plain text, but not JSON, unasked.
         let media_type = self.content_type()?;
         if !is_json(media_type) {
@@ -241,7 +266,7 @@ impl Call {
             let message = format!("the content type must be application/json, and is {given}");
             return Err(ServiceError::new(Reason::UnsupportedMediaType, message).into());
         }
-        Ok(self.types().get().from_slice(body)?)
+        Ok(())
     }
 }
 

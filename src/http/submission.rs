@@ -4,6 +4,7 @@
 use axum::body::Body;
 use axum::response::Response;
 use http::StatusCode;
+use http::header::CONTENT_ENCODING;
 
 use super::body::take_in;
 use super::call::Call;
@@ -33,6 +34,8 @@ pub(in crate::http) struct Sent<'a> {
     /// The most bytes that it may have.
     limit: usize,
     is_coded: bool,
+    /// Whether it must be a JSON object.
+    is_object: bool,
 }
 
 impl<'a> Sent<'a> {
@@ -64,12 +67,18 @@ impl<'a> Sent<'a> {
         {
             found.note(field, rule);
         }
-        Some(Self { content_type, envelope, body, limit: usize::MAX, is_coded: is_coded? })
+        let (limit, is_coded) = (usize::MAX, is_coded?);
+        Some(Self { content_type, envelope, body, limit, is_coded, is_object: false })
     }
 
     /// The same of at most `limit` bytes.
     pub(in crate::http) fn at_most(self, limit: usize) -> Self {
         Self { limit, ..self }
+    }
+
+    /// The same where it must be a JSON object, which is read with its coding undone.
+    pub(in crate::http) fn of_object(self, is_object: bool) -> Self {
+        Self { is_object, ..self }
     }
 }
 
@@ -99,15 +108,23 @@ pub(in crate::http) async fn take_in_payload(
     call: &Call,
     sent: Sent<'_>,
 ) -> Result<Option<Payload>, Problem> {
-    let Sent { content_type, envelope, body, limit, is_coded } = sent;
-    let mut input = take_in(call.service(), body, limit, content_type).await?;
+    let Sent { content_type, envelope, body, limit, is_coded, is_object } = sent;
+    let mut input = match is_object {
+        true => Payload::sniffed(content_type, call.object(body, limit).await?),
+        false => take_in(call.service(), body, limit, content_type).await?,
+    };
     let is_sent = input.info.size_bytes > 0 || !content_type.is_empty() || envelope.is_some();
-    if is_coded {
+    if is_coded && !is_object {
         // Whatever its type says, it is no text to be looked into.
         input.info.form = PayloadForm::Data;
     }
     let input = match envelope {
-        Some(envelope) => input.within(envelope),
+        Some(mut envelope) => {
+            if is_object {
+                envelope.headers.retain(|header| header.name != CONTENT_ENCODING.as_str());
+            }
+            input.within(envelope)
+        }
         None => input,
     };
     Ok(is_sent.then_some(input))

@@ -2,7 +2,12 @@
 
 use serde_json::json;
 
-use crate::support::Setup;
+use std::io::Write as _;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use crate::support::{Answer, Setup};
 
 #[tokio::test]
 async fn the_coding_of_an_input_is_kept_with_it() {
@@ -52,4 +57,44 @@ async fn a_document_with_a_history_has_no_entity_tag() {
     let known = [mine, ("if-none-match", plain.header("etag"))];
     let details = setup.ask("GET", &format!("/bgrs/{id}/details"), &known, "").await.expect(200);
     assert!(!details.headers.contains_key("etag"));
+}
+
+#[tokio::test]
+async fn a_dialect_that_takes_objects_refuses_what_is_none() {
+    let config = r#"
+        [[dialect]]
+        use = "ga4gh-tes"
+        prefix = "/tes"
+        [[dialect.submit]]
+        path = "/tasks"
+        kind = "Task"
+    "#;
+    let setup = Setup::without_workers(config).await;
+    let json = ("content-type", "application/json");
+    let told = |answer: Answer| String::from_utf8_lossy(&answer.body).into_owned();
+    for (body, rule) in [
+        ("", "line 1, column 0 is not JSON"),
+        ("{\"name\": \"a\"\n \"executors\": []}", "line 2, column 2 is not JSON"),
+        (" [{}]", "body must be a JSON object"),
+        ("\"a task\"", "body must be a JSON object"),
+    ] {
+        let refused = told(setup.ask("POST", "/tes/tasks", &[json], body).await.expect(400));
+        assert!(refused.contains(rule), "{refused}");
+    }
+    for headers in [&[][..], &[("content-type", "text/plain")], &[json, ("content-encoding", "br")]]
+    {
+        setup.ask("POST", "/tes/tasks", headers, "{}").await.expect(415);
+    }
+    // Nothing of these was stored; what is coded with gzip is read.
+    let (mut encoder, task) =
+        (GzEncoder::new(Vec::new(), Compression::fast()), br#"{"name": "a"}"#);
+    encoder.write_all(task).unwrap();
+    let coded = [json, ("content-encoding", "gzip")];
+    setup.ask("POST", "/tes/tasks", &coded, encoder.finish().unwrap()).await.expect(200);
+    let list = setup.get("/v1/operations").await.expect(200).json();
+    assert_eq!(list["operations"].as_array().map(Vec::len), Some(1));
+    let name = list["operations"][0]["name"].as_str().expect("a name");
+    let input = setup.get(&format!("/v1/{name}/input")).await.expect(200);
+    assert_eq!(input.body, &task[..]);
+    assert!(!input.headers.contains_key("content-encoding"));
 }

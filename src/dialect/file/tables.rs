@@ -12,6 +12,8 @@ pub(super) struct File {
     pub(super) macros: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) owner: Owner,
+    #[serde(default)]
+    pub(super) body: Body,
     pub(super) trigger: Option<Spanned<TriggerTable>>,
     pub(super) limits: Option<LimitsTable>,
     pub(super) wait: Option<Spanned<WaitTable>>,
@@ -32,6 +34,14 @@ pub(super) enum Owner {
     #[default]
     Nobody,
     Credentials,
+}
+
+#[derive(Clone, Copy, Default, Deserialize, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Body {
+    #[default]
+    Any,
+    Object,
 }
 
 #[derive(Deserialize)]

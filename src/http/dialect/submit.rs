@@ -103,6 +103,7 @@ pub(super) async fn submit(
     let new = found.take(admission.admit(&call, new, None));
     call.caller = admission.caller;
     let sent = Sent::of(&call, Some(envelope), body, &mut found);
+    let sent = sent.map(|sent| sent.of_object(visit.mount.dialect.takes_object));
     let (new, sent) = found.settle(new.zip(sent))?;
     let submitted = submission::take(&call, new, sent).await?;
     accepted(&call, visit, submitted).await
