@@ -65,8 +65,8 @@ Examples:
   longrun submit shout 'hello' --wait            submit, wait, show the outcome
   longrun watch 01980a3e-7f2b-7c11-9d5e-3b1f6a2c4d5e
 
-Names: an operation's name is operations/ID. Commands also take the bare ID in any case, its beginning
-(8 digits or more, if it is unique), or a URL of the operation.
+Names: an operation's name is operations/ID. Commands also take the bare ID in any case, its
+beginning (8 digits or more, if it is unique), or a URL of the operation.
 
 Exit codes:
   0    done as asked; where an operation was waited for, it SUCCEEDED
