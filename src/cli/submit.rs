@@ -21,10 +21,11 @@ Examples:
   longrun submit thumbnail @photo.jpg --content-type image/jpeg --quiet
   tar c src | longrun submit archive - --idempotency-key \"build-$BUILD\"
 
-INPUT is text; @FILE takes a file, - takes stdin, @@TEXT is text that begins with @. Unless --content-type says otherwise, JSON objects
-and arrays are application/json and other text is text/plain; the bytes are kept as they are.
+INPUT is text; @FILE takes a file, - takes stdin, @@TEXT is text that begins with @. Unless
+--content-type says otherwise, JSON objects and arrays are application/json and other text is
+text/plain; the bytes are kept as they are.
 
-Durations: 500ms, 30s, 5m, 1h 30m, 7d.";
+Durations: 90 (seconds), 500ms, 30s, 5m, 1h30m, 7d. Times have a zone: 2026-03-01T12:00:00+01:00.";
 
 /// Arguments of `submit`.
 #[derive(clap::Args, Debug)]
