@@ -10,6 +10,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::operation::limits::LimitTable;
+use crate::time_text::parse_duration;
 
 mod auth;
 mod connections;
@@ -143,7 +144,7 @@ pub struct Limits {
     #[arg(long, value_name = "N", env = "LONGRUN_MAX_OUTSTANDING", default_value_t = Limits::default().max_outstanding)]
     pub max_outstanding: u64,
     /// How long done operations are kept unless their submission says otherwise, e.g. 12h, 7d
-    #[arg(long, value_name = "DURATION", env = "LONGRUN_RETENTION", default_value = "7d", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", env = "LONGRUN_RETENTION", default_value = "7d", value_parser = parse_duration)]
     pub retention: Duration,
 }
 
@@ -152,14 +153,14 @@ pub struct Limits {
 #[command(next_help_heading = "Liveness")]
 pub struct Liveness {
     /// How long the work of a silent worker is left to it; then it goes back to the queue
-    #[arg(long, value_name = "DURATION", env = "LONGRUN_LEASE_DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", env = "LONGRUN_LEASE_DURATION", default_value = "30s", value_parser = parse_duration)]
     pub lease_duration: Duration,
     /// Longest silence of a stream before the server gives a sign of life; less than half of what proxies let pass
-    #[arg(long, value_name = "DURATION", env = "LONGRUN_HEARTBEAT_INTERVAL", default_value = "10s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", env = "LONGRUN_HEARTBEAT_INTERVAL", default_value = "10s", value_parser = parse_duration)]
     pub heartbeat_interval: Duration,
     /// Age, give or take a fifth, at which watches and workers' streams are ended to be resumed,
     /// so that they outlive proxies
-    #[arg(long, value_name = "DURATION", env = "LONGRUN_MAX_STREAM_AGE", default_value = "5m", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", env = "LONGRUN_MAX_STREAM_AGE", default_value = "5m", value_parser = parse_duration)]
     pub max_stream_age: Duration,
 }
 
@@ -169,7 +170,7 @@ pub struct Liveness {
 pub struct Stop {
     /// Longest time from SIGTERM or SIGINT to the end, in which calls finish and work is given
     /// back; a second signal ends at once
-    #[arg(long, value_name = "DURATION", env = "LONGRUN_DRAIN_TIMEOUT", default_value = "10s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", env = "LONGRUN_DRAIN_TIMEOUT", default_value = "10s", value_parser = parse_duration)]
     pub drain_timeout: Duration,
 }
 

@@ -40,6 +40,7 @@ pub mod server;
 pub mod service;
 pub mod store;
 pub mod telemetry;
+mod time_text;
 pub mod transfer;
 pub mod wire;
 pub mod worker;

@@ -12,13 +12,16 @@ fn main() -> ExitCode {
     if words.next().is_some_and(|word| word == command::KEEPER_WORD) {
         return command::keep(words);
     }
-    let cli = match Cli::try_parse_from(cli::joined(std::env::args_os())) {
+    let words = cli::joined(std::env::args_os());
+    let json = words.iter().take_while(|word| *word != "--").any(|word| word == "--json");
+    let cli = match Cli::try_parse_from(words) {
         Ok(cli) => cli,
+        Err(answer) if answer.use_stderr() && json => return cli::refuse(&answer).into(),
         Err(answer) => {
             // Help and version are answers as well; a reader that went away is no failure.
             let _ignored = answer.print();
             return if answer.use_stderr() { Exit::Usage } else { Exit::Ok }.into();
         }
     };
-    cli::run(cli).unwrap_or_else(|error| cli::report(&error)).into()
+    cli::run(cli).unwrap_or_else(|error| cli::report(&error, json)).into()
 }

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::operation::{TenantId, Timestamp};
 use crate::service::keys::{KeyText, Keys, NewKey, bytes_of_hex, is_id, kinds_of, roles_of};
+use crate::time_text::{NotATime, parse_time};
 
 /// How often it is asked whether the file has changed.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -193,10 +194,9 @@ impl Entry {
 }
 
 fn time(text: &str) -> Result<Timestamp, String> {
-    let rule = || "expires must be a time such as 2027-01-31T00:00:00Z".to_owned();
-    let time = humantime::parse_rfc3339(text).map_err(|_| rule())?;
-    let since = time.duration_since(std::time::UNIX_EPOCH).map_err(|_| rule())?;
-    i64::try_from(since.as_micros()).map(Timestamp::from_micros).map_err(|_| rule())
+    let time = parse_time(text).ok();
+    let time = time.and_then(|(seconds, nanos)| Timestamp::from_unix(seconds, nanos));
+    time.ok_or_else(|| format!("expires {NotATime}"))
 }
 
 #[cfg(test)]

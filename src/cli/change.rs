@@ -2,8 +2,9 @@
 
 use clap::builder::NonEmptyStringValueParser;
 
-use super::output::{self, Output};
+use super::output::{self, Output, Usage};
 use super::remote::Remote;
+use super::selection::Chosen;
 use super::{Exit, describe, get};
 use crate::client::ClientError;
 use crate::proto::v1::{Operation, RetryOperationRequest};
@@ -11,6 +12,7 @@ use crate::proto::v1::{Operation, RetryOperationRequest};
 const CANCEL_EXAMPLES: &str = "\
 Examples:
   longrun cancel 01980a3e-7f2b-7c11-9d5e-3b1f6a2c4d5e --reason 'wrong input'
+  longrun cancel --kind report.build --state queued          asks first; --yes does not
 
 A queued operation is CANCELLED at once. A running one is CANCELLING until its worker has stopped or
 its grace period is over; if it ends first, its outcome stands. Cancelling what is done changes
@@ -19,13 +21,14 @@ nothing.";
 const DELETE_EXAMPLES: &str = "\
 Examples:
   longrun delete 01980a3e-7f2b-7c11-9d5e-3b1f6a2c4d5e
-  longrun delete $(longrun list --filter state=FAILED --all --json | jq -r '.operations[].name')
+  longrun delete --filter 'state=FAILED AND labels.team=maps' --yes
 
 Only done operations can be deleted: deleting does not cancel.";
 
 const RETRY_EXAMPLES: &str = "\
 Examples:
   longrun retry 01980a3e-7f2b-7c11-9d5e-3b1f6a2c4d5e
+  longrun retry --state failed --since 1h
 
 The done operation stays as it is; the answer is a new one with the same input and settings.";
 
@@ -33,9 +36,8 @@ The done operation stays as it is; the answer is a new one with the same input a
 #[derive(clap::Args, Debug)]
 #[command(after_help = CANCEL_EXAMPLES)]
 pub(super) struct CancelArgs {
-    /// The operations: operations/ID or ID
-    #[arg(required = true, value_name = "NAME")]
-    names: Vec<String>,
+    #[command(flatten)]
+    chosen: Chosen,
     /// Why, for people and for the worker; at most 1,000 characters
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     reason: String,
@@ -45,18 +47,17 @@ pub(super) struct CancelArgs {
 #[derive(clap::Args, Debug)]
 #[command(after_help = DELETE_EXAMPLES)]
 pub(super) struct DeleteArgs {
-    /// The operations: operations/ID or ID
-    #[arg(required = true, value_name = "NAME")]
-    names: Vec<String>,
+    #[command(flatten)]
+    chosen: Chosen,
 }
 
 /// Arguments of `retry`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = RETRY_EXAMPLES)]
 pub(super) struct RetryArgs {
-    /// The done operation: operations/ID or ID
-    name: String,
-    /// Name for this retry: repeating the command with the same key gives the same new operation
+    #[command(flatten)]
+    chosen: Chosen,
+    /// Name for this retry of one operation: repeating the command with the same key gives the same new operation
     #[arg(long, value_name = "KEY", value_parser = NonEmptyStringValueParser::new())]
     idempotency_key: Option<String>,
     /// Print the new operation's name and nothing else
@@ -70,10 +71,10 @@ pub(super) async fn cancel(
     out: &Output,
 ) -> anyhow::Result<Exit> {
     let mut exit = Exit::Ok;
-    for name in &args.names {
+    for name in &args.chosen.names("cancel", "done=false", remote, out).await? {
         match remote.client.cancel(name, &args.reason).await {
             Ok(operation) => state_line(&operation, out)?,
-            Err(error) => exit = refused(&error, &format!("cancel {name}"), remote)?,
+            Err(error) => exit = refused(&error, &format!("cancel {name}"), remote, out)?,
         }
     }
     Ok(exit)
@@ -85,35 +86,41 @@ pub(super) async fn delete(
     out: &Output,
 ) -> anyhow::Result<Exit> {
     let mut exit = Exit::Ok;
-    for name in &args.names {
+    for name in &args.chosen.names("delete", "done=true", remote, out).await? {
         match remote.client.delete(name).await {
             Ok(()) if out.is_json() => {}
             Ok(()) => out.line(&format!("{name} deleted"))?,
-            Err(error) => exit = refused(&error, &format!("delete {name}"), remote)?,
+            Err(error) => exit = refused(&error, &format!("delete {name}"), remote, out)?,
         }
     }
     Ok(exit)
 }
 
 /// Says that one of several was refused; the others are still to be done, unless no server is there.
-fn refused(error: &ClientError, to: &str, remote: &Remote) -> anyhow::Result<Exit> {
+fn refused(error: &ClientError, to: &str, remote: &Remote, out: &Output) -> anyhow::Result<Exit> {
     let is_transient = error.is_transient();
     let error = remote.failed(error, to);
-    if is_transient { Err(error) } else { Ok(output::report(&error)) }
+    if is_transient { Err(error) } else { Ok(output::report(&error, out.is_json())) }
 }
 
 pub(super) async fn retry(args: RetryArgs, remote: &Remote, out: &Output) -> anyhow::Result<Exit> {
-    let RetryArgs { name, idempotency_key, quiet } = args;
-    let idempotency_key = idempotency_key.unwrap_or_default();
-    let request = RetryOperationRequest { name: name.clone(), idempotency_key };
-    let retried = remote.client.retry(request).await;
-    let operation = retried.map_err(|error| remote.failed(&error, &format!("retry {name}")))?;
-    if quiet {
-        out.line(&operation.name)?;
-    } else {
-        state_line(&operation, out)?;
+    let RetryArgs { chosen, idempotency_key, quiet } = args;
+    let names = chosen.names("retry", "done=true", remote, out).await?;
+    if names.len() > 1 && idempotency_key.is_some() {
+        let text = "--idempotency-key is for one operation: each retry needs a key of its own";
+        return Err(Usage(text.to_owned()).into());
     }
-    Ok(Exit::Ok)
+    let mut exit = Exit::Ok;
+    for name in names {
+        let idempotency_key = idempotency_key.clone().unwrap_or_default();
+        let request = RetryOperationRequest { name: name.clone(), idempotency_key };
+        match remote.client.retry(request).await {
+            Ok(operation) if quiet => out.line(&operation.name)?,
+            Ok(operation) => state_line(&operation, out)?,
+            Err(error) => exit = refused(&error, &format!("retry {name}"), remote, out)?,
+        }
+    }
+    Ok(exit)
 }
 
 /// An operation's name and state, or its JSON document.

@@ -145,12 +145,6 @@ fn facts(operation: &Operation, now: SystemTime, paint: Paint) -> Vec<(&'static 
         (attempt, Some(policy)) => format!("{attempt}, at most {}", policy.max_attempts),
         (attempt, None) => attempt.to_string(),
     };
-    let mut labels: Vec<_> = operation
-        .labels
-        .iter()
-        .map(|(key, value)| format!("{}={}", clean(key), clean(value)))
-        .collect();
-    labels.sort();
     let at = |moment| match time(moment) {
         Some(moment) => format!("{} ({})", date(moment), age(moment, now)),
         None => String::new(),
@@ -163,7 +157,7 @@ fn facts(operation: &Operation, now: SystemTime, paint: Paint) -> Vec<(&'static 
         ("progress", running.map(progress).unwrap_or_default()),
         ("attempt", attempt),
         ("worker", clean(&operation.worker_id)),
-        ("labels", labels.join(", ")),
+        ("labels", labels(operation)),
         ("settings", operation.settings.as_ref().map(changed).unwrap_or_default()),
         ("created", at(operation.create_time.as_ref())),
         ("due", due(operation, now)),
@@ -183,6 +177,15 @@ pub(super) fn waiting(operation: &Operation) -> String {
     let Some(waiting) = &operation.waiting else { return String::new() };
     let reason = waiting.reason().as_str_name().trim_start_matches("REASON_");
     format!("{reason}: {}", clean(&waiting.message))
+}
+
+/// `team=maps, user=ada`, in the order of their keys.
+pub(super) fn labels(operation: &Operation) -> String {
+    let labels = operation.labels.iter();
+    let mut labels: Vec<_> =
+        labels.map(|(key, value)| format!("{}={}", clean(key), clean(value))).collect();
+    labels.sort();
+    labels.join(", ")
 }
 
 /// When a queued operation may start, if that is yet to come.

@@ -31,7 +31,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Result<Exit> {
-    show(&args.name, remote, out).await?;
+    show(&remote.name(&args.name).await?, remote, out).await?;
     Ok(Exit::Ok)
 }
 

@@ -15,16 +15,19 @@ Examples:
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// The operation: operations/ID or ID
-    name: String,
+    /// The operations: names, ids, beginnings of ids of at least 8 digits, or URLs
+    #[arg(required = true, value_name = "NAME")]
+    names: Vec<String>,
 }
 
 pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Result<Exit> {
-    let got = remote.client.get(&args.name, OperationView::Full).await;
-    let operation = got.map_err(|error| remote.failed(&error, &format!("get {}", args.name)))?;
-    show(&operation, out)?;
-    if let Some(words) = silence::words(&operation, text::now()) {
-        out.note(&words);
+    for name in remote.names(&args.names).await? {
+        let got = remote.client.get(&name, OperationView::Full).await;
+        let operation = got.map_err(|error| remote.failed(&error, &format!("get {name}")))?;
+        show(&operation, out)?;
+        if let Some(words) = silence::words(&operation, text::now()) {
+            out.note(&words);
+        }
     }
     Ok(Exit::Ok)
 }

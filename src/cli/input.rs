@@ -9,12 +9,14 @@ use serde::de::IgnoredAny;
 use crate::proto::v1::Payload;
 use crate::proto::v1::payload::Content;
 
-/// Reads what INPUT names: `-` is stdin, `@FILE` a file, anything else the input itself.
+/// Reads what INPUT names: `-` is stdin, `@FILE` a file, `@@TEXT` the text `@TEXT`, anything else the input itself.
 pub(super) fn read(input: &str, content_type: Option<&str>) -> anyhow::Result<Payload> {
     let bytes = if input == "-" {
         let mut bytes = Vec::new();
         std::io::stdin().lock().read_to_end(&mut bytes).context("failed to read stdin")?;
         bytes
+    } else if let Some(text) = input.strip_prefix("@@") {
+        format!("@{text}").into_bytes()
     } else if let Some(path) = input.strip_prefix('@') {
         std::fs::read(path).with_context(|| format!("failed to read {path}"))?
     } else {

@@ -12,6 +12,7 @@ use super::{Exit, text};
 use crate::proto::json;
 use crate::proto::v1::{CreateKeyRequest, Key, ListKeysRequest};
 use crate::service::keys::{KeyText, PREFIX};
+use crate::time_text::parse_duration;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -56,7 +57,7 @@ struct CreateArgs {
     #[arg(long = "kind", alias = "kinds", value_name = "KIND", value_delimiter = ',')]
     kinds: Vec<String>,
     /// After how long it is not good any more, e.g. 30d; never by default
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     expires: Option<Duration>,
     /// Who uses it, for records of what was done
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]

@@ -2,19 +2,21 @@
 
 use std::time::SystemTime;
 
+use clap::ValueEnum;
+
 use super::output::Output;
 use super::remote::Remote;
+use super::selection::{LARGEST_PAGE, Selection};
 use super::table::{Cell, Table};
-use super::{Exit, describe, text};
+use super::{Exit, describe, text, yaml};
 use crate::proto::json;
 use crate::proto::v1::{ListOperationsRequest, Operation, OperationView};
 
-/// The largest page that servers give.
-const LARGEST_PAGE: u64 = 1_000;
-
 const EXAMPLES: &str = "\
 Examples:
-  longrun list --filter 'state=FAILED AND labels.team:*'
+  longrun list --state failed --since 2h --wide
+  longrun list --kind report.build --label team=maps -o name
+  longrun list -f 'state=FAILED AND labels.team:*'
   longrun list --filter 'kind=report.build AND create_time>\"2026-01-01T00:00:00Z\"' --all
   longrun list --order-by 'end_time desc' --limit 5
   longrun list --json --all | jq -r '.operations[].name'
@@ -26,10 +28,14 @@ written as it comes, one operation a line.";
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Which: AIP-160 over state, kind, labels.KEY, create_time, update_time, start_time, end_time,
-    /// priority, attempt, done
-    #[arg(long, value_name = "EXPR", default_value = "", hide_default_value = true)]
-    filter: String,
+    #[command(flatten)]
+    selection: Selection,
+    /// What the answer looks like; --json is -o json
+    #[arg(long = "output", short = 'o', value_name = "FORMAT", value_enum, default_value_t)]
+    format: Format,
+    /// Show more columns: attempt, priority, worker, labels
+    #[arg(long)]
+    wide: bool,
     /// In which order: create_time desc, create_time, end_time desc or end_time
     #[arg(long, value_name = "FIELD", default_value = "create_time desc")]
     order_by: String,
@@ -44,12 +50,27 @@ pub(super) struct Args {
     page_token: String,
 }
 
+/// What a list looks like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Columns, for people.
+    #[default]
+    Table,
+    /// One JSON document.
+    Json,
+    /// The same document as YAML.
+    Yaml,
+    /// A name a line.
+    Name,
+}
+
 pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Result<Exit> {
-    let mut sink = Sink::new(out);
+    let format = if out.is_json() { Format::Json } else { args.format };
+    let mut sink = Sink::new(out, format, args.wide);
     let mut left = if args.all { u64::MAX } else { args.limit };
     let mut request = ListOperationsRequest {
         page_token: args.page_token,
-        filter: args.filter,
+        filter: args.selection.expression(),
         order_by: args.order_by,
         view: OperationView::Basic.into(),
         ..Default::default()
@@ -69,57 +90,94 @@ pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Re
     Ok(Exit::Ok)
 }
 
-/// Writes pages as they come: a table, or the parts of one JSON document.
+/// Writes pages as they come: a table, names, or the parts of one document.
 struct Sink<'a> {
     out: &'a Output,
-    table: Table<6>,
+    format: Format,
+    wide: bool,
+    table: Table,
     now: SystemTime,
     count: u64,
 }
 
 impl<'a> Sink<'a> {
-    fn new(out: &'a Output) -> Self {
-        let headings = ["ID", "KIND", "STATE", "AGE", "TOOK", "PROGRESS"];
-        Self { out, table: Table::new(headings, out.paint), now: text::now(), count: 0 }
+    fn new(out: &'a Output, format: Format, wide: bool) -> Self {
+        let mut headings = vec!["ID", "KIND", "STATE", "AGE", "TOOK"];
+        if wide {
+            headings.extend(["ATTEMPT", "PRIORITY", "WORKER", "LABELS"]);
+        }
+        headings.push("PROGRESS");
+        let table = Table::new(headings, out.paint);
+        Self { out, format, wide, table, now: text::now(), count: 0 }
     }
 
     fn add(&mut self, operations: &[Operation]) -> anyhow::Result<()> {
-        if self.out.is_json() {
+        if operations.is_empty() {
+            return Ok(());
+        }
+        if self.format == Format::Table {
+            let rows = operations.iter().map(|it| row(it, self.now, self.wide)).collect();
+            let block = self.table.block(rows);
+            self.out.line(&block)?;
+        } else {
             for operation in operations {
-                let before = if self.count == 0 { "{\"operations\": [\n" } else { ",\n" };
-                let document = format!("{before}{}", json::to_value(operation)?);
-                self.out.bytes(document.as_bytes())?;
+                self.add_entry(operation)?;
                 self.count += 1;
             }
             return Ok(());
         }
-        if operations.is_empty() {
-            return Ok(());
-        }
         self.count += operations.len() as u64;
-        let rows = operations.iter().map(|operation| row(operation, self.now)).collect();
-        self.out.line(&self.table.block(rows))
+        Ok(())
+    }
+
+    fn add_entry(&self, operation: &Operation) -> anyhow::Result<()> {
+        let is_first = self.count == 0;
+        match self.format {
+            Format::Name | Format::Table => self.out.line(&text::clean(&operation.name)),
+            Format::Json => {
+                let before = if is_first { "{\"operations\": [\n" } else { ",\n" };
+                let document = format!("{before}{}", json::to_value(operation)?);
+                self.out.bytes(document.as_bytes())
+            }
+            Format::Yaml => {
+                let before = if is_first { "operations:\n" } else { "" };
+                let entry = yaml::entry(&json::to_value(operation)?);
+                self.out.line(&format!("{before}{entry}"))
+            }
+        }
     }
 
     fn end(&self, next_page_token: &str) -> anyhow::Result<()> {
-        if self.out.is_json() {
-            let before = if self.count == 0 { "{\"operations\": [" } else { "\n" };
-            let next = match next_page_token {
-                "" => String::new(),
-                token => format!(", \"nextPageToken\": {}", serde_json::Value::from(token)),
-            };
-            return self.out.line(&format!("{before}]{next}}}"));
-        }
-        if self.count == 0 {
-            self.out.note("no operations");
-        } else if !next_page_token.is_empty() {
-            self.out.note(&format!("there are more: --all, or --page-token {next_page_token}"));
+        let token = serde_json::Value::from(next_page_token);
+        let is_last = next_page_token.is_empty();
+        match self.format {
+            Format::Json => {
+                let before = if self.count == 0 { "{\"operations\": [" } else { "\n" };
+                let next = match is_last {
+                    true => String::new(),
+                    false => format!(", \"nextPageToken\": {token}"),
+                };
+                self.out.line(&format!("{before}]{next}}}"))?;
+            }
+            Format::Yaml => {
+                if self.count == 0 {
+                    self.out.line("operations: []")?;
+                }
+                if !is_last {
+                    self.out.line(&format!("nextPageToken: {token}"))?;
+                }
+            }
+            Format::Table if self.count == 0 => self.out.note("no operations"),
+            Format::Table | Format::Name if !is_last => {
+                self.out.note(&format!("there are more: --all, or --page-token {next_page_token}"));
+            }
+            Format::Table | Format::Name => {}
         }
         Ok(())
     }
 }
 
-fn row(operation: &Operation, now: SystemTime) -> [Cell; 6] {
+fn row(operation: &Operation, now: SystemTime, wide: bool) -> Vec<Cell> {
     let id = operation.name.rsplit('/').next().unwrap_or_default();
     let age = text::time(operation.create_time.as_ref()).map(|time| text::age(time, now));
     let last = match (&operation.error, &operation.progress) {
@@ -127,12 +185,22 @@ fn row(operation: &Operation, now: SystemTime) -> [Cell; 6] {
         (None, Some(progress)) if !operation.done => describe::progress(progress),
         _ => String::new(),
     };
-    [
+    let mut cells: Vec<Cell> = vec![
         id.into(),
         text::clean(&operation.kind).into(),
         Cell::state(operation.state()),
         age.unwrap_or_default().into(),
         describe::took(operation, now).into(),
-        text::shorten(&last, 60).into(),
-    ]
+    ];
+    if wide {
+        let priority = operation.settings.as_ref().map_or(0, |settings| settings.priority);
+        cells.extend([
+            operation.attempt.to_string().into(),
+            priority.to_string().into(),
+            text::clean(&operation.worker_id).into(),
+            text::shorten(&describe::labels(operation), 60).into(),
+        ]);
+    }
+    cells.push(text::shorten(&last, 60).into());
+    cells
 }

@@ -14,6 +14,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::telemetry::{self, LogFormat};
+use crate::time_text::parse_duration;
 
 mod bench;
 mod change;
@@ -29,10 +30,12 @@ mod input;
 mod key;
 mod list;
 mod live;
+mod names;
 mod output;
 mod paint;
 mod remote;
 mod result;
+mod selection;
 mod serve;
 mod settings;
 mod signals;
@@ -46,6 +49,7 @@ mod wait;
 mod watch;
 mod watch_many;
 mod worker;
+mod yaml;
 
 use self::connection::Connection;
 pub use self::exit::Exit;
@@ -63,7 +67,8 @@ Examples:
   longrun submit shout 'hello' --wait            submit, wait, show the outcome
   longrun watch 01980a3e-7f2b-7c11-9d5e-3b1f6a2c4d5e
 
-Names: an operation's name is operations/ID; the bare ID is taken everywhere as well.
+Names: an operation's name is operations/ID. Commands also take the bare ID in any case, its
+beginning (8 digits or more, if it is unique), or a URL of the operation.
 
 Exit codes:
   0    done as asked; where an operation was waited for, it SUCCEEDED
@@ -173,7 +178,7 @@ impl Command {
 /// taken for one; but a duration is never an input.
 pub fn joined(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let is_duration =
-        |word: &OsString| word.to_str().is_some_and(|word| humantime::parse_duration(word).is_ok());
+        |word: &OsString| word.to_str().is_some_and(|word| parse_duration(word).is_ok());
     let mut joined: Vec<OsString> = Vec::new();
     let mut words = words.into_iter().peekable();
     while let Some(mut word) = words.next() {
@@ -191,6 +196,11 @@ pub fn joined(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     }
     joined.extend(words);
     joined
+}
+
+/// Says in JSON what is wrong with the command line.
+pub fn refuse(error: &clap::Error) -> Exit {
+    report(&Usage(error.render().to_string().trim_end().to_owned()).into(), true)
 }
 
 /// Does what the command line asks.

@@ -20,6 +20,18 @@ struct ReaderGone;
 #[error("{0}")]
 pub(super) struct Usage(pub(super) String);
 
+/// What a server, or the way to it, refused.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+pub(super) struct Refusal {
+    /// The canonical status code.
+    pub(super) code: tonic::Code,
+    /// In UPPER_SNAKE_CASE; empty if there is none.
+    pub(super) reason: String,
+    /// For people.
+    pub(super) text: String,
+}
+
 /// Where answers go and what they look like.
 #[derive(Clone, Debug)]
 pub(super) struct Output {
@@ -35,7 +47,7 @@ impl Output {
         let is_terminal = stdout().is_terminal();
         Self {
             json,
-            is_live: !json && is_terminal && stderr().is_terminal(),
+            is_live: !json && is_terminal && stderr().is_terminal() && !is_dumb(),
             paint: Paint::new(is_terminal && !json),
         }
     }
@@ -92,10 +104,29 @@ impl Output {
     }
 }
 
-/// Tells why the program failed, causes indented, and how it should end.
-pub fn report(error: &anyhow::Error) -> Exit {
+/// Whether the terminal can only take lines.
+fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
+}
+
+/// Says why the program failed, and returns how it should end: for people, causes indented; or as a JSON document on one
+/// line, `{"error": {"message": …, "causes": […], "exitCode": …}}`, with `code`, `reason` and more of a server's refusal.
+pub fn report(error: &anyhow::Error, json: bool) -> Exit {
     if error.is::<ReaderGone>() {
         return Exit::Ok;
+    }
+    let exit = if error.is::<Usage>() { Exit::Usage } else { Exit::Failure };
+    if json {
+        let causes: Vec<_> = error.chain().skip(1).map(ToString::to_string).collect();
+        let mut document = serde_json::json!({
+            "message": error.to_string(), "causes": causes, "exitCode": exit.code(),
+        });
+        if let Some(refusal) = error.chain().find_map(|it| it.downcast_ref::<Refusal>()) {
+            document["code"] = format!("{:?}", refusal.code).into();
+            document["reason"] = refusal.reason.as_str().into();
+        }
+        let _ignored = writeln!(stderr().lock(), "{}", serde_json::json!({ "error": document }));
+        return exit;
     }
     let paint = Paint::new(stderr().is_terminal());
     let mut text = format!("{} {error}\n", paint.red("error:"));
@@ -108,5 +139,5 @@ pub fn report(error: &anyhow::Error) -> Exit {
         cause = error.source();
     }
     let _ignored = stderr().lock().write_all(text.as_bytes());
-    if error.is::<Usage>() { Exit::Usage } else { Exit::Failure }
+    exit
 }

@@ -3,7 +3,7 @@
 use anyhow::anyhow;
 
 use super::connection::Connection;
-use super::output::Usage;
+use super::output::{Refusal, Usage};
 use crate::client::{Client, ClientError};
 
 /// A command that waits for nothing else says soon that no server answers.
@@ -82,7 +82,9 @@ impl Remote {
         if let Some(wait) = error.retry_after() {
             text.push_str(&format!("\ntry again in {}", super::text::duration(wait)));
         }
-        anyhow!(text).context(format!("failed to {to}"))
+        let reason = error.reason().to_owned();
+        let refusal = Refusal { code: error.code(), reason, text };
+        anyhow::Error::new(refusal).context(format!("failed to {to}"))
     }
 }
 

@@ -26,18 +26,20 @@ document of the result's content type and size.";
 pub(super) struct Args {
     /// The operation, done: operations/ID or ID
     name: String,
-    /// File to write to in place of stdout; it appears only once it is whole
+    /// File to write to in place of stdout (-); it appears only once it is whole
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
 }
 
 pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Result<Exit> {
-    let failed = |error| remote.failed(&error, &format!("read the result of {}", args.name));
-    if out.is_json() && args.output.is_none() {
+    let name = remote.name(&args.name).await?;
+    let failed = |error| remote.failed(&error, &format!("read the result of {name}"));
+    let is_stdout = args.output.as_ref().is_none_or(|path| path.as_os_str() == "-");
+    if out.is_json() && is_stdout {
         return Err(Usage("--json needs --output FILE: stdout is the result's".to_owned()).into());
     }
-    let mut result = remote.client.result_stream(&args.name, 0).await.map_err(failed)?;
-    let Some(path) = &args.output else {
+    let mut result = remote.client.result_stream(&name, 0).await.map_err(failed)?;
+    let Some(path) = args.output.as_ref().filter(|path| path.as_os_str() != "-") else {
         while let Some(chunk) = result.next().await {
             out.bytes(&chunk.map_err(failed)?)?;
         }

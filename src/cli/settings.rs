@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::text;
 use crate::operation::{Range, Setting, Settings};
 use crate::proto::{json, v1};
+use crate::time_text::parse_duration;
 
 /// The flags, in the order of the settings.
 static FLAGS: LazyLock<Vec<String>> =
@@ -55,7 +56,7 @@ impl clap::Args for SettingsArgs {
                     ("N", ValueParser::from(parser))
                 }
                 Range::Real(least, most) => ("X", ValueParser::new(real(least, most))),
-                Range::Time(..) => ("DURATION", ValueParser::new(humantime::parse_duration)),
+                Range::Time(..) => ("DURATION", ValueParser::new(parse_duration)),
             };
             let limits = match range {
                 Range::Time(..) => String::new(),
@@ -113,7 +114,7 @@ pub(super) fn changed(settings: &v1::Settings) -> String {
                 let seconds: f64 = text.trim_end_matches('s').parse().ok()?;
                 let time = Duration::try_from_secs_f64(seconds).ok()?;
                 let default = setting.default.rsplit(' ').next().unwrap_or_default();
-                let default = humantime::parse_duration(default).ok();
+                let default = parse_duration(default).ok();
                 (default == Some(time), text::duration(time))
             }
             (_, value) => {

@@ -1,17 +1,18 @@
 //! `longrun submit KIND [INPUT]`.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use anyhow::Context as _;
 use clap::builder::NonEmptyStringValueParser;
+use prost_types::Timestamp;
 use uuid::Uuid;
 
-use super::output::Output;
+use super::output::{Output, Usage};
 use super::remote::Remote;
 use super::settings::SettingsArgs;
-use super::{Exit, change, input, silence, text, wait, watch};
+use super::{Exit, change, input, silence, wait, watch};
 use crate::proto::v1::{Operation, SubmitRequest};
+use crate::time_text::{parse_duration, parse_time};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -20,10 +21,11 @@ Examples:
   longrun submit thumbnail @photo.jpg --content-type image/jpeg --quiet
   tar c src | longrun submit archive - --idempotency-key \"build-$BUILD\"
 
-INPUT is text; @FILE takes a file, - takes stdin. Unless --content-type says otherwise, JSON objects
-and arrays are application/json and other text is text/plain; the bytes are kept as they are.
+INPUT is text; @FILE takes a file, - takes stdin, @@TEXT is text that begins with @. Unless
+--content-type says otherwise, JSON objects and arrays are application/json and other text is
+text/plain; the bytes are kept as they are.
 
-Durations: 500ms, 30s, 5m, 1h 30m, 7d.";
+Durations: 90 (seconds), 500ms, 30s, 5m, 1h30m, 7d. Times have a zone: 2026-03-01T12:00:00+01:00.";
 
 /// Arguments of `submit`.
 #[derive(clap::Args, Debug)]
@@ -58,11 +60,11 @@ pub(super) struct Args {
 #[command(next_help_heading = "Settings")]
 struct Start {
     /// Start no sooner than in this time
-    #[arg(long, value_name = "DURATION", conflicts_with = "start_time", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", conflicts_with = "start_at", value_parser = parse_duration)]
     start_in: Option<Duration>,
     /// Start no sooner than at this time, e.g. 2026-03-01T12:00:00Z
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_rfc3339_weak)]
-    start_time: Option<SystemTime>,
+    #[arg(long, alias = "start-time", value_name = "TIME", value_parser = parse_time)]
+    start_at: Option<(i64, i32)>,
 }
 
 /// What to do once it is submitted.
@@ -70,7 +72,7 @@ struct Start {
 #[command(next_help_heading = "Then")]
 struct Then {
     /// Wait until it is done, show it, and exit as it ended; --wait 30s waits no longer than that
-    #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, conflicts_with = "watch", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, conflicts_with = "watch", value_parser = parse_duration)]
     wait: Option<Option<Duration>>,
     /// Watch it until it is done, and exit as it ended
     #[arg(long)]
@@ -89,10 +91,12 @@ pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Re
     let request = SubmitRequest {
         input,
         labels: labels.into_iter().collect::<BTreeMap<_, _>>(),
-        start_time: start.time()?.map(prost_types::Timestamp::from),
+        start_at: start.start_at.map(|(seconds, nanos)| Timestamp { seconds, nanos }),
+        start_in: start.start_in.map(message_of).transpose()?,
         settings: Some(settings.message()?),
         idempotency_key: idempotency_key.unwrap_or_else(|| Uuid::now_v7().to_string()),
         kind,
+        ..Default::default()
     };
     let to = format!("submit {}", request.kind);
     if then.watch && !then.quiet {
@@ -148,16 +152,8 @@ impl Then {
     }
 }
 
-impl Start {
-    fn time(&self) -> anyhow::Result<Option<SystemTime>> {
-        match self.start_in {
-            Some(wait) => {
-                let start = text::now().checked_add(wait).context("--start-in is too long")?;
-                Ok(Some(start))
-            }
-            None => Ok(self.start_time),
-        }
-    }
+fn message_of(wait: Duration) -> anyhow::Result<prost_types::Duration> {
+    wait.try_into().map_err(|_| Usage("--start-in must be at most 3660d".to_owned()).into())
 }
 
 /// `KEY=VALUE`; the server knows what keys and values may be.
@@ -216,6 +212,6 @@ mod tests {
         ] {
             assert!(parse(&["k", flag, wrong]).is_err(), "{flag} {wrong}");
         }
-        assert!(parse(&["k", "--start-in", "1s", "--start-time", "2026-03-01T12:00:00Z"]).is_err());
+        assert!(parse(&["k", "--start-in", "1s", "--start-at", "2026-03-01T12:00:00Z"]).is_err());
     }
 }

@@ -31,52 +31,53 @@ impl Cell {
 /// Rows under headings. Columns keep their width from block to block, so that a list that comes
 /// in pages stays one table.
 #[derive(Debug)]
-pub(super) struct Table<const N: usize> {
-    headings: [&'static str; N],
-    widths: [usize; N],
+pub(super) struct Table {
+    headings: Vec<&'static str>,
+    widths: Vec<usize>,
     paint: Paint,
     begun: bool,
 }
 
-impl<const N: usize> Table<N> {
+impl Table {
     /// A table with these columns.
-    pub(super) fn new(headings: [&'static str; N], paint: Paint) -> Self {
+    pub(super) fn new(headings: impl Into<Vec<&'static str>>, paint: Paint) -> Self {
+        let headings = headings.into();
         Self {
+            widths: headings.iter().map(|heading| heading.chars().count()).collect(),
             headings,
-            widths: headings.map(|heading| heading.chars().count()),
             paint,
             begun: false,
         }
     }
 
     /// The next rows as text without the last line's end, the headings before the first.
-    pub(super) fn block(&mut self, rows: Vec<[Cell; N]>) -> String {
+    pub(super) fn block(&mut self, rows: Vec<impl AsRef<[Cell]>>) -> String {
         for row in &rows {
-            for (width, cell) in self.widths.iter_mut().zip(row) {
+            for (width, cell) in self.widths.iter_mut().zip(row.as_ref()) {
                 *width = (*width).max(cell.text.chars().count());
             }
         }
         let mut lines = Vec::with_capacity(rows.len() + 1);
         if !std::mem::replace(&mut self.begun, true) {
-            let headings = self.headings.map(Cell::from);
+            let headings: Vec<Cell> = self.headings.iter().copied().map(Cell::from).collect();
             lines.push(self.paint.bold(&self.row(&headings)));
         }
-        lines.extend(rows.iter().map(|row| self.row(row)));
+        lines.extend(rows.iter().map(|row| self.row(row.as_ref())));
         lines.join("\n")
     }
 
-    fn row(&self, cells: &[Cell; N]) -> String {
+    fn row(&self, cells: &[Cell]) -> String {
         let mut line = String::new();
-        for (at, (cell, width)) in cells.iter().zip(self.widths).enumerate() {
+        for (at, (cell, width)) in cells.iter().zip(&self.widths).enumerate() {
             // Nothing follows the last column, so nothing needs to be kept out of its way.
-            let width = if at + 1 == N { 0 } else { width };
+            let width = if at + 1 == cells.len() { 0 } else { *width };
             let padded = format!("{:width$}", cell.text);
             let painted = match cell.paint {
                 Some(state) => self.paint.state(state, &padded),
                 None => padded,
             };
             line.push_str(&painted);
-            if at + 1 < N {
+            if at + 1 < cells.len() {
                 line.push_str("  ");
             }
         }

@@ -7,6 +7,7 @@ use super::remote::Remote;
 use super::{Exit, get, signals, silence};
 use crate::client::ClientError;
 use crate::proto::v1::Operation;
+use crate::time_text::parse_duration;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -24,14 +25,15 @@ pub(super) struct Args {
     /// The operation: operations/ID or ID
     name: String,
     /// Longest time to wait, e.g. 30s, 5m; by default for as long as it takes
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, visible_alias = "wait", value_name = "DURATION", value_parser = parse_duration)]
     timeout: Option<Duration>,
 }
 
 pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Result<Exit> {
     let client = remote.patient();
-    let waiting = client.wait(&args.name, args.timeout);
-    wait(&args.name, waiting, remote, out).await
+    let name = remote.name(&args.name).await?;
+    let waiting = client.wait(&name, args.timeout);
+    wait(&name, waiting, remote, out).await
 }
 
 /// Waits, shows the operation, and exits as it ended.

@@ -39,7 +39,7 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Result<Exit> {
     match (args.name, args.filter) {
-        (Some(name), _) => one(&name, args.after_revision, remote, out).await,
+        (Some(name), _) => one(&remote.name(&name).await?, args.after_revision, remote, out).await,
         (None, filter) => watch_many::run(filter.unwrap_or_default(), remote, out).await,
     }
 }

@@ -14,6 +14,7 @@ use super::remote::Remote;
 use super::signals::Signals;
 use super::{Exit, Usage};
 use crate::operation::Kind;
+use crate::time_text::parse_duration;
 use crate::worker::Worker;
 use crate::worker::command::{Command, RetryOn};
 
@@ -60,7 +61,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "ID", env = "LONGRUN_WORKER_ID")]
     worker_id: Option<String>,
     /// How long commands may go on after SIGTERM or SIGINT
-    #[arg(long, value_name = "DURATION", env = "LONGRUN_DRAIN_TIMEOUT", default_value = "8s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", env = "LONGRUN_DRAIN_TIMEOUT", default_value = "8s", value_parser = parse_duration)]
     drain_timeout: Duration,
 }
 

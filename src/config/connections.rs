@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use clap::Args;
 
+use crate::time_text::parse_duration;
+
 /// How many may connect, and how long they may take.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 #[command(next_help_heading = "Connections")]
@@ -14,13 +16,13 @@ pub struct Connections {
     pub max_connections: usize,
     /// How long the header of a request may take to arrive, and before it a TLS handshake; between requests, HTTP/1
     /// connections may be idle for as long
-    #[arg(long, value_name = "DURATION", env = "LONGRUN_HEADER_TIMEOUT", default_value = "30s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", env = "LONGRUN_HEADER_TIMEOUT", default_value = "30s", value_parser = parse_duration)]
     pub header_timeout: Duration,
     /// How long a connection may be open without any call
-    #[arg(long, value_name = "DURATION", env = "LONGRUN_IDLE_TIMEOUT", default_value = "5m", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", env = "LONGRUN_IDLE_TIMEOUT", default_value = "5m", value_parser = parse_duration)]
     pub idle_timeout: Duration,
     /// How long the body of a request may take to arrive
-    #[arg(long, value_name = "DURATION", env = "LONGRUN_BODY_TIMEOUT", default_value = "60s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", env = "LONGRUN_BODY_TIMEOUT", default_value = "60s", value_parser = parse_duration)]
     pub body_timeout: Duration,
 }
 

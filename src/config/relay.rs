@@ -11,6 +11,7 @@ use toml::Spanned;
 
 use crate::dialect::FileError;
 use crate::operation::{Kind, RetryPolicy, TenantId};
+use crate::time_text::parse_duration;
 
 /// An existing HTTP API under a prefix of this server.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -312,8 +313,7 @@ fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
 
 /// A time limit; an error reads behind the name of its key.
 pub(super) fn to_duration(text: &str) -> Result<Duration, String> {
-    let duration = humantime::parse_duration(text)
-        .map_err(|error| format!("must be a duration such as 30s: {error}"))?;
+    let duration = parse_duration(text).map_err(|error| error.to_string())?;
     let in_range = (Duration::from_millis(1)..=super::MAX_DURATION).contains(&duration);
     if in_range { Ok(duration) } else { Err("must be from 1ms to ten years".to_owned()) }
 }

@@ -9,6 +9,7 @@ use jsonwebtoken::Algorithm;
 
 use super::ConfigError;
 use crate::operation::{Role, TenantId};
+use crate::time_text::parse_duration;
 
 /// Whose JSON Web Tokens (RFC 7519) are taken, and what their claims mean.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
@@ -39,7 +40,7 @@ pub struct TokenConfig {
     #[arg(long = "jwt-algorithm", value_name = "ALG", env = "LONGRUN_JWT_ALGORITHMS", value_delimiter = ',', value_parser = algorithm)]
     pub algorithms: Vec<Algorithm>,
     /// How far clocks may be apart when a token expires or begins to be good
-    #[arg(long = "jwt-skew", value_name = "DURATION", env = "LONGRUN_JWT_SKEW", default_value = "60s", value_parser = humantime::parse_duration)]
+    #[arg(long = "jwt-skew", value_name = "DURATION", env = "LONGRUN_JWT_SKEW", default_value = "60s", value_parser = parse_duration)]
     pub skew: Duration,
     /// The claim that names the tenant: a name, or a path such as `org.name`
     #[arg(long = "jwt-tenant-claim", value_name = "CLAIM", env = "LONGRUN_JWT_TENANT_CLAIM", default_value = TENANT)]

@@ -17,6 +17,7 @@ use super::{
     near,
 };
 use crate::operation::StateName;
+use crate::time_text::parse_duration;
 
 mod answers;
 mod routes;
@@ -198,7 +199,7 @@ impl Reader<'_> {
     }
 
     fn duration(&self, key: &str, text: &Spanned<String>) -> Result<Duration, FileError> {
-        let duration = humantime::parse_duration(text.as_ref()).ok();
+        let duration = parse_duration(text.as_ref()).ok();
         match duration.filter(|it| (Duration::from_millis(1)..=MAX_DURATION).contains(it)) {
             Some(duration) => Ok(duration),
             None => {

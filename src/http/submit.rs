@@ -26,7 +26,7 @@ pub(super) async fn operation(mut call: Call, body: Body) -> Answer {
 }
 
 /// `POST /v1/kinds/{kind}/operations`: the body, whatever it is, is the input. The rest of a submission stands
-/// in the query: `label=KEY=VALUE` (may be repeated), `start_time` (RFC 3339), and all of [`Settings::ALL`].
+/// in the query: `label=KEY=VALUE` (may be repeated), `start_at` (RFC 3339), `start_in`, and all of [`Settings::ALL`].
 pub(super) async fn of_kind(mut call: Call, body: Body) -> Answer {
     let kind = call.segment("kind").to_owned();
     let mut request = v1::SubmitRequest { kind, ..Default::default() };
@@ -66,8 +66,9 @@ fn take_settings(call: &mut Call, request: &mut v1::SubmitRequest) -> Vec<(&'sta
             query.note("label", format!("must give {key:?} once"));
         }
     }
-    let rule = "must be a time like 2026-01-31T12:00:00Z";
-    request.start_time = query.take_as("start_time", rule, |time| time.parse().ok());
+    request.start_at = query.take_moment("start_at");
+    request.start_in = query.take_time("start_in");
+    request.start_time = query.take_moment("start_time");
     let mut given = Vec::new();
     for Setting { name, path, range, .. } in Settings::ALL {
         let value = match range {

@@ -1,6 +1,7 @@
 //! A submission before it is an operation: everything that its client chose.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::digest::{Fields, micros};
 use super::{IdempotencyKey, Kind, OperationId, Payload, Settings, TenantId, Timestamp};
@@ -21,6 +22,8 @@ pub struct NewOperation {
     pub configured: Option<Box<Settings>>,
     /// Not to be started before this time.
     pub start_at: Option<Timestamp>,
+    /// Not to be started before this long after it is stored.
+    pub start_in: Option<Duration>,
     /// The client's own name for the submission.
     pub idempotency_key: Option<IdempotencyKey>,
     /// The operation that this one tries again.
@@ -45,6 +48,7 @@ impl NewOperation {
             settings: Settings::default(),
             configured: None,
             start_at: None,
+            start_in: None,
             idempotency_key: None,
             retry_of: None,
             input: None,
@@ -105,7 +109,18 @@ impl NewOperation {
                 }
             }
         }
+        // Came later still.
+        if let Some(wait) = self.start_in {
+            hash.text("start_in");
+            hash.number(micros(wait));
+        }
         hash.finish()
+    }
+
+    /// The earliest start of an operation that is stored at `now`.
+    pub fn earliest_start(&self, now: Timestamp) -> Timestamp {
+        let wait = self.start_in.unwrap_or_default();
+        self.start_at.map_or(now, |at| at.max(now)).max(now.after(wait))
     }
 }
 

@@ -6,7 +6,7 @@
 //! stands in `read`.
 //!
 //! Fields stand in the order of the proto, map entries in the order of their keys. Nothing here knows what
-//! the messages mean.
+//! the messages mean, except that contents of a payload are written for readers of JSON (`contents`).
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -20,7 +20,10 @@ use prost_reflect::{
 };
 use serde_json::{Map, Number, Value};
 
+use super::v1;
+
 mod canonical;
+mod contents;
 mod error;
 mod read;
 #[cfg(test)]
@@ -99,7 +102,13 @@ fn message_value(message: &DynamicMessage, any_depth: usize) -> Result<Value, Js
         name if name.starts_with("google.protobuf.") => {
             serde_json::to_value(message).map_err(|error| JsonError::new(error.to_string()))
         }
-        _ => fields(message, any_depth).map(Value::Object),
+        _ => {
+            let mut object = fields(message, any_depth)?;
+            if name.full_name() == v1::Payload::full_name() {
+                contents::spell_out(&mut object);
+            }
+            Ok(Value::Object(object))
+        }
     }
 }
 

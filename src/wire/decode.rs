@@ -30,19 +30,13 @@ pub fn new_operation(
     violations: &mut Violations,
 ) -> Option<NewOperation> {
     let kind = name(Kind::parse(&request.kind), path, "kind", violations);
+    let (start_times, wait) = ([request.start_at, request.start_time], request.start_in);
     let labels = labels(request.labels, path, violations);
     let keeps_default = request.settings.as_ref().is_none_or(|given| given.retention.is_none());
     let settings = settings::decode(request.settings, path, violations);
     let configured = keeps_default
         .then(|| Box::new(Settings { retention: limits.default_retention, ..settings.clone() }));
-    let start_at = request.start_time.and_then(|start| {
-        let at = time::decode_timestamp(&start).filter(|at| *at <= NewOperation::LATEST_START);
-        if at.is_none() {
-            let rule = "must be a valid time, at most 9000-01-01T00:00:00Z";
-            violations.note(format!("{path}start_time"), rule);
-        }
-        at
-    });
+    let (start_at, start_in) = start(start_times, wait, path, violations);
     let key = match request.idempotency_key.as_str() {
         "" => None,
         key => name(IdempotencyKey::parse(key), path, "idempotency_key", violations),
@@ -54,10 +48,38 @@ pub fn new_operation(
         settings,
         configured,
         start_at,
+        start_in,
         idempotency_key: key,
         input,
         ..NewOperation::of(kind?)
     })
+}
+
+/// When it may start: not before a time, and not before a while is over.
+fn start(
+    [start_at, start_time]: [Option<prost_types::Timestamp>; 2],
+    start_in: Option<prost_types::Duration>,
+    path: &str,
+    violations: &mut Violations,
+) -> (Option<Timestamp>, Option<Duration>) {
+    let times = [("start_at", start_at), ("start_time", start_time)];
+    let times = times.into_iter().filter_map(|(field, time)| {
+        let at = time::decode_timestamp(&time?).filter(|at| *at <= NewOperation::LATEST_START);
+        if at.is_none() {
+            let rule = "must be a valid time, at most 9000-01-01T00:00:00Z";
+            violations.note(format!("{path}{field}"), rule);
+        }
+        at
+    });
+    let start_at = times.max();
+    let start_in = start_in.and_then(|wait| {
+        let wait = time::decode_duration(&wait).filter(|wait| *wait <= Settings::MAX_DURATION);
+        if wait.is_none() {
+            violations.note(format!("{path}start_in"), "must be from 0s to 3660d");
+        }
+        wait
+    });
+    (start_at, start_in)
 }
 
 fn name<T>(

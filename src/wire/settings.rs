@@ -129,6 +129,7 @@ mod tests {
     use crate::proto::json;
     use crate::proto::schema::{Side, schemas};
     use crate::service::Violation;
+    use crate::time_text::parse_duration;
 
     /// Settings of which one is given, and what is wrong with it.
     fn given(path: &str, text: &str) -> (Settings, Vec<Violation>) {
@@ -157,7 +158,7 @@ mod tests {
         for setting in Settings::ALL {
             let word = setting.default.rsplit(' ').next().unwrap();
             let expected = match setting.range {
-                Range::Time(..) => humantime::parse_duration(word).ok().map(|it| it.as_secs_f64()),
+                Range::Time(..) => parse_duration(word).ok().map(|it| it.as_secs_f64()),
                 Range::Whole(..) | Range::Real(..) => word.parse().ok(),
             };
             // A number of 0 is not written.

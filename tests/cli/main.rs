@@ -13,6 +13,7 @@ use serde_json::Value;
 mod bench;
 mod commands;
 mod keys;
+mod names;
 mod silence;
 mod support;
 

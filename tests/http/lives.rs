@@ -76,6 +76,8 @@ async fn any_body_is_the_input_of_a_kind() {
         "label=a",
         "deadline=soon",
         "start_time=now",
+        "start_at=2026-01-31T12:00:00",
+        "start_in=soon",
         "label=a=1&label=a=2",
     ] {
         let path = format!("/v1/kinds/k/operations?{query}");

@@ -58,6 +58,10 @@ async fn other_content_under_a_known_key_is_refused_whatever_differs() {
         SubmitRequest { labels: [("team".to_owned(), "red".to_owned())].into(), ..full.clone() },
         SubmitRequest { settings: Some(attempts(4)), ..full.clone() },
         SubmitRequest { start_time: None, ..full.clone() },
+        SubmitRequest {
+            start_in: Some(prost_types::Duration { seconds: 1, nanos: 0 }),
+            ..full.clone()
+        },
     ];
     for restarted in [false, true] {
         for other in others.clone() {
@@ -111,4 +115,25 @@ async fn a_key_is_known_under_another_default_retention() {
     let refused =
         soon(server.operations().submit(with_settings(keyed("once"), asking))).await.refused();
     refused.is(Code::AlreadyExists, "IDEMPOTENCY_KEY_REUSED");
+}
+
+#[tokio::test]
+async fn the_same_delay_under_a_known_key_is_the_same_submission() {
+    let server = TestServer::start().await;
+    let wait = |seconds| Some(prost_types::Duration { seconds, nanos: 0 });
+    let delayed = SubmitRequest { start_in: wait(3_600), ..keyed("later") };
+    let first = server.submit(delayed.clone()).await;
+    let due = first.not_before_time.unwrap().seconds - first.create_time.unwrap().seconds;
+    assert_eq!(due, 3_600);
+    assert_eq!(server.submit(delayed.clone()).await, first);
+    let other = SubmitRequest { start_in: wait(60), ..delayed.clone() };
+    let refused = soon(server.operations().submit(other)).await.refused();
+    refused.is(Code::AlreadyExists, "IDEMPOTENCY_KEY_REUSED");
+    let negative = SubmitRequest { start_in: wait(-1), ..keyed("never") };
+    let refused = soon(server.operations().submit(negative)).await.refused();
+    refused.is_about("start_in");
+    // `start_at` and its former name mean the same.
+    let at = Some(prost_types::Timestamp { seconds: 4_102_444_800, nanos: 0 });
+    let former = server.submit(SubmitRequest { start_time: at, ..keyed("at") }).await;
+    assert_eq!(server.submit(SubmitRequest { start_at: at, ..keyed("at") }).await, former);
 }

@@ -63,6 +63,8 @@ fn bad_submission() -> SubmitRequest {
         kind: "1".to_owned(),
         labels: BTreeMap::from([("a".to_owned(), "\n".to_owned())]),
         start_time: Some(prost_types::Timestamp { seconds: i64::MAX, nanos: 0 }),
+        start_at: None,
+        start_in: None,
         idempotency_key: "k".repeat(256),
         input: Some(too_large()),
         settings: Some(settings),

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
+use crate::time_text::parse_duration;
+
 const EXAMPLES: &str = "\
 Examples:
   longrun bench --embedded                           figures of this machine, from one command
@@ -68,7 +70,7 @@ pub(super) struct Load {
     #[arg(long, value_name = "BYTES", default_value_t = 300)]
     pub(super) result: u32,
     /// How long the work takes
-    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = parse_duration)]
     pub(super) work: Duration,
     /// How clients learn that their operation is done
     #[arg(long, value_name = "HOW", value_enum, default_value_t)]
@@ -77,7 +79,7 @@ pub(super) struct Load {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) rate: Option<u32>,
     /// How long the server keeps what is done
-    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = parse_duration)]
     pub(super) retention: Duration,
 }
 
@@ -86,13 +88,13 @@ pub(super) struct Load {
 #[command(next_help_heading = "Length")]
 pub(super) struct Span {
     /// How long to measure
-    #[arg(long, short, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
+    #[arg(long, short, value_name = "DURATION", default_value = "10s", value_parser = parse_duration)]
     pub(super) duration: Duration,
     /// Measure so many operations instead
     #[arg(long, short = 'n', value_name = "N", conflicts_with = "duration", value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) count: Option<u64>,
     /// How long to run before the measuring begins [default: 1s, with --count 0s]
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub(super) warmup: Option<Duration>,
     /// Say how it goes this often
     #[arg(long, short, value_name = "DURATION", value_parser = interval)]
@@ -129,7 +131,7 @@ impl Span {
 }
 
 fn interval(text: &str) -> Result<Duration, String> {
-    let interval = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let interval = parse_duration(text).map_err(|error| error.to_string())?;
     if interval < Duration::from_millis(100) {
         return Err("must be at least 100ms".to_owned());
     }

@@ -163,7 +163,7 @@ impl Draft {
             labels: new.labels.clone(),
             settings: new.in_force().clone(),
             created_at: self.now,
-            start_at: new.start_at.map_or(self.now, |at| at.max(self.now)),
+            start_at: new.earliest_start(self.now),
             idempotency,
             retry_of: new.retry_of,
             input: new.input.as_ref().map(|input| input.info.clone()),

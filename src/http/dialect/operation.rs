@@ -9,13 +9,13 @@ use super::super::call::Call;
 use super::super::conditional::{self, Found};
 use super::super::documents::{self, Answer};
 use super::super::problem::Problem;
-use super::super::query::duration;
 use super::super::result;
 use super::events;
 use super::subject::{subject, view, with_request};
 use super::visit::{self, Visit, idempotency_key};
 use crate::dialect::{About, Action, Answered, Route};
 use crate::service::{Document, OperationName, ServiceError, View};
+use crate::time_text::parse_duration;
 
 /// What an action has left to be answered about.
 struct Acted {
@@ -188,7 +188,7 @@ fn in_query(visit: &Visit<'_>) -> Result<Option<Duration>, ServiceError> {
     match visit.parameter(name) {
         None | Some("false" | "no") => Ok(None),
         Some("true" | "yes") => Ok(Some(wait.default)),
-        Some(text) => duration(text).map(Some).ok_or_else(|| {
+        Some(text) => parse_duration(text).map(Some).map_err(|_| {
             let rule = "must be true, false, a number of seconds, or a number with a unit";
             ServiceError::invalid_field(name, rule)
         }),

@@ -137,7 +137,13 @@ fn in_query() -> Parameters {
             text(),
         ),
         ("label", "A label, `KEY=VALUE`.", labels),
-        ("start_time", "Not to be started before. At most 9000-01-01T00:00:00Z.", time),
+        ("start_at", "Not to be started before. At most 9000-01-01T00:00:00Z.", time.clone()),
+        (
+            "start_in",
+            "Not to be started before this long after the submission. At most 3660d.",
+            pattern(DURATION),
+        ),
+        ("start_time", "The former name of `start_at`.", time),
     ];
     let settings = Settings::ALL.iter().map(|setting| {
         let Setting { name, range, default, about, .. } = setting;

@@ -1,12 +1,8 @@
 //! The words of filters: operators, values, and the characters between.
 
-use std::str::FromStr;
-
 use super::{Comparison, FilterError, Pattern};
 use crate::operation::Timestamp;
-
-/// Longest text that is tried as a time; no RFC 3339 time is longer.
-const MAX_TIME_CHARS: usize = 64;
+use crate::time_text::{NotATime, parse_time};
 
 /// A place in the text of a filter.
 pub(super) struct Lexer {
@@ -173,13 +169,9 @@ impl Literal {
 
     pub(super) fn time(&self) -> Result<Timestamp, FilterError> {
         let text = if self.quoted { unescape(&self.raw) } else { self.raw.clone() };
-        let parsed = (text.len() <= MAX_TIME_CHARS && text.contains(['T', 't']))
-            .then(|| prost_types::Timestamp::from_str(&text).ok())
-            .flatten();
-        let time = parsed.and_then(|time| Timestamp::from_unix(time.seconds, time.nanos));
-        time.ok_or_else(|| {
-            error(self.position, "a time is written as in \"2026-01-31T12:00:00Z\" (RFC 3339)")
-        })
+        let time = parse_time(&text).ok();
+        let time = time.and_then(|(seconds, nanos)| Timestamp::from_unix(seconds, nanos));
+        time.ok_or_else(|| error(self.position, format!("a time {NotATime}")))
     }
 }
 

@@ -11,7 +11,7 @@ const MAX_SHOWN: usize = 60;
 const MAX_FIELD: usize = 120;
 
 const TIME: &str = r#"must be a time such as "2026-01-31T12:00:00Z""#;
-const DURATION: &str = r#"must be a duration in seconds such as "1.5s""#;
+pub(super) const DURATION: &str = r#"must be a duration such as "90s", "1.5s" or "1h30m""#;
 
 /// Why JSON could not be read or written.
 #[derive(Clone, Debug, PartialEq, Eq)]

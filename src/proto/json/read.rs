@@ -6,12 +6,14 @@ use std::collections::HashSet;
 use std::fmt;
 
 use prost::{Message, Name};
-use prost_reflect::{DescriptorPool, DeserializeOptions, DynamicMessage, MessageDescriptor};
+use prost_reflect::{DescriptorPool, DeserializeOptions, DynamicMessage, Kind, MessageDescriptor};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 use serde_path_to_error::Track;
 
+use super::error::DURATION;
 use super::{JsonError, canonical, descriptor, pool};
+use crate::time_text::parse_duration;
 
 /// The deepest nesting of objects and arrays that a document may have, itself included. A message may stand within
 /// others up to 100 deep, and an object within a `google.protobuf.Value` is three of them; so `input.json`, which
@@ -32,7 +34,7 @@ pub(in crate::proto) fn from_slice_of<M: Message + Name + Default>(
         return Err(JsonError::new("must be a JSON object, and is empty"));
     }
     read(text, Shape { depth: 0 })?;
-    let mut dynamic = read(text, Fields(descriptor::<M>(types)?))?;
+    let mut dynamic = read_message(text, &descriptor::<M>(types)?)?;
     canonical::settle(&mut dynamic);
     dynamic.transcode_to().map_err(|_| JsonError::new("cannot be held by the message"))
 }
@@ -60,6 +62,55 @@ fn read<'t, S: DeserializeSeed<'t>>(text: &'t [u8], seed: S) -> Result<S::Value,
     let found = found.map_err(|error| JsonError::read(&error, &track.path()))?;
     json.end().map_err(|error| JsonError::read(&error, &Track::new().path()))?;
     Ok(found)
+}
+
+/// Reads a message. The mapping knows durations in seconds only, `5400s`; where it refuses another, the text is read again
+/// with durations as people write them, `1h30m`, in the mapping's form.
+fn read_message(text: &[u8], descriptor: &MessageDescriptor) -> Result<DynamicMessage, JsonError> {
+    let refused = match read(text, Fields(descriptor.clone())) {
+        Err(error) if error.message.starts_with(DURATION) => error,
+        read => return read,
+    };
+    let Ok(mut document) = serde_json::from_slice(text) else { return Err(refused) };
+    if !respell(&mut document, descriptor) {
+        return Err(refused);
+    }
+    // Places in this text are not those of the client's.
+    read(document.to_string().as_bytes(), Fields(descriptor.clone()))
+        .map_err(|error| JsonError { position: None, ..error })
+}
+
+/// Writes the durations of a message in the mapping's form. Returns whether there were any to write so. The recursion is as
+/// deep as the document, which [`MAX_DEPTH`] bounds.
+fn respell(document: &mut Value, message: &MessageDescriptor) -> bool {
+    let Value::Object(object) = document else { return false };
+    let mut found = false;
+    for (name, value) in object {
+        let field =
+            message.get_field_by_json_name(name).or_else(|| message.get_field_by_name(name));
+        let Some(Kind::Message(kind)) = field.map(|field| field.kind()) else { continue };
+        let values = match value {
+            Value::Array(values) => values.iter_mut().collect(),
+            value => vec![value],
+        };
+        for value in values {
+            found |= match value {
+                Value::String(text) if kind.full_name() == "google.protobuf.Duration" => {
+                    respell_duration(text)
+                }
+                value => respell(value, &kind),
+            };
+        }
+    }
+    found
+}
+
+fn respell_duration(text: &mut String) -> bool {
+    let Ok(duration) = parse_duration(text) else { return false };
+    let written = format!("{}.{:09}s", duration.as_secs(), duration.subsec_nanos());
+    let is_other = *text != written;
+    *text = written;
+    is_other
 }
 
 /// Reads the fields of a message.

@@ -107,11 +107,11 @@ fn errors_say_field_rule_and_place_in_words() {
         ),
         (
             r#"{"settings": {"deadline": 5}}"#,
-            "settings.deadline must be a duration in seconds such as \"1.5s\", and is 5 (line 1 column 27)",
+            "settings.deadline must be a duration such as \"90s\", \"1.5s\" or \"1h30m\", and is 5 (line 1 column 27)",
         ),
         (
             r#"{"settings": {"deadline": "soon"}}"#,
-            "settings.deadline must be a duration in seconds such as \"1.5s\" (line 1 column 32)",
+            "settings.deadline must be a duration such as \"90s\", \"1.5s\" or \"1h30m\" (line 1 column 32)",
         ),
         (
             r#"{"startTime": "now"}"#,
@@ -134,6 +134,22 @@ fn errors_say_field_rule_and_place_in_words() {
         .filter(|(said, expected)| said != expected)
         .collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn durations_are_read_as_people_write_them() {
+    let read = |text: &str| from_slice::<v1::SubmitRequest>(text.as_bytes());
+    let text = r#"{"kind": "k", "startIn": "1h30m",
+        "settings": {"deadline": "90", "retry_policy": {"maxBackoff": "1.5m"}, "retention": "7s"}}"#;
+    let request = read(text).unwrap();
+    let settings = request.settings.unwrap();
+    let seconds = |time: Option<Duration>| time.unwrap().seconds;
+    assert_eq!(seconds(request.start_in), 5_400);
+    assert_eq!(seconds(settings.deadline), 90);
+    assert_eq!(seconds(settings.retention), 7);
+    assert_eq!(seconds(settings.retry_policy.unwrap().max_backoff), 90);
+    let refused = read(r#"{"startIn": "1h", "settings": {"deadline": "soon"}}"#).unwrap_err();
+    assert_eq!(refused.field, "settings.deadline");
 }
 
 #[test]

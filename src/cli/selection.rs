@@ -1,0 +1,210 @@
+//! Which operations: a filter, and flags for what filters say most often.
+
+use std::io::{IsTerminal as _, stdin};
+
+use super::output::{Output, Usage};
+use super::remote::Remote;
+use super::text;
+use crate::proto::v1::operation::State;
+use crate::proto::v1::{ListOperationsRequest, OperationView};
+use crate::time_text::{NotATime, parse_duration, parse_time};
+
+/// The largest page that servers give.
+pub(super) const LARGEST_PAGE: u64 = 1_000;
+
+/// Flags that say which operations, all of which must hold.
+#[derive(clap::Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Selection")]
+pub(super) struct Selection {
+    /// AIP-160 over state, kind, labels.KEY, create_time, update_time, start_time, end_time, priority, attempt, done
+    #[arg(long, short, value_name = "EXPR", default_value = "", hide_default_value = true)]
+    pub(super) filter: String,
+    /// In one of these states, e.g. failed; repeatable, or separated by commas
+    #[arg(long, value_name = "STATE", value_delimiter = ',', value_parser = state)]
+    state: Vec<State>,
+    /// Of one of these kinds; `report.*` is all that begin so; repeatable, or separated by commas
+    #[arg(long, short, value_name = "KIND", value_delimiter = ',')]
+    kind: Vec<String>,
+    /// With this label, of this value or of any; repeatable
+    #[arg(long, short, value_name = "KEY[=VALUE]")]
+    label: Vec<String>,
+    /// Created at or after this time, or at most this long ago, e.g. 2h
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    since: Option<prost_types::Timestamp>,
+}
+
+/// `failed`, `FAILED` or `STATE_FAILED`.
+fn state(word: &str) -> Result<State, String> {
+    let name = word.to_ascii_uppercase().replace('-', "_");
+    let name = format!("STATE_{}", name.trim_start_matches("STATE_"));
+    State::from_str_name(&name).filter(|state| *state != State::Unspecified).ok_or_else(|| {
+        "must be queued, running, cancelling, succeeded, partially_succeeded, failed or cancelled"
+            .to_owned()
+    })
+}
+
+fn since(word: &str) -> Result<prost_types::Timestamp, String> {
+    if let Ok(ago) = parse_duration(word) {
+        let time = text::now().checked_sub(ago).ok_or("must not be that long ago")?;
+        return Ok(time.into());
+    }
+    let time = parse_time(word);
+    time.map(|(seconds, nanos)| prost_types::Timestamp { seconds, nanos })
+        .map_err(|_| format!("{NotATime}, or a duration such as 2h"))
+}
+
+impl Selection {
+    /// Whether nothing was said.
+    pub(super) fn is_empty(&self) -> bool {
+        self.expression().is_empty()
+    }
+
+    /// All of it as a filter.
+    pub(super) fn expression(&self) -> String {
+        let any = |field: &str, values: Vec<String>| match &values[..] {
+            [] => None,
+            [value] => Some(format!("{field}={value}")),
+            values => {
+                let tests = values.iter().map(|value| format!("{field}={value}"));
+                Some(format!("({})", tests.collect::<Vec<_>>().join(" OR ")))
+            }
+        };
+        let states = self.state.iter().map(|state| super::describe::state_name(*state).to_owned());
+        let kinds = self.kind.iter().map(|kind| quoted(kind));
+        let labels = self.label.iter().map(|label| match label.split_once('=') {
+            Some((key, value)) => format!("labels.{}={}", quoted(key), quoted(value)),
+            None => format!("labels.{}:*", quoted(label)),
+        });
+        let whole = Some(self.filter.trim()).filter(|filter| !filter.is_empty());
+        let tests = [any("state", states.collect()), any("kind", kinds.collect())];
+        let mut tests: Vec<String> = tests.into_iter().flatten().chain(labels).collect();
+        tests.extend(self.since.map(|time| format!("create_time>=\"{time}\"")));
+        match whole {
+            Some(filter) if tests.is_empty() => filter.to_owned(),
+            Some(filter) => format!("({filter}) AND {}", tests.join(" AND ")),
+            None => tests.join(" AND "),
+        }
+    }
+}
+
+/// A value of a filter; stars keep their meaning.
+fn quoted(value: &str) -> String {
+    format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// Operations by name, or all that match a selection.
+#[derive(clap::Args, Debug)]
+pub(super) struct Chosen {
+    /// The operations: names, ids, beginnings of ids of at least 8 digits, or URLs
+    #[arg(value_name = "NAME", required_unless_present_any = SELECTING, conflicts_with_all = SELECTING)]
+    names: Vec<String>,
+    #[command(flatten)]
+    selection: Selection,
+    /// Do not ask before changing what a selection matches
+    #[arg(long, short)]
+    yes: bool,
+}
+
+const SELECTING: [&str; 5] = ["filter", "state", "kind", "label", "since"];
+
+impl Chosen {
+    /// The names; of a selection those that `also` matches, once the user has agreed to their number. `verb` is what is
+    /// done to them.
+    pub(super) async fn names(
+        &self,
+        verb: &str,
+        also: &str,
+        remote: &Remote,
+        out: &Output,
+    ) -> anyhow::Result<Vec<String>> {
+        if !self.names.is_empty() {
+            return remote.names(&self.names).await;
+        }
+        if self.selection.is_empty() {
+            return Err(
+                Usage(format!("--filter is empty; to {verb} all, say --filter '{also}'")).into()
+            );
+        }
+        let filter = format!("({}) AND {also}", self.selection.expression());
+        let names = matching(filter, remote).await?;
+        let count = names.len();
+        let operations = if count == 1 { "operation" } else { "operations" };
+        if count == 0 {
+            out.note(&format!("no operation to {verb} matches"));
+        } else if !self.yes && !stdin().is_terminal() {
+            let text = format!("{count} {operations} match; add --yes to {verb} them");
+            return Err(Usage(text).into());
+        } else if !self.yes && !agrees(&format!("{verb} {count} {operations}? [y/N] "))? {
+            out.note("nothing was changed");
+            return Ok(Vec::new());
+        }
+        Ok(names)
+    }
+}
+
+async fn matching(filter: String, remote: &Remote) -> anyhow::Result<Vec<String>> {
+    let mut request = ListOperationsRequest {
+        filter,
+        page_size: LARGEST_PAGE as i32,
+        view: OperationView::Basic.into(),
+        ..Default::default()
+    };
+    let mut names = Vec::new();
+    loop {
+        let page = remote.client.list(request.clone()).await;
+        let page = page.map_err(|error| remote.failed(&error, "list operations"))?;
+        names.extend(page.operations.into_iter().map(|operation| operation.name));
+        request.page_token = page.next_page_token;
+        if request.page_token.is_empty() {
+            return Ok(names);
+        }
+    }
+}
+
+fn agrees(question: &str) -> anyhow::Result<bool> {
+    use std::io::Write as _;
+    let mut stderr = std::io::stderr().lock();
+    stderr.write_all(question.as_bytes())?;
+    stderr.flush()?;
+    let mut answer = String::new();
+    stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        selection: Selection,
+    }
+
+    #[test]
+    fn flags_become_a_filter_that_servers_take() {
+        for (words, expected) in [
+            (&[][..], ""),
+            (&["--state", "failed"], "state=FAILED"),
+            (
+                &["--state=failed,STATE_QUEUED", "--kind", "a"],
+                "(state=FAILED OR state=QUEUED) AND kind=\"a\"",
+            ),
+            (
+                &["-f", "priority>3 OR done=true", "-l", "team=a\"b", "-l", "x/y"],
+                "(priority>3 OR done=true) AND labels.\"team\"=\"a\\\"b\" AND labels.\"x/y\":*",
+            ),
+            (&["--since", "2026-01-31T12:00:00+02:00"], "create_time>=\"2026-01-31T10:00:00Z\""),
+        ] {
+            let line = Line::try_parse_from(["x"].iter().chain(words)).unwrap();
+            let filter = line.selection.expression();
+            assert_eq!(filter, expected);
+            crate::operation::filter::Filter::parse(&filter).unwrap();
+        }
+        for wrong in [["--state", "broken"], ["--since", "yesterday"]] {
+            assert!(Line::try_parse_from(["x"].iter().chain(&wrong)).is_err());
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! Durations and times as people type them: one grammar for flags, variables, query parameters, JSON and TOML.
+//!
+//! A duration is one number or several, each with its unit, from the largest unit to the smallest: `90`, `90s`, `1.5h`,
+//! `1h30m`, `1h 30m`. A number without a unit is in seconds. A time is one of RFC 3339, with its zone. Months and years
+//! are no units because their lengths vary.
+
+use std::time::Duration;
+
+/// A text that is no duration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be a duration such as 90, 90s, 1h30m or 7d (units: ms, s, m, h, d, w)")]
+pub(crate) struct NotADuration;
+
+/// A text that is no time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be a time with its zone, such as 2026-01-31T12:00:00Z or 2026-01-31T14:00:00+02:00")]
+pub(crate) struct NotATime;
+
+const SECOND: u128 = 1_000_000_000;
+
+/// The nanoseconds of a unit.
+fn unit(name: &str) -> Option<u128> {
+    Some(match name {
+        "ns" => 1,
+        "us" | "µs" => 1_000,
+        "ms" => 1_000_000,
+        "s" | "sec" | "secs" | "second" | "seconds" => SECOND,
+        "m" | "min" | "mins" | "minute" | "minutes" => 60 * SECOND,
+        "h" | "hr" | "hrs" | "hour" | "hours" => 3_600 * SECOND,
+        "d" | "day" | "days" => 86_400 * SECOND,
+        "w" | "week" | "weeks" => 7 * 86_400 * SECOND,
+        _ => return None,
+    })
+}
+
+/// Reads a duration. What is finer than a nanosecond is dropped.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, NotADuration> {
+    read_duration(text).ok_or(NotADuration)
+}
+
+fn read_duration(text: &str) -> Option<Duration> {
+    let mut rest = text;
+    if let Some(nanos) = in_units(rest, SECOND) {
+        return whole(nanos);
+    }
+    let (mut nanos, mut last) = (0_u128, u128::MAX);
+    while !rest.is_empty() {
+        let number_end = rest.find(|c: char| !(c.is_ascii_digit() || c == '.'))?;
+        let (number, behind) = rest.split_at(number_end);
+        let behind = behind.trim_start();
+        let unit_end = behind.find(|c: char| !c.is_alphabetic()).unwrap_or(behind.len());
+        let (name, behind) = behind.split_at(unit_end);
+        let unit = unit(name).filter(|unit| *unit < last)?;
+        nanos = nanos.checked_add(in_units(number, unit)?)?;
+        (rest, last) = (behind.trim_start(), unit);
+    }
+    (last < u128::MAX).then_some(nanos).and_then(whole)
+}
+
+/// `12` or `1.5` units, in nanoseconds.
+fn in_units(number: &str, unit: u128) -> Option<u128> {
+    let (whole, fraction) = match number.split_once('.') {
+        Some((_, "")) => return None,
+        Some(parts) => parts,
+        None => (number, ""),
+    };
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.is_empty() || !digits(whole) || !digits(fraction) {
+        return None;
+    }
+    let fraction = &fraction[..fraction.len().min(12)];
+    let scale = 10_u128.pow(u32::try_from(fraction.len()).ok()?);
+    let part = if fraction.is_empty() { 0 } else { fraction.parse::<u128>().ok()? * unit / scale };
+    whole.parse::<u128>().ok()?.checked_mul(unit)?.checked_add(part)
+}
+
+fn whole(nanos: u128) -> Option<Duration> {
+    let seconds = u64::try_from(nanos / SECOND).ok()?;
+    Some(Duration::new(seconds, u32::try_from(nanos % SECOND).ok()?))
+}
+
+/// Reads a time: seconds and nanoseconds since the Unix epoch, of the years 1 to 9999. Digits behind the ninth of a
+/// second's fraction are dropped.
+pub(crate) fn parse_time(text: &str) -> Result<(i64, i32), NotATime> {
+    read_time(text).ok_or(NotATime)
+}
+
+fn read_time(text: &str) -> Option<(i64, i32)> {
+    let (date, rest) = text.split_at_checked(10)?;
+    let rest = rest.strip_prefix(['T', 't', ' '])?;
+    let (clock, rest) = rest.split_at_checked(8)?;
+    let [year, month, day] = numbers(date, '-', [4, 2, 2])?;
+    let [hour, minute, second] = numbers(clock, ':', [2, 2, 2])?;
+    let (nanos, zone) = match rest.strip_prefix('.') {
+        Some(rest) => fraction(rest)?,
+        None => (0, rest),
+    };
+    let is_date = (1..=12).contains(&month) && (1..=days_of(year, month)).contains(&day);
+    // Second 60 is a leap second, which Unix time counts as the next second.
+    if !is_date || year == 0 || hour > 23 || minute > 59 || second > 60 {
+        return None;
+    }
+    let local = days_before(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second;
+    let seconds = local - offset(zone)?;
+    (-62_135_596_800..=253_402_300_799).contains(&seconds).then_some((seconds, nanos))
+}
+
+/// Numbers of so many digits, with a sign between them.
+fn numbers(text: &str, between: char, digits: [usize; 3]) -> Option<[i64; 3]> {
+    let mut parts = text.split(between);
+    let mut numbers = [0; 3];
+    for (number, digits) in numbers.iter_mut().zip(digits) {
+        *number = fixed(parts.next()?, digits)?;
+    }
+    parts.next().is_none().then_some(numbers)
+}
+
+fn fixed(text: &str, digits: usize) -> Option<i64> {
+    let is_number = text.len() == digits && text.bytes().all(|byte| byte.is_ascii_digit());
+    if is_number { text.parse().ok() } else { None }
+}
+
+/// The nanoseconds of a second's fraction, and what follows it.
+fn fraction(text: &str) -> Option<(i32, &str)> {
+    let end = text.find(|c: char| !c.is_ascii_digit())?;
+    let (digits, rest) = text.split_at(end);
+    let nanos = format!("{:0<9}", &digits[..end.min(9)]);
+    (end > 0).then_some((nanos.parse().ok()?, rest))
+}
+
+/// The seconds that a zone is ahead of UTC.
+fn offset(zone: &str) -> Option<i64> {
+    if zone == "Z" || zone == "z" {
+        return Some(0);
+    }
+    let sign = match zone.chars().next()? {
+        '+' => 1,
+        '-' => -1,
+        _ => return None,
+    };
+    let (hours, minutes) = zone[1..].split_once(':')?;
+    let (hours, minutes) = (fixed(hours, 2)?, fixed(minutes, 2)?);
+    (hours <= 23 && minutes <= 59).then_some(sign * (hours * 3_600 + minutes * 60))
+}
+
+fn days_of(year: i64, month: i64) -> i64 {
+    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    match month {
+        4 | 6 | 9 | 11 => 30,
+        2 if is_leap => 29,
+        2 => 28,
+        _ => 31,
+    }
+}
+
+/// The days from 1970-01-01 to a date; negative before it.
+fn days_before(year: i64, month: i64, day: i64) -> i64 {
+    let years = year - 1;
+    let before_year = years * 365 + years / 4 - years / 100 + years / 400;
+    let before_month: i64 = (1..month).map(|month| days_of(year, month)).sum();
+    before_year + before_month + day - 1 - 719_162
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn durations_have_units_from_large_to_small() {
+        let cases = [
+            ("90", 90_000),
+            ("90s", 90_000),
+            ("0", 0),
+            ("1.5s", 1_500),
+            ("250ms", 250),
+            ("1h30m", 5_400_000),
+            ("1h 30m", 5_400_000),
+            ("1 hour 30 minutes", 5_400_000),
+            ("2min", 120_000),
+            ("7d", 604_800_000),
+            ("1w1d", 691_200_000),
+            ("0.5d", 43_200_000),
+            ("00000000000000000000000000000001s", 1_000),
+        ];
+        for (text, millis) in cases {
+            assert_eq!(parse_duration(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for wrong in [
+            "",
+            " ",
+            "s",
+            "-1",
+            "+1",
+            "1e9",
+            "1.2.3",
+            "1.",
+            ".5",
+            "5x",
+            "1y",
+            "30m1h",
+            "1m1m",
+            "1h30",
+            "soon",
+            "1M",
+            "99999999999999999999999999999999999999999",
+            "9999999999999999w",
+            "1 2s",
+            "٣s",
+        ] {
+            assert_eq!(parse_duration(wrong), Err(NotADuration), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn times_have_a_zone() {
+        let noon = 1_769_860_800;
+        for (text, time) in [
+            ("2026-01-31T12:00:00Z", (noon, 0)),
+            ("2026-01-31t12:00:00z", (noon, 0)),
+            ("2026-01-31 12:00:00.25Z", (noon, 250_000_000)),
+            ("2026-01-31T14:30:00+02:30", (noon, 0)),
+            ("2026-01-31T04:00:00.1234567899-08:00", (noon, 123_456_789)),
+            ("2016-12-31T23:59:60Z", (1_483_228_800, 0)),
+            ("0001-01-01T00:00:00Z", (-62_135_596_800, 0)),
+            ("9999-12-31T23:59:59Z", (253_402_300_799, 0)),
+            ("2024-02-29T00:00:00Z", (1_709_164_800, 0)),
+        ] {
+            assert_eq!(parse_time(text), Ok(time), "{text}");
+        }
+        for wrong in [
+            "",
+            "now",
+            "2026-01-31",
+            "2026-01-31T12:00:00",
+            "2026-01-31T12:00Z",
+            "2026-02-29T00:00:00Z",
+            "2026-13-01T00:00:00Z",
+            "2026-01-31T24:00:00Z",
+            "2026-01-31T12:00:00.Z",
+            "2026-01-31T12:00:00+2:00",
+            "2026-01-31T12:00:00+02:00x",
+            "0000-01-01T00:00:00Z",
+            "0001-01-01T00:00:00+01:00",
+            "9999-12-31T23:59:59-00:01",
+            "2026-01-31T12:00:00é",
+            "+026-01-31T12:00:00Z",
+        ] {
+            assert_eq!(parse_time(wrong), Err(NotATime), "{wrong}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in "[-+]?[0-9.]{0,24} ?[a-zµ]{0,4}[0-9]{0,3}.{0,4}") {
+            let _ = parse_duration(&text);
+            let _ = parse_time(&text);
+        }
+
+        #[test]
+        fn almost_times_are_read_or_refused(
+            text in "[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]{0,12})?(Z|[+-][0-9]{2}:[0-9]{2}|.{0,3})"
+        ) {
+            let reference = text.parse::<prost_types::Timestamp>().ok();
+            if let (Ok((seconds, nanos)), Some(reference)) = (parse_time(&text), reference) {
+                prop_assert_eq!((seconds, nanos), (reference.seconds, reference.nanos));
+            }
+        }
+
+        #[test]
+        fn durations_are_read_as_they_are_written(seconds in 0_u64..2_000_000, nanos in 0_u32..1_000_000_000) {
+            let duration = Duration::new(seconds, nanos);
+            let written = humantime::format_duration(duration).to_string();
+            prop_assert_eq!(parse_duration(&written), Ok(duration));
+            prop_assert_eq!(parse_duration(&written.replace(' ', "")), Ok(duration));
+            prop_assert_eq!(parse_duration(&format!("{seconds}.{nanos:09}")), Ok(duration));
+        }
+
+        #[test]
+        fn times_are_read_as_they_are_written(
+            seconds in -62_135_596_800_i64..=253_402_300_799,
+            nanos in 0_i32..1_000_000_000
+        ) {
+            let written = prost_types::Timestamp { seconds, nanos }.to_string();
+            prop_assert_eq!(parse_time(&written), Ok((seconds, nanos)));
+        }
+    }
+}
