@@ -183,6 +183,7 @@ fn row(operation: &Operation, now: SystemTime, wide: bool) -> Vec<Cell> {
     let last = match (&operation.error, &operation.progress) {
         (Some(error), _) => describe::one_line(error),
         (None, Some(progress)) if !operation.done => describe::progress(progress),
+        _ if wide => describe::waiting(operation),
         _ => String::new(),
     };
     let mut cells: Vec<Cell> = vec![
