@@ -1,7 +1,8 @@
 //! What people look at when nothing moves: who works, and how much waits of each kind.
 
 use super::{Action, Caller, Service, ServiceError, parse_filter};
-use crate::engine::{KindFigures, WorkerFigures};
+use crate::engine::KindFigures;
+pub use crate::engine::{WorkerFigures, WorkerState};
 use crate::operation::{Kind, Timestamp};
 use crate::store::{ListOrder, ListQuery, OrderBy};
 

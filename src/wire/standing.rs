@@ -3,10 +3,9 @@
 use prost::Message as _;
 
 use super::time::encode_timestamp;
-use crate::engine::{WorkerFigures, WorkerState};
 use crate::operation::{Kind, WaitReason, Waiting};
 use crate::proto::v1;
-use crate::service::{Budget, KindRecord, ServiceError};
+use crate::service::{Budget, KindRecord, ServiceError, WorkerFigures, WorkerState};
 
 /// Why an operation is not running.
 pub fn waiting(waiting: &Waiting) -> v1::Waiting {

@@ -16,7 +16,7 @@ const TENANT_OR_NONE: &str = "^([a-z][a-z0-9-]{0,62})?$";
 const LABEL_KEY: &str = "^[A-Za-z][A-Za-z0-9_./-]{0,62}$";
 const ASCII: &str = "^[ -~]{0,255}$";
 
-const WRITTEN: [&str; 12] = [
+const WRITTEN: [&str; 14] = [
     "google.longrunning.Operation",
     "google.longrunning.ListOperationsResponse",
     "AcquiredAttempt",
@@ -29,6 +29,8 @@ const WRITTEN: [&str; 12] = [
     "CreateKeyResponse",
     "ListKeysResponse",
     "Key",
+    "ListKindsResponse",
+    "ListWorkersResponse",
 ];
 const READ: [&str; 8] = [
     "SubmitRequest",
