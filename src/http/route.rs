@@ -104,13 +104,13 @@ impl Route {
         self
     }
 
-    /// A body that must be there, of one of these media types, each with its schema.
-    pub(super) fn bodies(mut self, types: &[(&str, Value)]) -> Self {
+    /// A body of one of these media types, each with its schema.
+    pub(super) fn bodies(mut self, types: &[(&str, Value)], required: bool) -> Self {
         let mut content = json!({});
         for (media_type, schema) in types {
             content[media_type] = json!({"schema": schema});
         }
-        self.body = Some(json!({"required": true, "content": content}));
+        self.body = Some(json!({"required": required, "content": content}));
         self
     }
 

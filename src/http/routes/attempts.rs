@@ -108,7 +108,7 @@ fn fail() -> Route {
     );
     route
         .takes(&["token", "code", "final", "retry_delay", "Content-Encoding.document"])
-        .bodies(&[(JSON, refer("FailRequest")), ("text/plain", json!({"type": "string"}))])
+        .bodies(&[(JSON, refer("FailRequest")), ("text/plain", json!({"type": "string"}))], true)
         .answers(durable())
         .refuses(&of_one(&CHANGE))
 }
@@ -133,7 +133,7 @@ fn log() -> Route {
     );
     route
         .takes(&["token", "Content-Encoding.document"])
-        .bodies(&[(JSON, refer("AddLogRequest")), ("text/plain", json!({"type": "string"}))])
+        .bodies(&[(JSON, refer("AddLogRequest")), ("text/plain", json!({"type": "string"}))], false)
         .answers(durable())
         .refuses(&of_one(&CHANGE))
 }

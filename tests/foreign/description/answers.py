@@ -323,6 +323,13 @@ def keys():
     ask("POST", one, 403, {"Origin": "https://evil.example"}, key_id=made["key"]["keyId"])
 
 
+def standing():
+    """How work stands."""
+    for path in ["/v1/kinds", "/v1/workers"]:
+        ask("GET", path, 200)
+        ask("GET", path, 400, query="?a=b")
+
+
 def methods():
     """What every resource has in common."""
     operation = submit("shout")
@@ -349,6 +356,7 @@ googles()
 attempts()
 lists()
 keys()
+standing()
 methods()
 listed = {
     (method.upper(), template, status)
