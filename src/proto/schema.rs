@@ -138,6 +138,12 @@ impl Writer<'_> {
                 json!({"type": "integer", "format": "int32"})
             }
             Kind::Uint32 | Kind::Fixed32 => json!({"type": "integer", "minimum": 0}),
+            // Read as either.
+            Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 | Kind::Uint64 | Kind::Fixed64
+                if self.side == Side::Read =>
+            {
+                json!({"type": ["string", "integer"], "pattern": "^-?[0-9]+$"})
+            }
             // As text, because the numbers of most readers of JSON are too small.
             Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 | Kind::Uint64 | Kind::Fixed64 => {
                 json!({"type": "string", "pattern": "^-?[0-9]+$"})
@@ -148,6 +154,8 @@ impl Writer<'_> {
             Kind::Enum(values) => self.refer(Named::Enum(values.clone())),
             Kind::Message(message) => match message.full_name() {
                 "google.protobuf.Timestamp" => json!({"type": "string", "format": "date-time"}),
+                // Read in more forms than it is written.
+                "google.protobuf.Duration" if self.side == Side::Read => json!({"type": "string"}),
                 "google.protobuf.Duration" => {
                     json!({"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]{1,9})?s$"})
                 }
@@ -187,6 +195,10 @@ fn at_most_one(oneof: &OneofDescriptor) -> Value {
 }
 
 fn or_null(schema: &mut Value) {
+    if let Some(types) = schema["type"].as_array_mut() {
+        types.push("null".into());
+        return;
+    }
     if let Some(reference) = schema.get("$ref").cloned() {
         *schema = json!({"anyOf": [{"$ref": reference}, {"type": "null"}]});
     } else if let Some(kind) = schema.get("type").cloned() {
