@@ -195,7 +195,7 @@ fn at_most_one(oneof: &OneofDescriptor) -> Value {
 }
 
 fn or_null(schema: &mut Value) {
-    if let Some(types) = schema["type"].as_array_mut() {
+    if let Some(types) = schema.get_mut("type").and_then(Value::as_array_mut) {
         types.push("null".into());
         return;
     }
