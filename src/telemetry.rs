@@ -12,6 +12,12 @@ use tracing::Span;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
+use lines::Lines;
+
+mod lines;
+
+pub use lines::Log;
+
 /// What a line of the log looks like.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -43,22 +49,27 @@ pub enum TelemetryError {
         /// The word.
         word: String,
     },
+    /// Nothing can write it.
+    #[error("the thread of the log did not start")]
+    Thread(#[source] std::io::Error),
     /// There is a log already.
     #[error("the log was set up before")]
     Again(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Sends what `filter` lets through to stderr, stdout being for answers.
-pub fn init(filter: &str, format: LogFormat) -> Result<(), TelemetryError> {
+/// Sends what `filter` lets through to stderr, stdout being for answers. The last lines are written when the log is dropped.
+pub fn init(filter: &str, format: LogFormat) -> Result<Log, TelemetryError> {
     check_words(filter)?;
     let parsed = EnvFilter::try_new(filter)
         .map_err(|source| TelemetryError::Filter { filter: filter.to_owned(), source })?;
-    let builder = tracing_subscriber::fmt().with_env_filter(parsed).with_writer(stderr);
+    let (lines, log) = Lines::start(stderr()).map_err(TelemetryError::Thread)?;
+    let builder = tracing_subscriber::fmt().with_env_filter(parsed).with_writer(lines);
     match format {
         LogFormat::Human => builder.with_ansi(is_colored()).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     }
-    .map_err(TelemetryError::Again)
+    .map_err(TelemetryError::Again)?;
+    Ok(log)
 }
 
 /// A word by itself is a level, or else names what logs, of which all is let through, and nothing of anything else: a

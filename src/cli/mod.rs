@@ -207,7 +207,7 @@ pub fn refuse(error: &clap::Error) -> Exit {
 pub fn run(cli: Cli) -> anyhow::Result<Exit> {
     let Cli { global, connection, command } = cli;
     let filter = global.log.as_deref().unwrap_or_else(|| command.log_filter());
-    telemetry::init(filter, global.log_format).map_err(|error| {
+    let _log = telemetry::init(filter, global.log_format).map_err(|error| {
         let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
         Usage(format!("{error}{cause}"))
     })?;

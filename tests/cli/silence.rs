@@ -1,7 +1,9 @@
 //! Operations that no worker will start: whoever looks is told, on stderr.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::Stdio;
+
+use rustix::process::Signal;
 
 use crate::support::*;
 
@@ -50,9 +52,11 @@ fn workers_and_kinds_are_tables_and_documents() {
 
 #[test]
 fn each_operation_that_ends_is_a_line_of_the_log() {
-    let server = Server::start(&["shout=cat", "fail=exit 1"]);
+    let mut server = Server::start(&["shout=cat", "fail=exit 1"]);
     server.expect(0, &["submit", "shout", "marked-input", "--wait"]);
     server.expect(3, &["submit", "fail", "--max-attempts=1", "--wait"]);
+    signal(&server.process, Signal::TERM);
+    assert_eq!(exit_code(&mut server.process), Some(0));
     let log = std::fs::read_to_string(server.directory.path().join("log")).unwrap();
     let line = |kind: &str| {
         let of = |line: &&str| line.contains("finished") && line.contains(kind);
@@ -61,4 +65,23 @@ fn each_operation_that_ends_is_a_line_of_the_log() {
     assert!(line("shout").contains("INFO") && line("shout").contains("SUCCEEDED"), "{log}");
     assert!(line("fail").contains("WARN") && line("fail").contains("FAILED"), "{log}");
     assert!(!log.contains("marked-input"));
+}
+
+/// The pipe has room for a part of what the server says.
+#[test]
+fn a_log_that_nobody_reads_stops_nobody() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = format!("sqlite:{}", directory.path().join("test.db").display());
+    let command =
+        longrun(&["serve", "--listen", "127.0.0.1:0", "--store", &store, "--log", "trace"]);
+    let mut server = Server::saying(command, directory, Stdio::piped());
+    let unread = server.process.stderr.take().unwrap();
+    for _ in 0..100 {
+        server.submit(&["shout"]);
+    }
+    signal(&server.process, Signal::TERM);
+    assert_eq!(exit_code(&mut server.process), Some(0));
+    let mut said = Vec::new();
+    BufReader::new(unread).read_to_end(&mut said).unwrap();
+    assert!(said.len() >= 64 << 10, "too little to fill a pipe: {} bytes", said.len());
 }

@@ -88,8 +88,13 @@ impl Server {
     }
 
     /// By a command line of the caller's own.
-    pub(crate) fn spawned(mut command: Command, directory: TempDir) -> Self {
+    pub(crate) fn spawned(command: Command, directory: TempDir) -> Self {
         let log = File::create(directory.path().join("log")).unwrap();
+        Self::saying(command, directory, log.into())
+    }
+
+    /// The same whose log goes elsewhere.
+    pub(crate) fn saying(mut command: Command, directory: TempDir, log: Stdio) -> Self {
         let mut process = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
