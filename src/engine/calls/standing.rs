@@ -2,11 +2,13 @@
 //!
 //! All of it is read from what the committer has published, so that it is there while the store is not.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::Engine;
+use crate::engine::commit::counts::Live;
+use crate::engine::commit::ends::Ended;
 use crate::engine::dispatch::queue::QueueKey;
 use crate::engine::dispatch::roster::{WorkerRecord, WorkerState, Workers};
 use crate::engine::health::StoreHealth;
@@ -89,12 +91,15 @@ impl Engine {
         let Some(store) = self.shared.store.shared() else { return OtherWorkers(Arc::from([])) };
         let now = self.shared.clock.moment();
         let known = || self.shared.others.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((at, others)) = &*known()
-            && now.since(*at) < FRESH
-        {
-            return OtherWorkers(Arc::clone(others));
+        let mut before = Arc::from([]);
+        if let Some((at, others)) = &mut *known() {
+            if now.since(*at) < FRESH {
+                return OtherWorkers(Arc::clone(others));
+            }
+            // One asks the store; who comes meanwhile, and who asks in vain, has what was known before.
+            (*at, before) = (now, Arc::clone(others));
         }
-        let found = store.workers(MOST_OTHERS).await.unwrap_or_default();
+        let Ok(found) = store.workers(MOST_OTHERS).await else { return OtherWorkers(before) };
         let others: Arc<[OtherWorker]> = found.into();
         *known() = Some((now, Arc::clone(&others)));
         OtherWorkers(others)
@@ -131,8 +136,7 @@ impl Engine {
 
     fn nobody_serves(&self, key: &QueueKey, others: &OtherWorkers) -> String {
         let scope = Scope::from(key.tenant.clone());
-        let mut kinds: BTreeSet<Kind> =
-            self.shared.roster().served(&scope, MOST_NAMED + 1).into_iter().collect();
+        let mut kinds: BTreeSet<Kind> = self.shared.roster().serving(&scope).into_keys().collect();
         kinds.extend(others.of(&scope).flat_map(|it| it.kinds.iter().cloned()));
         let named: Vec<&str> = kinds.iter().take(MOST_NAMED).map(Kind::as_str).collect();
         let serving = match (named.as_slice(), kinds.len() > MOST_NAMED) {
@@ -188,26 +192,26 @@ impl Engine {
     /// The tenant's kinds: those with operations that are not done or have ended lately, and those that a worker serves.
     pub fn kinds(&self, tenant: &TenantId, others: &OtherWorkers) -> Vec<KindFigures> {
         let scope = Scope::from(tenant.clone());
-        let mut kinds = self.shared.counts().kinds(tenant, self.shared.clock.moment());
-        let roster = self.shared.roster();
-        let served = roster.served(&scope, usize::MAX).into_iter();
-        let elsewhere = others.of(&scope).flat_map(|it| it.kinds.iter().cloned());
-        served.chain(elsewhere).for_each(|kind| {
-            kinds.entry(kind).or_default();
-        });
-        let figures = kinds.into_iter().map(|(kind, (live, ended))| {
-            let key = QueueKey { tenant: tenant.clone(), kind };
-            let workers = others.workers_for(&key, roster.workers_for(&key)).count;
-            KindFigures {
-                kind: key.kind,
-                queued: live.all.saturating_sub(live.running),
-                running: live.running,
-                workers,
-                ended: ended.all,
-                failed: ended.failed,
-            }
-        });
-        figures.collect()
+        let kinds = self.shared.counts().kinds(tenant, self.shared.clock.moment());
+        let of_kind = |kind: Kind, (live, ended): (Live, Ended)| KindFigures {
+            kind,
+            queued: live.all.saturating_sub(live.running),
+            running: live.running,
+            workers: 0,
+            ended: ended.all,
+            failed: ended.failed,
+        };
+        let mut figures: BTreeMap<Kind, KindFigures> =
+            kinds.into_iter().map(|(kind, of)| (kind.clone(), of_kind(kind, of))).collect();
+        // The committer waits for the roster, so it is not held longer than it takes to copy from it.
+        let here = self.shared.roster().serving(&scope);
+        let elsewhere = others.of(&scope).flat_map(|it| it.kinds.iter().map(|kind| (kind, 1)));
+        for (kind, workers) in here.iter().map(|(kind, count)| (kind, *count)).chain(elsewhere) {
+            let entry = figures.entry(kind.clone());
+            let new = || of_kind(kind.clone(), Default::default());
+            entry.or_insert_with(new).workers += workers;
+        }
+        figures.into_values().collect()
     }
 }
 

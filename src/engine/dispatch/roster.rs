@@ -125,16 +125,20 @@ impl Roster {
         })
     }
 
-    /// The kinds that somebody serves for callers of the scope, by name, at most `limit`.
-    pub(crate) fn served(&self, scope: &Scope, limit: usize) -> Vec<Kind> {
-        let is_of = |lane: &&Lane| lane.scope == Scope::All || lane.scope == *scope;
-        let served = self.lanes.iter().filter(|(lane, sessions)| {
-            let is_serving =
-                |id| self.seen.get(id).is_some_and(|(seen, _)| seen.state == WorkerState::Serving);
-            is_of(lane) && sessions.iter().any(is_serving)
-        });
-        let kinds: BTreeSet<&Kind> = served.map(|(lane, _)| &lane.kind).collect();
-        kinds.into_iter().take(limit).cloned().collect()
+    /// The kinds that somebody serves for callers of the scope, each with how many workers do.
+    pub(crate) fn serving(&self, scope: &Scope) -> BTreeMap<Kind, usize> {
+        let is_of = |lane: &Lane| lane.scope == Scope::All || lane.scope == *scope;
+        let is_serving = |id: &&SessionId| {
+            self.seen.get(id).is_some_and(|(it, _)| it.state == WorkerState::Serving)
+        };
+        let mut kinds = BTreeMap::new();
+        for (lane, sessions) in self.lanes.iter().filter(|(lane, _)| is_of(lane)) {
+            let count = sessions.iter().filter(is_serving).count();
+            if count > 0 {
+                *kinds.entry(lane.kind.clone()).or_default() += count;
+            }
+        }
+        kinds
     }
 
     /// The workers of the scope and those of every tenant, by name. Places of one worker without a stream are one entry.
