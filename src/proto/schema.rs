@@ -195,14 +195,14 @@ fn at_most_one(oneof: &OneofDescriptor) -> Value {
 }
 
 fn or_null(schema: &mut Value) {
-    if let Some(types) = schema.get_mut("type").and_then(Value::as_array_mut) {
-        types.push("null".into());
-        return;
-    }
     if let Some(reference) = schema.get("$ref").cloned() {
         *schema = json!({"anyOf": [{"$ref": reference}, {"type": "null"}]});
-    } else if let Some(kind) = schema.get("type").cloned() {
-        schema["type"] = json!([kind, "null"]);
+        return;
+    }
+    match schema.get_mut("type") {
+        Some(Value::Array(types)) => types.push("null".into()),
+        Some(one) => *one = json!([one.take(), "null"]),
+        None => {}
     }
 }
 

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
 /// Replaces `data` or `text` by `json` where the media type says JSON and the contents are, and `data` by `text` where the
-/// type says text and the bytes are UTF-8.
+/// type says text and the bytes are UTF-8. JSON with numbers that would not be the same is text.
 pub(super) fn spell_out(payload: &mut Map<String, Value>) {
     let text = |name: &str| payload.get(name).and_then(Value::as_str);
     let content_type = text("contentType").unwrap_or_default();
@@ -20,7 +20,7 @@ pub(super) fn spell_out(payload: &mut Map<String, Value>) {
         (None, None) => return,
     };
     let (name, value) = match (sort_of(content_type), serde_json::from_str(&contents)) {
-        (Sort::Json, Ok(value)) => ("json", value),
+        (Sort::Json, Ok(value)) if is_exact(&value) => ("json", value),
         (Sort::Json | Sort::Text, _) => ("text", Value::String(contents)),
         (Sort::Other, _) => return,
     };
@@ -30,6 +30,20 @@ pub(super) fn spell_out(payload: &mut Map<String, Value>) {
         false => (key, old),
     });
     *payload = spelt.collect();
+}
+
+/// Whether every whole number in the document is the one that was written: what is beyond 64 bits became a float. The
+/// recursion is as deep as the parser goes.
+fn is_exact(value: &Value) -> bool {
+    const EXACT: f64 = (1_u64 << 53) as f64;
+    match value {
+        Value::Number(number) => {
+            !number.is_f64() || number.as_f64().is_some_and(|number| number.abs() < EXACT)
+        }
+        Value::Array(values) => values.iter().all(is_exact),
+        Value::Object(fields) => fields.values().all(is_exact),
+        Value::Null | Value::Bool(_) | Value::String(_) => true,
+    }
 }
 
 enum Sort {
@@ -67,6 +81,16 @@ mod tests {
             ("application/problem+json; x=y", json!({"data": data("[1]")}), json!({"json": [1]})),
             ("Application/JSON", json!({"text": "null"}), json!({"json": null})),
             ("application/json", json!({"data": data("{")}), json!({"text": "{"})),
+            (
+                "application/json",
+                json!({"data": data("[12345678901234567890123]")}),
+                json!({"text": "[12345678901234567890123]"}),
+            ),
+            (
+                "application/json",
+                json!({"data": data("[18446744073709551615]")}),
+                json!({"json": [18446744073709551615_u64]}),
+            ),
             ("text/csv", json!({"data": data("a,b")}), json!({"text": "a,b"})),
             ("text/plain", json!({"text": "1"}), json!({"text": "1"})),
             ("text/plain", json!({"data": "/w=="}), json!({"data": "/w=="})),
