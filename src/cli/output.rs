@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::Exit;
 use super::paint::Paint;
+use crate::service::code_name;
 
 /// The reader of stdout went away.
 #[derive(Debug, thiserror::Error)]
@@ -24,7 +25,7 @@ pub(super) struct Usage(pub(super) String);
 #[derive(Debug, thiserror::Error)]
 #[error("{text}")]
 pub(super) struct Refusal {
-    /// The canonical status code.
+    /// The canonical status code, which documents name as in `NOT_FOUND`.
     pub(super) code: tonic::Code,
     /// In UPPER_SNAKE_CASE; empty if there is none.
     pub(super) reason: String,
@@ -122,7 +123,7 @@ pub fn report(error: &anyhow::Error, json: bool) -> Exit {
             "message": error.to_string(), "causes": causes, "exitCode": exit.code(),
         });
         if let Some(refusal) = error.chain().find_map(|it| it.downcast_ref::<Refusal>()) {
-            document["code"] = format!("{:?}", refusal.code).into();
+            document["code"] = code_name(refusal.code.into()).into();
             document["reason"] = refusal.reason.as_str().into();
         }
         let _ignored = writeln!(stderr().lock(), "{}", serde_json::json!({ "error": document }));

@@ -78,6 +78,7 @@ fn errors_are_json_where_answers_are() {
     let id = "operations/01980a3e-7f2b-7c11-9d5e-3b1f6a2c4d5e";
     let missing = said(&["get", id, "--json"], 1);
     assert_eq!(missing["reason"], "OPERATION_NOT_FOUND", "{missing}");
+    assert_eq!(missing["code"], "NOT_FOUND", "{missing}");
     assert!(said(&["get", "--json"], 2)["message"].as_str().unwrap().contains("<NAME>"));
 }
 
