@@ -136,7 +136,10 @@ impl Claims {
                 let Some(session) = slots.get_mut(&key).and_then(VecDeque::pop_front) else {
                     continue;
                 };
-                draft.learn(Arc::new(operation));
+                let operation = Arc::new(operation);
+                // Memory may have it as well: a commit that was undone puts back what it had taken.
+                dispatcher.queue_mut().claimed(&operation);
+                draft.learn(operation);
                 dispatcher.take(session, &key);
                 matches.push((session, id));
             }

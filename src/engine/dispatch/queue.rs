@@ -145,6 +145,13 @@ impl Queue {
         self.journal.push(Change::Removed(Arc::clone(operation)));
     }
 
+    /// The operation was claimed from the store: if it is here as well, it must not be given a second time.
+    pub(crate) fn claimed(&mut self, operation: &Arc<Operation>) {
+        if self.take_out(operation) {
+            self.journal.push(Change::Removed(Arc::clone(operation)));
+        }
+    }
+
     /// Puts an operation that was popped in vain where it belongs.
     pub(crate) fn put(&mut self, operation: &Arc<Operation>, now: Timestamp) {
         if self.enqueue(operation, now) {
@@ -302,6 +309,20 @@ mod tests {
         queue.commit();
         queue.roll_back(at(0));
         assert!(!queue.has_ready(&key()));
+    }
+
+    #[test]
+    fn what_is_claimed_is_given_once() {
+        let mut queue = Queue::default();
+        queue.follow(&submitted(1), at(0));
+        queue.commit();
+        // The commit that starts it is in doubt, and did not happen after all.
+        queue.pop(&key());
+        queue.roll_back(at(0));
+        queue.claimed(&Arc::new(operation(1, at(0))));
+        assert!(!queue.has_ready(&key()));
+        assert_eq!(queue.roll_back(at(0)), [key()]);
+        assert_eq!(waiting(&queue), [id(1)]);
     }
 
     #[test]
