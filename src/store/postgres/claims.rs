@@ -88,7 +88,8 @@ fn next_start<'a>(wanted: &'a [Wanted], now: Timestamp) -> Step<'a> {
         "SELECT min(o.not_before) FROM unnest($1::text[], $2::text[]) AS w (tenant, kind)
          CROSS JOIN LATERAL (
            SELECT o.not_before FROM operations AS o
-           WHERE o.state = 1 AND o.tenant = w.tenant AND o.kind = w.kind AND o.not_before > $3
+           WHERE o.state = 1 AND o.tenant = w.tenant AND o.kind = w.kind
+             AND o.not_before > 0 AND o.not_before > $3
            ORDER BY o.not_before LIMIT 1) AS o",
     )
     .with(wanted.iter().map(|it| it.tenant.as_str()).collect::<Vec<_>>())

@@ -256,7 +256,7 @@ impl Store for PostgresStore {
 
     async fn unfinished(
         &self,
-        after: Option<OperationId>,
+        after: Option<(TenantId, OperationId)>,
         limit: usize,
     ) -> Result<Vec<Unfinished>, StoreError> {
         self.scans.run(|session| read::unfinished(session, after, limit)).await

@@ -1,0 +1,13 @@
+-- What is not done and what is done have indexes of their own, so that an operation is written to the latter once, when
+-- it ends. Lists merge them.
+
+DROP INDEX operations_tenant;
+DROP INDEX operations_state;
+DROP INDEX operations_kind;
+DROP INDEX operations_unfinished;
+
+CREATE INDEX operations_active ON operations (tenant, id) WHERE state < 4;
+CREATE INDEX operations_queued ON operations (tenant, kind, id) WHERE state = 1;
+CREATE INDEX operations_running ON operations (tenant, state, id) WHERE state IN (2, 3);
+CREATE INDEX operations_done ON operations (tenant, state, id) WHERE state >= 4;
+CREATE INDEX operations_done_kind ON operations (tenant, kind, state, id) WHERE state >= 4;
