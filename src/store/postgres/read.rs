@@ -204,7 +204,7 @@ pub(super) async fn unfinished(
     let (tenant, id) = (tenant.as_ref().map_or("", TenantId::as_str), id.map_or(Uuid::nil(), uuid));
     let sql = format!(
         "SELECT {UNFINISHED} FROM operations AS o
-         WHERE o.state < 4 AND (o.tenant, o.id) > ($1, $2) ORDER BY o.tenant, o.id LIMIT $3"
+         WHERE o.state < 4 AND o.revision > 0 AND (o.tenant, o.id) > ($1, $2) ORDER BY o.tenant, o.id LIMIT $3"
     );
     let found = session.query(&sql, &[&tenant, &id, &limit(page)]).await?;
     found.iter().map(rows::unfinished).collect()
@@ -256,10 +256,10 @@ pub(super) async fn queues(
 pub(super) async fn outstanding(session: Arc<Session>) -> Result<Vec<Outstanding>, StoreError> {
     let sql = "SELECT tenant, kind, sum(count)::bigint, sum(running)::bigint FROM (
           SELECT tenant, kind, count(*) AS count, 0 AS running
-          FROM operations WHERE state = 1 GROUP BY tenant, kind
+          FROM operations WHERE state = 1 AND revision > 0 GROUP BY tenant, kind
         UNION ALL
           SELECT tenant, kind, count(*), count(*)
-          FROM operations WHERE state IN (2, 3) GROUP BY tenant, kind) AS o
+          FROM operations WHERE state IN (2, 3) AND revision > 0 GROUP BY tenant, kind) AS o
         GROUP BY tenant, kind";
     let found = session.query(sql, &[]).await?;
     let unreadable = |rule| StoreError::Corrupt(format!("a name in a row {rule}"));

@@ -29,17 +29,19 @@ pub(super) struct Index {
 }
 
 /// By tenant and id.
-const ACTIVE: Index = Index { name: "operations_active", of: "o.state < 4" };
+const ACTIVE: Index = Index { name: "operations_active", of: "o.state < 4 AND o.revision > 0" };
 /// By tenant, kind and id.
-const QUEUED: Index = Index { name: "operations_queued", of: "o.state = 1" };
+const QUEUED: Index = Index { name: "operations_queued", of: "o.state = 1 AND o.revision > 0" };
 /// By tenant, state and id.
-const RUNNING: Index = Index { name: "operations_running", of: "o.state IN (2, 3)" };
+const RUNNING: Index =
+    Index { name: "operations_running", of: "o.state IN (2, 3) AND o.revision > 0" };
 /// By tenant, state and id.
-const DONE: Index = Index { name: "operations_done", of: "o.state >= 4" };
+const DONE: Index = Index { name: "operations_done", of: "o.state >= 4 AND o.revision > 0" };
 /// By tenant, kind, state and id.
-const DONE_KIND: Index = Index { name: "operations_done_kind", of: "o.state >= 4" };
+const DONE_KIND: Index =
+    Index { name: "operations_done_kind", of: "o.state >= 4 AND o.revision > 0" };
 /// By tenant, state, end and id.
-const ENDED: Index = Index { name: "operations_ended", of: "o.state >= 4" };
+const ENDED: Index = Index { name: "operations_ended", of: "o.state >= 4 AND o.revision > 0" };
 
 impl Index {
     /// The table, to be looked up through it.
@@ -56,17 +58,24 @@ impl Arms<'_> {
     }
 
     /// By id, of one kind. Of what runs all kinds are looked at: workers do not hold so much of it.
-    pub(super) fn kind(&self, kind: &str, states: &[StateName]) -> Vec<String> {
-        let arms = states.iter().map(|state| {
-            let (of_kind, of_state) = (("kind", kind.to_owned()), ("state", number(*state)));
+    pub(super) fn kind(
+        &self,
+        kind: &str,
+        states: &[StateName],
+        params: &mut Params,
+    ) -> Vec<String> {
+        let mut arms = Vec::new();
+        for state in states {
+            let mut of_kind = || ("kind", params.add(kind.to_owned()));
+            let of_state = ("state", number(*state));
             let (index, fixed) = match state {
-                StateName::Queued => (QUEUED, vec![of_kind]),
-                _ if state.is_done() => (DONE_KIND, vec![of_kind, of_state]),
+                StateName::Queued => (QUEUED, vec![of_kind()]),
+                _ if state.is_done() => (DONE_KIND, vec![of_kind(), of_state]),
                 _ => (RUNNING, vec![of_state]),
             };
-            self.by_id(index, self.index_range(fixed))
-        });
-        arms.collect()
+            arms.push(self.by_id(index, self.index_range(fixed)));
+        }
+        arms
     }
 
     /// By end. None of those that are not done if they are all before the page.

@@ -44,7 +44,7 @@ pub(in crate::store) fn plan<E>(
     let list = Arms { dialect, query, tenant, limit, matches, range };
     let arms: Vec<String> = match source(query, &bounds, are_few)? {
         Source::Label(key, value) => vec![list.label(key, value, &mut params)],
-        Source::Kind(kind) => list.kind(&params.add(kind.to_owned()), &bounds.states),
+        Source::Kind(kind) => list.kind(kind, &bounds.states, &mut params),
         Source::States => list.states(&bounds.states),
         Source::Ends => list.ends(&bounds.states),
     };

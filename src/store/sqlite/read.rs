@@ -127,7 +127,7 @@ pub(super) fn unfinished(
     let (tenant, id) = after.unzip();
     let sql = format!(
         "SELECT {UNFINISHED} FROM operations AS o INDEXED BY operations_active
-         WHERE o.state < 4 AND (o.tenant, o.id) > (?1, ?2) ORDER BY o.tenant, o.id LIMIT ?3"
+         WHERE o.state < 4 AND o.revision > 0 AND (o.tenant, o.id) > (?1, ?2) ORDER BY o.tenant, o.id LIMIT ?3"
     );
     let tenant = tenant.as_ref().map_or("", TenantId::as_str);
     rows::all(connection, &sql, params![tenant, beginning(id), limit(page)], rows::unfinished)

@@ -197,7 +197,7 @@ async fn reads_are_by_index_and_few() {
         let claimed = shared(store).claim(all, Vec::new(), at(100_000)).await.unwrap();
         assert!(claimed.operations.len() >= 20, "{}", claimed.operations.len());
     });
-    ask!(database, admin, ["operations_queued"], "queues", async |store: &PostgresStore| {
+    ask!(database, admin, ["operations_claim"], "queues", async |store: &PostgresStore| {
         let kinds = vec![submission(1).kind, longrun::operation::Kind::parse("none").unwrap()];
         let found = shared(store).queues(kinds, None, 100).await.unwrap();
         assert_eq!((found.found.len(), found.last), (1, None));
