@@ -93,7 +93,9 @@ fn rule(text: &str) -> String {
         "must be base64".to_owned()
     } else if has("out of range") || has("too large") || has("too small") {
         "must be a number within the range of its type".to_owned()
-    } else if has("integer") || has("digit") || has("float literal") {
+    } else if has("integer") {
+        "must be a whole number".to_owned()
+    } else if has("digit") || has("float literal") {
         "must be a number".to_owned()
     } else if let Some(name) = text.strip_prefix("message '") {
         let name = name.strip_suffix("' not found").unwrap_or(name);
