@@ -56,7 +56,7 @@ pub enum ChangeError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// There is no room.
-    #[error("there are {MAX_ENTRIES} {0} already, which is the most: delete some first")]
+    #[error("there are {MAX_ENTRIES} {0} already, the most that are allowed: delete some first")]
     Full(&'static str),
     /// It is too large to be kept.
     #[error(
@@ -281,7 +281,7 @@ impl Catalogue {
                 Ok(()) => is_away = false,
                 Err(error) if !is_away => {
                     is_away = true;
-                    tracing::warn!(%error, "the catalogue cannot be read: what was read last holds");
+                    tracing::warn!(%error, "the catalogue cannot be read: the last version stays in use");
                 }
                 Err(_) => {}
             }

@@ -13,7 +13,7 @@ use crate::service::code_name;
 
 /// The reader of stdout went away.
 #[derive(Debug, thiserror::Error)]
-#[error("nobody reads the output")]
+#[error("the output is closed")]
 struct ReaderGone;
 
 /// A command line that says what cannot be, beyond what its grammar can tell.

@@ -135,7 +135,7 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
     let workers = workers.map(|worker| worker.drain_timeout(handlers_share)).collect();
     let version = env!("CARGO_PKG_VERSION");
     match is_new {
-        true => tracing::info!(version, store, "a new store was made, nothing was there"),
+        true => tracing::info!(version, store, "created a new store, because there was none"),
         false => tracing::info!(version, store, "the store is open"),
     }
     announce(&server, &handlers, out)?;
@@ -251,7 +251,9 @@ fn exit(stopped: Stopped) -> Exit {
             Exit::Ok
         }
         Stopped::CutOff => {
-            tracing::warn!("stopped; what the drain timeout did not leave time for was cut off");
+            tracing::warn!(
+                "stopped; calls that were not done within the drain timeout were cut off"
+            );
             Exit::Failure
         }
     }

@@ -37,7 +37,7 @@ impl Trust {
             let reading = tokio::task::spawn_blocking(move || files.read());
             match reading.await.unwrap_or_else(|error| Err(error.to_string())) {
                 Ok(config) => *self.lock() = Arc::new(config),
-                Err(error) => tracing::warn!(error, "TLS goes on with what files said before"),
+                Err(error) => tracing::warn!(error, "TLS goes on with the previous files"),
             }
         }
         Arc::clone(&self.lock())

@@ -61,7 +61,7 @@ impl HealthBoard {
                     now
                 }
             };
-            tracing::error!(reason, "the store takes no writes: new work is refused");
+            tracing::error!(reason, "the store takes no writes: the server refuses new work");
             *health = StoreHealth::Failing { reason, since };
             true
         });
@@ -87,7 +87,7 @@ impl HealthBoard {
 
 /// What a caller is told whose call would have to be written.
 pub(crate) fn not_writable() -> EngineError {
-    let message = "the store takes no writes now; what is stored can be read";
+    let message = "the store takes no writes now; stored operations can be read";
     EngineError::Unavailable(message.to_owned())
 }
 

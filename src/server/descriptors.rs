@@ -31,7 +31,7 @@ pub enum DescriptorsError {
     },
     /// It is larger than any set of descriptors should be.
     #[error(
-        "--descriptor-set {} must be at most {} MiB: leave source information out, and what nobody submits",
+        "--descriptor-set {} must be at most {} MiB: omit source information and types that you do not need",
         .0.display(), MAX_FILE_BYTES >> 20
     )]
     TooLarge(PathBuf),

@@ -52,10 +52,7 @@ impl Lines {
             // A reader that has gone away is no failure of what is told.
             let _ = sink.write_all(&bytes);
             if left_out > 0 {
-                tracing::warn!(
-                    left_out,
-                    "lines of the log were left out: they were not read in time"
-                );
+                tracing::warn!(left_out, "log lines were dropped: they were not read in time");
             }
         }
     }

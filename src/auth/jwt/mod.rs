@@ -155,7 +155,9 @@ impl Inner {
         }
         // What must be understood, and is not (RFC 7515, section 4.1.11).
         if header.crit.is_some() {
-            return Err(Refusal::Bad("its header demands what is not known here"));
+            return Err(Refusal::Bad(
+                "its header demands an extension that this server does not know",
+            ));
         }
         let mut candidates = keys.of(header.kid.as_deref(), header.alg).peekable();
         if candidates.peek().is_none() {

@@ -83,7 +83,7 @@ impl KeyReader {
                 tracing::warn!(
                     url,
                     reason,
-                    "no token can be verified yet: the keys cannot be read"
+                    "cannot verify tokens yet: the token keys cannot be read"
                 );
                 Ok(())
             }
@@ -123,7 +123,7 @@ impl KeyReader {
                     if was_good {
                         tracing::warn!(
                             reason,
-                            "the keys of tokens cannot be read again; the last ones stay"
+                            "cannot read the token keys again; the last ones stay valid"
                         );
                     }
                     was_good = false;

@@ -63,7 +63,7 @@ impl Arrival {
         });
         let resumed = resumed.is_some();
         if attempt_lease.is_none() {
-            tracing::info!(worker.id = %hello.worker, resumed, "a worker has connected");
+            tracing::info!(worker.id = %hello.worker, resumed, "a worker connected");
         }
         if let Some(replicas) = replicas {
             replicas.connected(session, has_row, &hello);

@@ -23,7 +23,7 @@ impl Quarantine {
     /// It is damaged: it stays until the server starts again. Said once.
     pub(crate) fn add_damaged(&mut self, id: OperationId) {
         if self.until.insert(id, Moment::MAX) != Some(Moment::MAX) {
-            tracing::error!(operation.id = %id, "an operation is damaged, and is left alone");
+            tracing::error!(operation.id = %id, "an operation is damaged: the server does not touch it");
         }
     }
 
@@ -41,7 +41,7 @@ impl Quarantine {
     pub(crate) fn set_aside(&mut self, id: OperationId, now: Moment) {
         let until = self.until.entry(id).or_insert(now);
         *until = (*until).max(now.after(SET_ASIDE));
-        tracing::error!(operation.id = %id, "an operation cannot be written for now, and is left alone for a while");
+        tracing::error!(operation.id = %id, "an operation cannot be written for now: the server waits before it tries again");
     }
 
     pub(crate) fn is_damaged(&self, id: OperationId) -> bool {

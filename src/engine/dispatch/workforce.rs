@@ -121,7 +121,10 @@ impl Workforce {
     /// This process could not hear any worker for a while: no session ends before `until`.
     pub(crate) fn renew_all(&mut self, until: Moment, gap: Duration) {
         if self.dispatcher.sessions().len() > 0 {
-            tracing::warn!(?gap, "this server did not run for a while: no worker is lost for that");
+            tracing::warn!(
+                ?gap,
+                "this server did not run for a while: its workers keep their leases"
+            );
             self.dispatcher.sessions_mut().renew_all(until);
         }
     }

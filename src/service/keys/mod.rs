@@ -183,7 +183,7 @@ impl From<ChangeError> for ServiceError {
         match error {
             ChangeError::Store(error) => {
                 tracing::error!(%error, "the catalogue cannot be changed");
-                let message = "the store is away: it may have been done; look before trying again";
+                let message = "the store cannot be reached: the change may have been made; check before you try again";
                 Self {
                     retry_after: Some(Duration::from_secs(1)),
                     ..Self::new(Reason::Unavailable, message)
