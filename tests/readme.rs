@@ -24,6 +24,8 @@ const LONGEST: Duration = Duration::from_secs(40);
 const ADDRESS: &str = "127.0.0.1:7420";
 /// The same of an API behind it.
 const API: &str = "127.0.0.1:9000";
+/// A program that tours use, and the variable that may name it.
+const PYTHON: (&str, &str) = ("python3", "LONGRUN_PYTHON");
 /// Stands behind the output of each command.
 const END: &str = "-- end of output --";
 
@@ -245,32 +247,33 @@ fn compare(step: &Step, actual: &[String], names: &mut Names) {
     }
 }
 
-/// Takes the tour of a page.
-fn take_page(page: &str) {
+/// Takes the tour of a page, which needs these programs, each with the variable that may name it.
+fn take_page(page: &str, programs: &[(&str, &str)]) {
     let directory: TempDir = tempfile::tempdir().unwrap();
-    provide("grpcurl", "GRPCURL", directory.path());
-    provide("python3", "LONGRUN_PYTHON", directory.path());
+    for (program, variable) in programs {
+        provide(program, variable, directory.path());
+    }
     take(&file(page), directory.path());
 }
 
 #[test]
 fn the_tour_of_the_readme_is_true() {
-    take_page("README.md");
+    take_page("README.md", &[]);
 }
 
 #[test]
 fn the_tutorial_is_true() {
-    take_page("docs/tutorial.md");
+    take_page("docs/tutorial.md", &[("grpcurl", "GRPCURL")]);
 }
 
 #[test]
 fn an_api_becomes_asynchronous_as_it_is_shown() {
-    take_page("docs/how-to/async-api.md");
+    take_page("docs/how-to/async-api.md", &[PYTHON]);
 }
 
 #[test]
 fn workers_are_written_as_it_is_shown() {
-    take_page("docs/how-to/worker.md");
+    take_page("docs/how-to/worker.md", &[PYTHON]);
 }
 
 #[test]
