@@ -116,7 +116,7 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
     let is_new = matches!(&config.store.url, StoreUrl::Sqlite(path) if !path.exists());
     let server = tokio::select! {
         bound = Server::bind(config) => bound.map_err(not_started)?,
-        // Whoever no longer wants it does not wait until it is ready, which a large store may delay.
+        // A signal stops the start, which a large store may delay.
         signal = signals.next() => return Ok(signal),
     };
     let keeper = host::keeper()?;

@@ -1,4 +1,4 @@
-//! Where a server is, as people write it.
+//! The address of a server, as people write it.
 
 use std::net::IpAddr;
 

@@ -1,4 +1,4 @@
-//! How long to wait before the next try: growing, jittered, bounded. Reads no clock and sleeps not.
+//! The wait before the next try: growing, jittered, bounded. No clock, no sleeping.
 
 use std::time::Duration;
 

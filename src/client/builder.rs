@@ -1,4 +1,4 @@
-//! How a client is set up: where the server is, who vouches for it, and what the client shows of itself.
+//! Sets up a client: the server's address, the trusted authorities, and the client's credentials.
 
 use std::path::PathBuf;
 use std::sync::Arc;

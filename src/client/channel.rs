@@ -1,4 +1,4 @@
-//! The connection: how it is made and kept alive, and what every call carries.
+//! The connection: how it is made and kept alive, and the metadata of every call.
 
 use std::sync::Arc;
 use std::time::Duration;

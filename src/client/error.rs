@@ -1,4 +1,4 @@
-//! Why a call did not give what was asked for, in one form whatever layer said so.
+//! The error of a call, in one form whichever layer it comes from.
 
 use std::collections::HashMap;
 use std::error::Error;

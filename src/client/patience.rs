@@ -1,8 +1,7 @@
-//! When to try again, and when to give up: the one rule of waits, watches and streams of contents.
+//! When to try again, and when to give up: one rule for waits, watches and streams of contents.
 //!
-//! Whatever the service is unavailable for is borne for a stated time, counted from the first failure, however long it was
-//! silent before. Before the service has been reached the time is shorter, because the address may be wrong, or it is the
-//! number of tries that the client was given.
+//! A client tolerates unavailability for a stated time, counted from the first failure. Before the first success
+//! the time is shorter, because the address may be wrong, or it is the configured number of tries.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! An operation's result or input as a stream of chunks that goes on where it broke off.
+//! An operation's result or input as a stream of chunks that resumes where it broke off.
 
 use std::time::Duration;
 

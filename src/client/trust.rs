@@ -1,4 +1,4 @@
-//! TLS on the client's side: whom it trusts to vouch for the server, and what it shows of itself.
+//! TLS on the client's side: trusted authorities, and the client's certificate.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,7 +1,7 @@
 //! Templates: compiled once, checked, and rendered within limits.
 //!
-//! What is written into a JSON document is escaped as JSON (`json`), wherever it comes from, and the whole must be JSON
-//! before it is answered.
+//! Every value in a JSON document is escaped as JSON (`json`), whatever its source, and the whole output must be
+//! JSON.
 
 use std::collections::BTreeSet;
 use std::io;

@@ -1,4 +1,4 @@
-//! What templates see: an operation as plain data, under the names that `docs/dialects.md` lists.
+//! The view of an operation in templates, under the names that `docs/dialects.md` lists.
 
 use std::collections::BTreeMap;
 

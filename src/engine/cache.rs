@@ -1,6 +1,6 @@
-//! Operations that are likely to be needed again soon, as of their last commit: a transition then costs no read, and
-//! neither does a look at an operation that has just changed, nor the result of one that has just ended. Bounded in
-//! bytes, contents included; what is not here is in the store.
+//! Operations that are likely to be needed soon, as of their last commit: a transition then costs no read, nor does
+//! a read of an operation that has just changed or a result that has just been recorded. Bounded in bytes, contents
+//! included; everything else is in the store.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

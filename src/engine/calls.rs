@@ -1,5 +1,4 @@
-//! The calls: what the service may ask of the engine. Reads go to the store; what changes something goes to the
-//! committer.
+//! The calls that the service makes to the engine. Reads go to the store, changes to the committer.
 
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
@@ -42,7 +41,7 @@ pub struct Engine {
     lease_duration: Duration,
 }
 
-/// The engine's task, to be run by whoever owns the engine.
+/// The engine's task; the engine's owner runs it.
 pub struct EngineTask {
     committer: Committer,
     requests: mpsc::Receiver<Request>,

@@ -1,4 +1,4 @@
-//! Time and ids, where they enter the program. Nothing else here reads a clock or draws an id.
+//! Time and ids. No other module reads a clock or draws an id.
 //!
 //! There are two clocks. *Wall time* ([`Timestamp`]) is for facts that are stored, shown or promised as instants;
 //! it can be set forward and back. *Monotonic time* ([`Moment`]) is for every question of the form "how long

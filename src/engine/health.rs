@@ -1,4 +1,4 @@
-//! Whether the store takes writes, as everybody may know it. Said once per change.
+//! Whether the store takes writes, for all readers. Notified once per change.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -85,7 +85,7 @@ impl HealthBoard {
     }
 }
 
-/// What a caller is told whose call would have to be written.
+/// The error for calls that need a write.
 pub(crate) fn not_writable() -> EngineError {
     let message = "the store takes no writes now; stored operations can be read";
     EngineError::Unavailable(message.to_owned())

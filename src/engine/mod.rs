@@ -1,8 +1,7 @@
-//! Acts: owns the clock, the loop that commits, dispatch to workers, and watches.
+//! The engine: owns the clock, the loop that commits, dispatch to workers, and watches.
 //!
-//! Every change takes the same road through one task: decide by the rules, commit, then answer, publish and
-//! dispatch. Requests, workers and timers differ only in the command that they bring. Nothing here knows of gRPC or
-//! HTTP.
+//! Every change takes the same road through one task: decide by the rules, commit, then respond, publish and
+//! dispatch. Requests, workers and timers differ only in their commands. Nothing here knows of gRPC or HTTP.
 //!
 //! ```text
 //!   calls                      what the service may ask
@@ -81,7 +80,7 @@ struct Shared {
     cache: Cache,
     progress: ProgressBoard,
     health: HealthBoard,
-    /// The committer alone counts; whoever is about to submit may look.
+    /// The committer alone counts; callers that are about to submit read.
     counts: Mutex<Counts>,
     /// Who works here. The committer alone writes it.
     roster: Mutex<Roster>,

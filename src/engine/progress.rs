@@ -1,5 +1,5 @@
-//! The latest progress of running operations. In memory: progress is not history, and becomes part of an
-//! operation with its next transition. One entry per leased operation at most.
+//! The latest progress of running operations, in memory: progress is not history, and becomes part of an operation
+//! with its next transition. At most one entry per leased operation.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

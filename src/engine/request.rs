@@ -1,4 +1,4 @@
-//! What the committer is asked to do, and what it answers.
+//! Requests to the committer, and its replies.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,7 +45,7 @@ pub enum ToWorker {
         /// Its input.
         input: Option<Payload>,
     },
-    /// Somebody cancelled the operation.
+    /// A caller cancelled the operation.
     CancelRequested {
         /// The operation as of the cancel.
         operation: Arc<Operation>,
@@ -187,7 +187,7 @@ pub struct Submitted {
 }
 
 impl Submitted {
-    /// One that nobody watches yet.
+    /// One without watches yet.
     pub(crate) fn unwatched(operation: Arc<Operation>, existing: bool) -> Self {
         Self { operation, existing, subscription: None }
     }

@@ -1,7 +1,7 @@
-//! Shares the progress of running attempts among replicas: leaves what was reported here for the others, and
-//! tells watchers here of what the others have left.
+//! Shares the progress of running attempts among replicas: publishes what workers here reported, and delivers other
+//! replicas' progress to watches here.
 //!
-//! Once a second at most, and only where there is something to leave or somebody to tell. Nothing waits for it.
+//! At most once a second, and only if there is something to publish or a watch to notify. Nothing waits for it.
 
 use std::collections::HashMap;
 use std::sync::Arc;

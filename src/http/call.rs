@@ -1,4 +1,4 @@
-//! A request as handlers see it: who asks, about which operation, with what wishes.
+//! A request as handlers see it: caller, operation, preferences.
 
 use std::time::Duration;
 

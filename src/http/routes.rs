@@ -1,4 +1,4 @@
-//! What can be asked: one declaration for each method of each resource.
+//! All routes: one declaration for each method of each resource.
 
 use serde_json::json;
 

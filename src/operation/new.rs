@@ -30,7 +30,7 @@ pub struct NewOperation {
     pub retry_of: Option<OperationId>,
     /// What to work on.
     pub input: Option<Payload>,
-    /// Refused where so many operations of its kind are not done.
+    /// Refuse if this many operations of the kind are outstanding.
     pub capacity: Option<u64>,
 }
 

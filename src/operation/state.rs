@@ -1,4 +1,4 @@
-//! The data of an operation: what was submitted, which never changes, and its life, which does.
+//! The data of an operation: its submission, which never changes, and its life, which does.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

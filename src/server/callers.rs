@@ -1,4 +1,4 @@
-//! Who may call: the server's secret, the keys, and how callers are known by them.
+//! Callers: the server's secret, the keys, and the ways to identify callers.
 
 use std::fs;
 use std::io::Write as _;

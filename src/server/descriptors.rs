@@ -1,4 +1,4 @@
-//! The files of `--descriptor-set`: read at the start, and again when the operator says so.
+//! The files of `--descriptor-set`: read at the start, and again at SIGHUP.
 
 use std::fs::File;
 use std::io::Read as _;

@@ -1,4 +1,4 @@
-//! When a connection ends that does not end by itself, and how.
+//! When and how the server ends a connection that does not end by itself.
 
 use std::sync::Arc;
 use std::time::Duration;

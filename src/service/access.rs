@@ -1,7 +1,7 @@
-//! Who may do what: the one table of roles and actions, and the caller that it is asked about.
+//! Permissions: the one table of roles and actions, and the caller whose permissions are checked.
 //!
-//! Every use case asks [`Caller::may`] first, whichever interface it is called by; gRPC and HTTP ask earlier, as soon as
-//! they know the method, so that a caller without the role learns nothing from how its request would be read.
+//! Every use case calls [`Caller::may`] first, whichever interface it is called by. gRPC and HTTP check earlier, as
+//! soon as they know the method, so that a caller without the role learns nothing from errors about its request.
 
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ pub enum Action {
 }
 
 impl Action {
-    /// Which roles may do it. Nobody else may.
+    /// The roles that may do it; no other may.
     const fn roles(self) -> &'static [Role] {
         match self {
             Self::Look => &Role::ALL,
@@ -152,7 +152,7 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Anybody, where nobody is asked for credentials: may do everything in the default tenant.
+    /// A caller of a server without credentials: may do everything in the default tenant.
     pub fn anonymous() -> Self {
         Self::of(TenantId::default_tenant(), Roles::all())
     }
@@ -177,7 +177,7 @@ impl Caller {
         Self { tenant, scope, owner, roles, kinds, subject, credential, origin, is_known: true }
     }
 
-    /// The same, as somebody within the tenant.
+    /// The same, with a subject within the tenant.
     #[must_use]
     pub fn with_owner(self, owner: Owner) -> Self {
         Self { owner: Some(owner), ..self }
@@ -341,7 +341,7 @@ impl Identity {
 }
 
 impl Default for Identity {
-    /// A request that nobody has looked at.
+    /// A request that was not checked yet.
     fn default() -> Self {
         let none = ServiceError::new(Reason::Unauthenticated, "there are no credentials");
         Self::of(Err(none), Origin::default(), false)

@@ -1,7 +1,7 @@
-//! Records of who did what: structured, on a target of their own (`longrun::audit`).
+//! Audit records: structured, on a log target of their own (`longrun::audit`).
 //!
-//! Refusals and changes of keys are at `info`; what is done with operations is at `debug`, because there are so many.
-//! No record has contents, or credentials.
+//! Refusals and changes of keys are at `info`; calls about operations are at `debug`, because they are many. No
+//! record has contents or credentials.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,7 +1,7 @@
-//! Why a call is refused, and the one table that maps it to gRPC and HTTP.
+//! Reasons of refusals, and the one table that maps them to gRPC and HTTP.
 //!
-//! `operation` and `store` have errors of their own, small and closed; the engine's become these here, and
-//! `grpc` and `http` only render them. Internal detail is logged where it arises and never sent.
+//! `operation` and `store` have errors of their own, small and closed; the engine's errors become these here, and
+//! `grpc` and `http` only render them. Internal detail is logged at its source and never sent.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -1,4 +1,5 @@
-//! Payloads on their way in and out: small ones in rows, large ones in objects, and nobody else needs to know.
+//! Payloads on their way in and out: small ones in rows, large ones in objects. No other module knows the
+//! difference.
 
 use std::ops::Range;
 

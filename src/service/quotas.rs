@@ -1,4 +1,4 @@
-//! What a tenant may do at once, and how fast: counted by each server for itself.
+//! Limits of tenants on concurrency and rate, counted by each server for itself.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

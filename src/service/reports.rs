@@ -1,4 +1,4 @@
-//! Reports of workers, whichever way they come: over a worker's stream, or by themselves with an attempt's token.
+//! Reports of workers, over a stream or with an attempt's token.
 
 use std::time::Duration;
 

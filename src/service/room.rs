@@ -1,9 +1,9 @@
-//! Room in memory for answers that may be large: so much in all, and so much for each connection.
+//! Memory for large responses: a limit in all, and one for each connection.
 //!
-//! A call takes room before it makes such an answer, and has it until the answer is written out or given up. Who does
-//! not read its answers is made no more of them, and keeps nobody else from theirs: a connection has a share only, and
-//! one of which nothing is taken is cut off. The room is the connection's, whoever calls over it, so it is no part of a
-//! `Caller`; a call finds its own by its task.
+//! A call reserves memory before it makes such a response, and holds it until the response is sent or given up. A
+//! client that does not read its responses gets no more of them and blocks no other client: a connection has a
+//! share only, and is cut off if its client reads nothing. The room belongs to the connection, not to the `Caller`;
+//! a call finds it by its task.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,4 +1,4 @@
-//! What workers do: open a session, report, and hear of assignments and cancels.
+//! The workers' use cases: open a session, report, and receive assignments and cancels.
 
 use tokio::sync::mpsc;
 

@@ -1,4 +1,4 @@
-//! What one commit writes.
+//! The writes of one commit.
 
 use bytes::Bytes;
 

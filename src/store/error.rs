@@ -1,4 +1,4 @@
-//! What goes wrong with a store: while it is asked something, and while it is opened.
+//! Errors of a store: of its calls, and of opening it.
 
 use crate::operation::OperationId;
 use crate::operation::SessionId;

@@ -1,7 +1,7 @@
-//! Lines of the log on their way to stderr.
+//! Writes log lines to stderr.
 //!
-//! A thread of its own writes them, because a reader of stderr that has stopped reading must not stop whoever has something
-//! to say: the engine logs what it commits. What waits is bounded; lines beyond that are left out and counted.
+//! A thread writes them, because a stalled reader of stderr must not block the program: the engine logs its
+//! commits. The buffer is bounded; lines beyond it are dropped and counted.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

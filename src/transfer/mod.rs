@@ -1,8 +1,8 @@
-//! Stores as a whole: all that is in one to another, and a backup of one that is being served.
+//! Whole stores: a copy of one to another, and a backup of a running one.
 //!
-//! Owns the order in which things are written (objects before what refers to them), what is skipped, and the
-//! comparison at the end. Must never change an operation: what arrives is what was there. A copy works over
-//! any two stores; a backup is the embedded store's.
+//! Owns the order of writes (objects before references to them), the skipping of copied operations, and the
+//! comparison at the end. Must never change an operation. A copy works over any two stores; a backup is the
+//! embedded store's.
 //!
 //! Read next: `copy` for the order of a copy, `record` for what belongs to an operation.
 

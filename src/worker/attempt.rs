@@ -1,5 +1,5 @@
-//! The attempts that this worker runs: started, told to stop, ended. One task each, all owned by
-//! the table and gone with it.
+//! The attempts that this worker runs: started, cancelled, ended. One task each, all owned by the table and dropped
+//! with it.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -134,7 +134,7 @@ impl Attempts {
             tracing::info!("began");
             let ending = execute(handler, context, &slots, cancelled).await;
             ending.log();
-            // Nobody listens any more: then nobody needs to know.
+            // The receiver is gone, and needs nothing.
             let _ = events.send(AttemptEvent { key, happened: Happened::Ended(ending) }).await;
         };
         self.tasks.spawn(task.instrument(span));

@@ -1,4 +1,4 @@
-//! Which attempt, and what its task has to say of it.
+//! An attempt's key, and the messages of its task.
 
 use std::sync::Arc;
 
@@ -55,7 +55,7 @@ pub(super) enum Ending {
 }
 
 impl Ending {
-    /// Tells whoever operates the worker, without contents.
+    /// Logs it for the worker's operator, without contents.
     pub(super) fn log(&self) {
         match self {
             Self::Returned(Ok(_)) => tracing::info!("succeeded"),

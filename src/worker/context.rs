@@ -1,4 +1,4 @@
-//! What a handler sees of its attempt. It can report and be told, never decide.
+//! A handler's view of its attempt. A handler reports and receives cancels; it never decides.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ struct Inner {
 pub struct Cancellation {
     /// Why.
     pub cause: CancelCause,
-    /// The reason given by whoever cancelled; may be empty.
+    /// The reason given with the cancel; may be empty.
     pub reason: String,
     /// When the grace period ends, where there is one.
     pub grace_deadline: Option<SystemTime>,
@@ -44,7 +44,7 @@ pub struct Cancellation {
 /// Why an attempt is to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CancelCause {
-    /// Somebody cancelled the operation: stop within the grace period. An outcome still counts.
+    /// A caller cancelled the operation: stop within the grace period. An outcome still counts.
     Requested,
     /// The attempt is over for the service: stop, nothing that it answers will be reported.
     NotCurrent,

@@ -1,4 +1,4 @@
-//! What to work on: at hand where it is small, read from the service where it is not.
+//! The input of an attempt: in memory if it is small, otherwise read from the service.
 
 use std::sync::OnceLock;
 

@@ -1,4 +1,4 @@
-//! The library for people who write workers.
+//! The library for workers.
 //!
 //! ```no_run
 //! use longrun::client::Client;

@@ -1,5 +1,4 @@
-//! What a handler answers: an outcome with its result, or a failure that says whether trying again
-//! is of use.
+//! A handler's return value: an outcome with its result, or a failure that says whether to try again.
 
 use std::error::Error;
 use std::time::Duration;
@@ -94,7 +93,7 @@ impl Outcome {
         self.as_recorded_response(status, headers.filter(of_message))
     }
 
-    /// The same with every header field as it is given, for a response that somebody else made. `Content-Type` and
+    /// The same with every header field unchanged, for a response of another server. `Content-Type` and
     /// `Content-Length` have the meaning that `HttpEnvelope` gives them.
     pub fn as_recorded_response<N: Into<String>, V: AsRef<[u8]>>(
         mut self,

@@ -1,4 +1,4 @@
-//! How far attempts have come: the latest report of each wins, nothing queues up.
+//! Progress of attempts: the latest report of each wins, nothing queues up.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -33,7 +33,7 @@ impl Progress {
         Self { units: Some((done.max(0), total.max(0))), ..Self::default() }
     }
 
-    /// Units of work done, where nobody knows how many there are.
+    /// Units of work done, if the total is unknown.
     pub fn done(done: i64) -> Self {
         Self { done_units: Some(done.max(0)), ..Self::default() }
     }

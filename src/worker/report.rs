@@ -1,5 +1,5 @@
-//! Reports on their way: kept until the server has acknowledged them, sent again on the next
-//! stream if it has not, in the order in which they were made.
+//! Unacknowledged reports: kept until the server has acknowledged them, and sent again on the next stream, in their
+//! order.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;

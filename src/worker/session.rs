@@ -1,6 +1,5 @@
-//! One stream's life: hello, then assignments, cancels and acknowledgements down, heartbeats and
-//! reports up, until one side is done or nothing is heard any more. What is said is
-//! [`Work`]'s to decide; a session outlives its streams.
+//! One stream: hello, then assignments, cancels and acknowledgements from the server, heartbeats and reports to it,
+//! until one side ends or nothing arrives any more. [`Work`] decides what to send; a session outlives its streams.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! JSON Web Tokens (RFC 7519), verified by the keys of their issuer (RFC 8725 says what to look at).
+//! JSON Web Tokens (RFC 7519), verified by the keys of their issuer (checks of RFC 8725).
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

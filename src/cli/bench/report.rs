@@ -1,4 +1,4 @@
-//! What is told of a run: a line now and then, and all of it at the end.
+//! The report of a run: a line at intervals, and a summary at the end.
 
 use std::time::Duration;
 

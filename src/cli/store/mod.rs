@@ -1,4 +1,4 @@
-//! `longrun store`: what is done to stores as a whole, without a server.
+//! `longrun store`: commands for whole stores, without a server.
 
 use std::path::Path;
 

@@ -1,6 +1,6 @@
-//! Why operations are not running, who works, and how much of each kind there is: what people ask when nothing moves.
+//! Why operations are not running, the connected workers, and the counts of each kind.
 //!
-//! All of it is read from what the committer has published, so that it is there while the store is not.
+//! All of it is read from what the committer has published, so it is available while the store is not.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};

@@ -1,4 +1,4 @@
-//! How many operations of each queue have ended within the last minute, as this server has committed it.
+//! The operations of each queue that ended within the last minute, as this server committed them.
 
 use std::collections::HashMap;
 use std::collections::VecDeque;

@@ -1,4 +1,4 @@
-//! A commit of which it is not known whether it happened.
+//! A commit whose outcome is unknown.
 
 use crate::engine::dispatch::dispatcher::Outgoing;
 use crate::engine::dispatch::resumed::ResumedSessions;

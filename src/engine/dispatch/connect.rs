@@ -1,4 +1,4 @@
-//! A worker that connects: whether it resumes a session, and which.
+//! A connecting worker: whether it resumes a session, and which.
 
 use std::time::Duration;
 

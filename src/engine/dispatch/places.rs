@@ -1,8 +1,8 @@
-//! Places of running attempts: who has one, and what waits until one is free.
+//! Places for running attempts under a tenant's limit: which are taken, and which operations wait for one.
 //!
-//! Where this process has the store to itself, it alone counts. An operation that finds no place leaves the queue and
-//! is held; when a place is free again, as many come back as there are places. A queue of which no operation can have a
-//! place is not looked into at all.
+//! Without replicas this process alone counts. An operation that finds no place leaves the queue and is held; when
+//! places become free, as many operations come back. A queue whose operations cannot have a place is not examined
+//! at all.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Operations that are left alone by timers, dispatch and recovery of leases, because something about them fails:
-//! for good if they are damaged, for a while if others keep them locked.
+//! Operations that timers, dispatch and recovery of leases skip, because something about them fails: for good if
+//! they are damaged, for a while if others keep them locked.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::operation::{OperationId, Revision};
 
 /// How long an operation is left alone that lost every race: each try may wait for a lock.
 pub(crate) const SET_ASIDE: Duration = Duration::from_secs(30);
-/// Lost so often, though nobody has it locked and with the revision always as it was read, an operation is damaged: its
+/// Lost so often, although no other transaction has it locked and with the revision always as it was read, an operation is damaged: its
 /// row is not what it says.
 const DAMAGED_AFTER: u32 = 15;
 

@@ -1,4 +1,4 @@
-//! What the road needs to know where others share the store: which sessions and which queued work are whose.
+//! What the road must know when replicas share the store: the owners of sessions and of queued work.
 
 use std::sync::Arc;
 

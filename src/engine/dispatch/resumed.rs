@@ -1,4 +1,4 @@
-//! Sessions that are to be told what they missed while their workers were away.
+//! Sessions that must be sent what they missed while their workers were away.
 
 use std::collections::HashSet;
 use std::sync::Arc;

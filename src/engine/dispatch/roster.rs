@@ -1,6 +1,6 @@
-//! Who works here, as everybody may know it: what the committer has published of its workers.
+//! The workers here, as callers may see them: what the committer has published.
 //!
-//! A copy, so that to ask costs the committer nothing, also while the store does not answer it.
+//! A copy, so that reading it costs the committer nothing, also while the store does not respond.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -125,7 +125,7 @@ impl Roster {
         })
     }
 
-    /// The kinds that somebody serves for callers of the scope, each with how many workers do.
+    /// The kinds that workers serve for callers of the scope, each with the number of workers.
     pub(crate) fn serving(&self, scope: &Scope) -> BTreeMap<Kind, usize> {
         let is_of = |lane: &Lane| lane.scope == Scope::All || lane.scope == *scope;
         let is_serving = |id: &&SessionId| {

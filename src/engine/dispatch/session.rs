@@ -1,4 +1,4 @@
-//! One worker's session: what it serves, what it holds, how to reach its worker.
+//! One worker's session: the kinds that it serves, its leases, and the channel to its worker.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! What time brings, as works: limits and retention of what is stored, and leases of workers that fell silent.
-//! One timer for all of them.
+//! Timers, as commands: limits and retention of operations, and leases of silent workers. One timer for all of
+//! them.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! The workers of this replica and what is theirs to do: their requests, what time and other replicas bring, and which
-//! of the queued work starts in a commit.
+//! The workers of this replica and their work: their requests, timers, messages of other replicas, and which queued
+//! operations start in a commit.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,6 +1,6 @@
-//! One commit in the making: the touched operations as they were and as they are to be.
+//! A draft of one commit: the touched operations before and after it.
 //!
-//! Decides in memory and does no I/O: a draft that is not committed is dropped, and nothing has happened.
+//! Decides in memory and does no I/O: dropping a draft that is not committed undoes it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -28,7 +28,7 @@ struct Known {
     current: Option<Arc<Operation>>,
     input: Option<Bytes>,
     result: Option<Bytes>,
-    /// Removed by its retention, not by somebody who wanted it forgotten.
+    /// Removed by its retention, not by a client's delete.
     expired: bool,
 }
 

@@ -1,4 +1,4 @@
-//! A transition that is to be committed.
+//! A transition to commit.
 
 use std::sync::Arc;
 

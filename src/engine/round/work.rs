@@ -1,4 +1,4 @@
-//! What one commit is asked to do, with the callers that wait for it.
+//! A request to one commit, with the callers that wait for it.
 
 use tokio::sync::oneshot;
 

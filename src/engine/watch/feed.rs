@@ -1,9 +1,9 @@
-//! A watch over a filter: current matches, then changes, each once and those of an operation in order.
+//! A watch over a filter: current matches, then changes, each once, and those of an operation in order.
 //!
-//! It stands at a frontier of the log. The list of current matches is read page by page by rising id, each page with
-//! the frontier that it shows; what was committed since to operations that are listed already is read from the log
-//! before the page is told. Then it walks along the chain, and reads the log itself when it has fallen behind. It
-//! begins again only where the history behind its position is gone.
+//! It has a frontier of the log. It reads the current matches page by page by rising id, each page with its
+//! frontier; changes of listed operations since then are read from the log before the page is delivered. Then it
+//! follows the chain, and reads the log itself when it has fallen behind. It starts anew only if the history after
+//! its position is gone.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

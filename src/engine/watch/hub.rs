@@ -41,7 +41,7 @@ pub(in crate::engine) struct Hub {
 #[derive(Debug)]
 pub(super) struct Topic {
     state: Mutex<TopicState>,
-    /// Wakes whoever waits for a publication.
+    /// Wakes the watches that wait for a publication.
     grown: watch::Sender<()>,
 }
 
@@ -96,7 +96,7 @@ impl Hub {
         self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Publishes under the shard's lock, so that nobody but subscriptions ever holds a topic.
+    /// Publishes under the shard's lock, so that only subscriptions hold a topic.
     fn publish(&self, id: OperationId, edit: impl FnOnce(&mut TopicState)) {
         if let Some(topic) = self.shard(id).get(&id) {
             edit(&mut topic.lock());
@@ -126,7 +126,7 @@ impl Hub {
         self.chain.is_watched()
     }
 
-    /// The operations that somebody watches.
+    /// The operations that have watches.
     pub(in crate::engine) fn watched(&self) -> Vec<OperationId> {
         let lock = |shard: &Mutex<HashMap<OperationId, Arc<Topic>>>| -> Vec<OperationId> {
             shard.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
@@ -137,7 +137,7 @@ impl Hub {
         watched
     }
 
-    /// Whether somebody watches any operation.
+    /// Whether any operation has a watch.
     pub(in crate::engine) fn has_watchers(&self) -> bool {
         let is_watched = |shard: &Mutex<HashMap<OperationId, Arc<Topic>>>| {
             !shard.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
@@ -202,7 +202,7 @@ pub(in crate::engine) struct Subscription {
     wake: watch::Receiver<()>,
 }
 
-/// What a topic has for somebody who has seen everything up to a revision.
+/// What a topic has for a watch that has seen everything up to a revision.
 #[derive(Debug)]
 pub(super) enum News {
     /// Nothing.

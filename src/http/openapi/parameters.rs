@@ -1,4 +1,5 @@
-//! Parameters of paths, queries and header fields. What an unreadable header field is ignored for has no rules here.
+//! Parameters of paths, queries and header fields. Header fields that are ignored when malformed have no schema
+//! here.
 
 use serde_json::{Map, Value, json};
 

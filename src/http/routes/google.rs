@@ -1,4 +1,4 @@
-//! The operations of a tenant, as the REST transports of Google's client libraries ask for them.
+//! The routes of Google's REST transports, for the operations of a tenant.
 
 use serde_json::json;
 

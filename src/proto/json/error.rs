@@ -1,4 +1,4 @@
-//! What is wrong with a JSON text, as a rule that people can follow: the libraries below speak of maps and sequences.
+//! Errors in a JSON text, as rules that people understand: the libraries below speak of maps and sequences.
 
 use std::fmt;
 

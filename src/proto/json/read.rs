@@ -1,5 +1,5 @@
-//! Reading a message from a JSON text. Refused are unknown fields and types, names that an object has twice, and
-//! nesting beyond what a message can hold: nothing that was sent is dropped in silence.
+//! Reads a message from a JSON text. Refuses unknown fields and types, names that an object has twice, fields under
+//! both of their names, and nesting beyond what a message can hold: the server drops nothing in silence.
 
 use std::borrow::Cow;
 use std::collections::HashSet;

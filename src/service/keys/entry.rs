@@ -1,4 +1,4 @@
-//! A key as it is stored: everything but the key.
+//! A stored key: everything but the key itself.
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
-//! API keys: who made which, what they may do, and how a caller is known by one.
+//! API keys: their makers, their permissions, and how a key identifies a caller.
 //!
-//! A key is found by its public id. Of its secret the store has a code only, which is of no use without the server's
+//! A key is found by its public id. The store has only a code of its secret, which is useless without the server's
 //! secret. All keys are in memory (`catalogue`), so that a request costs no read.
 
 use std::collections::HashMap;

@@ -1,4 +1,4 @@
-//! One log of everything that was committed, read by the names of commits.
+//! The log of all commits, read by the names of commits.
 //!
 //! A commit has a name, [`Stamp`]: a *writer* and a sequence number. A writer is one writing connection of a replica
 //! (PostgreSQL) or one opening of the file (SQLite). Writers are numbered in the order in which their numbers become
@@ -6,7 +6,7 @@
 //! serial, so all of its sequence numbers up to the last visible one are visible.
 //!
 //! A vector of the last sequence of every writer, read in one statement ([`Head`], [`Frontier`]), is therefore
-//! causally closed: a commit that depends on another begins after that one is visible. Whoever stands at V reads U,
+//! causally closed: a commit that depends on another begins after that one is visible. A reader at V reads U,
 //! then everything with V < stamp <= U ordered by operation and revision, and then stands at U. Nothing is remembered
 //! per operation. [`Reader`] does that; [`Position`] is where it stands, as a token.
 //!
@@ -61,7 +61,7 @@ pub struct WriterState {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Head(Vec<WriterState>);
 
-/// How far the commits of all writers are known: the resume position of whoever follows them.
+/// How far the commits of all writers are known: the resume position of a reader.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Frontier {
     /// Of all writers up to this number everything is known, except of those in `open`.

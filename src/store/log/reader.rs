@@ -1,4 +1,4 @@
-//! Reading the log from a position on.
+//! Reads the log from a position on.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
-//! What replicas tell each other: channels, and what is said on them.
+//! Notifications among replicas: channels and payloads.
 //!
-//! Operations and queues are hashed to a few channels each, so that a replica listens only where it has watchers
-//! or workers. A channel carries one notification of a commit at most; what does not fit into it is told as "many".
+//! Operations and queues are hashed to a few channels each, so that a replica listens only where it has watchers or
+//! workers. A commit sends at most one notification on a channel; if it does not fit, it says "many".
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

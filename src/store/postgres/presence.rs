@@ -1,4 +1,4 @@
-//! Who else is there: while nobody is, nobody is told anything.
+//! Which other replicas are connected; with none, nothing is notified.
 //!
 //! Each replica keeps a row of its own, by the database's clock, and learns of the others when it does. One that comes
 //! tells all at once. Until they must have heard of it, it may miss what they do; the listener says so to

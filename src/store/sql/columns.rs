@@ -1,4 +1,4 @@
-//! What is in columns of a row, beside its bytes.
+//! The columns of a row, beside its bytes.
 
 use super::super::{PayloadRole, StoreError, codec};
 use crate::operation::{Operation, State, Timestamp};

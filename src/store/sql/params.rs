@@ -1,4 +1,4 @@
-//! Values of a statement, bound by number, and what differs between the dialects of SQL.
+//! Values of a statement, bound by number, and the differences between the dialects of SQL.
 
 /// Whose SQL it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! Commits by name: which have happened, what each changed, and how long that is kept.
+//! Commits by name: which have happened, what each changed, and how long records are kept.
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 

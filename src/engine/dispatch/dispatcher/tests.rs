@@ -1,4 +1,4 @@
-//! Who is given what, and what an abandoned draft leaves.
+//! Assignments, and the effects of an abandoned draft.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What is asked of the workforce: workers' own requests, and what is heard of other replicas.
+//! Requests to the workforce: those of workers, and messages of other replicas.
 
 use super::Workforce;
 use crate::engine::clock::{Moment, Now};

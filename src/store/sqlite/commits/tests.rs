@@ -1,4 +1,4 @@
-//! Which commits have happened, and what is kept of them for how long.
+//! Which commits have happened, and how long their records are kept.
 
 use std::time::Duration;
 
