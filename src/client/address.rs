@@ -47,7 +47,7 @@ impl Address {
         }
     }
 
-    /// The host where what is sent can be read on the way to it.
+    /// The host, if the connection is not encrypted and others can read it.
     pub(super) fn exposed_host(&self) -> Option<&str> {
         let Self::Plain(uri) = self else { return None };
         uri.host().filter(|host| {

@@ -124,7 +124,7 @@ impl ClientBuilder {
     }
 }
 
-/// What is said where a token would go over plain HTTP.
+/// The error if a token would be sent over plain HTTP.
 pub(super) fn in_plaintext(host: &str) -> String {
     format!(
         "a token would be sent to {host} over plain http://, where others can read it: use https://, or say \

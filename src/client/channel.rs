@@ -94,7 +94,7 @@ async fn within_tls(
     connector.call(uri).await
 }
 
-/// What every call carries.
+/// The metadata of every call.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Headers {
     token: Option<Token>,

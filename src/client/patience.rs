@@ -9,14 +9,14 @@ use tokio::time::Instant;
 
 use super::{Backoff, ClientError, FIRST_BACKOFF, MAX_BACKOFF};
 
-/// A service that has never been reached is borne for this long.
+/// How long a service that was never reached may be unavailable.
 const UNREACHED: Duration = Duration::from_secs(90);
 
 /// How patient to be with a service.
 #[derive(Debug)]
 pub(super) struct Patience {
     limit: Duration,
-    /// Tries that are left while nothing has been heard, if they are counted.
+    /// Remaining tries before the first response, if they are counted.
     tries_left: Option<u32>,
     has_begun: bool,
     away_since: Option<Instant>,
@@ -40,13 +40,13 @@ impl Patience {
         (self.has_begun, self.away_since) = (true, None);
     }
 
-    /// The service does what it is asked for.
+    /// A call succeeded.
     pub(super) fn works(&mut self) {
         self.is_there();
         self.backoff.reset();
     }
 
-    /// How long to wait before the service is asked again that has ended what it was asked for too early.
+    /// How long to wait after the service ended a call too early.
     pub(super) fn pause(&mut self) -> Duration {
         self.backoff.wait(None)
     }

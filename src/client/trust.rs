@@ -7,7 +7,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
-/// The files behind a client's TLS, and what they said when they were last usable.
+/// The files behind a client's TLS, and their last usable contents.
 #[derive(Debug)]
 pub(super) struct Trust {
     files: Files,

@@ -25,7 +25,7 @@ pub struct Submission {
     pub id: OperationId,
     /// Who it belongs to.
     pub tenant: TenantId,
-    /// What sort of work it is.
+    /// The kind.
     pub kind: Kind,
     /// The submitter's labels.
     pub labels: BTreeMap<String, String>,
@@ -169,7 +169,7 @@ pub struct Progress {
     pub done_units: Option<i64>,
     /// Units of work in all.
     pub total_units: Option<i64>,
-    /// What is being done, for people.
+    /// The current step, for people.
     pub message: String,
     /// When the report was received.
     pub at: Timestamp,

@@ -33,7 +33,7 @@ pub(super) struct AttemptEvent {
     pub(super) happened: Happened,
 }
 
-/// What an attempt's task has to say. Both go through one channel, so that an attempt's end never
+/// Messages of an attempt's task. Both go through one channel, so that an attempt's end never
 /// overtakes its lines.
 #[derive(Debug)]
 pub(super) enum Happened {

@@ -46,7 +46,7 @@ pub struct Cancellation {
 pub enum CancelCause {
     /// A caller cancelled the operation: stop within the grace period. An outcome still counts.
     Requested,
-    /// The attempt is over for the service: stop, nothing that it answers will be reported.
+    /// The attempt is over for the service: stop. Its outcome will not be reported.
     NotCurrent,
     /// The worker is stopping and has waited long enough: the attempt goes back to the queue.
     WorkerStopping,
@@ -86,7 +86,7 @@ impl Context {
         Self(Arc::new(Inner { key, operation, input, deadline, cancellation, board, events }))
     }
 
-    /// What to work on.
+    /// The input.
     pub fn input(&self) -> &Input {
         &self.0.input
     }
@@ -101,7 +101,7 @@ impl Context {
         &self.0.operation.name
     }
 
-    /// What sort of work it is.
+    /// The kind.
     pub fn kind(&self) -> &str {
         &self.0.operation.kind
     }

@@ -65,7 +65,7 @@ impl Outcome {
         }
     }
 
-    /// With an HTTP response as the result, which `GET …/result` answers with, whatever its status: it succeeds
+    /// With an HTTP response as the result, which `GET …/result` returns, whatever its status: the operation succeeds
     /// also where the response tells of a failure. Values are bytes, each a character (ISO 8859-1). What frames
     /// a message (`Content-Length` and the like) is left out of `headers`; an empty `content_type` is
     /// `application/octet-stream`.
@@ -159,7 +159,7 @@ impl Outcome {
     }
 }
 
-/// What went wrong or was noticed: the application's own code, a message for people, more facts.
+/// An error or a warning: the application's own code, a message for people, more facts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Problem(v1::Error);
 

@@ -115,7 +115,7 @@ async fn work_on<T>(work: &mut Work, other: impl Future<Output = T>) -> Option<T
     None
 }
 
-/// Whether the service will never take this worker. Only before the first session: what it took
+/// Whether the service will never accept this worker. Only before the first session: what it took
 /// once it will take again.
 fn is_refusal(error: &ClientError) -> bool {
     matches!(

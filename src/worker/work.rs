@@ -145,7 +145,7 @@ impl Work {
         self.attempts.cancel(&key, why);
     }
 
-    /// Takes the answer to a report.
+    /// Handles the response to a report.
     pub(super) fn acked(&mut self, ack: v1::Ack) {
         self.reports.answered(ack.report_id, ack.error, Instant::now());
     }
@@ -172,7 +172,7 @@ impl Work {
         [self.flush_at, self.reports.resend_at()].into_iter().flatten().min()
     }
 
-    /// Does what is due.
+    /// Runs due timers.
     pub(super) fn on_time(&mut self) {
         let now = Instant::now();
         self.reports.resend_due(now);

@@ -24,7 +24,7 @@ pub struct Columns {
     pub id: OperationId,
     /// Who it belongs to.
     pub tenant: TenantId,
-    /// What sort of work it is.
+    /// The kind.
     pub kind: Kind,
     /// Its priority.
     pub priority: u8,
