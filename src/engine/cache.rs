@@ -17,7 +17,7 @@ struct Entry {
     operation: Arc<Operation>,
     /// Those of the input; once it is done, those of the result.
     contents: Option<Bytes>,
-    /// While a commit changes it: who reads the store may be ahead of this.
+    /// While a commit changes it: a reader of the store may be ahead of this.
     held: bool,
 }
 
@@ -27,7 +27,7 @@ impl Entry {
     }
 }
 
-/// The cache. Its task writes it with each commit, before anybody is told; reads of others come in between.
+/// The cache. Its task writes it with each commit, before notifications; other tasks read in between.
 #[derive(Debug)]
 pub(super) struct Cache(Mutex<Entries>);
 

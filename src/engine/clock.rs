@@ -100,7 +100,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// Two clocks that stand still until they are moved.
+/// Two manual clocks.
 #[derive(Debug)]
 pub struct ManualClock(watch::Sender<(Timestamp, Moment)>);
 

@@ -37,7 +37,7 @@ impl Default for HealthBoard {
 }
 
 impl HealthBoard {
-    /// To be told of changes.
+    /// Notified of changes.
     pub(super) fn subscribe(&self) -> watch::Receiver<StoreHealth> {
         self.health.subscribe()
     }

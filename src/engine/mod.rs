@@ -82,7 +82,7 @@ struct Shared {
     health: HealthBoard,
     /// The committer alone counts; callers that are about to submit read.
     counts: Mutex<Counts>,
-    /// Who works here. The committer alone writes it.
+    /// The workers here. Only the committer writes it.
     roster: Mutex<Roster>,
     /// Workers of other replicas, as the store knew them at that moment.
     others: Mutex<Option<(Moment, Arc<[OtherWorker]>)>>,

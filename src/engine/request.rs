@@ -61,7 +61,7 @@ pub enum ToWorker {
     Superseded,
 }
 
-/// One stream of a worker, told apart from earlier streams of the same session.
+/// One stream of a worker, distinct from earlier streams of the same session.
 pub(crate) type StreamNumber = u64;
 
 /// A request to the committer.

@@ -19,13 +19,13 @@ use crate::store::{Lookup, StoreError};
 const INTERVAL: Duration = Duration::from_secs(1);
 /// How often everything is left again: for those that came since, and because what is old is taken away.
 const AGAIN: Duration = Duration::from_secs(60);
-/// Most attempts that watchers are told of at a time.
+/// Most attempts that watches are notified of at a time.
 const MAX_NEWS: usize = 1_024;
 
 /// The sharer.
 pub(super) struct Sharer {
     shared: Arc<Shared>,
-    /// What of the others' progress watchers were told, as of the last look.
+    /// Other replicas' progress that was delivered to watches, as of the last read.
     told: HashMap<OperationId, (Attempt, Timestamp)>,
     again_at: Moment,
 }

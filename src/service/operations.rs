@@ -100,7 +100,7 @@ impl Service {
         if self.is_stopping() { Err(ServiceError::stopping()) } else { Ok(()) }
     }
 
-    /// Stores the checked submissions in one commit; answers the others with their errors.
+    /// Stores the checked submissions in one commit; returns the errors of the others.
     async fn store(
         &self,
         items: Vec<Result<NewOperation, ServiceError>>,

@@ -168,7 +168,7 @@ impl Service {
         }
     }
 
-    /// The input of an operation, for who may read it, or for the session that works on it.
+    /// The input of an operation, for callers that may read it, or for the session that works on it.
     pub async fn input(
         &self,
         caller: &Caller,

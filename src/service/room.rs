@@ -15,13 +15,13 @@ use tokio::time::{Instant, timeout};
 
 use super::{Reason, ServiceError};
 
-/// Bytes of all answers, as encoded for gRPC; while one is made it may take several times as much.
+/// Bytes of all responses, as encoded for gRPC; while one is made it may take several times as much.
 const ALL: usize = 32 << 20;
 /// Of one connection.
 const PER_CONNECTION: usize = 6 << 20;
 /// How long a call waits for room that others have.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long a client may take nothing of its answers: while there is room for others, and while there is not.
+/// How long a client may read nothing of its responses: while there is room for others, and while there is not.
 const STALLED: Duration = Duration::from_secs(30);
 const STALLED_WHILE_SHORT: Duration = Duration::from_secs(3);
 
@@ -29,7 +29,7 @@ tokio::task_local! {
     static CALL: Arc<CallRoom>;
 }
 
-/// Room for the answers of a server. Cheap to clone.
+/// Memory for the responses of a server. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct AnswerRoom {
     all: Arc<Semaphore>,

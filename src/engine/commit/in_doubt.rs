@@ -19,7 +19,7 @@ impl InDoubt {
         Self { draft, messages, resumed }
     }
 
-    /// It happened: what was written, and who is to be told. A session that was resumed `since` learned everything when
+    /// It happened: the writes, and the receivers to notify. A session that was resumed `since` learned everything when
     /// it resumed.
     pub(super) fn happened(self, since: &ResumedSessions) -> (Draft, Vec<Outgoing>) {
         let Self { draft, mut messages, .. } = self;

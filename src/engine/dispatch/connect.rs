@@ -16,7 +16,7 @@ pub(super) struct Arrival {
     pub(super) hello: WorkerHello,
     /// How long the lease of an attempt lives by itself, where the session is a place of a poll.
     pub(super) attempt_lease: Option<Duration>,
-    /// Takes what the worker is told.
+    /// Receives the messages to the worker.
     pub(super) sender: mpsc::Sender<ToWorker>,
     /// What is known of the session to resume, if it was asked for in the store.
     pub(super) taken: Option<Taken>,

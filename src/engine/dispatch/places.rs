@@ -19,7 +19,7 @@ pub(crate) struct Places {
     /// What runs, as far as it is committed or in the draft.
     running: HashMap<OperationId, Arc<Submission>>,
     taken: HashMap<Place, u64>,
-    /// Places of which more or fewer are taken since the roster was told.
+    /// Places whose number of taken ones has changed since the roster was updated.
     unpublished: BTreeSet<Place>,
     /// Of these the draft has begun the attempt.
     drafted: Vec<OperationId>,

@@ -25,7 +25,7 @@ pub(crate) struct Sessions {
     given_up: BTreeSet<SessionId>,
     /// Whether there are more since that was asked.
     has_given_up: bool,
-    /// Sessions that have changed since the roster was told.
+    /// Sessions that have changed since the roster was updated.
     unpublished: BTreeSet<SessionId>,
     last_stream: StreamNumber,
 }

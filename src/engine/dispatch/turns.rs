@@ -170,7 +170,7 @@ mod tests {
         key_of("t", kind)
     }
 
-    /// Who is served when all of these always have work, and one slot is free at a time.
+    /// The order of service if all of these always have work, and one slot is free at a time.
     fn order(turns: &mut Turns, keys: &[QueueKey], most: usize) -> Vec<QueueKey> {
         let next = |_| {
             keys.iter().for_each(|key| turns.mark(key.clone()));

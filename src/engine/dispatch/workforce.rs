@@ -269,7 +269,7 @@ impl Workforce {
         }
     }
 
-    /// The draft is durable: workers are told what it did to their leases.
+    /// The draft is durable: notifies workers of what it did to their leases.
     pub(crate) fn committed(&mut self, draft: &Draft, messages: Vec<Outgoing>) {
         let now = self.shared.clock.moment();
         let lease_duration = self.lease_duration;

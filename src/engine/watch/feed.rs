@@ -44,7 +44,7 @@ pub struct Feed {
     filter: Filter,
     include_progress: bool,
     phase: Phase,
-    /// Whether anything was told: from then on a store that does not answer is waited for.
+    /// Whether anything was delivered: from then on the watch waits for an unavailable store.
     has_begun: bool,
     /// Items with the positions behind them.
     pending: VecDeque<(FeedItem, Option<Position>)>,
@@ -65,10 +65,10 @@ enum Phase {
     Following(Arc<Frontier>),
 }
 
-/// A list of current matches, some of which were told.
+/// A list of current matches, of which some were delivered.
 #[derive(Debug)]
 struct Listing {
-    /// Where those that were told stand.
+    /// The position of the last delivered one.
     reader: Reader,
     /// The last of them.
     listed: Option<OperationId>,
@@ -290,7 +290,7 @@ impl Feed {
         self.phase = Phase::Listing(Listing::default());
     }
 
-    /// All of this was told, be it that nothing of it matches.
+    /// All of this was delivered, or does not match.
     fn move_to(&mut self, to: &Arc<Frontier>) {
         let position = Some(Position::at(Arc::clone(to)));
         match self.pending.back_mut() {

@@ -104,7 +104,7 @@ impl Hub {
         }
     }
 
-    /// Registers interest in an operation. Whatever is committed from now on will be told; read the
+    /// Registers interest in an operation. Everything committed from now on will be delivered; read the
     /// operation after this.
     pub(in crate::engine) fn subscribe(self: &Arc<Self>, id: OperationId) -> Subscription {
         let topic = Arc::clone(self.shard(id).entry(id).or_insert_with(|| {

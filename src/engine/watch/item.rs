@@ -11,7 +11,7 @@ use crate::store::log::Position;
 pub enum FeedItem {
     /// A match as it is.
     Current(Arc<Operation>),
-    /// All current matches have been told.
+    /// All current matches have been delivered.
     Synced,
     /// A transition of a match.
     Transition(Committed),
@@ -21,7 +21,7 @@ pub enum FeedItem {
     Deleted(Arc<Operation>),
     /// Progress of a match.
     Progress(Arc<Operation>),
-    /// The history behind the position is gone: everything is told again.
+    /// The history after the position is gone: the watch starts anew.
     Reset,
 }
 

@@ -94,7 +94,7 @@ impl Keys {
         *self.0.of_file.write().unwrap_or_else(PoisonError::into_inner) = keys;
     }
 
-    /// Who calls with this text. A key that is unknown and one whose secret is wrong are the same, in words and in time.
+    /// The caller with this text. An unknown key and a wrong secret look the same, in words and in time.
     pub fn identify(&self, text: &str, now: Timestamp) -> Result<Caller, ServiceError> {
         let refused = |why: &str| Err(ServiceError::new(Reason::Unauthenticated, why));
         let Some(given) = KeyText::parse(text) else {
