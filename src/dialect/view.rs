@@ -39,7 +39,7 @@ pub struct Subject<'a> {
 pub struct Record {
     /// The number of a log line; the revision of a transition.
     pub number: u64,
-    /// When.
+    /// The time.
     pub at: Timestamp,
     /// The state as of then.
     pub state: StateName,

@@ -9,7 +9,7 @@ use hashlink::LruCache;
 
 use crate::operation::{Operation, OperationId};
 
-/// What an entry costs beside the operation.
+/// The size of an entry without the operation.
 const ENTRY_BYTES: usize = 128;
 
 #[derive(Debug)]

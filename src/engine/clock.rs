@@ -38,7 +38,7 @@ impl Moment {
     }
 }
 
-/// What both clocks show, as a round of the engine begins.
+/// Both clocks at the beginning of a round.
 pub(crate) type Now = (Timestamp, Moment);
 
 /// Both clocks, and waiting for a time to come.

@@ -22,7 +22,7 @@ pub enum StoreHealth {
     },
 }
 
-/// What is known of the store.
+/// The store's health.
 #[derive(Debug)]
 pub(super) struct HealthBoard {
     health: watch::Sender<StoreHealth>,

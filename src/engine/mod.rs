@@ -71,7 +71,7 @@ use health::HealthBoard;
 use progress::ProgressBoard;
 use watch::hub::Hub;
 
-/// What the engine's parts have in common.
+/// The shared state of the engine's parts.
 struct Shared {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,

@@ -12,7 +12,7 @@ use super::{
 pub enum Command {
     /// A session takes the lease.
     Acquire {
-        /// Which.
+        /// The session.
         session: SessionId,
         /// Its worker's name.
         worker: WorkerId,
@@ -36,7 +36,7 @@ pub enum Command {
         reporter: Reporter,
         /// What tells this report from others.
         digest: ReportDigest,
-        /// Why.
+        /// The error.
         error: OperationError,
         /// No retry, whatever the policy.
         is_final: bool,

@@ -71,7 +71,7 @@ pub struct LimitTable(BTreeMap<Limit, u64>);
 /// Attempts that run and count together.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
-    /// Whose.
+    /// The tenant.
     pub tenant: TenantId,
     /// Of which kind, if not of all.
     pub kind: Option<Kind>,

@@ -23,7 +23,7 @@ pub struct Operation {
 pub struct Submission {
     /// The operation's id.
     pub id: OperationId,
-    /// Who it belongs to.
+    /// The tenant.
     pub tenant: TenantId,
     /// The kind.
     pub kind: Kind,
@@ -141,7 +141,7 @@ pub enum Outcome {
     },
     /// Without a result.
     Failed {
-        /// Why.
+        /// The error.
         error: OperationError,
     },
     /// Cancelled before it had an outcome.
@@ -154,7 +154,7 @@ pub enum Outcome {
 /// A cancel that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CancelRequest {
-    /// When.
+    /// The time.
     pub at: Timestamp,
     /// Why, for people; may be empty.
     pub reason: String,

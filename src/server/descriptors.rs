@@ -26,7 +26,7 @@ pub enum DescriptorsError {
     Unreadable {
         /// The file.
         file: PathBuf,
-        /// Why.
+        /// The error.
         error: std::io::Error,
     },
     /// It is larger than any set of descriptors should be.

@@ -25,7 +25,7 @@ pub enum Report {
     },
     /// The attempt failed.
     Fail {
-        /// Why.
+        /// The error.
         error: OperationError,
         /// No retry.
         is_final: bool,

@@ -74,15 +74,15 @@ pub enum TransferError {
     /// A store does not do what it is asked.
     #[error("{place}: {error}")]
     Store {
-        /// Which.
+        /// The store.
         place: String,
-        /// Why.
+        /// The error.
         error: StoreError,
     },
     /// An object cannot be copied.
     #[error("the {role} of operation {id} cannot be copied from {from} to {to}: {error}", role = name_of(*.role))]
     Object {
-        /// Whose.
+        /// The operation.
         id: OperationId,
         /// Which of its payloads.
         role: PayloadRole,
@@ -90,13 +90,13 @@ pub enum TransferError {
         from: String,
         /// To where.
         to: String,
-        /// Why.
+        /// The error.
         error: ObjectError,
     },
     /// Nobody has said where the objects of one side are.
     #[error("the {role} of operation {id} is an object, and where those of {place} are is not said: {flag}", role = name_of(*.role))]
     NoPlace {
-        /// Whose.
+        /// The operation.
         id: OperationId,
         /// Which of its payloads.
         role: PayloadRole,
@@ -108,9 +108,9 @@ pub enum TransferError {
     /// What is stored is not what the operation says.
     #[error("{place}: the {role} of operation {id} {problem}", role = name_of(*.role))]
     Damaged {
-        /// Where.
+        /// The store.
         place: String,
-        /// Whose.
+        /// The operation.
         id: OperationId,
         /// Which of its payloads.
         role: PayloadRole,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::outcome::{Failure, Outcome};
 use crate::proto::v1;
 
-/// Which attempt of which operation.
+/// An operation and its attempt.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct AttemptKey {
     /// `operations/{id}`.

@@ -33,7 +33,7 @@ struct Inner {
 /// Why an attempt is to stop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cancellation {
-    /// Why.
+    /// The cause.
     pub cause: CancelCause,
     /// The reason given with the cancel; may be empty.
     pub reason: String,

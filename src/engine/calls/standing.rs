@@ -18,7 +18,7 @@ use crate::operation::{
 };
 use crate::store::shared::OtherWorker;
 
-/// What the store says of other replicas' workers is used for this long.
+/// How long the store's information about other replicas' workers is used.
 const FRESH: Duration = Duration::from_secs(1);
 /// Most workers of other replicas that are looked at.
 const MOST_OTHERS: usize = 10_000;
@@ -46,7 +46,7 @@ pub struct WorkerFigures {
     pub places: usize,
     /// Attempts that it runs.
     pub running: usize,
-    /// What it does.
+    /// Its state.
     pub state: WorkerState,
     /// When it connected, if that is known here.
     pub since: Option<Timestamp>,

@@ -48,7 +48,7 @@ struct Failed {
     doubt: Option<InDoubt>,
     /// The works, by number, that another writer was in the way of.
     colliding: BTreeSet<usize>,
-    /// What it would have written, with the revision that is stored.
+    /// The rows that it would have written, with the stored revisions.
     written: Vec<(OperationId, Option<Revision>)>,
 }
 

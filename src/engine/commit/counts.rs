@@ -97,12 +97,12 @@ impl Counts {
         Ok(())
     }
 
-    /// What is not done of a queue.
+    /// A queue's operations that are not done.
     pub(crate) fn live(&self, key: &QueueKey) -> Live {
         self.of.get(key).copied().unwrap_or_default()
     }
 
-    /// What is not done of a tenant.
+    /// A tenant's operations that are not done.
     pub(crate) fn live_of_tenant(&self, tenant: &TenantId) -> Live {
         self.of_tenant.get(tenant).copied().unwrap_or_default()
     }

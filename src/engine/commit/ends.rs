@@ -51,7 +51,7 @@ impl Ends {
         }
     }
 
-    /// What has ended of each kind of the tenant's.
+    /// The tenant's operations that ended, by kind.
     pub(crate) fn of_tenant(
         &self,
         tenant: &TenantId,

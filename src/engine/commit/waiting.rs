@@ -21,7 +21,7 @@ const TURN: usize = 16;
 
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
-    /// What needs no turn.
+    /// Requests that need no turn.
     first: VecDeque<Request>,
     lanes: HashMap<Scope, VecDeque<Request>>,
     /// The lanes in which something waits, in the order of their turns.
@@ -79,7 +79,7 @@ impl Waiting {
     }
 }
 
-/// Whose lane the request waits in, if it waits for a turn at all.
+/// The tenant of the request's lane; `None` if it needs no turn.
 fn lane(request: &Request) -> Option<Scope> {
     match request {
         Request::Submit { items, .. } => items.first().map(|new| new.tenant.clone().into()),

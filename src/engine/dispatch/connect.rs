@@ -18,7 +18,7 @@ pub(super) struct Arrival {
     pub(super) attempt_lease: Option<Duration>,
     /// Receives the messages to the worker.
     pub(super) sender: mpsc::Sender<ToWorker>,
-    /// What is known of the session to resume, if it was asked for in the store.
+    /// The session to resume, if it was read from the store.
     pub(super) taken: Option<Taken>,
 }
 

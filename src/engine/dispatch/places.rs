@@ -16,7 +16,7 @@ pub(crate) struct Places {
     /// Whether this process alone counts.
     counts: bool,
     table: Arc<LimitTable>,
-    /// What runs, as far as it is committed or in the draft.
+    /// Running attempts, committed or in the draft.
     running: HashMap<OperationId, Arc<Submission>>,
     taken: HashMap<Place, u64>,
     /// Places whose number of taken ones has changed since the roster was updated.
@@ -158,7 +158,7 @@ impl Places {
         unblocked
     }
 
-    /// What was to begin in the draft does not.
+    /// The draft's new attempts do not begin.
     pub(crate) fn end_drafted(&mut self, id: OperationId) {
         if let Some(at) = self.drafted.iter().position(|drafted| *drafted == id) {
             self.drafted.swap_remove(at);

@@ -27,7 +27,7 @@ pub(super) struct Replicas {
     rechecks_all: bool,
 }
 
-/// What was found that other replicas have left.
+/// What other replicas left behind.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) works: Vec<Work>,

@@ -18,7 +18,7 @@ struct Resumed {
     running: HashSet<(OperationId, Attempt)>,
 }
 
-/// What a resumed session has missed of one lease.
+/// The messages about one lease that a resumed session missed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Missed {
     Assignment,
@@ -59,7 +59,7 @@ impl ResumedSessions {
         held.flat_map(|held| held.leases().map(|(id, _)| id)).collect()
     }
 
-    /// What they have missed. The draft must know their leases.
+    /// The messages that they missed. The draft must know their leases.
     pub(crate) fn missed(
         &self,
         sessions: &Sessions,

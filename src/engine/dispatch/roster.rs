@@ -9,7 +9,7 @@ use super::queue::{Lane, QueueKey};
 use crate::operation::limits::Place;
 use crate::operation::{Kind, Scope, SessionId, Timestamp, WorkerId};
 
-/// What a worker does.
+/// A worker's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum WorkerState {
     /// It is connected and takes work.
@@ -48,7 +48,7 @@ pub struct WorkerRecord {
     pub places: usize,
     /// Attempts that it runs.
     pub running: usize,
-    /// What it does.
+    /// Its state.
     pub state: WorkerState,
     /// When it connected.
     pub since: Timestamp,

@@ -21,7 +21,7 @@ const POLL: Duration = Duration::from_secs(2);
 /// How often a replica looks for what others should have done: lost sessions, and what is due. More often where
 /// leases are short.
 const SWEEP: Duration = Duration::from_secs(2);
-/// What is due is left for so long to the replica that wrote it.
+/// Other replicas leave due operations to the replica that wrote them for this long.
 pub(crate) const LATE: Duration = Duration::from_secs(1);
 /// Session rows are renewed this many times per lease duration.
 const KEPT_PER_LEASE: u32 = 3;
@@ -44,7 +44,7 @@ pub(crate) struct SessionRows {
     holds: bool,
 }
 
-/// What it is time to look for.
+/// The reads that are due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Looks {
     /// For work in the queues served here.

@@ -63,7 +63,7 @@ impl Sessions {
         self.by_id.keys().copied()
     }
 
-    /// What is served, in order.
+    /// The served queues, in order.
     pub(crate) fn served(&self) -> Vec<Lane> {
         let mut served: Vec<Lane> = self.serving.keys().cloned().collect();
         served.sort_unstable();

@@ -104,7 +104,7 @@ impl Workforce {
         self.upkeep.after_pause(next, moment)
     }
 
-    /// What polls have given up goes back to the queue with the next commit.
+    /// Attempts that polls gave up go back to the queue with the next commit.
     fn give_back_soon(&mut self, now: Moment) {
         if self.dispatcher.sessions_mut().take_given_up() {
             self.upkeep.check_sessions_by(now);
@@ -202,7 +202,7 @@ impl Workforce {
         leave_alone(&mut self.dispatcher, &mut self.quarantine, id);
     }
 
-    /// What resumed sessions missed, for workers.
+    /// Messages that resumed sessions missed.
     pub(crate) async fn catch_up(
         &mut self,
         loader: &Loader,

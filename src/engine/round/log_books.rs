@@ -12,7 +12,7 @@ use crate::operation::log::LogBook;
 use crate::operation::{Attempt, Command, Operation, OperationId, Timestamp};
 use crate::store::{LogAppend, Store, StoreError};
 
-/// Which attempt of which operation.
+/// An operation and its attempt.
 type Key = (OperationId, Attempt);
 
 #[derive(Debug, Default)]

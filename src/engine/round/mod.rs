@@ -39,7 +39,7 @@ pub(crate) enum Loss {
     Damage,
 }
 
-/// What to do after a loss.
+/// The next step after a lost race.
 #[derive(Debug)]
 pub(crate) enum Next {
     Again(Round),

@@ -60,7 +60,7 @@ pub(super) struct Place {
     grown: watch::Receiver<()>,
 }
 
-/// What there is at a place.
+/// The contents of a place.
 #[derive(Debug)]
 pub(super) enum Next {
     /// The next link.

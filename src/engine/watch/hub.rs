@@ -24,7 +24,7 @@ const SHARDS: usize = 64;
 pub struct Committed {
     /// The operation after it.
     pub operation: Arc<Operation>,
-    /// What it was.
+    /// The transition.
     pub event_type: EventType,
 }
 
@@ -37,7 +37,7 @@ pub(in crate::engine) struct Hub {
     reports: broadcast::Sender<Arc<Operation>>,
 }
 
-/// What watchers of one operation share.
+/// The shared state of one operation's watches.
 #[derive(Debug)]
 pub(super) struct Topic {
     state: Mutex<TopicState>,
@@ -80,7 +80,7 @@ impl Hub {
         }
     }
 
-    /// What was committed lately.
+    /// Recent transitions.
     pub(in crate::engine) fn chain(&self) -> &Arc<Chain> {
         &self.chain
     }

@@ -6,7 +6,7 @@ use super::hub::Committed;
 use crate::operation::Operation;
 use crate::store::log::Position;
 
-/// What a watch over a filter delivers.
+/// A message of a watch over a filter.
 #[derive(Clone, Debug)]
 pub enum FeedItem {
     /// A match as it is.

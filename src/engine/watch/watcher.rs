@@ -20,7 +20,7 @@ const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// Shortest time between two progress messages.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 
-/// What a watch delivers.
+/// A message of a watch.
 #[derive(Clone, Debug)]
 pub enum WatchItem {
     /// The operation as it is.

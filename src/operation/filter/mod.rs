@@ -68,16 +68,16 @@ pub enum Test {
     },
     /// The time is there, and compares so if that is asked.
     Time {
-        /// Which.
+        /// The field.
         field: TimeField,
         /// The comparison with a time; `None` asks for presence only.
         compare: Option<(Comparison, Timestamp)>,
     },
     /// The number compares so.
     Number {
-        /// Which.
+        /// The field.
         field: NumberField,
-        /// How.
+        /// The comparison.
         compare: Comparison,
         /// With what.
         value: i64,

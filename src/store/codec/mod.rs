@@ -17,12 +17,12 @@ mod life;
 mod parts;
 mod submission;
 
-/// What a store keeps of a submission in columns of its own.
+/// The part of a submission that a store keeps in columns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Columns {
     /// The operation's id.
     pub id: OperationId,
-    /// Who it belongs to.
+    /// The tenant.
     pub tenant: TenantId,
     /// The kind.
     pub kind: Kind,

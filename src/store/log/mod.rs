@@ -95,7 +95,7 @@ pub struct Gone;
 /// A place within a part of the log: just behind an entry.
 pub type Cursor = (OperationId, Revision);
 
-/// Which entries to read, by rising [`Change::cursor`].
+/// The entries to read, by rising [`Change::cursor`].
 #[derive(Clone, Debug)]
 pub struct LogQuery {
     /// Of which commits.
@@ -120,12 +120,12 @@ pub struct LogPage {
     pub is_gone: bool,
 }
 
-/// What a commit did to one operation: one transition, or its removal.
+/// A commit's change of one operation: one transition, or its removal.
 #[derive(Clone, Debug)]
 pub struct Logged {
     /// The commit.
     pub stamp: Stamp,
-    /// What it did.
+    /// The change.
     pub change: Change,
 }
 
@@ -138,7 +138,7 @@ pub enum Change {
         before: Option<Arc<Operation>>,
         /// The operation after it.
         after: Arc<Operation>,
-        /// What it was.
+        /// The transition.
         event_type: EventType,
     },
     /// The operation was removed; as it was last.
@@ -189,7 +189,7 @@ impl Head {
         Frontier { up_to: self.0.last().map_or(0, |state| state.writer), open: open.collect() }
     }
 
-    /// What is visible here and not known at `from`.
+    /// The commits that are visible here and unknown at `from`.
     pub fn since(&self, from: &Frontier) -> Result<Vec<Range>, Gone> {
         let last = self.0.last().map_or(0, |state| state.writer);
         if from.up_to > last {

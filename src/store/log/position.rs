@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::{Component, Cursor, Frontier, SigningKey};
 use crate::operation::{OperationId, Revision};
 
-/// What is signed is a position, in this version of its form.
+/// The sort byte of a position, in this version of its form.
 const SORT: u8 = 1;
 
 /// Where a follower of the log stands.

@@ -26,7 +26,7 @@ const RENEWAL: Duration = Duration::from_secs(4);
 /// After this time at the latest everybody knows of a replica that came.
 pub(super) const KNOWN_AFTER: Duration = Duration::from_secs(10);
 
-/// What a replica knows of others.
+/// A replica's knowledge of others.
 pub(super) struct Presence {
     replica: Uuid,
     is_alone: AtomicBool,

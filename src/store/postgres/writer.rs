@@ -34,7 +34,7 @@ const LOOKING: Duration = Duration::from_millis(50);
 
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
 
-/// What a commit consists of.
+/// The parts of a commit.
 pub(super) struct Work<'a> {
     /// All of it or nothing.
     pub(super) steps: Vec<Step<'a>>,

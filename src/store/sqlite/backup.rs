@@ -50,7 +50,7 @@ pub enum BackupError {
     Failed {
         /// The file.
         path: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// Whoever asked for it has gone.

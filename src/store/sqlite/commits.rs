@@ -86,7 +86,7 @@ fn register(connection: &mut Connection) -> rusqlite::Result<u64> {
     Ok(unsigned(writer))
 }
 
-/// What positions are signed with.
+/// The key that signs positions.
 pub(super) fn key(connection: &Connection) -> rusqlite::Result<SigningKey> {
     connection.query_row("SELECT key FROM log_state", [], |row| row.get(0)).map(SigningKey)
 }

@@ -32,7 +32,7 @@ const STEPS: i32 = 10_000;
 
 type Read = Box<dyn FnOnce(&mut Connection) + Send>;
 
-/// What the writer is asked to do.
+/// A request to the writer.
 type Write = Box<dyn FnOnce(Result<(&mut Connection, &mut Names), StoreError>) + Send>;
 
 /// The running threads.

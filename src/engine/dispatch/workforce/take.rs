@@ -143,7 +143,7 @@ impl Workforce {
         works.extend(leases.map(|(id, _)| Work::Recheck(id)));
     }
 
-    /// What another replica has done, or may have.
+    /// Another replica's change, or possible change.
     fn take_hint(&mut self, hint: Hint, works: &mut Vec<Work>) {
         let leases = match hint {
             Hint::Changed(_) => return,
