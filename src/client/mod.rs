@@ -36,8 +36,10 @@ mod keys;
 mod patience;
 mod result;
 mod standing;
+mod submission;
 mod token;
 mod trust;
+mod upload;
 mod wait;
 mod watch;
 mod watch_all;
@@ -47,7 +49,9 @@ pub use self::builder::ClientBuilder;
 pub use self::error::ClientError;
 use self::patience::Patience;
 use self::result::Asked;
+pub(crate) use self::result::{Chunk, ContentStream};
 pub use self::result::{InputStream, ResultStream, StoredResult};
+pub use self::submission::Submission;
 pub use self::watch::Watch;
 pub use self::watch_all::WatchAll;
 
@@ -81,7 +85,7 @@ impl Client {
         ClientBuilder::new(url)
     }
 
-    /// Connects to `url`, e.g. `http://127.0.0.1:7000`, and fails if nothing answers there.
+    /// Connects to `url`, e.g. `http://127.0.0.1:7420`, and fails if nothing answers there.
     pub async fn connect(url: &str) -> Result<Self, ClientError> {
         Self::builder(url).connect().await
     }
@@ -131,7 +135,11 @@ impl Client {
 
     /// Submits work and answers its operation, which is durable by then. Without an idempotency
     /// key it gets a random one, so that trying again cannot submit twice.
-    pub async fn submit(&self, mut request: SubmitRequest) -> Result<Operation, ClientError> {
+    pub async fn submit(
+        &self,
+        submission: impl Into<Submission>,
+    ) -> Result<Operation, ClientError> {
+        let mut request = submission.into().into_request()?;
         fill_key(&mut request.idempotency_key);
         self.unary(request, async |mut rpc, request| rpc.submit(request).await).await
     }

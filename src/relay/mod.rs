@@ -1,11 +1,11 @@
 //! What stands between a mount and its upstream: which requests go there, with which header fields, over which
-//! connections; and the execution of those that became operations.
+//! connections; and the execution of those that became operations. Handlers that are HTTP endpoints go the same way.
 //!
 //! Upstream hosts come from the configuration only, never from a request. It submits nothing and answers
 //! nobody: `http` does, and workers execute.
 //!
 //! Read next: `target` for where a request goes, `fields` for what it carries, `execute` for operations, `recording`
-//! for what they keep of the answer.
+//! for what they keep of the answer, `endpoint` for handlers.
 
 use http::Method;
 use http::uri::{InvalidUri, PathAndQuery};
@@ -14,6 +14,7 @@ use crate::config::relay::Mount;
 
 mod connect;
 mod devious;
+pub mod endpoint;
 pub mod execute;
 pub mod fields;
 pub mod location;
@@ -24,7 +25,7 @@ pub mod upstream;
 pub use connect::TrustError;
 pub use devious::Devious;
 pub use target::Onward;
-pub use upstream::{Over, Upstream, UpstreamError};
+pub use upstream::{Over, Upstream, UpstreamError, Way};
 
 /// The mounts of a server with the connections to their upstreams. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -71,7 +72,7 @@ impl Relay {
 impl Mounted {
     /// Ready to serve `mount`. Nothing is connected yet.
     pub fn new(mount: Mount) -> Result<Self, TrustError> {
-        let upstream = Upstream::new(&mount)?;
+        let upstream = Upstream::new(&Way::of(&mount))?;
         Ok(Self { mount, upstream })
     }
 

@@ -1,6 +1,7 @@
 //! Requests to an upstream over pooled connections, and what can go wrong with them.
 
 use std::error::Error;
+use std::path::Path;
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody as _};
@@ -11,7 +12,35 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::connect::{Connector, TrustError};
 use super::is_idempotent;
-use crate::config::relay::Mount;
+use crate::config::relay::{Limits, Mount};
+
+/// Where an upstream is, and what its connections are bound by.
+#[derive(Clone, Debug)]
+pub struct Way<'a> {
+    /// Who has it, for errors: `the relay NAME`.
+    pub owner: String,
+    /// `http` or `https`.
+    pub scheme: &'a Scheme,
+    /// Host and port.
+    pub authority: &'a Authority,
+    /// The certificates that alone are trusted, in place of the system's.
+    pub ca_file: Option<&'a Path>,
+    /// Time limits, and how much a header may be.
+    pub limits: &'a Limits,
+}
+
+impl<'a> Way<'a> {
+    /// The way to a mount's upstream.
+    pub fn of(mount: &'a Mount) -> Self {
+        Self {
+            owner: format!("the relay {}", mount.name),
+            scheme: &mount.upstream.scheme,
+            authority: &mount.upstream.authority,
+            ca_file: mount.ca_file.as_deref(),
+            limits: &mount.limits,
+        }
+    }
+}
 
 /// The connections to one upstream. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -52,18 +81,18 @@ pub enum UpstreamError {
 }
 
 impl Upstream {
-    /// The upstream of `mount`, over HTTP/1.1, within TLS where its URL says so.
-    pub fn new(mount: &Mount) -> Result<Self, TrustError> {
-        let connector = Connector::new(mount)?;
+    /// The upstream at the end of `way`, over HTTP/1.1, within TLS where its URL says so.
+    pub fn new(way: &Way<'_>) -> Result<Self, TrustError> {
+        let connector = Connector::new(way)?;
         let mut builder = Client::builder(TokioExecutor::new());
         builder
             .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(mount.limits.idle_timeout)
-            .http1_max_buf_size(mount.limits.max_header_bytes)
-            .http1_max_headers(mount.limits.max_header_fields);
+            .pool_idle_timeout(way.limits.idle_timeout)
+            .http1_max_buf_size(way.limits.max_header_bytes)
+            .http1_max_headers(way.limits.max_header_fields);
         let pooled = builder.build(connector.clone());
         let fresh = builder.pool_max_idle_per_host(0).build(connector);
-        let (scheme, authority) = (mount.upstream.scheme.clone(), mount.upstream.authority.clone());
+        let (scheme, authority) = (way.scheme.clone(), way.authority.clone());
         Ok(Self { pooled, fresh, scheme, authority })
     }
 
