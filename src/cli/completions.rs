@@ -121,10 +121,32 @@ fn fitting(
     candidates.filter(|it| it.get_value().as_encoded_bytes().starts_with(begin)).collect()
 }
 
+/// The words of a line, perhaps one that is not whole yet, that are flags of the command with their values.
+fn flags_of(command: &clap::Command, line: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let (mut words, mut line) = (Vec::new(), line.take_while(|word| word != "--"));
+    while let Some(word) = line.next() {
+        let text = word.to_string_lossy().into_owned();
+        let Some(flag) = text.strip_prefix("--") else { continue };
+        let (long, value) =
+            flag.split_once('=').map_or((flag, None), |(flag, it)| (flag, Some(it)));
+        let Some(arg) = command.get_arguments().find(|arg| arg.get_long() == Some(long)) else {
+            continue;
+        };
+        let value = match arg.get_action().takes_values() && value.is_none() {
+            true => line.next(),
+            false => None,
+        };
+        words.push(word);
+        words.extend(value);
+    }
+    words
+}
+
 /// Asks the server that the words on the line and the variables name.
 fn ask<T>(call: impl AsyncFnOnce(Client) -> Result<T, ClientError>) -> Option<T> {
-    let words = std::env::args_os().skip_while(|word| word != "--").skip(1);
-    let command = Connection::augment_args(clap::Command::new("longrun").ignore_errors(true));
+    let line = std::env::args_os().skip_while(|word| word != "--").skip(2);
+    let command = Connection::augment_args(clap::Command::new("longrun").no_binary_name(true));
+    let words = flags_of(&command, line);
     let connection =
         Connection::from_arg_matches(&command.try_get_matches_from(words).ok()?).ok()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;

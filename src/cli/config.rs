@@ -45,7 +45,7 @@ enum Action {
 #[command(after_help = EXAMPLES)]
 struct CheckArgs {
     /// The configuration file (TOML); without it, the defaults and the variables are checked
-    #[arg(value_name = "FILE", env = "LONGRUN_CONFIG")]
+    #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
     /// It is a file for `longrun worker`
     #[arg(long)]

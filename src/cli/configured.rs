@@ -40,7 +40,7 @@ pub(super) struct File {
 
 /// Reads a command line, and the configuration file that it names. The error is clap's, or a [`Usage`].
 pub(super) fn read(mut words: Vec<OsString>) -> anyhow::Result<Configured> {
-    let matches = Cli::command().try_get_matches_from(&words)?;
+    let matches = discreet().try_get_matches_from(&words)?;
     let Some((name, of_command)) = matches.subcommand() else {
         return Ok(Configured { matches, file: None });
     };
@@ -64,13 +64,21 @@ pub(super) fn read(mut words: Vec<OsString>) -> anyhow::Result<Configured> {
     }
     let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
     words.splice(end..end, flags);
-    match Cli::command().try_get_matches_from(words) {
+    match discreet().try_get_matches_from(words) {
         Ok(matches) => Ok(Configured { matches, file: Some(file) }),
         Err(error) => Err(match blamed(&error, &command, &config.settings) {
             Some(setting) => wrong(setting.wrong(reason(&error, setting))).into(),
             None => error.into(),
         }),
     }
+}
+
+/// The command line, whose help shows no variable's value: many can hold a password, of a store, a URL or a command.
+fn discreet() -> Command {
+    fn hide(command: Command) -> Command {
+        command.mut_args(|arg| arg.hide_env_values(true)).mut_subcommands(hide)
+    }
+    hide(Cli::command())
 }
 
 /// The files that the file names are looked for beside it.

@@ -14,7 +14,8 @@ use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 use tower::{Service as _, ServiceExt as _};
 
-use super::{Client, ClientError, fill_key};
+use super::submit::fill_key;
+use super::{Client, ClientError};
 use crate::proto::json;
 use crate::proto::v1::{FieldViolation, Operation, SubmitRequest};
 
@@ -59,7 +60,7 @@ impl Client {
         let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
         let body = body.map_err(Status::from_error)?.to_bytes();
         match parts.status.is_success() || parts.status.is_redirection() {
-            true => json::from_slice(&body).map_err(|error| {
+            true => operation(&body).map_err(|error| {
                 let message = format!("the service answered with no operation: {error}");
                 ClientError::local(Code::Internal, message)
             }),
@@ -126,6 +127,15 @@ fn escaped(text: &str) -> String {
         byte => format!("%{byte:02X}"),
     };
     text.bytes().map(byte).collect()
+}
+
+/// The operation in an answer, which has its URL beside.
+fn operation(body: &[u8]) -> Result<Operation, Box<dyn Error>> {
+    let mut document: Value = serde_json::from_slice(body)?;
+    if let Some(fields) = document.as_object_mut() {
+        fields.shift_remove("location");
+    }
+    Ok(json::from_slice(&serde_json::to_vec(&document)?)?)
 }
 
 /// What a problem document (RFC 9457) says.

@@ -16,7 +16,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use tower::Service;
 
-use super::Way;
+use super::way::Way;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 

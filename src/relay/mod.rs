@@ -21,11 +21,13 @@ pub mod location;
 mod recording;
 pub mod target;
 pub mod upstream;
+mod way;
 
 pub use connect::TrustError;
 pub use devious::Devious;
 pub use target::Onward;
-pub use upstream::{Over, Upstream, UpstreamError, Way};
+pub use upstream::{Over, Upstream, UpstreamError};
+pub use way::Way;
 
 /// The mounts of a server with the connections to their upstreams. Cheap to clone.
 #[derive(Clone, Debug, Default)]

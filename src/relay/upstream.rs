@@ -1,7 +1,6 @@
 //! Requests to an upstream over pooled connections, and what can go wrong with them.
 
 use std::error::Error;
-use std::path::Path;
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody as _};
@@ -12,35 +11,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::connect::{Connector, TrustError};
 use super::is_idempotent;
-use crate::config::relay::{Limits, Mount};
-
-/// Where an upstream is, and what its connections are bound by.
-#[derive(Clone, Debug)]
-pub struct Way<'a> {
-    /// Who has it, for errors: `the relay NAME`.
-    pub owner: String,
-    /// `http` or `https`.
-    pub scheme: &'a Scheme,
-    /// Host and port.
-    pub authority: &'a Authority,
-    /// The certificates that alone are trusted, in place of the system's.
-    pub ca_file: Option<&'a Path>,
-    /// Time limits, and how much a header may be.
-    pub limits: &'a Limits,
-}
-
-impl<'a> Way<'a> {
-    /// The way to a mount's upstream.
-    pub fn of(mount: &'a Mount) -> Self {
-        Self {
-            owner: format!("the relay {}", mount.name),
-            scheme: &mount.upstream.scheme,
-            authority: &mount.upstream.authority,
-            ca_file: mount.ca_file.as_deref(),
-            limits: &mount.limits,
-        }
-    }
-}
+use super::way::Way;
 
 /// The connections to one upstream. Cheap to clone.
 #[derive(Clone, Debug)]
