@@ -24,8 +24,8 @@ Examples:
   longrun completions zsh > \"${fpath[1]}/_longrun\"
   longrun completions fish > ~/.config/fish/completions/longrun.fish
 
-The script has the program itself say what fits, so that it also completes names of operations, kinds
-and states, from the server of LONGRUN_SERVER or --server.";
+The script has the program itself say what fits, so that it also completes names of operations,
+kinds and states, from the server of LONGRUN_SERVER or --server.";
 
 /// With this variable, the program is asked for completions.
 const VARIABLE: &str = "LONGRUN_COMPLETE";

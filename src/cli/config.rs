@@ -16,7 +16,7 @@ use crate::operation::http::is_credential;
 const EXAMPLES: &str = "\
 Examples:
   longrun config check longrun.toml
-  longrun config check                  the defaults and the LONGRUN_… variables: a file to begin with
+  longrun config check                defaults and LONGRUN_… variables: a file to begin with
   longrun config check --worker worker.toml
 
 It prints the configuration that `longrun serve --config FILE` would have, as such a file: what FILE
@@ -169,12 +169,13 @@ fn strike_out(value: &mut Value) {
     }
 }
 
-/// A URL without the password of its user, and without values of its query that look like secrets.
+/// The text with each URL in it without the password of its user, and without values of its query that look like secrets.
 fn without_password(text: &str) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
-    if rest.contains(char::is_whitespace) {
-        return text.to_owned();
-    }
+    text.split(' ').map(discreet).collect::<Vec<_>>().join(" ")
+}
+
+fn discreet(word: &str) -> String {
+    let Some((scheme, rest)) = word.split_once("://") else { return word.to_owned() };
     let (address, query) = rest.split_once('?').map_or((rest, None), |(a, q)| (a, Some(q)));
     let place = match address.split_once('@').map(|(user, place)| (user.split_once(':'), place)) {
         Some((Some((user, _)), place)) => format!("{user}:{STRUCK_OUT}@{place}"),
@@ -205,7 +206,7 @@ mod tests {
             ("https://me:pass@host/p", "https://me:***@host/p"),
             ("https://host/p?code=abc&page=2", "https://host/p?code=***&page=2"),
             ("s3://bucket/prefix", "s3://bucket/prefix"),
-            ("curl https://a:b@c", "curl https://a:b@c"),
+            ("curl -s https://a:b@c | wc", "curl -s https://a:***@c | wc"),
             ("127.0.0.1:7420", "127.0.0.1:7420"),
         ] {
             assert_eq!(without_password(given), shown);

@@ -26,7 +26,8 @@ Examples:
 INPUT is text; @FILE takes a file, - takes stdin, @@TEXT is text that begins with @. Unless
 --content-type says otherwise, JSON objects and arrays are application/json and other text is
 text/plain; the bytes are kept as they are. Files and stdin of more than 4 MiB are sent as they are
-read, up to the server's --max-payload-bytes, and are application/octet-stream unless said otherwise.
+read, up to the server's --max-payload-bytes, and are application/octet-stream unless said
+otherwise.
 
 Durations: 90 (seconds), 500ms, 30s, 5m, 1h30m, 7d. Times have a zone: 2026-03-01T12:00:00+01:00.";
 

@@ -18,8 +18,8 @@ Examples:
   longrun wait $(longrun list --label batch=7 --all -o name)
 
 Exit codes: 0 SUCCEEDED, 3 FAILED, 4 CANCELLED, 5 PARTIALLY_SUCCEEDED, 6 not done when the time was
-up, 1 if the server is away then, 130 interrupted; of several operations the first that is not 0. Waiting outlives proxies, lost connections and
-restarts of the server.";
+up, 1 if the server is away then, 130 interrupted; of several operations the first that is not 0.
+Waiting outlives proxies, lost connections and restarts of the server.";
 
 /// Arguments of `wait`.
 #[derive(clap::Args, Debug)]
