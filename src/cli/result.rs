@@ -1,4 +1,4 @@
-//! `longrun result NAME` and `longrun input NAME`: the bytes as they were given.
+//! `longrun result NAME` and `longrun input NAME`: the exact bytes.
 
 use std::time::Duration;
 

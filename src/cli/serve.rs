@@ -103,7 +103,7 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
     let is_new = matches!(&config.store.url, StoreUrl::Sqlite(path) if !path.exists());
     let server = tokio::select! {
         bound = Server::bind(config) => bound.map_err(not_started)?,
-        // Whoever no longer wants it does not wait until it is ready, which a large store may delay.
+        // A signal stops the start, which a large store may delay.
         signal = signals.next() => return Ok(signal),
     };
     let handlers = Handlers {
@@ -129,7 +129,7 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
             version,
             store,
             listening,
-            "a new store was made, because nothing was there; if there should be operations, see --store"
+            "created a new store, because there was none; if you expected operations, check --store"
         ),
         false => tracing::info!(version, store, listening, unfinished, "the store is open"),
     }
@@ -207,7 +207,9 @@ fn exit(stopped: Stopped) -> Exit {
             Exit::Ok
         }
         Stopped::CutOff => {
-            tracing::warn!("stopped; what the drain timeout did not leave time for was cut off");
+            tracing::warn!(
+                "stopped; calls that were not done within the drain timeout were cut off"
+            );
             Exit::Failure
         }
     }

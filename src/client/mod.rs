@@ -48,6 +48,7 @@ pub use self::builder::ClientBuilder;
 pub use self::error::ClientError;
 use self::patience::Patience;
 use self::result::Asked;
+#[cfg(feature = "server")]
 pub(crate) use self::result::{Chunk, ContentStream};
 pub use self::result::{InputStream, ResultStream, StoredResult};
 pub use self::submission::Submission;
@@ -55,16 +56,16 @@ use self::submit::fill_key;
 pub use self::watch::Watch;
 pub use self::watch_all::WatchAll;
 
-/// Larger than any answer of a server with default limits.
+/// Larger than any response of a server with default limits.
 const MAX_DECODING_BYTES: usize = 16 << 20;
-/// Longest time for one try of a call that answers at once.
+/// Longest time for one try of a call that does not wait.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
 const DEFAULT_RETRIES: u32 = 4;
 const DEFAULT_PATIENCE: Duration = Duration::from_secs(300);
 
-/// What calls go through.
+/// The channel of all calls.
 pub(crate) type Service = InterceptedService<Channel, Headers>;
 
 /// A client of one service. Cheap to clone; clones share the connection.
@@ -72,7 +73,7 @@ pub(crate) type Service = InterceptedService<Channel, Headers>;
 pub struct Client {
     channel: Channel,
     headers: Headers,
-    /// The host that plain HTTP leads to, where others can read what is sent.
+    /// The host, if it is reached by plain HTTP, where others can read requests.
     public_address: Option<Arc<str>>,
     /// How often a call is tried again; `None` for the default.
     retries: Option<u32>,
@@ -85,7 +86,7 @@ impl Client {
         ClientBuilder::new(url)
     }
 
-    /// Connects to `url`, e.g. `http://127.0.0.1:7420`, and fails if nothing answers there.
+    /// Connects to `url`, e.g. `http://127.0.0.1:7420`, and fails if no server responds.
     pub async fn connect(url: &str) -> Result<Self, ClientError> {
         Self::builder(url).connect().await
     }
@@ -126,7 +127,7 @@ impl Client {
         self
     }
 
-    /// The same client whose waits, watches and streams of contents bear an unavailable service for this long (5 minutes by
+    /// The same client whose waits, watches and streams of contents tolerate an unavailable service for this long (5 minutes by
     /// default) before they give up.
     pub fn with_patience(mut self, patience: Duration) -> Self {
         self.patience = patience;

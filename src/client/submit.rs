@@ -7,7 +7,7 @@ use super::{Client, ClientError, Submission, Watch};
 use crate::proto::v1::{Operation, SubmitBatchRequest, SubmitRequest, submit_batch_result};
 
 impl Client {
-    /// Submits work and answers its operation, which is durable by then. Without an idempotency
+    /// Submits work and returns its operation, which is durable then. Without an idempotency
     /// key it gets a random one, so that trying again cannot submit twice.
     pub async fn submit(
         &self,
@@ -26,7 +26,7 @@ impl Client {
         Watch::of_submission(self.clone(), request)
     }
 
-    /// Submits up to 1,000 pieces of work in one commit. Each has its own answer, in order;
+    /// Submits up to 1,000 pieces of work in one commit. Each has its own result, in order;
     /// idempotency keys are filled in as in [`Self::submit`].
     pub async fn submit_batch(
         &self,

@@ -162,7 +162,7 @@ fn logged(server: &Server, words: &str) -> String {
 fn a_server_says_at_its_start_what_it_has() {
     let server = Server::start(&[]);
     server.submit(&["nobody"]);
-    let line = logged(&server, "a new store was made");
+    let line = logged(&server, "created a new store");
     assert!(line.contains(&format!("listening=\"{}\"", server.url)), "{line}");
     let store = server.directory.path().join("test.db");
     let store = format!("sqlite:{}", store.display());
