@@ -17,6 +17,7 @@ mod connections;
 pub mod dialect;
 mod exposure;
 pub mod file;
+pub mod handler;
 mod limit;
 mod listen;
 pub mod relay;

@@ -94,6 +94,11 @@ pub enum Stopped {
 }
 
 impl Server {
+    /// How many operations are not done.
+    pub fn outstanding(&self) -> u64 {
+        self.engine.outstanding()
+    }
+
     /// Opens the store, recovers, and binds. Nothing is served before [`Server::run`].
     pub async fn bind(config: ServeConfig) -> anyhow::Result<Self> {
         config.validate()?;
