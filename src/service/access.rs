@@ -118,6 +118,20 @@ const ROUTES: &[(&str, Action)] = &[
     ("cancelGoogleOperation", Action::Change),
 ];
 
+/// What each page does, by its name. A page that shows contents asks for the role of their readers besides.
+const PAGES: &[(&str, Action)] = &[
+    ("signIn", Action::Look),
+    ("takeKey", Action::Look),
+    ("signOut", Action::Look),
+    ("showOperations", Action::Inspect),
+    ("followOperations", Action::Inspect),
+];
+
+/// What a page does, by its name.
+pub fn action_of_page(name: &str) -> Option<Action> {
+    PAGES.iter().find(|(page, _)| *page == name).map(|(_, action)| *action)
+}
+
 /// What a route does, by its name.
 pub fn action_of_route(name: &str) -> Option<Action> {
     ROUTES.iter().find(|(route, _)| *route == name).map(|(_, action)| *action)
@@ -295,6 +309,11 @@ impl Identity {
         let origin = Arc::new(origin);
         let caller = caller.map(|caller| caller.with_origin(Arc::clone(&origin)));
         Self { caller, origin, has_credentials }
+    }
+
+    /// Who it is, whatever it may do; or why that is not known.
+    pub fn who(&self) -> Result<&Caller, &ServiceError> {
+        self.caller.as_ref()
     }
 
     /// The caller, who may do that; what has no action in the tables is not there. `what` is the call, for the record

@@ -1,0 +1,123 @@
+//! What pages there are, by method and path, and who serves them. Who may see them stands in `service::access`.
+
+use axum::response::Response;
+use http::Method;
+
+use super::visit::Visit;
+use super::{fields, operations, sign_in};
+use crate::service::ServiceError;
+
+/// Declares the pages: each with its name in the table of actions, its method and its path.
+macro_rules! pages {
+    ($($page:ident = $name:literal, $method:ident, $path:literal;)+) => {
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(super) enum Page { $($page),+ }
+
+        impl Page {
+            pub(super) const ALL: &[Self] = &[$(Self::$page),+];
+
+            /// Its name in the table of actions.
+            pub(super) const fn name(self) -> &'static str {
+                match self { $(Self::$page => $name),+ }
+            }
+
+            const fn method(self) -> Method {
+                match self { $(Self::$page => Method::$method),+ }
+            }
+
+            /// Its path under that of all pages. A place in it is `*`.
+            const fn path(self) -> &'static str {
+                match self { $(Self::$page => $path),+ }
+            }
+        }
+    };
+}
+
+pages! {
+    SignIn = "signIn", GET, "sign-in";
+    TakeKey = "takeKey", POST, "sign-in";
+    SignOut = "signOut", POST, "sign-out";
+    Operations = "showOperations", GET, "operations";
+    LiveOperations = "followOperations", GET, "operations/live";
+}
+
+impl Page {
+    /// Whether people see it, so that they can sign in for it.
+    pub(super) fn is_shown(self) -> bool {
+        self.method() == Method::GET && !self.is_stream()
+    }
+
+    pub(super) const fn is_stream(self) -> bool {
+        matches!(self, Self::LiveOperations)
+    }
+
+    /// Whether its form may have an input in it.
+    pub(super) const fn takes_input(self) -> bool {
+        false
+    }
+
+    pub(super) async fn answer(self, visit: Visit) -> Result<Response, ServiceError> {
+        match self {
+            Self::SignIn => sign_in::page(&visit),
+            Self::TakeKey => sign_in::take(&visit).await,
+            Self::SignOut => Ok(sign_in::out()),
+            Self::Operations => operations::page(&visit).await,
+            Self::LiveOperations => operations::live(visit),
+        }
+    }
+}
+
+/// The page at this path below that of all pages, with what stands in its places; else the methods of those that are
+/// there, if some are.
+pub(super) fn find(
+    method: &Method,
+    path: &str,
+) -> Result<(Page, Vec<String>), Option<&'static str>> {
+    let method = if method == Method::HEAD { &Method::GET } else { method };
+    let (mut can_get, mut can_post) = (false, false);
+    for page in Page::ALL {
+        let Some(places) = places(page.path(), path) else { continue };
+        if page.method() == *method {
+            return Ok((*page, places));
+        }
+        can_get |= page.method() == Method::GET;
+        can_post |= page.method() == Method::POST;
+    }
+    Err(match (can_get, can_post) {
+        (false, false) => None,
+        (true, false) => Some("GET, HEAD"),
+        (false, true) => Some("POST"),
+        (true, true) => Some("GET, HEAD, POST"),
+    })
+}
+
+fn places(pattern: &str, path: &str) -> Option<Vec<String>> {
+    let (mut parts, mut places) = (path.split('/'), Vec::new());
+    for part in pattern.split('/') {
+        match parts.next()? {
+            given if part == "*" => places.push(fields::segment(given)),
+            given if given == part => {}
+            _ => return None,
+        }
+    }
+    parts.next().is_none().then_some(places)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::access;
+
+    #[test]
+    fn every_page_stands_in_the_table_of_actions_and_is_found() {
+        for page in Page::ALL {
+            assert!(access::action_of_page(page.name()).is_some(), "nobody may use {page:?}");
+            let path = page.path().replace('*', "a%20b");
+            let (found, places) = find(&page.method(), &path).unwrap();
+            assert_eq!(found, *page);
+            assert!(places.iter().all(|place| place == "a b"));
+        }
+        assert_eq!(find(&Method::GET, "operations/live/x"), Err(None));
+        assert_eq!(find(&Method::POST, "operations"), Err(Some("GET, HEAD")));
+    }
+}

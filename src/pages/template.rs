@@ -1,0 +1,95 @@
+//! The templates, compiled once. Every value is escaped, wherever it comes from, and what would hide or turn around the
+//! text beside it is shown instead of obeyed.
+
+use std::borrow::Cow;
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Serde;
+use minijinja::{Environment, UndefinedBehavior, Value, escape_formatter};
+use serde::Serialize;
+
+use crate::service::{Reason, ServiceError};
+
+/// The templates by name.
+macro_rules! templates {
+    ($($name:literal),+ $(,)?) => {
+        const SOURCES: &[(&str, &str)] = &[$(($name, include_str!(concat!("templates/", $name)))),+];
+    };
+}
+
+templates! {
+    "layout.html", "macros.html", "operations.html", "rows.html", "sign_in.html", "problem.html",
+}
+
+#[derive(Debug)]
+pub(super) struct Templates(Environment<'static>);
+
+impl Templates {
+    /// Compiles them all.
+    pub(super) fn new() -> Result<Self, minijinja::Error> {
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        // Nothing is written as it is.
+        environment.remove_filter("safe");
+        environment.set_formatter(|out, state, value| match value.as_str() {
+            Some(text) if !value.is_safe() => match plain(text) {
+                Cow::Borrowed(_) => escape_formatter(out, state, value),
+                Cow::Owned(text) => escape_formatter(out, state, &Value::from(text)),
+            },
+            _ => escape_formatter(out, state, value),
+        });
+        if let Ok(syntax) = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build() {
+            environment.set_syntax(syntax);
+        }
+        for (name, source) in SOURCES {
+            environment.add_template(name, source)?;
+        }
+        Ok(Self(environment))
+    }
+
+    /// The template over `view`.
+    pub(super) fn render(
+        &self,
+        name: &str,
+        view: impl Serialize,
+    ) -> Result<String, ServiceError> {
+        let template = self.0.get_template(name);
+        template.and_then(|template| template.render(Value::from(Serde(view)))).map_err(|error| {
+            tracing::error!(template = name, error = format!("{error:#}"), "a page was not made");
+            ServiceError::new(Reason::Internal, "the page could not be made")
+        })
+    }
+}
+
+/// The text with characters that cannot be seen, or that change the order of others, written as `\u{…}`.
+pub(super) fn plain(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_hidden) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if is_hidden(c) {
+            shown.extend(c.escape_unicode());
+        } else {
+            shown.push(c);
+        }
+    }
+    Cow::Owned(shown)
+}
+
+fn is_hidden(c: char) -> bool {
+    (c.is_control() && !matches!(c, '\n' | '\t' | '\r'))
+        || matches!(c, '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_hide_is_shown() {
+        assert_eq!(plain("a\u{202e}b\x1b[\n\tc"), "a\\u{202e}b\\u{1b}[\n\tc");
+        assert!(matches!(plain("añ b👩‍🚀"), Cow::Borrowed(_)));
+    }
+}
