@@ -21,13 +21,20 @@ use crate::http::{is_from_here, read_body};
 use crate::service::{Action, Identity, Reason, Service, ServiceError, access};
 
 mod assets;
+mod change;
+mod commands;
+mod contents;
+mod facts;
 mod fields;
 mod live;
+mod operation;
 mod operations;
+mod pretty;
 mod problem;
 mod routes;
 mod sign_in;
 mod template;
+mod timeline;
 mod view;
 mod visit;
 

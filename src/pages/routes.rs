@@ -3,8 +3,9 @@
 use axum::response::Response;
 use http::Method;
 
+use super::contents::Role;
 use super::visit::Visit;
-use super::{fields, operations, sign_in};
+use super::{change, contents, fields, operation, operations, sign_in};
 use crate::service::ServiceError;
 
 /// Declares the pages: each with its name in the table of actions, its method and its path.
@@ -39,6 +40,13 @@ pages! {
     SignOut = "signOut", POST, "sign-out";
     Operations = "showOperations", GET, "operations";
     LiveOperations = "followOperations", GET, "operations/live";
+    Operation = "showOperation", GET, "operations/*";
+    LiveOperation = "followOperation", GET, "operations/*/live";
+    Input = "saveInput", GET, "operations/*/input";
+    Result = "saveResult", GET, "operations/*/result";
+    Cancel = "cancelByPage", POST, "operations/*/cancel";
+    Retry = "retryByPage", POST, "operations/*/retry";
+    Delete = "deleteByPage", POST, "operations/*/delete";
 }
 
 impl Page {
@@ -48,7 +56,7 @@ impl Page {
     }
 
     pub(super) const fn is_stream(self) -> bool {
-        matches!(self, Self::LiveOperations)
+        matches!(self, Self::LiveOperations | Self::LiveOperation)
     }
 
     /// Whether its form may have an input in it.
@@ -63,6 +71,13 @@ impl Page {
             Self::SignOut => Ok(sign_in::out()),
             Self::Operations => operations::page(&visit).await,
             Self::LiveOperations => operations::live(visit),
+            Self::Operation => operation::page(&visit).await,
+            Self::LiveOperation => operation::live(visit).await,
+            Self::Input => contents::file(&visit, operation::named(&visit)?.id, Role::Input).await,
+            Self::Result => contents::file(&visit, operation::named(&visit)?.id, Role::Result).await,
+            Self::Cancel => change::cancel(&visit).await,
+            Self::Retry => change::retry(&visit).await,
+            Self::Delete => change::delete(&visit).await,
         }
     }
 }

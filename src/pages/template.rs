@@ -19,6 +19,8 @@ macro_rules! templates {
 
 templates! {
     "layout.html", "macros.html", "operations.html", "rows.html", "sign_in.html", "problem.html",
+    "operation.html", "operation_head.html", "operation_facts.html", "operation_troubles.html",
+    "operation_timeline.html", "operation_steps.html", "operation_log.html", "operation_contents.html",
 }
 
 #[derive(Debug)]

@@ -125,6 +125,13 @@ const PAGES: &[(&str, Action)] = &[
     ("signOut", Action::Look),
     ("showOperations", Action::Inspect),
     ("followOperations", Action::Inspect),
+    ("showOperation", Action::Inspect),
+    ("followOperation", Action::Inspect),
+    ("saveInput", Action::Read),
+    ("saveResult", Action::Read),
+    ("cancelByPage", Action::Change),
+    ("retryByPage", Action::Submit),
+    ("deleteByPage", Action::Change),
 ];
 
 /// What a page does, by its name.

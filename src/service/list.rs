@@ -80,6 +80,11 @@ impl HistoryRequest {
         let page = PageRequest::read(&[&about], (page_size, 100), page_token, found);
         Some(Self { name: name?, page: page? })
     }
+
+    /// What stands behind `position`, as much as fits, for who follows it within this process.
+    pub fn behind(name: OperationName, position: HistoryPosition) -> Self {
+        Self { name, page: PageRequest::behind(history_bytes(position)) }
+    }
 }
 
 /// A page.
