@@ -35,7 +35,19 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ),
     (
         "pages",
-        &["auth", "http", "wire", "proto", "service", "store", "operation", "time_text", "words"],
+        &[
+            "auth",
+            "http",
+            "wire",
+            "proto",
+            "service",
+            "store",
+            // For the samples of its tests.
+            "dialect",
+            "operation",
+            "time_text",
+            "words",
+        ],
     ),
     ("client", &["proto"]),
     ("worker", &["client", "proto"]),

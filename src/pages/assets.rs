@@ -48,7 +48,8 @@ pub(super) fn answer(parts: &Parts, path: &str) -> Option<Response> {
         return None;
     }
     // Without the digest it may be another tomorrow.
-    let age = if parts.uri.query().is_some() { "max-age=31536000, immutable" } else { "max-age=60" };
+    let age =
+        if parts.uri.query().is_some() { "max-age=31536000, immutable" } else { "max-age=60" };
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static(asset.media_type)),
         (CACHE_CONTROL, HeaderValue::from_static(age)),

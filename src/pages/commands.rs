@@ -35,7 +35,10 @@ impl Way {
 
     fn curl(&self, path: &str) -> Command {
         let token = if self.is_open { "" } else { " -H \"Authorization: Bearer $LONGRUN_TOKEN\"" };
-        Command { name: "curl", text: format!("curl{token} {}", quoted(&format!("{}{path}", self.base))) }
+        Command {
+            name: "curl",
+            text: format!("curl{token} {}", quoted(&format!("{}{path}", self.base))),
+        }
     }
 
     fn grpcurl(&self, rpc: &str, request: &Value) -> Command {
@@ -51,7 +54,8 @@ impl Way {
         let port = if has_port { "" } else { port };
         let token = if self.is_open { "" } else { " -H \"authorization: Bearer $LONGRUN_TOKEN\"" };
         let data = quoted(&request.to_string());
-        let text = format!("grpcurl{plain}{token} -d {data} {host}{port} longrun.v1.Operations/{rpc}");
+        let text =
+            format!("grpcurl{plain}{token} -d {data} {host}{port} longrun.v1.Operations/{rpc}");
         Command { name: "grpcurl", text }
     }
 }
@@ -108,12 +112,15 @@ mod tests {
     fn commands_are_words_of_a_shell() {
         let way = Way { base: "https://lro.example/api".to_owned(), is_open: false };
         assert_eq!(way.longrun("list").text, "longrun --server https://lro.example/api list");
-        let curl = "curl -H \"Authorization: Bearer $LONGRUN_TOKEN\" 'https://lro.example/api/v1/a?b'";
+        let curl =
+            "curl -H \"Authorization: Bearer $LONGRUN_TOKEN\" 'https://lro.example/api/v1/a?b'";
         assert_eq!(way.curl("/v1/a?b").text, curl);
         let grpcurl = way.grpcurl("ListOperations", &json!({"filter": "a='b'"})).text;
         assert!(grpcurl.contains(r#"-d '{"filter":"a='\''b'\''"}' lro.example:443 "#), "{grpcurl}");
         let way = Way { base: "http://127.0.0.1:7420".to_owned(), is_open: true };
         assert_eq!(way.longrun("list").text, "longrun list");
-        assert!(way.grpcurl("X", &json!({})).text.ends_with("127.0.0.1:7420 longrun.v1.Operations/X"));
+        assert!(
+            way.grpcurl("X", &json!({})).text.ends_with("127.0.0.1:7420 longrun.v1.Operations/X")
+        );
     }
 }

@@ -19,8 +19,7 @@ use crate::words;
 /// As much of a text as a page shows, in bytes.
 const SHOWN_BYTES: u64 = 64 << 10;
 /// Pictures that are shown as such.
-const PICTURES: [&str; 5] =
-    ["image/png", "image/jpeg", "image/gif", "image/webp", "image/avif"];
+const PICTURES: [&str; 5] = ["image/png", "image/jpeg", "image/gif", "image/webp", "image/avif"];
 
 /// Whose contents they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -49,11 +48,7 @@ pub(super) struct Shown {
 }
 
 impl Role {
-    async fn contents(
-        self,
-        visit: &Visit,
-        name: &OperationName,
-    ) -> Result<Contents, ServiceError> {
+    async fn contents(self, visit: &Visit, name: &OperationName) -> Result<Contents, ServiceError> {
         match self {
             Self::Input => visit.service().input(&visit.caller, name, None).await,
             Self::Result => visit.service().result(&visit.caller, name).await,
@@ -91,6 +86,20 @@ pub(super) async fn show(
         envelope: envelope(info),
         trouble,
     })
+}
+
+/// The contents as a text, if they are one and small.
+pub(super) async fn text_of(
+    visit: &Visit,
+    id: OperationId,
+    role: Role,
+    info: &PayloadInfo,
+) -> Result<Option<String>, ServiceError> {
+    if !may_be_text(info) {
+        return Ok(None);
+    }
+    let (text, is_cut) = beginning(visit, id, role).await?;
+    Ok(text.filter(|_| !is_cut))
 }
 
 /// The first bytes, where they are a text; and whether there are more.
@@ -151,9 +160,10 @@ fn envelope(info: &PayloadInfo) -> Vec<String> {
         (0, method) => Some(format!("{method} {}", http.target)),
         (status, _) => Some(format!("HTTP {status}")),
     };
-    let fields = http.headers.iter().map(|header| {
-        format!("{}: {}", header.name, String::from_utf8_lossy(&header.value))
-    });
+    let fields = http
+        .headers
+        .iter()
+        .map(|header| format!("{}: {}", header.name, String::from_utf8_lossy(&header.value)));
     first.into_iter().chain(fields).collect()
 }
 
@@ -186,7 +196,9 @@ pub(super) async fn file(
     let mut response = (StatusCode::OK, headers, body).into_response();
     if is_coded(&contents.info) {
         // Saved as they are.
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     }
     Ok(response)
 }

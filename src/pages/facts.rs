@@ -5,7 +5,9 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::view::When;
-use crate::operation::{ErrorSource, Operation, OperationError, Outcome, Settings, State, Timestamp};
+use crate::operation::{
+    ErrorSource, Operation, OperationError, Outcome, Settings, State, Timestamp,
+};
 use crate::service::code_name;
 use crate::words;
 
@@ -114,9 +116,11 @@ pub(super) fn troubles(operation: &Operation) -> Vec<Trouble> {
                 vec![Trouble::of("What did not succeed", errors), Trouble::of("Warnings", warnings)]
             }
         },
-        _ => operation.life.last_error.as_ref().map_or_else(Vec::new, |error| {
-            one("The last attempt failed", error)
-        }),
+        _ => operation
+            .life
+            .last_error
+            .as_ref()
+            .map_or_else(Vec::new, |error| one("The last attempt failed", error)),
     };
     found.into_iter().filter(|trouble| !trouble.errors.is_empty()).collect()
 }

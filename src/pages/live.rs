@@ -132,8 +132,7 @@ struct Following<L> {
 
 /// The stream of a page, from how it is now. `delay` is for how long a browser stays away when it ends.
 pub(super) fn follow(page: impl Live, delay: Duration) -> Response {
-    let following =
-        Following { page, told: Told::default(), due: Instant::now(), is_over: false };
+    let following = Following { page, told: Told::default(), due: Instant::now(), is_over: false };
     let opening = format!("retry: {}\n\n", delay.as_millis());
     let events = stream::unfold(Some(following), |following| async move {
         let mut following = following.filter(|it| !it.is_over)?;
@@ -198,10 +197,8 @@ mod tests {
     use super::*;
 
     fn region(parts: &[(&str, &str)]) -> Region {
-        let part = |(key, html): &(&str, &str)| Part {
-            key: (*key).to_owned(),
-            html: (*html).to_owned(),
-        };
+        let part =
+            |(key, html): &(&str, &str)| Part { key: (*key).to_owned(), html: (*html).to_owned() };
         Region { id: "rows", parts: parts.iter().map(part).collect(), is_more: false }
     }
 
@@ -209,10 +206,14 @@ mod tests {
     fn what_is_as_it_was_told_is_not_told_again() {
         let mut told = Told::default();
         let first = told.news(vec![region(&[("a", "1"), ("b", "2")])]);
-        assert_eq!(first, [json!({"id": "rows", "order": ["a", "b"], "parts": {"a": "1", "b": "2"}})]);
+        assert_eq!(
+            first,
+            [json!({"id": "rows", "order": ["a", "b"], "parts": {"a": "1", "b": "2"}})]
+        );
         assert!(told.news(vec![region(&[("a", "1"), ("b", "2")])]).is_empty());
         let changed = told.news(vec![region(&[("c", "3"), ("a", "1"), ("b", "x")])]);
-        let expected = json!({"id": "rows", "order": ["c", "a", "b"], "parts": {"c": "3", "b": "x"}});
+        let expected =
+            json!({"id": "rows", "order": ["c", "a", "b"], "parts": {"c": "3", "b": "x"}});
         assert_eq!(changed, [expected]);
         assert_eq!(told.news(vec![region(&[("a", "1")])])[0]["parts"], json!({}));
         let again = told.news(vec![region(&[("a", "1"), ("b", "x")])]);

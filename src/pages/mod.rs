@@ -12,7 +12,10 @@ use anyhow::Context as _;
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
 use futures_util::future::BoxFuture;
-use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, LOCATION, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS};
+use http::header::{
+    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, LOCATION, REFERRER_POLICY, VARY,
+    X_CONTENT_TYPE_OPTIONS,
+};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
 
@@ -21,6 +24,7 @@ use crate::http::{is_from_here, read_body};
 use crate::service::{Action, Identity, Reason, Service, ServiceError, access};
 
 mod assets;
+mod bulk;
 mod change;
 mod commands;
 mod contents;
@@ -33,6 +37,9 @@ mod pretty;
 mod problem;
 mod routes;
 mod sign_in;
+mod standing;
+mod start;
+mod system;
 mod template;
 mod timeline;
 mod view;
@@ -146,7 +153,8 @@ impl Shared {
                 return problem::answer(&self, &parts, error);
             }
             Err(Some(allow)) => {
-                let error = ServiceError::new(Reason::MethodNotAllowed, "this is not possible here");
+                let error =
+                    ServiceError::new(Reason::MethodNotAllowed, "this is not possible here");
                 let mut response = problem::answer(&self, &parts, error);
                 response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
                 return response;
@@ -211,7 +219,9 @@ impl Shared {
     async fn refusal_of(&self, parts: &Parts, key: &str) -> Option<ServiceError> {
         let mut parts = parts.clone();
         parts.headers.remove(sign_in::OWN_FIELD);
-        parts.headers.insert(sign_in::OWN_FIELD, HeaderValue::try_from(format!("Bearer {key}")).ok()?);
+        parts
+            .headers
+            .insert(sign_in::OWN_FIELD, HeaderValue::try_from(format!("Bearer {key}")).ok()?);
         self.authenticator.identify(&parts).await.who().err().cloned()
     }
 }

@@ -8,16 +8,16 @@ use tokio::time::{Duration, Instant, sleep_until};
 
 use super::commands::{self, Command};
 use super::contents::{self, Role, Shown};
+use super::facts::{Facts, Trouble, troubles};
 use super::live::{self, Live, Part, Region, Wake};
 use super::pretty::without_colours;
 use super::timeline::{MAX_STEPS, Step, Timeline};
-use super::facts::{Facts, Trouble, troubles};
 use super::view::{Row, When};
 use super::visit::{Frame, Visit};
 use crate::operation::{OperationId, Revision, Timestamp};
 use crate::service::{
-    Document, HistoryRequest, OperationName, Reason, ServiceError, View, WatchMessage, WatchOptions,
-    WatchStream,
+    Document, HistoryRequest, OperationName, Reason, ServiceError, View, WatchMessage,
+    WatchOptions, WatchStream, echo,
 };
 use crate::store::{HistoryEntry, HistoryPosition, LogEntry};
 use crate::wire::size;
@@ -117,9 +117,14 @@ impl History {
 
 /// The operation that the path names.
 pub(super) fn named(visit: &Visit) -> Result<OperationName, ServiceError> {
-    let text = visit.places.first().map(String::as_str).unwrap_or_default();
+    by_id(visit.places.first().map(String::as_str).unwrap_or_default())
+}
+
+/// The operation of this id.
+pub(super) fn by_id(text: &str) -> Result<OperationName, ServiceError> {
     let id = OperationId::parse(text).map_err(|_| {
-        ServiceError::new(Reason::OperationNotFound, format!("there is no operation {text}"))
+        let message = format!("there is no operation {}", echo(text));
+        ServiceError::new(Reason::OperationNotFound, message)
     })?;
     Ok(OperationName { tenant: None, id })
 }
@@ -213,8 +218,7 @@ pub(super) async fn live(visit: Visit) -> Result<Response, ServiceError> {
     // A page is nearer to the beginning than its stream.
     let frame = visit.frame("", "operations").at("../");
     let history = History::default();
-    let page =
-        Following { visit, frame, name, watch, history, seen, input: None, is_over: false };
+    let page = Following { visit, frame, name, watch, history, seen, input: None, is_over: false };
     Ok(live::follow(page, delay))
 }
 
@@ -280,4 +284,57 @@ struct Steps<'a> {
 #[derive(Serialize)]
 struct Lines {
     lines: [Line; 1],
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::dialect::samples;
+    use crate::operation::{Event, EventType, Kind, WaitReason, Waiting};
+    use crate::pages::template::Templates;
+
+    /// In the page and, as parts of it, in its stream.
+    #[test]
+    fn every_state_has_its_page() {
+        let templates = Templates::new().unwrap();
+        let kind = Kind::parse("a").unwrap();
+        let mut states = std::collections::BTreeSet::new();
+        for operation in samples(&kind) {
+            states.insert(operation.state_name());
+            let life = operation.life.clone();
+            let event = Event { event_type: EventType::Finished, life };
+            for now in [None, Some(operation.life.updated_at)] {
+                let waiting = operation.is_queued().then(|| Waiting {
+                    reason: WaitReason::BackingOff,
+                    message: "<b>soon</b>".to_owned(),
+                    until: Some(operation.life.updated_at),
+                });
+                let document =
+                    Document { waiting, ..Document::basic(Arc::new(operation.clone())) };
+                let steps = [Step::of(&event, now)];
+                let whole = Whole {
+                    row: Row::of(&document, now),
+                    facts: Facts::of(&operation, now),
+                    troubles: troubles(&operation),
+                    timeline: Timeline::of(&steps, operation.life.updated_at),
+                    steps: &steps,
+                    left_out: 0,
+                    lines: Vec::new(),
+                    contents: Vec::new(),
+                    commands: Vec::new(),
+                    live: None,
+                };
+                let name = operation.state_name();
+                for (_, template) in PARTS.into_iter().chain([("", "operation.html")]) {
+                    let view = (Frame::sample(), &whole);
+                    let html = templates.render(template, crate::pages::visit::framed(&view.0, view.1));
+                    let html = html.unwrap_or_else(|error| panic!("{template} of {name}: {error}"));
+                    assert!(!html.contains("<b>soon") && !html.contains("\\ <b>"), "{html}");
+                }
+            }
+        }
+        assert_eq!(states.len(), 7, "{states:?}");
+    }
 }

@@ -6,6 +6,7 @@ use http::StatusCode;
 use serde::Serialize;
 use tokio::time::{Duration, Instant, sleep_until};
 
+use super::commands::{self, Command};
 use super::fields::encode;
 use super::live::{self, Live, Part, Region, Wake};
 use super::problem::status;
@@ -59,6 +60,7 @@ struct List {
     live: Option<String>,
     /// What is wrong with the filter.
     wrong: Option<String>,
+    commands: Vec<Command>,
 }
 
 /// What is asked of the list.
@@ -129,7 +131,8 @@ pub(super) async fn page(visit: &Visit) -> Result<Response, ServiceError> {
         Ok(page) => (page, StatusCode::OK, None),
         // What is wrong is said beside the filter, which can be mended there.
         Err(error) if !error.violations.is_empty() => {
-            let rules = error.violations.iter().map(|it| format!("{} {}", it.field, it.description));
+            let rules =
+                error.violations.iter().map(|it| format!("{} {}", it.field, it.description));
             let rules: Vec<String> = rules.collect();
             let empty = Page { entries: Vec::new(), next_page_token: String::new() };
             (empty, status(error.reason), Some(rules.join("; ")))
@@ -155,6 +158,7 @@ pub(super) async fn page(visit: &Visit) -> Result<Response, ServiceError> {
         wrong,
         query,
         order: asked.order,
+        commands: commands::of_list(visit, &asked.filter),
         filter: asked.filter,
     };
     visit.show(status, "operations.html", &visit.frame("Operations", "operations"), list)

@@ -4,8 +4,9 @@ use axum::response::Response;
 use http::Method;
 
 use super::contents::Role;
+use super::standing::{self, What};
 use super::visit::Visit;
-use super::{change, contents, fields, operation, operations, sign_in};
+use super::{bulk, change, contents, fields, operation, operations, sign_in, start, system};
 use crate::service::ServiceError;
 
 /// Declares the pages: each with its name in the table of actions, its method and its path.
@@ -47,6 +48,16 @@ pages! {
     Cancel = "cancelByPage", POST, "operations/*/cancel";
     Retry = "retryByPage", POST, "operations/*/retry";
     Delete = "deleteByPage", POST, "operations/*/delete";
+    Kinds = "showKinds", GET, "kinds";
+    LiveKinds = "followKinds", GET, "kinds/live";
+    Workers = "showWorkers", GET, "workers";
+    LiveWorkers = "followWorkers", GET, "workers/live";
+    CountMany = "countMany", GET, "bulk";
+    ChangeMany = "changeMany", POST, "bulk";
+    Start = "showStart", GET, "start";
+    Submit = "submitByPage", POST, "start";
+    System = "showSystem", GET, "system";
+    LiveSystem = "followSystem", GET, "system/live";
 }
 
 impl Page {
@@ -56,12 +67,19 @@ impl Page {
     }
 
     pub(super) const fn is_stream(self) -> bool {
-        matches!(self, Self::LiveOperations | Self::LiveOperation)
+        matches!(
+            self,
+            Self::LiveOperations
+                | Self::LiveOperation
+                | Self::LiveKinds
+                | Self::LiveWorkers
+                | Self::LiveSystem
+        )
     }
 
     /// Whether its form may have an input in it.
     pub(super) const fn takes_input(self) -> bool {
-        false
+        matches!(self, Self::Submit)
     }
 
     pub(super) async fn answer(self, visit: Visit) -> Result<Response, ServiceError> {
@@ -74,10 +92,22 @@ impl Page {
             Self::Operation => operation::page(&visit).await,
             Self::LiveOperation => operation::live(visit).await,
             Self::Input => contents::file(&visit, operation::named(&visit)?.id, Role::Input).await,
-            Self::Result => contents::file(&visit, operation::named(&visit)?.id, Role::Result).await,
+            Self::Result => {
+                contents::file(&visit, operation::named(&visit)?.id, Role::Result).await
+            }
             Self::Cancel => change::cancel(&visit).await,
             Self::Retry => change::retry(&visit).await,
             Self::Delete => change::delete(&visit).await,
+            Self::Kinds => standing::page(&visit, What::Kinds).await,
+            Self::LiveKinds => standing::live(visit, What::Kinds),
+            Self::Workers => standing::page(&visit, What::Workers).await,
+            Self::LiveWorkers => standing::live(visit, What::Workers),
+            Self::CountMany => bulk::ask(&visit).await,
+            Self::ChangeMany => bulk::change(&visit).await,
+            Self::Start => start::page(&visit).await,
+            Self::Submit => start::submit(&visit).await,
+            Self::System => system::page(&visit).await,
+            Self::LiveSystem => system::live(visit),
         }
     }
 }

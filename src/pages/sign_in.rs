@@ -184,7 +184,15 @@ mod tests {
         for page in ["operations", "operations?filter=a%20b"] {
             assert_eq!(next(page), page);
         }
-        for other in ["", "//evil.example", "https://evil.example", "sign-out", "sign-in", "x", "operations?\r\na"] {
+        for other in [
+            "",
+            "//evil.example",
+            "https://evil.example",
+            "sign-out",
+            "sign-in",
+            "x",
+            "operations?\r\na",
+        ] {
             assert_eq!(next(other), "operations", "{other}");
         }
     }

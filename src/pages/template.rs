@@ -21,6 +21,8 @@ templates! {
     "layout.html", "macros.html", "operations.html", "rows.html", "sign_in.html", "problem.html",
     "operation.html", "operation_head.html", "operation_facts.html", "operation_troubles.html",
     "operation_timeline.html", "operation_steps.html", "operation_log.html", "operation_contents.html",
+    "kinds.html", "kind_rows.html", "workers.html", "worker_rows.html",
+    "bulk.html", "bulk_done.html", "start.html", "started.html", "system.html", "system_figures.html",
 }
 
 #[derive(Debug)]
@@ -50,11 +52,7 @@ impl Templates {
     }
 
     /// The template over `view`.
-    pub(super) fn render(
-        &self,
-        name: &str,
-        view: impl Serialize,
-    ) -> Result<String, ServiceError> {
+    pub(super) fn render(&self, name: &str, view: impl Serialize) -> Result<String, ServiceError> {
         let template = self.0.get_template(name);
         template.and_then(|template| template.render(Value::from(Serde(view)))).map_err(|error| {
             tracing::error!(template = name, error = format!("{error:#}"), "a page was not made");

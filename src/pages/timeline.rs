@@ -151,7 +151,11 @@ impl Timeline {
                     title: format!("{} {}", step.state.text, words::duration(to.since(*from))),
                 }
             };
-            Lane { text_at: TOP + row * LANE + 12, text: lane_text(number, &parts), bars: parts.iter().map(bar).collect() }
+            Lane {
+                text_at: TOP + row * LANE + 12,
+                text: lane_text(number, &parts),
+                bars: parts.iter().map(bar).collect(),
+            }
         });
         let lanes: Vec<Lane> = drawn.collect();
         let scale = TOP + lanes.len() * LANE + SCALE - 6;
@@ -182,9 +186,33 @@ fn ticks(whole: Duration) -> Vec<Tick> {
     /// Most places.
     const MOST: u128 = 6;
     const STEPS: [u64; 27] = [
-        1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 15_000, 30_000, 60_000, 120_000,
-        300_000, 600_000, 1_800_000, 3_600_000, 7_200_000, 21_600_000, 43_200_000, 86_400_000,
-        604_800_000, 2_592_000_000,
+        1,
+        2,
+        5,
+        10,
+        20,
+        50,
+        100,
+        200,
+        500,
+        1_000,
+        2_000,
+        5_000,
+        10_000,
+        15_000,
+        30_000,
+        60_000,
+        120_000,
+        300_000,
+        600_000,
+        1_800_000,
+        3_600_000,
+        7_200_000,
+        21_600_000,
+        43_200_000,
+        86_400_000,
+        604_800_000,
+        2_592_000_000,
     ];
     let millis = whole.as_millis();
     let step = STEPS.into_iter().find(|step| millis / u128::from(*step) < MOST);
@@ -198,7 +226,8 @@ fn ticks(whole: Duration) -> Vec<Tick> {
             x if x > 96.0 => "end",
             _ => "middle",
         };
-        let text = if at == 0 { "0".to_owned() } else { words::duration(Duration::from_millis(at)) };
+        let text =
+            if at == 0 { "0".to_owned() } else { words::duration(Duration::from_millis(at)) };
         Tick { x, text, anchor }
     });
     ticks.collect()

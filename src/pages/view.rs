@@ -3,8 +3,7 @@
 use serde::Serialize;
 
 use crate::operation::{
-    Operation, OperationError, Outcome, Progress, State, StateName, Timestamp, Waiting,
-    mark,
+    Operation, OperationError, Outcome, Progress, State, StateName, Timestamp, Waiting, mark,
 };
 use crate::service::Document;
 use crate::words::whole;

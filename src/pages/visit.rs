@@ -57,7 +57,32 @@ struct Framed<'a, T> {
     view: T,
 }
 
+/// A view with its frame, as templates see them.
+pub(super) fn framed<'a>(page: &'a Frame, view: impl Serialize + 'a) -> impl Serialize + 'a {
+    Framed { page, view }
+}
+
 impl Frame {
+    /// Of a caller who may do everything.
+    #[cfg(test)]
+    pub(super) fn sample() -> Self {
+        Self {
+            title: "a".to_owned(),
+            section: "operations",
+            root: "../".to_owned(),
+            token: "0".to_owned(),
+            tenant: "acme".to_owned(),
+            subject: Some("me".to_owned()),
+            is_signed_in: true,
+            can_submit: true,
+            can_change: true,
+            can_read: true,
+            style: assets::style(),
+            script: assets::script(),
+            version: "0",
+        }
+    }
+
     /// The same for a page from which the beginning of all pages is there.
     pub(super) fn at(self, root: &str) -> Self {
         Self { root: root.to_owned(), ..self }
@@ -121,7 +146,7 @@ impl Visit {
         page: &Frame,
         view: impl Serialize,
     ) -> Result<Response, ServiceError> {
-        let html = self.shared.templates.render(template, Framed { page, view })?;
+        let html = self.shared.templates.render(template, framed(page, view))?;
         Ok((status, Html(html)).into_response())
     }
 
@@ -132,7 +157,7 @@ impl Visit {
         page: &Frame,
         view: impl Serialize,
     ) -> Result<String, ServiceError> {
-        self.shared.templates.render(template, Framed { page, view })
+        self.shared.templates.render(template, framed(page, view))
     }
 
     /// What a form says to prove that this server made it for this caller.
@@ -153,7 +178,6 @@ impl Visit {
 
     /// Who it is. Those without credentials are all the same.
     fn who(&self) -> [&[u8]; 3] {
-        
         let caller = &self.caller;
         let (subject, credential) = (caller.subject(), caller.credential());
         [caller.tenant.as_str(), subject.unwrap_or_default(), credential.unwrap_or_default()]

@@ -132,6 +132,17 @@ const PAGES: &[(&str, Action)] = &[
     ("cancelByPage", Action::Change),
     ("retryByPage", Action::Submit),
     ("deleteByPage", Action::Change),
+    ("showKinds", Action::Inspect),
+    ("followKinds", Action::Inspect),
+    ("showWorkers", Action::Inspect),
+    ("followWorkers", Action::Inspect),
+    // Those of many ask for what is to be done to them besides.
+    ("countMany", Action::Inspect),
+    ("changeMany", Action::Inspect),
+    ("showStart", Action::Submit),
+    ("submitByPage", Action::Submit),
+    ("showSystem", Action::Inspect),
+    ("followSystem", Action::Inspect),
 ];
 
 /// What a page does, by its name.
