@@ -311,8 +311,7 @@ mod tests {
                     message: "<b>soon</b>".to_owned(),
                     until: Some(operation.life.updated_at),
                 });
-                let document =
-                    Document { waiting, ..Document::basic(Arc::new(operation.clone())) };
+                let document = Document { waiting, ..Document::basic(Arc::new(operation.clone())) };
                 let steps = [Step::of(&event, now)];
                 let whole = Whole {
                     row: Row::of(&document, now),
@@ -329,7 +328,8 @@ mod tests {
                 let name = operation.state_name();
                 for (_, template) in PARTS.into_iter().chain([("", "operation.html")]) {
                     let view = (Frame::sample(), &whole);
-                    let html = templates.render(template, crate::pages::visit::framed(&view.0, view.1));
+                    let html =
+                        templates.render(template, crate::pages::visit::framed(&view.0, view.1));
                     let html = html.unwrap_or_else(|error| panic!("{template} of {name}: {error}"));
                     assert!(!html.contains("<b>soon") && !html.contains("\\ <b>"), "{html}");
                 }

@@ -6,7 +6,7 @@ use crate::operation::{
     Operation, OperationError, Outcome, Progress, State, StateName, Timestamp, Waiting, mark,
 };
 use crate::service::Document;
-use crate::words::whole;
+use crate::words::{bytes, duration, whole};
 
 /// A time. Pages say how long ago it was; their streams leave that to the script, which counts on.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -60,6 +60,8 @@ pub(super) struct Row {
     pub(super) waiting: Option<Why>,
     /// What went wrong, in a line.
     pub(super) trouble: Option<String>,
+    /// What came of it: its media type and its size.
+    pub(super) result: Option<String>,
     pub(super) is_done: bool,
     /// How long it ran, or took from submission to the end.
     pub(super) took: Option<String>,
@@ -159,8 +161,11 @@ impl Row {
             progress: life.progress.as_ref().filter(|_| is_running).map(Bar::of),
             waiting: document.waiting.as_ref().map(|waiting| Why::of(waiting, now)),
             trouble: trouble(operation).map(one_line),
+            result: operation
+                .result()
+                .map(|info| format!("{}, {}", info.content_type, bytes(info.size_bytes))),
             is_done: operation.is_done(),
-            took: ended.map(|at| crate::words::duration(at.since(begun))),
+            took: ended.map(|at| duration(at.since(begun))),
             since: is_running.then(|| When::new(life.updated_at, now)),
         }
     }

@@ -3,7 +3,7 @@
 use crate::support::Answer;
 
 /// Elements without an end.
-const VOID: [&str; 7] = ["meta", "link", "input", "img", "br", "hr", "line"];
+const VOID: [&str; 6] = ["meta", "link", "input", "img", "br", "hr"];
 
 /// Panics where the page is not well-formed, names another server, or has something to execute within it.
 #[track_caller]

@@ -191,7 +191,7 @@ impl Server {
         let end = Instant::now() + Duration::from_secs(30);
         loop {
             let path = format!("/v1/operations/{id}?wait=1s");
-            let answer = self.ask("GET", &path, &[], "").await.expect(200);
+            let answer = self.ask("GET", &path, &[], "").await;
             if answer.body.contains(&format!("\"STATE_{state}\"")) {
                 return;
             }
