@@ -36,10 +36,7 @@ impl Templates {
         // Nothing is written as it is.
         environment.remove_filter("safe");
         environment.set_formatter(|out, state, value| match value.as_str() {
-            Some(text) if !value.is_safe() => match plain(text) {
-                Cow::Borrowed(_) => escape_formatter(out, state, value),
-                Cow::Owned(text) => escape_formatter(out, state, &Value::from(text)),
-            },
+            Some(text) if !value.is_safe() => Ok(out.write_str(&escaped(&plain(text)))?),
             _ => escape_formatter(out, state, value),
         });
         if let Ok(syntax) = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build() {
@@ -59,6 +56,29 @@ impl Templates {
             ServiceError::new(Reason::Internal, "the page could not be made")
         })
     }
+}
+
+/// The text as HTML has it, within quotes and outside.
+fn escaped(text: &str) -> Cow<'_, str> {
+    let reference = |c: char| match c {
+        '&' => Some("&amp;"),
+        '<' => Some("&lt;"),
+        '>' => Some("&gt;"),
+        '"' => Some("&quot;"),
+        '\'' => Some("&#39;"),
+        _ => None,
+    };
+    if !text.contains(|c| reference(c).is_some()) {
+        return Cow::Borrowed(text);
+    }
+    let mut html = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match reference(c) {
+            Some(reference) => html.push_str(reference),
+            None => html.push(c),
+        }
+    }
+    Cow::Owned(html)
 }
 
 /// The text with characters that cannot be seen, or that change the order of others, written as `\u{…}`.
@@ -91,5 +111,6 @@ mod tests {
     fn what_would_hide_is_shown() {
         assert_eq!(plain("a\u{202e}b\x1b[\n\tc"), "a\\u{202e}b\\u{1b}[\n\tc");
         assert!(matches!(plain("añ b👩‍🚀"), Cow::Borrowed(_)));
+        assert_eq!(escaped("<a b=\"c\">'&/"), "&lt;a b=&quot;c&quot;&gt;&#39;&amp;/");
     }
 }

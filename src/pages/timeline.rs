@@ -34,6 +34,8 @@ pub(super) struct Step {
     at: Timestamp,
     #[serde(skip)]
     name: StateName,
+    #[serde(skip)]
+    event: EventType,
 }
 
 /// The drawing.
@@ -88,6 +90,17 @@ impl Step {
             text: said(event),
             at: life.updated_at,
             name: event.state(),
+            event: event.event_type,
+        }
+    }
+
+    /// What a time of this looks like that ended with `next`.
+    fn tone(&self, next: Option<&Self>) -> &'static str {
+        match next {
+            _ if self.name == StateName::Queued => self.state.tone,
+            Some(next) if next.name.is_done() => next.state.tone,
+            Some(next) if next.event == EventType::RetryScheduled => "failed",
+            _ => self.state.tone,
         }
     }
 }
@@ -125,30 +138,32 @@ impl Timeline {
     pub(super) fn of(steps: &[Step], now: Timestamp) -> Self {
         let Some(last) = steps.last() else { return Self::default() };
         let end = if last.name.is_done() { last.at } else { now.max(last.at) };
-        let mut lanes: Vec<(u64, Vec<(Timestamp, Timestamp, &Step)>)> = Vec::new();
+        let mut lanes: Vec<(u64, Vec<Stretch<'_>>)> = Vec::new();
         for (at, step) in steps.iter().enumerate().filter(|(_, step)| !step.name.is_done()) {
             let until = steps.get(at + 1).map_or(end, |next| next.at);
+            let tone = step.tone(steps.get(at + 1));
+            let stretch = Stretch { from: step.at, to: until, step, tone };
             // What waits, waits for its next attempt.
             let lane = step.attempt + u64::from(step.name == StateName::Queued);
             match lanes.last_mut().filter(|(number, _)| *number == lane) {
-                Some((_, parts)) => parts.push((step.at, until, step)),
-                None => lanes.push((lane, vec![(step.at, until, step)])),
+                Some((_, parts)) => parts.push(stretch),
+                None => lanes.push((lane, vec![stretch])),
             }
         }
         let left_out = lanes.len().saturating_sub(MAX_LANES);
         lanes.drain(..left_out);
-        let begin = lanes.first().map_or(last.at, |(_, parts)| parts[0].0);
+        let begin = lanes.first().map_or(last.at, |(_, parts)| parts[0].from);
         let whole = end.since(begin).max(Duration::from_millis(1));
         let place = |at: Timestamp| 100.0 * at.since(begin).as_secs_f64() / whole.as_secs_f64();
         let drawn = lanes.into_iter().enumerate().map(|(row, (number, parts))| {
-            let bar = |(from, to, step): &(Timestamp, Timestamp, &Step)| {
-                let width = (place(*to) - place(*from)).max(NARROWEST);
+            let bar = |&Stretch { from, to, step, tone }: &Stretch<'_>| {
+                let width = (place(to) - place(from)).max(NARROWEST);
                 Bar {
-                    x: place(*from).min(100.0 - NARROWEST),
+                    x: place(from).min(100.0 - NARROWEST),
                     width,
                     y: TOP + row * LANE + 18,
-                    tone: step.state.tone,
-                    title: format!("{} {}", step.state.text, words::duration(to.since(*from))),
+                    tone,
+                    title: format!("{} {}", step.state.text, words::duration(to.since(from))),
                 }
             };
             Lane {
@@ -164,19 +179,34 @@ impl Timeline {
     }
 }
 
+/// A time in one state.
+#[derive(Clone, Copy, Debug)]
+struct Stretch<'a> {
+    from: Timestamp,
+    to: Timestamp,
+    step: &'a Step,
+    tone: &'static str,
+}
+
+impl Stretch<'_> {
+    fn is_wait(&self) -> bool {
+        self.step.name == StateName::Queued
+    }
+}
+
 /// `Attempt 2 · waited 1.2 s, ran 40 s`.
-fn lane_text(number: u64, parts: &[(Timestamp, Timestamp, &Step)]) -> String {
+fn lane_text(number: u64, parts: &[Stretch<'_>]) -> String {
     let sum = |is_wait: bool| {
-        let those = parts.iter().filter(|(_, _, it)| (it.name == StateName::Queued) == is_wait);
-        those.fold(None, |sum: Option<Duration>, (from, to, _)| {
-            Some(sum.unwrap_or_default() + to.since(*from))
+        let those = parts.iter().filter(|it| it.is_wait() == is_wait);
+        those.fold(None, |sum: Option<Duration>, it| {
+            Some(sum.unwrap_or_default() + it.to.since(it.from))
         })
     };
     let waited = sum(true).map(|it| format!("waited {}", words::duration(it)));
     let ran = sum(false).map(|it| format!("ran {}", words::duration(it)));
     let both: Vec<String> = waited.into_iter().chain(ran).collect();
-    let worker = parts.iter().rev().find(|(_, _, it)| it.name != StateName::Queued);
-    let worker = worker.and_then(|(_, _, it)| it.worker.as_deref());
+    let worker = parts.iter().rev().find(|it| !it.is_wait());
+    let worker = worker.and_then(|it| it.step.worker.as_deref());
     let worker = worker.map(|worker| format!(" · {worker}")).unwrap_or_default();
     format!("Attempt {number}{worker} · {}", both.join(", "))
 }
@@ -240,7 +270,8 @@ mod tests {
     fn step(second: i64, name: StateName, attempt: u64) -> Step {
         let at = Timestamp::from_micros(second * 1_000_000);
         let (state, when) = (Badge::of(name), When::new(at, None));
-        Step { revision: 1, when, state, attempt, worker: None, text: String::new(), at, name }
+        let (event, text) = (EventType::Started, String::new());
+        Step { revision: 1, when, state, attempt, worker: None, text, at, name, event }
     }
 
     #[test]
