@@ -19,7 +19,7 @@ use crate::service::{
     parse_filter,
 };
 use crate::time_text::parse_time;
-use crate::wire::size;
+use crate::wire::{decode, size};
 
 /// How long is counted, and how long a part of a change takes at most.
 const COUNTING: Duration = Duration::from_secs(4);
@@ -112,7 +112,7 @@ async fn list(
     };
     let mut found = Violations::default();
     let request = parameters.read(&visit.caller, &mut found);
-    let request = found.settle(request)?;
+    let request = found.settle(request)?.unsent();
     visit.service().list(&visit.caller, request, View::Basic, size::operation).await
 }
 
@@ -151,7 +151,7 @@ pub(super) async fn change(visit: &Visit) -> Result<Response, ServiceError> {
         let page = list(visit, (verb, filter, before), &token).await?;
         let ids = page.entries.iter().map(|document| document.operation.id());
         let ids: Vec<OperationId> = ids.collect();
-        let changes = stream::iter(ids).map(|id| change_one(visit, verb, id));
+        let changes = stream::iter(ids).map(|id| change_one(visit, (verb, before), id));
         let mut changes = std::pin::pin!(changes.buffer_unordered(AT_ONCE));
         while let Some(changed) = changes.next().await {
             match changed {
@@ -173,12 +173,20 @@ pub(super) async fn change(visit: &Visit) -> Result<Response, ServiceError> {
     visit.show(StatusCode::OK, "bulk_done.html", &visit.frame("Changed", "operations"), changed)
 }
 
-async fn change_one(visit: &Visit, verb: Verb, id: OperationId) -> Result<(), ServiceError> {
+async fn change_one(
+    visit: &Visit,
+    (verb, before): (Verb, &str),
+    id: OperationId,
+) -> Result<(), ServiceError> {
     let (service, caller, name) =
         (visit.service(), &visit.caller, OperationName { tenant: None, id });
     match verb {
         Verb::Cancel => service.cancel(caller, &name, String::new()).await.map(drop),
-        Verb::Retry => service.retry(caller, &name, None, None).await.map(drop),
+        Verb::Retry => {
+            // A form that is sent again submits nothing again.
+            let key = decode::idempotency_key("before", &format!("pages:{id}:{before}"))?;
+            service.retry(caller, &name, key, None).await.map(drop)
+        }
         Verb::Delete => service.delete(caller, &name).await,
     }
 }

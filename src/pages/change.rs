@@ -19,7 +19,10 @@ pub(super) async fn cancel(visit: &Visit) -> Result<Response, ServiceError> {
 /// `POST operations/ID/retry`: leads to the new operation.
 pub(super) async fn retry(visit: &Visit) -> Result<Response, ServiceError> {
     let name = named(visit)?;
-    let submitted = visit.service().retry(&visit.caller, &name, None, None).await?;
+    // A form that is sent again submits nothing again.
+    let key = format!("pages:{}:{}", name.id, visit.form.word("once"));
+    let key = decode::idempotency_key("once", &key)?;
+    let submitted = visit.service().retry(&visit.caller, &name, key, None).await?;
     Ok(to(&format!("../{}", submitted.document.operation.id())))
 }
 

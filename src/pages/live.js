@@ -143,6 +143,10 @@ function follow() {
     if (source?.readyState !== EventSource.CLOSED) return;
     // The browser has given up: the server refused, or it is away.
     end();
+    fetch(body.dataset.live, { method: "HEAD" }).then(
+      (answer) => answer.status === 401 && location.reload(),
+      () => {},
+    );
     timer = setTimeout(follow, pause * (0.75 + Math.random() / 2));
     pause = Math.min(pause * 2, LONGEST_PAUSE);
   });

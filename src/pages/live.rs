@@ -18,7 +18,7 @@ use http::header::CONTENT_TYPE;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
-use crate::service::ServiceError;
+use crate::service::{Service, ServiceError};
 
 /// Shortest time between two looks at a page.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
@@ -124,15 +124,19 @@ fn digest(what: impl Hash) -> u64 {
 }
 
 struct Following<L> {
+    service: Service,
     page: L,
     told: Told,
     due: Instant,
     is_over: bool,
 }
 
-/// The stream of a page, from how it is now. `delay` is for how long a browser stays away when it ends.
-pub(super) fn follow(page: impl Live, delay: Duration) -> Response {
-    let following = Following { page, told: Told::default(), due: Instant::now(), is_over: false };
+/// The stream of a page, from how it is now.
+pub(super) fn follow(service: &Service, page: impl Live) -> Response {
+    let delay = service.reconnect_delay();
+    let service = service.clone();
+    let following =
+        Following { service, page, told: Told::default(), due: Instant::now(), is_over: false };
     let opening = format!("retry: {}\n\n", delay.as_millis());
     let events = stream::unfold(Some(following), |following| async move {
         let mut following = following.filter(|it| !it.is_over)?;
@@ -166,7 +170,11 @@ impl<L: Live> Following<L> {
         let mut is_first = self.told.orders.is_empty();
         loop {
             if !std::mem::take(&mut is_first) {
-                match self.page.wait(self.due).await? {
+                let wake = tokio::select! {
+                    wake = self.page.wait(self.due) => wake?,
+                    () = self.service.closing() => Wake::End,
+                };
+                match wake {
                     Wake::Changed => {}
                     Wake::Silence => return Ok(Some(": alive\n\n".to_owned())),
                     Wake::End => return Ok(None),

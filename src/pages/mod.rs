@@ -21,7 +21,7 @@ use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
 
 use crate::auth::Authenticator;
 use crate::http::{is_from_here, read_body};
-use crate::service::{Action, Identity, Reason, Service, ServiceError, access};
+use crate::service::{Action, Identity, Reason, Service, ServiceError};
 
 mod assets;
 mod bulk;
@@ -183,14 +183,12 @@ impl Shared {
         let is_change = !parts.method.is_safe();
         let is_strangers = !is_from_here(self.options.public_url.as_deref(), parts)
             || site(parts).is_some_and(|site| !matches!(site, "same-origin" | "none"));
-        // A stream of another site's page would take room that watches have.
-        if is_strangers && (is_change || page.is_stream()) {
+        if is_strangers && (is_change || page.is_costly()) {
             let message = "pages of other sites may not ask for this";
             return Err(ServiceError::new(Reason::OriginRefused, message));
         }
         let identity = parts.extensions.get::<Identity>().cloned().unwrap_or_default();
-        let action = access::action_of_page(page.name());
-        let caller = identity.caller(action, parts.uri.path())?;
+        let caller = identity.caller(Some(page.action()), parts.uri.path())?;
         Ok(Visit::new(Arc::clone(self), caller, parts.clone(), places))
     }
 

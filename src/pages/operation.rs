@@ -25,6 +25,9 @@ use crate::wire::size;
 /// Time passes, and lines of the log come, without a transition.
 const INTERVAL: Duration = Duration::from_secs(1);
 
+/// Most parts of a history that are read for one look: each has up to 3 MiB, and few operations have a second.
+const MOST_READS: usize = 32;
+
 /// The regions of the page and the templates of their parts.
 const PARTS: [(&str, &str); 5] = [
     ("head", "operation_head.html"),
@@ -46,6 +49,8 @@ struct Whole<'a> {
     lines: Vec<Line>,
     contents: Vec<&'a Shown>,
     commands: Vec<Command>,
+    /// Tells this page's forms from those of another look at it.
+    once: String,
     /// The stream of the page, while something can change.
     live: Option<String>,
 }
@@ -89,7 +94,7 @@ impl History {
         name: &OperationName,
     ) -> Result<Vec<LogEntry>, ServiceError> {
         let mut lines = Vec::new();
-        loop {
+        for _ in 0..MOST_READS {
             let request = HistoryRequest::behind(name.clone(), self.at);
             let page = visit.service().events(&visit.caller, request, size::event).await?;
             for entry in page.entries {
@@ -173,6 +178,7 @@ impl Read {
             left_out: history.left_out,
             lines: lines.iter().map(|line| Line::of(line, None)).collect(),
             contents: self.contents.iter().flatten().collect(),
+            once: format!("{:x}", visit.service().now().micros()),
             commands: commands::of_operation(visit, &id, operation.is_done()),
             live: (!operation.is_done()).then(|| format!("{id}/live?from={}", history.position())),
         }
@@ -214,12 +220,12 @@ pub(super) async fn live(visit: Visit) -> Result<Response, ServiceError> {
     let options =
         WatchOptions { after: None, include_progress: true, view: View::Basic, timeout: None };
     let watch = visit.service().watch(&visit.caller, &name, options).await?;
-    let delay = visit.service().reconnect_delay();
     // A page is nearer to the beginning than its stream.
     let frame = visit.frame("", "operations").at("../");
+    let service = visit.service().clone();
     let history = History::default();
     let page = Following { visit, frame, name, watch, history, seen, input: None, is_over: false };
-    Ok(live::follow(page, delay))
+    Ok(live::follow(&service, page))
 }
 
 #[async_trait]
@@ -323,6 +329,7 @@ mod tests {
                     lines: Vec::new(),
                     contents: Vec::new(),
                     commands: Vec::new(),
+                    once: "1".to_owned(),
                     live: None,
                 };
                 let name = operation.state_name();

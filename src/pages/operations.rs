@@ -180,11 +180,11 @@ pub(super) fn live(visit: Visit) -> Result<Response, ServiceError> {
     asked.request(&visit)?;
     let filter = parse_filter(&asked.filter)?;
     let feed = visit.service().watch_all(&visit.caller, filter, true, FeedStart::Now, None)?;
-    let delay = visit.service().reconnect_delay();
     // The page is one step further up than its stream.
     let frame = visit.frame("", "operations").at("");
+    let service = visit.service().clone();
     let page = Following { visit, frame, asked, feed, is_changed: false, has_waiting: false };
-    Ok(live::follow(page, delay))
+    Ok(live::follow(&service, page))
 }
 
 #[async_trait]

@@ -1,4 +1,5 @@
-//! What pages there are, by method and path, and who serves them. Who may see them stands in `service::access`.
+//! What pages there are: what each does, by which method and path it is asked for, and who serves it. Which roles may do that
+//! stands in `service::access`, for pages as for all else.
 
 use axum::response::Response;
 use http::Method;
@@ -7,20 +8,21 @@ use super::contents::Role;
 use super::standing::{self, What};
 use super::visit::Visit;
 use super::{bulk, change, contents, fields, operation, operations, sign_in, start, system};
-use crate::service::ServiceError;
+use crate::service::{Action, ServiceError};
 
-/// Declares the pages: each with its name in the table of actions, its method and its path.
+/// Declares the pages: each with what it does, its method and its path. The use cases behind it ask for more where it does
+/// more: to show contents, and what is done to many.
 macro_rules! pages {
-    ($($page:ident = $name:literal, $method:ident, $path:literal;)+) => {
+    ($($page:ident = $action:ident, $method:ident, $path:literal;)+) => {
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(super) enum Page { $($page),+ }
 
         impl Page {
             pub(super) const ALL: &[Self] = &[$(Self::$page),+];
 
-            /// Its name in the table of actions.
-            pub(super) const fn name(self) -> &'static str {
-                match self { $(Self::$page => $name),+ }
+            /// What it does, which decides who may ask for it.
+            pub(super) const fn action(self) -> Action {
+                match self { $(Self::$page => Action::$action),+ }
             }
 
             const fn method(self) -> Method {
@@ -36,34 +38,39 @@ macro_rules! pages {
 }
 
 pages! {
-    SignIn = "signIn", GET, "sign-in";
-    TakeKey = "takeKey", POST, "sign-in";
-    SignOut = "signOut", POST, "sign-out";
-    Operations = "showOperations", GET, "operations";
-    LiveOperations = "followOperations", GET, "operations/live";
-    Operation = "showOperation", GET, "operations/*";
-    LiveOperation = "followOperation", GET, "operations/*/live";
-    Input = "saveInput", GET, "operations/*/input";
-    Result = "saveResult", GET, "operations/*/result";
-    Cancel = "cancelByPage", POST, "operations/*/cancel";
-    Retry = "retryByPage", POST, "operations/*/retry";
-    Delete = "deleteByPage", POST, "operations/*/delete";
-    Kinds = "showKinds", GET, "kinds";
-    LiveKinds = "followKinds", GET, "kinds/live";
-    Workers = "showWorkers", GET, "workers";
-    LiveWorkers = "followWorkers", GET, "workers/live";
-    CountMany = "countMany", GET, "bulk";
-    ChangeMany = "changeMany", POST, "bulk";
-    Start = "showStart", GET, "start";
-    Submit = "submitByPage", POST, "start";
-    System = "showSystem", GET, "system";
-    LiveSystem = "followSystem", GET, "system/live";
+    SignIn = Look, GET, "sign-in";
+    TakeKey = Look, POST, "sign-in";
+    SignOut = Look, POST, "sign-out";
+    Operations = Inspect, GET, "operations";
+    LiveOperations = Inspect, GET, "operations/live";
+    Operation = Inspect, GET, "operations/*";
+    LiveOperation = Inspect, GET, "operations/*/live";
+    Input = Read, GET, "operations/*/input";
+    Result = Read, GET, "operations/*/result";
+    Cancel = Change, POST, "operations/*/cancel";
+    Retry = Submit, POST, "operations/*/retry";
+    Delete = Change, POST, "operations/*/delete";
+    Kinds = Inspect, GET, "kinds";
+    LiveKinds = Inspect, GET, "kinds/live";
+    Workers = Inspect, GET, "workers";
+    LiveWorkers = Inspect, GET, "workers/live";
+    CountMany = Inspect, GET, "bulk";
+    ChangeMany = Inspect, POST, "bulk";
+    Start = Submit, GET, "start";
+    Submit = Submit, POST, "start";
+    System = Inspect, GET, "system";
+    LiveSystem = Inspect, GET, "system/live";
 }
 
 impl Page {
     /// Whether people see it, so that they can sign in for it.
     pub(super) fn is_shown(self) -> bool {
         self.method() == Method::GET && !self.is_stream()
+    }
+
+    /// Whether pages of other sites may not even ask for it: it takes time, or room that watches have.
+    pub(super) const fn is_costly(self) -> bool {
+        self.is_stream() || matches!(self, Self::CountMany)
     }
 
     pub(super) const fn is_stream(self) -> bool {
@@ -151,12 +158,12 @@ fn places(pattern: &str, path: &str) -> Option<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::access;
 
     #[test]
-    fn every_page_stands_in_the_table_of_actions_and_is_found() {
+    fn every_page_is_found_and_changes_are_no_gets() {
         for page in Page::ALL {
-            assert!(access::action_of_page(page.name()).is_some(), "nobody may use {page:?}");
+            let is_look = page.method() == Method::GET || page.action() != Action::Inspect;
+            assert!(is_look || *page == Page::ChangeMany, "{page:?}");
             let path = page.path().replace('*', "a%20b");
             let (found, places) = find(&page.method(), &path).unwrap();
             assert_eq!(found, *page);

@@ -169,9 +169,9 @@ pub(super) fn live(visit: Visit, what: What) -> Result<Response, ServiceError> {
     // Nothing is both: the feed counts as a watch, and tells of nothing.
     let nothing = parse_filter("done=true AND done=false")?;
     let feed = visit.service().watch_all(&visit.caller, nothing, false, FeedStart::Now, None)?;
-    let delay = visit.service().reconnect_delay();
     let frame = visit.frame("", "").at("");
-    Ok(live::follow(Following { visit, frame, what, feed }, delay))
+    let service = visit.service().clone();
+    Ok(live::follow(&service, Following { visit, frame, what, feed }))
 }
 
 #[async_trait]

@@ -10,8 +10,9 @@ use super::live::{self, Live, Region, Wake};
 use super::view::When;
 use super::visit::{Frame, Visit};
 use crate::operation::Timestamp;
+use crate::operation::limits::Limit;
 use crate::service::{
-    Action, FeedMessage, FeedStart, FeedStream, ServiceError, StoreHealth, WorkerState,
+    Action, FeedMessage, FeedStart, FeedStream, Limits, ServiceError, StoreHealth, WorkerState,
     parse_filter,
 };
 use crate::words;
@@ -80,10 +81,21 @@ async fn read(visit: &Visit, now: Option<Timestamp>) -> Result<System, ServiceEr
         ("Taken of these", count(serving.map(|it| it.running).sum())),
         ("Watches, waits and live pages", number(figures.watches)),
     ];
-    let limits = service.limits();
+    let groups = [
+        Group::of("Server", server),
+        Group::of("Work", work),
+        of_server(service.limits()),
+        of_tenant(&figures.limits),
+    ];
+    let groups = groups.into_iter().filter(|group| !group.figures.is_empty()).collect();
+    Ok(System { trouble, since, groups })
+}
+
+/// What holds for everybody.
+fn of_server(limits: &Limits) -> Group {
     let bytes = |bytes: usize| Some(words::bytes(bytes as u64));
     let time = |time: Duration| Some(words::duration(time));
-    let fixed = vec![
+    let figures = vec![
         ("Largest input or result", bytes(limits.max_payload_bytes)),
         ("Within a message", bytes(limits.max_message_bytes)),
         ("Within an operation", bytes(limits.inline_payload_bytes)),
@@ -92,27 +104,18 @@ async fn read(visit: &Visit, now: Option<Timestamp>) -> Result<System, ServiceEr
         ("A stream's silence", time(limits.heartbeat_interval)),
         ("A stream's age", time(limits.max_stream_age)),
     ];
-    let of_tenant = figures.limits.iter().map(|(limit, most)| {
-        let of = |name: &str, value: Option<String>| value.map(|it| format!(" {name} {it}"));
-        let kind = of("of kind", limit.kind.as_ref().map(ToString::to_string));
-        let label = of("by label", limit.label.clone());
-        let name = format!(
-            "{}{}{}",
-            limit.name.as_str(),
-            kind.unwrap_or_default(),
-            label.unwrap_or_default()
-        );
+    Group::of("Limits of the server", figures)
+}
+
+/// What the configuration gives the tenant.
+fn of_tenant(limits: &[(Limit, u64)]) -> Group {
+    let figures = limits.iter().map(|(limit, most)| {
+        let kind = limit.kind.as_ref().map(|kind| format!(" of kind {kind}")).unwrap_or_default();
+        let label = limit.label.as_ref().map(|label| format!(" by label {label}"));
+        let name = format!("{}{kind}{}", limit.name.as_str(), label.unwrap_or_default());
         (name, most.to_string())
     });
-    let tenants = Group { title: "Limits of this tenant", figures: of_tenant.collect() };
-    let groups = [
-        Group::of("Server", server),
-        Group::of("Work", work),
-        Group::of("Limits of the server", fixed),
-        tenants,
-    ];
-    let groups = groups.into_iter().filter(|group| !group.figures.is_empty()).collect();
-    Ok(System { trouble, since, groups })
+    Group { title: "Limits of this tenant", figures: figures.collect() }
 }
 
 /// `GET system`.
@@ -132,9 +135,9 @@ pub(super) fn live(visit: Visit) -> Result<Response, ServiceError> {
     // Nothing is both: the feed counts as a watch, and tells of nothing.
     let nothing = parse_filter("done=true AND done=false")?;
     let feed = visit.service().watch_all(&visit.caller, nothing, false, FeedStart::Now, None)?;
-    let delay = visit.service().reconnect_delay();
     let frame = visit.frame("", "").at("");
-    Ok(live::follow(Following { visit, frame, feed }, delay))
+    let service = visit.service().clone();
+    Ok(live::follow(&service, Following { visit, frame, feed }))
 }
 
 #[async_trait]

@@ -118,38 +118,6 @@ const ROUTES: &[(&str, Action)] = &[
     ("cancelGoogleOperation", Action::Change),
 ];
 
-/// What each page does, by its name. A page that shows contents asks for the role of their readers besides.
-const PAGES: &[(&str, Action)] = &[
-    ("signIn", Action::Look),
-    ("takeKey", Action::Look),
-    ("signOut", Action::Look),
-    ("showOperations", Action::Inspect),
-    ("followOperations", Action::Inspect),
-    ("showOperation", Action::Inspect),
-    ("followOperation", Action::Inspect),
-    ("saveInput", Action::Read),
-    ("saveResult", Action::Read),
-    ("cancelByPage", Action::Change),
-    ("retryByPage", Action::Submit),
-    ("deleteByPage", Action::Change),
-    ("showKinds", Action::Inspect),
-    ("followKinds", Action::Inspect),
-    ("showWorkers", Action::Inspect),
-    ("followWorkers", Action::Inspect),
-    // Those of many ask for what is to be done to them besides.
-    ("countMany", Action::Inspect),
-    ("changeMany", Action::Inspect),
-    ("showStart", Action::Submit),
-    ("submitByPage", Action::Submit),
-    ("showSystem", Action::Inspect),
-    ("followSystem", Action::Inspect),
-];
-
-/// What a page does, by its name.
-pub fn action_of_page(name: &str) -> Option<Action> {
-    PAGES.iter().find(|(page, _)| *page == name).map(|(_, action)| *action)
-}
-
 /// What a route does, by its name.
 pub fn action_of_route(name: &str) -> Option<Action> {
     ROUTES.iter().find(|(route, _)| *route == name).map(|(_, action)| *action)

@@ -196,7 +196,7 @@ const scenes = {
 
     // Start one, with what is wrong first.
     await page.getByRole("link", { name: "Start one" }).click();
-    await page.getByLabel("Kind").fill("ok");
+    await page.locator("input[name=kind]").fill("ok");
     await page.getByLabel("Input", { exact: true }).fill("{");
     await page.getByRole("button", { name: "Start" }).click();
     await page.getByText("must be JSON").waitFor();
