@@ -163,6 +163,25 @@ if (body.dataset.live) {
   addEventListener("pageshow", (event) => event.persisted && body.dataset.live && follow());
 }
 
+// The filter completes its words: fields, states, and the kinds that are on the page.
+
+const filter = document.querySelector("input[data-words]");
+
+function complete() {
+  const [, before, word] = filter.value.match(/^(.*?)([^\s()]*)$/s);
+  const kinds = [...document.querySelectorAll("td.kind bdi")].map((it) => `kind="${it.textContent}"`);
+  const words = new Set([...filter.dataset.words.split(" "), ...kinds]);
+  const fitting = [...words].filter((it) => word && it.startsWith(word) && it !== word);
+  filter.list.replaceChildren(...fitting.map((it) => new Option("", before + it)));
+}
+
+if (filter) {
+  const examples = [...filter.list.options];
+  filter.addEventListener("input", () =>
+    filter.value ? complete() : filter.list.replaceChildren(...examples),
+  );
+}
+
 // Commands can be copied.
 
 for (const command of document.querySelectorAll("figure.command")) {
@@ -200,7 +219,6 @@ addEventListener("keydown", (event) => {
     if (event.key === "Escape") target.blur();
     return;
   }
-  const filter = document.querySelector("[data-key-focus]");
   if (event.key === "/" && filter) {
     event.preventDefault();
     filter.focus();

@@ -44,6 +44,11 @@ const EXAMPLES: [&str; 8] = [
     "attempt>1 AND done=false",
 ];
 
+/// What filters are made of, for the script to complete.
+const WORDS: &str = "state=QUEUED state=RUNNING state=CANCELLING state=SUCCEEDED state=PARTIALLY_SUCCEEDED \
+                     state=FAILED state=CANCELLED kind= labels. create_time>= update_time>= start_time>= end_time>= \
+                     priority>= attempt> done=true done=false AND OR NOT";
+
 #[derive(Debug, Serialize)]
 struct List {
     filter: String,
@@ -52,6 +57,7 @@ struct List {
     order: &'static str,
     views: Vec<(&'static str, &'static str, bool)>,
     examples: [&'static str; 8],
+    words: &'static str,
     rows: Vec<Row>,
     /// Where the next page is.
     next: Option<String>,
@@ -153,6 +159,7 @@ pub(super) async fn page(visit: &Visit) -> Result<Response, ServiceError> {
         rows: page.entries.iter().map(|it| Row::of(it, Some(now))).collect(),
         views: VIEWS.map(|(name, filter)| (name, filter, filter == asked.filter)).to_vec(),
         examples: EXAMPLES,
+        words: WORDS,
         is_first,
         live: wrong.is_none().then(|| format!("operations/live?{live}")),
         wrong,
@@ -226,4 +233,20 @@ impl Live for Following {
 #[derive(Serialize)]
 struct Rows {
     rows: [Row; 1],
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_offered_is_a_filter() {
+        for filter in VIEWS.iter().map(|(_, filter)| filter).chain(&EXAMPLES) {
+            parse_filter(filter).unwrap();
+        }
+        let whole = WORDS.split(' ').filter(|word| word.contains('=') && !word.ends_with('='));
+        for word in whole {
+            parse_filter(word).unwrap();
+        }
+    }
 }

@@ -126,7 +126,10 @@ const scenes = {
 
     // Filters, by keys and by clicks.
     await page.keyboard.press("/");
-    await page.keyboard.type("state=FAILED");
+    await page.keyboard.type("kind=nobody AND sta");
+    const offered = await page.locator("#filters option").evaluateAll((all) => all.map((it) => it.value));
+    assert.ok(offered.includes("kind=nobody AND state=FAILED"), offered.join());
+    await page.locator("input[name=filter]").fill("state=FAILED");
     await page.keyboard.press("Enter");
     await page.waitForURL(/filter=state%3DFAILED/);
     assert.equal(await page.locator("tbody tr").count(), 1);
