@@ -41,7 +41,7 @@ struct Error {
     /// Whether the server says so, and not the work.
     is_services: bool,
     metadata: Vec<(String, String)>,
-    causes: Vec<Error>,
+    causes: Vec<Self>,
 }
 
 impl Facts {
