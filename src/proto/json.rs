@@ -220,7 +220,7 @@ fn any_value(message: &DynamicMessage, any_depth: usize) -> Result<Value, JsonEr
     Ok(Value::Object(object))
 }
 
-/// What stands beside `@type`.
+/// The members beside `@type`.
 fn any_content(
     any: &prost_types::Any,
     types: &DescriptorPool,

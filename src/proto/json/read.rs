@@ -57,7 +57,7 @@ where
     from_slice(document.to_string().as_bytes())
 }
 
-/// What the seed makes of the whole text.
+/// The seed's value of the whole text.
 fn read<'t, S: DeserializeSeed<'t>>(text: &'t [u8], seed: S) -> Result<S::Value, JsonError> {
     let mut json = serde_json::Deserializer::from_slice(text);
     let mut track = Track::new();
@@ -136,7 +136,7 @@ impl<'de> DeserializeSeed<'de> for Fields {
 /// field of a message under both of its names.
 #[derive(Clone)]
 struct Shape {
-    /// How many objects and arrays there are around it.
+    /// The number of objects and arrays around it.
     depth: usize,
     /// The message or the map that an object here is; `None` where the names of objects mean nothing to this service.
     message: Option<MessageDescriptor>,
