@@ -298,6 +298,15 @@ impl Operation {
         }
     }
 
+    /// Before when it may not be started, while it is queued. The beginning of time unless it was put off: an operation
+    /// that was to start at once may do so whatever the clock says, which may have been set back since, or be
+    /// behind that of the replica that took it.
+    pub fn may_start_at(&self) -> Option<Timestamp> {
+        let State::Queued { not_before } = self.life.state else { return None };
+        let is_put_off = not_before > self.submission.created_at;
+        Some(if is_put_off { not_before } else { Timestamp::default() })
+    }
+
     /// The time limit that ends the current state first, if nothing else does.
     pub fn next_limit(&self) -> Option<(Timestamp, Limit)> {
         let deadline = self.submission.deadline().map(|at| (at, Limit::Deadline));
