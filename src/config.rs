@@ -91,7 +91,7 @@ pub struct ServeConfig {
     /// Where operations are kept.
     #[command(flatten)]
     pub store: Store,
-    /// How much is taken.
+    /// The limits.
     #[command(flatten)]
     pub limits: Limits,
     /// How many may connect, and how long they may take.

@@ -17,7 +17,7 @@ use super::state::{
 };
 use super::time::Timestamp;
 
-/// So many attempts of an operation can be released without a pause before the next.
+/// The number of attempts that an operation can release without a pause before the next.
 const FREE_RELEASES: u32 = 3;
 /// The first such pause; twice as long after each further one.
 const RELEASE_PAUSE: Duration = Duration::from_secs(1);

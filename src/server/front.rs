@@ -28,7 +28,7 @@ use crate::telemetry;
 /// The body of a response: as gRPC's services make it, or as HTTP does.
 pub(super) type AnswerBody = Either<tonic::body::Body, Body>;
 
-/// What stands behind every connection.
+/// The interfaces behind every connection.
 #[derive(Debug)]
 pub(super) struct Front {
     pub(super) screen: Screen,
