@@ -9,8 +9,10 @@ use longrun::worker::command;
 fn main() -> ExitCode {
     // Before anything else, and not a command of its own: it starts with every command that is run, and nobody types it.
     let mut words = std::env::args_os().skip(1);
-    if words.next().is_some_and(|word| word == command::KEEPER_WORD) {
-        return command::keep(words);
+    match words.next() {
+        Some(word) if word == command::KEEPER_WORD => return command::keep(words),
+        Some(word) if word == command::CONFINE_WORD => return command::confine(words),
+        _ => {}
     }
     let words = cli::joined(std::env::args_os());
     let json = words.iter().take_while(|word| *word != "--").any(|word| word == "--json");

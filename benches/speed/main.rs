@@ -26,8 +26,10 @@ mod postgres_support;
 mod processes;
 mod replicas;
 mod submit;
+mod tenants;
 
-const PARTS: [&str; 7] = ["submit", "lives", "fanout", "idle", "growth", "replicas", "auth"];
+const PARTS: [&str; 8] =
+    ["submit", "lives", "fanout", "idle", "growth", "replicas", "auth", "tenants"];
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -67,6 +69,9 @@ async fn main() -> anyhow::Result<()> {
     }
     if wanted("auth") {
         auth::run().await?;
+    }
+    if wanted("tenants") {
+        tenants::run().await?;
     }
     Ok(())
 }

@@ -19,6 +19,7 @@ use crate::time_text::parse_duration;
 mod bench;
 mod change;
 mod completions;
+mod confinement;
 mod connection;
 mod demo;
 mod describe;
@@ -28,6 +29,7 @@ mod get;
 mod host;
 mod input;
 mod key;
+mod limits;
 mod list;
 mod live;
 mod names;
@@ -38,6 +40,7 @@ mod result;
 mod selection;
 mod serve;
 mod settings;
+mod share;
 mod signals;
 mod silence;
 mod standing;
@@ -153,6 +156,10 @@ enum Command {
     Kinds(standing::KindsArgs),
     /// Make, list and revoke API keys
     Key(key::Args),
+    /// Share an operation's status and result with whoever has a URL
+    Share(share::Args),
+    /// List, set and unset limits of tenants, while servers run
+    Limits(limits::Args),
     /// Copy or back up a store as a whole
     Store(store::Args),
     /// Measure how much a server does, and how fast
@@ -243,6 +250,8 @@ async fn dispatch(command: Command, connection: &Connection, out: &Output) -> an
             Some(exit) => exit,
             None => key::run(args, &remote()?, out).await,
         },
+        Command::Share(args) => share::run(args, &remote()?, out).await,
+        Command::Limits(args) => limits::run(args, &remote()?, out).await,
         Command::Store(args) => store::run(args, out).await,
         Command::Bench(args) => bench::run(args, connection, out).await,
         Command::Demo(args) => demo::run(args).await,

@@ -8,6 +8,7 @@ use clap::builder::NonEmptyStringValueParser;
 use tokio_util::sync::CancellationToken;
 
 use super::Exit;
+use super::confinement::{Limit, User, confinement};
 use super::host;
 use super::output::{Output, Usage};
 use super::signals::{Hangups, Signals};
@@ -72,6 +73,21 @@ struct HandlerArgs {
     /// Exit codes of these commands that ask for another attempt, beside 75: `all`, or codes like 1,64-78
     #[arg(long, value_name = "CODES", env = "LONGRUN_HANDLER_RETRY_ON")]
     handler_retry_on: Option<RetryOn>,
+    /// Limit of each process of these commands: cpu=10s, memory=512MiB, file-size=1GiB, processes=64 or
+    /// open-files=256; repeatable
+    #[arg(
+        long = "handler-limit",
+        value_name = "NAME=MOST",
+        env = "LONGRUN_HANDLER_LIMIT",
+        value_delimiter = ','
+    )]
+    handler_limits: Vec<Limit>,
+    /// Run these commands as this user, by name or as UID:GID; the server must be root
+    #[arg(long, value_name = "USER", env = "LONGRUN_HANDLER_USER")]
+    handler_user: Option<User>,
+    /// Run each of these commands in an empty directory of its own, which is removed after it
+    #[arg(long, env = "LONGRUN_HANDLER_OWN_DIRECTORY")]
+    handler_own_directory: bool,
 }
 
 /// A kind and the command line that executes it.
@@ -98,8 +114,10 @@ impl FromStr for Handler {
 
 pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
     let Args { mut config, handlers: commands, file: path } = args;
-    let HandlerArgs { handlers, handler_concurrency, handler_variables, handler_retry_on } =
-        commands;
+    let HandlerArgs { handlers, handler_concurrency, handler_variables, .. } = commands;
+    let HandlerArgs { handler_limits, handler_user, handler_own_directory, .. } = commands;
+    let confined = confinement(&handler_limits, handler_user, handler_own_directory)?;
+    let HandlerArgs { handler_retry_on, .. } = commands;
     let handler_retry_on = handler_retry_on.unwrap_or_default();
     if let Some(file) = path {
         let file::Config { relay, dialects, limits } = read_file(&file)?;
@@ -123,7 +141,7 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
     let command = |line: &str| {
         let command = Command::shell(line).with_max_result_bytes(max_result_bytes);
         let command = command.with_keeper(&keeper).with_retry_on(handler_retry_on.clone());
-        command.with_variables(&handler_variables)
+        command.with_variables(&handler_variables).with_confinement(confined.clone())
     };
     let worker = worker(server.local_client(), &handlers, handler_concurrency, command);
     let relaying = server.relay().mounts().iter().map(|mounted| {

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use clap::builder::NonEmptyStringValueParser;
 use tokio_util::sync::CancellationToken;
 
+use super::confinement::{Limit, User, confinement};
 use super::host::keeper;
 use super::output::Output;
 use super::remote::Remote;
@@ -54,6 +55,16 @@ pub(super) struct Args {
     /// Exit codes that ask for another attempt, beside 75: `all`, or codes like 1,64-78
     #[arg(long, value_name = "CODES", env = "LONGRUN_RETRY_ON")]
     retry_on: Option<RetryOn>,
+    /// Limit of each process of the command: cpu=10s, memory=512MiB, file-size=1GiB, processes=64 or open-files=256;
+    /// repeatable
+    #[arg(long = "limit", value_name = "NAME=MOST")]
+    limits: Vec<Limit>,
+    /// Run the command as this user, by name or as UID:GID; the worker must be root
+    #[arg(long, value_name = "USER")]
+    user: Option<User>,
+    /// Run each command in an empty directory of its own, which is removed after it
+    #[arg(long)]
+    own_directory: bool,
     /// How many commands run at once
     #[arg(long, value_name = "N", env = "LONGRUN_CONCURRENCY", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     concurrency: u16,
@@ -81,7 +92,9 @@ fn is_there(program: &OsStr) -> bool {
 }
 
 pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Result<Exit> {
-    let Args { kind, command, variables, retry_on, concurrency, worker_id, drain_timeout } = args;
+    let Args { kind, command, variables, retry_on, concurrency, worker_id, .. } = args;
+    let confined = confinement(&args.limits, args.user, args.own_directory)?;
+    let drain_timeout = args.drain_timeout;
     let mut words = command.into_iter();
     let program = words.next().context("no command was given")?;
     if !is_there(&program) {
@@ -91,7 +104,8 @@ pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Re
     let command = Command::new(program, words)
         .with_keeper(keeper()?)
         .with_retry_on(retry_on.unwrap_or_default())
-        .with_variables(variables);
+        .with_variables(variables)
+        .with_confinement(confined);
     let mut worker = Worker::new(remote.client.clone())
         .command(&kind, command)
         .concurrency(concurrency.into())

@@ -12,18 +12,24 @@ use serde_json::Value;
 
 mod bench;
 mod commands;
+mod confinement;
 mod keys;
+mod limits;
 mod names;
+mod share;
 mod silence;
 mod support;
+mod unread;
 
 use support::*;
 
-const COMMANDS: [&str; 19] = [
+const COMMANDS: [&str; 21] = [
     "serve",
     "submit",
     "get",
     "list",
+    "share",
+    "limits",
     "watch",
     "wait",
     "cancel",

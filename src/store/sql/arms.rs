@@ -14,7 +14,8 @@ use crate::operation::{StateName, Timestamp};
 pub(super) struct Arms<'a> {
     pub(super) dialect: Dialect,
     pub(super) query: &'a ListQuery,
-    pub(super) tenant: String,
+    /// `None` for all tenants.
+    pub(super) tenant: Option<String>,
     pub(super) limit: String,
     pub(super) matches: String,
     pub(super) range: Range,
@@ -23,6 +24,10 @@ pub(super) struct Arms<'a> {
 impl Arms<'_> {
     pub(super) fn tenant(&self) -> String {
         self.by_id("operations_tenant", self.index_range([]))
+    }
+
+    pub(super) fn all(&self) -> String {
+        self.by_id("operations_id", self.index_range([]))
     }
 
     pub(super) fn kind(&self, kind: &str, state: StateName) -> String {
@@ -89,8 +94,8 @@ impl Arms<'_> {
     }
 
     fn index_range<const N: usize>(&self, of: [(&'static str, String); N]) -> IndexRange {
-        let tenant = [("tenant", self.tenant.clone())];
-        IndexRange { alias: "o", fixed: tenant.into_iter().chain(of).collect(), keys: &["id"] }
+        let tenant = self.tenant.iter().map(|tenant| ("tenant", tenant.clone()));
+        IndexRange { alias: "o", fixed: tenant.chain(of).collect(), keys: &["id"] }
     }
 
     /// An arm of an index by id.
@@ -177,7 +182,7 @@ impl IndexRange {
         let mut conditions = Vec::new();
         match dialect {
             Dialect::Sqlite => {
-                conditions.push(self.equal());
+                conditions.extend(self.equal());
                 conditions.extend(bounds.iter().map(|bound| bound.condition(&id)));
             }
             Dialect::Postgres => {
@@ -186,17 +191,17 @@ impl IndexRange {
                 };
                 for (sign, loose) in [('>', ">="), ('<', "<=")] {
                     let tight = bounds.iter().find(|bound| ends(bound, sign));
-                    conditions.push(self.rows(loose, tight));
+                    conditions.extend(self.rows(loose, tight));
                 }
                 let others = bounds.iter().filter(|bound| !ends(bound, '>') && !ends(bound, '<'));
                 conditions.extend(others.map(|bound| bound.condition(&id)));
             }
         }
-        conditions.join(" AND ")
+        if conditions.is_empty() { "TRUE".to_owned() } else { conditions.join(" AND ") }
     }
 
-    /// The first columns and those of the bound, if there is one, in one comparison.
-    fn rows(&self, loose: &str, bound: Option<&Bound>) -> String {
+    /// The first columns and those of the bound, if there are any, in one comparison.
+    fn rows(&self, loose: &str, bound: Option<&Bound>) -> Option<String> {
         let keys = bound.map_or(&[][..], |bound| bound.columns);
         let values = bound.map_or(&[][..], |bound| &bound.values);
         let columns = self.fixed.iter().map(|(column, _)| *column).chain(keys.iter().copied());
@@ -204,17 +209,19 @@ impl IndexRange {
         let values = self.fixed.iter().map(|(_, value)| value).chain(values);
         let values: Vec<_> = values.map(String::as_str).collect();
         let compare = bound.map_or(loose, |bound| bound.compare);
-        format!("({}) {compare} ({})", columns.join(", "), values.join(", "))
+        let rows = || format!("({}) {compare} ({})", columns.join(", "), values.join(", "));
+        (!columns.is_empty()).then(rows)
     }
 
-    fn equal(&self) -> String {
-        let equal =
-            self.fixed.iter().map(|(column, value)| format!("{} = {value}", self.column(column)));
-        equal.collect::<Vec<_>>().join(" AND ")
+    fn equal(&self) -> impl Iterator<Item = String> {
+        self.fixed.iter().map(|(column, value)| format!("{} = {value}", self.column(column)))
     }
 
-    /// The first columns as an order.
+    /// The first columns as an order; those behind them if there are none.
     pub(super) fn leading(&self, direction: &str) -> String {
+        if self.fixed.is_empty() {
+            return self.following(direction);
+        }
         let columns = self.fixed.iter().map(|(column, _)| *column);
         columns.map(|it| format!("{} {direction}", self.column(it))).collect::<Vec<_>>().join(", ")
     }

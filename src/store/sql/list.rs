@@ -1,4 +1,4 @@
-//! Lists: a page of a tenant's operations, found through an index.
+//! Lists: a page of a tenant's operations, or of all, found through an index.
 //!
 //! A list is made of *arms*, each a range of one index that is in the list's order already; a page
 //! is merged from the first rows of each. Which index is not left to the database, which
@@ -8,6 +8,7 @@
 //!   and a span of create times with few in it;
 //! - else by create time: the kind's arms, one per state; or the states' arms; or the label's; or
 //!   all of the tenant's;
+//! - of all tenants: all of them by id, of which the filter is a condition;
 //! - else by end time: one arm per state, done ones by their end, the others by id.
 //!
 //! The whole filter is a condition of every arm, so that a choice is only ever a matter of time. `arms` has
@@ -19,7 +20,7 @@ use super::bounds::Bounds;
 use super::columns::{OPERATION, limit};
 use super::condition::condition;
 use super::params::{Dialect, Params};
-use crate::operation::{StateName, TenantId, Timestamp};
+use crate::operation::{Scope, StateName, Timestamp};
 
 /// So few rows can be sorted for every page.
 const FEW: i64 = 1_000;
@@ -32,7 +33,7 @@ pub(in crate::store) fn plan<E>(
     are_few: impl FnMut(&Few) -> Result<bool, E>,
 ) -> Result<Option<(String, Params)>, E> {
     let mut params = Params::new(dialect);
-    let tenant = params.add(query.tenant.as_str().to_owned());
+    let tenant = tenant_of(&query.scope, &mut params);
     let limit = params.add(limit(query.limit));
     let bounds = Bounds::of(&query.filter);
     if bounds.states.is_empty() {
@@ -48,6 +49,7 @@ pub(in crate::store) fn plan<E>(
             bounds.states.iter().map(|state| list.kind(&kind, *state)).collect()
         }
         Source::Tenant => vec![list.tenant()],
+        Source::All => vec![list.all()],
         Source::States => bounds.states.iter().filter_map(|state| list.state(*state)).collect(),
     };
     if arms.is_empty() {
@@ -73,6 +75,15 @@ enum Source<'a> {
     Kind(&'a str),
     States,
     Tenant,
+    All,
+}
+
+/// The tenant as a value, where it is one tenant's operations that are looked up.
+fn tenant_of(scope: &Scope, params: &mut Params) -> Option<String> {
+    match scope {
+        Scope::Tenant(tenant) => Some(params.add(tenant.as_str().to_owned())),
+        Scope::All => None,
+    }
 }
 
 fn source<'a, E>(
@@ -80,6 +91,9 @@ fn source<'a, E>(
     bounds: &Bounds<'a>,
     mut are_few: impl FnMut(&Few) -> Result<bool, E>,
 ) -> Result<Source<'a>, E> {
+    if query.scope == Scope::All {
+        return Ok(Source::All);
+    }
     for (key, value) in &bounds.labels {
         let labels = Few::Labels((*key).to_owned(), value.map(str::to_owned));
         if are_few(&labels)? {
@@ -125,9 +139,10 @@ impl Few {
     }
 
     /// The statement that answers whether there are few, as its only value.
-    pub(in crate::store) fn sql(&self, dialect: Dialect, tenant: &TenantId) -> (String, Params) {
+    pub(in crate::store) fn sql(&self, dialect: Dialect, scope: &Scope) -> (String, Params) {
         let mut params = Params::new(dialect);
-        let mut fixed = vec![("tenant", params.add(tenant.as_str().to_owned()))];
+        let tenant = tenant_of(scope, &mut params);
+        let mut fixed: Vec<_> = tenant.into_iter().map(|tenant| ("tenant", tenant)).collect();
         let mut bounds = Vec::new();
         let (table, index) = match self {
             Self::Labels(key, value) => {
