@@ -84,7 +84,7 @@ fn what_cannot_be_done_is_refused_at_the_start() {
     for (flag, value, reason) in [
         ("--handler-limit", "cpu=0", "at least 1"),
         ("--handler-limit", "disk=1", "the limits are cpu, memory"),
-        ("--handler-limit", "memory=much", "must be a number"),
+        ("--handler-limit", "memory=much", "the unit must be KiB"),
         ("--handler-user", "nobody-of-that-name", "/etc/passwd"),
     ] {
         let refused = run(&["serve", "--store", "sqlite:never.db", flag, value]);

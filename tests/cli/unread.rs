@@ -10,8 +10,10 @@ use crate::support::Server;
 
 /// Clients, a third each with a feed, a watch and a long poll.
 const CLIENTS: usize = 999;
-/// Operations that come while nobody reads. A feed would have more than 10 MiB of them to send.
-const OPERATIONS: usize = 5_000;
+/// Operations that come while nobody reads. A feed would have more than 6 MiB of them to send.
+const OPERATIONS: usize = 600;
+/// Labels of each, of 250 bytes.
+const LABELS: usize = 40;
 /// What the server may hold for a connection of which nothing is read: `docs/performance.md`.
 const PER_CONNECTION: u64 = 256 << 10;
 
