@@ -1,4 +1,4 @@
-//! Submitting, getting, cancelling, deleting, and trying again.
+//! Submits, gets, cancels, deletes, and retries operations.
 
 use std::sync::Arc;
 
@@ -102,7 +102,7 @@ impl Service {
         if self.is_stopping() { Err(ServiceError::stopping()) } else { Ok(()) }
     }
 
-    /// Stores the checked submissions in one commit; answers the others with their errors.
+    /// Stores the checked submissions in one commit; returns the errors of the others.
     async fn store(
         &self,
         items: Vec<Result<NewOperation, ServiceError>>,
@@ -198,7 +198,7 @@ impl Service {
         self.find_for(caller, name, None).await
     }
 
-    /// The same for a worker, whose session may see what it works on, whoever owns it.
+    /// The same for a worker, whose session may see what it works on, whatever its owner.
     pub(super) async fn find_for(
         &self,
         caller: &Caller,
@@ -348,7 +348,7 @@ pub(super) fn own_tenant(caller: &Caller, named: Option<&TenantId>) -> Result<()
     }
 }
 
-/// An operation that is somebody else's within the tenant is not there, unless it was shared.
+/// An operation of another owner within the tenant is not found, unless it was shared with the caller.
 pub(super) fn readable(caller: &Caller, operation: &Operation) -> Result<(), ServiceError> {
     let is_shared = caller.shared() == Some(operation.id());
     if is_shared || operation.is_readable_by(caller.owner.as_ref()) {

@@ -55,9 +55,9 @@ fn a_thousand_clients_that_read_nothing_take_a_bounded_part_of_memory() {
     let connect = || TcpStream::connect(&address).unwrap();
     let mut busy = connect();
     busy.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-    let labels =
-        format!("\"labels\": {{\"a\": \"{0}\", \"b\": \"{0}\", \"c\": \"{0}\"}}", "x".repeat(250));
-    let submission = format!("{{\"kind\": \"k\", {labels}}}");
+    let labels = (0..LABELS).map(|at| format!("\"l{at}\": \"{}\"", "x".repeat(250)));
+    let labels = labels.collect::<Vec<_>>().join(", ");
+    let submission = format!("{{\"kind\": \"k\", \"labels\": {{{labels}}}}}");
     let first = ask(&mut busy, "POST /v1/operations", &submission);
     let id = first.split("\"name\":\"operations/").nth(1).unwrap()[..36].to_owned();
 

@@ -1,4 +1,4 @@
-//! How many operations of each queue have ended within the last minute, as this server has committed it.
+//! The operations of each queue that ended within the last minute, as this server committed them.
 
 use std::collections::HashMap;
 use std::collections::VecDeque;
@@ -51,7 +51,7 @@ impl Ends {
         }
     }
 
-    /// What has ended of each kind of the tenant's.
+    /// The tenant's operations that ended, by kind.
     pub(crate) fn of_tenant(
         &self,
         tenant: &TenantId,

@@ -1,4 +1,5 @@
-//! Parameters of paths, queries and header fields. What an unreadable header field is ignored for has no rules here.
+//! Parameters of paths, queries and header fields. Header fields that are ignored when malformed have no schema
+//! here.
 
 use serde_json::{Map, Value, json};
 
@@ -64,9 +65,9 @@ fn in_path() -> Parameters {
         ("tenant", "Whose operation it is.", pattern(TENANT)),
         ("kind", "What sort of work it is.", pattern(KIND)),
         ("token", "The attempt's token.", pattern(TOKEN)),
-        ("key_id", "The key's id: what stands behind `lr_`.", pattern(KEY_ID)),
+        ("key_id", "The key's id, the part after `lr_`.", pattern(KEY_ID)),
         ("token.share", "The share's token.", pattern(SHARE_TOKEN)),
-        ("share_id", "The share's id: what stands behind `lrs_`.", pattern(KEY_ID)),
+        ("share_id", "The share's id: the part after `lrs_`.", pattern(KEY_ID)),
         ("what", "The limit's name.", limit_name()),
         ("share_id.any", "A share's id.", anything()),
         ("what.any", "A limit's name.", anything()),
@@ -109,15 +110,11 @@ fn in_query() -> Parameters {
         ("worker_id", "The worker's name for itself.", worker_id),
         ("lease_duration", lease, pattern(DURATION)),
         ("request_id", request_id, printable()),
-        ("code", "Of a failure that is told as text: its code.", code),
-        (
-            "final",
-            "Of a failure that is told as text: whether trying again is of no use.",
-            flag(false),
-        ),
+        ("code", "The code of a failure that is reported as text.", code),
+        ("final", "Whether a failure that is reported as text is final.", flag(false)),
         (
             "retry_delay",
-            "Of a failure that is told as text: when to try again, at most 24 h.",
+            "When to try again after a failure that is reported as text, at most 24 h.",
             pattern(DURATION),
         ),
         ("view", "How much of its payloads an operation carries.", view),
