@@ -12,14 +12,18 @@ use serde_json::Value;
 
 mod bench;
 mod commands;
+mod confinement;
 mod config;
 mod contents;
 mod endpoints;
 mod hands;
 mod keys;
+mod limits;
 mod names;
+mod share;
 mod silence;
 mod support;
+mod unread;
 
 use support::*;
 
@@ -28,6 +32,8 @@ const COMMANDS: [&str; 21] = [
     "submit",
     "get",
     "list",
+    "share",
+    "limits",
     "watch",
     "wait",
     "cancel",
