@@ -28,6 +28,8 @@ pub(crate) mod near;
 pub mod path;
 mod quote;
 mod sample;
+#[cfg(test)]
+pub(crate) use sample::operations as samples;
 mod scan;
 mod scene;
 mod template;

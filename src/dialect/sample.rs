@@ -22,7 +22,7 @@ const HOSTILE: &str = "\"quoted\" \\ <b>\u{e9}";
 
 /// Operations of every state, each without and with everything. They come about by the rules, as those do that a
 /// template meets later.
-pub(super) fn operations(kind: &Kind) -> Vec<Operation> {
+pub(crate) fn operations(kind: &Kind) -> Vec<Operation> {
     let all = |is_rich| lives().into_iter().map(move |life| operation(kind, life, is_rich));
     all(false).chain(all(true)).collect()
 }

@@ -105,6 +105,11 @@ impl Engine {
         OtherWorkers(others)
     }
 
+    /// How many other replicas there are; `None` where this process has the store to itself, or the store does not say.
+    pub async fn other_replicas(&self) -> Option<u64> {
+        self.shared.store.shared()?.others().await.ok()
+    }
+
     /// Why the operation is not running; `None` if it is not queued.
     pub fn waiting(&self, operation: &Operation, others: &OtherWorkers) -> Option<Waiting> {
         let may_start_at = operation.may_start_at()?;

@@ -1,7 +1,7 @@
 //! Operations that this replica has found: queued and due ones, locked until its next commit.
 
 use std::sync::Arc;
-use std::time::Instant;
+use tokio::time::Instant;
 
 use uuid::Uuid;
 
