@@ -1,4 +1,4 @@
-//! What a process executes itself: commands and endpoints, from flags and from the configuration file.
+//! The handlers of a process: commands and endpoints, from flags and from the configuration file.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
