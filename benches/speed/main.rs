@@ -29,7 +29,7 @@ mod replicas;
 mod submit;
 mod tenants;
 
-const PARTS: [&str; 8] =
+const PARTS: [&str; 9] =
     ["submit", "lives", "fanout", "idle", "growth", "replicas", "pressure", "auth", "tenants"];
 
 #[tokio::main]

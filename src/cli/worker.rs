@@ -170,7 +170,8 @@ pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Re
     let own: u32 = list.iter().filter_map(|handler| handler.concurrency).map(u32::from).sum();
     let is_shared = list.iter().any(|handler| handler.concurrency.is_none());
     let at_once = own + if is_shared { u32::from(concurrency) } else { 0 };
-    let handlers = Handlers { list, concurrency, variables, retry_on, confinement, max_result_bytes };
+    let handlers =
+        Handlers { list, concurrency, variables, retry_on, confinement, max_result_bytes };
     let workers = handlers.workers(&remote.client)?.into_iter().map(|worker| {
         let worker = worker.drain_timeout(drain_timeout);
         match &worker_id {

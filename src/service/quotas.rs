@@ -174,7 +174,8 @@ impl Service {
 
     /// How many watches and waits of the caller's tenant there are.
     pub(super) fn watches(&self, caller: &Caller) -> u64 {
-        self.quotas.lock().watches.get(&caller.tenant).copied().unwrap_or_default()
+        let of = (LimitName::Watches, caller.tenant.clone());
+        self.quotas.lock().held.get(&of).copied().unwrap_or_default()
     }
 
     /// The most bytes of a payload of the caller's tenant, of any kind.

@@ -12,8 +12,8 @@ use serde_json::Value;
 
 mod bench;
 mod commands;
-mod confinement;
 mod config;
+mod confinement;
 mod contents;
 mod endpoints;
 mod hands;
@@ -27,7 +27,7 @@ mod unread;
 
 use support::*;
 
-const COMMANDS: [&str; 21] = [
+const COMMANDS: [&str; 23] = [
     "serve",
     "submit",
     "get",

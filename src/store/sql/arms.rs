@@ -237,7 +237,12 @@ fn number(state: StateName) -> String {
 }
 
 /// Counts a tenant's operations of a kind, up to `most`; of those that run only what they are with others.
-pub(super) fn count_kind(dialect: Dialect, tenant: Option<&str>, kind: String, most: i64) -> String {
+pub(super) fn count_kind(
+    dialect: Dialect,
+    tenant: Option<&str>,
+    kind: String,
+    most: i64,
+) -> String {
     let of_kind = vec![("kind", kind)];
     let ranges = [(QUEUED, &["id"][..]), (DONE_KIND, &["state", "id"])].map(|(index, keys)| {
         let range = IndexRange::of_tenant(tenant.map(str::to_owned), of_kind.clone());
@@ -247,7 +252,12 @@ pub(super) fn count_kind(dialect: Dialect, tenant: Option<&str>, kind: String, m
 }
 
 /// Counts a tenant's operations within these bounds of their ids, up to `most`.
-pub(super) fn count_ids(dialect: Dialect, tenant: Option<&str>, bounds: &[Bound], most: i64) -> String {
+pub(super) fn count_ids(
+    dialect: Dialect,
+    tenant: Option<&str>,
+    bounds: &[Bound],
+    most: i64,
+) -> String {
     let arms = through_states(&StateName::ALL).into_iter().map(|(index, state)| {
         let of_state = state.map(|state| ("state", number(state)));
         (index, IndexRange::of_tenant(tenant.map(str::to_owned), of_state.into_iter().collect()))

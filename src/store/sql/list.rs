@@ -157,7 +157,9 @@ impl Few {
                 };
                 format!("SELECT 1 FROM labels AS l {through} WHERE {within} {order}")
             }
-            Self::OfKind(kind) => count_kind(dialect, tenant.as_deref(), params.add(kind.clone()), FEW),
+            Self::OfKind(kind) => {
+                count_kind(dialect, tenant.as_deref(), params.add(kind.clone()), FEW)
+            }
             Self::Created(from, to) => {
                 let from = Bound::of_id(">=", params.add(*from));
                 let to = Bound::of_id("<=", params.add(*to));
