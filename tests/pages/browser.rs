@@ -59,8 +59,16 @@ impl Script {
 const SLOW: &str = "slow=echo 1/4 copying >&3; echo the first line >&2; until [ -e go ]; do sleep 0.02; done; \
                     echo 2/4 sorting >&3; until [ -e end ]; do sleep 0.02; done; rm -f go end; cat";
 
+/// Whether `tests/run` has found none, and has said so.
+fn has_no_browser() -> bool {
+    std::env::var_os("LONGRUN_WITHOUT_BROWSER").is_some()
+}
+
 #[tokio::test]
 async fn everything_is_clicked_and_live() {
+    if has_no_browser() {
+        return;
+    }
     let server = Server::start(&[
         "--handler",
         "ok=cat",
@@ -80,6 +88,9 @@ async fn everything_is_clicked_and_live() {
 
 #[tokio::test]
 async fn a_page_comes_back_when_the_server_does() {
+    if has_no_browser() {
+        return;
+    }
     let mut server = Server::start(&["--handler", "ok=cat"]).await;
     let mut script = Script::start("restart", &server, "");
     script.says("live").await;
@@ -90,6 +101,9 @@ async fn a_page_comes_back_when_the_server_does() {
 
 #[tokio::test]
 async fn a_browser_signs_in() {
+    if has_no_browser() {
+        return;
+    }
     let (server, keys) = Server::start_for(&["admin", "read"], &[]).await;
     server.submit(&keys[0], serde_json::json!({"kind": "nobody"})).await;
     Script::start("signing-in", &server, &keys[1]).ends().await;
