@@ -32,6 +32,7 @@ pub mod engine;
 mod files;
 pub mod grpc;
 pub mod http;
+pub mod metrics;
 pub mod objects;
 pub mod operation;
 pub mod proto;

@@ -5,7 +5,7 @@
 //! last commit; the store closes. All of it within the drain timeout, after which what is left is cut off.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use crate::grpc::Services;
 use crate::http::{self, Gate, Hosts, HttpOptions, Screen};
 use crate::objects::Objects;
 use crate::relay::Relay;
-use crate::service::{Limits, Service};
+use crate::service::{Limits, Service, metrics};
 use crate::store::Store;
 use crate::store::postgres::{PostgresOptions, PostgresStore};
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
@@ -37,6 +37,7 @@ mod descriptors;
 mod ending;
 mod front;
 mod listen;
+mod metrics_port;
 mod opening;
 mod places;
 mod resets;
@@ -49,6 +50,7 @@ use collector::Collector;
 use connection::Connections;
 pub use descriptors::{Descriptors, DescriptorsError};
 use front::Front;
+use metrics_port::MetricsPort;
 use socket::Sockets;
 use tasks::Tasks;
 pub use tls::{Certificates, CertificatesError};
@@ -69,6 +71,7 @@ const CLOSING_TIME: Duration = Duration::from_secs(1);
 /// A server that listens and is ready to run.
 pub struct Server {
     sockets: Sockets,
+    metrics_port: Option<MetricsPort>,
     local: (mpsc::Sender<DuplexStream>, mpsc::Receiver<DuplexStream>),
     connections: Connections,
     relay: Relay,
@@ -98,6 +101,10 @@ impl Server {
     pub async fn bind(config: ServeConfig) -> anyhow::Result<Self> {
         config.validate()?;
         let sockets = Sockets::bind(&config).await?;
+        let metrics_port = match config.metrics.listen {
+            Some(address) => Some(MetricsPort::bind(address).await?),
+            None => None,
+        };
         let relay = Relay::new(&config.relay)?;
         let descriptors = Descriptors::open(config.types.descriptor_sets.clone()).await?;
         let store = open_store(config.store.url.clone()).await?;
@@ -108,6 +115,7 @@ impl Server {
             lease_duration: config.liveness.lease_duration,
             max_outstanding: config.limits.max_outstanding,
             limits: Arc::new(config.tenants.clone()),
+            meters: metrics::meters(config.metrics.max_kinds),
             seed: fastrand::u64(..),
             ..EngineConfig::default()
         };
@@ -124,8 +132,12 @@ impl Server {
             cors_origins: config.browsers.cors_origins.clone(),
             relay: relay.clone(),
             dialects: config.dialects.clone(),
+            metrics: !config.metrics.off && config.metrics.listen.is_none(),
             types: descriptors.types().clone(),
         };
+        if let Some(files) = store_files(&config.store.url) {
+            service.meters().measure_files(files);
+        }
         let hosts = Hosts::of(config.listen.public_url.as_deref(), &config.listen.allowed_hosts);
         let front = Front {
             screen: Screen::new(hosts, service.clone(), options.clone()),
@@ -133,9 +145,11 @@ impl Server {
             gate: Gate::new(service.clone(), options.clone()),
             grpc: Services::new(&service, descriptors.reflection()),
             http: http::router(service.clone(), options),
+            meters: Arc::clone(service.meters()),
         };
         Ok(Self {
             sockets,
+            metrics_port,
             local: mpsc::channel(LOCAL_BACKLOG),
             connections: Connections::new(
                 front,
@@ -168,6 +182,11 @@ impl Server {
     /// Where clients connect: `http://HOST:PORT`, `https://HOST:PORT` and `unix:PATH`, in this order.
     pub fn urls(&self) -> Vec<String> {
         self.sockets.urls()
+    }
+
+    /// Where metrics are served, if they have a port of their own.
+    pub fn metrics_url(&self) -> Option<String> {
+        self.metrics_port.as_ref().map(MetricsPort::url)
     }
 
     /// What the listener within TLS shows, to have its files read again.
@@ -215,7 +234,7 @@ impl Server {
         stop: CancellationToken,
         workers: impl Future<Output = ()>,
     ) -> anyhow::Result<Stopped> {
-        let Self { sockets, local, connections, max_connections, .. } = self;
+        let Self { sockets, metrics_port, local, connections, max_connections, .. } = self;
         let Self { service, engine, engine_task, collector, callers, store, .. } = self;
         let Self { closing, drain_timeout, .. } = self;
         let engine_stop = CancellationToken::new();
@@ -223,6 +242,10 @@ impl Server {
         tasks.spawn("engine", engine_task.run(engine_stop.clone()));
         tasks.spawn("collector of objects", collector.run(engine_stop.clone()));
         callers.spawn(&mut tasks, &engine_stop);
+        if let Some(port) = metrics_port {
+            // As long as there is something to be seen, the end included.
+            tasks.spawn("listener for metrics", port.serve(service.clone(), engine_stop.clone()));
+        }
         if let Some(certificates) = sockets.certificates() {
             let watch = certificates.clone().watch(engine_stop.clone());
             tasks.spawn("watch over certificates", watch);
@@ -289,6 +312,14 @@ pub(crate) async fn open_store(url: StoreUrl) -> anyhow::Result<Arc<dyn Store>> 
             Ok(Arc::new(PostgresStore::open(url.secret(), &options).await?))
         }
     }
+}
+
+/// The files of a store of files: the database, and its log.
+fn store_files(url: &StoreUrl) -> Option<Vec<PathBuf>> {
+    let StoreUrl::Sqlite(path) = url else { return None };
+    let mut log = path.clone().into_os_string();
+    log.push("-wal");
+    Some(vec![path.clone(), log.into()])
 }
 
 /// Opens the objects that are in a directory, at a URL, or nowhere.

@@ -31,7 +31,8 @@ Examples:
 
 gRPC and HTTP share each port. The first line on stdout is
 `longrun listening on http://HOST:PORT`, followed by one for --tls-listen (https://HOST:PORT) and
-one for --listen-unix (unix:PATH), where they are given; the log is on stderr.
+one for --listen-unix (unix:PATH), where they are given, and by `longrun metrics at URL` for
+--metrics-listen; the log is on stderr.
 
 A handler is a command line for /bin/sh; see `longrun worker --help` for what commands get and give.
 
@@ -239,6 +240,12 @@ fn announce(server: &Server, handlers: &[Handler], out: &Output) -> anyhow::Resu
         match out.is_json() {
             true => out.record(&serde_json::json!({ "listening": url }))?,
             false => out.line(&format!("longrun listening on {url}"))?,
+        }
+    }
+    if let Some(url) = server.metrics_url() {
+        match out.is_json() {
+            true => out.record(&serde_json::json!({ "metrics": url }))?,
+            false => out.line(&format!("longrun metrics at {url}"))?,
         }
     }
     Ok(())

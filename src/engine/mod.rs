@@ -29,6 +29,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use crate::metrics::Meters;
 use crate::operation::limits::LimitTable;
 use crate::store::Store;
 use crate::store::shared::OtherWorker;
@@ -50,6 +51,7 @@ mod sample;
 mod sharing;
 mod watch;
 
+pub use calls::figures::Figures;
 pub use calls::standing::{KindFigures, OtherWorkers, WorkerFigures};
 pub use calls::{Engine, EngineTask};
 pub use clock::{Clock, Ids, ManualClock, Moment, SystemClock};
@@ -58,7 +60,8 @@ pub use dispatch::roster::WorkerState;
 pub use health::StoreHealth;
 pub use poll::Poll;
 pub use request::{
-    Applied, Apply, AttemptLease, Connected, EngineError, Submitted, ToWorker, WorkerHello,
+    Applied, Apply, AttemptLease, Connected, EngineError, ServerLimit, Submitted, ToWorker,
+    WorkerHello,
 };
 pub use watch::feed::Feed;
 pub use watch::hub::Committed;
@@ -87,6 +90,8 @@ struct Shared {
     roster: Mutex<Roster>,
     /// Workers of other replicas, as the store knew them at that moment.
     others: Mutex<Option<(Moment, Arc<[OtherWorker]>)>>,
+    /// Counts what happens.
+    meters: Arc<Meters>,
     /// How much tenants may have.
     limits: RwLock<Arc<LimitTable>>,
 }

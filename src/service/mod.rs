@@ -26,6 +26,7 @@ mod budget;
 pub mod error;
 pub mod keys;
 mod list;
+pub mod metrics;
 mod operations;
 mod page;
 mod payloads;
@@ -179,6 +180,7 @@ pub struct Service {
     /// Where callers have credentials.
     keys: Option<keys::Keys>,
     secret: Secret,
+    oldest: metrics::Oldest,
 }
 
 impl Service {
@@ -192,7 +194,8 @@ impl Service {
         let stopping = closing.child_token();
         let secret = Secret::of(&engine.signing_key().0);
         let (limits, quotas) = (Arc::new(limits), Quotas::default());
-        Self { engine, objects, limits, quotas, stopping, closing, keys: None, secret }
+        let (keys, oldest) = (None, metrics::Oldest::default());
+        Self { engine, objects, limits, quotas, stopping, closing, keys, secret, oldest }
     }
 
     /// The same, with API keys to administer.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::{Action, Caller, Service, ServiceError, Violations};
 use crate::engine::{EngineError, Moment};
+use crate::metrics::{Gauge, Held};
 use crate::operation::limits::{LimitName, LimitTable};
 use crate::operation::{NewOperation, TenantId};
 
@@ -43,7 +44,11 @@ pub struct Rate {
 
 /// A watch that counts.
 #[derive(Debug)]
-pub(super) struct Watching(Option<(Quotas, TenantId)>);
+pub(super) struct Watching {
+    quotas: Quotas,
+    tenant: TenantId,
+    _held: Held,
+}
 
 impl Quotas {
     fn lock(&self) -> MutexGuard<'_, Counts> {
@@ -53,8 +58,8 @@ impl Quotas {
 
 impl Drop for Watching {
     fn drop(&mut self) {
-        let Some((quotas, tenant)) = self.0.take() else { return };
-        if let Entry::Occupied(mut entry) = quotas.lock().watches.entry(tenant) {
+        let mut counts = self.quotas.lock();
+        if let Entry::Occupied(mut entry) = counts.watches.entry(self.tenant.clone()) {
             *entry.get_mut() -= 1;
             if *entry.get() == 0 {
                 entry.remove();
@@ -110,6 +115,7 @@ impl Service {
         let seconds = (needed - bucket.left) / per_second;
         let wait = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::from_secs(3_600));
         let limited = EngineError::Limited { tenant: tenant.clone(), kind: None, name, most };
+        let limited = self.engine.refused(limited);
         Err(ServiceError { retry_after: Some(wait), ..limited.into() })
     }
 
@@ -129,8 +135,12 @@ impl Service {
         })
     }
 
-    /// Counts a watch or a wait of the caller's tenant for as long as the answer is held.
-    pub(super) fn begin_watch(&self, caller: &Caller) -> Result<Watching, ServiceError> {
+    /// Counts a watch or a wait of the caller's tenant, and in the gauge, for as long as the answer is held.
+    pub(super) fn begin_watch(
+        &self,
+        caller: &Caller,
+        gauge: &Arc<Gauge>,
+    ) -> Result<Watching, ServiceError> {
         let name = LimitName::Watches;
         let tenant = caller.tenant.clone();
         let most = self.engine.limits().get(name, &tenant, None);
@@ -140,10 +150,11 @@ impl Service {
             if *count == 0 {
                 counts.watches.remove(&tenant);
             }
-            return Err(EngineError::Limited { tenant, kind: None, name, most }.into());
+            let limited = EngineError::Limited { tenant, kind: None, name, most };
+            return Err(self.engine.refused(limited).into());
         }
         *count += 1;
-        Ok(Watching(Some((self.quotas.clone(), tenant))))
+        Ok(Watching { quotas: self.quotas.clone(), tenant, _held: gauge.hold() })
     }
 
     /// The most bytes of a payload of the caller's tenant.

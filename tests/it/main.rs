@@ -28,6 +28,7 @@ mod isolation;
 mod large;
 mod limits;
 mod list;
+mod metrics;
 mod outstanding;
 mod raw_calls;
 mod read_result;

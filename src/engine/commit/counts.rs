@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::ends::{Ended, Ends};
 use crate::engine::clock::Moment;
 use crate::engine::dispatch::queue::QueueKey;
-use crate::engine::request::EngineError;
+use crate::engine::request::{EngineError, ServerLimit};
 use crate::engine::round::transition::Transition;
 use crate::operation::limits::{LimitName, LimitTable};
 use crate::operation::{Kind, NewOperation, Operation, StateName, TenantId};
@@ -62,7 +62,7 @@ impl Counts {
         table: &LimitTable,
     ) -> Result<(), EngineError> {
         if self.all + added.all >= self.most {
-            let what = "operations that are not done";
+            let what = ServerLimit::Outstanding;
             return Err(EngineError::Full { what, limit: self.most });
         }
         let key = QueueKey { tenant: new.tenant.clone(), kind: new.kind.clone() };
@@ -71,7 +71,7 @@ impl Counts {
         if let Some(limit) = new.capacity
             && of_kind + *added_of_kind >= limit
         {
-            let what = "operations of this kind that are not done";
+            let what = ServerLimit::Capacity;
             return Err(EngineError::Full { what, limit });
         }
         let of_tenant = self.live_of_tenant(&new.tenant).all;
@@ -116,6 +116,30 @@ impl Counts {
             kinds.entry(kind).or_default().1 = ended;
         }
         kinds
+    }
+
+    /// What is not done of each kind, whichever tenant's.
+    pub(crate) fn by_kind(&self) -> BTreeMap<Kind, Live> {
+        let mut kinds: BTreeMap<Kind, Live> = BTreeMap::new();
+        for (key, live) in &self.of {
+            match kinds.get_mut(&key.kind) {
+                Some(sum) => {
+                    *sum = Live { all: sum.all + live.all, running: sum.running + live.running };
+                }
+                None => _ = kinds.insert(key.kind.clone(), *live),
+            }
+        }
+        kinds
+    }
+
+    /// The queues in which most operations wait, at most `most` of them.
+    pub(crate) fn longest_queues(&self, most: usize) -> Vec<QueueKey> {
+        let waiting = |live: &Live| live.all.saturating_sub(live.running);
+        let mut queues: Vec<(u64, &QueueKey)> =
+            self.of.iter().map(|(key, live)| (waiting(live), key)).collect();
+        queues.retain(|(waiting, _)| *waiting > 0);
+        queues.sort_unstable_by(|a, b| b.cmp(a));
+        queues.into_iter().take(most).map(|(_, key)| key.clone()).collect()
     }
 
     /// One that is not done was found at start.
