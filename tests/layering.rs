@@ -72,6 +72,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "worker",
             "relay",
             "service",
+            "store",
             "proto",
             "transfer",
             "objects",

@@ -22,6 +22,7 @@ mod completions;
 mod connection;
 mod demo;
 mod describe;
+mod doctor;
 mod events;
 mod exit;
 mod get;
@@ -30,6 +31,7 @@ mod input;
 mod key;
 mod list;
 mod live;
+mod man;
 mod names;
 mod output;
 mod paint;
@@ -43,8 +45,10 @@ mod silence;
 mod standing;
 mod store;
 mod submit;
+mod systemd;
 mod table;
 mod text;
+mod top;
 mod wait;
 mod watch;
 mod watch_many;
@@ -151,16 +155,22 @@ enum Command {
     Workers(standing::WorkersArgs),
     /// List kinds, with how much waits and runs of each
     Kinds(standing::KindsArgs),
+    /// Watch kinds, workers and transitions on one screen
+    Top(top::Args),
     /// Make, list and revoke API keys
     Key(key::Args),
     /// Copy or back up a store as a whole
     Store(store::Args),
+    /// Look at a deployment, and say what to change
+    Doctor(doctor::Args),
     /// Measure how much a server does, and how fast
     Bench(bench::Args),
     /// Show all of it working: a server, real commands, gRPC and HTTP
     Demo(demo::Args),
     /// Write a completion script for a shell
     Completions(completions::Args),
+    /// Write man pages, one for each command
+    Man(man::Args),
 }
 
 impl Command {
@@ -239,14 +249,17 @@ async fn dispatch(command: Command, connection: &Connection, out: &Output) -> an
         Command::Worker(args) => worker::run(args, &remote()?, out).await,
         Command::Workers(args) => standing::workers(args, &remote()?, out).await,
         Command::Kinds(args) => standing::kinds(args, &remote()?, out).await,
+        Command::Top(args) => top::run(args, &remote()?, out).await,
         Command::Key(args) => match key::run_alone(&args, out) {
             Some(exit) => exit,
             None => key::run(args, &remote()?, out).await,
         },
         Command::Store(args) => store::run(args, out).await,
+        Command::Doctor(args) => doctor::run(args, connection, out).await,
         Command::Bench(args) => bench::run(args, connection, out).await,
         Command::Demo(args) => demo::run(args).await,
         Command::Completions(args) => completions::run(&args, out),
+        Command::Man(args) => man::run(&args, out),
     }
 }
 

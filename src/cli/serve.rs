@@ -11,6 +11,7 @@ use super::Exit;
 use super::host;
 use super::output::{Output, Usage};
 use super::signals::{Hangups, Signals};
+use super::systemd;
 use crate::client::Client;
 use crate::config::{ServeConfig, StoreUrl, file};
 use crate::operation::Kind;
@@ -41,7 +42,7 @@ serving, and new submissions are refused; handlers may finish, what they do not 
 back to the queue, watches end to be resumed. Exit codes: 0 stopped so, 1 cut off by the
 drain timeout or failed, 130 or 143 ended at once by a second signal, or before it was ready.
 Nothing acknowledged is lost in any case. SIGHUP has the files of --descriptor-set, --tls-cert,
---tls-key and --tls-client-ca read again.";
+--tls-key and --tls-client-ca read again. A systemd unit with Type=notify is told of each.";
 
 /// Arguments of `serve`.
 #[derive(clap::Args, Debug)]
@@ -140,6 +141,7 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
         false => tracing::info!(version, store, "the store is open"),
     }
     announce(&server, &handlers, out)?;
+    systemd::ready();
     let types = has_types.then(|| server.descriptors().clone());
     let mut reloading = std::pin::pin!(reload(types, server.certificates().cloned(), hangups));
     let stop = CancellationToken::new();
@@ -153,6 +155,7 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
                     return Ok(signal);
                 }
                 tracing::info!(signal = ?signal, "asked to stop");
+                systemd::stopping();
                 stop.cancel();
             }
             () = &mut reloading => {}
@@ -176,6 +179,7 @@ async fn reload(
 ) {
     loop {
         hangups.next().await;
+        systemd::reloading();
         if types.is_none() && certificates.is_none() {
             tracing::info!("SIGHUP: there are no files to read again");
         }
@@ -192,6 +196,7 @@ async fn reload(
                 Err(error) => tracing::error!(%error, "the certificates stay as they were"),
             }
         }
+        systemd::ready();
     }
 }
 

@@ -55,6 +55,7 @@ pub use calls::figures::Figures;
 pub use calls::standing::{KindFigures, OtherWorkers, WorkerFigures};
 pub use calls::{Engine, EngineTask};
 pub use clock::{Clock, Ids, ManualClock, Moment, SystemClock};
+pub use commit::recent::Percentiles;
 pub use config::EngineConfig;
 pub use dispatch::roster::WorkerState;
 pub use health::StoreHealth;

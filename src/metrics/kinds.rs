@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use super::Meters;
 use super::values::{Counter, Histogram};
@@ -80,20 +81,41 @@ impl KindMeters {
         if after.is_done() {
             self.took.add_duration(at.since(after.submission.start_at));
         }
-        let Some(before) = before else { return };
-        let entered = before.life.updated_at;
+        let times = before.map(|before| Times::of(before, after)).unwrap_or_default();
+        if let Some(waited) = times.waited {
+            self.waited.add_duration(waited);
+        }
+        if let Some(took) = times.attempt {
+            self.attempts.add_duration(took);
+        }
+    }
+}
+
+/// The times that end with a transition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Times {
+    /// From when the operation might begin, or begin again, to the start of an attempt.
+    pub waited: Option<Duration>,
+    /// From the start of an attempt to its end. When a later attempt began that was told to stop is not in its life.
+    pub attempt: Option<Duration>,
+}
+
+impl Times {
+    /// Those of the transition between these two.
+    pub fn of(before: &Operation, after: &Operation) -> Self {
+        let (entered, at) = (before.life.updated_at, after.life.updated_at);
+        let (mut waited, mut attempt) = (None, None);
         match (&before.life.state, after.life.state.lease()) {
             (State::Queued { not_before }, Some(_)) => {
-                self.waited.add_duration(at.since(entered.max(*not_before)));
+                waited = Some(at.since(entered.max(*not_before)));
             }
-            (State::Running { .. }, None) => self.attempts.add_duration(at.since(entered)),
-            // When a later attempt began that was told to stop is not in its life.
+            (State::Running { .. }, None) => attempt = Some(at.since(entered)),
             (State::Cancelling { .. }, None) if after.life.attempt == Attempt(1) => {
-                let began = after.life.started_at.unwrap_or(entered);
-                self.attempts.add_duration(at.since(began));
+                attempt = Some(at.since(after.life.started_at.unwrap_or(entered)));
             }
             _ => {}
         }
+        Self { waited, attempt }
     }
 }
 

@@ -18,7 +18,7 @@ mod values;
 
 pub use calls::{Begun, Calls, Metered, Route};
 pub use commits::Commits;
-pub use kinds::{KindMeters, KindRecorder, Kinds, OTHER};
+pub use kinds::{KindMeters, KindRecorder, Kinds, OTHER, Times};
 pub use process::Process;
 pub use scrape::{Format, Scrape};
 pub use table::Metric;

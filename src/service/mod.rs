@@ -52,7 +52,7 @@ pub use payloads::{ContentStream, Contents, Intake};
 pub use quotas::{RATE_WINDOW, Rate};
 pub use reports::Report;
 pub use room::{AnswerRoom, CallRoom, ConnectionRoom};
-pub use standing::{KindRecord, MAX_LISTED, WorkerFigures, WorkerState};
+pub use standing::{KindRecord, MAX_LISTED, Percentiles, WorkerFigures, WorkerState};
 pub use streams::{
     FeedItem, FeedMessage, FeedStart, FeedStream, Lifetime, Pause, WatchMessage, WatchOptions,
     WatchStream,

@@ -4,13 +4,13 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
-use super::ends::{Ended, Ends};
+use super::recent::{Recent, Seen};
 use crate::engine::clock::Moment;
 use crate::engine::dispatch::queue::QueueKey;
 use crate::engine::request::{EngineError, ServerLimit};
 use crate::engine::round::transition::Transition;
 use crate::operation::limits::{LimitName, LimitTable};
-use crate::operation::{Kind, NewOperation, Operation, StateName, TenantId};
+use crate::operation::{Kind, NewOperation, Operation, TenantId};
 use crate::store::shared::Outstanding;
 
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(crate) struct Counts {
     all: u64,
     of: HashMap<QueueKey, Live>,
     of_tenant: HashMap<TenantId, Live>,
-    ends: Ends,
+    recent: Recent,
 }
 
 /// Operations that are not done.
@@ -42,7 +42,8 @@ pub(crate) struct Added {
 impl Counts {
     /// At most `most` operations that are not done.
     pub(crate) fn new(most: u64) -> Self {
-        Self { most, all: 0, of: HashMap::new(), of_tenant: HashMap::new(), ends: Ends::default() }
+        let (of, of_tenant) = (HashMap::new(), HashMap::new());
+        Self { most, all: 0, of, of_tenant, recent: Recent::default() }
     }
 
     pub(crate) fn all(&self) -> u64 {
@@ -107,15 +108,20 @@ impl Counts {
     }
 
     /// The tenant's kinds with operations that are not done or that have ended lately, by name.
-    pub(crate) fn kinds(&self, tenant: &TenantId, now: Moment) -> BTreeMap<Kind, (Live, Ended)> {
-        let mut kinds: BTreeMap<Kind, (Live, Ended)> = BTreeMap::new();
+    pub(crate) fn kinds(&self, tenant: &TenantId, now: Moment) -> BTreeMap<Kind, Live> {
+        let mut kinds: BTreeMap<Kind, Live> = BTreeMap::new();
         for (key, live) in self.of.iter().filter(|(key, _)| key.tenant == *tenant) {
-            kinds.entry(key.kind.clone()).or_default().0 = *live;
+            kinds.insert(key.kind.clone(), *live);
         }
-        for (kind, ended) in self.ends.of_tenant(tenant, now) {
-            kinds.entry(kind).or_default().1 = ended;
+        for kind in self.recent.ended_of(tenant, now) {
+            kinds.entry(kind.clone()).or_default();
         }
         kinds
+    }
+
+    /// What has become of a queue lately.
+    pub(crate) fn seen(&self, key: &QueueKey, now: Moment) -> Seen {
+        self.recent.seen(key, now)
     }
 
     /// What is not done of each kind, whichever tenant's.
@@ -153,7 +159,7 @@ impl Counts {
 
     /// A transition was committed.
     pub(crate) fn committed(&mut self, transition: &Transition, now: Moment) {
-        let Transition { before, after, .. } = transition;
+        let Transition { before, after, event_type, .. } = transition;
         let key = QueueKey::of(after);
         let runs = |operation: &Operation| operation.life.state.lease().is_some();
         let (ran, runs) = (before.as_ref().is_some_and(|before| runs(before)), runs(after));
@@ -162,8 +168,8 @@ impl Counts {
         }
         if after.is_done() {
             self.all = self.all.saturating_sub(1);
-            self.ends.add(&key, after.state_name() == StateName::Failed, now);
         }
+        self.recent.add(&key, (before.as_deref(), after), *event_type, now);
         let (is_new, is_done) = (before.is_none(), after.is_done());
         self.change(key, |live| {
             live.all = (live.all + u64::from(is_new)).saturating_sub(u64::from(is_done));
