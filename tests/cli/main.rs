@@ -14,6 +14,7 @@ mod bench;
 mod commands;
 mod keys;
 mod names;
+mod operate;
 mod silence;
 mod support;
 

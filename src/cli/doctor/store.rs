@@ -10,8 +10,8 @@ use crate::store::postgres::checkup::{self, Examination};
 
 /// The oldest PostgreSQL that is tested.
 const OLDEST: u32 = 130_000;
-/// A replica takes about this many connections.
-const PER_REPLICA: u64 = 10;
+/// A replica takes this many connections.
+const PER_REPLICA: u64 = 6;
 /// A snapshot that is held for longer lets rows pile up that nobody needs.
 const LONG_SNAPSHOT: Duration = Duration::from_secs(600);
 const CLOCKS: Duration = Duration::from_secs(2);
@@ -87,7 +87,7 @@ fn database(found: &Examination) -> Vec<Finding> {
     let left = most.saturating_sub(found.connections);
     say(
         left < PER_REPLICA,
-        format!("{left} of {most} connections are left, and a replica takes about {PER_REPLICA}"),
+        format!("{left} of {most} connections are left, and a replica takes {PER_REPLICA}"),
         "raise max_connections, or end clients that hold connections for nothing",
     );
     let is_cut = !matches!(setting("idle_session_timeout"), "" | "0");
