@@ -1,8 +1,9 @@
-//! What administrators keep beside operations, decoded and in memory: API keys, the server's secret.
+//! Administrators' data, decoded and in memory: API keys, the server's secret.
 //!
-//! Every replica has all of it, so that requests ask no store. A change is written under the version that it was decided on;
-//! the replica that makes it has it at once, the others within a second, because each asks for the versions twice a second.
-//! While the store is away a replica goes on with what it has read last. Must never know what an entry means.
+//! Every replica has all of it, so that requests do not read the store. A change is written only at the version on
+//! which it was decided. The replica that makes it has it at once, the others within a second, because each polls
+//! the versions twice a second. While the store cannot be reached, a replica uses what it read last. Must never
+//! know what an entry means.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -56,7 +57,7 @@ pub enum ChangeError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// There is no room.
-    #[error("there are {MAX_ENTRIES} {0} already, which is the most: delete some first")]
+    #[error("there are {MAX_ENTRIES} {0} already, the most that are allowed: delete some first")]
     Full(&'static str),
     /// It is too large to be kept.
     #[error(
@@ -110,7 +111,7 @@ impl<E> Change<E> {
 pub struct Space<E> {
     store: Arc<dyn Store>,
     current: watch::Sender<Arc<Snapshot<E>>>,
-    /// Held by whoever reads or writes it, so that what was read earlier is not published later.
+    /// Held while it is read or written, so that what was read earlier is not published later.
     turn: Mutex<()>,
 }
 
@@ -281,7 +282,7 @@ impl Catalogue {
                 Ok(()) => is_away = false,
                 Err(error) if !is_away => {
                     is_away = true;
-                    tracing::warn!(%error, "the catalogue cannot be read: what was read last holds");
+                    tracing::warn!(%error, "the catalogue cannot be read: the last version stays in use");
                 }
                 Err(_) => {}
             }

@@ -32,7 +32,7 @@ pub use metrics::Metrics;
 pub use store::{PostgresUrl, Store, StoreUrl, StoreUrlParser};
 pub use tls::{CertificateCaller, ClientAuth, Tls, TlsFiles};
 
-/// The port that servers listen on and clients look at unless told otherwise.
+/// The default port of servers and clients.
 pub const DEFAULT_PORT: u16 = 7420;
 
 /// Flags that contradict each other or a rule. Each names its flag.
@@ -64,7 +64,7 @@ pub enum ConfigError {
     },
 }
 
-/// Everything that `longrun serve` is told, its handlers excepted.
+/// The configuration of `longrun serve`, without its handlers.
 #[derive(Args, Clone, Debug, Default, PartialEq)]
 pub struct ServeConfig {
     /// Where to listen.
@@ -119,8 +119,8 @@ pub struct ServeConfig {
 #[command(next_help_heading = "Types")]
 pub struct Types {
     /// File with protobuf types, at most 16 MiB, for reflection and for `Any` in JSON: a FileDescriptorSet with its
-    /// imports, as `protoc --include_imports --descriptor_set_out` or `buf build -o` writes it; read again at SIGHUP; may
-    /// be repeated (the variable: separated by commas)
+    /// imports, as `protoc --include_imports --descriptor_set_out` or `buf build -o` writes it; read again at SIGHUP;
+    /// repeatable (the variable: separated by commas)
     #[arg(
         long = "descriptor-set",
         value_name = "FILE",
@@ -130,22 +130,20 @@ pub struct Types {
     pub descriptor_sets: Vec<PathBuf>,
 }
 
-/// How much is taken before more is refused.
+/// Limits on operations and payloads.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 #[command(next_help_heading = "Limits")]
 pub struct Limits {
     /// Largest input or result; in bytes, or with KiB, MiB or GiB
     #[arg(long, value_name = "SIZE", env = "LONGRUN_MAX_PAYLOAD_BYTES", default_value = "5GiB", value_parser = size)]
     pub max_payload_bytes: usize,
-    /// Largest input or result within a message over gRPC or a document over HTTP; larger ones
-    /// come as streams
+    /// Largest input or result within a gRPC message or a JSON document; larger ones are streamed
     #[arg(long, value_name = "SIZE", env = "LONGRUN_MAX_MESSAGE_BYTES", default_value = "4MiB", value_parser = size)]
     pub max_message_bytes: usize,
-    /// Largest input or result that answers carry within an operation; others are streamed by
-    /// `longrun result`
+    /// Largest input or result that responses include in an operation; `longrun result` streams larger ones
     #[arg(long, value_name = "SIZE", env = "LONGRUN_INLINE_PAYLOAD_BYTES", default_value = "64KiB", value_parser = size)]
     pub inline_payload_bytes: usize,
-    /// Most operations that are not done; submissions beyond are refused with a retry hint
+    /// Most operations that are not done; the server refuses further submissions with a retry hint
     #[arg(long, value_name = "N", env = "LONGRUN_MAX_OUTSTANDING", default_value_t = Limits::default().max_outstanding)]
     pub max_outstanding: u64,
     /// How long done operations are kept unless their submission says otherwise, e.g. 12h, 7d
@@ -153,18 +151,17 @@ pub struct Limits {
     pub retention: Duration,
 }
 
-/// When silence is taken for death, and how long a stream lives.
+/// Leases, heartbeats, and the age of streams.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 #[command(next_help_heading = "Liveness")]
 pub struct Liveness {
-    /// How long the work of a silent worker is left to it; then it goes back to the queue
+    /// After this much silence of a worker its operations go back to the queue
     #[arg(long, value_name = "DURATION", env = "LONGRUN_LEASE_DURATION", default_value = "30s", value_parser = parse_duration)]
     pub lease_duration: Duration,
-    /// Longest silence of a stream before the server gives a sign of life; less than half of what proxies let pass
+    /// Silence of a stream after which the server sends a heartbeat; less than half of the proxies' limit
     #[arg(long, value_name = "DURATION", env = "LONGRUN_HEARTBEAT_INTERVAL", default_value = "10s", value_parser = parse_duration)]
     pub heartbeat_interval: Duration,
-    /// Age, give or take a fifth, at which watches and workers' streams are ended to be resumed,
-    /// so that they outlive proxies
+    /// Age, give or take a fifth, at which the server ends watches and workers' streams; clients resume them
     #[arg(long, value_name = "DURATION", env = "LONGRUN_MAX_STREAM_AGE", default_value = "5m", value_parser = parse_duration)]
     pub max_stream_age: Duration,
 }
@@ -173,8 +170,8 @@ pub struct Liveness {
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 #[command(next_help_heading = "Stopping")]
 pub struct Stop {
-    /// Longest time from SIGTERM or SIGINT to the end, in which calls finish and work is given
-    /// back; a second signal ends at once
+    /// Longest time from SIGTERM or SIGINT to the end, for calls to finish and attempts to be released; a second signal
+    /// ends the server at once
     #[arg(long, value_name = "DURATION", env = "LONGRUN_DRAIN_TIMEOUT", default_value = "10s", value_parser = parse_duration)]
     pub drain_timeout: Duration,
 }

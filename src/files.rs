@@ -1,4 +1,4 @@
-//! Files of ours: one file is one thing, whichever of its names leads to it, and nobody else may read it.
+//! The server's own files: one file is one thing under all its names, and only its owner may read it.
 
 use std::ffi::OsString;
 use std::fs::{DirBuilder, OpenOptions};

@@ -7,7 +7,7 @@ use longrun::cli::{self, Cli, Exit};
 use longrun::worker::command;
 
 fn main() -> ExitCode {
-    // Before anything else, and not a command of its own: it starts with every command that is run, and nobody types it.
+    // Before anything else, and not a command of its own: it starts with every command that is run, and is not for people.
     let mut words = std::env::args_os().skip(1);
     if words.next().is_some_and(|word| word == command::KEEPER_WORD) {
         return command::keep(words);

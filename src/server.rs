@@ -1,8 +1,8 @@
 //! The composition root: binds, puts the parts together, owns every task, and stops them in order.
 //!
-//! Order of stopping: health says not serving and new work is refused; workers within the process finish; long
-//! calls and worker streams end, to be resumed; the listener closes; calls in flight finish; the engine finishes its
-//! last commit; the store closes. All of it within the drain timeout, after which what is left is cut off.
+//! Order of stopping: health reports not serving and new work is refused; workers within the process finish; long
+//! calls and worker streams end, to be resumed; the listener closes; calls in flight finish; the engine finishes
+//! its last commit; the store closes. All of it within the drain timeout, after which remaining calls are cut off.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -1,8 +1,8 @@
-//! Logs: where they go, what they look like, and the line that each request leaves.
+//! Logs: their destination, their form, and the line for each request.
 //!
-//! The log is set up once, by the program, never by the library. Levels go by who must act: `error` an
-//! operator now, `warn` an operator some time, `info` what an operator wants to have seen, `debug` what helps
-//! to understand a case. A failure is logged where it is handled, once.
+//! The program sets the log up once; the library never does. Levels say who must act: `error` an operator now,
+//! `warn` an operator at some time, `info` is what operators want to have seen, `debug` helps to understand a case.
+//! A failure is logged where it is handled, once.
 
 use std::io::{IsTerminal as _, stderr};
 

@@ -1,8 +1,8 @@
 //! Durations and times as people type them: one grammar for flags, variables, query parameters, JSON and TOML.
 //!
-//! A duration is one number or several, each with its unit, from the largest unit to the smallest: `90`, `90s`, `1.5h`,
-//! `1h30m`, `1h 30m`. A number without a unit is in seconds. A time is one of RFC 3339, with its zone. Months and years
-//! are no units because their lengths vary.
+//! A duration is one number or several, each with its unit, from the largest unit to the smallest: `90`, `90s`,
+//! `1.5h`, `1h30m`, `1h 30m`. A number without a unit is in seconds. A time is in RFC 3339, with its zone. Months
+//! and years are not allowed, because their lengths vary.
 
 use std::time::Duration;
 

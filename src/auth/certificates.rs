@@ -16,7 +16,7 @@ pub struct ByCertificate {
 }
 
 impl ByCertificate {
-    /// Lets these in, and nobody else.
+    /// Accepts these only.
     pub fn new(callers: Vec<CertificateCaller>, clock: Arc<dyn Clock>) -> Self {
         Self { callers, clock }
     }

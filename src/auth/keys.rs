@@ -1,4 +1,4 @@
-//! Known by an API key.
+//! Callers by API key.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
-//! Who is calling: finds the caller of each request, once, in front of every interface.
+//! Authentication: finds the caller of each request, once, in front of every interface.
 //!
-//! What a caller may do is the service's affair; here is only who it is. There is a list of ways to be known, which are
-//! tried in order; the first that knows what a request carries decides.
+//! The service decides what a caller may do; this module only identifies it. The ways to do so are tried in order;
+//! the first that recognizes a request's credentials decides.
 
 use std::sync::Arc;
 
@@ -64,7 +64,7 @@ impl Way for jwt::Tokens {
 /// Knows whom to let in. Cheap to clone.
 #[derive(Clone)]
 pub struct Authenticator {
-    /// Tried in this order; none where nobody is asked who they are.
+    /// Tried in this order; none if callers need no credentials.
     ways: Arc<[Box<dyn Way>]>,
     is_required: bool,
     /// Where operations belong to the subjects that submit them: what names those.
@@ -82,7 +82,7 @@ impl Authenticator {
         Self { ways: ways.into(), is_required: true, private: None }
     }
 
-    /// The same, whose callers own what they submit: nobody but they and admins see it.
+    /// The same, whose callers own what they submit: only they and admins see it.
     #[must_use]
     pub fn privately(self, secret: Secret) -> Self {
         Self { private: Some(secret), ..self }
@@ -183,7 +183,7 @@ pub fn mark(parts: &mut Parts, identity: Identity) {
     strip(&mut parts.headers);
 }
 
-/// Takes out what nobody behind this is to see: neither is it passed on to an API behind a mount, nor stored.
+/// Removes credentials, so that they are neither passed on to an API behind a mount nor stored.
 fn strip(headers: &mut HeaderMap) {
     headers.remove(OWN_FIELD);
     let is_key = |value: &http::HeaderValue| {

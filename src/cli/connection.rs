@@ -1,4 +1,4 @@
-//! The way to the server, as all commands of clients take it.
+//! The connection flags of all client commands.
 
 use std::convert::Infallible;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! How the program ends: the operation's outcome kept apart from a failure to ask.
+//! Exit codes: an operation's outcome is not a failure of the command.
 
 use std::process::ExitCode;
 
@@ -24,7 +24,7 @@ pub enum Exit {
     NotDone,
     /// The user interrupted with SIGINT.
     Interrupted,
-    /// Somebody asked for the end with SIGTERM.
+    /// Terminated by SIGTERM.
     Terminated,
 }
 
@@ -44,7 +44,7 @@ impl Exit {
         }
     }
 
-    /// What an operation's state says to whoever waited for it.
+    /// The exit code for an operation's state, after a wait.
     pub(super) fn of(operation: &Operation) -> Self {
         match operation.state() {
             State::Succeeded => Self::Ok,

@@ -1,4 +1,4 @@
-//! The INPUT argument: text, a file, or stdin, and what content type it has.
+//! The INPUT argument: text, a file, or stdin, and its content type.
 
 use std::io::Read as _;
 

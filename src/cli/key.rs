@@ -41,7 +41,7 @@ enum Command {
     List(ListArgs),
     /// Revoke keys for good
     Revoke(RevokeArgs),
-    /// Make a key for the file of `serve --key-file`; no server is asked
+    /// Make a key for the file of `serve --key-file`, without a server
     Generate,
 }
 
@@ -50,16 +50,16 @@ struct CreateArgs {
     /// Tenant; by default the caller's own
     #[arg(long, value_name = "TENANT", default_value = "", hide_default_value = true)]
     tenant: String,
-    /// What the key may do: submit, read, work, admin, operator; repeatable, or separated by commas
+    /// Role of the key: submit, read, work, admin, operator; repeatable, or separated by commas
     #[arg(long = "role", value_name = "ROLE", required = true, value_delimiter = ',')]
     roles: Vec<String>,
     /// Kind that it may execute, with the role work; all by default; repeatable, or separated by commas
     #[arg(long = "kind", alias = "kinds", value_name = "KIND", value_delimiter = ',')]
     kinds: Vec<String>,
-    /// After how long it is not good any more, e.g. 30d; never by default
+    /// Lifetime of the key, e.g. 30d; unlimited by default
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     expires: Option<Duration>,
-    /// Who uses it, for records of what was done
+    /// Name of its user, for audit records
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     name: String,
 }

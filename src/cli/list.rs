@@ -30,13 +30,13 @@ written as it comes, one operation a line.";
 pub(super) struct Args {
     #[command(flatten)]
     selection: Selection,
-    /// What the answer looks like; --json is -o json
+    /// Output format; --json is -o json
     #[arg(long = "output", short = 'o', value_name = "FORMAT", value_enum, default_value_t)]
     format: Format,
     /// Show more columns: attempt, priority, worker, labels
     #[arg(long)]
     wide: bool,
-    /// In which order: create_time desc, create_time, end_time desc or end_time
+    /// Order: create_time desc, create_time, end_time desc or end_time
     #[arg(long, value_name = "FIELD", default_value = "create_time desc")]
     order_by: String,
     /// Most operations to list
@@ -45,7 +45,7 @@ pub(super) struct Args {
     /// List all that match
     #[arg(long, conflicts_with = "limit")]
     all: bool,
-    /// Where to go on: the token with which an earlier list ended, under the same filter and order
+    /// Token with which an earlier list of the same filter and order ended
     #[arg(long, value_name = "TOKEN", default_value = "", hide_default_value = true)]
     page_token: String,
 }

@@ -22,7 +22,7 @@ pub(super) struct Live<'a> {
 }
 
 impl<'a> Live<'a> {
-    /// A bar if somebody looks on, lines otherwise.
+    /// A bar at a terminal, lines otherwise.
     pub(super) fn new(out: &'a Output) -> Self {
         let bar = out.is_live().then(|| {
             let bar = ProgressBar::with_draw_target(Some(100), ProgressDrawTarget::stderr());
@@ -146,7 +146,7 @@ pub(super) fn line(
 
 fn set_style(bar: &ProgressBar, with_percent: bool) {
     let template = if with_percent { WITH_PERCENT } else { WITHOUT_PERCENT };
-    // The templates are ours; were one wrong, the default is no worse than none.
+    // The templates are constants; if one were wrong, the default would do.
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style.progress_chars("━╸─"));
     }

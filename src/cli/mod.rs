@@ -66,7 +66,7 @@ const ABOUT: &str = "Submit work, get an operation at once, and then wait for it
 
 const AFTER_HELP: &str = "\
 Examples:
-  longrun demo                                   see all of it work, in ten seconds
+  longrun demo                                   see the whole service at work, in ten seconds
   longrun serve --handler 'shout=tr a-z A-Z'     a server whose work is a command
   longrun submit shout 'hello' --wait            submit, wait, show the outcome
   longrun watch 01980a3e-7f2b-7c11-9d5e-3b1f6a2c4d5e
@@ -103,13 +103,13 @@ pub struct Cli {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Global options")]
 struct Global {
-    /// Answer in JSON: the documents of the API, as over HTTP
+    /// Print JSON: the documents of the API, as over HTTP
     #[arg(long, global = true)]
     json: bool,
     /// What to log, e.g. debug or longrun=debug,h2=warn [default: info for serve and worker, otherwise warn]
     #[arg(long, global = true, value_name = "FILTER", env = "LONGRUN_LOG")]
     log: Option<String>,
-    /// What lines of the log look like
+    /// Format of log lines
     #[arg(
         long,
         global = true,
@@ -139,11 +139,11 @@ enum Command {
     Watch(watch::Args),
     /// Wait until an operation is done
     Wait(wait::Args),
-    /// Ask for operations to be cancelled
+    /// Cancel operations
     Cancel(change::CancelArgs),
     /// Forget done operations: their records, histories and results
     Delete(change::DeleteArgs),
-    /// Submit a done operation's input again, as a new operation
+    /// Submit the input of a done operation again, as a new operation
     Retry(change::RetryArgs),
     /// Write an operation's result, byte for byte
     Result(result::Args),
@@ -153,7 +153,7 @@ enum Command {
     Worker(worker::Args),
     /// List the workers that are connected
     Workers(standing::WorkersArgs),
-    /// List kinds, with how much waits and runs of each
+    /// List kinds, with their queued and running operations
     Kinds(standing::KindsArgs),
     /// Watch kinds, workers and transitions on one screen
     Top(top::Args),
@@ -163,9 +163,9 @@ enum Command {
     Store(store::Args),
     /// Look at a deployment, and say what to change
     Doctor(doctor::Args),
-    /// Measure how much a server does, and how fast
+    /// Measure the throughput and latency of a server
     Bench(bench::Args),
-    /// Show all of it working: a server, real commands, gRPC and HTTP
+    /// Show the whole service at work: a server, real commands, gRPC and HTTP
     Demo(demo::Args),
     /// Write a completion script for a shell
     Completions(completions::Args),

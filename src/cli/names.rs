@@ -1,4 +1,5 @@
-//! The names of operations as people type and paste them: a full name, an id in any case, the beginning of an id, or a URL.
+//! The names of operations as people type and paste them: a full name, an id in any case, the beginning of an id,
+//! or a URL.
 
 use anyhow::anyhow;
 use prost_types::Timestamp;

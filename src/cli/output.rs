@@ -1,5 +1,5 @@
-//! Where answers go. A reader that went away ends the program quietly: `longrun list | head` is
-//! no failure, so nothing here panics as `println!` would.
+//! Standard output. A closed output ends the program quietly: `longrun list | head` is no failure, so nothing here
+//! panics as `println!` would.
 
 use std::error::Error;
 use std::io::{ErrorKind, IsTerminal as _, Write as _, stderr, stdout};
@@ -13,7 +13,7 @@ use crate::service::code_name;
 
 /// The reader of stdout went away.
 #[derive(Debug, thiserror::Error)]
-#[error("nobody reads the output")]
+#[error("the output is closed")]
 struct ReaderGone;
 
 /// A command line that says what cannot be, beyond what its grammar can tell.
@@ -58,7 +58,7 @@ impl Output {
         self.json
     }
 
-    /// Whether somebody looks on, at a terminal that can redraw a line.
+    /// Whether the output is a terminal that can redraw a line.
     pub(super) fn is_live(&self) -> bool {
         self.is_live
     }
@@ -97,7 +97,7 @@ impl Output {
         let _ignored = writeln!(stderr().lock(), "{text}");
     }
 
-    /// A remark for somebody who sits there, and only then.
+    /// A remark for a person at the terminal, and only then.
     pub(super) fn hint(&self, text: &str) {
         if self.is_live {
             self.note(&Paint::new(true).dim(text));

@@ -1,4 +1,4 @@
-//! Colors, where there is somebody to see them.
+//! Colors, if the output is a terminal.
 
 use crate::proto::v1::operation::State;
 
@@ -38,7 +38,7 @@ impl Paint {
         self.code("31", text)
     }
 
-    /// What somebody could type.
+    /// A command that people can type.
     pub(super) fn cyan(self, text: &str) -> String {
         self.code("36", text)
     }

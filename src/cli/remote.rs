@@ -1,4 +1,4 @@
-//! The server that commands talk to, and what to say when it does not do as asked.
+//! The server that commands talk to, and the error messages of failed calls.
 
 use anyhow::anyhow;
 
@@ -40,7 +40,7 @@ impl Remote {
         self.patient.clone().with_retries(PATIENT_RETRIES)
     }
 
-    /// That no server answers, for somebody who waits for one.
+    /// The note that no server responds, while a command waits.
     pub(super) fn unreached(&self, error: &ClientError) -> String {
         format!("no answer from {} yet ({}); trying again", self.url, error.message())
     }
@@ -50,7 +50,7 @@ impl Remote {
         if error.is_transient() && error.reason().is_empty() {
             // "invalid peer certificate", or the server's alert "CertificateRequired".
             if error.message().to_ascii_lowercase().contains("certificate") {
-                // Somebody answered; one of the two does not trust the other.
+                // A server answered; one of the two does not trust the other.
                 return anyhow!("{}", error.message())
                     .context(format!("no connection to {} (see --ca and --client-cert)", self.url))
                     .context(format!("failed to {to}"));

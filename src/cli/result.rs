@@ -1,4 +1,4 @@
-//! `longrun result NAME`: the bytes as the worker gave them.
+//! `longrun result NAME`: the exact bytes of the result.
 
 use std::fs::File;
 use std::io::Write as _;

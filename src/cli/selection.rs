@@ -1,4 +1,4 @@
-//! Which operations: a filter, and flags for what filters say most often.
+//! Selects operations: a filter, and flags for common filters.
 
 use std::io::{IsTerminal as _, stdin};
 

@@ -118,7 +118,7 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
     let is_new = matches!(&config.store.url, StoreUrl::Sqlite(path) if !path.exists());
     let server = tokio::select! {
         bound = Server::bind(config) => bound.map_err(not_started)?,
-        // Whoever no longer wants it does not wait until it is ready, which a large store may delay.
+        // A signal stops the start, which a large store may delay.
         signal = signals.next() => return Ok(signal),
     };
     let keeper = host::keeper()?;
@@ -137,7 +137,7 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
     let workers = workers.map(|worker| worker.drain_timeout(handlers_share)).collect();
     let version = env!("CARGO_PKG_VERSION");
     match is_new {
-        true => tracing::info!(version, store, "a new store was made, nothing was there"),
+        true => tracing::info!(version, store, "created a new store, because there was none"),
         false => tracing::info!(version, store, "the store is open"),
     }
     announce(&server, &handlers, out)?;
@@ -263,7 +263,9 @@ fn exit(stopped: Stopped) -> Exit {
             Exit::Ok
         }
         Stopped::CutOff => {
-            tracing::warn!("stopped; what the drain timeout did not leave time for was cut off");
+            tracing::warn!(
+                "stopped; calls that were not done within the drain timeout were cut off"
+            );
             Exit::Failure
         }
     }

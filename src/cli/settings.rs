@@ -1,4 +1,4 @@
-//! The settings of a submission as flags, and of an operation in words: both by the settings' own declarations.
+//! The settings of a submission as flags, and of an operation in words, made from the settings' declarations.
 
 use std::sync::LazyLock;
 use std::time::Duration;

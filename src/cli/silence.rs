@@ -1,5 +1,5 @@
-//! Breaks the silence of an operation that no worker will start, and of a server that is away: says so on stderr, once, and
-//! goes on.
+//! Reports on stderr, once, that no worker serves an operation's kind, or that the server cannot be reached; the
+//! command goes on waiting.
 
 use std::future::pending;
 use std::pin::pin;

@@ -1,4 +1,4 @@
-//! `longrun workers` and `longrun kinds`: who works, and how much waits and runs.
+//! `longrun workers` and `longrun kinds`.
 
 use std::time::{Duration, SystemTime};
 

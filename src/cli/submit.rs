@@ -31,9 +31,9 @@ Durations: 90 (seconds), 500ms, 30s, 5m, 1h30m, 7d. Times have a zone: 2026-03-0
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// What sort of work; workers serve kinds
+    /// The kind of work; workers serve kinds
     kind: String,
-    /// What to work on: text, @FILE, or - for stdin; by default nothing. Behind -- it may begin with a dash
+    /// The input: text, @FILE, or - for stdin; by default nothing. Behind -- it may begin with a dash
     #[arg(allow_negative_numbers = true)]
     input: Option<String>,
     /// Media type of the input [default: application/json, text/plain or application/octet-stream,
@@ -71,10 +71,10 @@ struct Start {
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Then")]
 struct Then {
-    /// Wait until it is done, show it, and exit as it ended; --wait 30s waits no longer than that
+    /// Wait until it is done, show it, and exit with its exit code; --wait 30s waits at most 30 s
     #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, conflicts_with = "watch", value_parser = parse_duration)]
     wait: Option<Option<Duration>>,
-    /// Watch it until it is done, and exit as it ended
+    /// Watch it until it is done, and exit with its exit code
     #[arg(long)]
     watch: bool,
     /// Print the operation's name and nothing else

@@ -1,4 +1,4 @@
-//! Columns that stand under each other. Pure.
+//! Aligned columns. Pure.
 
 use super::paint::Paint;
 

@@ -1,4 +1,4 @@
-//! Quantities and strangers' words as people read them. Pure, but for [`now`].
+//! Formats quantities, and text from outside, for people. Pure, but for [`now`].
 
 use std::time::{Duration, SystemTime};
 

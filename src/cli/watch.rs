@@ -84,7 +84,7 @@ pub(super) async fn to_its_end(
         Err(exit) => {
             let name = watch.name();
             if name.is_empty() {
-                // Nobody knows whether it was submitted.
+                // It is unknown whether it was submitted.
                 return Ok(exit);
             }
             wait::goes_on(name, out);

@@ -60,7 +60,7 @@ pub(super) struct Args {
     /// This worker's name, for people; by default host and process id
     #[arg(long, value_name = "ID", env = "LONGRUN_WORKER_ID")]
     worker_id: Option<String>,
-    /// How long commands may go on after SIGTERM or SIGINT
+    /// Longest time for running commands after SIGTERM or SIGINT
     #[arg(long, value_name = "DURATION", env = "LONGRUN_DRAIN_TIMEOUT", default_value = "8s", value_parser = parse_duration)]
     drain_timeout: Duration,
 }

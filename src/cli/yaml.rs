@@ -1,4 +1,4 @@
-//! JSON values as YAML, which `kubectl` has made usual for people. Pure.
+//! JSON values as YAML, the form that `kubectl` users expect. Pure.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! Where a server is, as people write it.
+//! The address of a server, as people write it.
 
 use std::net::IpAddr;
 
@@ -47,7 +47,7 @@ impl Address {
         }
     }
 
-    /// The host where what is sent can be read on the way to it.
+    /// The host, if the connection is not encrypted and others can read it.
     pub(super) fn exposed_host(&self) -> Option<&str> {
         let Self::Plain(uri) = self else { return None };
         uri.host().filter(|host| {

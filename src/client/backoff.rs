@@ -1,8 +1,8 @@
-//! How long to wait before the next try: growing, jittered, bounded. Reads no clock and sleeps not.
+//! The wait before the next try: growing, jittered, bounded. No clock, no sleeping.
 
 use std::time::Duration;
 
-/// A growing wait. Half of each wait is left to chance, so that many clients that lost the same
+/// A growing wait. Half of each wait is random, so that many clients that lost the same
 /// server do not come back in step.
 #[derive(Clone, Debug)]
 pub(crate) struct Backoff {
@@ -17,7 +17,7 @@ impl Backoff {
         Self { initial, max, next: initial.min(max) }
     }
 
-    /// The wait before the next try; `hint` is what the server asked for, which is never undercut.
+    /// The wait before the next try, at least `hint`, which the server asked for.
     pub(crate) fn wait(&mut self, hint: Option<Duration>) -> Duration {
         let full = self.next;
         self.next = (full * 2).min(self.max);

@@ -1,4 +1,4 @@
-//! How a client is set up: where the server is, who vouches for it, and what the client shows of itself.
+//! Sets up a client: the server's address, the trusted authorities, and the client's credentials.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -124,7 +124,7 @@ impl ClientBuilder {
     }
 }
 
-/// What is said where a token would go over plain HTTP.
+/// The error if a token would be sent over plain HTTP.
 pub(super) fn in_plaintext(host: &str) -> String {
     format!(
         "a token would be sent to {host} over plain http://, where others can read it: use https://, or say \

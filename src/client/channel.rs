@@ -1,4 +1,4 @@
-//! The connection: how it is made and kept alive, and what every call carries.
+//! The connection: how it is made and kept alive, and the metadata of every call.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -94,7 +94,7 @@ async fn within_tls(
     connector.call(uri).await
 }
 
-/// What every call carries.
+/// The metadata of every call.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Headers {
     token: Option<Token>,

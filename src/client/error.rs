@@ -1,4 +1,4 @@
-//! Why a call did not give what was asked for, in one form whatever layer said so.
+//! The error of a call, in one form whichever layer it comes from.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -10,7 +10,7 @@ use tonic_types::StatusExt as _;
 
 use crate::proto::v1::{FieldViolation, RequestError};
 
-/// A call that failed: the server's answer with its details, or why the server was not reached.
+/// A failed call: the server's status with its details, or why the server was not reached.
 #[derive(Debug)]
 pub struct ClientError(Box<Inner>);
 
@@ -75,7 +75,7 @@ impl ClientError {
         self.0.code == Code::Unavailable
     }
 
-    /// Whether there was a connection: then what was asked for may have happened, whatever came of the answer.
+    /// Whether there was a connection: then the server may have executed the call.
     pub fn was_reached(&self) -> bool {
         self.0.was_reached
     }

@@ -53,16 +53,16 @@ pub use self::result::{InputStream, ResultStream, StoredResult};
 pub use self::watch::Watch;
 pub use self::watch_all::WatchAll;
 
-/// Larger than any answer of a server with default limits.
+/// Larger than any response of a server with default limits.
 const MAX_DECODING_BYTES: usize = 16 << 20;
-/// Longest time for one try of a call that answers at once.
+/// Longest time for one try of a call that does not wait.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
 const DEFAULT_RETRIES: u32 = 4;
 const DEFAULT_PATIENCE: Duration = Duration::from_secs(300);
 
-/// What calls go through.
+/// The channel of all calls.
 pub(crate) type Service = InterceptedService<Channel, Headers>;
 
 /// A client of one service. Cheap to clone; clones share the connection.
@@ -70,7 +70,7 @@ pub(crate) type Service = InterceptedService<Channel, Headers>;
 pub struct Client {
     channel: Channel,
     headers: Headers,
-    /// The host that plain HTTP leads to, where others can read what is sent.
+    /// The host, if it is reached by plain HTTP, where others can read requests.
     public_address: Option<Arc<str>>,
     /// How often a call is tried again; `None` for the default.
     retries: Option<u32>,
@@ -83,7 +83,7 @@ impl Client {
         ClientBuilder::new(url)
     }
 
-    /// Connects to `url`, e.g. `http://127.0.0.1:7000`, and fails if nothing answers there.
+    /// Connects to `url`, e.g. `http://127.0.0.1:7000`, and fails if no server responds.
     pub async fn connect(url: &str) -> Result<Self, ClientError> {
         Self::builder(url).connect().await
     }
@@ -124,14 +124,14 @@ impl Client {
         self
     }
 
-    /// The same client whose waits, watches and streams of contents bear an unavailable service for this long (5 minutes by
+    /// The same client whose waits, watches and streams of contents tolerate an unavailable service for this long (5 minutes by
     /// default) before they give up.
     pub fn with_patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
     }
 
-    /// Submits work and answers its operation, which is durable by then. Without an idempotency
+    /// Submits work and returns its operation, which is durable then. Without an idempotency
     /// key it gets a random one, so that trying again cannot submit twice.
     pub async fn submit(&self, mut request: SubmitRequest) -> Result<Operation, ClientError> {
         fill_key(&mut request.idempotency_key);
@@ -146,7 +146,7 @@ impl Client {
         Watch::of_submission(self.clone(), request)
     }
 
-    /// Submits up to 1,000 pieces of work in one commit. Each has its own answer, in order;
+    /// Submits up to 1,000 pieces of work in one commit. Each has its own result, in order;
     /// idempotency keys are filled in as in [`Self::submit`].
     pub async fn submit_batch(
         &self,

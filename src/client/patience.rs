@@ -1,8 +1,7 @@
-//! When to try again, and when to give up: the one rule of waits, watches and streams of contents.
+//! When to try again, and when to give up: one rule for waits, watches and streams of contents.
 //!
-//! Whatever the service is unavailable for is borne for a stated time, counted from the first failure, however long it was
-//! silent before. Before the service has been reached the time is shorter, because the address may be wrong, or it is the
-//! number of tries that the client was given.
+//! A client tolerates unavailability for a stated time, counted from the first failure. Before the first success
+//! the time is shorter, because the address may be wrong, or it is the configured number of tries.
 
 use std::time::Duration;
 
@@ -10,14 +9,14 @@ use tokio::time::Instant;
 
 use super::{Backoff, ClientError, FIRST_BACKOFF, MAX_BACKOFF};
 
-/// A service that has never been reached is borne for this long.
+/// How long a service that was never reached may be unavailable.
 const UNREACHED: Duration = Duration::from_secs(90);
 
 /// How patient to be with a service.
 #[derive(Debug)]
 pub(super) struct Patience {
     limit: Duration,
-    /// Tries that are left while nothing has been heard, if they are counted.
+    /// Remaining tries before the first response, if they are counted.
     tries_left: Option<u32>,
     has_begun: bool,
     away_since: Option<Instant>,
@@ -41,13 +40,13 @@ impl Patience {
         (self.has_begun, self.away_since) = (true, None);
     }
 
-    /// The service does what it is asked for.
+    /// A call succeeded.
     pub(super) fn works(&mut self) {
         self.is_there();
         self.backoff.reset();
     }
 
-    /// How long to wait before the service is asked again that has ended what it was asked for too early.
+    /// How long to wait after the service ended a call too early.
     pub(super) fn pause(&mut self) -> Duration {
         self.backoff.wait(None)
     }

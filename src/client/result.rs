@@ -1,4 +1,4 @@
-//! An operation's result or input as a stream of chunks that goes on where it broke off.
+//! An operation's result or input as a stream of chunks that resumes where it broke off.
 
 use std::time::Duration;
 
@@ -43,11 +43,11 @@ pub struct ContentStream<M> {
     ended: bool,
 }
 
-/// What is read, and from where on.
+/// The contents to read, and the offset.
 #[derive(Clone, Debug)]
 pub struct Asked {
     pub(super) name: String,
-    /// Moves on with what was delivered.
+    /// Advances by the delivered bytes.
     pub(super) offset_bytes: i64,
     /// The worker's session, of inputs.
     pub(super) session_id: String,
@@ -150,7 +150,7 @@ impl<M: Chunk> ContentStream<M> {
         stream::unfold(self, |mut result| async move { Some((result.next().await?, result)) })
     }
 
-    /// What is left, in memory.
+    /// The remaining bytes, in memory.
     pub async fn collect(mut self) -> Result<StoredResult, ClientError> {
         let announced = usize::try_from(self.size_bytes).unwrap_or_default();
         let mut data = BytesMut::with_capacity(announced.min(MAX_RESERVE));

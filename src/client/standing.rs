@@ -1,4 +1,4 @@
-//! What people ask when nothing moves: who works, and how much waits.
+//! Workers and kinds: why nothing moves.
 
 use super::{Client, ClientError};
 use crate::proto::v1::{

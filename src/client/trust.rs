@@ -1,4 +1,4 @@
-//! TLS on the client's side: whom it trusts to vouch for the server, and what it shows of itself.
+//! TLS on the client's side: trusted authorities, and the client's certificate.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,7 +7,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
-/// The files behind a client's TLS, and what they said when they were last usable.
+/// The files behind a client's TLS, and their last usable contents.
 #[derive(Debug)]
 pub(super) struct Trust {
     files: Files,
@@ -37,7 +37,7 @@ impl Trust {
             let reading = tokio::task::spawn_blocking(move || files.read());
             match reading.await.unwrap_or_else(|error| Err(error.to_string())) {
                 Ok(config) => *self.lock() = Arc::new(config),
-                Err(error) => tracing::warn!(error, "TLS goes on with what files said before"),
+                Err(error) => tracing::warn!(error, "TLS goes on with the previous files"),
             }
         }
         Arc::clone(&self.lock())

@@ -10,11 +10,11 @@ use crate::proto::v1::{Operation, OperationView, WaitOperationRequest};
 
 /// One request of a wait: below the 30 s at which the most impatient of common proxies cut a silent call.
 const WAIT_SLICE: Duration = Duration::from_secs(25);
-/// What a wait's request may take beyond its slice before it is taken for lost.
+/// Extra time for a wait's request before it counts as lost.
 const WAIT_MARGIN: Duration = Duration::from_secs(20);
 
 impl Client {
-    /// Waits until the operation is done, or until `limit` is up: then it comes back as it is,
+    /// Waits until the operation is done, or until `limit` ends: then it returns the operation as it is,
     /// with `done` false. `None` waits for as long as it takes. Outlives proxies, broken connections
     /// and restarts of the service, see [`Self::with_patience`].
     pub async fn wait(

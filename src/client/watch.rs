@@ -20,7 +20,7 @@ use crate::proto::v1::{
 /// whatever TCP believes.
 pub(super) const SILENCE: Duration = Duration::from_secs(75);
 
-/// A server that does not begin a stream for so long is asked again: what it was asked may be lost.
+/// If a stream does not begin within this time, the client calls again: the request may be lost.
 const OPENING: Duration = Duration::from_secs(20);
 
 /// A watch of one operation: each transition exactly once and in order, up to the terminal one.
@@ -32,7 +32,7 @@ pub struct Watch {
     client: Client,
     /// The submission that the watch begins with, until its operation has been heard of.
     submission: Option<SubmitRequest>,
-    /// `after_revision` moves on with what was delivered.
+    /// `after_revision` advances with each delivered transition.
     request: WatchOperationRequest,
     link: Link<WatchOperationResponse>,
     ended: bool,
@@ -153,7 +153,7 @@ fn ends(message: &WatchOperationResponse) -> bool {
         && message.operation.as_ref().is_some_and(|operation| operation.done)
 }
 
-/// What came of reading a link.
+/// The result of reading a link.
 #[derive(Debug)]
 pub(super) enum Received<T> {
     /// A message.

@@ -1,4 +1,4 @@
-//! Mounts of dialects, as the configuration file has them: where they stand, and where the work goes.
+//! Mounts of dialects in the configuration file: their paths, and the worker or relay behind them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +32,7 @@ pub struct Mount {
     pub relay: Option<String>,
     /// The paths that take submissions for workers.
     pub submit: Vec<Submit>,
-    /// Whether every caller with credentials may read what is somebody's.
+    /// Whether every caller with credentials may read operations that have an owner.
     pub is_shared: bool,
     /// How long a submission is held for its end, if the request does not say.
     pub wait: Option<Duration>,

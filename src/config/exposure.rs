@@ -1,4 +1,4 @@
-//! Which addresses may be listened on: the one place for this rule.
+//! The rule about addresses that other machines can reach.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,4 @@
-//! Where to listen, by which names, and whose pages may call.
+//! Listeners, the server's host names, and the sites whose pages may call.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -11,35 +11,33 @@ use super::DEFAULT_PORT;
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 #[command(next_help_heading = "Address")]
 pub struct Listen {
-    /// Address to listen on; port 0 takes a free one, which the first line of output names
+    /// Address to listen on; port 0 is any free port, which the first line of output names
     #[arg(long = "listen", value_name = "HOST:PORT", env = "LONGRUN_LISTEN", value_parser = address, default_value_t = Listen::default().addr)]
     pub addr: SocketAddr,
     /// Listen at --tls-listen and --listen-unix only
     #[arg(long, env = "LONGRUN_NO_PLAIN")]
     pub no_plain: bool,
-    /// Unix socket to listen on as well, which only this user may connect to (mode 0600); one that a server has left
-    /// behind is replaced
+    /// Unix socket to listen on as well, for this user only (mode 0600); replaces the socket of a dead server
     #[arg(long = "listen-unix", value_name = "PATH", env = "LONGRUN_LISTEN_UNIX", value_parser = socket_path)]
     pub unix: Option<PathBuf>,
-    /// Listen on other than loopback addresses although callers are not asked who they are
+    /// Listen on other than loopback addresses although callers need no credentials
     #[arg(long, env = "LONGRUN_INSECURE")]
     pub insecure: bool,
-    /// URL under which clients reach this server, for the links in answers; by default taken from
-    /// each request
+    /// URL under which clients reach this server, for links in responses; by default the host of each request
     #[arg(long, value_name = "URL", env = "LONGRUN_PUBLIC_URL", value_parser = public_url)]
     pub public_url: Option<String>,
-    /// Name by which a server on a loopback address may be asked over HTTP/1, beside localhost, addresses and
-    /// the host of --public-url; or * for any; may be repeated (the variable: separated by commas)
+    /// Host name that a server on a loopback address accepts over HTTP/1, beside localhost, addresses and the host of
+    /// --public-url; * for any; repeatable (the variable: separated by commas)
     #[arg(long = "allowed-host", value_name = "HOST", env = "LONGRUN_ALLOWED_HOSTS", value_delimiter = ',', value_parser = host)]
     pub allowed_hosts: Vec<String>,
 }
 
-/// Who may call from a browser.
+/// The sites whose pages may call.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 #[command(next_help_heading = "Browsers")]
 pub struct Browsers {
-    /// Site whose pages may use the HTTP interface and gRPC-Web, e.g. `https://app.example.com`, or * for all; may be
-    /// repeated (the variable: separated by commas)
+    /// Site whose pages may use the HTTP interface and gRPC-Web, e.g. `https://app.example.com`, * for all; repeatable
+    /// (the variable: separated by commas)
     #[arg(long = "cors-origin", value_name = "ORIGIN", env = "LONGRUN_CORS_ORIGINS", value_delimiter = ',', value_parser = origin)]
     pub cors_origins: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! Relay mounts, as the configuration file has them: read and checked, one struct per concern.
+//! Relay mounts in the configuration file: read and checked, one struct per concern.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

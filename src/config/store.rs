@@ -1,4 +1,4 @@
-//! Where operations are kept, and where what is too large for rows.
+//! The store, and the place for payloads that are too large for rows.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -15,7 +15,7 @@ use crate::files;
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 #[command(next_help_heading = "Storage")]
 pub struct Store {
-    /// Store of operations: a file, created if it is not there, or a PostgreSQL database, which any number of servers
+    /// Store of operations: a file, created if it does not exist, or a PostgreSQL database, which any number of servers may
     /// share (`postgres://USER:PASSWORD@HOST/DATABASE`, see docs/postgres.md)
     #[arg(
         long = "store",
@@ -25,12 +25,12 @@ pub struct Store {
         default_value_t
     )]
     pub url: StoreUrl,
-    /// Where large inputs and results are kept: a directory, or the URL of an object store (s3://BUCKET/PREFIX,
-    /// gs://…, az://…) whose credentials are in the vendor's variables; by default the directory FILE.objects beside the
-    /// store's file, to which links are followed; none with PostgreSQL
+    /// Place for large inputs and results: a directory, or the URL of an object store (s3://BUCKET/PREFIX, gs://…, az://…)
+    /// with credentials in the vendor's variables; by default the directory FILE.objects beside the store's file (symbolic
+    /// links are followed), and none with PostgreSQL
     #[arg(long, value_name = "DIR|URL", env = "LONGRUN_OBJECTS")]
     pub objects: Option<String>,
-    /// Inputs and results larger than this are kept there
+    /// Larger inputs and results are kept in --objects
     #[arg(long, value_name = "SIZE", env = "LONGRUN_OBJECT_THRESHOLD_BYTES", default_value = "256KiB", value_parser = super::size)]
     pub object_threshold_bytes: usize,
 }

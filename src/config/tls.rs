@@ -1,4 +1,4 @@
-//! Listening within TLS, and who clients with certificates are.
+//! TLS listeners, and the callers behind client certificates.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,11 +11,11 @@ use crate::operation::{Role, Roles, TenantId};
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 #[command(next_help_heading = "TLS")]
 pub struct Tls {
-    /// Address to listen on within TLS, beside --listen; needs --tls-cert and --tls-key
+    /// Address to listen on with TLS, beside --listen; needs --tls-cert and --tls-key
     #[arg(long = "tls-listen", value_name = "HOST:PORT", env = "LONGRUN_TLS_LISTEN", value_parser = super::listen::address)]
     pub listen: Option<SocketAddr>,
-    /// The server's certificate and those between it and the authority's, PEM; this file, --tls-key and --tls-client-ca are
-    /// read again when they change, and at SIGHUP
+    /// The server's certificate and the intermediate ones, PEM; this file, --tls-key and --tls-client-ca are read again when
+    /// they change, and at SIGHUP
     #[arg(long = "tls-cert", value_name = "FILE", env = "LONGRUN_TLS_CERT")]
     pub certificate: Option<PathBuf>,
     /// The certificate's private key, PEM; only the server should be able to read it
@@ -33,9 +33,9 @@ pub struct Tls {
         default_value_t
     )]
     pub client_auth: ClientAuth,
-    /// Who a client with a certificate of --tls-client-ca is: NAME=TENANT:ROLE[+ROLE…], where NAME is the common name, a DNS
-    /// name, a URI or an e-mail address in the certificate; may be repeated (the variable: separated by commas). Callers
-    /// must have credentials then
+    /// Tenant and roles of a client with a certificate of --tls-client-ca: NAME=TENANT:ROLE[+ROLE…], where NAME is the common
+    /// name, a DNS name, a URI or an e-mail address in the certificate; repeatable (the variable: separated by commas).
+    /// With this flag callers must have credentials
     #[arg(long = "tls-caller", value_name = "NAME=TENANT:ROLES", env = "LONGRUN_TLS_CALLERS", value_delimiter = ',', value_parser = caller)]
     pub callers: Vec<CertificateCaller>,
 }
@@ -65,10 +65,10 @@ fn caller(text: &str) -> Result<CertificateCaller, String> {
 /// Whether clients need a certificate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum ClientAuth {
-    /// A client without one is refused in the handshake.
+    /// A client without a certificate is refused in the handshake.
     #[default]
     Required,
-    /// A client may have none; one that it shows must be valid.
+    /// A client may have no certificate; an invalid one is refused.
     Optional,
 }
 
@@ -91,7 +91,7 @@ impl Tls {
         Some((self.listen?, TlsFiles { certificate, key, client_ca }))
     }
 
-    /// Whether nobody gets through the handshake without a certificate.
+    /// Whether the handshake demands a certificate.
     pub fn asks_who_calls(&self) -> bool {
         self.client_ca.is_some() && self.client_auth == ClientAuth::Required
     }

@@ -1,4 +1,4 @@
-//! Whose JSON Web Tokens are taken, and what their claims mean.
+//! JSON Web Tokens: the trusted issuer, and the meaning of claims.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -15,7 +15,7 @@ use crate::time_text::parse_duration;
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 #[command(next_help_heading = "Tokens")]
 pub struct TokenConfig {
-    /// Take JSON Web Tokens that are signed by a key of this set (JWKS): a file, or a URL, e.g.
+    /// Accept JSON Web Tokens that are signed by a key of this set (JWKS): a file, or a URL, e.g.
     /// `https://id.example.com/keys`; read again every five minutes, and when a token names a key that is not in it
     #[arg(id = "jwt_keys", long = "jwt-keys", value_name = "FILE|URL", env = "LONGRUN_JWT_KEYS")]
     pub keys: Option<KeySource>,
@@ -27,7 +27,7 @@ pub struct TokenConfig {
         env = "LONGRUN_JWT_ISSUER"
     )]
     pub issuer: Option<String>,
-    /// The audience that tokens must name, among others or alone (`aud`)
+    /// The audience that tokens must name, perhaps among others (`aud`)
     #[arg(
         id = "jwt_audience",
         long = "jwt-audience",
@@ -35,30 +35,30 @@ pub struct TokenConfig {
         env = "LONGRUN_JWT_AUDIENCE"
     )]
     pub audience: Option<String>,
-    /// Algorithm that tokens may be signed by; may be repeated (the variable: separated by commas). By default all of RS,
-    /// PS, ES and EdDSA; HS256, HS384 and HS512 must be named, and have their secret in a file
+    /// Allowed signature algorithm; repeatable (the variable: separated by commas). By default all of RS, PS, ES and EdDSA;
+    /// HS256, HS384 and HS512 must be named, and have their secret in a file
     #[arg(long = "jwt-algorithm", value_name = "ALG", env = "LONGRUN_JWT_ALGORITHMS", value_delimiter = ',', value_parser = algorithm)]
     pub algorithms: Vec<Algorithm>,
-    /// How far clocks may be apart when a token expires or begins to be good
+    /// Tolerated difference of clocks for the times in a token
     #[arg(long = "jwt-skew", value_name = "DURATION", env = "LONGRUN_JWT_SKEW", default_value = "60s", value_parser = parse_duration)]
     pub skew: Duration,
     /// The claim that names the tenant: a name, or a path such as `org.name`
     #[arg(long = "jwt-tenant-claim", value_name = "CLAIM", env = "LONGRUN_JWT_TENANT_CLAIM", default_value = TENANT)]
     pub tenant_claim: String,
-    /// The tenant of tokens without that claim; by default they are refused
+    /// The tenant of tokens without that claim; by default the server refuses them
     #[arg(long = "jwt-tenant", value_name = "TENANT", env = "LONGRUN_JWT_TENANT", value_parser = tenant)]
     pub default_tenant: Option<TenantId>,
     /// The claim that grants roles, a list or a text with spaces: `longrun:ROLE`, or what --jwt-role maps; e.g.
     /// `realm_access.roles` with Keycloak, or `scope`
     #[arg(long = "jwt-roles-claim", value_name = "CLAIM", env = "LONGRUN_JWT_ROLES_CLAIM", default_value = ROLES)]
     pub roles_claim: String,
-    /// What a value of that claim grants: VALUE=ROLE; may be repeated (the variable: separated by commas)
+    /// The role that a value of that claim grants: VALUE=ROLE; repeatable (the variable: separated by commas)
     #[arg(long = "jwt-role", value_name = "VALUE=ROLE", env = "LONGRUN_JWT_ROLES", value_delimiter = ',', value_parser = mapping)]
     pub role_map: Vec<(String, Role)>,
     /// The claim that names the kinds that a worker may execute; all without it
     #[arg(long = "jwt-kinds-claim", value_name = "CLAIM", env = "LONGRUN_JWT_KINDS_CLAIM", default_value = KINDS)]
     pub kinds_claim: String,
-    /// The claim that names the bearer
+    /// The claim that names the subject
     #[arg(long = "jwt-subject-claim", value_name = "CLAIM", env = "LONGRUN_JWT_SUBJECT_CLAIM", default_value = SUBJECT)]
     pub subject_claim: String,
 }
@@ -89,7 +89,7 @@ impl FromStr for KeySource {
         let is_local = matches!(host, "localhost" | "127.0.0.1" | "[::1]");
         match scheme {
             "https" => Ok(Self::Url(text.to_owned())),
-            // Whoever answers in between would be believed.
+            // An attacker in between could answer.
             "http" if is_local => Ok(Self::Url(text.to_owned())),
             "http" => Err("must be https://, unless it is on this machine".to_owned()),
             "file" => Ok(Self::File(uri.path().into())),

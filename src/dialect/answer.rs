@@ -1,4 +1,4 @@
-//! Answers: which of several applies, and what it is in full.
+//! Chooses among several answers, and renders one.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The dialects that are built in: files like any other, read by the same code.
+//! The built-in dialects: ordinary files, read by the same code.
 
 /// Name and file.
 const FILES: [(&str, &str); 10] = [

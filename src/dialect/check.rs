@@ -1,5 +1,4 @@
-//! What can be checked before there is an operation: every answer is rendered for operations of every state, and for
-//! requests bare and odd.
+//! Checks at start: renders every answer for operations of every state, and for plain and odd requests.
 
 use http::HeaderValue;
 use minijinja::Value;

@@ -1,4 +1,4 @@
-//! Why a dialect cannot be used: where in which file, and what is wrong there.
+//! Why a dialect cannot be used: the file, the place, and the error.
 
 use std::fmt;
 

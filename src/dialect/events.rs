@@ -1,8 +1,8 @@
-//! Event streams: an operation's life as a dialect tells it, transition by transition.
+//! Event streams of a dialect: an operation's transitions as events.
 //!
 //! An answer that is a stream has tables. For every transition, and for progress, each table that applies makes one
-//! event. An event's number is made of the revision and the table's place alone: it is the same whenever the life is
-//! told again, so that a client which has seen one goes on behind it.
+//! event. An event's number depends only on the revision and the table's place, so a replay has the same numbers,
+//! and a client can resume after any event.
 
 use minijinja::Value;
 

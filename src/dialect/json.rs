@@ -1,4 +1,4 @@
-//! JSON in templates: what a worker or client has written comes out as it was written, numbers above all.
+//! JSON in templates: values of workers and clients keep their text, numbers above all.
 //!
 //! A template computes with 64-bit floats and 128-bit integers, as which `1.10` is `1.1`, and `1e400` nothing. So the
 //! objects and lists of a document keep their text, by which they are written; a number by itself is what a template

@@ -1,4 +1,4 @@
-//! Lists: which of a mount's operations a request asks for.
+//! Lists: the operations of a mount that a request selects.
 
 use super::Dialect;
 use super::answer::About;

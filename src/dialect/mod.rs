@@ -1,8 +1,8 @@
-//! Dialects: how an API of one's own speaks of operations, as data.
+//! Dialects: the published pattern of an API for operations, as data.
 //!
-//! A dialect is a file: which paths there are, what makes a request an operation, how a submission is answered, and how
-//! operations look, as templates over a plain view of them. Everything here is pure: text in, documents out. It knows
-//! neither connections nor callers (`http` does), and does nothing to an operation.
+//! A dialect is a file: paths, the requests that become operations, the response to a submission, and templates of
+//! documents over a plain view of operations. Everything here is pure: text in, documents out. It knows neither
+//! connections nor callers (`http` does), and never changes an operation.
 //!
 //! Read next: `file` for the format, `scene` and `view` for what templates see, `answer` for what is made of it, `check`
 //! for what is refused at start.
@@ -57,7 +57,7 @@ pub struct Dialect {
     source: String,
     /// How ids are written in paths.
     naming: Naming,
-    /// Whether what is submitted belongs to who has submitted it.
+    /// Whether an operation belongs to the caller who submitted it.
     pub has_owners: bool,
     /// Whether the body of a submission for workers must be a JSON object.
     pub takes_object: bool,

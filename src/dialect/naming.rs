@@ -1,4 +1,4 @@
-//! How ids are written: a pure function of the operation's id, and back.
+//! The written form of ids: a pure function of the operation's id, and back.
 
 use crate::operation::OperationId;
 

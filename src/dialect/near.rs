@@ -1,4 +1,4 @@
-//! Near misses: what somebody has probably meant who has written a word that there is not.
+//! Near misses: the known word that an unknown one was probably meant to be.
 
 /// How alike words are of which one may be meant for the other, from 0 to 1.
 const ALIKE: f64 = 0.8;

@@ -1,5 +1,4 @@
-//! Paths of a dialect: literal segments, and segments with a place in them that stand for any text. Pure functions of
-//! text.
+//! Paths of a dialect: literal segments, and segments with a place for any text. Pure functions of text.
 
 use std::fmt;
 

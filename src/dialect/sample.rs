@@ -1,4 +1,4 @@
-//! Operations of every state, bare and with all that they can have, for templates to be tried on.
+//! Sample operations of every state, minimal and complete, to try templates on.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

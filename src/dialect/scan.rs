@@ -1,8 +1,8 @@
-//! The names that a template uses and the library does not tell of beforehand: filters, tests, tags, other templates,
-//! what is imported of them.
+//! The names in a template that the library does not report in advance: filters, tests, tags, other templates, and
+//! imports from them.
 //!
-//! Reads no more of the language than what is a string, a word and a sign. The library parses the template; this only
-//! makes its late errors early.
+//! Recognizes only strings, words and signs. The library parses the template; this only reports its late errors
+//! early.
 
 /// The filters, tests and tags that there are most use for: for near misses, because the library does not list its own.
 pub(super) const FILTERS: &[&str] = &[

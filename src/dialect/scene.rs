@@ -1,4 +1,4 @@
-//! What every template sees, whatever it is about: the request that is answered, and the mount where it came in.
+//! The variables of every template: the current request, and its mount.
 
 use std::collections::BTreeMap;
 

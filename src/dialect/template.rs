@@ -1,7 +1,7 @@
 //! Templates: compiled once, checked, and rendered within limits.
 //!
-//! What is written into a JSON document is escaped as JSON (`json`), wherever it comes from, and the whole must be JSON
-//! before it is answered.
+//! Every value in a JSON document is escaped as JSON (`json`), whatever its source, and the whole output must be
+//! JSON.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -320,13 +320,13 @@ impl Templates {
         let environment = own.as_ref().unwrap_or(&self.environment);
         environment.get_template(&template.name)?.render_captured_to(view.clone(), &mut output)?;
         let text = String::from_utf8(output.0)
-            .map_err(|_| TemplateError::new(0, "the template makes what is not UTF-8"))?;
+            .map_err(|_| TemplateError::new(0, "the template's output is not UTF-8"))?;
         if template.form != Form::Json {
             return Ok(text);
         }
         let json = json::compact(&text).map_err(|error| {
             let line = error.line().saturating_sub(1);
-            TemplateError::new(line, format!("the template makes what is not JSON: {error}"))
+            TemplateError::new(line, format!("the template's output is not JSON: {error}"))
         })?;
         Ok(format!("{json}\n"))
     }

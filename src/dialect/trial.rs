@@ -1,5 +1,5 @@
-//! What templates see while they are tried at start: the same, but that a name which nothing can have is an error there,
-//! also in macros and in loops, where the text of a template does not tell what a name is a member of.
+//! The variables of templates while they are tried at start: the same, but an impossible name is an error, also in
+//! macros and loops, where the text of a template does not tell what a name is a member of.
 
 use std::fmt;
 use std::sync::Arc;

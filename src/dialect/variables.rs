@@ -1,4 +1,4 @@
-//! The variables of templates, by what the template is about.
+//! The variables of templates, by the subject of the template.
 
 use super::{Target, near};
 

@@ -1,4 +1,4 @@
-//! What templates see: an operation as plain data, under the names that `docs/dialects.md` lists.
+//! The view of an operation in templates, under the names that `docs/dialects.md` lists.
 
 use std::collections::BTreeMap;
 
@@ -39,7 +39,7 @@ pub struct Subject<'a> {
 pub struct Record {
     /// The number of a log line; the revision of a transition.
     pub number: u64,
-    /// When.
+    /// The time.
     pub at: Timestamp,
     /// The state as of then.
     pub state: StateName,

@@ -1,7 +1,7 @@
-//! Room in memory for requests that wait for the committer, and how tenants share it.
+//! Memory for requests that wait for the committer, and its shares for tenants.
 //!
-//! A tenant may have as much waiting as three times what is free: alone it can take three quarters of all the room, and
-//! however many take what they can, some is left for who comes next.
+//! A tenant may have three times as much waiting as is free: alone it can take three quarters of all the room, and
+//! however many tenants take their share, some room is left for the next.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

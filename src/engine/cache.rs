@@ -1,6 +1,6 @@
-//! Operations that are likely to be needed again soon, as of their last commit: a transition then costs no read, and
-//! neither does a look at an operation that has just changed, nor the result of one that has just ended. Bounded in
-//! bytes, contents included; what is not here is in the store.
+//! Operations that are likely to be needed soon, as of their last commit: a transition then costs no read, nor does
+//! a read of an operation that has just changed or a result that has just been recorded. Bounded in bytes, contents
+//! included; everything else is in the store.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,7 +9,7 @@ use hashlink::LruCache;
 
 use crate::operation::{Operation, OperationId};
 
-/// What an entry costs beside the operation.
+/// The size of an entry without the operation.
 const ENTRY_BYTES: usize = 128;
 
 #[derive(Debug)]
@@ -17,7 +17,7 @@ struct Entry {
     operation: Arc<Operation>,
     /// Those of the input; once it is done, those of the result.
     contents: Option<Bytes>,
-    /// While a commit changes it: who reads the store may be ahead of this.
+    /// While a commit changes it: a reader of the store may be ahead of this.
     held: bool,
 }
 
@@ -27,7 +27,7 @@ impl Entry {
     }
 }
 
-/// The cache. Its task writes it with each commit, before anybody is told; reads of others come in between.
+/// The cache. Its task writes it with each commit, before notifications; other tasks read in between.
 #[derive(Debug)]
 pub(super) struct Cache(Mutex<Entries>);
 

@@ -1,5 +1,4 @@
-//! The calls: what the service may ask of the engine. Reads go to the store; what changes something goes to the
-//! committer.
+//! The calls that the service makes to the engine. Reads go to the store, changes to the committer.
 
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
@@ -45,7 +44,7 @@ pub struct Engine {
     lease_duration: Duration,
 }
 
-/// The engine's task, to be run by whoever owns the engine.
+/// The engine's task; the engine's owner runs it.
 pub struct EngineTask {
     committer: Committer,
     requests: mpsc::Receiver<Request>,
@@ -143,7 +142,7 @@ impl Engine {
         }
     }
 
-    /// Refuses a submission that there is no room for as things stand, before its input is taken in. A known
+    /// Refuses a submission for which there is no room now, before its input is read. A known
     /// idempotency key is let in whatever the load, because it is no new work.
     pub async fn admit(&self, new: &NewOperation) -> Result<(), EngineError> {
         self.shared.health.check()?;
@@ -155,7 +154,7 @@ impl Engine {
         if found.into_iter().flatten().next().is_some() { Ok(()) } else { full }
     }
 
-    /// Stores submissions in one commit; answers each in its place. Refused at once where there is
+    /// Stores submissions in one commit; returns each result in its place. Refused at once where there is
     /// no room for it, and while the store takes no writes.
     pub async fn submit(
         &self,
@@ -200,7 +199,7 @@ impl Engine {
         error
     }
 
-    /// Applies a command; answers once its outcome is durable. Waits for room: what a worker reports cannot be
+    /// Applies a command; returns once its outcome is durable. Waits for room: what a worker reports cannot be
     /// refused for want of it. Refused at once while the store takes no writes.
     pub fn apply(&self, work: Apply) -> impl Future<Output = Result<Applied, EngineError>> + Send {
         // Not within the future: each future that waits for another holds all that the other does.

@@ -1,4 +1,4 @@
-//! Time and ids, where they enter the program. Nothing else here reads a clock or draws an id.
+//! Time and ids. No other module reads a clock or draws an id.
 //!
 //! There are two clocks. *Wall time* ([`Timestamp`]) is for facts that are stored, shown or promised as instants;
 //! it can be set forward and back. *Monotonic time* ([`Moment`]) is for every question of the form "how long
@@ -38,7 +38,7 @@ impl Moment {
     }
 }
 
-/// What both clocks show, as a round of the engine begins.
+/// Both clocks at the beginning of a round.
 pub(crate) type Now = (Timestamp, Moment);
 
 /// Both clocks, and waiting for a time to come.
@@ -100,7 +100,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// Two clocks that stand still until they are moved.
+/// Two manual clocks.
 #[derive(Debug)]
 pub struct ManualClock(watch::Sender<(Timestamp, Moment)>);
 

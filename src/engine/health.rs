@@ -1,4 +1,4 @@
-//! Whether the store takes writes, as everybody may know it. Said once per change.
+//! Whether the store takes writes, for all readers. Notified once per change.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -22,7 +22,7 @@ pub enum StoreHealth {
     },
 }
 
-/// What is known of the store.
+/// The store's health.
 #[derive(Debug)]
 pub(super) struct HealthBoard {
     health: watch::Sender<StoreHealth>,
@@ -37,7 +37,7 @@ impl Default for HealthBoard {
 }
 
 impl HealthBoard {
-    /// To be told of changes.
+    /// Notified of changes.
     pub(super) fn subscribe(&self) -> watch::Receiver<StoreHealth> {
         self.health.subscribe()
     }
@@ -61,7 +61,7 @@ impl HealthBoard {
                     now
                 }
             };
-            tracing::error!(reason, "the store takes no writes: new work is refused");
+            tracing::error!(reason, "the store takes no writes: the server refuses new work");
             *health = StoreHealth::Failing { reason, since };
             true
         });
@@ -85,9 +85,9 @@ impl HealthBoard {
     }
 }
 
-/// What a caller is told whose call would have to be written.
+/// The error for calls that need a write.
 pub(crate) fn not_writable() -> EngineError {
-    let message = "the store takes no writes now; what is stored can be read";
+    let message = "the store takes no writes now; stored operations can be read";
     EngineError::Unavailable(message.to_owned())
 }
 

@@ -1,8 +1,7 @@
-//! Acts: owns the clock, the loop that commits, dispatch to workers, and watches.
+//! The engine: owns the clock, the loop that commits, dispatch to workers, and watches.
 //!
-//! Every change takes the same road through one task: decide by the rules, commit, then answer, publish and
-//! dispatch. Requests, workers and timers differ only in the command that they bring. Nothing here knows of gRPC or
-//! HTTP.
+//! Every change takes the same road through one task: decide by the rules, commit, then respond, publish and
+//! dispatch. Requests, workers and timers differ only in their commands. Nothing here knows of gRPC or HTTP.
 //!
 //! ```text
 //!   calls                      what the service may ask
@@ -76,7 +75,7 @@ use health::HealthBoard;
 use progress::ProgressBoard;
 use watch::hub::Hub;
 
-/// What the engine's parts have in common.
+/// The shared state of the engine's parts.
 struct Shared {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
@@ -85,9 +84,9 @@ struct Shared {
     cache: Cache,
     progress: ProgressBoard,
     health: HealthBoard,
-    /// The committer alone counts; whoever is about to submit may look.
+    /// The committer alone counts; callers that are about to submit read.
     counts: Mutex<Counts>,
-    /// Who works here. The committer alone writes it.
+    /// The workers here. Only the committer writes it.
     roster: Mutex<Roster>,
     /// Workers of other replicas, as the store knew them at that moment.
     others: Mutex<Option<(Moment, Arc<[OtherWorker]>)>>,

@@ -1,8 +1,8 @@
 //! Attempts for workers without a stream: polls, and leases that live by themselves.
 //!
-//! A poll has a place for each attempt that it would take. A place is a session as any other, so that those who poll and
-//! those who have a stream are served from the same queues, by the same turns; it has room for one attempt, and only
-//! while the poll waits. Once the poll is over, the place is the session that holds the attempt's lease.
+//! A poll has a slot for each attempt that it may take. A slot is an ordinary session, so polling workers and
+//! workers with streams are served from the same queues, in the same turns. It has room for one attempt, and only
+//! while the poll waits. After the poll, it is the session that holds the attempt's lease.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use super::{Connected, Engine, EngineError, ToWorker, WorkerHello};
 use crate::operation::{Operation, Payload, Progress, Scope, SessionId};
 
 /// A poll that waits. What was handed to one that is dropped before it has ended goes back to the queue at once, and
-/// costs no attempt: nobody has read it.
+/// costs no attempt, because its client has not read it.
 #[derive(Debug)]
 pub struct Poll {
     engine: Engine,
@@ -56,7 +56,7 @@ impl Engine {
         refused.map_or(Ok(poll), Err)
     }
 
-    /// A sign of life of an attempt without a stream, perhaps with its progress, which whoever looks behind this sees.
+    /// A sign of life of an attempt without a stream, perhaps with its progress, which later reads see.
     /// Whether its lease is known.
     pub async fn renew_attempt(
         &self,
@@ -72,7 +72,7 @@ impl Engine {
             if let Some(is_known) = answer.await.map_err(|_| closed())?? {
                 return Ok(is_known);
             }
-            // Whoever has the attempt's token may renew it.
+            // Every program with the attempt's token may renew it.
             taken = Some(self.take_over(session, Scope::All).await);
         }
     }
@@ -96,7 +96,7 @@ impl Poll {
         let places = self.places.clone();
         self.engine.send(Request::EndPoll { places, reply }).await?;
         let is_whole = answer.await.map_err(|_| closed())?;
-        // Nobody can send any more.
+        // All senders are gone.
         while let Ok(message) = self.messages.try_recv() {
             self.take(message);
         }

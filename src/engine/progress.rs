@@ -1,5 +1,5 @@
-//! The latest progress of running operations. In memory: progress is not history, and becomes part of an
-//! operation with its next transition. One entry per leased operation at most.
+//! The latest progress of running operations, in memory: progress is not history, and becomes part of an operation
+//! with its next transition. At most one entry per leased operation.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,7 +14,7 @@ pub(super) struct ProgressBoard(Mutex<Board>);
 #[derive(Debug, Default)]
 struct Board {
     latest: HashMap<OperationId, Entry>,
-    /// What was left for other replicas and is over.
+    /// Published progress of attempts that are over.
     ended: Vec<OperationId>,
 }
 
@@ -39,7 +39,7 @@ impl ProgressBoard {
         board.latest.insert(id, Entry { attempt, progress, is_left, is_news: true });
     }
 
-    /// What is known of an attempt.
+    /// An attempt's progress.
     pub(super) fn get(&self, id: OperationId, attempt: Attempt) -> Option<Progress> {
         let board = self.lock();
         board.latest.get(&id).filter(|it| it.attempt == attempt).map(|it| it.progress.clone())
@@ -63,7 +63,7 @@ impl ProgressBoard {
         operation
     }
 
-    /// What is to be left for other replicas, and what is to be taken away; it counts as done.
+    /// Takes what to publish to other replicas and what to withdraw, and marks both as done.
     pub(super) fn to_leave(&self) -> (Vec<AttemptProgress>, Vec<OperationId>) {
         let mut board = self.lock();
         let Board { latest, ended } = &mut *board;

@@ -1,4 +1,4 @@
-//! What the committer is asked to do, and what it answers.
+//! Requests to the committer, and its replies.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,10 +16,10 @@ use crate::operation::{
 use crate::store::StoreError;
 use crate::store::shared::{self, Hint, Outstanding};
 
-/// What a worker says of itself when it connects.
+/// A connecting worker's description of itself.
 #[derive(Clone, Debug)]
 pub struct WorkerHello {
-    /// Whose work it does.
+    /// The tenants whose operations it executes.
     pub scope: Scope,
     /// Its name for itself.
     pub worker: WorkerId,
@@ -45,23 +45,23 @@ pub enum ToWorker {
         /// Its input.
         input: Option<Payload>,
     },
-    /// Somebody cancelled the operation.
+    /// A caller cancelled the operation.
     CancelRequested {
         /// The operation as of the cancel.
         operation: Arc<Operation>,
     },
     /// The attempt is no longer current.
     NotCurrent {
-        /// Whose.
+        /// The operation.
         id: OperationId,
-        /// Which.
+        /// The attempt.
         attempt: Attempt,
     },
     /// Another stream has the session now; the last message.
     Superseded,
 }
 
-/// One stream of a worker, told apart from earlier streams of the same session.
+/// One stream of a worker, distinct from earlier streams of the same session.
 pub(crate) type StreamNumber = u64;
 
 /// A request to the committer.
@@ -89,7 +89,7 @@ pub(crate) enum Request {
         /// How long the lease of an attempt lives by itself, where this is a place of a poll.
         attempt_lease: Option<Duration>,
         sender: mpsc::Sender<ToWorker>,
-        /// What is known of the session to resume, if it was asked for in the store.
+        /// The session to resume, if it was read from the store.
         taken: Option<Taken>,
         /// Nothing, where the session to resume may be another replica's: it is to be asked for first.
         reply: oneshot::Sender<Result<Option<Connected>, EngineError>>,
@@ -126,7 +126,7 @@ pub(crate) enum Request {
     StoreFailed(StoreError),
 }
 
-/// What has become of a session that a worker wants to resume.
+/// The state of a session that a worker wants to resume.
 #[derive(Debug)]
 pub(crate) enum Taken {
     /// It is this replica's now, with these leases, unless more has been done here since.
@@ -146,7 +146,7 @@ pub struct AttemptLease {
     pub attempt: Attempt,
     /// The session.
     pub session: SessionId,
-    /// Whose work the attempt is.
+    /// The tenant of the attempt's operation.
     pub tenant: TenantId,
     /// The name of the worker that acquired it.
     pub worker: WorkerId,
@@ -155,11 +155,11 @@ pub struct AttemptLease {
 /// A command for one operation, with what belongs to it.
 #[derive(Clone, Debug)]
 pub struct Apply {
-    /// Whose operation it must be.
+    /// The scope that the operation must belong to.
     pub scope: Scope,
-    /// Which operation.
+    /// The operation.
     pub id: OperationId,
-    /// What to do.
+    /// The command.
     pub command: Command,
     /// For a completion: the contents of its result, unless an object holds them.
     pub result: Option<Bytes>,
@@ -187,7 +187,7 @@ pub struct Submitted {
 }
 
 impl Submitted {
-    /// One that nobody watches yet.
+    /// One without watches yet.
     pub(crate) fn unwatched(operation: Arc<Operation>, existing: bool) -> Self {
         Self { operation, existing, subscription: None }
     }
@@ -205,7 +205,7 @@ pub struct Applied {
 /// A worker's session.
 #[derive(Clone, Copy, Debug)]
 pub struct Connected {
-    /// Which.
+    /// The session.
     pub session: SessionId,
     /// Whether it was resumed.
     pub resumed: bool,
@@ -222,7 +222,7 @@ pub enum EngineError {
     /// There was one, and its retention has removed it.
     #[error("the operation was deleted when its retention was up")]
     Expired {
-        /// When.
+        /// The time.
         purged_at: Timestamp,
     },
     /// The rules say no.
@@ -242,11 +242,11 @@ pub enum EngineError {
     /// A limit of the tenant is reached; trying again later may succeed.
     #[error("{tenant} has reached its limit of {most} for {name}{}", of_kind(.kind.as_ref()))]
     Limited {
-        /// Whose.
+        /// The tenant.
         tenant: TenantId,
         /// Of which kind, if not of all together.
         kind: Option<Kind>,
-        /// Which.
+        /// The limit.
         name: LimitName,
         /// How much is allowed.
         most: u64,
@@ -317,7 +317,7 @@ impl EngineError {
         }
     }
 
-    /// What is stored cannot be understood.
+    /// Stored data cannot be decoded.
     pub(crate) fn damaged() -> Self {
         Self::Internal("the store is damaged".to_owned())
     }

@@ -1,7 +1,7 @@
-//! Shares the progress of running attempts among replicas: leaves what was reported here for the others, and
-//! tells watchers here of what the others have left.
+//! Shares the progress of running attempts among replicas: publishes what workers here reported, and delivers other
+//! replicas' progress to watches here.
 //!
-//! Once a second at most, and only where there is something to leave or somebody to tell. Nothing waits for it.
+//! At most once a second, and only if there is something to publish or a watch to notify. Nothing waits for it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,13 +19,13 @@ use crate::store::{Lookup, StoreError};
 const INTERVAL: Duration = Duration::from_secs(1);
 /// How often everything is left again: for those that came since, and because what is old is taken away.
 const AGAIN: Duration = Duration::from_secs(60);
-/// Most attempts that watchers are told of at a time.
+/// Most attempts that watches are notified of at a time.
 const MAX_NEWS: usize = 1_024;
 
 /// The sharer.
 pub(super) struct Sharer {
     shared: Arc<Shared>,
-    /// What of the others' progress watchers were told, as of the last look.
+    /// Other replicas' progress that was delivered to watches, as of the last read.
     told: HashMap<OperationId, (Attempt, Timestamp)>,
     again_at: Moment,
 }

@@ -1,4 +1,4 @@
-//! `longrun.v1.Admin`: what administrators do.
+//! `longrun.v1.Admin`: the administrators' API.
 
 use tonic::{Request, Response, Status};
 

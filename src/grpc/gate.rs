@@ -1,4 +1,4 @@
-//! The first question to every rpc: whether its caller may make it.
+//! Checks for every rpc whether the caller may call it.
 
 use axum::extract::Request;
 

@@ -1,6 +1,6 @@
-//! `grpc.health.v1`: whether this server takes work, and that it is alive.
+//! `grpc.health.v1`: whether this server accepts work, and that it is alive.
 //!
-//! A supervisor that restarts unhealthy servers must ask for `liveness`, because no restart makes room on a disk.
+//! A supervisor that restarts unhealthy servers must check `liveness`, because a restart makes no room on a disk.
 
 use std::pin::Pin;
 

@@ -1,4 +1,4 @@
-//! `grpc.reflection` in both its versions: the services of this server, and all types that it knows.
+//! `grpc.reflection` in both versions: the services of this server, and all types that it knows.
 
 use std::convert::Infallible;
 use std::sync::{Arc, PoisonError, RwLock};

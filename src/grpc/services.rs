@@ -149,7 +149,7 @@ impl Services {
     }
 }
 
-/// The services for a server of tonic's own, which asks nobody for credentials.
+/// The services for tonic's own server, without credentials.
 impl From<Services> for Routes {
     fn from(services: Services) -> Self {
         let everybody = Identity::of(Ok(Caller::anonymous()), Origin::default(), false);

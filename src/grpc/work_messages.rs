@@ -1,4 +1,4 @@
-//! The messages of a worker's stream, both ways: what breaks rules is refused by all of them at once.
+//! The messages of a worker's stream, both ways. A refusal names all violations of a message.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! One stream of one worker.
 //!
-//! The stream is driven by its reader: a worker that does not read is not read either, and its lease
-//! runs out. Reports are acknowledged as they become durable, in any order.
+//! The reader drives the stream: if a worker does not read, the server does not read from it, and its lease ends.
+//! Reports are acknowledged as they become durable, in any order.
 
 use std::pin::Pin;
 use std::time::Duration;

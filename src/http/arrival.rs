@@ -1,4 +1,4 @@
-//! How a request reached this server.
+//! How a request reached this server: listener and TLS.
 
 use http::Extensions;
 

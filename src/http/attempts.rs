@@ -1,4 +1,4 @@
-//! A worker of plain HTTP: it asks for an attempt, gets its URL, and reports there.
+//! Workers over plain HTTP: acquire an attempt, and report to its URL.
 
 use axum::body::Body;
 use axum::response::IntoResponse as _;

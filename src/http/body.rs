@@ -1,4 +1,4 @@
-//! How bodies of requests are read: whole and small, or piece by piece into a payload of any size.
+//! Reads bodies of requests: small ones whole, large ones piece by piece into a payload.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A request as handlers see it: who asks, about which operation, with what wishes.
+//! A request as handlers see it: caller, operation, preferences.
 
 use std::time::Duration;
 
@@ -175,10 +175,14 @@ impl Call {
 
     /// The media type of the body, verbatim; empty if there is none.
     pub(super) fn content_type(&self) -> Result<&str, ServiceError> {
-        let Some(field) = self.parts.headers.get(CONTENT_TYPE) else { return Ok("") };
+        let refused = |rule| ServiceError::invalid_field("Content-Type", rule);
+        let mut fields = self.parts.headers.get_all(CONTENT_TYPE).iter();
+        let Some(field) = fields.next() else { return Ok("") };
+        if fields.next().is_some() {
+            return Err(refused("must be given once"));
+        }
         let text = field.to_str().ok().filter(|text| text.len() <= 255 && !text.contains('\t'));
-        let rule = "must be at most 255 printable ASCII characters";
-        text.ok_or_else(|| ServiceError::invalid_field("Content-Type", rule))
+        text.ok_or_else(|| refused("must be at most 255 printable ASCII characters"))
     }
 
     /// The body, which is a message as JSON; an empty one is the empty message. `None` where a rule is broken, which is

@@ -1,7 +1,7 @@
 //! Content codings (RFC 9110, section 8.4) of the bodies of requests.
 //!
-//! A body that is an input is kept as it came, its codings with it. A body that is a document of this service's own
-//! has to be read: of the codings, gzip is undone here, and others are refused.
+//! The body of an input is kept unchanged, with its codings. The body of a JSON document is decoded if the coding
+//! is gzip; other codings are refused.
 
 use std::io::Read as _;
 

@@ -1,8 +1,8 @@
 //! Conditional requests (RFC 9110, section 13).
 //!
-//! With a wait, `If-None-Match` makes a long poll of a document: answered once the operation is no longer as the client
-//! knows it. `If-Match` compares the revision alone: progress that a worker reports between a client's look and its
-//! cancel is no reason to refuse the cancel.
+//! With a wait, `If-None-Match` makes a long poll: the response comes when the document differs from the client's.
+//! `If-Match` compares the revision alone: progress between a client's look and its cancel does not refuse the
+//! cancel.
 
 use std::time::Duration;
 

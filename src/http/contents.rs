@@ -1,4 +1,4 @@
-//! The bytes of a payload as a response, or the part of them that is asked for.
+//! The bytes of a payload as a response, or a range of them.
 
 use std::future::Future;
 
@@ -123,7 +123,7 @@ fn extent(call: &Call, etag: &str, info: &PayloadInfo, length: u64) -> Extent {
     }
 }
 
-/// What whoever gave the payload says it is, unless that is not fit for a header.
+/// The declared content type, if it is a valid header value.
 fn content_type(text: &str) -> HeaderValue {
     let fallback = HeaderValue::from_static("application/octet-stream");
     HeaderValue::try_from(text).unwrap_or(fallback)

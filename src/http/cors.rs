@@ -1,6 +1,6 @@
 //! Which pages of other sites may call this interface from a browser (the CORS protocol of the Fetch standard).
 //!
-//! Nobody is let in by default, neither to read nor to change. Credentials are never asked for: a page sends what it was given, in a header.
+//! By default no site may call, neither to read nor to change. Cookies are never used: a page sends its credentials in a header.
 //! tower-http's layer takes every OPTIONS request for a preflight; here OPTIONS keeps its own meaning.
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What is answered: the operation as its JSON with a location, and the status document.
+//! Documents in responses: the operation as JSON with a location, and the status document.
 
 use std::time::Duration;
 

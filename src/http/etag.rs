@@ -1,7 +1,7 @@
-//! Entity tags (RFC 9110, section 8.8.3) of what is answered.
+//! Entity tags (RFC 9110, section 8.8.3).
 //!
-//! That of every document about an operation is its revision and, until it is done, a digest of its progress, because
-//! both show in the document.
+//! The tag of a document about an operation is the revision and, until the operation is done, a digest of its
+//! progress, because the document shows both.
 
 use http::HeaderValue;
 use http::header::ETAG;

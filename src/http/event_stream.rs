@@ -1,7 +1,7 @@
-//! The form of `text/event-stream` (WHATWG HTML, "Server-sent events"): who wants it, where they left off,
-//! and how an event is written.
+//! The form of `text/event-stream` (WHATWG HTML, "Server-sent events"): its negotiation, the last event's id, and
+//! the encoding of events.
 //!
-//! Knows nothing of operations. A stream is pulled: what the client does not read is not made.
+//! Knows nothing of operations. A stream is pulled: no event is made before the client reads it.
 
 use std::convert::Infallible;
 use std::fmt::Display;

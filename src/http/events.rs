@@ -1,5 +1,5 @@
-//! What happens to operations: the history of one in pages, the life of one as a stream, and a stream of all
-//! that match a filter.
+//! Events of operations: the history of one in pages, the transitions of one as a stream, and a stream of all that
+//! match a filter.
 //!
 //! Streams are `text/event-stream`, made for a browser's `EventSource`. The data of an event is the message that
 //! gRPC streams (`WatchOperationResponse`, `WatchOperationsResponse`) as JSON, the operation in it with its

@@ -7,6 +7,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::call::Call;
+use super::conditional;
 use super::documents::{self, Answer};
 use super::operations::same_name;
 use super::problem::{Problem, http_status};
@@ -59,18 +60,22 @@ pub(super) async fn list(mut call: Call) -> Answer {
 /// `POST …/operations/{id}:cancel`.
 pub(super) async fn cancel(mut call: Call, body: Body) -> Answer {
     let (name, mut found) = call.finish_path();
+    let tags = found.take(conditional::if_match(&call.parts.headers));
     let request: Option<longrunning::CancelOperationRequest> =
         call.optional_message(body, &mut found).await?;
     found.take(same_name(name.as_ref(), &request.unwrap_or_default().name));
-    let name = found.settle(name)?;
+    let (name, tags) = found.settle(name.zip(tags))?;
+    conditional::require_match(&call, &name, tags).await?;
     call.service().cancel(&call.caller, &name, String::new()).await?;
     Ok(documents::json(StatusCode::OK, &json!({})))
 }
 
 /// `DELETE …/operations/{id}`.
 pub(super) async fn delete(mut call: Call) -> Answer {
-    let (name, found) = call.finish_path();
-    let name = found.settle(name)?;
+    let (name, mut found) = call.finish_path();
+    let tags = found.take(conditional::if_match(&call.parts.headers));
+    let (name, tags) = found.settle(name.zip(tags))?;
+    conditional::require_match(&call, &name, tags).await?;
     call.service().delete(&call.caller, &name).await?;
     Ok(documents::json(StatusCode::OK, &json!({})))
 }

@@ -1,5 +1,4 @@
-//! The gate in front of gRPC: which requests get to its services, over gRPC and over gRPC-Web. What does not speak either
-//! is answered in HTTP.
+//! The gate in front of gRPC: passes gRPC and gRPC-Web to the services; other requests get an HTTP response.
 
 use std::sync::Arc;
 

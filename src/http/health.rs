@@ -1,11 +1,11 @@
-//! `/livez` and `/readyz`, for whoever starts, restarts and load-balances servers.
+//! `/livez` and `/readyz`, for supervisors and load balancers.
 
 use axum::response::IntoResponse as _;
 
 use super::call::Call;
 use super::documents::Answer;
 
-/// Whoever can answer is alive.
+/// A server that responds is alive.
 pub(super) async fn live(_: Call) -> Answer {
     Ok("ok\n".into_response())
 }

@@ -1,4 +1,4 @@
-//! What an operation was submitted with, as it came.
+//! An operation's input, unchanged.
 
 use axum::response::IntoResponse as _;
 use http::header::ETAG;

@@ -1,4 +1,4 @@
-//! Absolute URLs of what this interface serves.
+//! Absolute URLs of this interface.
 
 use http::header::HOST;
 use http::request::Parts;

@@ -1,10 +1,9 @@
 //! The HTTP interface: the same operations as plain HTTP and JSON.
 //!
-//! Decodes, calls [`Service`], encodes. It holds no state and decides nothing about operations; messages have
-//! the JSON form of their protos, refusals are problem documents, and no answer may be cached.
+//! Decodes, calls [`Service`], encodes. It has no state and decides nothing about operations. Messages have the
+//! JSON form of their protos, refusals are problem documents, and caches must revalidate every response.
 //!
-//! Read next: `routes` for what can be asked, `call` for a request as handlers see it, `documents` for what is
-//! answered.
+//! Read next: `routes` for the routes, `call` for a request as handlers see it, `documents` for the responses.
 
 use std::sync::Arc;
 

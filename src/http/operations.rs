@@ -47,7 +47,7 @@ pub(super) async fn get(mut call: Call) -> Answer {
     let Found { document, is_known } = conditional::find(&call, &name, wait, view).await?;
     let (links, id) = (call.links(), document.operation.id());
     let (status, location) = if document.operation.is_done() {
-        // A redirect answers even who knows the operation: conditions are for what would be 2xx.
+        // Conditions apply to 2xx answers only; the redirect is sent even if the ETag matches.
         (StatusCode::SEE_OTHER, links.result(id))
     } else if is_known {
         return Ok(not_modified(&call, &document.operation));

@@ -1,7 +1,7 @@
 //! Refusals and failures as problem documents (RFC 9457).
 //!
-//! `Longrun-Error-Source` says whose they are: the `gateway` refused the call, or the `operation` failed and
-//! this is what a synchronous call would have answered.
+//! `Longrun-Error-Source` is `gateway` if the server refused the call, and `operation` if the operation failed;
+//! then the response is that of a synchronous call.
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};

@@ -48,7 +48,8 @@ impl Parameters {
 
     /// The one value of `name`, a whole number.
     pub(super) fn take_number(&mut self, name: &str) -> Option<i32> {
-        self.take_as(name, "must be a whole number", |text| text.parse().ok())
+        let rule = format!("must be a whole number of at most {}", i32::MAX);
+        self.take_as(name, &rule, |text| text.parse().ok())
     }
 
     /// The one value of `name`, a number.

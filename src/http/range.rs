@@ -1,5 +1,5 @@
-//! Parts of a result (RFC 9110, section 14): one range of bytes. Several at once are answered with the whole, which
-//! the RFC allows.
+//! Parts of a result (RFC 9110, section 14): one range of bytes. A request for several gets the whole, which the
+//! RFC allows.
 
 use std::ops::Range;
 

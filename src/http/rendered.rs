@@ -1,4 +1,4 @@
-//! Events of many readers, written once: those who watch the same commits from the same host are sent the same text.
+//! Events that are written once for many readers: those that watch the same commits from the same host.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

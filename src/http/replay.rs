@@ -1,6 +1,6 @@
-//! A recorded HTTP response said again: which of its header fields are for this service to repeat.
+//! A recorded HTTP response, replayed: which of its header fields this service may repeat.
 //!
-//! Adds to a response that has its body and this service's own safeguards already, and takes none of them away.
+//! Adds to a response that has its body and this service's own safeguards, and removes none of them.
 
 use axum::response::Response;
 use http::header::{
@@ -38,7 +38,7 @@ const OF_THE_CONNECTION: [&str; 14] = [
 ];
 
 /// Fields that speak for a whole origin, or to a browser as its user's own: the origin is this service, and
-/// whoever may read a result is not who the response was made for.
+/// a reader of the result is not the client that the response was made for.
 const OF_THE_ORIGIN: [&str; 8] = [
     "alt-svc",
     "clear-site-data",

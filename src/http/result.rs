@@ -1,4 +1,4 @@
-//! The outcome as a synchronous call would have answered it.
+//! The outcome as a synchronous call would have returned it.
 
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;

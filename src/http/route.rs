@@ -1,8 +1,8 @@
-//! One method of one resource, declared once: what it takes, what it answers, for which reasons it refuses, and who
-//! serves it. The router, `Allow` and the OpenAPI document are made of that.
+//! One method of one resource, declared once: parameters, responses, reasons of refusals, and handler. The router,
+//! `Allow` and the OpenAPI document are made from it.
 //!
-//! A handler sees no parameter that its route does not declare: other parameters of the query are refused, and other
-//! header fields that are parameters of some route are taken out.
+//! A handler sees no parameter that its route does not declare: other query parameters are refused, and other
+//! header fields that are parameters of some route are removed.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
@@ -156,7 +156,7 @@ impl Route {
         self.parameters.iter().filter_map(|key| key.split('.').next())
     }
 
-    /// What it does; none where the table does not have it, and then nobody may do it.
+    /// The action of the route; `None` if the table lacks it, and then no caller may use it.
     fn action(&self) -> Option<Action> {
         access::action_of_route(self.id.strip_suffix(OF_TENANT).unwrap_or(&self.id))
     }

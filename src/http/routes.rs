@@ -1,4 +1,4 @@
-//! What can be asked: one declaration for each method of each resource.
+//! All routes: one declaration for each method of each resource.
 
 use serde_json::json;
 
@@ -239,7 +239,7 @@ fn cancel() -> Route {
     let accepted = ["Location", "ETag", "Retry-After", "Vary"];
     let answers = Answers::default()
         .json("200", "It is done, by this or before.", &["ETag", "Vary"], "Operation")
-        .json("202", "Its worker has been told.", &accepted, "Operation");
+        .json("202", "Its worker has been notified.", &accepted, "Operation");
     Route::new(
         "post",
         "/v1/operations/{id}:cancel",
@@ -356,7 +356,7 @@ fn contents_of_input() -> Answers {
 
 fn history() -> Route {
     let answers = Answers::default()
-        .json("200", "A page of the history, oldest first; or, to who accepts `text/event-stream`, a stream.", &["Vary", "X-Accel-Buffering?"], "ListEventsResponse")
+        .json("200", "A page of the history, oldest first; a stream for clients that accept `text/event-stream`.", &["Vary", "X-Accel-Buffering?"], "ListEventsResponse")
         .events("200", &OF_ONE, "WatchOperationResponse")
         .empty("204", "The stream is over for good: the client has seen the end.", &[]);
     Route::new(

@@ -1,7 +1,7 @@
-//! What is refused before any route is looked for: requests that are no plain request to this server.
+//! Refuses malformed and unsafe requests before any route is looked for.
 //!
-//! HTTP's own rules about targets and hosts, which the libraries below leave to whoever uses them; and names
-//! that a server for its own machine does not go by.
+//! HTTP's own rules about targets and hosts, which the libraries leave to their users; and host names that are not
+//! this server's, on a loopback address.
 
 use std::net::IpAddr;
 use std::sync::Arc;

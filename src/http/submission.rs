@@ -1,5 +1,5 @@
-//! Submissions, however they come in: by a route of this interface's own, by a dialect's, or by a relay's mount. A dialect
-//! answers in its own words, all others as stands here.
+//! Submissions over HTTP, through this interface's own routes, a dialect or a relay's mount. A dialect responds in
+//! its own words; all others respond as here.
 
 use axum::body::Body;
 use axum::response::Response;

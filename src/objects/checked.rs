@@ -1,4 +1,4 @@
-//! Streams of an object's bytes that end with an error unless they are what was written.
+//! Streams of an object's bytes that end with an error if the object is damaged.
 
 use futures_util::stream;
 use sha2::{Digest as _, Sha256};

@@ -1,4 +1,4 @@
-//! Objects from one place to another, under the ids that they have.
+//! Copies objects from one place to another, under the same ids.
 
 use bytes::Bytes;
 use object_store::ObjectStoreExt as _;

@@ -1,10 +1,10 @@
-//! Contents that are too large for rows: objects of an object store, each written once, read in parts, and gone
+//! Contents that are too large for rows: objects of an object store, each written once, read in parts, and deleted
 //! with its operation.
 //!
-//! An object is durable before the commit that refers to it, so a crash can leave objects that nothing refers to
-//! but never the other way round; [`sweep`] finds them. Nothing here knows of operations beyond that.
+//! An object is durable before the commit that refers to it, so a crash can leave unreferenced objects but never a
+//! reference to a missing one; [`sweep`] finds them. Nothing here knows more of operations.
 //!
-//! Read next: `upload` for how contents come in, `sweep` for how they go.
+//! Read next: `upload` for writing contents, `sweep` for deleting them.
 
 use std::fmt;
 use std::ops::Range;

@@ -1,4 +1,4 @@
-//! How objects go: those of operations that were removed at once, those that nothing refers to after a while.
+//! Deletes objects: those of removed operations at once, unreferenced ones after a while.
 
 use std::future::Future;
 use std::time::Duration;

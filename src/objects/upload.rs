@@ -1,4 +1,4 @@
-//! Contents on their way in: in parts, with their digest, a bounded number of bytes in memory.
+//! Uploads of contents: in parts, with a digest, and a bounded number of bytes in memory.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What may be asked of an operation, and what may come of it.
+//! The commands to an operation, and their outcomes.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use super::{
     WorkerId,
 };
 
-/// What somebody wants of an operation. Requests, workers and timers differ only in the command.
+/// A command to an operation. Requests, workers and timers differ only in the command.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
     /// A session takes the lease.
     Acquire {
-        /// Which.
+        /// The session.
         session: SessionId,
         /// Its worker's name.
         worker: WorkerId,
@@ -36,7 +36,7 @@ pub enum Command {
         reporter: Reporter,
         /// What tells this report from others.
         digest: ReportDigest,
-        /// Why.
+        /// The error.
         error: OperationError,
         /// No retry, whatever the policy.
         is_final: bool,
@@ -60,12 +60,12 @@ pub enum Command {
         /// The attempt that it held.
         attempt: Attempt,
     },
-    /// Somebody asks for it to stop.
+    /// A caller asks for it to stop.
     Cancel {
         /// Why, for people; may be empty.
         reason: String,
     },
-    /// Somebody asks for it to be forgotten.
+    /// A caller asks for it to be forgotten.
     Delete,
     /// Time has passed: apply the limits that are up.
     Tick {

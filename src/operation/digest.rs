@@ -1,7 +1,7 @@
-//! SHA-256 over a sequence of fields, such that no two sequences look alike.
+//! SHA-256 over a sequence of fields, without collisions between different sequences.
 //!
-//! What is fed, and in which order, is compared with what earlier versions of the program have stored: a field
-//! that comes later is fed last, and not at all while it has its default.
+//! Digests are compared with those that earlier versions of the program stored: a new field is hashed last, and not
+//! at all while it has its default.
 
 use std::time::Duration;
 

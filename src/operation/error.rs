@@ -1,4 +1,4 @@
-//! What went wrong with an operation, or was noticed on the way.
+//! Errors and warnings of an operation.
 
 use std::collections::BTreeMap;
 
@@ -37,7 +37,7 @@ impl OperationError {
     pub const DEADLINE_EXCEEDED: &'static str = "DEADLINE_EXCEEDED";
     /// The worker's session ended during the attempt.
     pub const WORKER_LOST: &'static str = "WORKER_LOST";
-    /// Somebody cancelled it.
+    /// A caller cancelled it.
     pub const CANCELLED: &'static str = "CANCELLED";
 
     /// Deepest nesting of causes that is accepted.

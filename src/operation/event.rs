@@ -24,7 +24,7 @@ closed_set! {
 /// A transition: what it was and the operation's life just after it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
-    /// What it was.
+    /// The transition.
     pub event_type: EventType,
     /// The life as of this transition; `life.revision` is the event's number and `life.updated_at` its
     /// time.

@@ -1,7 +1,7 @@
-//! How a payload was, or is to be, spoken over HTTP: the request or the response around the bytes.
+//! The HTTP request or response around a payload's bytes.
 //!
-//! Data and its rules only; nothing here knows a header's meaning, but for those that the payload states itself
-//! and those that say nothing about what is asked for.
+//! Data and its rules only. Nothing here knows a header field's meaning, except those that the payload states
+//! itself and those that are irrelevant for repeated submissions.
 
 /// The request or the response that a payload was the body of.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]

@@ -87,7 +87,7 @@ impl SessionId {
     }
 
     /// The same for one attempt of a worker without a stream, whose lease lives for `lease` from each renewal, in whole
-    /// seconds, rounded up. Whoever finds the id knows that length, after a restart and in another replica too.
+    /// seconds, rounded up. So the length is known after a restart and at another replica.
     pub fn of_attempt(uuid: Uuid, lease: Duration) -> Self {
         let seconds = lease.as_secs().saturating_add(u64::from(lease.subsec_nanos() > 0));
         let [.., high, middle, low] = seconds.clamp(1, Self::MOST_SECONDS).to_be_bytes();

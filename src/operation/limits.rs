@@ -1,4 +1,4 @@
-//! How much tenants may have of what: limits by name, for all tenants or one, for all kinds together or one.
+//! Limits of tenants by name, for all tenants or one, for all kinds together or one.
 //!
 //! The limit of one tenant takes the place of that for all. A limit of one kind stands beside that of all kinds
 //! together: both hold.
@@ -71,7 +71,7 @@ pub struct LimitTable(BTreeMap<Limit, u64>);
 /// Attempts that run and count together.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
-    /// Whose.
+    /// The tenant.
     pub tenant: TenantId,
     /// Of which kind, if not of all.
     pub kind: Option<Kind>,

@@ -1,8 +1,8 @@
-//! Labels that are the service's own: by which mount an operation came in, with what in the places of its path, and
-//! whose it is within its tenant.
+//! Labels of the service's own: the mount of an operation's submission, the texts in the places of its path, and
+//! its owner within the tenant.
 //!
-//! They are stored and filtered like any label, so that they outlive a restart without columns of their own, but no
-//! client can give one and no document shows them.
+//! They are stored and filtered like any label, so that they survive restarts without columns of their own. Clients
+//! can neither set nor see them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub const TRIGGER: &str = "longrun/trigger";
 pub const TRIGGER_POSITION: &str = "longrun/trigger_position";
 /// Whose operation it is: an [`Owner`].
 pub const OWNER: &str = "longrun/owner";
-/// There where every caller with credentials may read it.
+/// Present if any caller with credentials may read the operation.
 pub const SHARED: &str = "longrun/shared";
 
 /// What stood in a place of the path that it came in by; the place's name follows.
@@ -41,7 +41,7 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// The owner that these credentials make. Without the server's secret nobody can tell whether a guess of theirs is right.
+    /// The owner of these credentials. Without the server's secret a guess cannot be checked.
     pub fn of_credentials(secret: &Secret, credentials: &[u8]) -> Self {
         Self::of_code(secret.code("owner by credentials", &[credentials]))
     }
@@ -100,7 +100,7 @@ impl Operation {
         self.is_changeable_by(owner) || is_shared && owner.is_some()
     }
 
-    /// Whether a caller of its tenant may change it: everybody if it is nobody's, else its owner.
+    /// Whether a caller of its tenant may change it: every caller if it has no owner, else its owner.
     pub fn is_changeable_by(&self, owner: Option<&Owner>) -> bool {
         let own = self.submission.labels.get(OWNER);
         own.is_none_or(|own| owner.is_some_and(|owner| owner.sees_all || owner.as_str() == own))

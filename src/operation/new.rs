@@ -11,7 +11,7 @@ use super::{IdempotencyKey, Kind, OperationId, Payload, Settings, TenantId, Time
 pub struct NewOperation {
     /// Who it will belong to.
     pub tenant: TenantId,
-    /// What sort of work it is.
+    /// The kind.
     pub kind: Kind,
     /// The client's labels.
     pub labels: BTreeMap<String, String>,
@@ -28,9 +28,9 @@ pub struct NewOperation {
     pub idempotency_key: Option<IdempotencyKey>,
     /// The operation that this one tries again.
     pub retry_of: Option<OperationId>,
-    /// What to work on.
+    /// The input.
     pub input: Option<Payload>,
-    /// Refused where so many operations of its kind are not done.
+    /// Refuse if this many operations of the kind are outstanding.
     pub capacity: Option<u64>,
 }
 

@@ -1,4 +1,4 @@
-//! Bytes with a content type: what goes in and what comes out.
+//! Bytes with a content type: inputs and results.
 
 use std::sync::Arc;
 

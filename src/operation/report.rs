@@ -1,5 +1,5 @@
-//! Reports that end an attempt, as far as they must be known again: a report that is sent again is acknowledged
-//! again, and no other is.
+//! Recognizes repeated reports: the report that ended an attempt is acknowledged again when it is repeated, and no
+//! other is.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub struct Reporter {
 
 /// What tells a report from any other: a digest of all that the worker chose.
 ///
-/// Half of a SHA-256 is enough: whoever found two reports of one digest would deceive nobody but itself.
+/// Half of a SHA-256 is enough: a worker that found two reports of one digest would deceive only itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReportDigest([u8; 16]);
 

@@ -1,4 +1,4 @@
-//! What credentials let their holders do. Which role may do what, the service's table of actions says.
+//! The roles of credentials. The service's table of actions defines what each role may do.
 
 use super::closed_set::closed_set;
 

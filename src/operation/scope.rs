@@ -1,13 +1,13 @@
-//! Whose operations somebody may reach.
+//! The operations that a caller may reach.
 
 use std::fmt;
 
 use super::TenantId;
 
-/// Whose operations somebody may reach.
+/// The operations that a caller may reach.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scope {
-    /// Every tenant's: workers within the server's own process, and whoever is known by an attempt's token alone.
+    /// Every tenant's: for workers within the server's own process, and calls with an attempt's token alone.
     All,
     /// One tenant's, as everybody else.
     Tenant(TenantId),

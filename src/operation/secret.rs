@@ -1,4 +1,4 @@
-//! The server's own secret: what is kept of credentials is of no use to those who do not know it.
+//! The server's own secret, without which stored digests of credentials are useless.
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
-//! Roughly how much memory things take, for bounds in bytes. What counts is what a client or a worker can make large:
-//! texts, labels, errors and header fields.
+//! Rough sizes in memory, for bounds in bytes. They count what a client or a worker can make large: texts, labels,
+//! errors and header fields.
 
 use std::mem::size_of;
 

@@ -1,4 +1,4 @@
-//! The data of an operation: what was submitted, which never changes, and its life, which does.
+//! The data of an operation: its submission, which never changes, and its life, which does.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,9 +23,9 @@ pub struct Operation {
 pub struct Submission {
     /// The operation's id.
     pub id: OperationId,
-    /// Who it belongs to.
+    /// The tenant.
     pub tenant: TenantId,
-    /// What sort of work it is.
+    /// The kind.
     pub kind: Kind,
     /// The submitter's labels.
     pub labels: BTreeMap<String, String>,
@@ -141,7 +141,7 @@ pub enum Outcome {
     },
     /// Without a result.
     Failed {
-        /// Why.
+        /// The error.
         error: OperationError,
     },
     /// Cancelled before it had an outcome.
@@ -154,7 +154,7 @@ pub enum Outcome {
 /// A cancel that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CancelRequest {
-    /// When.
+    /// The time.
     pub at: Timestamp,
     /// Why, for people; may be empty.
     pub reason: String,
@@ -169,7 +169,7 @@ pub struct Progress {
     pub done_units: Option<i64>,
     /// Units of work in all.
     pub total_units: Option<i64>,
-    /// What is being done, for people.
+    /// The current step, for people.
     pub message: String,
     /// When the report was received.
     pub at: Timestamp,

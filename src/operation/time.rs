@@ -1,4 +1,4 @@
-//! Points in time as numbers. Reading a clock is not done here.
+//! Points in time as numbers. Nothing here reads a clock.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! How messages become bytes of a call: as usual, but with small buffers, and no more messages than the method has.
+//! How messages become the bytes of a call: with small buffers, and no more messages than the method has.
 
 use std::collections::HashSet;
 use std::marker::PhantomData;

@@ -1,5 +1,5 @@
-//! The generated code of `proto/`, its descriptors, the JSON form of its messages ([`json`], [`schema`]), and the
-//! types of others beside them ([`types`]). Nothing else: what the messages mean is said elsewhere.
+//! The generated code of `proto/`, its descriptors, the JSON form of its messages ([`json`], [`schema`]), and
+//! foreign types beside them ([`types`]). No meaning of messages.
 
 mod codec;
 pub mod json;

@@ -1,6 +1,6 @@
-//! The message types that JSON and reflection know: those of this program, and those of descriptor sets beside them.
+//! The message types that JSON and reflection know: those of this program, and those of descriptor sets.
 //!
-//! A `Types` never changes; [`KnownTypes`] is the place where the current one is.
+//! A `Types` never changes; [`KnownTypes`] holds the current one.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};

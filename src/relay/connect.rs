@@ -1,4 +1,4 @@
-//! Connections to upstreams: plain or within TLS, made in time or not at all.
+//! Connections to upstreams: plain or TLS, with a time limit.
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ use crate::config::relay::Mount;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Nobody can be trusted to vouch for an upstream.
+/// There is no trusted authority for an upstream.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
     /// The file of certificates cannot be used.

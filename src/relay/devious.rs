@@ -1,7 +1,7 @@
-//! Paths that some reader on their way might take for other paths.
+//! Paths that some reader might take for other paths.
 //!
-//! A pure function of text. It reads a path in every way in which servers are known to read one, so it must never
-//! decide what is sent: only what is not.
+//! A pure function of text. It reads a path in every way in which servers are known to read one, so it may only
+//! refuse paths, and must never decide which path is sent.
 
 use std::borrow::Cow;
 
@@ -13,7 +13,7 @@ use std::borrow::Cow;
 )]
 pub struct Devious;
 
-/// How often a path may be encoded over again. Nobody does so in earnest, and each time costs a pass.
+/// How often a path may be encoded over again. No client needs that, and each time costs a pass.
 const MAX_ENCODINGS: usize = 8;
 
 /// Refuses a path with segments that lead upwards in the eyes of any reader on its way.

@@ -1,8 +1,8 @@
-//! Executes the requests that became operations: a worker of the mount's kind.
+//! Executes the requests that became operations, as a worker of the mount's kind.
 //!
-//! The upstream's response, whatever its status, is the result (`recording` makes one of it). A request whose method
-//! is not idempotent is sent once at most, over a connection of its own: only connecting is tried again, and whatever
-//! ends it after that is final and says so.
+//! The upstream's response, whatever its status, is the result (`recording` makes it). A request with a method that
+//! is not idempotent is sent at most once, over a new connection: only connecting is tried again; any later failure
+//! is final, and its error says so.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,7 +47,7 @@ async fn run(mounted: &Mounted, context: &Context, most: u64) -> Result<Outcome,
     }
 }
 
-/// A request that must not be sent again, and whose response nobody will see.
+/// A request that must not be sent again, and whose response is lost.
 fn interrupted(why: &str) -> Failure {
     let message = format!(
         "{why} while the upstream worked on the request, which is not tried again because its \

@@ -1,4 +1,4 @@
-//! Which header fields go on, and what a gateway adds: pure functions of headers.
+//! Which header fields are passed on, and which a gateway adds: pure functions of headers.
 
 use std::net::IpAddr;
 

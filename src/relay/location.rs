@@ -1,7 +1,7 @@
-//! URLs in an upstream's answer, as clients of the mount can use them: pure functions of text.
+//! URLs in an upstream's response, made usable for clients of the mount: pure functions of text.
 //!
-//! An upstream names itself by an address that clients may not reach, or by a path that is another one here; and what
-//! is relative to the request's URL means something else where the answer is repeated under another one.
+//! An upstream names itself by an address that clients may not reach, or by a path that is another one here. A URL
+//! relative to the request's URL means something else when the response is repeated under another URL.
 
 use http::header::{CONTENT_LOCATION, HeaderMap, HeaderName, HeaderValue, LINK, LOCATION};
 

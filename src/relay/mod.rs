@@ -1,11 +1,11 @@
-//! What stands between a mount and its upstream: which requests go there, with which header fields, over which
-//! connections; and the execution of those that became operations.
+//! Between a mount and its upstream: which requests go there, with which header fields, over which connections; and
+//! the execution of requests that became operations.
 //!
-//! Upstream hosts come from the configuration only, never from a request. It submits nothing and answers
-//! nobody: `http` does, and workers execute.
+//! Upstream hosts come from the configuration only, never from a request. This module submits nothing and responds
+//! to no client: `http` does, and workers execute.
 //!
-//! Read next: `target` for where a request goes, `fields` for what it carries, `execute` for operations, `recording`
-//! for what they keep of the answer.
+//! Read next: `target` for the destination of a request, `fields` for its header, `execute` for operations,
+//! `recording` for what they keep of the response.
 
 use http::Method;
 use http::uri::{InvalidUri, PathAndQuery};

@@ -1,8 +1,8 @@
-//! What an operation keeps of the upstream's answer, and what it says of one that it cannot keep.
+//! What an operation keeps of the upstream's response, and the error if it cannot be kept.
 //!
-//! An answer is a fact: the request has been received, and perhaps it took effect. Nothing about the answer's form may
-//! turn that into a failure which reads as if nothing had happened. What does not fit is left out, and a warning
-//! says so; where an answer cannot be kept at all, the failure has its status.
+//! A response is a fact: the upstream received the request, and perhaps it took effect. The form of the response
+//! must never become a failure that reads as if nothing had happened. Parts that do not fit are omitted with a
+//! warning; if a response cannot be kept at all, the failure has its status.
 
 use axum::body::Body;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION};

@@ -1,6 +1,6 @@
-//! Where a request goes: the mount that it is under, and the path that is left for the upstream.
+//! The destination of a request: its mount, and the rest of the path for the upstream.
 //!
-//! Pure functions of text. A path that could be read as leaving the mount goes nowhere: see `devious`.
+//! Pure functions of text. A path that could leave the mount is refused: see `devious`.
 
 use super::devious::Devious;
 pub use super::devious::check;

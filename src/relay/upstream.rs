@@ -1,4 +1,4 @@
-//! Requests to an upstream over pooled connections, and what can go wrong with them.
+//! Requests to an upstream over pooled connections, and their errors.
 
 use std::error::Error;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! The body of an answer on its way out: in pieces, so that no more of it is with the connection than the client takes,
-//! and with what the call holds until it is out.
+//! The body of a response on its way out: in pieces, so that the connection buffers no more than the client reads,
+//! and with the resources that the call holds until then.
 
 use std::pin::Pin;
 use std::sync::Arc;

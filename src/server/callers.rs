@@ -1,4 +1,4 @@
-//! Who may call: the server's secret, the keys, and how callers are known by them.
+//! Callers: the server's secret, the keys, and the ways to identify callers.
 
 use std::fs;
 use std::io::Write as _;
@@ -63,7 +63,7 @@ impl Callers {
             let is_open = file.is_some() || tokens.is_some() || !certificates.is_empty();
             if !has_some && !is_open {
                 tracing::warn!(
-                    "callers must have credentials, and there are none: --bootstrap-key-file makes a first key"
+                    "callers must have credentials, but there are none yet: --bootstrap-key-file makes a first key"
                 );
             }
             let mut ways: Vec<Box<dyn Way>> =
@@ -80,7 +80,7 @@ impl Callers {
         } else {
             if has_some {
                 tracing::warn!(
-                    "the store has API keys, and nobody is asked for one: --auth required asks"
+                    "the store has API keys, but callers need none: set --auth required"
                 );
             }
             Authenticator::open()

@@ -1,5 +1,5 @@
-//! Looks after storage: deletes objects that are no longer needed (those of removed operations as they go, those that a
-//! crash has left behind at start and every hour), and notices when the store's file is taken away.
+//! Takes care of storage: deletes objects that are no longer needed (those of removed operations at once, orphans
+//! of crashes at start and every hour), and notices when the store's file is removed.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! One connection: its limits, its requests, its end.
 //!
-//! Takes connections as they come, from whichever listener; it accepts none and knows no route but those of health.
+//! Serves connections of every listener; it accepts none, and knows no route but those of health.
 
 use std::convert::Infallible;
 use std::future::Future;

@@ -1,4 +1,4 @@
-//! The files of `--descriptor-set`: read at the start, and again when the operator says so.
+//! The files of `--descriptor-set`: read at the start, and again at SIGHUP.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -26,12 +26,12 @@ pub enum DescriptorsError {
     Unreadable {
         /// The file.
         file: PathBuf,
-        /// Why.
+        /// The error.
         error: std::io::Error,
     },
     /// It is larger than any set of descriptors should be.
     #[error(
-        "--descriptor-set {} must be at most {} MiB: leave source information out, and what nobody submits",
+        "--descriptor-set {} must be at most {} MiB: omit source information and types that you do not need",
         .0.display(), MAX_FILE_BYTES >> 20
     )]
     TooLarge(PathBuf),

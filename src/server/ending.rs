@@ -1,4 +1,4 @@
-//! When a connection ends that does not end by itself, and how.
+//! When and how the server ends a connection that does not end by itself.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,7 +89,7 @@ impl Ending {
                     return Step::Close;
                 }
                 () = resets.exceeded(), if !is_cut_off => {
-                    tracing::info!("a connection resets more calls than it may");
+                    tracing::info!("a connection resets too many calls: closing it");
                     CUT_OFF_TIME
                 }
                 () = given_up(place.as_ref()), if !is_cut_off => LEAVING_TIME,
@@ -104,7 +104,7 @@ impl Ending {
                 }
                 _ = self.look.tick() => {
                     if room.is_stalled() {
-                        tracing::info!("a client does not read its answers");
+                        tracing::info!("a client does not read its responses: closing the connection");
                         return Step::End;
                     }
                     if is_cut_off || !self.is_over() {

@@ -1,4 +1,4 @@
-//! The front: the one road that every request takes to gRPC or to HTTP.
+//! The front: the one road of every request to gRPC or to HTTP.
 //!
 //! Four steps in this order: a span for the log, the screen, the caller, and the interface, where gRPC's own paths go before
 //! HTTP's router. They are one function and not a chain of middlewares, because each of those boxes a future, clones the

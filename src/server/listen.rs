@@ -1,4 +1,4 @@
-//! Accepts connections, as many as there may be, until the server closes; then waits for them to end.
+//! Accepts connections, up to the limit, until the server closes; then waits for them to end.
 
 use std::io;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Notices when a connection has said which HTTP it speaks. Until then no other time limit holds.
+//! Notices when a connection has shown which HTTP it speaks. Before that no other time limit applies.
 
 use std::io;
 use std::pin::Pin;

@@ -1,8 +1,8 @@
-//! Places for connections: how many there may be, which are idle, and who makes room.
+//! Places for connections: their number, which are idle, and which one makes room.
 //!
-//! A connection is idle while no call of it is under way. Where all places are taken, the one that has been idle for
-//! longest gives its own up, so that connections that nobody uses keep nobody out. A few places more are kept for who
-//! asks how the server is, because that is asked most when there are no others.
+//! A connection without a current call is idle. If all places are taken, the one that has been idle for longest is
+//! closed, so unused connections keep no client out. A few more places are reserved for health checks, because
+//! those are most frequent when there are no places left.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -136,7 +136,7 @@ impl State {
 }
 
 impl Place {
-    /// Whether it is for who asks how the server is, and for nobody else.
+    /// Whether it is for health checks only.
     pub(super) fn is_for_health(&self) -> bool {
         self.0.seat.is_for_health
     }

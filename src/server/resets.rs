@@ -1,9 +1,9 @@
-//! Calls that a client takes back, counted for each connection.
+//! Counts reset calls for each connection.
 //!
-//! A client may give calls up: deadlines pass, and proxies carry many clients over one connection. A client that
-//! opens calls only to reset them ("rapid reset") gets around the limit of concurrent streams. Neither can be told
-//! from one reset, so a connection has a budget of them, which calls that were answered and time refill. A stream that has
-//! begun to answer was answered: to reset it is how a client ends a watch.
+//! A client may give up calls: deadlines pass, and proxies carry many clients over one connection. A client that
+//! opens calls only to reset them ("rapid reset") bypasses the limit of concurrent streams. One reset does not
+//! distinguish them, so a connection has a budget of resets, which completed calls and time refill. A stream whose
+//! response has begun counts as completed: a reset is how a client ends a watch.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};

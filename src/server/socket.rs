@@ -1,4 +1,4 @@
-//! The sockets that a server listens on: bound before anything is served, and removed at the end.
+//! The sockets of a server: bound before anything is served, and removed at the end.
 
 use std::fs::{Permissions, symlink_metadata};
 use std::io;
@@ -139,7 +139,7 @@ fn unix(path: &Path) -> io::Result<Socket> {
     Ok(Socket::Unix { listener: socket.listen(UNIX_BACKLOG)?, file })
 }
 
-/// Removes a socket that a server has left behind. A socket that somebody listens on stays, and so does any other file.
+/// Removes a socket that a server has left behind. A socket of a running server stays, and so does any other file.
 fn make_way(path: &Path) -> io::Result<()> {
     if !symlink_metadata(path)?.file_type().is_socket() {
         return Err(io::Error::other("there is a file that is no socket"));

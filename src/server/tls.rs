@@ -148,7 +148,7 @@ fn read(files: &TlsFiles) -> Result<([u8; 32], ServerConfig), CertificatesError>
         .map_err(|error| key_file.error(&format!("does not fit --tls-cert: {error}")))?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     if files.client_ca.is_some() {
-        // A session that is resumed would bring a certificate along that nobody checks again.
+        // A resumed session would bring a certificate that is not checked again.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
     }

@@ -1,7 +1,7 @@
-//! Who may do what: the one table of roles and actions, and the caller that it is asked about.
+//! Permissions: the one table of roles and actions, and the caller whose permissions are checked.
 //!
-//! Every use case asks [`Caller::may`] first, whichever interface it is called by; gRPC and HTTP ask earlier, as soon as
-//! they know the method, so that a caller without the role learns nothing from how its request would be read.
+//! Every use case calls [`Caller::may`] first, whichever interface it is called by. gRPC and HTTP check earlier, as
+//! soon as they know the method, so that a caller without the role learns nothing from errors about its request.
 
 use std::sync::Arc;
 
@@ -12,13 +12,13 @@ use crate::operation::{Kind, Owner, Role, Roles, Scope, TenantId};
 /// What use cases do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Asks what is no tenant's: whether the server is up, what can be asked. Needs no credentials.
+    /// Reads what belongs to no tenant: health, and the description of the API. Needs no credentials.
     Look,
     /// Stores an operation.
     Submit,
     /// Cancels or deletes an operation.
     Change,
-    /// Reads an operation, but for its contents: its state, its history, lists of many.
+    /// Reads an operation without its contents: its state, its history, lists.
     Inspect,
     /// Reads an input or a result.
     Read,
@@ -31,7 +31,7 @@ pub enum Action {
 }
 
 impl Action {
-    /// Which roles may do it. Nobody else may.
+    /// The roles that may do it; no other may.
     const fn roles(self) -> &'static [Role] {
         match self {
             Self::Look => &Role::ALL,
@@ -45,7 +45,7 @@ impl Action {
     }
 }
 
-/// What each rpc does. An rpc that does not stand here is not there.
+/// The action of each rpc. An rpc that is not listed here is not served.
 const RPCS: &[(&str, Action)] = &[
     ("/longrun.v1.Operations/Submit", Action::Submit),
     ("/longrun.v1.Operations/SubmitAndWatch", Action::Submit),
@@ -152,7 +152,7 @@ pub fn action_of_rpc(path: &str) -> Option<Action> {
     RPCS.iter().find(|(rpc, _)| *rpc == path).map(|(_, action)| *action)
 }
 
-/// Who asks.
+/// The caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
     /// The tenant that the caller belongs to.
@@ -165,7 +165,7 @@ pub struct Caller {
     roles: Roles,
     /// The kinds that it may execute; all where none are named.
     kinds: Option<Arc<[Kind]>>,
-    /// Who it says it is, for records of what was done: a key's name, a token's or a certificate's subject.
+    /// The subject, for audit records: a key's name, a token's or a certificate's subject.
     subject: Option<Arc<str>>,
     /// What names its credential, and no other of its tenant: a worker's session belongs to it. `None` without one.
     credential: Option<Arc<str>>,
@@ -176,12 +176,12 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Anybody, where nobody is asked for credentials: may do everything in the default tenant.
+    /// A caller of a server without credentials: may do everything in the default tenant.
     pub fn anonymous() -> Self {
         Self::of(TenantId::default_tenant(), Roles::all())
     }
 
-    /// Who calls from within this process: executes every tenant's operations, and is of the default tenant otherwise.
+    /// A caller within this process: executes every tenant's operations, and belongs to the default tenant otherwise.
     pub fn in_process() -> Self {
         Self { scope: Scope::All, ..Self::anonymous() }
     }
@@ -201,13 +201,13 @@ impl Caller {
         Self { tenant, scope, owner, roles, kinds, subject, credential, origin, is_known: true }
     }
 
-    /// The same, as somebody within the tenant.
+    /// The same, with a subject within the tenant.
     #[must_use]
     pub fn with_owner(self, owner: Owner) -> Self {
         Self { owner: Some(owner), ..self }
     }
 
-    /// The same, who may execute these kinds only.
+    /// The same, for these kinds only.
     #[must_use]
     pub fn with_kinds(self, kinds: impl Into<Arc<[Kind]>>) -> Self {
         Self { kinds: Some(kinds.into()), ..self }
@@ -241,7 +241,7 @@ impl Caller {
         self.credential.as_deref()
     }
 
-    /// Who it is, for records.
+    /// The subject, for audit records.
     pub(super) fn actor(&self) -> Actor<'_> {
         Actor { tenant: &self.tenant, subject: self.subject(), origin: &self.origin }
     }
@@ -256,7 +256,7 @@ impl Caller {
         self.roles
     }
 
-    /// Who it says it is.
+    /// The subject.
     pub fn subject(&self) -> Option<&str> {
         self.subject.as_deref()
     }
@@ -304,7 +304,7 @@ impl Caller {
 #[derive(Clone, Copy, Debug)]
 pub struct InProcess;
 
-/// Who a request comes from, or why that is not known: an extension of every request.
+/// The caller of a request, or why it is unknown: an extension of every request.
 #[derive(Clone, Debug)]
 pub struct Identity {
     caller: Result<Caller, ServiceError>,
@@ -365,7 +365,7 @@ impl Identity {
 }
 
 impl Default for Identity {
-    /// A request that nobody has looked at.
+    /// A request that was not checked yet.
     fn default() -> Self {
         let none = ServiceError::new(Reason::Unauthenticated, "there are no credentials");
         Self::of(Err(none), Origin::default(), false)

@@ -1,5 +1,5 @@
-//! Attempts of workers without a stream: acquired by a poll, each with a token, by which whoever has it renews its lease
-//! and reports.
+//! Attempts of workers without a stream: a poll acquires them, each with a token, and any program with the token
+//! renews the lease and reports.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -237,7 +237,7 @@ impl Service {
         report: Report,
     ) -> Result<(), ServiceError> {
         if matches!(report, Report::Log(_)) {
-            // Lines are numbered by who holds the lease, and by nobody else.
+            // Only the holder of the lease numbers lines.
             let operation = self.operation_of_attempt(caller, token).await?;
             self.renew_lease(token, operation, None).await?;
         }

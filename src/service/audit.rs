@@ -1,7 +1,7 @@
-//! Records of who did what: structured, on a target of their own (`longrun::audit`).
+//! Audit records: structured, on a log target of their own (`longrun::audit`).
 //!
-//! Refusals and changes of keys are at `info`; what is done with operations is at `debug`, because there are so many.
-//! No record has contents, or credentials.
+//! Refusals and changes of keys are at `info`; calls about operations are at `debug`, because they are many. No
+//! record has contents or credentials.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,7 +26,7 @@ pub struct Origin {
     pub request_id: Option<Arc<str>>,
 }
 
-/// Who does something.
+/// The actor of a record.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Actor<'a> {
     pub(super) tenant: &'a TenantId,
@@ -64,7 +64,7 @@ pub(super) fn changed(actor: Actor<'_>, action: &'static str, what: &str) {
     );
 }
 
-/// A call was refused because of who makes it, or because it is not known who.
+/// A call was refused because of its caller, or because the caller is unknown.
 pub(super) fn refused(actor: Option<Actor<'_>>, origin: &Origin, call: &str, error: &ServiceError) {
     static FLOOD: Mutex<Flood> = Mutex::new(Flood { since: None, recorded: 0, left_out: 0 });
     if !matches!(error.reason, Reason::Unauthenticated | Reason::PermissionDenied) {

@@ -1,4 +1,4 @@
-//! Room for what is answered in entries: pages of lists and histories, answers of a batch.
+//! The size limit of responses with many entries: pages of lists and histories, and batch responses.
 
 /// How many entries are read at first, while nothing is known of their size.
 const FIRST_READ: usize = 64;

@@ -1,7 +1,7 @@
-//! Why a call is refused, and the one table that maps it to gRPC and HTTP.
+//! Reasons of refusals, and the one table that maps them to gRPC and HTTP.
 //!
-//! `operation` and `store` have errors of their own, small and closed; the engine's become these here, and
-//! `grpc` and `http` only render them. Internal detail is logged where it arises and never sent.
+//! `operation` and `store` have errors of their own, small and closed; the engine's errors become these here, and
+//! `grpc` and `http` only render them. Internal detail is logged at its source and never sent.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -93,7 +93,7 @@ reasons! {
     InputNotFound = "INPUT_NOT_FOUND", 5, 404, "No input";
     /// The operation is done and has no result (gRPC only; 204, or what it ended with, over HTTP).
     ResultNotFound = "RESULT_NOT_FOUND", 5, 404, "No result";
-    /// The idempotency key was used with different content. Take another key for another submission.
+    /// The idempotency key was used with different content. Use another key for another submission.
     IdempotencyKeyReused = "IDEMPOTENCY_KEY_REUSED", 6, 422, "Idempotency key reused";
     /// The operation must be done for this. Wait, or cancel it.
     OperationNotDone = "OPERATION_NOT_DONE", 9, 409, "Operation not done";
@@ -105,23 +105,23 @@ reasons! {
     RevisionAhead = "REVISION_AHEAD", 11, 400, "Revision ahead";
     /// A list took longer than five seconds. Narrow its filter by kind, state, time or the value of a label.
     ListTimeout = "LIST_TIMEOUT", 4, 504, "List timed out";
-    /// A limit is reached. Try again after the delay that comes along.
+    /// A limit is reached. Try again after the delay in the refusal.
     ResourceExhausted = "RESOURCE_EXHAUSTED", 8, 429, "Limit reached";
-    /// The server is stopping, or its store is away. Try again after the delay that comes along.
+    /// The server is stopping, or cannot reach its store. Try again after the delay in the refusal.
     Unavailable = "UNAVAILABLE", 14, 503, "Try again";
-    /// A defect of the server or of its store. Its log says more.
+    /// A defect of the server or of its store. The server's log has the cause.
     Internal = "INTERNAL", 13, 500, "Internal error";
-    /// Contents that were stored are missing or not as they were written. Trying again does not help.
+    /// Stored contents are missing or damaged. Trying again does not help.
     DataLoss = "DATA_LOSS", 15, 500, "Contents damaged";
-    /// There are no credentials where there must be some, or they are not good.
+    /// The call needs valid credentials, and has none.
     Unauthenticated = "UNAUTHENTICATED", 16, 401, "No credentials";
-    /// The credentials are good, and lack the role or the kind that this takes; the message names it.
+    /// The credentials are valid, but lack the role or the kind that the message names.
     PermissionDenied = "PERMISSION_DENIED", 7, 403, "Not permitted";
-    /// A page of another site asked for a change; `--cors-origin` lets it (HTTP only).
+    /// A page of another site asked for a change; `--cors-origin` allows it (HTTP only).
     OriginRefused = "ORIGIN_REFUSED", 7, 403, "Origin refused";
     /// The operation is not at the revision that `If-Match` names. Look again, then decide (HTTP only).
     PreconditionFailed = "PRECONDITION_FAILED", 9, 412, "Precondition failed";
-    /// The request names a host that this server does not go by; `--allowed-host` gives it the name (HTTP only).
+    /// The request names a host that is not this server's; `--allowed-host` adds the name (HTTP only).
     HostRefused = "HOST_REFUSED", 7, 421, "Host refused";
     /// The path and query are longer than 16 KiB (HTTP only).
     UriTooLong = "URI_TOO_LONG", 3, 414, "URI too long";
@@ -129,15 +129,15 @@ reasons! {
     RequestTimeout = "REQUEST_TIMEOUT", 4, 408, "Request timeout";
     /// There is nothing at this path (HTTP only).
     RouteNotFound = "ROUTE_NOT_FOUND", 12, 404, "No such route";
-    /// There is something at this path, for the methods in `Allow` (HTTP only).
+    /// This path exists, for the methods in `Allow` (HTTP only).
     MethodNotAllowed = "METHOD_NOT_ALLOWED", 12, 405, "Method not allowed";
-    /// The body is of a media type or a coding that is not taken here (HTTP only).
+    /// The server does not accept the body's media type or coding here (HTTP only).
     UnsupportedMediaType = "UNSUPPORTED_MEDIA_TYPE", 3, 415, "Unsupported media type";
-    /// The contents have no such range; `Content-Range` says how much there is (HTTP only).
+    /// The contents have no such range; `Content-Range` has their length (HTTP only).
     RangeNotSatisfiable = "RANGE_NOT_SATISFIABLE", 11, 416, "No such range";
-    /// What a field of the request asks for is not done here; the message names it. Leave the field out.
+    /// The server does not support a field of the request, which the message names. Omit the field.
     Unsupported = "UNSUPPORTED", 12, 501, "Not supported";
-    /// The connection was to become another protocol, which is not relayed (HTTP only).
+    /// The request asks for another protocol on the connection; the relay does not support that (HTTP only).
     UpgradeRefused = "UPGRADE_REFUSED", 12, 501, "Upgrade refused";
     /// The API behind a relay cannot be reached, or broke the connection (HTTP only).
     UpstreamUnreachable = "UPSTREAM_UNREACHABLE", 14, 502, "Upstream unreachable";

@@ -1,7 +1,7 @@
-//! Use cases, neutral of transport: what a caller may ask, what is checked, what is answered.
+//! Use cases, independent of transport: permissions, checks, results.
 //!
 //! Every use case takes a [`Caller`]; nothing crosses tenants. gRPC and HTTP decode, call this, and encode:
-//! whatever they have in common stands here, once.
+//! everything that they share is here, once.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Submitting, getting, cancelling, deleting, and trying again.
+//! Submits, gets, cancels, deletes, and retries operations.
 
 use std::sync::Arc;
 
@@ -100,7 +100,7 @@ impl Service {
         if self.is_stopping() { Err(ServiceError::stopping()) } else { Ok(()) }
     }
 
-    /// Stores the checked submissions in one commit; answers the others with their errors.
+    /// Stores the checked submissions in one commit; returns the errors of the others.
     async fn store(
         &self,
         items: Vec<Result<NewOperation, ServiceError>>,
@@ -192,7 +192,7 @@ impl Service {
         self.find_for(caller, name, None).await
     }
 
-    /// The same for a worker, whose session may see what it works on, whoever owns it.
+    /// The same for a worker, whose session may see what it works on, whatever its owner.
     pub(super) async fn find_for(
         &self,
         caller: &Caller,
@@ -339,7 +339,7 @@ pub(super) fn own_tenant(caller: &Caller, named: Option<&TenantId>) -> Result<()
     }
 }
 
-/// An operation that is somebody else's within the tenant is not there.
+/// An operation of another owner within the tenant is not found.
 pub(super) fn readable(caller: &Caller, operation: &Operation) -> Result<(), ServiceError> {
     if operation.is_readable_by(caller.owner.as_ref()) {
         Ok(())

@@ -1,5 +1,4 @@
-//! Page sizes and page tokens (AIP-158). Tokens are opaque, carry a position and what it is a position in,
-//! and authorise nothing.
+//! Page sizes and page tokens (AIP-158). Tokens are opaque, contain a position and its list, and authorize nothing.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

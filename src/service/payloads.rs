@@ -1,4 +1,5 @@
-//! Payloads on their way in and out: small ones in rows, large ones in objects, and nobody else needs to know.
+//! Payloads on their way in and out: small ones in rows, large ones in objects. No other module knows the
+//! difference.
 
 use std::ops::Range;
 
@@ -167,7 +168,7 @@ impl Service {
         }
     }
 
-    /// The input of an operation, for who may read it, or for the session that works on it.
+    /// The input of an operation, for callers that may read it, or for the session that works on it.
     pub async fn input(
         &self,
         caller: &Caller,

@@ -1,4 +1,4 @@
-//! What a tenant may do at once, and how fast: counted by each server for itself.
+//! Limits of tenants on concurrency and rate, counted by each server for itself.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -11,7 +11,7 @@ use crate::metrics::{Gauge, Held};
 use crate::operation::limits::{LimitName, LimitTable};
 use crate::operation::{NewOperation, TenantId};
 
-/// As many submissions can come at once as in so many seconds.
+/// The size of the bucket, in seconds of submissions.
 pub const RATE_WINDOW: Duration = Duration::from_secs(10);
 
 /// What is counted. Clones are the same.
@@ -31,7 +31,7 @@ struct Bucket {
     at: Moment,
 }
 
-/// How a tenant's submissions stand to their limit.
+/// A tenant's submissions compared with their limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     /// Submissions in [`RATE_WINDOW`].
@@ -119,7 +119,7 @@ impl Service {
         Err(ServiceError { retry_after: Some(wait), ..limited.into() })
     }
 
-    /// How the caller's submissions stand to their limit, if there is one.
+    /// The caller's submissions compared with their limit, if there is one.
     pub fn rate(&self, caller: &Caller) -> Option<Rate> {
         let name = LimitName::SubmissionsPerSecond;
         let most = self.engine.limits().get(name, &caller.tenant, None)?;

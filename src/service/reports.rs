@@ -1,4 +1,4 @@
-//! Reports of workers, whichever way they come: over a worker's stream, or by themselves with an attempt's token.
+//! Reports of workers, over a stream or with an attempt's token.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ pub enum Report {
     },
     /// The attempt failed.
     Fail {
-        /// Why.
+        /// The error.
         error: OperationError,
         /// No retry.
         is_final: bool,

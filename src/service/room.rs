@@ -1,9 +1,9 @@
-//! Room in memory for answers that may be large: so much in all, and so much for each connection.
+//! Memory for large responses: a limit in all, and one for each connection.
 //!
-//! A call takes room before it makes such an answer, and has it until the answer is written out or given up. Who does
-//! not read its answers is made no more of them, and keeps nobody else from theirs: a connection has a share only, and
-//! one of which nothing is taken is cut off. The room is the connection's, whoever calls over it, so it is no part of a
-//! `Caller`; a call finds its own by its task.
+//! A call reserves memory before it makes such a response, and holds it until the response is sent or given up. A
+//! client that does not read its responses gets no more of them and blocks no other client: a connection has a
+//! share only, and is cut off if its client reads nothing. The room belongs to the connection, not to the `Caller`;
+//! a call finds it by its task.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,13 +15,13 @@ use tokio::time::{Instant, timeout};
 
 use super::{Reason, ServiceError};
 
-/// Bytes of all answers, as encoded for gRPC; while one is made it may take several times as much.
+/// Bytes of all responses, as encoded for gRPC; while one is made it may take several times as much.
 const ALL: usize = 32 << 20;
 /// Of one connection.
 const PER_CONNECTION: usize = 6 << 20;
 /// How long a call waits for room that others have.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long a client may take nothing of its answers: while there is room for others, and while there is not.
+/// How long a client may read nothing of its responses: while there is room for others, and while there is not.
 const STALLED: Duration = Duration::from_secs(30);
 const STALLED_WHILE_SHORT: Duration = Duration::from_secs(3);
 
@@ -29,7 +29,7 @@ tokio::task_local! {
     static CALL: Arc<CallRoom>;
 }
 
-/// Room for the answers of a server. Cheap to clone.
+/// Memory for the responses of a server. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct AnswerRoom {
     all: Arc<Semaphore>,

@@ -1,4 +1,4 @@
-//! What people look at when nothing moves: who works, and how much waits of each kind.
+//! The connected workers, and the counts of each kind.
 
 use super::{Action, Caller, Service, ServiceError, parse_filter};
 use crate::engine::KindFigures;

@@ -1,5 +1,5 @@
-//! Watches as long calls: heartbeats in silence, an end to be resumed from at a certain age, at the call's
-//! deadline, and when the server stops.
+//! Watches as long calls: heartbeats in silence, and a resumable end at a certain age, at the call's deadline, and
+//! when the server stops.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -15,7 +15,7 @@ const MAX_UPLOADS: usize = 16;
 pub struct ResultUploads {
     service: Service,
     session: WorkerSession,
-    /// What has come in, or why it was refused: chunks are not answered, so the completion tells.
+    /// The received chunks, or why they were refused: chunks are not acknowledged, so the completion reports it.
     uploads: HashMap<(OperationId, Attempt), Result<Intake, ServiceError>>,
 }
 

@@ -1,5 +1,5 @@
-//! What is wrong with one message. A refusal tells all of it at once, so that a client mends its message once: whatever needs
-//! no state is decoded and checked in one stage, which gathers here.
+//! The violations of one message. A refusal reports all of them at once, so that a client corrects its message
+//! once: everything that needs no state is decoded and checked in one stage, and noted here.
 
 use super::error::{Reason, ServiceError, Violation};
 

@@ -1,6 +1,6 @@
 //! Waiting for an operation within one call: until it is done, or until it has changed.
 //!
-//! A wait is a watch of which only the last word counts, so it wakes by the same path as every watch.
+//! A wait is a watch of which only the last message counts, so it wakes by the same path as every watch.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What workers do: open a session, report, and hear of assignments and cancels.
+//! The workers' use cases: open a session, report, and receive assignments and cancels.
 
 use tokio::sync::mpsc;
 
@@ -22,7 +22,7 @@ pub struct WorkerSession {
 }
 
 impl Service {
-    /// Connects a worker: its session, and what it is told. When the receiver ends, the server wants
+    /// Connects a worker: its session, and the messages to it. When the receiver ends, the server wants
     /// the stream to end.
     pub async fn connect_worker(
         &self,
@@ -133,7 +133,7 @@ impl WorkerSession {
         self.service.report(&self.caller, id, reporter, report).await
     }
 
-    /// Whether the attempt is over because this worker's report ended it; `false` where that cannot be told.
+    /// Whether the attempt is over because this worker's report ended it; `false` if that is unknown.
     pub async fn was_recorded(&self, id: OperationId, attempt: Attempt) -> bool {
         let engine = &self.service.engine;
         if engine.get(self.caller.scope(), id).await.is_err() {

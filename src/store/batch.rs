@@ -1,4 +1,4 @@
-//! What one commit writes.
+//! The writes of one commit.
 
 use bytes::Bytes;
 
@@ -24,7 +24,7 @@ pub struct Batch {
     pub tombstones: Vec<(OperationId, Tombstone)>,
     /// Tombstones to forget, after those of this batch are written.
     pub forget: Option<Forget>,
-    /// What becomes of sessions, where replicas share the store.
+    /// Changes of sessions, if replicas share the store.
     pub sessions: SessionChanges,
     /// Whether [`Committed::seen`](super::Committed::seen) is wanted.
     pub asks_frontier: bool,
@@ -54,7 +54,7 @@ pub struct Write {
 /// Log lines to add.
 #[derive(Clone, Debug)]
 pub struct LogAppend {
-    /// Whose.
+    /// The operation.
     pub id: OperationId,
     /// The revision under which they are written. Where the operation is not among `writes`, it must
     /// be the stored one.
@@ -63,7 +63,7 @@ pub struct LogAppend {
     pub attempt: Attempt,
     /// That attempt's worker.
     pub worker: Option<WorkerId>,
-    /// When.
+    /// The time.
     pub at: Timestamp,
     /// The lines with their numbers.
     pub lines: Vec<(u64, String)>,
@@ -74,20 +74,20 @@ pub struct LogAppend {
 /// One operation to forget.
 #[derive(Clone, Debug)]
 pub struct Removal {
-    /// Which.
+    /// The operation.
     pub id: OperationId,
     /// The revision that it has.
     pub expected: Revision,
-    /// What is to be remembered of it.
+    /// Its tombstone.
     pub tombstone: Option<Tombstone>,
     /// When it is removed.
     pub at: Timestamp,
 }
 
-/// What is remembered of an operation that was removed.
+/// The tombstone of a removed operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tombstone {
-    /// Whose it was.
+    /// The tenant that it belonged to.
     pub tenant: TenantId,
     /// When it was removed.
     pub purged_at: Timestamp,
@@ -98,7 +98,7 @@ pub struct Tombstone {
 /// How many tombstones one batch forgets at most.
 pub const FORGET_BATCH: usize = 256;
 
-/// Which of the oldest [`FORGET_BATCH`] tombstones to forget.
+/// The expired ones among the oldest [`FORGET_BATCH`] tombstones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Forget {
     /// Those that are remembered until this time or less.

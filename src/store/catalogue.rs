@@ -1,7 +1,7 @@
-//! The catalogue: what administrators keep beside operations, as entries of a space and a name.
+//! The catalogue: administrators' data, as entries of a space and a name.
 //!
-//! A store knows nothing of what a value means. Each space has a version, which rises by one with each change, so that
-//! replicas notice changes by a small read.
+//! A store does not know the meaning of a value. Each space has a version, which rises by one with each change, so
+//! that replicas notice changes by a small read.
 
 use std::collections::BTreeMap;
 

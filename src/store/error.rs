@@ -1,4 +1,4 @@
-//! What goes wrong with a store: while it is asked something, and while it is opened.
+//! Errors of a store: of its calls, and of opening it.
 
 use crate::operation::OperationId;
 use crate::operation::SessionId;
@@ -25,7 +25,7 @@ pub enum StoreError {
     /// A list took longer than it may, and was stopped.
     #[error("a list took too long")]
     TimedOut,
-    /// What is stored cannot be understood.
+    /// Stored data cannot be decoded.
     #[error("the store holds a row that cannot be read: {0}")]
     Corrupt(String),
 }
@@ -87,7 +87,7 @@ pub enum OpenError {
     Failed {
         /// The file.
         path: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }

@@ -81,7 +81,7 @@ pub trait Store: Send + Sync + 'static {
     /// A page of an operation's history, oldest first.
     async fn history(&self, query: HistoryQuery) -> Result<Vec<HistoryEntry>, StoreError>;
 
-    /// What is known of the log lines that an operation keeps.
+    /// The numbers of an operation's kept log lines.
     async fn log_book(&self, id: OperationId) -> Result<LogBook, StoreError>;
 
     /// How many operations there are.
@@ -138,7 +138,7 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::Unavailable`] the change may have happened or not.
     async fn change_catalogue(&self, change: CatalogueChange) -> Result<u64, StoreError>;
 
-    /// What positions of this store's log are signed with.
+    /// The key that signs positions of this store's log.
     fn signing_key(&self) -> SigningKey;
 
     /// Whether the storage is still where it was when it was opened. Cheap; it is asked every few seconds, so that
@@ -167,7 +167,7 @@ pub struct Committed {
     pub seen: Option<Frontier>,
 }
 
-/// What of the log to delete.
+/// The part of the log to delete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TrimLog {
     /// The time now.
@@ -187,21 +187,21 @@ pub enum Lookup {
     Key(TenantId, IdempotencyKey),
 }
 
-/// Which payload of an operation.
+/// A payload of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PayloadRole {
-    /// What it was submitted with.
+    /// The input.
     Input,
-    /// What it ended with.
+    /// The result.
     Result,
 }
 
-/// Which operations to list.
+/// A list of operations to read.
 #[derive(Clone, Debug)]
 pub struct ListQuery {
-    /// Whose.
+    /// The tenant.
     pub tenant: TenantId,
-    /// Which.
+    /// The filter.
     pub filter: Filter,
     /// In which order.
     pub order: ListOrder,
@@ -214,13 +214,13 @@ pub struct ListQuery {
 /// The order of a list. Ties are broken by id in the same direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListOrder {
-    /// What is compared.
+    /// The compared value.
     pub by: OrderBy,
     /// Largest first.
     pub descending: bool,
 }
 
-/// What orders a list.
+/// The order of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OrderBy {
     /// The time of submission; ids rise with it, so ids are compared.
@@ -238,10 +238,10 @@ pub struct ListPosition {
     pub id: OperationId,
 }
 
-/// Which part of a history to read.
+/// A part of a history to read.
 #[derive(Clone, Copy, Debug)]
 pub struct HistoryQuery {
-    /// Whose.
+    /// The operation.
     pub id: OperationId,
     /// Begin after this place; the default is the beginning.
     pub after: HistoryPosition,
@@ -285,7 +285,7 @@ pub struct LogEntry {
     pub attempt: Attempt,
     /// That attempt's worker.
     pub worker: Option<WorkerId>,
-    /// When.
+    /// The time.
     pub at: Timestamp,
     /// The line.
     pub text: String,
@@ -330,7 +330,7 @@ pub enum Place {
     },
     /// With a worker, running or cancelling.
     Leased {
-        /// Whose session holds the lease.
+        /// The session that holds the lease.
         session: SessionId,
         /// The worker's name.
         worker: WorkerId,

@@ -70,10 +70,10 @@ pub trait SharedStore: Send + Sync {
         ended: Vec<OperationId>,
     ) -> Result<(), StoreError>;
 
-    /// What others have left of these operations, in any order; of an attempt that is over it may still be there.
+    /// Progress that other replicas published, unordered; may include finished attempts.
     async fn progress(&self, of: Vec<OperationId>) -> Result<Vec<AttemptProgress>, StoreError>;
 
-    /// What others have left in the last few seconds, at most `limit`.
+    /// Progress that other replicas published in the last few seconds, at most `limit`.
     async fn recent_progress(&self, limit: usize) -> Result<Vec<AttemptProgress>, StoreError>;
 
     /// Workers' sessions that other replicas keep, at most `limit`.
@@ -101,7 +101,7 @@ pub struct Queues {
 /// How many operations to claim of a queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
-    /// Whose.
+    /// The tenant.
     pub tenant: TenantId,
     /// Of which kind.
     pub kind: Kind,
@@ -112,7 +112,7 @@ pub struct Wanted {
     pub limits: Vec<RunningLimit>,
 }
 
-/// What was claimed.
+/// A claimed operation.
 #[derive(Clone, Debug, Default)]
 pub struct Claimed {
     /// The operations, those of a queue in its order.
@@ -140,7 +140,7 @@ impl Claimed {
 /// How many operations of a queue are not done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outstanding {
-    /// Whose.
+    /// The tenant.
     pub tenant: TenantId,
     /// Of which kind.
     pub kind: Kind,
@@ -162,9 +162,9 @@ pub struct Lease {
 /// A session to take over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TakeOver {
-    /// Which.
+    /// The session.
     pub session: SessionId,
-    /// Whose it may be.
+    /// The scope that it must belong to.
     pub scope: Scope,
     /// For how long it is ours unless it is kept.
     pub lease: Duration,
@@ -173,7 +173,7 @@ pub struct TakeOver {
 /// A session that nobody has kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExpiredSession {
-    /// Which.
+    /// The session.
     pub session: SessionId,
     /// What it holds, or the first part of that; with nothing it can be ended.
     pub leases: Vec<Lease>,
@@ -190,7 +190,7 @@ pub struct AttemptProgress {
     pub progress: Progress,
 }
 
-/// What becomes of workers' sessions with a commit. Without replicas it is empty.
+/// Changes of workers' sessions by a commit. Empty without replicas.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SessionChanges {
     /// Sessions of ours to keep for longer; one that is not there is made.
@@ -208,9 +208,9 @@ pub struct SessionChanges {
 /// A session to keep.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeptSession {
-    /// Which.
+    /// The session.
     pub session: SessionId,
-    /// Whose work it does.
+    /// The tenants whose operations it executes.
     pub scope: Scope,
     /// The worker's name.
     pub worker: WorkerId,
@@ -225,7 +225,7 @@ pub struct KeptSession {
 /// A worker of another replica.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OtherWorker {
-    /// Whose work it does.
+    /// The tenants whose operations it executes.
     pub scope: Scope,
     /// The worker's name.
     pub worker: WorkerId,
@@ -237,7 +237,7 @@ pub struct OtherWorker {
     pub running: usize,
 }
 
-/// What hints can be asked for.
+/// The subjects of hints.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Topic {
     /// Transitions of one operation.
@@ -250,7 +250,7 @@ pub enum Topic {
     Queues,
 }
 
-/// What another replica has done, or may have done.
+/// Another replica's change, or possible change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hint {
     /// Operations have changed, or log lines were added to them.

@@ -1,7 +1,7 @@
-//! Lines of the log on their way to stderr.
+//! Writes log lines to stderr.
 //!
-//! A thread of its own writes them, because a reader of stderr that has stopped reading must not stop whoever has something
-//! to say: the engine logs what it commits. What waits is bounded; lines beyond that are left out and counted.
+//! A thread writes them, because a stalled reader of stderr must not block the program: the engine logs its
+//! commits. The buffer is bounded; lines beyond it are dropped and counted.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -52,10 +52,7 @@ impl Lines {
             // A reader that has gone away is no failure of what is told.
             let _ = sink.write_all(&bytes);
             if left_out > 0 {
-                tracing::warn!(
-                    left_out,
-                    "lines of the log were left out: they were not read in time"
-                );
+                tracing::warn!(left_out, "log lines were dropped: they were not read in time");
             }
         }
     }

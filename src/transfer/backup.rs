@@ -1,8 +1,8 @@
-//! A backup of the embedded store: a snapshot of its file, then the objects that the snapshot refers to, and
-//! the snapshot's name last: a backup that has its name is whole.
+//! A backup of the embedded store: a snapshot of its file, then the objects of the snapshot, and last the
+//! snapshot's name: a backup with its name is complete.
 //!
-//! An object goes when its operation does, so some of those that the snapshot refers to may be gone by the time
-//! that they are copied. That is fine if their operation has gone from the store, and an error if not.
+//! An object is deleted with its operation, so some objects of the snapshot may be gone before they are copied.
+//! That is no error if the store no longer has their operation.
 
 use std::path::PathBuf;
 

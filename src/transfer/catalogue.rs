@@ -1,4 +1,4 @@
-//! The catalogue goes over as it is, the server's secret included, without which keys are of no use: it takes the place of
+//! Copies the catalogue unchanged, the server's secret included, because keys are useless without it: it replaces
 //! the secret of an empty store that was served before.
 
 use std::collections::BTreeMap;

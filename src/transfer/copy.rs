@@ -1,8 +1,8 @@
-//! A copy: all of one store into another that is empty, or that an earlier copy did not get done with.
+//! A copy: one whole store into another that is empty, or has a part of an earlier copy.
 //!
-//! What is in the destination must be in the source, and the same: this is looked at before anything is
-//! written. Then operations go over by rising id, in groups: while one is committed the next is read. An
-//! operation is written whole, behind its objects, so that wherever a copy ends the next one goes on.
+//! Everything in the destination must be in the source, and equal: this is checked before anything is written. Then
+//! operations are copied by rising id, in groups: while one is committed the next is read. An operation is written
+//! whole, after its objects, so the next copy continues wherever one ends.
 
 use std::time::Duration;
 

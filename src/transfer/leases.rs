@@ -1,5 +1,5 @@
-//! Leases go over as they are. Where sessions are rows, those that hold leases need theirs: an operation whose
-//! session nobody finds would be leased for ever.
+//! Copies leases. If the destination has sessions as rows, leases need the rows of their sessions: otherwise an
+//! operation without a session would be leased for ever.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,8 +1,8 @@
-//! Stores as a whole: all that is in one to another, and a backup of one that is being served.
+//! Whole stores: a copy of one to another, and a backup of a running one.
 //!
-//! Owns the order in which things are written (objects before what refers to them), what is skipped, and the
-//! comparison at the end. Must never change an operation: what arrives is what was there. A copy works over
-//! any two stores; a backup is the embedded store's.
+//! Owns the order of writes (objects before references to them), the skipping of copied operations, and the
+//! comparison at the end. Must never change an operation. A copy works over any two stores; a backup is the
+//! embedded store's.
 //!
 //! Read next: `copy` for the order of a copy, `record` for what belongs to an operation.
 
@@ -74,15 +74,15 @@ pub enum TransferError {
     /// A store does not do what it is asked.
     #[error("{place}: {error}")]
     Store {
-        /// Which.
+        /// The store.
         place: String,
-        /// Why.
+        /// The error.
         error: StoreError,
     },
     /// An object cannot be copied.
     #[error("the {role} of operation {id} cannot be copied from {from} to {to}: {error}", role = name_of(*.role))]
     Object {
-        /// Whose.
+        /// The operation.
         id: OperationId,
         /// Which of its payloads.
         role: PayloadRole,
@@ -90,13 +90,13 @@ pub enum TransferError {
         from: String,
         /// To where.
         to: String,
-        /// Why.
+        /// The error.
         error: ObjectError,
     },
     /// Nobody has said where the objects of one side are.
     #[error("the {role} of operation {id} is an object, and where those of {place} are is not said: {flag}", role = name_of(*.role))]
     NoPlace {
-        /// Whose.
+        /// The operation.
         id: OperationId,
         /// Which of its payloads.
         role: PayloadRole,
@@ -108,9 +108,9 @@ pub enum TransferError {
     /// What is stored is not what the operation says.
     #[error("{place}: the {role} of operation {id} {problem}", role = name_of(*.role))]
     Damaged {
-        /// Where.
+        /// The store.
         place: String,
-        /// Whose.
+        /// The operation.
         id: OperationId,
         /// Which of its payloads.
         role: PayloadRole,

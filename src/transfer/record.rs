@@ -1,4 +1,4 @@
-//! An operation with all that belongs to it: read, made into rows again, and summed up.
+//! An operation with its payloads and history: read, made into rows again, and summed up.
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};

@@ -1,4 +1,4 @@
-//! The comparison at the end: both sides are read again, counted and summed up, record by record.
+//! The comparison at the end: reads both sides again, counts and sums them up, record by record.
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;

@@ -1,4 +1,4 @@
-//! Messages into words of the domain. What breaks a rule is refused by field and rule, all fields at once.
+//! Messages into domain types. A refusal names every violated field and its rule.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Words of the domain into messages.
+//! Domain types into messages.
 
 use std::collections::BTreeMap;
 

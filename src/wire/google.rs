@@ -1,4 +1,4 @@
-//! Operations in the words of `google.longrunning`, and names as its requests have them.
+//! Operations as messages of `google.longrunning`, and the names in its requests.
 
 use std::sync::Arc;
 

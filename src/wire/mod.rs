@@ -1,6 +1,6 @@
-//! What gRPC and HTTP have in common: messages into words of the domain, checked, and back.
+//! The common part of gRPC and HTTP: messages into domain types, checked, and back.
 //!
-//! Conversions stand here and nowhere else. Nothing here acts.
+//! All conversions are here. Nothing here acts.
 
 pub mod decode;
 pub mod encode;

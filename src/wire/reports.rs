@@ -1,4 +1,4 @@
-//! What workers say, with a stream or without one, and what those without one are answered.
+//! Workers' messages, with a stream or without, and the responses to those without one.
 
 use std::time::Duration;
 

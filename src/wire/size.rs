@@ -1,4 +1,4 @@
-//! How large messages are on the wire, for those who fill pages with them.
+//! Encoded sizes of messages, for filling pages.
 
 use prost::Message as _;
 

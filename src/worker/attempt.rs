@@ -1,5 +1,5 @@
-//! The attempts that this worker runs: started, told to stop, ended. One task each, all owned by
-//! the table and gone with it.
+//! The attempts that this worker runs: started, cancelled, ended. One task each, all owned by the table and dropped
+//! with it.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -45,7 +45,7 @@ pub(super) struct Current {
 }
 
 impl Current {
-    /// Why it was told to stop, if it was.
+    /// Why it was cancelled, if it was.
     pub(super) fn cancel_cause(&self) -> Option<CancelCause> {
         self.cancel.borrow().as_ref().map(|why| why.cause)
     }
@@ -134,7 +134,7 @@ impl Attempts {
             tracing::info!("began");
             let ending = execute(handler, context, &slots, cancelled).await;
             ending.log();
-            // Nobody listens any more: then nobody needs to know.
+            // The receiver is gone, and needs nothing.
             let _ = events.send(AttemptEvent { key, happened: Happened::Ended(ending) }).await;
         };
         self.tasks.spawn(task.instrument(span));
@@ -162,13 +162,13 @@ impl Attempts {
         self.current.remove(key)
     }
 
-    /// Takes an attempt that is no longer current out of the table and tells it so.
+    /// Removes an attempt that is no longer current from the table and notifies it.
     pub(super) fn abandon(&mut self, key: &AttemptKey) {
         self.cancel(key, Cancellation::new(CancelCause::NotCurrent));
         self.current.remove(key);
     }
 
-    /// Takes every attempt out of the table and tells them that they are no longer current.
+    /// Removes every attempt from the table and notifies them that they are no longer current.
     pub(super) fn abandon_all(&mut self) {
         for (_, current) in self.current.drain() {
             let why = Cancellation::new(CancelCause::NotCurrent);
@@ -181,7 +181,7 @@ impl Attempts {
         self.slots.close();
     }
 
-    /// Drops every handler where it stands and hands out the attempts that were current.
+    /// Drops every handler at once and returns the attempts that were current.
     pub(super) fn abort_all(&mut self) -> Vec<AttemptKey> {
         self.tasks.abort_all();
         self.current.drain().map(|(key, _)| key).collect()

@@ -1,11 +1,11 @@
-//! Which attempt, and what its task has to say of it.
+//! An attempt's key, and the messages of its task.
 
 use std::sync::Arc;
 
 use super::outcome::{Failure, Outcome};
 use crate::proto::v1;
 
-/// Which attempt of which operation.
+/// An operation and its attempt.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct AttemptKey {
     /// `operations/{id}`.
@@ -33,7 +33,7 @@ pub(super) struct AttemptEvent {
     pub(super) happened: Happened,
 }
 
-/// What an attempt's task has to say. Both go through one channel, so that an attempt's end never
+/// Messages of an attempt's task. Both go through one channel, so that an attempt's end never
 /// overtakes its lines.
 #[derive(Debug)]
 pub(super) enum Happened {
@@ -55,7 +55,7 @@ pub(super) enum Ending {
 }
 
 impl Ending {
-    /// Tells whoever operates the worker, without contents.
+    /// Logs it for the worker's operator, without contents.
     pub(super) fn log(&self) {
         match self {
             Self::Returned(Ok(_)) => tracing::info!("succeeded"),

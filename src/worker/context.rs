@@ -1,4 +1,4 @@
-//! What a handler sees of its attempt. It can report and be told, never decide.
+//! A handler's view of its attempt. A handler reports and receives cancels; it never decides.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,9 +33,9 @@ struct Inner {
 /// Why an attempt is to stop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cancellation {
-    /// Why.
+    /// The cause.
     pub cause: CancelCause,
-    /// The reason given by whoever cancelled; may be empty.
+    /// The reason given with the cancel; may be empty.
     pub reason: String,
     /// When the grace period ends, where there is one.
     pub grace_deadline: Option<SystemTime>,
@@ -44,9 +44,9 @@ pub struct Cancellation {
 /// Why an attempt is to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CancelCause {
-    /// Somebody cancelled the operation: stop within the grace period. An outcome still counts.
+    /// A caller cancelled the operation: stop within the grace period. An outcome still counts.
     Requested,
-    /// The attempt is over for the service: stop, nothing that it answers will be reported.
+    /// The attempt is over for the service: stop. Its outcome will not be reported.
     NotCurrent,
     /// The worker is stopping and has waited long enough: the attempt goes back to the queue.
     WorkerStopping,
@@ -86,7 +86,7 @@ impl Context {
         Self(Arc::new(Inner { key, operation, input, deadline, cancellation, board, events }))
     }
 
-    /// What to work on.
+    /// The input.
     pub fn input(&self) -> &Input {
         &self.0.input
     }
@@ -101,7 +101,7 @@ impl Context {
         &self.0.operation.name
     }
 
-    /// What sort of work it is.
+    /// The kind.
     pub fn kind(&self) -> &str {
         &self.0.operation.kind
     }

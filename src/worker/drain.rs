@@ -1,5 +1,5 @@
-//! The steps of a stop, each with its end: let handlers finish, tell the rest to stop, drop them and
-//! give their attempts back, wait for the server's word, be gone.
+//! The steps of a stop, each with its end: let handlers finish, cancel the rest, drop them and release their
+//! attempts, wait for the server's acknowledgements, end.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What to work on: at hand where it is small, read from the service where it is not.
+//! The input of an attempt: in memory if it is small, otherwise read from the service.
 
 use std::sync::OnceLock;
 
@@ -11,7 +11,7 @@ use crate::client::{Client, ClientError, InputStream};
 use crate::proto::v1;
 use crate::proto::v1::payload::Content;
 
-/// What to work on, as exact bytes.
+/// The input, as exact bytes.
 #[derive(Clone, Debug, Default)]
 pub struct Input {
     content_type: String,
@@ -20,7 +20,7 @@ pub struct Input {
     data: Bytes,
     type_url: String,
     http: Option<v1::HttpEnvelope>,
-    /// Where to read what did not come along.
+    /// Where to read the contents that the assignment omits.
     source: Option<Source>,
     loaded: OnceLock<Bytes>,
 }
@@ -85,7 +85,7 @@ impl Input {
         }
     }
 
-    /// Reads what did not come along, if it is not too large.
+    /// Reads the omitted contents, if they are not too large.
     pub(super) async fn load(&self) -> Result<(), Failure> {
         let Some(Source { inputs, operation }) = &self.source else { return Ok(()) };
         if self.size_bytes > inputs.max_bytes {
@@ -102,7 +102,7 @@ impl Input {
         Ok(())
     }
 
-    /// The bytes as they come, from the first one, whatever the size. What breaks off is resumed.
+    /// The bytes as a stream, of any size. It resumes after a break.
     pub async fn open(&self) -> Result<InputReader, ClientError> {
         match (&self.source, self.loaded.get()) {
             (Some(Source { inputs, operation }), None) => {

@@ -1,4 +1,4 @@
-//! The library for people who write workers.
+//! The library for workers.
 //!
 //! ```no_run
 //! use longrun::client::Client;
@@ -65,11 +65,11 @@ pub use self::outcome::{Failure, Outcome, Problem};
 pub use self::progress::Progress;
 pub use self::spool::{Spool, Spooled};
 
-/// With what follows it, within the 10 s that service managers give a process to stop.
+/// With the following steps, within the 10 s that service managers give a process to stop.
 const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
 /// Below the 4 MiB that gRPC servers take by default.
 const DEFAULT_MAX_REPORT_BYTES: usize = (4 << 20) - (64 << 10);
-/// What a handler may well hold in memory.
+/// The largest input that handlers get in memory.
 const DEFAULT_MAX_INPUT_BYTES: u64 = 64 << 20;
 /// Most attempts at once that the service takes.
 const MAX_CONCURRENCY: usize = 10_000;
@@ -152,7 +152,7 @@ impl Worker {
         self
     }
 
-    /// How long handlers may go on after `stop`; 8 s by default. What is left then is told to stop,
+    /// How long handlers may go on after `stop`; 8 s by default. Remaining ones are cancelled then,
     /// given back a second later, and a second after that the worker is gone.
     pub fn drain_timeout(mut self, drain_timeout: Duration) -> Self {
         self.drain_timeout = drain_timeout;

@@ -1,5 +1,4 @@
-//! What a handler answers: an outcome with its result, or a failure that says whether trying again
-//! is of use.
+//! A handler's return value: an outcome with its result, or a failure that says whether to try again.
 
 use std::error::Error;
 use std::time::Duration;
@@ -66,7 +65,7 @@ impl Outcome {
         }
     }
 
-    /// With an HTTP response as the result, which `GET …/result` answers with, whatever its status: it succeeds
+    /// With an HTTP response as the result, which `GET …/result` returns, whatever its status: the operation succeeds
     /// also where the response tells of a failure. Values are bytes, each a character (ISO 8859-1). What frames
     /// a message (`Content-Length` and the like) is left out of `headers`; an empty `content_type` is
     /// `application/octet-stream`.
@@ -94,7 +93,7 @@ impl Outcome {
         self.as_recorded_response(status, headers.filter(of_message))
     }
 
-    /// The same with every header field as it is given, for a response that somebody else made. `Content-Type` and
+    /// The same with every header field unchanged, for a response of another server. `Content-Type` and
     /// `Content-Length` have the meaning that `HttpEnvelope` gives them.
     pub fn as_recorded_response<N: Into<String>, V: AsRef<[u8]>>(
         mut self,
@@ -160,7 +159,7 @@ impl Outcome {
     }
 }
 
-/// What went wrong or was noticed: the application's own code, a message for people, more facts.
+/// An error or a warning: the application's own code, a message for people, more facts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Problem(v1::Error);
 

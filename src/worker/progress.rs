@@ -1,4 +1,4 @@
-//! How far attempts have come: the latest report of each wins, nothing queues up.
+//! Progress of attempts: the latest report of each wins, nothing queues up.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -28,17 +28,17 @@ impl Progress {
         Self { percent, ..Self::default() }
     }
 
-    /// Units of work done, of so many in all.
+    /// Units of work done, and in all.
     pub fn units(done: i64, total: i64) -> Self {
         Self { units: Some((done.max(0), total.max(0))), ..Self::default() }
     }
 
-    /// Units of work done, where nobody knows how many there are.
+    /// Units of work done, if the total is unknown.
     pub fn done(done: i64) -> Self {
         Self { done_units: Some(done.max(0)), ..Self::default() }
     }
 
-    /// What is being done, for people.
+    /// The current step, for people.
     pub fn message(message: impl Into<String>) -> Self {
         Self::default().with_message(message)
     }
@@ -76,7 +76,7 @@ pub(super) struct ProgressBoard {
 }
 
 impl ProgressBoard {
-    /// Replaces what the attempt reported before.
+    /// Replaces the attempt's previous report.
     pub(super) fn put(&self, key: &AttemptKey, progress: v1::Progress) {
         self.lock().insert(key.clone(), progress);
         self.changed.notify_one();

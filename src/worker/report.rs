@@ -1,5 +1,5 @@
-//! Reports on their way: kept until the server has acknowledged them, sent again on the next
-//! stream if it has not, in the order in which they were made.
+//! Unacknowledged reports: kept until the server has acknowledged them, and sent again on the next stream, in their
+//! order.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -18,17 +18,17 @@ use crate::proto::v1::work_request::Message;
 const RESEND_DELAY: Duration = Duration::from_millis(500);
 /// Bytes of contents in one message.
 const CHUNK_BYTES: usize = 256 << 10;
-/// Room for what stands around a result, within a report.
+/// Room in a report for everything but the result.
 const REPORT_SLACK: usize = 4 << 10;
-/// What a log line costs beyond its text, so that empty lines are bounded as well.
+/// The cost of a log line beyond its text, so that empty lines are bounded as well.
 const LINE_COST: usize = 32;
 /// Most log lines on their way, in bytes; past it handlers that log wait.
 const LOG_BUDGET: usize = 1 << 20;
-/// Most lines in one report, and most bytes, well within what the server takes.
+/// Most lines in one report, and most bytes, well below the server's limits.
 const MAX_BATCH_LINES: usize = 500;
 const MAX_BATCH_BYTES: usize = 128 * 1024;
 
-/// What is reported of an attempt.
+/// A report of an attempt.
 #[derive(Clone, Debug)]
 pub(super) enum Report {
     /// Lines for the history.
@@ -42,7 +42,7 @@ pub(super) enum Report {
 }
 
 impl Report {
-    /// What is to be sent in chunks before it.
+    /// The contents to send in chunks before it.
     fn contents(&self) -> Option<&Contents> {
         match self {
             Self::Complete(outcome) => outcome.contents.as_ref(),
@@ -160,7 +160,7 @@ impl Reports {
         }
     }
 
-    /// The next report, but for those whose contents have to be sent first. Of these one is begun with.
+    /// The next report. Starts sending the contents of one that needs it first.
     fn next_report(&mut self) -> Option<Message> {
         for _ in 0..self.unsent.len() {
             let id = self.unsent.pop_front()?;
@@ -225,7 +225,7 @@ impl Reports {
         self.later.first().map(|(at, _)| *at)
     }
 
-    /// Lines up the reports whose time to be sent again has come.
+    /// Queues the reports that are due to be sent again.
     pub(super) fn resend_due(&mut self, now: Instant) {
         while let Some((at, id)) = self.later.first().copied().filter(|(at, _)| *at <= now) {
             self.later.remove(&(at, id));
@@ -233,7 +233,7 @@ impl Reports {
         }
     }
 
-    /// Takes the server's answer to a report.
+    /// Handles the server's response to a report.
     pub(super) fn answered(&mut self, id: i64, error: Option<v1::RequestError>, now: Instant) {
         let code = error.as_ref().map(|error| Code::from_i32(error.status_code));
         if code == Some(Code::Unavailable) {

@@ -1,5 +1,5 @@
-//! From stream to stream: connects, resumes the session, backs off, until the work is finished.
-//! While there is no stream, handlers go on and what they report waits.
+//! Connects, resumes the session, and backs off, from stream to stream, until the work is finished. Without a
+//! stream, handlers go on and their reports wait.
 
 use std::time::Duration;
 
@@ -84,7 +84,7 @@ impl Runner {
             Ended::Broken(error) => {
                 tracing::warn!(%error, "the stream broke");
                 if error.reason() == "SESSION_SUPERSEDED" {
-                    // Whoever has it goes on with its attempts.
+                    // The other worker goes on with its attempts.
                     session_id.clear();
                 }
                 error.retry_after()
@@ -115,7 +115,7 @@ async fn work_on<T>(work: &mut Work, other: impl Future<Output = T>) -> Option<T
     None
 }
 
-/// Whether the service will never take this worker. Only before the first session: what it took
+/// Whether the service will never accept this worker. Only before the first session: what it took
 /// once it will take again.
 fn is_refusal(error: &ClientError) -> bool {
     matches!(

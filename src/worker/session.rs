@@ -1,6 +1,5 @@
-//! One stream's life: hello, then assignments, cancels and acknowledgements down, heartbeats and
-//! reports up, until one side is done or nothing is heard any more. What is said is
-//! [`Work`]'s to decide; a session outlives its streams.
+//! One stream: hello, then assignments, cancels and acknowledgements from the server, heartbeats and reports to it,
+//! until one side ends or nothing arrives any more. [`Work`] decides what to send; a session outlives its streams.
 
 use std::time::Duration;
 
@@ -17,9 +16,9 @@ use crate::proto::v1::work_response::Message as Down;
 
 /// How long opening a stream may take, the server's first message included.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
-/// Messages on their way to the transport. Few: what is in there when a stream breaks is lost.
+/// Messages on their way to the transport. Few, because a broken stream loses them.
 const OUTBOUND: usize = 8;
-/// Without any word for so many heartbeat intervals the stream is dead, whatever TCP believes. The
+/// After this many heartbeat intervals of silence the stream is dead, whatever TCP reports. The
 /// lease of three intervals or more is not lost by then.
 const SILENT_INTERVALS: f64 = 2.5;
 const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(5);

@@ -1,4 +1,4 @@
-//! Contents of any size on this side: in memory while they are small, in an unnamed temporary file when not.
+//! Contents of any size: in memory while they are small, in an unnamed temporary file when not.
 
 use std::fs::File;
 use std::io;

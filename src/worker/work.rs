@@ -1,5 +1,5 @@
-//! What a worker has to do and to say, whatever stream there is to say it on: the attempts that
-//! run, the reports that wait, the steps of a stop. It decides; streams only carry.
+//! A worker's state, whatever stream it has: the running attempts, the waiting reports, the steps of a stop. It
+//! decides; streams only carry.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -145,7 +145,7 @@ impl Work {
         self.attempts.cancel(&key, why);
     }
 
-    /// Takes the answer to a report.
+    /// Handles the response to a report.
     pub(super) fn acked(&mut self, ack: v1::Ack) {
         self.reports.answered(ack.report_id, ack.error, Instant::now());
     }
@@ -172,7 +172,7 @@ impl Work {
         [self.flush_at, self.reports.resend_at()].into_iter().flatten().min()
     }
 
-    /// Does what is due.
+    /// Runs due timers.
     pub(super) fn on_time(&mut self) {
         let now = Instant::now();
         self.reports.resend_due(now);
@@ -219,7 +219,7 @@ impl Work {
         let cause = self.attempts.remove(&key).and_then(|current| current.cancel_cause());
         let report = match ending {
             Ending::Returned(Ok(outcome)) => Report::Complete(outcome),
-            // It failed because this worker stops: nobody's fault, and no attempt used up.
+            // It failed because this worker stops: that costs no attempt.
             Ending::Returned(Err(failure))
                 if cause == Some(CancelCause::WorkerStopping) && !failure.stands =>
             {

@@ -84,5 +84,5 @@ fn a_log_that_nobody_reads_stops_nobody() {
     let mut said = String::new();
     BufReader::new(unread).read_to_string(&mut said).unwrap();
     // Its last words found no room.
-    assert!(said.contains("a new store was made") && !said.contains("stopping"), "{said}");
+    assert!(said.contains("created a new store") && !said.contains("stopping"), "{said}");
 }

@@ -137,6 +137,10 @@ async fn a_cancel_and_a_deletion_are_answered_with_nothing() {
     let path = named(&server.submit("nobody").await);
     let early = server.ask("DELETE", &path, &[], "").await;
     refused(early, 400, "FAILED_PRECONDITION", "OPERATION_NOT_DONE");
+    for (method, url) in [("DELETE", path.clone()), ("POST", format!("{path}:cancel"))] {
+        let other = server.ask(method, &url, &[("if-match", "\"99\"")], "").await;
+        refused(other, 400, "FAILED_PRECONDITION", "PRECONDITION_FAILED");
+    }
     // As the clients send it: of the type, with no body.
     let cancelled = server.ask("POST", &format!("{path}:cancel"), &[JSON], "").await.expect(200);
     assert_eq!(cancelled.json(), json!({}));

@@ -146,6 +146,11 @@ async fn documents_are_refused_by_field_rule_and_place() {
         let problem = answer.problem(400, "INVALID_ARGUMENT");
         assert_eq!(problem["violations"][0]["field"], "Idempotency-Key");
     }
+    let two = [("content-type", "text/plain"), ("content-type", "text/csv")];
+    let problem = server.ask("POST", "/v1/kinds/a/operations", &two, "a").await;
+    let violation = &problem.problem(400, "INVALID_ARGUMENT")["violations"][0];
+    assert_eq!(violation["field"], "Content-Type");
+    assert_eq!(violation["description"], "must be given once");
     let path = "/v1/kinds/a/operations?max_attempts=5000&backoff_jitter=2&cancel_grace=2h";
     let problem = server.ask("POST", path, &[], "x").await.problem(400, "INVALID_ARGUMENT");
     let detail = problem["detail"].as_str().expect("a text");

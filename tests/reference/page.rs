@@ -50,9 +50,9 @@ impl Reference {
 
     fn index(&self) -> String {
         let mut text = format!(
-            "{NOTE}# Reference\n\nThe messages and services of the server, as `proto/` has them and reflection \
-             describes them. Over HTTP\nthe fields have their names in camelCase (`docs/http.md`); reasons of errors \
-             are in `docs/errors.md`.\n\n| page | package | what it has |\n| --- | --- | --- |\n"
+            "{NOTE}# gRPC reference\n\nThe messages and services of the server, as `proto/` has them and reflection \
+             describes them. Over HTTP\nthe fields have their names in camelCase ([HTTP](../http.md)); reasons of errors \
+             are in [Errors](../errors.md).\n\n| page | package | what it has |\n| --- | --- | --- |\n"
         );
         for (page, file) in &self.files {
             let services: Vec<_> = file.services().collect();
@@ -224,7 +224,7 @@ fn method_anchor(method: &MethodDescriptor) -> String {
 
 /// The anchor that renderers of Markdown give to a heading.
 fn anchor(heading: &str) -> String {
-    let kept = heading.chars().filter(|it| it.is_alphanumeric() || *it == ' ' || *it == '-');
+    let kept = heading.chars().filter(|it| it.is_alphanumeric() || " -_".contains(*it));
     kept.collect::<String>().to_lowercase().replace(' ', "-")
 }
 

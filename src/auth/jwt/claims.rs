@@ -1,4 +1,4 @@
-//! What the claims of a token say about its bearer: tenant, roles, kinds, name.
+//! The meaning of a token's claims: tenant, roles, kinds, subject.
 
 use serde_json::{Map, Value};
 

@@ -1,4 +1,4 @@
-//! JSON Web Tokens (RFC 7519), verified by the keys of their issuer (RFC 8725 says what to look at).
+//! JSON Web Tokens (RFC 7519), verified by the keys of their issuer (checks of RFC 8725).
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -155,7 +155,9 @@ impl Inner {
         }
         // What must be understood, and is not (RFC 7515, section 4.1.11).
         if header.crit.is_some() {
-            return Err(Refusal::Bad("its header demands what is not known here"));
+            return Err(Refusal::Bad(
+                "its header demands an extension that this server does not know",
+            ));
         }
         let mut candidates = keys.of(header.kid.as_deref(), header.alg).peekable();
         if candidates.peek().is_none() {

@@ -1,6 +1,6 @@
 //! The cryptography of JSON Web Tokens by ring, which TLS uses as well: no second library for the same thing.
 //!
-//! Verification only. What ring does not take, such as RSA keys below 2,048 bits, is not good here either.
+//! Verification only. Keys that ring refuses, such as RSA keys below 2,048 bits, are refused here as well.
 
 use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::{Error, ErrorKind};

@@ -24,14 +24,14 @@ const MAX_BYTES: usize = 1 << 20;
 /// The latest set; `None` before the first.
 pub(super) type Latest = watch::Receiver<Option<Arc<KeySet>>>;
 
-/// Reads the set again and again. It is somebody's who awaits its end.
+/// Reads the set at intervals. Its owner awaits its end.
 #[derive(Debug)]
 pub struct KeyReader {
     config: TokenConfig,
     source: KeySource,
     client: reqwest::Client,
     latest: watch::Sender<Option<Arc<KeySet>>>,
-    /// Somebody has met a key that is not in the set.
+    /// A token named a key that is not in the set.
     asked: Arc<Notify>,
     /// How many readings there were, for those who wait for one.
     readings: watch::Sender<u64>,
@@ -83,7 +83,7 @@ impl KeyReader {
                 tracing::warn!(
                     url,
                     reason,
-                    "no token can be verified yet: the keys cannot be read"
+                    "cannot verify tokens yet: the token keys cannot be read"
                 );
                 Ok(())
             }
@@ -123,7 +123,7 @@ impl KeyReader {
                     if was_good {
                         tracing::warn!(
                             reason,
-                            "the keys of tokens cannot be read again; the last ones stay"
+                            "cannot read the token keys again; the last ones stay valid"
                         );
                     }
                     was_good = false;

@@ -1,4 +1,4 @@
-//! What `longrun bench` is told.
+//! The arguments of `longrun bench`.
 
 use std::time::Duration;
 

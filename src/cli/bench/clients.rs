@@ -1,4 +1,4 @@
-//! The clients: each submits, learns of the end, and begins again.
+//! The clients: each submits, learns of the end, and starts again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -127,7 +127,7 @@ impl Run {
             }),
             settings: Some(Settings {
                 retention,
-                // What nobody waits for may be left in the queue for good, but for this.
+                // Without this, operations without a waiting client could stay in the queue for good.
                 queue_timeout: retention.filter(|_| watch == Watch::None),
                 ..Settings::default()
             }),

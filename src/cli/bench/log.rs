@@ -1,4 +1,4 @@
-//! When to measure and when to tell.
+//! When to measure and when to report.
 
 use std::time::Duration;
 

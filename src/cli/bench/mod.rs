@@ -1,7 +1,7 @@
 //! `longrun bench`: how much a server does, and how fast.
 //!
-//! A load generator: clients, workers and watchers of its own, over the network as any others.
-//! It measures from outside and knows nothing of how the server works. Read next: `clients`.
+//! A load generator: clients, workers and watchers of its own, over the network. It measures from outside and knows
+//! nothing of the server's internals. Read next: `clients`.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -133,7 +133,7 @@ async fn measure(args: &Args, replicas: &[Connection], out: &Output) -> anyhow::
     Ok(if in_vain { Exit::Failure } else { exit })
 }
 
-/// A run that nobody else's work takes part in.
+/// A run without other work on the server.
 fn new_run(load: &Load, span: &Span) -> Run {
     let id = format!("{:08x}", fastrand::u32(..));
     Run {

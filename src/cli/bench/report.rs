@@ -1,4 +1,4 @@
-//! What is told of a run: a line now and then, and all of it at the end.
+//! The report of a run: a line at intervals, and a summary at the end.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ pub(super) fn announce(url: &str, load: &Load, out: &Output) {
         Watch::Operation => "a WatchOperation stream each",
         Watch::Submit => "SubmitAndWatch: each submission is its watch",
         Watch::Wait => "a WaitOperation call each",
-        Watch::None => "nobody waits for ends",
+        Watch::None => "clients do not wait for ends",
     };
     let concurrency = load.concurrency();
     out.note(&format!(

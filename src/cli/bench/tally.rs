@@ -1,4 +1,4 @@
-//! What was counted and measured, and what of it belongs to a span of time.
+//! Counts and measurements, and the part of them that belongs to a span of time.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};

@@ -1,4 +1,4 @@
-//! One HTTP/1.1 exchange on a connection of its own, as plain as it comes.
+//! One plain HTTP/1.1 exchange on a connection of its own.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
-//! `longrun demo`: the whole thing at work, and checked while it works.
+//! `longrun demo`: shows the whole service at work, and checks it.
 //!
-//! A real server on a free port, a real command as its handler, real clients over gRPC and HTTP.
-//! Whatever is not as it should be ends the demo with an error; nothing is left behind.
+//! A real server on a free port, a real command as its handler, real clients over gRPC and HTTP. Any deviation ends
+//! the demo with an error; the demo leaves nothing behind.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! What the demo plays on: a directory, the files to work on, a server and a handler.
+//! The demo's environment: a directory, the files to work on, a server and a handler.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What the demo looks like: headings, commands to type, what was sent and what came back.
+//! The demo's output: headings, commands to type, requests and responses.
 
 use std::cell::Cell;
 

@@ -1,4 +1,4 @@
-//! How far a transfer has come, for somebody who looks on.
+//! The progress of a transfer on a terminal.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -34,7 +34,7 @@ impl Bar {
             *shown = Some(progress.stage);
             let (template, words) = look(progress.stage);
             bar.reset();
-            // The templates are ours; were one wrong, the default is no worse than none.
+            // The templates are constants; if one were wrong, the default would do.
             if let Ok(style) = ProgressStyle::with_template(template) {
                 bar.set_style(style.progress_chars("━╸─"));
             }

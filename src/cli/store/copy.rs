@@ -37,13 +37,13 @@ pub(super) struct Args {
     /// Store to copy from
     #[arg(value_name = "FROM")]
     from: StoreUrl,
-    /// Store to copy to, created if it is not there
+    /// Store to copy to, created if it does not exist
     #[arg(value_name = "TO")]
     to: StoreUrl,
     /// Where large inputs and results of FROM are, as in `serve --objects`
     #[arg(long, value_name = "DIR|URL")]
     from_objects: Option<String>,
-    /// Where those of TO are to be, likewise
+    /// Where to put large inputs and results of TO, as in `serve --objects`
     #[arg(long, value_name = "DIR|URL")]
     to_objects: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! `longrun store`: what is done to stores as a whole, without a server.
+//! `longrun store`: commands for whole stores, without a server.
 
 use std::path::Path;
 
@@ -29,9 +29,9 @@ pub(super) struct Args {
 
 #[derive(clap::Subcommand, Debug)]
 enum Command {
-    /// Copy all that is in a store to another, and compare both
+    /// Copy a whole store to another, and compare both
     Copy(copy::Args),
-    /// Back up a store, also while it is being served
+    /// Back up a store, also while a server uses it
     Backup(backup::Args),
 }
 

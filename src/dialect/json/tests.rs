@@ -1,4 +1,4 @@
-//! What comes out of templates is what went in.
+//! Values keep their text.
 
 use proptest::prelude::*;
 

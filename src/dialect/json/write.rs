@@ -1,4 +1,4 @@
-//! Values written: as JSON in templates that make JSON, and numbers of documents as they were anywhere.
+//! Writes values: as JSON in JSON templates; numbers of documents keep their text everywhere.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What templates make, and what is refused.
+//! The output of templates, and refused templates.
 
 use minijinja::context;
 

@@ -1,6 +1,6 @@
-//! Why operations are not running, who works, and how much of each kind there is: what people ask when nothing moves.
+//! Why operations are not running, the connected workers, and the counts of each kind.
 //!
-//! All of it is read from what the committer has published, so that it is there while the store is not.
+//! All of it is read from what the committer has published, so it is available while the store is not.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
@@ -18,7 +18,7 @@ use crate::operation::{
 };
 use crate::store::shared::OtherWorker;
 
-/// What the store says of other replicas' workers is used for this long.
+/// How long the store's information about other replicas' workers is used.
 const FRESH: Duration = Duration::from_secs(1);
 /// Most workers of other replicas that are looked at.
 const MOST_OTHERS: usize = 10_000;
@@ -46,7 +46,7 @@ pub struct WorkerFigures {
     pub places: usize,
     /// Attempts that it runs.
     pub running: usize,
-    /// What it does.
+    /// Its state.
     pub state: WorkerState,
     /// When it connected, if that is known here.
     pub since: Option<Timestamp>,

@@ -86,7 +86,7 @@ impl Engine {
         Feed::new(Arc::clone(&self.shared), tenant, filter, include_progress, start)
     }
 
-    /// What positions of watches over filters are signed with.
+    /// The key that signs positions of watches over filters.
     pub fn signing_key(&self) -> SigningKey {
         self.shared.store.signing_key()
     }

@@ -32,7 +32,7 @@ use crate::store::{Batch, Committed, StoreError};
 const MAX_BATCH: usize = 1_024;
 /// Most attempts that one commit starts.
 const MAX_STARTS: usize = 512;
-/// Workers are asked for so many signs of life within a lease duration.
+/// Workers send this many heartbeats within a lease duration.
 const HEARTBEATS_PER_LEASE: u32 = 3;
 /// Pauses of an outage are so much shorter than a lease where others would take our sessions for lost.
 const PAUSES_PER_LEASE: u32 = 6;
@@ -48,7 +48,7 @@ struct Failed {
     doubt: Option<InDoubt>,
     /// The works, by number, that another writer was in the way of.
     colliding: BTreeSet<usize>,
-    /// What it would have written, with the revision that is stored.
+    /// The rows that it would have written, with the stored revisions.
     written: Vec<(OperationId, Option<Revision>)>,
 }
 
@@ -256,7 +256,7 @@ impl Committer {
         Ok(answers)
     }
 
-    /// The sessions that the round tells what they missed, if it tells any.
+    /// The sessions that the round sends what they missed, if any.
     fn take_told(&mut self, round: &Round) -> ResumedSessions {
         match round.starts() {
             0 => ResumedSessions::default(),

@@ -1,5 +1,6 @@
-//! How many operations are not done, in all and by queue, and how many have ended lately: whether there is room for
-//! new ones, and what operators see of each kind. Each transition costs the same, however many there are.
+//! Counts of operations that are not done, in all and by queue, and of those that ended recently. They decide
+//! whether there is room for new ones, and show operators each kind. Each transition costs the same, however many
+//! there are.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -97,12 +98,12 @@ impl Counts {
         Ok(())
     }
 
-    /// What is not done of a queue.
+    /// A queue's operations that are not done.
     pub(crate) fn live(&self, key: &QueueKey) -> Live {
         self.of.get(key).copied().unwrap_or_default()
     }
 
-    /// What is not done of a tenant.
+    /// A tenant's operations that are not done.
     pub(crate) fn live_of_tenant(&self, tenant: &TenantId) -> Live {
         self.of_tenant.get(tenant).copied().unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! A commit of which it is not known whether it happened.
+//! A commit whose outcome is unknown.
 
 use crate::engine::dispatch::dispatcher::Outgoing;
 use crate::engine::dispatch::resumed::ResumedSessions;
@@ -19,7 +19,7 @@ impl InDoubt {
         Self { draft, messages, resumed }
     }
 
-    /// It happened: what was written, and who is to be told. A session that was resumed `since` learned everything when
+    /// It happened: the writes, and the receivers to notify. A session that was resumed `since` learned everything when
     /// it resumed.
     pub(super) fn happened(self, since: &ResumedSessions) -> (Draft, Vec<Outgoing>) {
         let Self { draft, mut messages, .. } = self;

@@ -1,5 +1,5 @@
-//! What the server's log says of operations: each transition for who looks for a fault, and one line for each that has
-//! ended. Nothing of contents, and of errors their codes only.
+//! Log lines about operations: each transition for debugging, and one line for each that has ended. No contents,
+//! and only the codes of errors.
 
 use crate::engine::round::transition::Transition;
 use crate::operation::{Operation, Outcome, State, Timestamp};

@@ -1,5 +1,5 @@
-//! The road of every change: the task that takes, loads, decides, commits and notifies, with what it needs to know of
-//! the store itself.
+//! The road of every change: the task that takes, loads, decides, commits and notifies, and its own knowledge of
+//! the store.
 
 pub(crate) mod committer;
 pub(crate) mod counts;

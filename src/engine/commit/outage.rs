@@ -1,4 +1,4 @@
-//! The time from a failed commit until the store takes writes again: when it is tried again. Pure.
+//! The time from a failed commit until the store takes writes again: when to try again. Pure.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What one commit does: decides the works of a round in a draft, and follows what becomes of that draft.
+//! Plans one commit: decides the requests of a round in a draft, and follows what becomes of that draft.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -243,7 +243,7 @@ impl Planner {
             self.shared.progress.clear(transition.after.id());
         }
         for (operation, input, result) in draft.changed() {
-            // Nobody reads it from there where others may have changed it.
+            // Not read with replicas, which may have changed it.
             if operation.is_done() && self.workforce.is_shared() {
                 self.shared.cache.remove(operation.id());
             } else {
@@ -318,7 +318,7 @@ impl Planner {
         works.into_iter().for_each(|work| work.refuse(error.clone()));
     }
 
-    /// These are left alone for a while by all that nobody asked for.
+    /// Timers and dispatch skip these for a while.
     pub(super) fn set_aside(&mut self, ids: &[OperationId], moment: Moment) {
         ids.iter().for_each(|id| self.workforce.quarantine().set_aside(*id, moment));
     }

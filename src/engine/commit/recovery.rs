@@ -1,4 +1,4 @@
-//! What a server that has a store to itself reads at its start: the queue, the leases, and how many there are.
+//! What a server without replicas reads at its start: the queue, the leases, and the counts.
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
-//! Requests that wait for a commit: whose turn it is, so that one tenant's flood is not felt by another.
+//! The queue of requests for a commit, in turns, so that one tenant's flood does not delay another.
 //!
-//! What is about workers and replicas costs no write of its own and goes first. Submissions and commands wait in a lane
-//! for each tenant. Lanes take turns of a few at a time, over commits, and while several tenants are busy a commit is
-//! kept short: who comes waits for the commit under way, and for its own.
+//! Requests about workers and replicas cost no write of their own and go first. Submissions and commands wait in a
+//! lane for each tenant. Lanes take turns of a few at a time, over commits. While several tenants are busy a commit
+//! is kept short: a new request waits for the current commit, and for its own.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -21,7 +21,7 @@ const TURN: usize = 16;
 
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
-    /// What needs no turn.
+    /// Requests that need no turn.
     first: VecDeque<Request>,
     lanes: HashMap<Scope, VecDeque<Request>>,
     /// The lanes in which something waits, in the order of their turns.
@@ -38,7 +38,7 @@ impl Waiting {
     /// One more, at that moment.
     pub(super) fn push(&mut self, request: Request, now: Moment) {
         let Some(scope) = lane(&request) else { return self.first.push_back(request) };
-        // Workers within the process are nobody's rivals.
+        // Workers within the process compete with no tenant.
         if scope != Scope::All {
             self.busy.insert(scope.clone(), now);
         }
@@ -79,7 +79,7 @@ impl Waiting {
     }
 }
 
-/// Whose lane the request waits in, if it waits for a turn at all.
+/// The tenant of the request's lane; `None` if it needs no turn.
 fn lane(request: &Request) -> Option<Scope> {
     match request {
         Request::Submit { items, .. } => items.first().map(|new| new.tenant.clone().into()),

@@ -1,5 +1,5 @@
-//! Assignments with their inputs. An input is read before its operation starts: one that cannot be read is found out
-//! while nothing has been decided.
+//! Assignments with their inputs. An input is read before its operation starts, so an unreadable one is noticed
+//! before anything is decided.
 
 use super::dispatcher::{Dispatcher, Outgoing};
 use super::quarantine::Quarantine;

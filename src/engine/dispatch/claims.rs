@@ -1,7 +1,7 @@
-//! Claiming: queued operations of a store that replicas share, for workers here with free slots.
+//! Claims queued operations of a shared store for workers here with free slots.
 //!
-//! Between rounds the store alone knows what waits: the queue in memory holds what the round under way has queued.
-//! Only queues that may hold more than is known are asked, and only for as much as there are slots.
+//! Between rounds only the store knows what waits: the queue in memory holds what the current round has queued.
+//! Only queues that may hold more than is known are read, and only as much as there are slots.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! A worker that connects: whether it resumes a session, and which.
+//! A connecting worker: whether it resumes a session, and which.
 
 use std::time::Duration;
 
@@ -16,9 +16,9 @@ pub(super) struct Arrival {
     pub(super) hello: WorkerHello,
     /// How long the lease of an attempt lives by itself, where the session is a place of a poll.
     pub(super) attempt_lease: Option<Duration>,
-    /// Takes what the worker is told.
+    /// Receives the messages to the worker.
     pub(super) sender: mpsc::Sender<ToWorker>,
-    /// What is known of the session to resume, if it was asked for in the store.
+    /// The session to resume, if it was read from the store.
     pub(super) taken: Option<Taken>,
 }
 
@@ -63,7 +63,7 @@ impl Arrival {
         });
         let resumed = resumed.is_some();
         if attempt_lease.is_none() {
-            tracing::info!(worker.id = %hello.worker, resumed, "a worker has connected");
+            tracing::info!(worker.id = %hello.worker, resumed, "a worker connected");
         }
         if let Some(replicas) = replicas {
             replicas.connected(session, has_row, &hello);

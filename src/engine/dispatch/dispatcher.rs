@@ -1,9 +1,8 @@
-//! Matches queued operations to workers with free slots, within the commit that made either so, and tells workers
-//! what that commit did to their leases.
+//! Matches queued operations to workers with free slots, within the commit that made this possible, and notifies
+//! workers of what that commit did to their leases.
 //!
-//! An acquisition is a transition like any other: decided by the rules, and pushed to the worker only once it is
-//! durable. What is done here for a draft is made final by [`Dispatcher::committed`] or undone by
-//! [`Dispatcher::abandoned`].
+//! An acquisition is an ordinary transition: the rules decide it, and the worker gets it only once it is durable.
+//! [`Dispatcher::committed`] makes the work for a draft final, [`Dispatcher::abandoned`] undoes it.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -103,7 +102,7 @@ impl Dispatcher {
         self.turns.plan(wanted)
     }
 
-    /// Kinds for which there may be a slot, whoever's operations they are.
+    /// Kinds for which there may be a slot, of any tenant.
     pub(crate) fn opened(&self) -> &BTreeSet<Kind> {
         &self.opened
     }

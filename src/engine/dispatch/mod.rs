@@ -1,4 +1,4 @@
-//! Who works on what: queues, workers' sessions and their leases; what time brings; what other replicas have.
+//! Dispatch: queues, workers' sessions and their leases, timers, and the work of other replicas.
 
 mod assign;
 pub(crate) mod claims;

@@ -1,8 +1,8 @@
-//! Places of running attempts: who has one, and what waits until one is free.
+//! Places for running attempts under a tenant's limit: which are taken, and which operations wait for one.
 //!
-//! Where this process has the store to itself, it alone counts. An operation that finds no place leaves the queue and
-//! is held; when a place is free again, as many come back as there are places. A queue of which no operation can have a
-//! place is not looked into at all.
+//! Without replicas this process alone counts. An operation that finds no place leaves the queue and is held; when
+//! places become free, as many operations come back. A queue whose operations cannot have a place is not examined
+//! at all.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -16,10 +16,10 @@ pub(crate) struct Places {
     /// Whether this process alone counts.
     counts: bool,
     table: Arc<LimitTable>,
-    /// What runs, as far as it is committed or in the draft.
+    /// Running attempts, committed or in the draft.
     running: HashMap<OperationId, Arc<Submission>>,
     taken: HashMap<Place, u64>,
-    /// Places of which more or fewer are taken since the roster was told.
+    /// Places whose number of taken ones has changed since the roster was updated.
     unpublished: BTreeSet<Place>,
     /// Of these the draft has begun the attempt.
     drafted: Vec<OperationId>,
@@ -158,7 +158,7 @@ impl Places {
         unblocked
     }
 
-    /// What was to begin in the draft does not.
+    /// The draft's new attempts do not begin.
     pub(crate) fn end_drafted(&mut self, id: OperationId) {
         if let Some(at) = self.drafted.iter().position(|drafted| *drafted == id) {
             self.drafted.swap_remove(at);

@@ -1,5 +1,5 @@
-//! Operations that are left alone by timers, dispatch and recovery of leases, because something about them fails:
-//! for good if they are damaged, for a while if others keep them locked.
+//! Operations that timers, dispatch and recovery of leases skip, because something about them fails: for good if
+//! they are damaged, for a while if others keep them locked.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::operation::{OperationId, Revision};
 
 /// How long an operation is left alone that lost every race: each try may wait for a lock.
 pub(crate) const SET_ASIDE: Duration = Duration::from_secs(30);
-/// Lost so often, though nobody has it locked and with the revision always as it was read, an operation is damaged: its
+/// Lost so often, although no other transaction has it locked and with the revision always as it was read, an operation is damaged: its
 /// row is not what it says.
 const DAMAGED_AFTER: u32 = 15;
 
@@ -23,7 +23,7 @@ impl Quarantine {
     /// It is damaged: it stays until the server starts again. Said once.
     pub(crate) fn add_damaged(&mut self, id: OperationId) {
         if self.until.insert(id, Moment::MAX) != Some(Moment::MAX) {
-            tracing::error!(operation.id = %id, "an operation is damaged, and is left alone");
+            tracing::error!(operation.id = %id, "an operation is damaged: the server does not touch it");
         }
     }
 
@@ -41,7 +41,7 @@ impl Quarantine {
     pub(crate) fn set_aside(&mut self, id: OperationId, now: Moment) {
         let until = self.until.entry(id).or_insert(now);
         *until = (*until).max(now.after(SET_ASIDE));
-        tracing::error!(operation.id = %id, "an operation cannot be written for now, and is left alone for a while");
+        tracing::error!(operation.id = %id, "an operation cannot be written for now: the server waits before it tries again");
     }
 
     pub(crate) fn is_damaged(&self, id: OperationId) -> bool {

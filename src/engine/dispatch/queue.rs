@@ -26,7 +26,7 @@ impl QueueKey {
     }
 }
 
-/// What a worker would execute: a kind, of one tenant or of all.
+/// A lane: a kind, of one tenant or of all.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Lane {
     pub(crate) scope: Scope,
@@ -44,7 +44,7 @@ impl QueueKey {
 /// A place within a queue: the higher priority first, then the older operation.
 pub(crate) type Rank = (Reverse<u8>, OperationId);
 
-/// What was done since the last commit.
+/// Changes since the last commit.
 #[derive(Debug)]
 enum Change {
     Added(Arc<Operation>),
@@ -53,7 +53,7 @@ enum Change {
     Deferred(QueueKey, Rank, Timestamp),
 }
 
-/// What may start now: by kind, because that is what workers ask for, then by tenant.
+/// Operations that may start now: by kind, because workers serve kinds, then by tenant.
 #[derive(Debug, Default)]
 struct Ready(BTreeMap<Kind, BTreeMap<TenantId, BTreeSet<Rank>>>);
 
@@ -159,12 +159,12 @@ impl Queue {
         }
     }
 
-    /// What was done is committed.
+    /// The changes are committed.
     pub(crate) fn commit(&mut self) {
         self.journal.clear();
     }
 
-    /// What was done is undone. Returns the queues in which something waits again.
+    /// Undoes the changes. Returns the queues in which operations wait again.
     pub(crate) fn roll_back(&mut self, now: Timestamp) -> Vec<QueueKey> {
         let mut grown = Vec::new();
         for change in std::mem::take(&mut self.journal).into_iter().rev() {
@@ -234,7 +234,7 @@ impl Queue {
         Some(rank)
     }
 
-    /// What was just popped is not to be looked at before `until`.
+    /// Defers the operation that was just popped until `until`.
     pub(crate) fn defer(&mut self, key: &QueueKey, rank: Rank, until: Timestamp) {
         self.journal.pop();
         self.delayed.insert((until, rank.1), (key.clone(), rank.0.0));

@@ -1,4 +1,4 @@
-//! What the road needs to know where others share the store: which sessions and which queued work are whose.
+//! What the road must know when replicas share the store: the owners of sessions and of queued work.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub(super) struct Replicas {
     rechecks_all: bool,
 }
 
-/// What was found that other replicas have left.
+/// What other replicas left behind.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) works: Vec<Work>,

@@ -1,4 +1,4 @@
-//! Sessions that are to be told what they missed while their workers were away.
+//! Sessions that must be sent what they missed while their workers were away.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ struct Resumed {
     running: HashSet<(OperationId, Attempt)>,
 }
 
-/// What a resumed session has missed of one lease.
+/// The messages about one lease that a resumed session missed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Missed {
     Assignment,
@@ -48,7 +48,7 @@ impl ResumedSessions {
         self.add(session, running);
     }
 
-    /// Whether the session was not told yet what it missed.
+    /// Whether the session has not been sent yet what it missed.
     pub(crate) fn contains(&self, session: SessionId) -> bool {
         self.0.iter().any(|resumed| resumed.session == session)
     }
@@ -59,7 +59,7 @@ impl ResumedSessions {
         held.flat_map(|held| held.leases().map(|(id, _)| id)).collect()
     }
 
-    /// What they have missed. The draft must know their leases.
+    /// The messages that they missed. The draft must know their leases.
     pub(crate) fn missed(
         &self,
         sessions: &Sessions,
@@ -88,12 +88,12 @@ impl ResumedSessions {
         missed
     }
 
-    /// They are told by this commit.
+    /// This commit notifies them.
     pub(crate) fn take(&mut self) -> Self {
         std::mem::take(self)
     }
 
-    /// They were not told; those that were resumed since know better what they miss.
+    /// They were not notified; those that resumed since know better what they miss.
     pub(crate) fn put_back(&mut self, earlier: Self) {
         let since = std::mem::take(&mut self.0);
         self.0 = earlier.0;
@@ -126,7 +126,7 @@ mod tests {
         known.into_iter().collect()
     }
 
-    /// Which sessions are to be told, each with what its worker knows of, in order.
+    /// The sessions to notify, each with the attempts that its worker knows, in order.
     fn told(resumed: &ResumedSessions) -> Vec<(SessionId, HashSet<(OperationId, Attempt)>)> {
         resumed.0.iter().map(|it| (it.session, it.running.clone())).collect()
     }

@@ -1,6 +1,6 @@
-//! Who works here, as everybody may know it: what the committer has published of its workers.
+//! The workers here, as callers may see them: what the committer has published.
 //!
-//! A copy, so that to ask costs the committer nothing, also while the store does not answer it.
+//! A copy, so that reading it costs the committer nothing, also while the store does not respond.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use super::queue::{Lane, QueueKey};
 use crate::operation::limits::Place;
 use crate::operation::{Kind, Scope, SessionId, Timestamp, WorkerId};
 
-/// What a worker does.
+/// A worker's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum WorkerState {
     /// It is connected and takes work.
@@ -48,7 +48,7 @@ pub struct WorkerRecord {
     pub places: usize,
     /// Attempts that it runs.
     pub running: usize,
-    /// What it does.
+    /// Its state.
     pub state: WorkerState,
     /// When it connected.
     pub since: Timestamp,
@@ -134,7 +134,7 @@ impl Roster {
         (states, self.seen.values().map(|(seen, _)| seen.places).sum())
     }
 
-    /// The kinds that somebody serves for callers of the scope, each with how many workers do.
+    /// The kinds that workers serve for callers of the scope, each with the number of workers.
     pub(crate) fn serving(&self, scope: &Scope) -> BTreeMap<Kind, usize> {
         let is_of = |lane: &Lane| lane.scope == Scope::All || lane.scope == *scope;
         let is_serving = |id: &&SessionId| {

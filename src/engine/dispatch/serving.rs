@@ -1,7 +1,7 @@
-//! Who serves a queue, by turns: of those that can take more, the one that was given work longest ago is next.
+//! The workers of a queue, in turns: of those with a free slot, the one that got work longest ago is next.
 //!
-//! To join, to leave and to have a turn cost about the same whatever the number of the others: workers come and go by
-//! the thousand, each with many kinds, and commits wait meanwhile.
+//! Joining, leaving and a turn cost about the same however many workers there are: thousands of workers come and
+//! go, each with many kinds, while commits wait.
 
 use std::collections::{BTreeMap, HashMap};
 

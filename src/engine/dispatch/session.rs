@@ -1,4 +1,4 @@
-//! One worker's session: what it serves, what it holds, how to reach its worker.
+//! One worker's session: the kinds that it serves, its leases, and the channel to its worker.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -103,7 +103,7 @@ impl Session {
             && self.place.is_none_or(|place| place.state == PlaceState::Free)
     }
 
-    /// What others may know of its worker.
+    /// The published state of its worker.
     pub(crate) fn seen(&self) -> Seen {
         let (is_polled, running) = (self.place.is_some(), self.leases.len());
         // The place of a poll outlives the poll as long as its attempt runs, and its worker polls again then.
@@ -126,7 +126,7 @@ impl Session {
         }
     }
 
-    /// What it would execute.
+    /// The lanes that it serves.
     pub(super) fn lanes(&self) -> impl Iterator<Item = Lane> + '_ {
         let kinds = self.kinds.iter().filter(|_| !self.is_retired);
         kinds.map(|kind| Lane { scope: self.scope.clone(), kind: kind.clone() })

@@ -1,8 +1,9 @@
-//! Where several replicas share the store: workers' sessions as rows, kept by one write for all of them, so that any
-//! replica can take over those of one that is gone; and when to look for work and for sessions that others have left.
+//! Sessions as rows, when replicas share the store: one write renews all of a replica's sessions, so that any
+//! replica can take over those of a dead one. Also decides when to look for work and for sessions that others have
+//! left.
 //!
-//! What others do is heard of by hints; whatever hints miss is found by looking now and then. Nothing is taken for
-//! lost while the store, and so every replica, may have been away.
+//! Hints report what other replicas do; occasional reads find what hints miss. Nothing counts as lost while the
+//! store, and so every replica, may have been unavailable.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -20,7 +21,7 @@ const POLL: Duration = Duration::from_secs(2);
 /// How often a replica looks for what others should have done: lost sessions, and what is due. More often where
 /// leases are short.
 const SWEEP: Duration = Duration::from_secs(2);
-/// What is due is left for so long to the replica that wrote it.
+/// Other replicas leave due operations to the replica that wrote them for this long.
 pub(crate) const LATE: Duration = Duration::from_secs(1);
 /// Session rows are renewed this many times per lease duration.
 const KEPT_PER_LEASE: u32 = 3;
@@ -43,7 +44,7 @@ pub(crate) struct SessionRows {
     holds: bool,
 }
 
-/// What it is time to look for.
+/// The reads that are due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Looks {
     /// For work in the queues served here.
@@ -164,7 +165,7 @@ impl SessionRows {
         let gone = self.rows.iter().filter(|id| is_time && sessions.get(**id).is_none());
         let ended = gone.copied().chain(lost).collect();
         let is_here = |session: &SessionId| sessions.get(*session).is_some();
-        // Lines are numbered by who holds the lease, and by nobody else.
+        // Only the holder of the lease numbers lines.
         let mut used: BTreeSet<SessionId> = draft.logging_sessions().filter(is_here).collect();
         let mut told = Vec::new();
         for Transition { before, after, .. } in draft.transitions() {

@@ -1,4 +1,4 @@
-//! Workers as the engine knows them: sessions, the leases that belong to them, and how to reach them.
+//! Workers as the engine knows them: sessions, their leases, and the channels to workers.
 //!
 //! A session outlives its stream by a lease duration. No I/O here: messages are handed to a bounded
 //! channel, and a worker that does not read its channel is disconnected, never waited for.
@@ -19,13 +19,13 @@ use crate::operation::{Attempt, OperationId, Reporter, Scope, SessionId, WorkerI
 pub(crate) struct Sessions {
     /// In order, as everything is whose order may show: one course of events has one outcome.
     by_id: BTreeMap<SessionId, Session>,
-    /// Who serves a lane; somebody does.
+    /// The workers of a lane; not empty.
     serving: HashMap<Lane, Serving>,
-    /// Places of polls that hold an attempt which nobody has read, or will.
+    /// Slots of polls with an attempt that no client has read, or will.
     given_up: BTreeSet<SessionId>,
     /// Whether there are more since that was asked.
     has_given_up: bool,
-    /// Sessions that have changed since the roster was told.
+    /// Sessions that have changed since the roster was updated.
     unpublished: BTreeSet<SessionId>,
     last_stream: StreamNumber,
 }
@@ -63,7 +63,7 @@ impl Sessions {
         self.by_id.keys().copied()
     }
 
-    /// What is served, in order.
+    /// The served queues, in order.
     pub(crate) fn served(&self) -> Vec<Lane> {
         let mut served: Vec<Lane> = self.serving.keys().cloned().collect();
         served.sort_unstable();
@@ -75,12 +75,12 @@ impl Sessions {
         self.serving.len()
     }
 
-    /// Whether somebody serves that lane.
+    /// Whether a worker serves that lane.
     pub(crate) fn has_lane(&self, lane: &Lane) -> bool {
         self.serving.contains_key(lane)
     }
 
-    /// Whether somebody serves that queue.
+    /// Whether a worker serves that queue.
     pub(crate) fn serves(&self, key: &QueueKey) -> bool {
         key.lanes().iter().any(|lane| self.has_lane(lane))
     }
@@ -180,7 +180,7 @@ impl Sessions {
     }
 
     /// That stream has ended. Without leases there is nothing to come back for. What a poll that ends so was handed
-    /// is given up: nobody has read it.
+    /// is given up, because its client has not read it.
     pub(crate) fn disconnect(&mut self, id: SessionId, stream: StreamNumber) {
         let Some(session) = self.edit(id) else { return };
         let was_polled = session.place.is_some_and(|place| place.poll == stream);
@@ -216,7 +216,7 @@ impl Sessions {
         is_whole
     }
 
-    /// Attempts that were handed to polls and that nobody has read, as their holders would report on them.
+    /// Attempts of polls that no client has read, as their holders would report on them.
     pub(crate) fn given_up(&self) -> Vec<(OperationId, Reporter)> {
         let held = self.given_up.iter().filter_map(|id| Some((*id, self.by_id.get(id)?)));
         let leases = held.flat_map(|(session, held)| {
@@ -237,7 +237,7 @@ impl Sessions {
         self.has_given_up = true;
     }
 
-    /// Ends the streams that nobody reads any more. Said by [`Sessions::disconnect`] as well, where there is room
+    /// Ends the streams that are not read any more. Said by [`Sessions::disconnect`] as well, where there is room
     /// for the request.
     pub(crate) fn end_closed_streams(&mut self) {
         let closed = |(id, session): (&SessionId, &Session)| {
@@ -311,7 +311,7 @@ impl Sessions {
         held.lanes().collect()
     }
 
-    /// Nobody holds that operation any more.
+    /// No session holds that operation any more.
     pub(crate) fn forget(&mut self, operation: OperationId) {
         for (id, session) in &mut self.by_id {
             if session.leases.remove(&operation).is_some() {

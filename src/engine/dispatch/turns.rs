@@ -1,10 +1,10 @@
-//! Whose turn it is, among queues that may have both work and a free worker slot: tenants take turns by their weights,
-//! then the kinds of a tenant, the one that was served longest ago first. So a tenant with work is served within one
-//! round of the others, and a kind within one round of its tenant's, whatever their names and their workers' order,
-//! and however much waits in them.
+//! Turns among queues that may have both work and a free worker slot: tenants take turns by their weights, then the
+//! kinds of a tenant, the one served longest ago first. So a tenant with work is served within one round of the
+//! others, and a kind within one round of its tenant's, whatever their names, their workers' order, and the length
+//! of their queues.
 //!
-//! Among tenants this is fair queueing by start times: each turn moves the tenant back by a stride, which is shorter
-//! the greater its weight. Who was away begins where the others are, and has saved nothing up.
+//! Among tenants this is fair queueing by start times: each turn moves the tenant back by a stride, which is
+//! shorter the greater its weight. A tenant that was idle starts where the others are, and has saved nothing up.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
@@ -170,7 +170,7 @@ mod tests {
         key_of("t", kind)
     }
 
-    /// Who is served when all of these always have work, and one slot is free at a time.
+    /// The order of service if all of these always have work, and one slot is free at a time.
     fn order(turns: &mut Turns, keys: &[QueueKey], most: usize) -> Vec<QueueKey> {
         let next = |_| {
             keys.iter().for_each(|key| turns.mark(key.clone()));

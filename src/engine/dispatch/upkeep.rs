@@ -1,5 +1,5 @@
-//! What time brings, as works: limits and retention of what is stored, and leases of workers that fell silent.
-//! One timer for all of them.
+//! Timers, as commands: limits and retention of operations, and leases of silent workers. One timer for all of
+//! them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,7 +58,7 @@ impl Wake {
     }
 }
 
-/// What is known of the times to come.
+/// The next due times.
 #[derive(Debug)]
 pub(crate) struct Upkeep {
     /// Not later than the earliest `wake_at` of what was committed here.
@@ -156,7 +156,7 @@ impl Upkeep {
         expired.into_iter().map(lost).chain(given_up.map(released)).collect()
     }
 
-    /// What is due in the store. `chance` gives numbers from 0 to 1.
+    /// Commands for operations that are due in the store. `chance` gives numbers from 0 to 1.
     pub(crate) async fn due(
         &mut self,
         store: &Arc<dyn Store>,

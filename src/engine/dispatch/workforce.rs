@@ -1,5 +1,5 @@
-//! The workers of this replica and what is theirs to do: their requests, what time and other replicas bring, and which
-//! of the queued work starts in a commit.
+//! The workers of this replica and their work: their requests, timers, messages of other replicas, and which queued
+//! operations start in a commit.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -104,7 +104,7 @@ impl Workforce {
         self.upkeep.after_pause(next, moment)
     }
 
-    /// What polls have given up goes back to the queue with the next commit.
+    /// Attempts that polls gave up go back to the queue with the next commit.
     fn give_back_soon(&mut self, now: Moment) {
         if self.dispatcher.sessions_mut().take_given_up() {
             self.upkeep.check_sessions_by(now);
@@ -121,7 +121,10 @@ impl Workforce {
     /// This process could not hear any worker for a while: no session ends before `until`.
     pub(crate) fn renew_all(&mut self, until: Moment, gap: Duration) {
         if self.dispatcher.sessions().len() > 0 {
-            tracing::warn!(?gap, "this server did not run for a while: no worker is lost for that");
+            tracing::warn!(
+                ?gap,
+                "this server did not run for a while: its workers keep their leases"
+            );
             self.dispatcher.sessions_mut().renew_all(until);
         }
     }
@@ -199,7 +202,7 @@ impl Workforce {
         leave_alone(&mut self.dispatcher, &mut self.quarantine, id);
     }
 
-    /// What resumed sessions missed, for workers.
+    /// Messages that resumed sessions missed.
     pub(crate) async fn catch_up(
         &mut self,
         loader: &Loader,
@@ -266,7 +269,7 @@ impl Workforce {
         }
     }
 
-    /// The draft is durable: workers are told what it did to their leases.
+    /// The draft is durable: notifies workers of what it did to their leases.
     pub(crate) fn committed(&mut self, draft: &Draft, messages: Vec<Outgoing>) {
         let now = self.shared.clock.moment();
         let lease_duration = self.lease_duration;

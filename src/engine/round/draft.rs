@@ -1,6 +1,6 @@
-//! One commit in the making: the touched operations as they were and as they are to be.
+//! A draft of one commit: the touched operations before and after it.
 //!
-//! Decides in memory and does no I/O: a draft that is not committed is dropped, and nothing has happened.
+//! Decides in memory and does no I/O: dropping a draft that is not committed undoes it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -28,11 +28,11 @@ struct Known {
     current: Option<Arc<Operation>>,
     input: Option<Bytes>,
     result: Option<Bytes>,
-    /// Removed by its retention, not by somebody who wanted it forgotten.
+    /// Removed by its retention, not by a client's delete.
     expired: bool,
 }
 
-/// What is remembered of operations that their retention removes.
+/// The tombstones of operations that their retention removes.
 #[derive(Clone, Copy, Debug)]
 struct TombstonePolicy {
     retention: Duration,
@@ -55,7 +55,7 @@ pub(crate) struct Draft {
     damaged: HashSet<Lookup>,
 }
 
-/// What a command came to.
+/// The outcome of a command.
 pub(crate) struct Outcome {
     pub(crate) operation: Arc<Operation>,
     pub(crate) changed: bool,
@@ -91,7 +91,7 @@ impl Draft {
         &self.removed
     }
 
-    /// What was looked for cannot be read.
+    /// The row cannot be read.
     pub(crate) fn mark_damaged(&mut self, lookup: Lookup) {
         self.damaged.insert(lookup);
     }
@@ -294,7 +294,7 @@ impl Draft {
         self.known.get(&id).is_none_or(|known| known.current.is_some())
     }
 
-    /// What the commit of that name did, in the order of operation and revision.
+    /// The changes of the commit of that name, in the order of operation and revision.
     pub(crate) fn logged(&self, stamp: Stamp) -> Vec<Logged> {
         let transitions = self.transitions.iter().filter(|it| self.stays(it.after.id()));
         let transitions = transitions.map(|Transition { before, after, event_type, .. }| {
@@ -334,7 +334,7 @@ impl Draft {
         self.known.keys().copied()
     }
 
-    /// Whose log lines would have been written.
+    /// The operations whose log lines would have been written.
     pub(crate) fn with_lines(&self) -> impl Iterator<Item = OperationId> + '_ {
         self.logs.iter().map(|append| append.id)
     }

@@ -1,5 +1,5 @@
-//! Makes a draft know what it must: from the cache, or from the store, all at once. What is damaged is found and
-//! set apart, so that only its own caller suffers from it.
+//! Loads what a draft needs, from the cache or from the store, all at once. Damaged operations are set apart, so
+//! that only their own callers get an error.
 
 use std::collections::HashMap;
 use std::sync::Arc;

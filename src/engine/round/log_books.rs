@@ -1,4 +1,4 @@
-//! The log books of running attempts: how many lines an operation has kept, and their numbers.
+//! The log books of running attempts: the kept lines of an operation, and their numbers.
 //!
 //! A book belongs to one attempt and ends with its lease: between two attempts another replica may have written.
 
@@ -12,7 +12,7 @@ use crate::operation::log::LogBook;
 use crate::operation::{Attempt, Command, Operation, OperationId, Timestamp};
 use crate::store::{LogAppend, Store, StoreError};
 
-/// Which attempt of which operation.
+/// An operation and its attempt.
 type Key = (OperationId, Attempt);
 
 #[derive(Debug, Default)]

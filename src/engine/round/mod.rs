@@ -1,8 +1,9 @@
-//! What one commit is made of. Nothing here knows of queues, workers or watchers.
+//! The parts of one commit. Nothing here knows of queues, workers or watchers.
 //!
-//! A [`Round`] owns the works of one commit. One that loses a race is tried again as it is, once. From then on
-//! what collides is committed apart from the rest, down to one operation, whose own error it then is. What others keep
-//! locked goes apart at once, and is given up soon: while it is waited for, nobody else is served.
+//! A [`Round`] owns the requests of one commit. After one lost race it is tried again unchanged. From the second
+//! on, conflicting requests are committed apart from the rest, down to one operation, which then gets an error of
+//! its own. Requests about rows that others keep locked are split off at once, and given up soon, because all other
+//! requests wait meanwhile.
 
 use std::collections::BTreeSet;
 
@@ -38,7 +39,7 @@ pub(crate) enum Loss {
     Damage,
 }
 
-/// What to do after a loss.
+/// The next step after a lost race.
 #[derive(Debug)]
 pub(crate) enum Next {
     Again(Round),

@@ -1,4 +1,4 @@
-//! A transition that is to be committed.
+//! A transition to commit.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ pub(crate) struct Transition {
     pub(crate) before: Option<Arc<Operation>>,
     /// The operation after.
     pub(crate) after: Arc<Operation>,
-    /// What it was.
+    /// The transition.
     pub(crate) event_type: EventType,
     /// Whether a report of the current attempt made it.
     pub(crate) by_report: bool,

@@ -1,4 +1,4 @@
-//! What one commit is asked to do, with the callers that wait for it.
+//! A request to one commit, with the callers that wait for it.
 
 use tokio::sync::oneshot;
 
@@ -29,7 +29,7 @@ pub(crate) enum Work {
     Forget,
 }
 
-/// What became of a work.
+/// The outcome of a request.
 #[derive(Debug)]
 pub(crate) enum Answer {
     Submit(Vec<Result<Submitted, EngineError>>),
@@ -96,7 +96,7 @@ impl Answer {
     }
 }
 
-/// Which of the works, by number, touch the operation.
+/// The requests, by number, that touch the operation.
 pub(crate) fn touching<'a>(
     works: &'a [Work],
     answers: &'a [Answer],

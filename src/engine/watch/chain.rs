@@ -1,11 +1,11 @@
-//! What was committed lately, for watches over filters: a chain of links, each of which leads from one frontier to the
-//! next. Watches walk along it at their own pace; one that finds its next link gone reads the log instead.
+//! Recent commits for watches over filters: a chain of links, each from one frontier to the next. Watches follow it
+//! at their own pace; a watch whose next link is gone reads the log instead.
 //!
-//! A watch takes its place before it reads anything, so that whatever it does not read is in a link that follows.
-//! Links may hold what it has read: the stamps tell.
+//! A watch takes its place before it reads anything, so everything that it does not read is in a later link. Links
+//! may hold what it has read: the stamps tell.
 //!
-//! Where this server is the only writer, every commit becomes a link as it is. Where others write as well, a commit of
-//! our own does so only if nothing else has been committed since the last link; else the tail reads the log.
+//! If this server is the only writer, every commit becomes a link directly. With other writers, an own commit does
+//! so only if nothing else was committed since the last link; otherwise the tail reads the log.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,7 +34,7 @@ pub(in crate::engine) struct Link {
 pub(in crate::engine) struct Chain {
     is_shared: bool,
     state: Mutex<State>,
-    /// Wakes whoever waits for a link.
+    /// Wakes the watches that wait for a link.
     grown: watch::Sender<()>,
     /// Something may have been committed that has to be read.
     unread: Notify,
@@ -42,7 +42,7 @@ pub(in crate::engine) struct Chain {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Where the last link has led. Where others write as well, nothing while nobody watches.
+    /// The end of the last link. With other writers, nothing without watches.
     tip: Option<Frontier>,
     /// The number of the first link that is kept.
     first: u64,
@@ -60,7 +60,7 @@ pub(super) struct Place {
     grown: watch::Receiver<()>,
 }
 
-/// What there is at a place.
+/// The contents of a place.
 #[derive(Debug)]
 pub(super) enum Next {
     /// The next link.
@@ -92,7 +92,7 @@ impl Chain {
             let mut state = self.state();
             if state.tip.is_none() {
                 state.tip = Some(tip);
-                // What was committed without a tip is in no link: whoever has a place reads it.
+                // A commit without a tip is in no link: watches with a place read it.
                 state.skip();
             }
             drop(state);
@@ -154,7 +154,7 @@ impl Chain {
         self.unread.notified().await;
     }
 
-    /// Where to read from; `None` while nobody watches.
+    /// Where to read from; `None` without watches.
     pub(super) fn tip(&self) -> Option<Frontier> {
         self.state().tip.clone()
     }
@@ -202,7 +202,7 @@ impl State {
         }
     }
 
-    /// Drops all links, and one that is not made: nobody may go on from before it.
+    /// Drops all links, and an unfinished one: no watch may continue from before it.
     fn skip(&mut self) {
         self.first = self.end() + 1;
         self.links.clear();

@@ -1,9 +1,9 @@
-//! A watch over a filter: current matches, then changes, each once and those of an operation in order.
+//! A watch over a filter: current matches, then changes, each once, and those of an operation in order.
 //!
-//! It stands at a frontier of the log. The list of current matches is read page by page by rising id, each page with
-//! the frontier that it shows; what was committed since to operations that are listed already is read from the log
-//! before the page is told. Then it walks along the chain, and reads the log itself when it has fallen behind. It
-//! begins again only where the history behind its position is gone.
+//! It has a frontier of the log. It reads the current matches page by page by rising id, each page with its
+//! frontier; changes of listed operations since then are read from the log before the page is delivered. Then it
+//! follows the chain, and reads the log itself when it has fallen behind. It starts anew only if the history after
+//! its position is gone.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -44,7 +44,7 @@ pub struct Feed {
     filter: Filter,
     include_progress: bool,
     phase: Phase,
-    /// Whether anything was told: from then on a store that does not answer is waited for.
+    /// Whether anything was delivered: from then on the watch waits for an unavailable store.
     has_begun: bool,
     /// Items with the positions behind them.
     pending: VecDeque<(FeedItem, Option<Position>)>,
@@ -65,10 +65,10 @@ enum Phase {
     Following(Arc<Frontier>),
 }
 
-/// A list of current matches, some of which were told.
+/// A list of current matches, of which some were delivered.
 #[derive(Debug)]
 struct Listing {
-    /// Where those that were told stand.
+    /// The position of the last delivered one.
     reader: Reader,
     /// The last of them.
     listed: Option<OperationId>,
@@ -290,7 +290,7 @@ impl Feed {
         self.phase = Phase::Listing(Listing::default());
     }
 
-    /// All of this was told, be it that nothing of it matches.
+    /// All of this was delivered, or does not match.
     fn move_to(&mut self, to: &Arc<Frontier>) {
         let position = Some(Position::at(Arc::clone(to)));
         match self.pending.back_mut() {

@@ -1,4 +1,4 @@
-//! Progress on its way to a watch over a filter: gathered for a moment, the latest of each operation.
+//! Progress on its way to a watch over a filter: collected for a moment, the latest of each operation.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! What other replicas say that they have done. Nothing of it is believed: it says where to look, and what is lost is
-//! found by looking now and then.
+//! Hints of other replicas about what they did. A hint only says where to look; occasional reads find what was
+//! lost.
 //!
 //! Hints of changes are a reason to read the log, for watches over filters, and the histories of the operations that
 //! are watched one by one. The rest concerns the committer.
@@ -89,7 +89,7 @@ impl HintReader {
             self.shared.hub.chain().unread();
             self.check().await;
         }
-        // Refused when the committer has ended: then there is nobody to tell.
+        // Refused when the committer has ended: then there are no watches.
         let _ = self.requests.send(Request::Hint(hint)).await;
     }
 

@@ -24,7 +24,7 @@ const SHARDS: usize = 64;
 pub struct Committed {
     /// The operation after it.
     pub operation: Arc<Operation>,
-    /// What it was.
+    /// The transition.
     pub event_type: EventType,
 }
 
@@ -37,11 +37,11 @@ pub(in crate::engine) struct Hub {
     reports: broadcast::Sender<Arc<Operation>>,
 }
 
-/// What watchers of one operation share.
+/// The shared state of one operation's watches.
 #[derive(Debug)]
 pub(super) struct Topic {
     state: Mutex<TopicState>,
-    /// Wakes whoever waits for a publication.
+    /// Wakes the watches that wait for a publication.
     grown: watch::Sender<()>,
 }
 
@@ -80,7 +80,7 @@ impl Hub {
         }
     }
 
-    /// What was committed lately.
+    /// Recent transitions.
     pub(in crate::engine) fn chain(&self) -> &Arc<Chain> {
         &self.chain
     }
@@ -96,7 +96,7 @@ impl Hub {
         self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Publishes under the shard's lock, so that nobody but subscriptions ever holds a topic.
+    /// Publishes under the shard's lock, so that only subscriptions hold a topic.
     fn publish(&self, id: OperationId, edit: impl FnOnce(&mut TopicState)) {
         if let Some(topic) = self.shard(id).get(&id) {
             edit(&mut topic.lock());
@@ -104,7 +104,7 @@ impl Hub {
         }
     }
 
-    /// Registers interest in an operation. Whatever is committed from now on will be told; read the
+    /// Registers interest in an operation. Everything committed from now on will be delivered; read the
     /// operation after this.
     pub(in crate::engine) fn subscribe(self: &Arc<Self>, id: OperationId) -> Subscription {
         let topic = Arc::clone(self.shard(id).entry(id).or_insert_with(|| {
@@ -126,7 +126,7 @@ impl Hub {
         self.chain.is_watched()
     }
 
-    /// The operations that somebody watches.
+    /// The operations that have watches.
     pub(in crate::engine) fn watched(&self) -> Vec<OperationId> {
         let lock = |shard: &Mutex<HashMap<OperationId, Arc<Topic>>>| -> Vec<OperationId> {
             shard.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
@@ -137,7 +137,7 @@ impl Hub {
         watched
     }
 
-    /// Whether somebody watches any operation.
+    /// Whether any operation has a watch.
     pub(in crate::engine) fn has_watchers(&self) -> bool {
         let is_watched = |shard: &Mutex<HashMap<OperationId, Arc<Topic>>>| {
             !shard.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
@@ -202,7 +202,7 @@ pub(in crate::engine) struct Subscription {
     wake: watch::Receiver<()>,
 }
 
-/// What a topic has for somebody who has seen everything up to a revision.
+/// What a topic has for a watch that has seen everything up to a revision.
 #[derive(Debug)]
 pub(super) enum News {
     /// Nothing.

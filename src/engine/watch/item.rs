@@ -6,12 +6,12 @@ use super::hub::Committed;
 use crate::operation::Operation;
 use crate::store::log::Position;
 
-/// What a watch over a filter delivers.
+/// A message of a watch over a filter.
 #[derive(Clone, Debug)]
 pub enum FeedItem {
     /// A match as it is.
     Current(Arc<Operation>),
-    /// All current matches have been told.
+    /// All current matches have been delivered.
     Synced,
     /// A transition of a match.
     Transition(Committed),
@@ -21,7 +21,7 @@ pub enum FeedItem {
     Deleted(Arc<Operation>),
     /// Progress of a match.
     Progress(Arc<Operation>),
-    /// The history behind the position is gone: everything is told again.
+    /// The history after the position is gone: the watch starts anew.
     Reset,
 }
 

@@ -20,7 +20,7 @@ const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// Shortest time between two progress messages.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 
-/// What a watch delivers.
+/// A message of a watch.
 #[derive(Clone, Debug)]
 pub enum WatchItem {
     /// The operation as it is.
@@ -48,7 +48,7 @@ pub struct Watcher {
     listening: Option<Listening>,
 }
 
-/// What this watcher was told of progress.
+/// The progress delivered to this watcher.
 #[derive(Debug, Default)]
 struct SentProgress {
     last: Option<Progress>,
@@ -160,7 +160,7 @@ impl Watcher {
         Ok(())
     }
 
-    /// Progress of the attempt under way that was not told.
+    /// Undelivered progress of the current attempt.
     fn progress_news(&self) -> Option<Progress> {
         let sent = self.progress.as_ref()?;
         self.operation.life.state.lease()?;
@@ -169,7 +169,7 @@ impl Watcher {
         (known != Some(&news)).then_some(news)
     }
 
-    /// The same, if it may be told at `now`.
+    /// The same, if it may be delivered at `now`.
     fn unsent_progress(&mut self, now: Moment) -> Option<WatchItem> {
         let news = self.progress_news()?;
         let sent = self.progress.as_mut().filter(|sent| sent.not_before <= now)?;
@@ -191,7 +191,7 @@ impl Watcher {
         }
     }
 
-    /// When progress that was held back may be told; never, if there is none.
+    /// When held-back progress may be delivered; `None` if there is none.
     fn unsent_is_waiting(&self) -> Moment {
         let sent = self.progress.as_ref().filter(|_| self.progress_news().is_some());
         sent.map_or(Moment::MAX, |sent| sent.not_before)

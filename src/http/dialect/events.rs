@@ -1,7 +1,7 @@
-//! An operation's life in a dialect's words, as a stream of events.
+//! An operation's transitions in a dialect's words, as a stream of events.
 //!
-//! The same watch as that of `http::events`: what the reader does not take is not made, silence is filled with
-//! heartbeats, and after a while the stream ends, to be resumed.
+//! The same watch as that of `http::events`: it makes no event before the reader takes it, fills silence with
+//! heartbeats, and ends after a while, to be resumed.
 
 use std::sync::Arc;
 

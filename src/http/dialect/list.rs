@@ -1,4 +1,4 @@
-//! Routes of a dialect that are about no single operation: documents of the mount, and lists.
+//! Routes of a dialect without an operation: documents of the mount, and lists.
 
 use http::StatusCode;
 

@@ -1,6 +1,6 @@
-//! Requests under the paths of a dialect: which mount and route they are for, and what is done with them.
+//! Requests under the paths of a dialect: finds the mount and the route, and calls the handler.
 //!
-//! Decodes and answers. What a dialect says stands in [`crate::dialect`]; what an operation is, below `service`.
+//! Decodes and responds. [`crate::dialect`] has the dialect's words; operations are below `service`.
 
 use axum::body::{Body, HttpBody as _};
 use axum::extract::Request;

@@ -1,4 +1,4 @@
-//! A route of a dialect about one operation: read, or acted on, and answered in the dialect's words.
+//! A route of a dialect about one operation: reads or changes it, and responds in the dialect's words.
 
 use std::time::Duration;
 

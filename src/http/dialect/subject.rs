@@ -1,4 +1,4 @@
-//! An operation as the templates of a dialect see it, with what they ask for of its contents and its history.
+//! An operation as the templates of a dialect see it, with the contents and the history that they use.
 
 use super::super::call::Call;
 use super::super::problem::Problem;

@@ -1,4 +1,4 @@
-//! Submissions that come in by a dialect: for workers by paths of its own, or as requests of a relay.
+//! Submissions through a dialect: to paths for workers, or as requests of a relay.
 
 use axum::body::Body;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};

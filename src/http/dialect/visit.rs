@@ -1,4 +1,4 @@
-//! A request to a mount of a dialect, and the answers to it in the dialect's words.
+//! A request to a mount of a dialect, and its responses in the dialect's words.
 
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};

@@ -1,4 +1,4 @@
-//! What is answered.
+//! The responses of a route.
 
 use std::collections::BTreeMap;
 

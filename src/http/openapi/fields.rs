@@ -1,4 +1,4 @@
-//! Header fields of answers.
+//! Header fields of responses.
 
 use serde_json::{Map, Value, json};
 

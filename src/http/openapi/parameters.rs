@@ -1,4 +1,5 @@
-//! Parameters of paths, queries and header fields. What an unreadable header field is ignored for has no rules here.
+//! Parameters of paths, queries and header fields. Header fields that are ignored when malformed have no schema
+//! here.
 
 use serde_json::{Map, Value, json};
 
@@ -57,7 +58,7 @@ fn in_path() -> Parameters {
         ("tenant", "Whose operation it is.", pattern(TENANT)),
         ("kind", "What sort of work it is.", pattern(KIND)),
         ("token", "The attempt's token.", pattern(TOKEN)),
-        ("key_id", "The key's id: what stands behind `lr_`.", pattern(KEY_ID)),
+        ("key_id", "The key's id, the part after `lr_`.", pattern(KEY_ID)),
         ("id.any", "An operation's id.", anything()),
         ("key_id.any", "A key's id.", anything()),
         ("tenant.any", "A tenant.", anything()),
@@ -97,15 +98,11 @@ fn in_query() -> Parameters {
         ("worker_id", "The worker's name for itself.", worker_id),
         ("lease_duration", lease, pattern(DURATION)),
         ("request_id", request_id, printable()),
-        ("code", "Of a failure that is told as text: its code.", code),
-        (
-            "final",
-            "Of a failure that is told as text: whether trying again is of no use.",
-            flag(false),
-        ),
+        ("code", "The code of a failure that is reported as text.", code),
+        ("final", "Whether a failure that is reported as text is final.", flag(false)),
         (
             "retry_delay",
-            "Of a failure that is told as text: when to try again, at most 24 h.",
+            "When to try again after a failure that is reported as text, at most 24 h.",
             pattern(DURATION),
         ),
         ("view", "How much of its payloads an operation carries.", view),

@@ -1,5 +1,5 @@
-//! Schemas of bodies: those of the messages, with what HTTP adds to them and what rules there are; the problem and the
-//! status document.
+//! Schemas of bodies: those of the messages, with HTTP's additions and the rules; the problem and the status
+//! document.
 
 use serde_json::{Map, Value, json};
 

@@ -1,4 +1,4 @@
-//! Whether a request under a mount becomes an operation, and in whose words it is answered then.
+//! Whether a request under a mount becomes an operation, and whose words its response has.
 
 use http::Method;
 use http::request::Parts;

@@ -1,6 +1,6 @@
-//! Requests under a mount: those that ask for it become operations, all others pass straight through.
+//! Requests under a mount: triggered ones become operations, all others pass straight through.
 //!
-//! Decodes and answers; what goes on to the upstream, and how, is decided in [`crate::relay`].
+//! Decodes and responds; [`crate::relay`] decides which requests go to the upstream, and how.
 
 use axum::body::{Body, HttpBody as _};
 use axum::extract::Request;

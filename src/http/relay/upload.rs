@@ -1,4 +1,4 @@
-//! The body of a request on its way to an upstream, watched: who broke it off, and who is waited for.
+//! Watches the body of a request on its way to an upstream: which side broke it off, and which side is slow.
 
 use std::future::Future as _;
 use std::pin::Pin;

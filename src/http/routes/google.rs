@@ -1,4 +1,4 @@
-//! The operations of a tenant, as the REST transports of Google's client libraries ask for them.
+//! The routes of Google's REST transports, for the operations of a tenant.
 
 use serde_json::json;
 
@@ -7,7 +7,8 @@ use super::super::openapi::answers::{Answers, JSON, refer};
 use super::super::route::Route;
 use super::{ANY, CHANGE, of_one};
 use crate::service::Reason::{
-    DataLoss, ListTimeout, OperationNotDone, OperationNotFound, OriginRefused, Unsupported,
+    DataLoss, ListTimeout, OperationNotDone, OperationNotFound, OriginRefused, PreconditionFailed,
+    Unsupported,
 };
 
 /// The same without a tenant, under the names that `google.longrunning` binds to paths by itself. They share their paths
@@ -57,10 +58,10 @@ pub(super) fn all() -> [Route; 4] {
             "google.longrunning.Operations.DeleteOperation",
             |call, _| Box::pin(google::delete(call)),
         )
-        .takes(&["tenant", "id"])
+        .takes(&["tenant", "id", "If-Match"])
         .answers(done())
         .for_google()
-        .refuses(&of_one(&[OperationNotDone, OriginRefused])),
+        .refuses(&of_one(&[OperationNotDone, OriginRefused, PreconditionFailed])),
         Route::new(
             "post",
             CANCEL,
@@ -68,10 +69,11 @@ pub(super) fn all() -> [Route; 4] {
             "google.longrunning.Operations.CancelOperation",
             |call, body| Box::pin(google::cancel(call, body)),
         )
-        .takes(&["tenant", "id", "Content-Encoding.document"])
+        .takes(&["tenant", "id", "If-Match", "Content-Encoding.document"])
         .body(JSON, &refer("GoogleLongrunningCancelOperationRequest"), false)
         .answers(done())
         .for_google()
-        .refuses(&of_one(&CHANGE)),
+        .refuses(&of_one(&CHANGE))
+        .refuses(&[PreconditionFailed]),
     ]
 }

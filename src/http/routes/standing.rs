@@ -1,4 +1,4 @@
-//! The routes of people who ask why nothing moves.
+//! The routes of workers and kinds.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! Which operations a list or a watch is about (AIP-160).
+//! Filters of operations for lists and watches (AIP-160).
 //!
 //! A filter is parsed once and then asked of operations in memory ([`Filter::matches`]) or turned
 //! into a store's own language; both must say the same. Pure: no I/O and no clock.
@@ -68,16 +68,16 @@ pub enum Test {
     },
     /// The time is there, and compares so if that is asked.
     Time {
-        /// Which.
+        /// The field.
         field: TimeField,
         /// The comparison with a time; `None` asks for presence only.
         compare: Option<(Comparison, Timestamp)>,
     },
     /// The number compares so.
     Number {
-        /// Which.
+        /// The field.
         field: NumberField,
-        /// How.
+        /// The comparison.
         compare: Comparison,
         /// With what.
         value: i64,
@@ -165,7 +165,7 @@ impl Filter {
         parse::parse(text).map(|root| Self { root })
     }
 
-    /// The same, about operations only that are nobody's or this owner's.
+    /// The same, about operations only that have no owner or this one.
     pub fn of(self, owner: Option<&Owner>) -> Self {
         if owner.is_some_and(Owner::sees_all) {
             return self;

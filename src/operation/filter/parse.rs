@@ -54,7 +54,7 @@ impl Parser {
             match self.lexer.peek() {
                 None | Some(')') => return Ok(one_or(parts, Expr::All)),
                 Some(_) if self.lexer.at_keyword("OR") => {
-                    return Err(self.lexer.error("OR stands between two conditions"));
+                    return Err(self.lexer.error("OR must be between two conditions"));
                 }
                 Some(_) => {
                     self.lexer.keyword("AND");

@@ -1,5 +1,5 @@
-//! Equal JSON becomes equal bytes. What stands in an `Any` is encoded while it is read, its map entries in any order; by
-//! a repeated idempotency key it would be another input.
+//! Equal JSON becomes equal bytes. JSON in an `Any` is encoded while it is read, with map entries in any order; a
+//! repeated idempotency key would see another input.
 
 use prost::Message as _;
 use prost::encoding::{WireType, encode_key, encode_varint};

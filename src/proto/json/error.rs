@@ -1,4 +1,4 @@
-//! What is wrong with a JSON text, as a rule that people can follow: the libraries below speak of maps and sequences.
+//! Errors in a JSON text, as rules that people understand: the libraries below speak of maps and sequences.
 
 use std::fmt;
 
@@ -93,7 +93,9 @@ fn rule(text: &str) -> String {
         "must be base64".to_owned()
     } else if has("out of range") || has("too large") || has("too small") {
         "must be a number within the range of its type".to_owned()
-    } else if has("integer") || has("digit") || has("float literal") {
+    } else if has("integer") {
+        "must be a whole number".to_owned()
+    } else if has("digit") || has("float literal") {
         "must be a number".to_owned()
     } else if let Some(name) = text.strip_prefix("message '") {
         let name = name.strip_suffix("' not found").unwrap_or(name);

@@ -1,12 +1,14 @@
-//! Reading a message from a JSON text. Refused are unknown fields and types, names that an object has twice, and
-//! nesting beyond what a message can hold: nothing that was sent is dropped in silence.
+//! Reads a message from a JSON text. Refuses unknown fields and types, names that an object has twice, fields under
+//! both of their names, and nesting beyond what a message can hold: the server drops nothing in silence.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 
 use prost::{Message, Name};
-use prost_reflect::{DescriptorPool, DeserializeOptions, DynamicMessage, Kind, MessageDescriptor};
+use prost_reflect::{
+    DescriptorPool, DeserializeOptions, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor,
+};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 use serde_path_to_error::Track;
@@ -33,8 +35,9 @@ pub(in crate::proto) fn from_slice_of<M: Message + Name + Default>(
     if text.iter().all(u8::is_ascii_whitespace) {
         return Err(JsonError::new("must be a JSON object, and is empty"));
     }
-    read(text, Shape { depth: 0 })?;
-    let mut dynamic = read_message(text, &descriptor::<M>(types)?)?;
+    let descriptor = descriptor::<M>(types)?;
+    read(text, Shape { depth: 0, message: Some(descriptor.clone()) })?;
+    let mut dynamic = read_message(text, &descriptor)?;
     canonical::settle(&mut dynamic);
     dynamic.transcode_to().map_err(|_| JsonError::new("cannot be held by the message"))
 }
@@ -86,8 +89,7 @@ fn respell(document: &mut Value, message: &MessageDescriptor) -> bool {
     let Value::Object(object) = document else { return false };
     let mut found = false;
     for (name, value) in object {
-        let field =
-            message.get_field_by_json_name(name).or_else(|| message.get_field_by_name(name));
+        let field = field(message, name);
         let Some(Kind::Message(kind)) = field.map(|field| field.kind()) else { continue };
         let values = match value {
             Value::Array(values) => values.iter_mut().collect(),
@@ -113,6 +115,11 @@ fn respell_duration(text: &mut String) -> bool {
     is_other
 }
 
+/// The field of either name.
+fn field(message: &MessageDescriptor, name: &str) -> Option<FieldDescriptor> {
+    message.get_field_by_json_name(name).or_else(|| message.get_field_by_name(name))
+}
+
 /// Reads the fields of a message.
 struct Fields(MessageDescriptor);
 
@@ -125,20 +132,41 @@ impl<'de> DeserializeSeed<'de> for Fields {
     }
 }
 
-/// Reads any JSON and keeps none of it: only how deep it is, and whether names stand in an object twice.
-#[derive(Clone, Copy)]
+/// Reads any JSON and keeps none of it. Refuses JSON that is nested too deep, and an object that has a name twice, or a
+/// field of a message under both of its names.
+#[derive(Clone)]
 struct Shape {
     /// How many objects and arrays there are around it.
     depth: usize,
+    /// The message or the map that an object here is; `None` where the names of objects mean nothing to this service.
+    message: Option<MessageDescriptor>,
 }
 
 impl Shape {
-    fn inner<E: serde::de::Error>(self) -> Result<Self, E> {
+    /// The depth of what this contains.
+    fn inner_depth<E: serde::de::Error>(&self) -> Result<usize, E> {
         if self.depth == MAX_DEPTH {
             let rule = format!("must be nested at most {MAX_DEPTH} deep, objects and arrays");
             return Err(E::custom(rule));
         }
-        Ok(Self { depth: self.depth + 1 })
+        Ok(self.depth + 1)
+    }
+
+    /// The one name of the field that has this name in this object, and the message that its value is.
+    fn field<'n>(&self, name: Cow<'n, str>) -> (Cow<'n, str>, Option<MessageDescriptor>) {
+        let (name, kind) = match &self.message {
+            Some(map) if map.is_map_entry() => (name, Some(map.map_entry_value_field().kind())),
+            Some(message) => match field(message, &name) {
+                Some(field) => (field.name().to_owned().into(), Some(field.kind())),
+                None => (name, None),
+            },
+            None => (name, None),
+        };
+        // Those of Google have forms of their own in JSON.
+        let is_plain =
+            |message: &MessageDescriptor| !message.full_name().starts_with("google.protobuf.");
+        let message = kind.and_then(|kind| kind.as_message().cloned()).filter(is_plain);
+        (name, message)
     }
 }
 
@@ -182,21 +210,22 @@ impl<'de> Visitor<'de> for Shape {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
-        let inner = self.inner()?;
-        while entries.next_element_seed(inner)?.is_some() {}
+        let inner = Self { depth: self.inner_depth()?, ..self };
+        while entries.next_element_seed(inner.clone())?.is_some() {}
         Ok(())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
-        let inner = self.inner()?;
+        let depth = self.inner_depth()?;
         let mut names = HashSet::new();
         while let Some(name) = entries.next_key_seed(Text)? {
+            let (name, message) = self.field(name);
             if names.contains(&name) {
                 let shown: String = name.chars().take(64).collect();
                 return Err(A::Error::custom(format!("must give {shown:?} once")));
             }
             names.insert(name);
-            entries.next_value_seed(inner)?;
+            entries.next_value_seed(Self { depth, message })?;
         }
         Ok(())
     }

@@ -98,8 +98,20 @@ fn errors_say_field_rule_and_place_in_words() {
             "the document must give \"kind\" once (line 1 column 20)",
         ),
         (
+            r#"{"startAt": "2026-01-01T00:00:00Z", "start_at": "2027-01-01T00:00:00Z"}"#,
+            "the document must give \"start_at\" once (line 1 column 46)",
+        ),
+        (
+            r#"{"settings": {"retryPolicy": {}, "retry_policy": {}}}"#,
+            "settings must give \"retry_policy\" once (line 1 column 47)",
+        ),
+        (
             r#"{"settings": {"priority": "x"}}"#,
             "settings.priority must be a number (line 1 column 29)",
+        ),
+        (
+            r#"{"settings": {"priority": 1.5}}"#,
+            "settings.priority must be a whole number (line 1 column 29)",
         ),
         (
             r#"{"settings": {"priority": 5000000000}}"#,
@@ -134,6 +146,14 @@ fn errors_say_field_rule_and_place_in_words() {
         .filter(|(said, expected)| said != expected)
         .collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn names_of_maps_and_of_contents_are_no_names_of_fields() {
+    let names = r#"{"startAt": "a", "start_at": "b"}"#;
+    let text = format!(r#"{{"labels": {names}, "input": {{"json": {names}}}}}"#);
+    let request: v1::SubmitRequest = from_slice(text.as_bytes()).unwrap();
+    assert_eq!(request.labels.len(), 2);
 }
 
 #[test]

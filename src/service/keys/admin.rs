@@ -1,4 +1,4 @@
-//! Keys are made, listed and revoked: who may, and within which limits.
+//! Makes, lists and revokes keys: permissions and limits.
 
 use std::sync::Arc;
 use std::time::Duration;

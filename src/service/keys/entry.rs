@@ -1,4 +1,4 @@
-//! A key as it is stored: everything but the key.
+//! A stored key: everything but the key itself.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ pub struct Key {
     pub roles: Roles,
     /// The kinds that it may execute; all where none are named.
     pub kinds: Option<Arc<[Kind]>>,
-    /// Who uses it: the subject of what is done with it. May be empty.
+    /// The subject of calls with the key. May be empty.
     pub name: String,
     /// When it was made.
     pub created_at: Timestamp,
@@ -48,7 +48,7 @@ impl Key {
         self.revoked_at.into_iter().chain(expired).min()
     }
 
-    /// Who calls with it.
+    /// The caller with this key.
     pub(super) fn caller(&self, id: &str) -> Caller {
         let credential = format!("key:{id}");
         let subject = if self.name.is_empty() { credential.clone() } else { self.name.clone() };

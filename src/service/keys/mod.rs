@@ -1,6 +1,6 @@
-//! API keys: who made which, what they may do, and how a caller is known by one.
+//! API keys: their makers, their permissions, and how a key identifies a caller.
 //!
-//! A key is found by its public id. Of its secret the store has a code only, which is of no use without the server's
+//! A key is found by its public id. The store has only a code of its secret, which is useless without the server's
 //! secret. All keys are in memory (`catalogue`), so that a request costs no read.
 
 use std::collections::HashMap;
@@ -94,7 +94,7 @@ impl Keys {
         *self.0.of_file.write().unwrap_or_else(PoisonError::into_inner) = keys;
     }
 
-    /// Who calls with this text. A key that is unknown and one whose secret is wrong are the same, in words and in time.
+    /// The caller with this text. An unknown key and a wrong secret look the same, in words and in time.
     pub fn identify(&self, text: &str, now: Timestamp) -> Result<Caller, ServiceError> {
         let refused = |why: &str| Err(ServiceError::new(Reason::Unauthenticated, why));
         let Some(given) = KeyText::parse(text) else {
@@ -183,7 +183,7 @@ impl From<ChangeError> for ServiceError {
         match error {
             ChangeError::Store(error) => {
                 tracing::error!(%error, "the catalogue cannot be changed");
-                let message = "the store is away: it may have been done; look before trying again";
+                let message = "the store cannot be reached: the change may have been made; check before you try again";
                 Self {
                     retry_after: Some(Duration::from_secs(1)),
                     ..Self::new(Reason::Unavailable, message)

@@ -1,4 +1,4 @@
-//! Where the server's secret comes from.
+//! The source of the server's secret.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD_NO_PAD;

@@ -1,6 +1,7 @@
 //! The text of an API key: `lr_ID_SECRET`, where the id is public, and the secret ends with a checksum.
 //!
-//! Letters of lower case and digits only: it needs no escape in a URL or a shell, and a double click selects all of it.
+//! Lower-case letters and digits only: a key needs no escape in a URL or a shell, and a double click selects all of
+//! it.
 
 use std::fmt::Write as _;
 
@@ -48,7 +49,7 @@ impl KeyText {
         &self.id
     }
 
-    /// The SHA-256 of the whole text. The secret has 256 random bits, so nobody finds it by trying.
+    /// The SHA-256 of the whole text. The secret has 256 random bits, so it cannot be guessed.
     pub(super) fn digest(&self) -> [u8; 32] {
         Sha256::digest(self.text().as_bytes()).into()
     }
@@ -81,7 +82,7 @@ impl std::fmt::Debug for KeyText {
     }
 }
 
-/// Bytes that nobody can guess. Errors when the system has none.
+/// Unpredictable bytes. Errors when the system has none.
 pub(super) fn random<const N: usize>() -> Result<[u8; N], String> {
     let mut bytes = [0; N];
     let source = rustls::crypto::ring::default_provider().secure_random;

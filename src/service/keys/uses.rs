@@ -1,6 +1,6 @@
-//! When keys were last used, to a minute: kept in memory, and written in the background.
+//! When keys were last used, to a minute: in memory, and written in the background.
 //!
-//! With several replicas the latest to write wins. A crash loses a minute.
+//! With several replicas the latest write wins. A crash loses a minute.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};

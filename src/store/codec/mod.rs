@@ -1,12 +1,11 @@
-//! What is stored of an operation beside the columns, as bytes: the storage format.
+//! The storage format: the data of an operation beside the columns, as bytes.
 //!
-//! Shared by all stores, so that an operation is the same bytes everywhere. The messages here are
-//! protobuf, private, and the format's only definition. Rules for changing them: a tag is never
-//! given to something else, a default is never changed, and a new field means by its absence what
-//! was so before it.
+//! Shared by all stores, so that an operation is the same bytes everywhere. The messages here are protobuf,
+//! private, and the format's only definition. Rules for changes: a tag is never reused, a default never changes,
+//! and the absence of a new field means what was the case before it.
 //!
-//! What a store keeps in columns anyway is not repeated: see [`Columns`]. Times are microseconds,
-//! written as differences from a time that is known, because most differ little.
+//! Data in columns is not repeated: see [`Columns`]. Times are microseconds, written as differences from a known
+//! time, because most differ little.
 
 use crate::operation::{
     IdempotencyKey, Kind, Life, Operation, OperationId, Submission, TenantId, Timestamp,
@@ -18,14 +17,14 @@ mod life;
 mod parts;
 mod submission;
 
-/// What a store keeps of a submission in columns of its own.
+/// The part of a submission that a store keeps in columns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Columns {
     /// The operation's id.
     pub id: OperationId,
-    /// Who it belongs to.
+    /// The tenant.
     pub tenant: TenantId,
-    /// What sort of work it is.
+    /// The kind.
     pub kind: Kind,
     /// Its priority.
     pub priority: u8,

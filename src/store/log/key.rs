@@ -1,6 +1,6 @@
-//! Texts that only a server over this store can have given out: bytes, signed with the store's own key.
+//! Texts that only a server over this store can have issued: bytes, signed with the store's own key.
 //!
-//! The first byte of what is signed says what it is, so that no text passes for one of another sort.
+//! The first signed byte is the sort of the text, so that no text passes for one of another sort.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;

@@ -1,4 +1,4 @@
-//! One log of everything that was committed, read by the names of commits.
+//! The log of all commits, read by the names of commits.
 //!
 //! A commit has a name, [`Stamp`]: a *writer* and a sequence number. A writer is one writing connection of a replica
 //! (PostgreSQL) or one opening of the file (SQLite). Writers are numbered in the order in which their numbers become
@@ -6,7 +6,7 @@
 //! serial, so all of its sequence numbers up to the last visible one are visible.
 //!
 //! A vector of the last sequence of every writer, read in one statement ([`Head`], [`Frontier`]), is therefore
-//! causally closed: a commit that depends on another begins after that one is visible. Whoever stands at V reads U,
+//! causally closed: a commit that depends on another begins after that one is visible. A reader at V reads U,
 //! then everything with V < stamp <= U ordered by operation and revision, and then stands at U. Nothing is remembered
 //! per operation. [`Reader`] does that; [`Position`] is where it stands, as a token.
 //!
@@ -61,7 +61,7 @@ pub struct WriterState {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Head(Vec<WriterState>);
 
-/// How far the commits of all writers are known: the resume position of whoever follows them.
+/// How far the commits of all writers are known: the resume position of a reader.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Frontier {
     /// Of all writers up to this number everything is known, except of those in `open`.
@@ -95,7 +95,7 @@ pub struct Gone;
 /// A place within a part of the log: just behind an entry.
 pub type Cursor = (OperationId, Revision);
 
-/// Which entries to read, by rising [`Change::cursor`].
+/// The entries to read, by rising [`Change::cursor`].
 #[derive(Clone, Debug)]
 pub struct LogQuery {
     /// Of which commits.
@@ -120,12 +120,12 @@ pub struct LogPage {
     pub is_gone: bool,
 }
 
-/// What a commit did to one operation: one transition, or its removal.
+/// A commit's change of one operation: one transition, or its removal.
 #[derive(Clone, Debug)]
 pub struct Logged {
     /// The commit.
     pub stamp: Stamp,
-    /// What it did.
+    /// The change.
     pub change: Change,
 }
 
@@ -138,7 +138,7 @@ pub enum Change {
         before: Option<Arc<Operation>>,
         /// The operation after it.
         after: Arc<Operation>,
-        /// What it was.
+        /// The transition.
         event_type: EventType,
     },
     /// The operation was removed; as it was last.
@@ -189,7 +189,7 @@ impl Head {
         Frontier { up_to: self.0.last().map_or(0, |state| state.writer), open: open.collect() }
     }
 
-    /// What is visible here and not known at `from`.
+    /// The commits that are visible here and unknown at `from`.
     pub fn since(&self, from: &Frontier) -> Result<Vec<Range>, Gone> {
         let last = self.0.last().map_or(0, |state| state.writer);
         if from.up_to > last {

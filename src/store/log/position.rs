@@ -1,8 +1,8 @@
-//! Where a follower of the log stands, as a token for clients.
+//! The position of a reader of the log, as a token for clients.
 //!
-//! The token holds the frontier, and while a part of the log is being told the place within it: each message can be
-//! the last that arrives. It is signed, so that only what a server has given out comes back; the nonces of writers
-//! tell whether it is of this database.
+//! The token has the frontier and, while a part of the log is being delivered, the place within it: each message
+//! can be the last that arrives. It is signed, so that clients cannot forge one; the nonces of writers tell whether
+//! it belongs to this database.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::{Component, Cursor, Frontier, SigningKey};
 use crate::operation::{OperationId, Revision};
 
-/// What is signed is a position, in this version of its form.
+/// The sort byte of a position, in this version of its form.
 const SORT: u8 = 1;
 
 /// Where a follower of the log stands.

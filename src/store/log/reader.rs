@@ -1,4 +1,4 @@
-//! Reading the log from a position on.
+//! Reads the log from a position on.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ pub enum ReadError {
 pub struct Reader {
     /// All of this was read.
     at: Arc<Frontier>,
-    /// What is being read beyond it.
+    /// The part of the log that is being read beyond it.
     part: Option<Part>,
 }
 
@@ -138,7 +138,7 @@ impl Reader {
         }
     }
 
-    /// What is to be read next, and where that leads.
+    /// The next part to read, and its frontier.
     fn next_part(&self, head: &Head) -> Result<(Vec<Range>, Frontier), Gone> {
         let (mut ranges, to) = (head.since(&self.at)?, head.frontier());
         if let [range] = ranges.as_mut_slice()

@@ -67,7 +67,7 @@ pub(super) async fn of(config: &Config, failures: &mut Vec<(String, String)>) ->
     found
 }
 
-/// What the addresses said, in words.
+/// The errors of the addresses, in words.
 pub(super) fn words(failures: &[(String, String)]) -> String {
     match failures {
         [] => "it has no address".to_owned(),

@@ -1,4 +1,4 @@
-//! What is found for one replica only: queued operations and those whose time has come, locked until its next commit.
+//! Operations that this replica has found: queued and due ones, locked until its next commit.
 
 use super::super::StoreError;
 use super::super::shared::{Claimed, Wanted};

@@ -1,4 +1,4 @@
-//! What errors of the database mean.
+//! The meaning of the database's errors.
 
 use std::error::Error as _;
 use std::fmt::Write as _;

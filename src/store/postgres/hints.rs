@@ -1,4 +1,4 @@
-//! Hints on their way to their one reader: a queue that holds so many and then says that some were missed.
+//! A bounded queue of hints for one reader; on overflow it reports that some were missed.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -20,7 +20,7 @@ pub(super) struct Hints {
 impl Hints {
     pub(super) fn push(&self, hint: Hint) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        // Whoever is told that anything may have happened needs no more than that.
+        // After `Missed` the reader needs no other hints.
         if hint == Hint::Missed || waiting.len() >= WAITING {
             waiting.clear();
             waiting.push_back(Hint::Missed);

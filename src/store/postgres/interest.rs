@@ -1,4 +1,4 @@
-//! What hints are wanted, and on which channels the server has been told so.
+//! The wanted hints, and the channels that this replica listens on.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -69,7 +69,7 @@ impl Interest {
         let is_effective = !state.is_connected || state.listens_to(channels);
         let (sender, effective) = watch::channel(is_effective);
         if !is_effective {
-            // Those whose wish is over by now are waited for by nobody.
+            // Drop waiters whose listener is gone.
             state.waiting.retain(|(_, sender)| sender.receiver_count() > 0);
             state.waiting.push((channels, sender));
             self.changed.notify_one();

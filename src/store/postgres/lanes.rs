@@ -1,7 +1,7 @@
-//! Connections for lists: one list at a time on each, so that one can be stopped and no other with it.
+//! Connections for lists: one list at a time on each, so that one can be stopped without another.
 //!
-//! A list is stopped when its time is up and when its caller goes away. It has a short time first, among the others, and
-//! then a longer one, where it keeps only such waiting as take as long.
+//! A list is stopped when its time is up and when its caller disconnects. It first has a short time, among the
+//! others, and then a longer one, where it delays only other slow lists.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};

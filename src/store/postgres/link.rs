@@ -1,4 +1,4 @@
-//! Connections for reads, shared by many calls at once: each is made again when it is broken, on the next use.
+//! Connections for reads, shared by many calls at once; a broken one is opened again on the next use.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -87,7 +87,7 @@ impl Link {
     }
 
     fn give_up(&self, used: &Arc<Session>) {
-        // Whoever has the lock is connecting, or about to see for himself.
+        // The lock's holder is connecting, or about to notice the failure.
         if let Ok(mut session) = self.session.try_lock()
             && session.as_ref().is_some_and(|session| Arc::ptr_eq(session, used))
         {

@@ -1,4 +1,4 @@
-//! Lists: a statement made for PostgreSQL, run.
+//! Runs the statement of a list.
 
 use std::error::Error as StdError;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The connection that hears what other replicas do, made again for as long as the store is open.
+//! The connection for other replicas' notifications, reopened as long as the store is open.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,7 +42,7 @@ pub(super) struct Listener {
 impl Listener {
     /// Listens until it is dropped.
     pub(super) async fn run(self) {
-        // Until then others may not have known that there is somebody to be told.
+        // Until then other replicas may not have known of this one.
         let known = Instant::now() + KNOWN_AFTER;
         tokio::join!(
             async {
@@ -121,11 +121,11 @@ impl Listener {
         Ok(())
     }
 
-    /// Ends with those that nobody wants, and sees whether the connection is alive.
+    /// Ends subscriptions that are not wanted any more, and checks the connection.
     async fn look_after(&self, session: &Session) -> Result<(), String> {
         let forsaken = self.interest.forsaken();
         self.tell(session, "UNLISTEN", forsaken).await?;
-        // Somebody may have begun to want them meanwhile.
+        // They may be wanted again meanwhile.
         self.begin(session).await?;
         in_time(session.client.check_connection()).await
     }

@@ -1,4 +1,4 @@
-//! Which operations of a batch others have locked.
+//! Finds the operations of a batch that others have locked.
 
 use uuid::Uuid;
 

@@ -33,7 +33,7 @@ pub(super) const HEAD: &str =
        coalesce((SELECT max(c.sequence) FROM commits AS c WHERE c.writer = w.id), 0)), ',')
      FROM writers AS w)";
 
-/// What [`HEAD`] has read.
+/// The row of [`HEAD`].
 pub(super) fn parse_head(text: Option<&str>) -> Result<Head, StoreError> {
     let parse = |writer: &str| {
         let mut numbers = writer.split(':').map(str::parse::<i64>);

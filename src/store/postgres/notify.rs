@@ -1,7 +1,7 @@
-//! What replicas tell each other: channels, and what is said on them.
+//! Notifications among replicas: channels and payloads.
 //!
-//! Operations and queues are hashed to a few channels each, so that a replica listens only where it has watchers
-//! or workers. A channel carries one notification of a commit at most; what does not fit into it is told as "many".
+//! Operations and queues are hashed to a few channels each, so that a replica listens only where it has watchers or
+//! workers. A commit sends at most one notification on a channel; if it does not fit, it says "many".
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -15,7 +15,7 @@ use crate::operation::{Kind, OperationId, SessionId, StateName, TenantId};
 
 /// Channels of operations, and as many of queues.
 const CHANNELS: u32 = 16;
-/// What all listen to: who is there has changed.
+/// The channel of all replicas: the set of connected replicas has changed.
 pub(super) const REPLICAS: &str = "longrun_replicas";
 /// The server takes less than 8,000 bytes.
 const PAYLOAD_BYTES: usize = 7_900;
@@ -145,7 +145,7 @@ pub(super) fn of_leases(told: &[(SessionId, OperationId)], ours: Uuid) -> Option
     )
 }
 
-/// What was said on a channel; `None` if that is nobody's affair but the store's.
+/// The hint of a notification; `None` if it concerns only the store itself.
 pub(super) fn hint(channel: &str, payload: &str) -> Option<Hint> {
     if channel == REPLICAS {
         return None;

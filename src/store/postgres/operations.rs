@@ -1,4 +1,4 @@
-//! What a batch writes into the table `operations`: one statement, made of the parts that the batch has.
+//! Writes a batch into the table `operations`: one statement, made of the parts that the batch has.
 //!
 //! It raises an error that names every operation whose revision is not the expected one, or whose id or key is
 //! taken. Rows are touched by rising id, so that hardly any two writers wait for each other.

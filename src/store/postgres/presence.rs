@@ -1,4 +1,4 @@
-//! Who else is there: while nobody is, nobody is told anything.
+//! Which other replicas are connected; with none, nothing is notified.
 //!
 //! Each replica keeps a row of its own, by the database's clock, and learns of the others when it does. One that comes
 //! tells all at once. Until they must have heard of it, it may miss what they do; the listener says so to
@@ -26,7 +26,7 @@ const RENEWAL: Duration = Duration::from_secs(4);
 /// After this time at the latest everybody knows of a replica that came.
 pub(super) const KNOWN_AFTER: Duration = Duration::from_secs(10);
 
-/// What a replica knows of others.
+/// A replica's knowledge of others.
 pub(super) struct Presence {
     replica: Uuid,
     is_alone: AtomicBool,

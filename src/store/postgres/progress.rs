@@ -68,7 +68,7 @@ pub(super) async fn take_away(
     Ok(())
 }
 
-/// What others have left of these.
+/// Other replicas' progress of these.
 pub(super) async fn of(
     session: Arc<Session>,
     ours: Uuid,
@@ -79,7 +79,7 @@ pub(super) async fn of(
     read(&session.query(&sql, &[&ids, &ours]).await?)
 }
 
-/// What others have left in the last few seconds, the latest first.
+/// Other replicas' progress of the last few seconds, the latest first.
 pub(super) async fn recent(
     session: Arc<Session>,
     ours: Uuid,

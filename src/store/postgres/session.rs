@@ -16,7 +16,7 @@ use super::server::{CONNECTING, Server};
 /// Statements that a connection keeps prepared. Lists make new ones as filters come.
 const STATEMENTS: usize = 128;
 
-/// What a connection is for.
+/// The purpose of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     /// Writes, and what belongs to a write.

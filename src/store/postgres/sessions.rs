@@ -1,4 +1,4 @@
-//! Workers' sessions as rows: kept, used, ended, taken over, and found when nobody keeps them.
+//! Workers' sessions as rows: renewed, used, ended, taken over, and found when they have expired.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -123,7 +123,7 @@ fn use_them<'a>(used: &[SessionId], ours: Uuid) -> Step<'a> {
 }
 
 /// Ends those that are ours and those that this transaction has found expired, and so has locked. What holds
-/// a lease stays: without its session nobody would find it lost.
+/// a lease stays: without its session the lease could not be found lost.
 pub(super) fn end<'a>(ended: &[SessionId], expired: Vec<Uuid>, ours: Uuid) -> Option<Step<'a>> {
     let delete = "DELETE FROM sessions AS s WHERE id = ANY($1) AND (replica = $2 OR id = ANY($3))
         AND NOT EXISTS (SELECT 1 FROM operations AS o WHERE o.session = s.id)";
@@ -131,7 +131,7 @@ pub(super) fn end<'a>(ended: &[SessionId], expired: Vec<Uuid>, ours: Uuid) -> Op
     (!ended.is_empty()).then(|| Step::new(delete).with(ended).with(ours).with(expired))
 }
 
-/// Makes the session ours and tells whose it was. A row for a session that is there.
+/// Takes the session over and returns its previous owner. A row for a session that exists.
 pub(super) fn take_over<'a>(take: &'a TakeOver, ours: Uuid) -> Step<'a> {
     let sql = format!(
         "WITH old AS (

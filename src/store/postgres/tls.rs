@@ -15,7 +15,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::url::Encryption;
 
-/// What makes connections within TLS; `None` where there is none.
+/// The TLS connector; `None` without TLS.
 pub(super) fn connector(
     encryption: Encryption,
     root_certificates: Option<&Path>,

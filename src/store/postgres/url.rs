@@ -10,9 +10,9 @@ use tokio_postgres::Config;
 pub(super) enum Encryption {
     /// Never.
     Off,
-    /// If the server can, whoever it is.
+    /// If the server can, without checking it.
     Preferred,
-    /// Always, whoever it is.
+    /// Always, without checking the server.
     Required,
     /// Always, with a server whose certificate is of a known authority, and of its host if that is said.
     Verified {

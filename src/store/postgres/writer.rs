@@ -34,7 +34,7 @@ const LOOKING: Duration = Duration::from_millis(50);
 
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
 
-/// What a commit consists of.
+/// The parts of a commit.
 pub(super) struct Work<'a> {
     /// All of it or nothing.
     pub(super) steps: Vec<Step<'a>>,
@@ -359,7 +359,7 @@ async fn transact(
             None => return Outcome::Unknown("the database did not answer a commit".to_owned()),
             // The only warning that there can be: it is committed here, but nobody has waited for the standbys.
             Some(Ok(_)) if at == last && session.warnings() != warnings => {
-                let why = "the database committed, and somebody cancelled its wait for a standby";
+                let why = "the database committed, but its wait for a standby was cancelled";
                 return Outcome::Unknown(why.to_owned());
             }
             Some(Ok(found)) if (first..last).contains(&at) => rows.push(found),

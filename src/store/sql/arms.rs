@@ -10,7 +10,7 @@ use super::bounds::Bounds;
 use super::params::{Dialect, Params};
 use crate::operation::{StateName, Timestamp};
 
-/// What a list's arms have in common.
+/// The common part of a list's arms.
 pub(super) struct Arms<'a> {
     pub(super) dialect: Dialect,
     pub(super) query: &'a ListQuery,
@@ -162,7 +162,7 @@ impl Arms<'_> {
 
 /// Where an index begins with certain values.
 pub(super) struct IndexRange {
-    /// What the table is called.
+    /// The table's name.
     pub(super) alias: &'static str,
     /// The index's first columns, and the value that each has.
     pub(super) fixed: Vec<(&'static str, String)>,

@@ -1,4 +1,4 @@
-//! What of a filter can be looked up in an index.
+//! The parts of a filter that an index can serve.
 
 use crate::operation::filter::{Comparison, Expr, Filter, LabelTest, Pattern, Test, TimeField};
 use crate::operation::{StateName, Timestamp};

@@ -1,9 +1,9 @@
-//! What is in columns of a row, beside its bytes.
+//! The columns of a row, beside its bytes.
 
 use super::super::{PayloadRole, StoreError, codec};
 use crate::operation::{Operation, State, Timestamp};
 
-/// What an operation is read from, of the table `operations AS o`.
+/// The columns of the table `operations AS o` that make an operation.
 pub(in crate::store) const OPERATION: &str = "o.id, o.tenant, o.kind, o.priority, o.created_at, \
                                               o.idempotency_key, o.submission, o.life, o.revision";
 /// How many columns these are.

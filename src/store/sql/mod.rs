@@ -1,4 +1,4 @@
-//! What the stores that speak SQL share: column values, filters as conditions, how lists find their index.
+//! The common part of the SQL stores: column values, filters as conditions, how lists find their index.
 
 mod arms;
 mod bounds;

@@ -1,6 +1,6 @@
-//! Values of a statement, bound by number, and what differs between the dialects of SQL.
+//! Values of a statement, bound by number, and the differences between the dialects of SQL.
 
-/// Whose SQL it is.
+/// A dialect of SQL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::store) enum Dialect {
     Sqlite,

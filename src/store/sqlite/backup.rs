@@ -1,8 +1,8 @@
-//! A copy of the file as it is at one moment, taken while a server may be writing to it.
+//! A copy of the file as of one moment, while a server may be writing to it.
 //!
-//! One read transaction lasts as long as pages are copied, so that what others commit meanwhile neither shows
-//! nor makes SQLite begin again. Writers never wait for it; their log is not folded away until it is over.
-//! The copy has another name until it is whole. SQLite's own locks are all that is asked of the source.
+//! One read transaction lasts as long as pages are copied, so that other writes neither appear nor make SQLite
+//! start again. Writers never wait for it; their log is not folded away until it is over. The copy has another name
+//! until it is complete. It uses only SQLite's own locks on the source.
 
 use std::fmt::Display;
 use std::fs::{self, File};
@@ -50,7 +50,7 @@ pub enum BackupError {
     Failed {
         /// The file.
         path: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// Whoever asked for it has gone.

@@ -1,4 +1,4 @@
-//! Commits by name: which have happened, what each changed, and how long that is kept.
+//! Commits by name: which have happened, what each changed, and how long records are kept.
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
@@ -86,7 +86,7 @@ fn register(connection: &mut Connection) -> rusqlite::Result<u64> {
     Ok(unsigned(writer))
 }
 
-/// What positions are signed with.
+/// The key that signs positions.
 pub(super) fn key(connection: &Connection) -> rusqlite::Result<SigningKey> {
     connection.query_row("SELECT key FROM log_state", [], |row| row.get(0)).map(SigningKey)
 }

@@ -1,4 +1,4 @@
-//! The header of an SQLite file, as far as it is read without SQLite.
+//! Reads the header of an SQLite file without SQLite.
 
 /// The length of the header.
 pub(super) const BYTES: usize = 100;

@@ -35,7 +35,7 @@ pub(super) struct Hold {
 /// A file whatever its name: device and inode.
 type Identity = (u64, u64);
 
-/// What does not change while the file is in use.
+/// Properties that do not change while the file is in use.
 #[derive(Debug)]
 struct Watched {
     log: Identity,

@@ -1,4 +1,4 @@
-//! Lists: a statement made for SQLite, run.
+//! Runs the statement of a list.
 
 use rusqlite::types::ToSqlOutput;
 use rusqlite::{Connection, ToSql, params_from_iter};

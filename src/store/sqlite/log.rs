@@ -1,4 +1,4 @@
-//! Reading the log by name.
+//! Reads the log by name.
 
 use std::collections::BinaryHeap;
 use std::sync::Arc;

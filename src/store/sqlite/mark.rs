@@ -31,7 +31,7 @@ use super::header::{self, MARK_AT};
 use super::hold::Hold;
 use super::wal::{self, Found, Log};
 
-/// What SQLite suggested before there was such a field.
+/// SQLite's value before this field was used.
 const FOLDED: u32 = 2_000;
 /// Set in names, which no cache is as large as.
 const NAMED: u32 = 1 << 30;
@@ -45,7 +45,7 @@ const MOMENT: Duration = Duration::from_millis(250);
 /// SQLite's version.
 const CHANGING: [std::ops::Range<usize>; 3] = [24..28, MARK_AT..MARK_AT + 4, 92..100];
 
-/// Which log a file needs.
+/// The log that a file needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mark {
     /// It does not say.

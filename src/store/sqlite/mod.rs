@@ -210,7 +210,7 @@ impl Store for SqliteStore {
     }
 }
 
-/// What an error of SQLite means to the caller of a read, or of a write that was rolled back.
+/// The meaning of an SQLite error for the caller of a read, or of a write that was rolled back.
 fn store_error(error: rusqlite::Error) -> StoreError {
     use rusqlite::ErrorCode;
     match error.sqlite_error_code() {

@@ -1,4 +1,4 @@
-//! Which objects hold payloads of stored operations.
+//! The objects that hold payloads of stored operations.
 
 use rusqlite::{Connection, Transaction, params};
 

@@ -1,5 +1,5 @@
-//! Opening: take the file, make sure that it is a store, has its own log and is not newer than this program, and bring it
-//! up to date.
+//! Opens a store: takes the file, checks that it is a store, has its own log and is not newer than this program,
+//! and updates its schema.
 
 use std::fs::File;
 use std::path::Path;

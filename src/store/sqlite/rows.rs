@@ -1,4 +1,4 @@
-//! Rows as what they mean.
+//! Decodes rows.
 
 use rusqlite::types::FromSql;
 use rusqlite::{Connection, Row};

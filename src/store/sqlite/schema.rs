@@ -1,4 +1,4 @@
-//! The schema's versions and how a file gets from one to the next.
+//! The schema's versions and their upgrades.
 
 use rusqlite::{Connection, TransactionBehavior};
 

@@ -3,8 +3,8 @@
 //! SQLite blocks, so it is kept off the runtime's threads. Queues are bounded: when all threads are
 //! busy, callers wait. A thread ends when its queue is closed and empty.
 //!
-//! A read ends when its caller goes away, in the middle of a statement too. A list ends besides when its time is up:
-//! first a short one, among the others, then a longer one where it keeps only such waiting as take as long.
+//! A read ends when its caller disconnects, also in the middle of a statement. A list also ends when its time is
+//! up: first a short one, among the others, then a longer one, where it delays only other slow lists.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,7 +32,7 @@ const STEPS: i32 = 10_000;
 
 type Read = Box<dyn FnOnce(&mut Connection) + Send>;
 
-/// What the writer is asked to do.
+/// A request to the writer.
 type Write = Box<dyn FnOnce(Result<(&mut Connection, &mut Names), StoreError>) + Send>;
 
 /// The running threads.

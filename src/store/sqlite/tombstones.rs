@@ -1,4 +1,4 @@
-//! Tombstones: written with a removal or by a copy, forgotten from the oldest on. Each function is one statement.
+//! Tombstones: written with a removal or by a copy, deleted from the oldest on. Each function is one statement.
 
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 

@@ -28,7 +28,7 @@ pub(super) struct Log {
     pub(super) has_first_page_only: bool,
 }
 
-/// What is beside a file.
+/// The files beside a store's file.
 #[derive(Debug)]
 pub(super) enum Found {
     /// No log.

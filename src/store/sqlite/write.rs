@@ -1,7 +1,7 @@
-//! A commit: one transaction, all of a batch or nothing of it.
+//! A commit: one transaction, the whole batch or nothing of it.
 //!
-//! Every statement names the revision that it replaces and expects exactly one row. What is in
-//! doubt is rolled back, and the caller decides again.
+//! Every statement names the revision that it replaces and expects exactly one row. A conflict rolls back, and the
+//! caller decides again.
 
 use std::collections::HashSet;
 

@@ -1,4 +1,4 @@
-//! Lines from bytes as they come: bounded whatever a command writes.
+//! Splits bytes into lines, with bounds whatever a command writes.
 
 use std::collections::VecDeque;
 

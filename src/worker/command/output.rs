@@ -1,4 +1,4 @@
-//! What a command's end means: its output as an outcome, or its exit status as a failure. Pure.
+//! The end of a command: its output as an outcome, or its exit status as a failure. Pure.
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;

@@ -1,4 +1,4 @@
-//! One run of a command, from start to end: everything it reads, writes and leaves behind.
+//! One run of a command, from start to end: its input, its output, and its remaining processes.
 
 use std::fmt::Write as _;
 use std::io;
@@ -20,7 +20,7 @@ use crate::worker::{Context, Failure, Outcome, Spool};
 
 /// How long what a command left behind may hold its pipes open once it has ended itself.
 const PIPE_GRACE: Duration = Duration::from_secs(1);
-/// How long to read on once whoever held the pipes has been killed.
+/// How long to read on after the processes that held the pipes were killed.
 const LAST_READ: Duration = Duration::from_millis(200);
 /// How much of what it writes is read at once.
 const PIECE_BYTES: usize = 64 << 10;

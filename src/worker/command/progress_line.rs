@@ -1,4 +1,4 @@
-//! What a command says on its progress descriptor, line by line. Pure: text in, meaning out.
+//! Lines of a command's progress descriptor. Pure: text in, meaning out.
 
 use serde_json::{Map, Value};
 

@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use longrun::store::postgres::{PostgresOptions, PostgresStore};
 use longrun::store::Store as _;
+use longrun::store::postgres::{PostgresOptions, PostgresStore};
 
 use crate::postgres_support::{cluster, database};
 

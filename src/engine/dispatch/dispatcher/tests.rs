@@ -1,4 +1,4 @@
-//! Who is given what, and what an abandoned draft leaves.
+//! Assignments, and the effects of an abandoned draft.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ fn draft() -> Draft {
     Draft::new(at(5), &EngineConfig::default())
 }
 
-/// A dispatcher with one worker for kind `a`, and what it is told.
+/// A dispatcher with one worker for kind `a`, and the messages to it.
 fn with_worker(slots: usize) -> (Dispatcher, mpsc::Receiver<ToWorker>) {
     let mut dispatcher = Dispatcher::default();
     let (sender, receiver) = mpsc::channel(10);

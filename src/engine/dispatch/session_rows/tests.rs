@@ -1,4 +1,4 @@
-//! When to look, whom to be patient with, and whose sessions are whose.
+//! When to read, how long to wait, and which sessions belong to which replica.
 
 use uuid::Uuid;
 

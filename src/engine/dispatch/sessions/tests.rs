@@ -1,4 +1,4 @@
-//! Who is given work, who is not, and when a session is over.
+//! Which worker gets work, which does not, and when a session ends.
 
 use std::time::Duration;
 
@@ -230,7 +230,7 @@ fn a_place_takes_one_attempt_whose_lease_begins_when_it_was_read() {
     assert_eq!(sessions.reserve(&queue("a")), Some(id));
     sessions.settle([id]);
     hand(&mut sessions, id);
-    // Somebody may have cancelled it meanwhile.
+    // A caller may have cancelled it meanwhile.
     sessions.end_lease(id, (operation(1), Attempt(1)));
     assert_eq!(sessions.reserve(&queue("a")), None, "one is one");
     hand(&mut sessions, id);

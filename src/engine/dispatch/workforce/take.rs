@@ -1,4 +1,4 @@
-//! What is asked of the workforce: workers' own requests, and what is heard of other replicas.
+//! Requests to the workforce: those of workers, and messages of other replicas.
 
 use super::Workforce;
 use crate::engine::clock::{Moment, Now};
@@ -143,7 +143,7 @@ impl Workforce {
         works.extend(leases.map(|(id, _)| Work::Recheck(id)));
     }
 
-    /// What another replica has done, or may have.
+    /// Another replica's change, or possible change.
     fn take_hint(&mut self, hint: Hint, works: &mut Vec<Work>) {
         let leases = match hint {
             Hint::Changed(_) => return,

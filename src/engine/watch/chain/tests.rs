@@ -1,4 +1,4 @@
-//! What a watch finds along the chain: each commit once, or that it has to read.
+//! A watch sees each commit along the chain once, or learns that it must read.
 
 use futures_util::FutureExt as _;
 

@@ -1,4 +1,4 @@
-//! Which reports are known again.
+//! Which repeated reports are recognized.
 
 use std::slice::from_ref;
 

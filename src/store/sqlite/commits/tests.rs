@@ -1,4 +1,4 @@
-//! Which commits have happened, and what is kept of them for how long.
+//! Which commits have happened, and how long their records are kept.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ fn empty() -> Connection {
     connection
 }
 
-/// What is older than an hour is deleted, and of what is younger all but so much.
+/// Records older than an hour are deleted, and of younger ones all but a maximum.
 fn trim_at(connection: &mut Connection, names: &Names, half_hours: u32, keep: u64) {
     let now = Timestamp::from_micros(0).after(HOUR * half_hours / 2);
     trim(connection, names, &TrimLog { now, keep_for: HOUR, keep }).unwrap();

@@ -19,7 +19,7 @@ fn empty() -> Connection {
     connection
 }
 
-/// What SQLite says that it will do, for the first page and for one behind it.
+/// SQLite's plan for the first page and for a later one.
 fn steps(connection: &Connection, filter: &str, order: ListOrder) -> Vec<String> {
     let mut steps = Vec::new();
     for end_time in [None, Some(Timestamp::from_micros(5)), Some(Timestamp::MAX)] {

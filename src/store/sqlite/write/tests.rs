@@ -1,4 +1,4 @@
-//! What becomes of the name of a commit, also of one that fails.
+//! The name of a commit, also of one that fails.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
