@@ -13,13 +13,13 @@ use crate::metrics::DEFAULT_KINDS;
 pub struct Metrics {
     /// Serve metrics at http://HOST:PORT/metrics to whoever can connect there, instead of at /metrics of the other ports
     /// to callers with the role operator; port 0 takes a free one, which a line of output names
-    #[arg(long = "metrics-listen", value_name = "HOST:PORT", env = "LONGRUN_METRICS_LISTEN", value_parser = address)]
+    #[arg(id = "metrics_listen", long = "metrics-listen", value_name = "HOST:PORT", env = "LONGRUN_METRICS_LISTEN", value_parser = address)]
     pub listen: Option<SocketAddr>,
     /// Serve no metrics
-    #[arg(long = "no-metrics", env = "LONGRUN_NO_METRICS")]
+    #[arg(id = "no_metrics", long = "no-metrics", env = "LONGRUN_NO_METRICS")]
     pub off: bool,
     /// Kinds with figures of their own; those that come later are counted together as `other`
-    #[arg(long = "metrics-max-kinds", value_name = "N", env = "LONGRUN_METRICS_MAX_KINDS", default_value_t = DEFAULT_KINDS)]
+    #[arg(id = "metrics_max_kinds", long = "metrics-max-kinds", value_name = "N", env = "LONGRUN_METRICS_MAX_KINDS", default_value_t = DEFAULT_KINDS)]
     pub max_kinds: usize,
 }
 
