@@ -1,5 +1,7 @@
 //! What operators use: `doctor`, `top`, man pages, word to systemd, and the files of `deploy/`.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -50,6 +52,30 @@ fn a_doctor_says_what_is_wrong_and_what_to_change() {
     assert!(
         stdout(&output).starts_with("warning  tls") && stdout(&output).contains("--tls-listen")
     );
+}
+
+#[test]
+fn a_command_goes_on_with_the_trace_of_its_submitter() {
+    const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let server =
+        Server::start(&["show=printenv TRACEPARENT TRACESTATE", "none=printenv TRACEPARENT"]);
+    let mut socket = TcpStream::connect(server.url.trim_start_matches("http://")).unwrap();
+    write!(
+        socket,
+        "POST /v1/kinds/show/operations HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nPrefer: wait=20\r\n\
+         traceparent: {PARENT}\r\ntracestate: a=b\r\nContent-Length: 0\r\n\r\n"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    let listed = server.json(&["list", "--all"]);
+    let listed = listed["operations"][0].clone();
+    let name = listed["name"].as_str().unwrap_or_else(|| panic!("{answer} {listed}"));
+    assert_eq!(listed["traceParent"], PARENT, "{listed}");
+    let result = server.expect(0, &["result", name]);
+    assert_eq!(result, format!("{PARENT}\na=b\n"));
+    // There is no such variable without a trace, whatever the server itself has.
+    server.expect(3, &["submit", "none", "--wait"]);
 }
 
 #[test]

@@ -47,6 +47,7 @@ mod submit_rules;
 mod survival;
 mod tenants;
 mod time_limits;
+mod trace;
 mod violations;
 mod wait;
 mod watch;
