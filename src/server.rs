@@ -23,6 +23,7 @@ use crate::engine::{Clock, Engine, EngineConfig, EngineTask, SystemClock};
 use crate::grpc::Services;
 use crate::http::{self, Gate, Hosts, HttpOptions, Screen};
 use crate::objects::Objects;
+use crate::pages::{Pages, PagesOptions};
 use crate::relay::Relay;
 use crate::service::{Limits, Service, metrics};
 use crate::store::Store;
@@ -97,6 +98,11 @@ pub enum Stopped {
 }
 
 impl Server {
+    /// How many operations are not done.
+    pub fn outstanding(&self) -> u64 {
+        self.engine.outstanding()
+    }
+
     /// Opens the store, recovers, and binds. Nothing is served before [`Server::run`].
     pub async fn bind(config: ServeConfig) -> anyhow::Result<Self> {
         config.validate()?;
@@ -138,6 +144,17 @@ impl Server {
         if let Some(files) = store_files(&config.store.url) {
             service.meters().measure_files(files);
         }
+        let pages = match config.has_pages() {
+            true => Some(Pages::new(
+                service.clone(),
+                callers.authenticator.clone(),
+                PagesOptions {
+                    public_url: config.listen.public_url.clone(),
+                    store: config.store.url.to_string(),
+                },
+            )?),
+            false => None,
+        };
         let hosts = Hosts::of(config.listen.public_url.as_deref(), &config.listen.allowed_hosts);
         let front = Front {
             screen: Screen::new(hosts, service.clone(), options.clone()),
@@ -146,6 +163,7 @@ impl Server {
             grpc: Services::new(&service, descriptors.reflection()),
             http: http::router(service.clone(), options),
             meters: Arc::clone(service.meters()),
+            pages,
         };
         Ok(Self {
             sockets,

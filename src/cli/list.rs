@@ -2,8 +2,7 @@
 
 use std::time::SystemTime;
 
-use clap::ValueEnum;
-
+use super::format::Format;
 use super::output::Output;
 use super::remote::Remote;
 use super::selection::{LARGEST_PAGE, Selection};
@@ -50,20 +49,6 @@ pub(super) struct Args {
     page_token: String,
 }
 
-/// What a list looks like.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// Columns, for people.
-    #[default]
-    Table,
-    /// One JSON document.
-    Json,
-    /// The same document as YAML.
-    Yaml,
-    /// A name a line.
-    Name,
-}
-
 pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Result<Exit> {
     let format = if out.is_json() { Format::Json } else { args.format };
     let mut sink = Sink::new(out, format, args.wide);
@@ -88,6 +73,13 @@ pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Re
     }
     sink.end(&request.page_token)?;
     Ok(Exit::Ok)
+}
+
+/// These operations as a table.
+pub(super) fn table(operations: &[Operation], out: &Output) -> anyhow::Result<()> {
+    let mut sink = Sink::new(out, Format::Table, false);
+    sink.add(operations)?;
+    sink.end("")
 }
 
 /// Writes pages as they come: a table, names, or the parts of one document.

@@ -8,10 +8,10 @@ use super::{
     IdempotencyKey, Kind, OperationId, Payload, Settings, TenantId, Timestamp, TraceContext,
 };
 
-/// What a client submits, checked.
+/// A client's checked submission.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewOperation {
-    /// Who it will belong to.
+    /// The tenant.
     pub tenant: TenantId,
     /// The kind.
     pub kind: Kind,

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use quotas::Quotas;
 
-use crate::engine::{Engine, StoreHealth};
+use crate::engine::Engine;
 use crate::objects::Objects;
 use crate::operation::secret::Secret;
 use crate::operation::{Operation, OperationId, TenantId, Waiting};
@@ -40,6 +40,7 @@ mod violations;
 mod wait;
 mod workers;
 
+pub use crate::engine::StoreHealth;
 pub use access::{Action, Caller, Identity, InProcess};
 pub use attempt_token::AttemptToken;
 pub use attempts::{Acquire, Acquired, MAX_ACQUIRED, MAX_ATTEMPT_LEASE, Renewal};
@@ -52,7 +53,9 @@ pub use payloads::{ContentStream, Contents, Intake};
 pub use quotas::{RATE_WINDOW, Rate};
 pub use reports::Report;
 pub use room::{AnswerRoom, CallRoom, ConnectionRoom};
-pub use standing::{KindRecord, MAX_LISTED, Percentiles, WorkerFigures, WorkerState};
+pub use standing::{
+    KindRecord, MAX_LISTED, Percentiles, SystemFigures, WorkerFigures, WorkerState,
+};
 pub use streams::{
     FeedItem, FeedMessage, FeedStart, FeedStream, Lifetime, Pause, WatchMessage, WatchOptions,
     WatchStream,

@@ -12,6 +12,10 @@ use serde_json::Value;
 
 mod bench;
 mod commands;
+mod config;
+mod contents;
+mod endpoints;
+mod hands;
 mod keys;
 mod names;
 mod operate;
@@ -20,7 +24,7 @@ mod support;
 
 use support::*;
 
-const COMMANDS: [&str; 19] = [
+const COMMANDS: [&str; 21] = [
     "serve",
     "submit",
     "get",
@@ -31,12 +35,14 @@ const COMMANDS: [&str; 19] = [
     "delete",
     "retry",
     "result",
+    "input",
     "events",
     "key",
     "kinds",
     "worker",
     "workers",
     "store",
+    "config",
     "bench",
     "demo",
     "completions",
@@ -126,7 +132,7 @@ fn shells_get_their_completions() {
     for shell in ["bash", "zsh", "fish"] {
         let output = run(&["completions", shell]);
         assert!(output.status.success());
-        assert!(stdout(&output).contains("idempotency-key"), "{shell}");
+        assert!(stdout(&output).contains("LONGRUN_COMPLETE"), "{shell}");
     }
 }
 
