@@ -20,6 +20,7 @@ pub mod file;
 pub mod handler;
 mod limit;
 mod listen;
+mod metrics;
 mod pages;
 pub mod relay;
 mod store;
@@ -29,6 +30,7 @@ pub mod tokens;
 pub use auth::{Auth, Callers};
 pub use connections::Connections;
 pub use listen::{Browsers, Listen, ShowPages};
+pub use metrics::Metrics;
 pub use store::{PostgresUrl, Store, StoreUrl, StoreUrlParser};
 pub use tls::{CertificateCaller, ClientAuth, Tls, TlsFiles};
 
@@ -100,6 +102,9 @@ pub struct ServeConfig {
     /// When silence is taken for death.
     #[command(flatten)]
     pub liveness: Liveness,
+    /// Where metrics are served.
+    #[command(flatten)]
+    pub metrics: Metrics,
     /// How to stop.
     #[command(flatten)]
     pub stop: Stop,
@@ -270,6 +275,12 @@ impl ServeConfig {
             (within(self.liveness.lease_duration), "--lease-duration", "from 1s to 1h"),
             (within(self.liveness.heartbeat_interval), "--heartbeat-interval", "from 1s to 1h"),
             (within(self.liveness.max_stream_age), "--max-stream-age", "from 1s to 1h"),
+            (self.metrics.max_kinds <= 10_000, "--metrics-max-kinds", "at most 10000"),
+            (
+                !(self.metrics.off && self.metrics.listen.is_some()),
+                "--no-metrics",
+                "given without --metrics-listen",
+            ),
             (self.stop.drain_timeout <= LONGEST, "--drain-timeout", "at most 1h"),
         ];
         match rules.into_iter().find(|(kept, ..)| !kept) {

@@ -48,6 +48,8 @@ pub mod grpc;
 #[cfg(feature = "server")]
 pub mod http;
 #[cfg(feature = "server")]
+pub mod metrics;
+#[cfg(feature = "server")]
 pub mod objects;
 #[cfg(feature = "server")]
 pub mod operation;

@@ -5,7 +5,7 @@
 //! its last commit; the store closes. All of it within the drain timeout, after which remaining calls are cut off.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ use crate::objects::Objects;
 use crate::pages::{Pages, PagesOptions};
 use crate::relay::Relay;
 use crate::service::shares::Shares;
-use crate::service::{Limits, Service, TenantLimits};
+use crate::service::{Limits, Service, TenantLimits, metrics};
 use crate::store::Store;
 use crate::store::postgres::{PostgresOptions, PostgresStore};
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
@@ -40,6 +40,7 @@ mod descriptors;
 mod ending;
 mod front;
 mod listen;
+mod metrics_port;
 mod opening;
 mod places;
 mod resets;
@@ -52,6 +53,7 @@ use collector::Collector;
 use connection::Connections;
 pub use descriptors::{Descriptors, DescriptorsError};
 use front::Front;
+use metrics_port::MetricsPort;
 use socket::Sockets;
 use tasks::Tasks;
 pub use tls::{Certificates, CertificatesError};
@@ -72,6 +74,7 @@ const CLOSING_TIME: Duration = Duration::from_secs(1);
 /// A server that listens and is ready to run.
 pub struct Server {
     sockets: Sockets,
+    metrics_port: Option<MetricsPort>,
     local: (mpsc::Sender<DuplexStream>, mpsc::Receiver<DuplexStream>),
     connections: Connections,
     relay: Relay,
@@ -108,6 +111,10 @@ impl Server {
     pub async fn bind(config: ServeConfig) -> anyhow::Result<Self> {
         config.validate()?;
         let sockets = Sockets::bind(&config).await?;
+        let metrics_port = match config.metrics.listen {
+            Some(address) => Some(MetricsPort::bind(address).await?),
+            None => None,
+        };
         let relay = Relay::new(&config.relay)?;
         let descriptors = Descriptors::open(config.types.descriptor_sets.clone()).await?;
         let store = open_store(config.store.url.clone()).await?;
@@ -121,6 +128,7 @@ impl Server {
             lease_duration: config.liveness.lease_duration,
             max_outstanding: config.limits.max_outstanding,
             limits: Arc::new(tenant_limits.table()),
+            meters: metrics::meters(config.metrics.max_kinds),
             seed: fastrand::u64(..),
             ..EngineConfig::default()
         };
@@ -142,8 +150,12 @@ impl Server {
             cors_origins: config.browsers.cors_origins.clone(),
             relay: relay.clone(),
             dialects: config.dialects.clone(),
+            metrics: !config.metrics.off && config.metrics.listen.is_none(),
             types: descriptors.types().clone(),
         };
+        if let Some(files) = store_files(&config.store.url) {
+            service.meters().measure_files(files);
+        }
         let pages = match config.has_pages() {
             true => Some(Pages::new(
                 service.clone(),
@@ -162,11 +174,13 @@ impl Server {
             gate: Gate::new(service.clone(), options.clone()),
             grpc: Services::new(&service, descriptors.reflection()),
             http: http::router(service.clone(), options),
+            meters: Arc::clone(service.meters()),
             pages,
             service: service.clone(),
         };
         Ok(Self {
             sockets,
+            metrics_port,
             local: mpsc::channel(LOCAL_BACKLOG),
             connections: Connections::new(
                 front,
@@ -201,6 +215,11 @@ impl Server {
     /// Where clients connect: `http://HOST:PORT`, `https://HOST:PORT` and `unix:PATH`, in this order.
     pub fn urls(&self) -> Vec<String> {
         self.sockets.urls()
+    }
+
+    /// Where metrics are served, if they have a port of their own.
+    pub fn metrics_url(&self) -> Option<String> {
+        self.metrics_port.as_ref().map(MetricsPort::url)
     }
 
     /// What the listener within TLS shows, to have its files read again.
@@ -248,7 +267,7 @@ impl Server {
         stop: CancellationToken,
         workers: impl Future<Output = ()>,
     ) -> anyhow::Result<Stopped> {
-        let Self { sockets, local, connections, max_connections, .. } = self;
+        let Self { sockets, metrics_port, local, connections, max_connections, .. } = self;
         let Self { service, engine, engine_task, collector, callers, store, .. } = self;
         let Self { catalogue, tenant_limits, closing, drain_timeout, .. } = self;
         let engine_stop = CancellationToken::new();
@@ -260,6 +279,10 @@ impl Server {
         tasks.spawn("count of stored bytes", usage);
         tasks.spawn("limits", tenant_limits.run(engine.clone(), engine_stop.clone()));
         callers.spawn(&mut tasks, &engine_stop);
+        if let Some(port) = metrics_port {
+            // As long as there is something to be seen, the end included.
+            tasks.spawn("listener for metrics", port.serve(service.clone(), engine_stop.clone()));
+        }
         if let Some(certificates) = sockets.certificates() {
             let watch = certificates.clone().watch(engine_stop.clone());
             tasks.spawn("watch over certificates", watch);
@@ -326,6 +349,14 @@ pub(crate) async fn open_store(url: StoreUrl) -> anyhow::Result<Arc<dyn Store>> 
             Ok(Arc::new(PostgresStore::open(url.secret(), &options).await?))
         }
     }
+}
+
+/// The files of a store of files: the database, and its log.
+fn store_files(url: &StoreUrl) -> Option<Vec<PathBuf>> {
+    let StoreUrl::Sqlite(path) = url else { return None };
+    let mut log = path.clone().into_os_string();
+    log.push("-wal");
+    Some(vec![path.clone(), log.into()])
 }
 
 /// Opens the objects that are in a directory, at a URL, or nowhere.

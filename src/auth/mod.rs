@@ -15,7 +15,7 @@ use http::{HeaderMap, HeaderName};
 use tonic::transport::server::TcpConnectInfo;
 
 use crate::operation::secret::Secret;
-use crate::operation::{Owner, Role};
+use crate::operation::{Owner, Role, TraceContext};
 use crate::service::keys::PREFIX;
 use crate::service::{Caller, Identity, InProcess, Origin, Reason, ServiceError};
 
@@ -174,7 +174,10 @@ fn origin(parts: &Parts) -> Origin {
     let peer = parts.extensions.get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
     let id = parts.headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
     let id = id.filter(|id| (1..=MAX_REQUEST_ID).contains(&id.len()));
-    Origin { address: peer, request_id: id.map(Arc::from) }
+    let field = |name| parts.headers.get(name).and_then(|value| value.to_str().ok());
+    let trace = field("traceparent")
+        .and_then(|parent| TraceContext::parse(parent, field("tracestate").unwrap_or_default()));
+    Origin { address: peer, request_id: id.map(Arc::from), trace }
 }
 
 /// Marks a request with its caller, and takes the credentials out.

@@ -27,6 +27,7 @@ mod connection;
 mod contents;
 mod demo;
 mod describe;
+mod doctor;
 mod events;
 mod exit;
 mod format;
@@ -38,6 +39,7 @@ mod key;
 mod limits;
 mod list;
 mod live;
+mod man;
 mod names;
 mod output;
 mod paint;
@@ -52,8 +54,10 @@ mod silence;
 mod standing;
 mod store;
 mod submit;
+mod systemd;
 mod table;
 mod text;
+mod top;
 mod wait;
 mod watch;
 mod watch_many;
@@ -163,6 +167,8 @@ enum Command {
     Workers(standing::WorkersArgs),
     /// List kinds, with their queued and running operations
     Kinds(standing::KindsArgs),
+    /// Watch kinds, workers and transitions on one screen
+    Top(top::Args),
     /// Make, list and revoke API keys
     Key(key::Args),
     /// Share an operation's status and result with whoever has a URL
@@ -171,6 +177,8 @@ enum Command {
     Limits(limits::Args),
     /// Copy or back up a store as a whole
     Store(store::Args),
+    /// Look at a deployment, and say what to change
+    Doctor(doctor::Args),
     /// Check a configuration file, and print what it comes to
     Config(config::Args),
     /// Measure the throughput and latency of a server
@@ -179,6 +187,8 @@ enum Command {
     Demo(demo::Args),
     /// Write a completion script for a shell
     Completions(completions::Args),
+    /// Write man pages, one for each command
+    Man(man::Args),
 }
 
 impl Command {
@@ -286,6 +296,7 @@ async fn dispatch(command: Command, connection: &Connection, out: &Output) -> an
         Command::Worker(args) => worker::run(args, &remote()?, out).await,
         Command::Workers(args) => standing::workers(args, &remote()?, out).await,
         Command::Kinds(args) => standing::kinds(args, &remote()?, out).await,
+        Command::Top(args) => top::run(args, &remote()?, out).await,
         Command::Key(args) => match key::run_alone(&args, out) {
             Some(exit) => exit,
             None => key::run(args, &remote()?, out).await,
@@ -293,10 +304,12 @@ async fn dispatch(command: Command, connection: &Connection, out: &Output) -> an
         Command::Share(args) => share::run(args, &remote()?, out).await,
         Command::Limits(args) => limits::run(args, &remote()?, out).await,
         Command::Store(args) => store::run(args, out).await,
+        Command::Doctor(args) => doctor::run(args, connection, out).await,
         Command::Config(args) => config::run(args, out),
         Command::Bench(args) => bench::run(args, connection, out).await,
         Command::Demo(args) => demo::run(args).await,
         Command::Completions(args) => completions::run(&args, out),
+        Command::Man(args) => man::run(&args, out),
     }
 }
 

@@ -11,6 +11,7 @@ use super::handlers::{self, Handlers};
 use super::host;
 use super::output::{Output, Usage};
 use super::signals::{Hangups, Signals};
+use super::systemd;
 use crate::config::handler::Handler;
 use crate::config::{ServeConfig, StoreUrl, file};
 use crate::relay;
@@ -31,7 +32,8 @@ Examples:
 
 gRPC and HTTP share each port. The first line on stdout is
 `longrun listening on http://HOST:PORT`, followed by one for --tls-listen (https://HOST:PORT) and
-one for --listen-unix (unix:PATH), where they are given; the log is on stderr.
+one for --listen-unix (unix:PATH), where they are given, and by `longrun metrics at URL` for
+--metrics-listen; the log is on stderr.
 
 A handler is a command line for /bin/sh, see `longrun worker --help` for what commands get and give;
 or the URL of a function or a web service, see docs/workers.md.
@@ -41,7 +43,7 @@ serving, and new submissions are refused; handlers may finish, what they do not 
 back to the queue, watches end to be resumed. Exit codes: 0 stopped so, 1 cut off by the
 drain timeout or failed, 130 or 143 ended at once by a second signal, or before it was ready.
 Nothing acknowledged is lost in any case. SIGHUP has the files of --descriptor-set, --tls-cert,
---tls-key and --tls-client-ca read again.";
+--tls-key and --tls-client-ca read again. A systemd unit with Type=notify is told of each.";
 
 /// Arguments of `serve`.
 #[derive(clap::Args, Debug)]
@@ -153,6 +155,7 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
         false => tracing::info!(version, store, listening, unfinished, "the store is open"),
     }
     announce(&server, out)?;
+    systemd::ready();
     let types = has_types.then(|| server.descriptors().clone());
     let mut reloading = std::pin::pin!(reload(types, server.certificates().cloned(), hangups));
     let stop = CancellationToken::new();
@@ -166,6 +169,7 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
                     return Ok(signal);
                 }
                 tracing::info!(signal = ?signal, "asked to stop");
+                systemd::stopping();
                 stop.cancel();
             }
             () = &mut reloading => {}
@@ -189,6 +193,7 @@ async fn reload(
 ) {
     loop {
         hangups.next().await;
+        systemd::reloading();
         if types.is_none() && certificates.is_none() {
             tracing::info!("SIGHUP: there are no files to read again");
         }
@@ -205,6 +210,7 @@ async fn reload(
                 Err(error) => tracing::error!(%error, "the certificates stay as they were"),
             }
         }
+        systemd::ready();
     }
 }
 
@@ -214,6 +220,12 @@ fn announce(server: &Server, out: &Output) -> anyhow::Result<()> {
         match out.is_json() {
             true => out.record(&serde_json::json!({ "listening": url }))?,
             false => out.line(&format!("longrun listening on {url}"))?,
+        }
+    }
+    if let Some(url) = server.metrics_url() {
+        match out.is_json() {
+            true => out.record(&serde_json::json!({ "metrics": url }))?,
+            false => out.line(&format!("longrun metrics at {url}"))?,
         }
     }
     Ok(())

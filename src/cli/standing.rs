@@ -1,6 +1,6 @@
 //! `longrun workers` and `longrun kinds`.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::output::Output;
 use super::remote::Remote;
@@ -8,7 +8,7 @@ use super::table::{Cell, Table};
 use super::{Exit, text};
 use crate::proto::json;
 use crate::proto::v1::worker::State;
-use crate::proto::v1::{KindSummary, Worker};
+use crate::proto::v1::{DurationPercentiles, KindSummary, Worker};
 
 const WORKERS_EXAMPLES: &str = "\
 Examples:
@@ -24,7 +24,8 @@ Examples:
   longrun kinds --json | jq '.kinds[] | select(.workers == 0) | .kind'
 
 OLDEST is how long the oldest queued operation has waited. ENDED/MIN and FAILED/MIN count the
-operations that have ended in the last minute.";
+operations that have ended in the last minute. WAITED and TOOK are medians of the latest
+attempts: how long they waited, and how long they took.";
 
 /// Arguments of `workers`.
 #[derive(clap::Args, Debug)]
@@ -58,12 +59,16 @@ pub(super) async fn workers(
         }
         return Ok(Exit::Ok);
     }
-    let headings = ["WORKER", "STATE", "RUNNING", "KINDS", "AGE", "WHERE"];
-    let now = text::now();
-    let rows = listed.workers.iter().map(|worker| worker_row(worker, now)).collect();
-    out.line(&Table::new(headings, out.paint).block(rows))?;
+    out.line(&workers_table(&listed.workers, text::now(), out))?;
     note_rest(listed.workers.len(), listed.total_size, out);
     Ok(Exit::Ok)
+}
+
+/// Workers as a table.
+pub(super) fn workers_table(workers: &[Worker], now: SystemTime, out: &Output) -> String {
+    let headings = ["WORKER", "STATE", "RUNNING", "KINDS", "AGE", "WHERE"];
+    let rows = workers.iter().map(|worker| worker_row(worker, now)).collect();
+    Table::new(headings, out.paint).block(rows)
 }
 
 fn worker_row(worker: &Worker, now: SystemTime) -> [Cell; 6] {
@@ -98,15 +103,29 @@ pub(super) async fn kinds(_: KindsArgs, remote: &Remote, out: &Output) -> anyhow
         out.note("no kinds: no worker is connected, and nothing waits or runs");
         return Ok(Exit::Ok);
     }
-    let headings = ["KIND", "QUEUED", "OLDEST", "RUNNING", "WORKERS", "ENDED/MIN", "FAILED/MIN"];
-    let now = text::now();
-    let rows = listed.kinds.iter().map(|kind| kind_row(kind, now)).collect();
-    out.line(&Table::new(headings, out.paint).block(rows))?;
+    out.line(&kinds_table(&listed.kinds, text::now(), out))?;
     note_rest(listed.kinds.len(), listed.total_size, out);
     Ok(Exit::Ok)
 }
 
-fn kind_row(kind: &KindSummary, now: SystemTime) -> [Cell; 7] {
+/// Kinds as a table.
+pub(super) fn kinds_table(kinds: &[KindSummary], now: SystemTime, out: &Output) -> String {
+    let headings = [
+        "KIND",
+        "QUEUED",
+        "OLDEST",
+        "RUNNING",
+        "WORKERS",
+        "ENDED/MIN",
+        "FAILED/MIN",
+        "WAITED",
+        "TOOK",
+    ];
+    let rows = kinds.iter().map(|kind| kind_row(kind, now)).collect();
+    Table::new(headings, out.paint).block(rows)
+}
+
+fn kind_row(kind: &KindSummary, now: SystemTime) -> [Cell; 9] {
     let waited = text::time(kind.oldest_queued_time.as_ref())
         .and_then(|since| now.duration_since(since).ok())
         .map(text::duration);
@@ -118,7 +137,15 @@ fn kind_row(kind: &KindSummary, now: SystemTime) -> [Cell; 7] {
         kind.workers.to_string().into(),
         kind.ended_last_minute.to_string().into(),
         kind.failed_last_minute.to_string().into(),
+        median(kind.queue_durations.as_ref()).into(),
+        median(kind.attempt_durations.as_ref()).into(),
     ]
+}
+
+/// The median of durations.
+fn median(of: Option<&DurationPercentiles>) -> String {
+    let p50 = of.and_then(|of| of.p50).and_then(|it| Duration::try_from(it).ok());
+    p50.map(text::duration).unwrap_or_default()
 }
 
 fn note_rest(shown: usize, total: i32, out: &Output) {

@@ -33,6 +33,8 @@ mod error;
 mod keys;
 mod limits;
 mod patience;
+#[cfg(feature = "server")]
+mod probe;
 mod result;
 mod standing;
 mod submission;
@@ -48,6 +50,8 @@ pub(crate) use self::backoff::Backoff;
 pub use self::builder::ClientBuilder;
 pub use self::error::ClientError;
 use self::patience::Patience;
+#[cfg(feature = "server")]
+pub use self::probe::{Health, StreamProbe};
 use self::result::Asked;
 #[cfg(feature = "server")]
 pub(crate) use self::result::{Chunk, ContentStream};

@@ -70,7 +70,7 @@ pub(super) struct MountTable {
 type Refused = (usize, String);
 
 /// What is this server's own, gRPC's names included.
-const OWN: [&str; 7] = [
+const OWN: [&str; 8] = [
     "/v1/operations",
     "/v1/kinds",
     "/v1/keys",
@@ -78,6 +78,7 @@ const OWN: [&str; 7] = [
     "/openapi.json",
     "/livez",
     "/readyz",
+    "/metrics",
 ];
 const OWN_NAMES: [&str; 3] = ["longrun.", "grpc.", "google."];
 

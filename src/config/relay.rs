@@ -241,8 +241,8 @@ fn tenant<'de, D: Deserializer<'de>>(from: D) -> Result<Option<TenantId>, D::Err
 }
 
 /// Paths that are this server's own, gRPC's included.
-const OWN: [&str; 7] =
-    ["/v1", "/openapi.json", "/livez", "/readyz", "/longrun.", "/grpc.", "/google."];
+const OWN: [&str; 8] =
+    ["/v1", "/openapi.json", "/livez", "/readyz", "/metrics", "/longrun.", "/grpc.", "/google."];
 
 fn prefix<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     let given = String::deserialize(from)?;

@@ -15,13 +15,15 @@ use super::commit::counts::{Added, Counts};
 use super::health::{HealthBoard, StoreHealth};
 use super::progress::ProgressBoard;
 use super::request::{
-    Applied, Apply, Connected, EngineError, Request, Submitted, Taken, ToWorker, WorkerHello,
+    Applied, Apply, Connected, EngineError, Request, ServerLimit, Submitted, Taken, ToWorker,
+    WorkerHello,
 };
 use super::sharing::Sharer;
 use super::watch::hints::HintReader;
 use super::watch::hub::Hub;
 use super::watch::tail::Tail;
 use super::{EngineConfig, Shared};
+use crate::metrics::Meters;
 use crate::operation::limits::LimitTable;
 use crate::operation::{
     Attempt, NewOperation, ObjectId, Operation, OperationId, Progress, Scope, SessionId,
@@ -29,6 +31,7 @@ use crate::operation::{
 use crate::store::shared::TakeOver;
 use crate::store::{HistoryEntry, HistoryQuery, ListQuery, Lookup, PayloadRole, Store, StoreError};
 
+pub(super) mod figures;
 pub(super) mod standing;
 mod watching;
 
@@ -81,6 +84,7 @@ impl Engine {
             counts: Mutex::new(Counts::new(config.max_outstanding)),
             roster: Mutex::default(),
             others: Mutex::default(),
+            meters: Arc::clone(&config.meters),
             limits: RwLock::new(Arc::clone(&config.limits)),
         });
         // What is admitted always finds a place, beside as much else.
@@ -102,6 +106,11 @@ impl Engine {
     /// The engine's clock.
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.shared.clock
+    }
+
+    /// What is counted.
+    pub fn meters(&self) -> &Arc<Meters> {
+        &self.shared.meters
     }
 
     /// The limits of tenants, as they hold now.
@@ -138,6 +147,7 @@ impl Engine {
     pub async fn admit(&self, new: &NewOperation) -> Result<(), EngineError> {
         self.shared.health.check()?;
         let full = self.shared.counts().submit(new, &mut Added::default(), &self.shared.limits());
+        let full = full.map_err(|error| self.refused(error));
         let (Err(_), Some(key)) = (&full, &new.idempotency_key) else { return full };
         let lookup = Lookup::Key(new.tenant.clone(), key.clone());
         let found = self.shared.store.load(vec![lookup]).await?;
@@ -172,11 +182,21 @@ impl Engine {
         };
         let size = items.iter().map(NewOperation::size).sum();
         let limit = self.admission.most_requests();
-        let full = EngineError::Full { what: "waiting requests", limit };
-        let admission = self.admission.try_admit(&tenant, size).ok_or(full)?;
+        let full = || self.refused(EngineError::Full { what: ServerLimit::Requests, limit });
+        let admission = self.admission.try_admit(&tenant, size).ok_or_else(full)?;
         let (reply, answer) = oneshot::channel();
         self.send(Request::Submit { items, watched, reply, admission }).await?;
-        answer.await.map_err(|_| closed())
+        let submitted = answer.await.map_err(|_| closed())?;
+        let count = |submitted: Result<_, _>| submitted.map_err(|error| self.refused(error));
+        Ok(submitted.into_iter().map(count).collect())
+    }
+
+    /// The error, which counts if a limit was reached.
+    pub fn refused(&self, error: EngineError) -> EngineError {
+        if let Some(limit) = error.limit() {
+            self.shared.meters.refusals.one(limit);
+        }
+        error
     }
 
     /// Applies a command; returns once its outcome is durable. Waits for room: what a worker reports cannot be
@@ -223,7 +243,8 @@ impl Engine {
             let (hello, sender) = (hello.clone(), sender.clone());
             let resume = hello.resume.map(|session| (session, hello.scope.clone()));
             self.send(Request::Connect { hello, attempt_lease, sender, taken, reply }).await?;
-            if let Some(connected) = answer.await.map_err(|_| closed())?? {
+            let connected = answer.await.map_err(|_| closed())?;
+            if let Some(connected) = connected.map_err(|error| self.refused(error))? {
                 return Ok(connected);
             }
             taken = Some(match resume {

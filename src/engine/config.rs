@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use crate::metrics::{Calls, DEFAULT_KINDS, Meters};
 use crate::operation::limits::LimitTable;
 use crate::operation::{ObjectId, Operation};
 
@@ -31,6 +32,8 @@ pub struct EngineConfig {
     pub max_tombstones: u64,
     /// Receives ids of objects whose operations were removed; if it is full or absent, the sweep collects them.
     pub discarded_objects: Option<mpsc::Sender<ObjectId>>,
+    /// Counts what happens.
+    pub meters: Arc<Meters>,
     /// Seeds the jitter of retries.
     pub seed: u64,
 }
@@ -48,6 +51,7 @@ impl Default for EngineConfig {
             tombstone_retention: Duration::from_secs(7 * 24 * 3600),
             max_tombstones: 1_000_000,
             discarded_objects: None,
+            meters: Meters::new(DEFAULT_KINDS, Calls::default(), Vec::new()),
             seed: 0,
         }
     }

@@ -28,6 +28,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use crate::metrics::Meters;
 use crate::operation::limits::LimitTable;
 use crate::store::Store;
 use crate::store::shared::OtherWorker;
@@ -49,15 +50,18 @@ mod sample;
 mod sharing;
 mod watch;
 
+pub use calls::figures::Figures;
 pub use calls::standing::{KindFigures, OtherWorkers, WorkerFigures};
 pub use calls::{Engine, EngineTask};
 pub use clock::{Clock, Ids, ManualClock, Moment, SystemClock};
+pub use commit::recent::Percentiles;
 pub use config::EngineConfig;
 pub use dispatch::roster::WorkerState;
 pub use health::StoreHealth;
 pub use poll::Poll;
 pub use request::{
-    Applied, Apply, AttemptLease, Connected, EngineError, Submitted, ToWorker, WorkerHello,
+    Applied, Apply, AttemptLease, Connected, EngineError, ServerLimit, Submitted, ToWorker,
+    WorkerHello,
 };
 pub use watch::feed::Feed;
 pub use watch::hub::Committed;
@@ -86,6 +90,8 @@ struct Shared {
     roster: Mutex<Roster>,
     /// Workers of other replicas, as the store knew them at that moment.
     others: Mutex<Option<(Moment, Arc<[OtherWorker]>)>>,
+    /// Counts what happens.
+    meters: Arc<Meters>,
     /// How much tenants may have.
     limits: RwLock<Arc<LimitTable>>,
 }

@@ -235,7 +235,7 @@ pub enum EngineError {
     #[error("the server has reached its limit of {limit} {what}")]
     Full {
         /// Of what there is too much.
-        what: &'static str,
+        what: ServerLimit,
         /// How much is allowed.
         limit: u64,
     },
@@ -264,11 +264,59 @@ pub enum EngineError {
     Internal(String),
 }
 
+/// A limit of the server itself, whoever the tenant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerLimit {
+    /// Operations that are not done.
+    Outstanding,
+    /// Operations of a kind that are not done, as the submission or the mount says.
+    Capacity,
+    /// Requests that wait to be committed.
+    Requests,
+    /// Sessions of workers.
+    Sessions,
+}
+
+impl ServerLimit {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Outstanding, Self::Capacity, Self::Requests, Self::Sessions];
+
+    /// The name in metrics, which no limit of tenants has.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Outstanding => "server-outstanding",
+            Self::Capacity => "kind-capacity",
+            Self::Requests => "server-requests",
+            Self::Sessions => "server-sessions",
+        }
+    }
+}
+
+impl std::fmt::Display for ServerLimit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Outstanding => "operations that are not done",
+            Self::Capacity => "operations of this kind that are not done",
+            Self::Requests => "waiting requests",
+            Self::Sessions => "worker sessions",
+        })
+    }
+}
+
 fn of_kind(kind: Option<&Kind>) -> String {
     kind.map(|kind| format!(" of kind {kind}")).unwrap_or_default()
 }
 
 impl EngineError {
+    /// The name of the limit that was reached, if one was.
+    pub const fn limit(&self) -> Option<&'static str> {
+        match self {
+            Self::Full { what, .. } => Some(what.name()),
+            Self::Limited { name, .. } => Some(name.as_str()),
+            _ => None,
+        }
+    }
+
     /// Stored data cannot be decoded.
     pub(crate) fn damaged() -> Self {
         Self::Internal("the store is damaged".to_owned())

@@ -30,6 +30,7 @@ pub(crate) fn operation(number: u128, submitted_at: Timestamp) -> Operation {
         start_at: submitted_at,
         idempotency: None,
         retry_of: None,
+        trace: None,
         input: None,
     };
     transition::submit(Arc::new(submission)).0

@@ -23,6 +23,7 @@ use super::operations::OperationsRpc;
 use super::reflection::{self, Reflection};
 use super::timeout;
 use super::workers::WorkersRpc;
+use crate::metrics::{Begun, Metered};
 use crate::proto::google::longrunning::operations_server as google;
 use crate::proto::v1::{admin_server, operations_server, workers_server};
 use crate::service::{Caller, Identity, Origin, Service};
@@ -111,11 +112,13 @@ impl Services {
     /// Begins a call.
     pub fn call(&self, mut request: Request) -> Call {
         let time = timeout(request.headers());
+        let begun = self.service.meters().calls.rpc(request.uri().path());
         let name = Name::of(request.uri().path());
         if name.is_some_and(Name::has_callers)
             && let Err(refusal) = gate::check(&mut request)
         {
-            return Call { answer: Box::pin(async move { Ok(refusal.into_http()) }), time };
+            let answer = Box::pin(async move { Ok(refusal.into_http()) });
+            return Call { answer, time, begun };
         }
         let answer = match name {
             Some(Name::Operations) => self.operations.clone().call(request),
@@ -126,7 +129,7 @@ impl Services {
             Some(Name::Reflection) => self.reflection.call(self.ending(request)),
             None => Box::pin(async { Ok(Status::unimplemented("").into_http()) }),
         };
-        Call { answer, time }
+        Call { answer, time, begun }
     }
 
     /// Ends what the client sends when the server closes its connections, for services whose streams last for as long as
@@ -152,7 +155,8 @@ impl From<Services> for Routes {
         let everybody = Identity::of(Ok(Caller::anonymous()), Origin::default(), false);
         let call = move |mut request: Request| {
             request.extensions_mut().insert(everybody.clone());
-            services.call(request).answer()
+            let call = services.call(request);
+            async move { call.answer().await.map(Body::new) }
         };
         Router::new().fallback(call).into()
     }
@@ -162,12 +166,13 @@ impl From<Services> for Routes {
 pub struct Call {
     answer: BoxFuture<Response<tonic::body::Body>, Infallible>,
     time: Option<Duration>,
+    begun: Begun,
 }
 
 impl Call {
     /// The answer. A call whose answer has not begun within its `grpc-timeout` ends; streams that have begun hold theirs
     /// themselves.
-    pub async fn answer(self) -> Response<tonic::body::Body> {
+    pub async fn answer(self) -> Response<Metered<tonic::body::Body>> {
         let Ok(mut response) = match self.time {
             None => self.answer.await,
             Some(time) => {
@@ -178,6 +183,8 @@ impl Call {
         // Says which messages may be compressed how, for clients that ask before they do it.
         let accepted = HeaderValue::from_static("identity,gzip");
         response.headers_mut().insert(GRPC_ACCEPT_ENCODING, accepted);
-        response
+        let (head, body) = response.into_parts();
+        let body = Metered::rpc(&head.headers, body, self.begun);
+        Response::from_parts(head, body)
     }
 }

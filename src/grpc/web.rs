@@ -20,7 +20,7 @@ impl Services {
     pub async fn call_from_web(self, request: Request) -> Response {
         let call = service_fn(|request: http::Request<tonic::body::Body>| {
             let call = self.call(request.map(Body::new));
-            async move { Ok::<_, Infallible>(call.answer().await) }
+            async move { Ok::<_, Infallible>(call.answer().await.map(tonic::body::Body::new)) }
         });
         let Ok(response) = GrpcWebLayer::new().layer(call).oneshot(request).await;
         let mut response = response.map(Body::new).into_response();

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
 
+use crate::metrics;
 use crate::proto::types::KnownTypes;
 use crate::service::{Reason, Service, ServiceError};
 
@@ -40,6 +41,7 @@ mod input;
 mod keys;
 mod limits;
 mod links;
+mod measured;
 mod openapi;
 mod operations;
 mod problem;
@@ -79,6 +81,8 @@ pub struct HttpOptions {
     pub relay: crate::relay::Relay,
     /// Dialects that it speaks beside its own.
     pub dialects: Vec<crate::config::dialect::Mount>,
+    /// Whether `/metrics` is served to callers.
+    pub metrics: bool,
     /// The types that an `Any` in JSON may have.
     pub types: KnownTypes,
 }
@@ -144,12 +148,16 @@ async fn no_route(State(http): State<Http>, request: Request) -> Response {
     if let Some(content_type) = content_type.clone().filter(|_| protocol == Some(Protocol::Grpc)) {
         return grpc::no_method(content_type, request.uri());
     }
+    let labelled = |label, mut response: Response| {
+        response.extensions_mut().insert(metrics::Route(label));
+        response
+    };
     let request = match dialect::answer(&http, request).await {
-        Ok(response) => return response,
+        Ok(response) => return labelled("dialect", response),
         Err(request) => request,
     };
     match relay::answer(&http, request).await {
-        Ok(response) => response,
+        Ok(response) => labelled("relay", response),
         Err(request) => match content_type {
             // Not before: an API behind a relay may speak gRPC-Web, which is plain HTTP.
             Some(content_type) => grpc::no_method(content_type, request.uri()),

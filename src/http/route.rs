@@ -24,6 +24,7 @@ use super::openapi::answers::Answers;
 use super::openapi::parameters;
 use super::problem::Problem;
 use super::query::{self, Parameters};
+use crate::metrics;
 use crate::service::Reason::{
     self, HostRefused, InvalidArgument, OriginRefused, RouteNotFound, UriTooLong,
 };
@@ -42,6 +43,8 @@ pub(super) struct Route {
     handler: Handler,
     /// The name of the method for generated clients.
     id: String,
+    /// The name in metrics, which a route under a tenant shares.
+    label: Option<metrics::Route>,
     summary: &'static str,
     parameters: Vec<&'static str>,
     body: Option<Value>,
@@ -71,6 +74,7 @@ impl Route {
             method,
             handler,
             id: id.to_owned(),
+            label: access::name_of_route(id).map(metrics::Route),
             summary,
             parameters: Vec::new(),
             body: None,
@@ -312,10 +316,14 @@ impl Resource {
         let Some(route) = route else {
             return Err(Problem::not_allowed(&parts.method, allow(&here)));
         };
-        match route.call(http, parts, places, body).await {
-            Err(problem) if route.is_googles => Ok(google::refused(problem)),
-            answer => answer,
+        let mut response = match route.call(http, parts, places, body).await {
+            Err(problem) if route.is_googles => google::refused(problem),
+            answer => answer.unwrap_or_else(|problem| problem.into_response()),
+        };
+        if let Some(label) = route.label {
+            response.extensions_mut().insert(label);
         }
+        Ok(response)
     }
 }
 

@@ -50,6 +50,7 @@ pub mod settings;
 mod size;
 pub mod state;
 pub mod time;
+pub mod trace;
 pub mod transition;
 pub mod waiting;
 
@@ -71,5 +72,6 @@ pub use scope::Scope;
 pub use settings::{Range, Setting, Settings};
 pub use state::{Lease, Life, Operation, Outcome, Progress, State, StateName, Submission};
 pub use time::Timestamp;
+pub use trace::TraceContext;
 pub use transition::decide;
 pub use waiting::{WaitReason, Waiting};

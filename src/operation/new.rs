@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::digest::{Fields, micros};
-use super::{IdempotencyKey, Kind, OperationId, Payload, Settings, TenantId, Timestamp};
+use super::{
+    IdempotencyKey, Kind, OperationId, Payload, Settings, TenantId, Timestamp, TraceContext,
+};
 
 /// A client's checked submission.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +30,8 @@ pub struct NewOperation {
     pub idempotency_key: Option<IdempotencyKey>,
     /// The operation that this one tries again.
     pub retry_of: Option<OperationId>,
+    /// The submitter's place in a trace. No part of the fingerprint: a submission that is sent again is the same.
+    pub trace: Option<TraceContext>,
     /// The input.
     pub input: Option<Payload>,
     /// Refuse if this many operations of the kind are outstanding.
@@ -51,6 +55,7 @@ impl NewOperation {
             start_in: None,
             idempotency_key: None,
             retry_of: None,
+            trace: None,
             input: None,
             capacity: None,
         }

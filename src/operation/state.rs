@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::closed_set::closed_set;
 use super::{
     Attempt, IdempotencyKey, Kind, OperationError, OperationId, PayloadInfo, RecordedReport,
-    Revision, SessionId, Settings, TenantId, Timestamp, WorkerId,
+    Revision, SessionId, Settings, TenantId, Timestamp, TraceContext, WorkerId,
 };
 
 /// One piece of work and its whole life.
@@ -39,6 +39,8 @@ pub struct Submission {
     pub idempotency: Option<Idempotency>,
     /// The operation that this one tries again.
     pub retry_of: Option<OperationId>,
+    /// The submitter's place in a trace.
+    pub trace: Option<TraceContext>,
     /// The input, without its contents.
     pub input: Option<PayloadInfo>,
 }

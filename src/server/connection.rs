@@ -25,6 +25,7 @@ use super::opening::Opening;
 use super::places::Place;
 use super::resets::{Call, ResetBudget};
 use super::{CONNECTION_WINDOW_BYTES, MAX_CONCURRENT_STREAMS, STREAM_WINDOW_BYTES};
+use crate::metrics::{Metered, Meters};
 use crate::service::{AnswerRoom, ConnectionTenants};
 
 // Long streams must outlive proxies, which cut what is silent for a minute, and notice dead peers.
@@ -109,6 +110,8 @@ impl Connections {
         if place.is_some() {
             origin.insert(Arc::new(ConnectionTenants::default()));
         }
+        front.meters.accepted.one();
+        let open = front.meters.connections.hold();
         let (resets, room) = (ResetBudget::new(), room.connection());
         let (budget, share, seat) = (Arc::clone(&resets), Arc::clone(&room), place.clone());
         let answer = move |mut request: Request<Incoming>| {
@@ -133,6 +136,7 @@ impl Connections {
             }
         };
         tasks.track_future(async move {
+            let _open = open;
             let (io, opened) = Opening::new(io);
             let watched = Watched { place, resets, room, opened };
             let mut ending = Ending::new(watched, closing, header_timeout, idle_timeout);
@@ -155,6 +159,11 @@ impl Connections {
         })
     }
 
+    /// What is counted.
+    pub(super) fn meters(&self) -> &Meters {
+        &self.front.meters
+    }
+
     /// The time for what comes before a request.
     pub(super) fn header_timeout(&self) -> Duration {
         self.header_timeout
@@ -169,7 +178,8 @@ impl Connections {
 
 /// The answer where there is room for questions about health only.
 fn full(version: Version) -> Response<AnswerBody> {
-    let mut response = Response::new(AnswerBody::Right(axum::body::Body::empty()));
+    let body = Metered::uncounted(axum::body::Body::empty());
+    let mut response = Response::new(AnswerBody::Right(body));
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     if version < Version::HTTP_2 {

@@ -22,12 +22,13 @@ use tracing::Instrument as _;
 use crate::auth::{self, Authenticator};
 use crate::grpc::{self, Services};
 use crate::http::{Gate, Screen};
+use crate::metrics::{Begun, Metered, Meters, Route};
 use crate::pages::Pages;
 use crate::service::{ConnectionTenants, Identity, Service};
 use crate::telemetry;
 
 /// The body of a response: as gRPC's services make it, or as HTTP does.
-pub(super) type AnswerBody = Either<tonic::body::Body, Body>;
+pub(super) type AnswerBody = Either<Metered<tonic::body::Body>, Metered<Body>>;
 
 /// The interfaces behind every connection.
 #[derive(Debug)]
@@ -37,12 +38,13 @@ pub(super) struct Front {
     pub(super) gate: Gate,
     pub(super) grpc: Services,
     pub(super) http: Router,
+    pub(super) meters: Arc<Meters>,
     pub(super) pages: Option<Pages>,
     pub(super) service: Service,
 }
 
 /// A request on its way.
-enum Begun {
+enum Entered {
     Routed(Routed),
     /// It takes time to find its caller.
     Unknown(BoxFuture<'static, Routed>),
@@ -51,7 +53,7 @@ enum Begun {
 /// An answer on its way.
 enum Routed {
     Grpc(grpc::Call),
-    Http(BoxFuture<'static, Response>),
+    Http(Begun, BoxFuture<'static, Response>),
 }
 
 impl Front {
@@ -65,15 +67,21 @@ impl Front {
         B::Error: Into<BoxError>,
     {
         let span = telemetry::request_span(request.method(), request.uri());
-        let begun = self.begin(request.map(Body::new));
+        let entered = self.enter(request.map(Body::new));
+        let meters = Arc::clone(&self.meters);
         let answer = async move {
-            let routed = match begun {
-                Begun::Routed(routed) => routed,
-                Begun::Unknown(routed) => routed.await,
+            let routed = match entered {
+                Entered::Routed(routed) => routed,
+                Entered::Unknown(routed) => routed.await,
             };
             let mut response = match routed {
                 Routed::Grpc(call) => call.answer().await.map(Either::Left),
-                Routed::Http(answer) => answer.await.map(Either::Right),
+                Routed::Http(mut begun, answer) => {
+                    let response = answer.await;
+                    let route = response.extensions().get::<Route>().copied();
+                    meters.calls.answered(&mut begun, route, response.status());
+                    response.map(|body| Either::Right(Metered::request(body, begun)))
+                }
             };
             grpc::explain(response.headers_mut());
             telemetry::log_answer(response.status(), response.headers());
@@ -82,10 +90,10 @@ impl Front {
         answer.instrument(span)
     }
 
-    fn begin(self: &Arc<Self>, request: Request<Body>) -> Begun {
+    fn enter(self: &Arc<Self>, request: Request<Body>) -> Entered {
         let (mut parts, body) = request.into_parts();
         if let Some(refusal) = self.screen.refusal(&parts) {
-            return Begun::Routed(Routed::Http(Box::pin(ready(refusal))));
+            return Entered::Routed(self.over_http(ready(refusal)));
         }
         if let Some(pages) = self.pages_for(&parts) {
             pages.bring_credentials(&mut parts);
@@ -93,11 +101,11 @@ impl Front {
         match self.authenticator.identify_at_once(&parts) {
             Some(identity) => {
                 self.mark(&mut parts, identity);
-                Begun::Routed(self.route(parts, body))
+                Entered::Routed(self.route(parts, body))
             }
             None => {
                 let front = Arc::clone(self);
-                Begun::Unknown(Box::pin(async move {
+                Entered::Unknown(Box::pin(async move {
                     let identity = front.authenticator.identify(&parts).await;
                     front.mark(&mut parts, identity);
                     front.route(parts, body)
@@ -138,14 +146,20 @@ impl Front {
         }
         if is_grpcs {
             let (gate, grpc) = (self.gate.clone(), self.grpc.clone());
-            return Routed::Http(Box::pin(async move {
-                gate.answer(request, |call| grpc.call_from_web(call)).await
-            }));
+            return self.over_http(async move {
+                let mut response = gate.answer(request, |call| grpc.call_from_web(call)).await;
+                response.extensions_mut().insert(Route("grpc-web"));
+                response
+            });
         }
         let http = self.http.clone();
-        Routed::Http(Box::pin(async move {
+        self.over_http(async move {
             let Ok::<_, Infallible>(response) = http.oneshot(request).await;
             response
-        }))
+        })
+    }
+
+    fn over_http(&self, answer: impl Future<Output = Response> + Send + 'static) -> Routed {
+        Routed::Http(self.meters.calls.request(), Box::pin(answer))
     }
 }

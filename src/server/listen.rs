@@ -75,6 +75,7 @@ pub(super) async fn over_network(
                     let Some(place) = places.take() else {
                         refuse(&accepted, max, refused);
                         refused += 1;
+                        connections.meters().turned_away.one();
                         continue;
                     };
                     open.spawn(serve(accepted, place, connections.clone(), closing.clone()));

@@ -94,11 +94,20 @@ const RPCS: &[(&str, Action)] = &[
     ("/google.longrunning.Operations/DeleteOperation", Action::Change),
 ];
 
+/// The rpcs of health and reflection, which need no credentials.
+const UNASKED: [&str; 4] = [
+    "/grpc.health.v1.Health/Check",
+    "/grpc.health.v1.Health/Watch",
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+];
+
 /// What each route does, by its name in the OpenAPI document; under a tenant it is the same.
 const ROUTES: &[(&str, Action)] = &[
     ("getLiveness", Action::Look),
     ("getReadiness", Action::Look),
     ("getDescription", Action::Look),
+    ("getMetrics", Action::Operate),
     ("submit", Action::Submit),
     ("submitOfKind", Action::Submit),
     ("retryOperation", Action::Submit),
@@ -140,6 +149,21 @@ const ROUTES: &[(&str, Action)] = &[
     ("deleteGoogleOperation", Action::Change),
     ("cancelGoogleOperation", Action::Change),
 ];
+
+/// The paths of all rpcs, those included that are nobody's to be asked about: health and reflection.
+pub fn rpcs() -> impl Iterator<Item = &'static str> {
+    RPCS.iter().map(|(path, _)| *path).chain(UNASKED)
+}
+
+/// The names of all routes.
+pub fn routes() -> impl Iterator<Item = &'static str> {
+    ROUTES.iter().map(|(name, _)| *name)
+}
+
+/// The name of a route as the table has it.
+pub fn name_of_route(name: &str) -> Option<&'static str> {
+    routes().find(|route| *route == name)
+}
 
 /// What a route does, by its name.
 pub fn action_of_route(name: &str) -> Option<Action> {

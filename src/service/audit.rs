@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Reason, ServiceError};
-use crate::operation::{OperationId, TenantId};
+use crate::operation::{OperationId, TenantId, TraceContext};
 
 /// Where the records go.
 pub const TARGET: &str = "longrun::audit";
@@ -24,6 +24,8 @@ pub struct Origin {
     pub address: Option<SocketAddr>,
     /// The client's own name for the request, of printable ASCII.
     pub request_id: Option<Arc<str>>,
+    /// Its place in a trace.
+    pub trace: Option<TraceContext>,
 }
 
 /// The actor of a record.

@@ -246,7 +246,7 @@ impl From<EngineError> for ServiceError {
             EngineError::Full { what, limit } => {
                 Self { retry_after: again, ..Self::new(Reason::ResourceExhausted, message) }
                     .with("limit", limit.to_string())
-                    .with("what", what)
+                    .with("what", what.to_string())
             }
             EngineError::Limited { tenant, name, most, kind } => {
                 let error =

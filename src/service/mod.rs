@@ -26,6 +26,7 @@ mod budget;
 pub mod error;
 pub mod keys;
 mod list;
+pub mod metrics;
 mod operations;
 mod page;
 mod payloads;
@@ -55,7 +56,9 @@ pub use payloads::{ContentStream, Contents, Intake};
 pub use quotas::{ConnectionTenants, RATE_WINDOW, Rate};
 pub use reports::Report;
 pub use room::{AnswerRoom, CallRoom, ConnectionRoom};
-pub use standing::{KindRecord, MAX_LISTED, SystemFigures, WorkerFigures, WorkerState};
+pub use standing::{
+    KindRecord, MAX_LISTED, Percentiles, SystemFigures, WorkerFigures, WorkerState,
+};
 pub use streams::{
     FeedItem, FeedMessage, FeedStart, FeedStream, Lifetime, Pause, WatchMessage, WatchOptions,
     WatchStream,
@@ -187,6 +190,7 @@ pub struct Service {
     tenant_limits: Option<TenantLimits>,
     shares: Option<shares::Shares>,
     secret: Secret,
+    oldest: metrics::Oldest,
 }
 
 impl Service {
@@ -201,6 +205,7 @@ impl Service {
         let secret = Secret::of(&engine.signing_key().0);
         let (limits, quotas) = (Arc::new(limits), Quotas::default());
         let usage = usage::Usage::default();
+        let oldest = metrics::Oldest::default();
         let (keys, tenant_limits, shares) = (None, None, None);
         Self {
             engine,
@@ -214,6 +219,7 @@ impl Service {
             tenant_limits,
             shares,
             secret,
+            oldest,
         }
     }
 

@@ -167,7 +167,8 @@ impl Service {
         if let Some(owner) = &caller.owner {
             labels.insert(mark::OWNER.to_owned(), owner.as_str().to_owned());
         }
-        Ok(NewOperation { tenant: caller.tenant.clone(), labels, input, ..new })
+        let trace = caller.actor().origin.trace.clone();
+        Ok(NewOperation { tenant: caller.tenant.clone(), labels, input, trace, ..new })
     }
 
     /// The operation as it is now.

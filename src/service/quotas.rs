@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::operations::named;
 use super::{Action, Caller, Service, ServiceError, Violations};
 use crate::engine::{EngineError, Moment};
+use crate::metrics::{self, Gauge};
 use crate::operation::limits::{LimitName, LimitTable};
 use crate::operation::{NewOperation, OperationId, TenantId};
 
@@ -53,6 +54,13 @@ pub(super) struct Held {
 /// The tenants that call over a connection.
 #[derive(Debug, Default)]
 pub struct ConnectionTenants(Mutex<Vec<Held>>);
+
+/// A watch that counts, among the tenant's and in the gauge.
+#[derive(Debug)]
+pub(super) struct Watching {
+    _counted: Held,
+    _gauge: metrics::Held,
+}
 
 impl Quotas {
     fn lock(&self) -> MutexGuard<'_, Counts> {
@@ -118,6 +126,7 @@ impl Service {
         let seconds = (needed - bucket.left) / per_second;
         let wait = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::from_secs(3_600));
         let limited = EngineError::Limited { tenant: tenant.clone(), kind: None, name, most };
+        let limited = self.engine.refused(limited);
         Err(ServiceError { retry_after: Some(wait), ..limited.into() })
     }
 
@@ -137,9 +146,14 @@ impl Service {
         })
     }
 
-    /// Counts a watch or a wait of the caller's tenant for as long as the answer is held.
-    pub(super) fn begin_watch(&self, caller: &Caller) -> Result<Held, ServiceError> {
-        self.count_one(LimitName::Watches, &caller.tenant)
+    /// Counts a watch or a wait of the caller's tenant, and in the gauge, for as long as the answer is held.
+    pub(super) fn begin_watch(
+        &self,
+        caller: &Caller,
+        gauge: &Arc<Gauge>,
+    ) -> Result<Watching, ServiceError> {
+        let counted = self.count_one(LimitName::Watches, &caller.tenant)?;
+        Ok(Watching { _counted: counted, _gauge: gauge.hold() })
     }
 
     /// Counts a connection as one of the tenant's, from its first request over it to the end of the connection. Where the
@@ -166,7 +180,8 @@ impl Service {
                 counts.held.remove(&of);
             }
             let tenant = of.1;
-            return Err(EngineError::Limited { tenant, kind: None, name, most }.into());
+            let limited = EngineError::Limited { tenant, kind: None, name, most };
+            return Err(self.engine.refused(limited).into());
         }
         *count += 1;
         Ok(Held { quotas: self.quotas.clone(), of })

@@ -2,7 +2,7 @@
 
 use super::{Action, Caller, Service, ServiceError, parse_filter};
 use crate::engine::{KindFigures, StoreHealth};
-pub use crate::engine::{WorkerFigures, WorkerState};
+pub use crate::engine::{Percentiles, WorkerFigures, WorkerState};
 use crate::operation::limits::Limit;
 use crate::operation::{Kind, Timestamp};
 use crate::store::{ListOrder, ListQuery, OrderBy};

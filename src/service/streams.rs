@@ -255,7 +255,7 @@ impl Service {
     ) -> Result<WatchStream, ServiceError> {
         // Storing takes of the call's time.
         let lifetime = Lifetime::new(self, timeout);
-        let _counted = self.begin_watch(caller)?;
+        let _counted = self.begin_watch(caller, &self.meters().watchers)?;
         let stored = self.submit_one(caller, new, true).await?;
         readable(caller, &stored.operation)?;
         let id = stored.operation.id();
@@ -273,7 +273,7 @@ impl Service {
         options: WatchOptions,
     ) -> Result<WatchStream, ServiceError> {
         caller.may(Action::Inspect)?;
-        let _counted = self.begin_watch(caller)?;
+        let _counted = self.begin_watch(caller, &self.meters().watchers)?;
         let WatchOptions { after, include_progress, view, timeout } = options;
         let view = caller.sees(view);
         let (scope, id) = visible(caller, name)?;
@@ -302,7 +302,7 @@ impl Service {
         timeout: Option<Duration>,
     ) -> Result<FeedStream, ServiceError> {
         caller.may(Action::List)?;
-        let _counted = self.begin_watch(caller)?;
+        let _counted = self.begin_watch(caller, &self.meters().feeds)?;
         let filter = filter.of(caller.owner.as_ref());
         let key = self.engine.signing_key();
         let start = match start {

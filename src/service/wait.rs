@@ -47,7 +47,7 @@ impl Service {
         enough: Option<impl Fn(&Operation) -> bool + Send>,
     ) -> Result<Document, ServiceError> {
         caller.may(Action::Inspect)?;
-        let _counted = self.begin_watch(caller)?;
+        let _counted = self.begin_watch(caller, &self.meters().watchers)?;
         let view = caller.sees(view);
         let clock = Arc::clone(self.engine.clock());
         let until = clock.moment().after(timeout.min(MAX_WAIT));

@@ -12,7 +12,7 @@ use crate::operation::http::is_credential;
 use crate::operation::state::Limit;
 use crate::operation::{
     EventType, HttpEnvelope, HttpHeader, Life, Operation, OperationError, Outcome, Payload,
-    PayloadForm, PayloadInfo, Progress, State, StateName, Submission, mark,
+    PayloadForm, PayloadInfo, Progress, State, StateName, Submission, TraceContext, mark,
 };
 use crate::proto::v1;
 use crate::proto::v1::submit_batch_result::Outcome as BatchOutcome;
@@ -23,6 +23,9 @@ use crate::store::HistoryEntry;
 pub fn operation(document: &Document) -> v1::Operation {
     let Document { operation, input, result, waiting } = document;
     let submission = &operation.submission;
+    let trace = |field: fn(&TraceContext) -> &str| {
+        submission.trace.as_ref().map(|trace| field(trace).to_owned()).unwrap_or_default()
+    };
     let life = &operation.life;
     let done = operation.is_done();
     let mut message = v1::Operation {
@@ -50,6 +53,8 @@ pub fn operation(document: &Document) -> v1::Operation {
             .map(|idempotency| idempotency.key.as_str().to_owned())
             .unwrap_or_default(),
         retry_of: submission.retry_of.map(|id| id.name()).unwrap_or_default(),
+        trace_parent: trace(|trace| &trace.parent),
+        trace_state: trace(|trace| &trace.state),
         error: life.last_error.as_ref().map(error),
         waiting: waiting.as_ref().map(standing::waiting),
         ..v1::Operation::default()

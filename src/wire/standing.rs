@@ -2,10 +2,10 @@
 
 use prost::Message as _;
 
-use super::time::encode_timestamp;
+use super::time::{encode_duration, encode_timestamp};
 use crate::operation::{Kind, WaitReason, Waiting};
 use crate::proto::v1;
-use crate::service::{Budget, KindRecord, ServiceError, WorkerFigures, WorkerState};
+use crate::service::{Budget, KindRecord, Percentiles, ServiceError, WorkerFigures, WorkerState};
 
 /// Why an operation is not running.
 pub fn waiting(waiting: &Waiting) -> v1::Waiting {
@@ -83,9 +83,18 @@ pub fn kinds((kinds, total): (Vec<KindRecord>, usize)) -> v1::ListKindsResponse 
         workers: number(figures.workers),
         ended_last_minute: figures.ended.cast_signed(),
         failed_last_minute: figures.failed.cast_signed(),
+        submitted_last_minute: figures.submitted.cast_signed(),
+        started_last_minute: figures.started.cast_signed(),
+        queue_durations: figures.waits.map(percentiles),
+        attempt_durations: figures.attempts.map(percentiles),
     };
     let kinds = kinds.into_iter().map(summary).collect();
     v1::ListKindsResponse { kinds, total_size: number(total) }
+}
+
+fn percentiles(of: Percentiles) -> v1::DurationPercentiles {
+    let [p50, p95] = [of.p50, of.p95].map(|it| Some(encode_duration(it)));
+    v1::DurationPercentiles { p50, p95 }
 }
 
 fn number(count: usize) -> i32 {

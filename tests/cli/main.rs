@@ -20,6 +20,7 @@ mod hands;
 mod keys;
 mod limits;
 mod names;
+mod operate;
 mod share;
 mod silence;
 mod support;

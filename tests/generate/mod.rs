@@ -11,7 +11,7 @@ use longrun::operation::{
     Attempt, ErrorSource, HttpEnvelope, HttpHeader, IdempotencyKey, Kind, Lease, Life, ObjectId,
     Operation, OperationError, OperationId, Outcome, PayloadForm, PayloadInfo, Progress,
     RecordedReport, ReportDigest, RetryPolicy, Revision, SessionId, Settings, State, StoredObject,
-    Submission, TenantId, Timestamp, WorkerId,
+    Submission, TenantId, Timestamp, TraceContext, WorkerId,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -207,13 +207,15 @@ pub fn labels() -> impl Strategy<Value = BTreeMap<String, String>> {
     btree_map("(a|b|a/b)", "(|x|xy|yx|é|\\*|x%)", 0..3)
 }
 
+const TRACE_PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
 pub fn submission() -> impl Strategy<Value = Submission> {
     (
         (time(), any::<u64>(), "(a|b|ab|report\\.a|A)", labels(), settings()),
         (any_time(), option::of(("[!-~]{1,12}", any::<[u8; 32]>()))),
-        (option::of(any::<[u8; 16]>()), option::of(payload())),
+        (option::of(any::<[u8; 16]>()), option::of(payload()), option::of("(|a=b)")),
     )
-        .prop_map(|(first, (start_at, key), (retry_of, input))| {
+        .prop_map(|(first, (start_at, key), (retry_of, input, trace))| {
             let (created_at, random, kind, labels, settings) = first;
             Submission {
                 id: id(created_at, random),
@@ -228,6 +230,7 @@ pub fn submission() -> impl Strategy<Value = Submission> {
                     fingerprint,
                 }),
                 retry_of: retry_of.map(OperationId::from_bytes),
+                trace: trace.and_then(|state| TraceContext::parse(TRACE_PARENT, &state)),
                 input,
             }
         })

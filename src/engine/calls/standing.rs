@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::Engine;
 use crate::engine::commit::counts::Live;
-use crate::engine::commit::ends::Ended;
+use crate::engine::commit::recent::{Percentiles, Seen};
 use crate::engine::dispatch::queue::QueueKey;
 use crate::engine::dispatch::roster::{WorkerRecord, WorkerState, Workers};
 use crate::engine::health::StoreHealth;
@@ -63,10 +63,18 @@ pub struct KindFigures {
     pub running: u64,
     /// Workers that serve it.
     pub workers: usize,
+    /// Operations that were submitted in the last minute.
+    pub submitted: u64,
+    /// Attempts that were started in the last minute.
+    pub started: u64,
     /// Operations that have ended in the last minute.
     pub ended: u64,
     /// Those of them that FAILED.
     pub failed: u64,
+    /// How long the latest attempts waited from when they might begin, as this server has started them.
+    pub waits: Option<Percentiles>,
+    /// How long the latest attempts took, as this server has seen them end.
+    pub attempts: Option<Percentiles>,
 }
 
 impl OtherWorkers {
@@ -197,26 +205,42 @@ impl Engine {
     /// The tenant's kinds: those with operations that are not done or have ended lately, and those that a worker serves.
     pub fn kinds(&self, tenant: &TenantId, others: &OtherWorkers) -> Vec<KindFigures> {
         let scope = Scope::from(tenant.clone());
-        let kinds = self.shared.counts().kinds(tenant, self.shared.clock.moment());
-        let of_kind = |kind: Kind, (live, ended): (Live, Ended)| KindFigures {
-            kind,
-            queued: live.all.saturating_sub(live.running),
-            running: live.running,
-            workers: 0,
-            ended: ended.all,
-            failed: ended.failed,
+        let now = self.shared.clock.moment();
+        let counts = self.shared.counts();
+        let seen = |kind: &Kind| {
+            counts.seen(&QueueKey { tenant: tenant.clone(), kind: kind.clone() }, now)
         };
-        let mut figures: BTreeMap<Kind, KindFigures> =
-            kinds.into_iter().map(|(kind, of)| (kind.clone(), of_kind(kind, of))).collect();
+        let mut figures: BTreeMap<Kind, KindFigures> = counts
+            .kinds(tenant, now)
+            .into_iter()
+            .map(|(kind, live)| (kind.clone(), figures_of(kind.clone(), live, seen(&kind))))
+            .collect();
+        drop(counts);
         // The committer waits for the roster, so it is not held longer than it takes to copy from it.
         let here = self.shared.roster().serving(&scope);
         let elsewhere = others.of(&scope).flat_map(|it| it.kinds.iter().map(|kind| (kind, 1)));
         for (kind, workers) in here.iter().map(|(kind, count)| (kind, *count)).chain(elsewhere) {
             let entry = figures.entry(kind.clone());
-            let new = || of_kind(kind.clone(), Default::default());
+            let new = || figures_of(kind.clone(), Live::default(), Seen::default());
             entry.or_insert_with(new).workers += workers;
         }
         figures.into_values().collect()
+    }
+}
+
+fn figures_of(kind: Kind, live: Live, seen: Seen) -> KindFigures {
+    let Seen { happened, waits, attempts } = seen;
+    KindFigures {
+        kind,
+        queued: live.all.saturating_sub(live.running),
+        running: live.running,
+        workers: 0,
+        submitted: happened.submitted,
+        started: happened.started,
+        ended: happened.ended,
+        failed: happened.failed,
+        waits,
+        attempts,
     }
 }
 

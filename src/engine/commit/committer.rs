@@ -283,6 +283,18 @@ impl Committer {
 
     /// Waits for the store, and says so when that takes long.
     async fn commit(&self, batch: Batch) -> Result<Committed, StoreError> {
+        let (meters, clock) = (&self.shared.meters.commits, &self.shared.clock);
+        let (size, began) = (batch.writes.len() + batch.removals.len(), clock.moment());
+        let committed = self.commit_in_time(batch).await;
+        meters.sizes.add(size as u64);
+        meters.durations.add_duration(clock.moment().since(began));
+        if let Err(error) = &committed {
+            meters.errors.one(error.name());
+        }
+        committed
+    }
+
+    async fn commit_in_time(&self, batch: Batch) -> Result<Committed, StoreError> {
         let mut commit = self.shared.store.commit(batch);
         let committed = tokio::select! {
             biased;
@@ -312,6 +324,9 @@ impl Committer {
     fn begin_outage(&mut self, error: &StoreError, doubt: Option<InDoubt>) -> EngineError {
         let now = self.now();
         self.shared.health.failing(error.to_string(), now);
+        if !self.outage.is_on() {
+            self.shared.meters.commits.outages.one();
+        }
         self.outage.begin(now.1, doubt.is_some());
         self.in_doubt = doubt;
         not_writable()

@@ -5,13 +5,13 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
-use super::ends::{Ended, Ends};
+use super::recent::{Recent, Seen};
 use crate::engine::clock::Moment;
 use crate::engine::dispatch::queue::QueueKey;
-use crate::engine::request::EngineError;
+use crate::engine::request::{EngineError, ServerLimit};
 use crate::engine::round::transition::Transition;
 use crate::operation::limits::{LimitName, LimitTable};
-use crate::operation::{Kind, NewOperation, Operation, StateName, TenantId};
+use crate::operation::{Kind, NewOperation, Operation, TenantId};
 use crate::store::shared::Outstanding;
 
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub(crate) struct Counts {
     all: u64,
     of: HashMap<QueueKey, Live>,
     of_tenant: HashMap<TenantId, Live>,
-    ends: Ends,
+    recent: Recent,
 }
 
 /// Operations that are not done.
@@ -43,7 +43,8 @@ pub(crate) struct Added {
 impl Counts {
     /// At most `most` operations that are not done.
     pub(crate) fn new(most: u64) -> Self {
-        Self { most, all: 0, of: HashMap::new(), of_tenant: HashMap::new(), ends: Ends::default() }
+        let (of, of_tenant) = (HashMap::new(), HashMap::new());
+        Self { most, all: 0, of, of_tenant, recent: Recent::default() }
     }
 
     pub(crate) fn all(&self) -> u64 {
@@ -63,7 +64,7 @@ impl Counts {
         table: &LimitTable,
     ) -> Result<(), EngineError> {
         if self.all + added.all >= self.most {
-            let what = "operations that are not done";
+            let what = ServerLimit::Outstanding;
             return Err(EngineError::Full { what, limit: self.most });
         }
         let key = QueueKey { tenant: new.tenant.clone(), kind: new.kind.clone() };
@@ -72,7 +73,7 @@ impl Counts {
         if let Some(limit) = new.capacity
             && of_kind + *added_of_kind >= limit
         {
-            let what = "operations of this kind that are not done";
+            let what = ServerLimit::Capacity;
             return Err(EngineError::Full { what, limit });
         }
         let of_tenant = self.live_of_tenant(&new.tenant).all;
@@ -108,15 +109,44 @@ impl Counts {
     }
 
     /// The tenant's kinds with operations that are not done or that have ended lately, by name.
-    pub(crate) fn kinds(&self, tenant: &TenantId, now: Moment) -> BTreeMap<Kind, (Live, Ended)> {
-        let mut kinds: BTreeMap<Kind, (Live, Ended)> = BTreeMap::new();
+    pub(crate) fn kinds(&self, tenant: &TenantId, now: Moment) -> BTreeMap<Kind, Live> {
+        let mut kinds: BTreeMap<Kind, Live> = BTreeMap::new();
         for (key, live) in self.of.iter().filter(|(key, _)| key.tenant == *tenant) {
-            kinds.entry(key.kind.clone()).or_default().0 = *live;
+            kinds.insert(key.kind.clone(), *live);
         }
-        for (kind, ended) in self.ends.of_tenant(tenant, now) {
-            kinds.entry(kind).or_default().1 = ended;
+        for kind in self.recent.ended_of(tenant, now) {
+            kinds.entry(kind.clone()).or_default();
         }
         kinds
+    }
+
+    /// What has become of a queue lately.
+    pub(crate) fn seen(&self, key: &QueueKey, now: Moment) -> Seen {
+        self.recent.seen(key, now)
+    }
+
+    /// What is not done of each kind, whichever tenant's.
+    pub(crate) fn by_kind(&self) -> BTreeMap<Kind, Live> {
+        let mut kinds: BTreeMap<Kind, Live> = BTreeMap::new();
+        for (key, live) in &self.of {
+            match kinds.get_mut(&key.kind) {
+                Some(sum) => {
+                    *sum = Live { all: sum.all + live.all, running: sum.running + live.running };
+                }
+                None => _ = kinds.insert(key.kind.clone(), *live),
+            }
+        }
+        kinds
+    }
+
+    /// The queues in which most operations wait, at most `most` of them.
+    pub(crate) fn longest_queues(&self, most: usize) -> Vec<QueueKey> {
+        let waiting = |live: &Live| live.all.saturating_sub(live.running);
+        let mut queues: Vec<(u64, &QueueKey)> =
+            self.of.iter().map(|(key, live)| (waiting(live), key)).collect();
+        queues.retain(|(waiting, _)| *waiting > 0);
+        queues.sort_unstable_by(|a, b| b.cmp(a));
+        queues.into_iter().take(most).map(|(_, key)| key.clone()).collect()
     }
 
     /// One that is not done was found at start.
@@ -130,7 +160,7 @@ impl Counts {
 
     /// A transition was committed.
     pub(crate) fn committed(&mut self, transition: &Transition, now: Moment) {
-        let Transition { before, after, .. } = transition;
+        let Transition { before, after, event_type, .. } = transition;
         let key = QueueKey::of(after);
         let runs = |operation: &Operation| operation.life.state.lease().is_some();
         let (ran, runs) = (before.as_ref().is_some_and(|before| runs(before)), runs(after));
@@ -139,8 +169,8 @@ impl Counts {
         }
         if after.is_done() {
             self.all = self.all.saturating_sub(1);
-            self.ends.add(&key, after.state_name() == StateName::Failed, now);
         }
+        self.recent.add(&key, (before.as_deref(), after), *event_type, now);
         let (is_new, is_done) = (before.is_none(), after.is_done());
         self.change(key, |live| {
             live.all = (live.all + u64::from(is_new)).saturating_sub(u64::from(is_done));

@@ -3,10 +3,10 @@
 
 pub(crate) mod committer;
 pub(crate) mod counts;
-pub(crate) mod ends;
 mod in_doubt;
 mod logged;
 mod outage;
 mod planner;
+pub(crate) mod recent;
 mod recovery;
 mod waiting;

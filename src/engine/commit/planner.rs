@@ -20,6 +20,7 @@ use crate::engine::round::log_books::LogBooks;
 use crate::engine::round::transition::Transition;
 use crate::engine::round::work::{Answer, Work};
 use crate::engine::{EngineConfig, Shared};
+use crate::metrics::KindRecorder;
 use crate::operation::{Command, NewOperation, Operation, OperationId, Revision};
 use crate::store::{Committed, Lookup, StoreError};
 
@@ -28,6 +29,7 @@ pub(super) struct Planner {
     config: EngineConfig,
     loader: Loader,
     log_books: LogBooks,
+    recorder: KindRecorder,
     workforce: Workforce,
 }
 
@@ -40,6 +42,7 @@ impl Planner {
         Self {
             loader: Loader::new(Arc::clone(&shared)),
             log_books: LogBooks::default(),
+            recorder: KindRecorder::new(Arc::clone(&shared.meters)),
             workforce: Workforce::new(Arc::clone(&shared), &config, heartbeat_interval),
             shared,
             config,
@@ -229,6 +232,8 @@ impl Planner {
         let moment = self.shared.clock.moment();
         for transition in draft.transitions() {
             log(transition);
+            let Transition { before, after, event_type, .. } = transition;
+            self.recorder.record(before.as_deref(), after, *event_type);
             self.shared.counts().committed(transition, moment);
             let had_lease =
                 transition.before.as_ref().is_some_and(|it| it.life.state.lease().is_some());

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::dispatcher::Dispatcher;
 use super::replicas::Replicas;
 use crate::engine::clock::Moment;
-use crate::engine::request::{Connected, EngineError, Taken, ToWorker, WorkerHello};
+use crate::engine::request::{Connected, EngineError, ServerLimit, Taken, ToWorker, WorkerHello};
 use crate::operation::limits::{LimitName, LimitTable};
 use crate::operation::{Scope, SessionId};
 
@@ -46,7 +46,7 @@ impl Arrival {
             }
         };
         if resumed.is_none() && dispatcher.sessions().len() >= most {
-            return Err(EngineError::Full { what: "worker sessions", limit: most as u64 });
+            return Err(EngineError::Full { what: ServerLimit::Sessions, limit: most as u64 });
         }
         if let (None, None, Scope::Tenant(tenant)) = (resumed, attempt_lease, &hello.scope)
             && let Some(limit) = table.get(LimitName::Sessions, tenant, None)

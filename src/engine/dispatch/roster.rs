@@ -125,6 +125,15 @@ impl Roster {
         })
     }
 
+    /// The sessions in each state, and the attempts that all of them may run at once.
+    pub(crate) fn sessions(&self) -> (BTreeMap<WorkerState, usize>, usize) {
+        let mut states = BTreeMap::new();
+        for (seen, _) in self.seen.values() {
+            *states.entry(seen.state).or_default() += 1;
+        }
+        (states, self.seen.values().map(|(seen, _)| seen.places).sum())
+    }
+
     /// The kinds that workers serve for callers of the scope, each with the number of workers.
     pub(crate) fn serving(&self, scope: &Scope) -> BTreeMap<Kind, usize> {
         let is_of = |lane: &Lane| lane.scope == Scope::All || lane.scope == *scope;

@@ -166,6 +166,7 @@ impl Draft {
             start_at: new.earliest_start(self.now),
             idempotency,
             retry_of: new.retry_of,
+            trace: new.trace.clone(),
             input: new.input.as_ref().map(|input| input.info.clone()),
         };
         let (operation, event_type) = transition::submit(Arc::new(submission));

@@ -1,13 +1,15 @@
 //! The routes of workers and kinds.
 
+use serde_json::json;
+
 use super::ANY;
 use crate::http::openapi::answers::Answers;
 use crate::http::route::Route;
-use crate::http::standing;
+use crate::http::{measured, standing};
 use crate::service::Reason::*;
 
 pub(super) fn all() -> Vec<Route> {
-    vec![workers(), kinds()]
+    vec![workers(), kinds(), metrics()]
 }
 
 fn workers() -> Route {
@@ -28,4 +30,17 @@ fn kinds() -> Route {
     Route::new("get", "/v1/kinds", "listKinds", about, |call, _| Box::pin(standing::kinds(call)))
         .answers(answers)
         .refuses(&[&ANY[..], &[ListTimeout]].concat())
+}
+
+fn metrics() -> Route {
+    let text = json!({"type": "string"});
+    let answers = Answers::default()
+        .empty("200", "The metrics, as `docs/metrics.md` has them.", &["Vary"])
+        .also("200", "text/plain", &text)
+        .also("200", "application/openmetrics-text", &text);
+    let about = "Metrics of the whole server, for Prometheus";
+    Route::new("get", "/metrics", "getMetrics", about, |call, _| Box::pin(measured::metrics(call)))
+        .ignores_query()
+        .answers(answers)
+        .refuses(&[&ANY[..], &[RouteNotFound]].concat())
 }

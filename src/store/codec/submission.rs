@@ -8,7 +8,7 @@ use prost::Message as _;
 use super::parts::{DurationMessage, PayloadMessage, offset, time_at};
 use super::{Columns, Damage};
 use crate::operation::state::Idempotency;
-use crate::operation::{OperationId, RetryPolicy, Settings, Submission};
+use crate::operation::{OperationId, RetryPolicy, Settings, Submission, TraceContext};
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct SubmissionMessage {
@@ -27,6 +27,11 @@ struct SubmissionMessage {
     /// Absent where all of them are the usual ones.
     #[prost(message, optional, tag = "6")]
     settings: Option<SettingsMessage>,
+    /// W3C Trace Context.
+    #[prost(string, tag = "7")]
+    trace_parent: String,
+    #[prost(string, tag = "8")]
+    trace_state: String,
 }
 
 /// All but the priority, which has a column.
@@ -77,6 +82,7 @@ const USUAL_RETRY_POLICY: RetryPolicy = RetryPolicy {
 
 pub(super) fn encode(submission: &Submission) -> Vec<u8> {
     let settings = encode_settings(&submission.settings);
+    let trace = submission.trace.as_ref();
     SubmissionMessage {
         labels: submission.labels.clone(),
         start_at: offset(submission.start_at, submission.created_at),
@@ -87,6 +93,8 @@ pub(super) fn encode(submission: &Submission) -> Vec<u8> {
         retry_of: submission.retry_of.map(|id| id.as_bytes().to_vec()),
         input: submission.input.as_ref().map(PayloadMessage::encode),
         settings: (settings != SettingsMessage::default()).then_some(settings),
+        trace_parent: trace.map(|trace| trace.parent.to_string()).unwrap_or_default(),
+        trace_state: trace.map(|trace| trace.state.to_string()).unwrap_or_default(),
     }
     .encode_to_vec()
 }
@@ -137,6 +145,7 @@ pub(super) fn decode(columns: Columns, bytes: &[u8]) -> Result<Submission, Damag
         start_at: time_at(message.start_at, columns.created_at),
         idempotency,
         retry_of,
+        trace: TraceContext::parse(&message.trace_parent, &message.trace_state),
         input: message.input.map(PayloadMessage::decode).transpose()?,
     })
 }

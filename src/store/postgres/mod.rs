@@ -35,6 +35,7 @@ use crate::operation::{
 
 mod addresses;
 mod catalogue;
+pub mod checkup;
 mod claims;
 mod error;
 mod floors;
@@ -135,6 +136,7 @@ impl PostgresStore {
             .await
             .unwrap_or_else(|error| Err(error.to_string()))
             .map_err(failed)?;
+        checkup::check_pooler(&server).await.map_err(failed)?;
         schema::migrate(&server).await?;
 
         let replica = Uuid::now_v7();

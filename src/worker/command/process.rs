@@ -98,6 +98,10 @@ fn environment(context: &Context) -> Vec<(String, String)> {
         ("LONGRUN_TENANT".to_owned(), operation.tenant.clone()),
         ("LONGRUN_PROGRESS_FD".to_owned(), PROGRESS_FD.to_string()),
     ];
+    let trace = [("TRACEPARENT", &operation.trace_parent), ("TRACESTATE", &operation.trace_state)];
+    for (name, value) in trace.into_iter().filter(|(_, value)| !value.is_empty()) {
+        variables.push((name.to_owned(), value.clone()));
+    }
     if let Some(deadline) = context.deadline() {
         let deadline = prost_types::Timestamp::from(deadline).to_string();
         variables.push(("LONGRUN_DEADLINE".to_owned(), deadline));

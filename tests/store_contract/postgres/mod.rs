@@ -15,6 +15,7 @@ mod claims;
 mod doubt;
 mod hints;
 mod plans;
+mod pooler;
 mod proxy;
 mod schema;
 mod sessions;

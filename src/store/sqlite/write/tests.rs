@@ -19,6 +19,7 @@ fn submitting(number: u8) -> Batch {
         start_at: now,
         idempotency: None,
         retry_of: None,
+        trace: None,
         input: None,
     }));
     let event = Event { event_type, life: operation.life.clone() };

@@ -1,0 +1,195 @@
+//! `longrun doctor`: looks at a deployment from where it is run, and says what to change.
+
+use std::time::Duration;
+
+use clap::ValueEnum;
+use serde_json::json;
+
+use super::connection::Connection;
+use super::output::Output;
+use super::remote::Remote;
+use super::{Exit, text};
+use crate::config::StoreUrl;
+
+mod machine;
+mod server;
+mod store;
+
+const EXAMPLES: &str = "\
+Examples:
+  longrun doctor
+  longrun doctor --server https://jobs.example.com
+  longrun doctor --check-store postgres://longrun@db.example.com/longrun
+  longrun doctor --only ready                    for a container's health check
+  longrun doctor --json | jq '.checks[] | select(.result != \"ok\")'
+
+The checks:
+  ready    the server answers and takes new work
+  access   the credentials are good for reading
+  clock    the server's clock and this machine's agree
+  watch    streams come through: nothing in between holds them back or cuts their silence
+  tls      what is sent to other machines is encrypted
+  system   open files that this machine lets a process have (run it where the server runs, as its user)
+  store    with --check-store: a database's settings, its clock, and poolers in between; or a file's disk
+
+Exit codes: 0 nothing failed (there may be warnings), 1 something did.";
+
+/// Longest time that the check of streams takes.
+const PROBE: Duration = Duration::from_secs(25);
+
+/// Arguments of `doctor`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// Make only this check; repeatable
+    #[arg(long, value_name = "CHECK", value_enum)]
+    only: Vec<Check>,
+    /// Look at this store as well, as the server would: a file or a postgres:// URL
+    #[arg(
+        long = "check-store",
+        value_name = "sqlite:PATH|postgres://…",
+        env = "LONGRUN_STORE",
+        hide_env_values = true
+    )]
+    store: Option<StoreUrl>,
+}
+
+/// What can be looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Check {
+    /// The server answers and takes new work.
+    Ready,
+    /// The credentials are good for reading.
+    Access,
+    /// The server's clock and this machine's agree.
+    Clock,
+    /// Streams come through.
+    Watch,
+    /// What is sent to other machines is encrypted.
+    Tls,
+    /// Open files.
+    System,
+    /// The store of --check-store.
+    Store,
+}
+
+/// What came of a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Ok,
+    Warning,
+    Failed,
+    /// It could not be made.
+    Skipped,
+}
+
+/// What was found, and what to change.
+#[derive(Clone, Debug)]
+struct Finding {
+    check: Check,
+    verdict: Verdict,
+    message: String,
+    advice: Option<String>,
+}
+
+impl Finding {
+    fn new(check: Check, verdict: Verdict, message: impl Into<String>) -> Self {
+        Self { check, verdict, message: message.into(), advice: None }
+    }
+
+    fn ok(check: Check, message: impl Into<String>) -> Self {
+        Self::new(check, Verdict::Ok, message)
+    }
+
+    fn warning(check: Check, message: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { advice: Some(advice.into()), ..Self::new(check, Verdict::Warning, message) }
+    }
+
+    fn failed(check: Check, message: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { advice: Some(advice.into()), ..Self::new(check, Verdict::Failed, message) }
+    }
+}
+
+impl Check {
+    fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+}
+
+impl Verdict {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warning => "warning",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
+pub(super) async fn run(args: Args, connection: &Connection, out: &Output) -> anyhow::Result<Exit> {
+    let is_wanted = |check: &Check| args.only.is_empty() || args.only.contains(check);
+    let remote = Remote::new(connection)?;
+    let mut findings = Vec::new();
+    let mut is_reached = true;
+    for check in Check::value_variants().iter().filter(|check| is_wanted(check)) {
+        let mut found = match check {
+            Check::Ready => vec![server::ready(&remote).await],
+            Check::Tls => server::encryption(&connection.server),
+            Check::System => machine::files(),
+            Check::Store => match &args.store {
+                Some(store) => store::examine(store).await,
+                None if args.only.is_empty() => Vec::new(),
+                None => {
+                    let message = "no store is named: --check-store names it";
+                    vec![Finding::new(Check::Store, Verdict::Skipped, message)]
+                }
+            },
+            _ if !is_reached => {
+                vec![Finding::new(*check, Verdict::Skipped, "the server does not answer")]
+            }
+            Check::Access => vec![server::access(&remote).await],
+            Check::Clock => vec![server::clock(&remote).await],
+            Check::Watch => vec![server::stream(&remote, PROBE).await],
+        };
+        let has_failed = found.iter().any(|it| it.verdict == Verdict::Failed);
+        is_reached &= !(*check == Check::Ready && has_failed);
+        if !out.is_json() {
+            found.iter().try_for_each(|finding| out.line(&line(finding, out)))?;
+        }
+        findings.append(&mut found);
+    }
+    let is_well = findings.iter().all(|finding| finding.verdict != Verdict::Failed);
+    if out.is_json() {
+        out.document(&json!({
+            "server": connection.server,
+            "ok": is_well,
+            "checks": findings.iter().map(document).collect::<Vec<_>>(),
+        }))?;
+    }
+    Ok(if is_well { Exit::Ok } else { Exit::Failure })
+}
+
+fn document(finding: &Finding) -> serde_json::Value {
+    json!({
+        "check": finding.check.name(),
+        "result": finding.verdict.name(),
+        "message": finding.message,
+        "advice": finding.advice,
+    })
+}
+
+/// `ok       clock   …`, and below it what to change.
+fn line(finding: &Finding, out: &Output) -> String {
+    let (name, verdict) = (finding.check.name(), format!("{:<8}", finding.verdict.name()));
+    let verdict = match finding.verdict {
+        Verdict::Ok | Verdict::Skipped => out.paint.dim(&verdict),
+        Verdict::Warning => out.paint.bold(&verdict),
+        Verdict::Failed => out.paint.red(&verdict),
+    };
+    let mut line = format!("{verdict} {name:<7} {}", text::clean(&finding.message));
+    if let Some(advice) = &finding.advice {
+        line.push_str(&format!("\n{:17}{advice}", ""));
+    }
+    line
+}

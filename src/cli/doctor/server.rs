@@ -1,0 +1,166 @@
+//! The server, and the way to it.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use tonic::Code;
+
+use super::{Check, Finding};
+use crate::cli::remote::Remote;
+use crate::cli::text;
+
+/// Clocks that differ by more than this are worth a word; a `Date` tells seconds only.
+const CLOCKS: Duration = Duration::from_secs(3);
+/// A stream whose first message takes longer is held back by something.
+const FIRST: Duration = Duration::from_secs(3);
+/// An answer that takes longer is slow.
+const SLOW: Duration = Duration::from_secs(1);
+
+pub(super) async fn ready(remote: &Remote) -> Finding {
+    match remote.client.health().await {
+        Ok(health) if health.is_serving => {
+            let took = text::duration(health.took);
+            let via = health.via.map(|via| format!(", by way of {via}")).unwrap_or_default();
+            if health.took > SLOW {
+                let advice = "the machine, the network or a proxy is overloaded";
+                let message = format!("takes new work, and took {took} to say so{via}");
+                return Finding::warning(Check::Ready, message, advice);
+            }
+            Finding::ok(Check::Ready, format!("takes new work (answered in {took}{via})"))
+        }
+        Ok(_) => Finding::failed(
+            Check::Ready,
+            "answers and takes no new work",
+            "it is stopping, or its store takes no writes: /readyz and its log say why",
+        ),
+        Err(error) => {
+            let error = format!("{:#}", remote.failed(&error, "ask"));
+            let advice =
+                "start the server, or name it by --server; a proxy must speak HTTP/2 to it";
+            Finding::failed(Check::Ready, error, advice)
+        }
+    }
+}
+
+pub(super) async fn access(remote: &Remote) -> Finding {
+    match remote.client.list_kinds().await {
+        Ok(_) => Finding::ok(
+            Check::Access,
+            "the credentials are good for reading, or none are asked for",
+        ),
+        Err(error) => {
+            let advice = match error.code() {
+                Code::Unauthenticated => {
+                    "give --token, --token-file or --client-cert (docs/security.md)"
+                }
+                Code::PermissionDenied => "take credentials with the role read",
+                _ => "its log says more",
+            };
+            Finding::failed(Check::Access, error.message().to_owned(), advice)
+        }
+    }
+}
+
+pub(super) async fn clock(remote: &Remote) -> Finding {
+    let date = match remote.client.health().await {
+        Ok(health) => health.date.and_then(|date| date_of(&date)),
+        Err(_) => None,
+    };
+    let Some(theirs) = date else {
+        return Finding::new(Check::Clock, super::Verdict::Skipped, "the answer has no Date");
+    };
+    let ours = text::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    // A Date is cut to the second.
+    let apart = ours.abs_diff(theirs + Duration::from_millis(500));
+    let difference = text::duration(apart);
+    if apart > CLOCKS {
+        let advice = "run a time service (chrony, systemd-timesyncd) on every machine: times of operations, deadlines \
+                      and tokens go by the server's clock";
+        return Finding::warning(
+            Check::Clock,
+            format!("differs from this machine's by {difference}"),
+            advice,
+        );
+    }
+    Finding::ok(Check::Clock, "agrees with this machine's to the second or so")
+}
+
+/// `Sun, 29 Nov 2026 11:37:38 GMT`, from 1970.
+fn date_of(date: &str) -> Option<Duration> {
+    httpdate::parse_http_date(date).ok()?.duration_since(UNIX_EPOCH).ok()
+}
+
+pub(super) async fn stream(remote: &Remote, patience: Duration) -> Finding {
+    let probe = match remote.client.probe_stream(patience).await {
+        Ok(probe) => probe,
+        Err(error) if error.code() == Code::DeadlineExceeded => {
+            let advice = "a proxy collects the stream before it passes it on: switch buffering off (docs/proxies.md)";
+            return Finding::failed(Check::Watch, "a watch brings nothing", advice);
+        }
+        Err(error) => {
+            let advice =
+                "a proxy in between may not let streams of HTTP/2 through (docs/proxies.md)";
+            return Finding::failed(Check::Watch, error.message().to_owned(), advice);
+        }
+    };
+    let first = text::duration(probe.first_after);
+    match probe.heartbeat_after {
+        _ if probe.first_after > FIRST => {
+            let advice = "a proxy holds the stream back: switch buffering off (docs/proxies.md)";
+            Finding::warning(Check::Watch, format!("the first message took {first}"), advice)
+        }
+        Some(after) => {
+            let after = text::duration(after);
+            Finding::ok(
+                Check::Watch,
+                format!("comes through at once, and after {after} of silence"),
+            )
+        }
+        None => {
+            let patience = text::duration(patience);
+            let advice = "set --heartbeat-interval of the server below half of what proxies in between let be silent";
+            Finding::warning(
+                Check::Watch,
+                format!("no sign of life in {patience} of silence"),
+                advice,
+            )
+        }
+    }
+}
+
+pub(super) fn encryption(server: &str) -> Vec<Finding> {
+    let found = match server.split_once("://") {
+        Some(("https", _)) => {
+            Finding::ok(Check::Tls, "the connection is encrypted and the server's certificate good")
+        }
+        Some(("http", rest)) if !is_local(rest) => Finding::warning(
+            Check::Tls,
+            "plain HTTP to another machine: everybody in between can read inputs, results and credentials",
+            "listen by --tls-listen, or behind a proxy that speaks TLS (docs/tls.md)",
+        ),
+        _ => Finding::ok(Check::Tls, "the server is on this machine, nothing leaves it"),
+    };
+    vec![found]
+}
+
+fn is_local(rest: &str) -> bool {
+    let authority = rest.split('/').next().unwrap_or_default();
+    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost"
+        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_of_this_machine_are_known() {
+        for local in ["127.0.0.1:7420", "localhost:1/x", "[::1]:7420", "127.3.3.3"] {
+            assert!(is_local(local), "{local}");
+        }
+        for other in ["10.0.0.1:7420", "jobs.example.com", "[2001:db8::1]:1"] {
+            assert!(!is_local(other), "{other}");
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! A store, as the server would open it. Nothing is changed.
+
+use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
+
+use super::{Check, Finding};
+use crate::cli::text;
+use crate::config::StoreUrl;
+use crate::store::postgres::checkup::{self, Examination};
+
+/// The oldest PostgreSQL that is tested.
+const OLDEST: u32 = 130_000;
+/// A replica takes this many connections.
+const PER_REPLICA: u64 = 6;
+/// A snapshot that is held for longer lets rows pile up that nobody needs.
+const LONG_SNAPSHOT: Duration = Duration::from_secs(600);
+const CLOCKS: Duration = Duration::from_secs(2);
+/// A disk with less room is nearly full.
+const ROOM_BYTES: u64 = 1 << 30;
+
+pub(super) async fn examine(store: &StoreUrl) -> Vec<Finding> {
+    match store {
+        StoreUrl::Sqlite(path) => vec![file(path)],
+        StoreUrl::Postgres(url) => match checkup::examine(url.secret()).await {
+            Ok(found) => database(&found),
+            Err(error) => {
+                let advice = "the server could not start with this store (docs/postgres.md)";
+                vec![Finding::failed(Check::Store, error, advice)]
+            }
+        },
+    }
+}
+
+fn file(path: &Path) -> Finding {
+    let shown = path.display();
+    let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let room = match rustix::fs::statvfs(folder) {
+        Ok(disk) => disk.f_bavail.saturating_mul(disk.f_frsize),
+        Err(error) => {
+            let message = format!("the folder of {shown} cannot be looked at: {error}");
+            return Finding::failed(Check::Store, message, "make the folder, or name another file");
+        }
+    };
+    if rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_err() {
+        let message = format!("{} cannot be written to by this user", folder.display());
+        return Finding::failed(Check::Store, message, "the log of the store is written beside it");
+    }
+    let is_there = if path.exists() { "is there" } else { "would be made" };
+    let gib = room as f64 / f64::from(1 << 30);
+    match room < ROOM_BYTES {
+        true => Finding::warning(
+            Check::Store,
+            format!("{shown} {is_there}; its disk has {gib:.1} GiB left"),
+            "a full disk stops new work until there is room; keep done operations for less long (--retention)",
+        ),
+        false => {
+            Finding::ok(Check::Store, format!("{shown} {is_there}, with {gib:.0} GiB of room"))
+        }
+    }
+}
+
+fn database(found: &Examination) -> Vec<Finding> {
+    let setting = |name: &str| found.settings.get(name).map_or("", String::as_str);
+    let version = setting("server_version");
+    let mut findings = Vec::new();
+    let mut say = |is_wrong: bool, message: String, advice: &str| {
+        if is_wrong {
+            findings.push(Finding::warning(Check::Store, message, advice));
+        }
+    };
+    let is_old = setting("server_version_num").parse().is_ok_and(|number: u32| number < OLDEST);
+    say(is_old, format!("PostgreSQL {version} is not tested"), "take 13 or later");
+    for (name, advice) in [
+        (
+            "fsync",
+            "set fsync = on: a crash of the machine may damage the database and lose what was acknowledged",
+        ),
+        (
+            "full_page_writes",
+            "set full_page_writes = on: a crash of the machine may damage the database",
+        ),
+        ("autovacuum", "set autovacuum = on: rows that were replaced pile up without it"),
+    ] {
+        say(setting(name) == "off", format!("{name} is off"), advice);
+    }
+    let most: u64 = setting("max_connections").parse().unwrap_or_default();
+    let left = most.saturating_sub(found.connections);
+    say(
+        left < PER_REPLICA,
+        format!("{left} of {most} connections are left, and a replica takes {PER_REPLICA}"),
+        "raise max_connections, or end clients that hold connections for nothing",
+    );
+    let is_cut = !matches!(setting("idle_session_timeout"), "" | "0");
+    say(
+        is_cut,
+        "idle_session_timeout ends idle connections, as replicas have them".to_owned(),
+        "set idle_session_timeout = 0 for this user",
+    );
+    let age = text::duration(found.oldest_snapshot);
+    say(
+        found.oldest_snapshot > LONG_SNAPSHOT,
+        format!(
+            "a transaction has been open for {age}, so that no row is removed that it might see"
+        ),
+        "end it (pg_stat_activity says whose it is), or set idle_in_transaction_session_timeout",
+    );
+    let ours = text::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let apart = ours.abs_diff(found.time);
+    say(
+        apart > CLOCKS,
+        format!("the database's clock and this machine's differ by {}", text::duration(apart)),
+        "run a time service on both",
+    );
+    if findings.is_empty() {
+        let message = format!(
+            "PostgreSQL {version}, {left} of {most} connections left, no pooler that breaks sessions"
+        );
+        findings.push(Finding::ok(Check::Store, message));
+    }
+    findings
+}

@@ -1,0 +1,27 @@
+//! What systemd is told that has started the server and waits for word of it (`Type=notify`). Without it nobody is told.
+
+use sd_notify::NotifyState;
+
+/// The server serves.
+pub(super) fn ready() {
+    say(&[NotifyState::Ready]);
+}
+
+/// The server has begun to stop.
+pub(super) fn stopping() {
+    say(&[NotifyState::Stopping]);
+}
+
+/// Files are read again, until [`ready`] is said.
+pub(super) fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => say(&[NotifyState::Reloading, now]),
+        Err(error) => tracing::debug!(%error, "the clock cannot be read"),
+    }
+}
+
+fn say(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::warn!(%error, "systemd cannot be told");
+    }
+}

@@ -1,0 +1,230 @@
+//! `longrun top`: kinds, workers and what happens, again and again.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use super::live;
+use super::output::Output;
+use super::remote::Remote;
+use super::signals::Signals;
+use super::standing::{kinds_table, workers_table};
+use super::{Exit, text};
+use crate::client::{Client, ClientError, WatchAll};
+use crate::proto::json;
+use crate::proto::v1::watch_operations_response::Type;
+use crate::proto::v1::{
+    ListKindsResponse, ListWorkersResponse, WatchOperationsRequest, WatchOperationsResponse,
+};
+use crate::time_text::parse_duration;
+
+const EXAMPLES: &str = "\
+Examples:
+  longrun top
+  longrun top --interval 5s --filter 'kind=\"report.build\"'
+  longrun top --json --frames 1
+
+At a terminal the screen is drawn anew at each interval, until Ctrl-C; elsewhere the tables follow each
+other. WAITED and TOOK are medians of the latest attempts.";
+
+/// Transitions that are remembered for the screen.
+const MOST_LINES: usize = 100;
+/// The screen where its size is not known.
+const SIZE: (usize, usize) = (24, 80);
+/// The other screen without a cursor, and back.
+const ENTER: &str = "\x1b[?1049h\x1b[?25l";
+const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
+
+/// Arguments of `top`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// Time between two looks
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_duration)]
+    interval: Duration,
+    /// Show this many looks, and end
+    #[arg(long, value_name = "N")]
+    frames: Option<u64>,
+    /// Show only transitions of operations that match, see `longrun list --help`
+    #[arg(long, value_name = "FILTER", default_value = "", hide_default_value = true)]
+    filter: String,
+}
+
+/// Makes the screen as it was when it is dropped.
+struct Screen<'a>(&'a Output);
+
+impl Drop for Screen<'_> {
+    fn drop(&mut self) {
+        let _ignored = self.0.bytes(LEAVE.as_bytes());
+    }
+}
+
+pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Result<Exit> {
+    let interval = args.interval.max(Duration::from_millis(100));
+    let mut signals = Signals::catch()?;
+    let look = look(&remote.client).await;
+    let mut now = look.map_err(|error| remote.failed(&error, "look"))?;
+    let request =
+        WatchOperationsRequest { filter: args.filter, skip_current: true, ..Default::default() };
+    let mut feed = Feed::new(remote.patient().watch_operations(request));
+    let screen = out.is_live().then(|| {
+        let _ignored = out.bytes(ENTER.as_bytes());
+        Screen(out)
+    });
+    let mut shown = 0;
+    loop {
+        match (&screen, out.is_json()) {
+            (_, true) => out.record(&document(&now)?)?,
+            (Some(_), _) => out.bytes(frame(&now, &feed, out).as_bytes())?,
+            (None, _) => out.line(&tables(&now, out))?,
+        }
+        shown += 1;
+        if args.frames.is_some_and(|frames| shown >= frames) {
+            return Ok(Exit::Ok);
+        }
+        let next = Instant::now() + interval;
+        loop {
+            tokio::select! {
+                exit = signals.next() => return Ok(exit),
+                () = sleep_until(next) => break,
+                failed = feed.read(out) => return Err(remote.failed(&failed, "watch")),
+            }
+        }
+        // A server that is just being started again is waited for; the screen says so.
+        match self::look(&remote.client).await {
+            Ok(look) => now = look,
+            Err(error) if error.is_transient() => now.note = Some(remote.unreached(&error)),
+            Err(error) => return Err(remote.failed(&error, "look")),
+        }
+    }
+}
+
+/// What there is at a moment.
+struct Look {
+    kinds: ListKindsResponse,
+    workers: ListWorkersResponse,
+    note: Option<String>,
+}
+
+async fn look(client: &Client) -> Result<Look, ClientError> {
+    let (kinds, workers) = tokio::try_join!(client.list_kinds(), client.list_workers(""))?;
+    Ok(Look { kinds, workers, note: None })
+}
+
+/// The latest transitions.
+struct Feed {
+    watch: WatchAll,
+    lines: VecDeque<String>,
+}
+
+impl Feed {
+    fn new(watch: WatchAll) -> Self {
+        Self { watch, lines: VecDeque::new() }
+    }
+
+    /// Reads on until it fails.
+    async fn read(&mut self, out: &Output) -> ClientError {
+        loop {
+            match self.watch.next().await {
+                Some(Ok(message)) => self.lines.extend(line(&message, out)),
+                Some(Err(error)) => return error,
+                None => return std::future::pending().await,
+            }
+            while self.lines.len() > MOST_LINES {
+                self.lines.pop_front();
+            }
+        }
+    }
+}
+
+fn line(message: &WatchOperationsResponse, out: &Output) -> Option<String> {
+    let operation = message.operation.as_ref()?;
+    let event = message.event.as_ref().filter(|_| message.r#type() == Type::Transition)?;
+    Some(live::transition(operation, event, out))
+}
+
+fn document(look: &Look) -> anyhow::Result<serde_json::Value> {
+    let (kinds, workers) = (json::to_value(&look.kinds)?, json::to_value(&look.workers)?);
+    Ok(serde_json::json!({ "kinds": kinds["kinds"], "workers": workers["workers"] }))
+}
+
+fn tables(look: &Look, out: &Output) -> String {
+    let now = text::now();
+    let sum = |of: fn(&crate::proto::v1::KindSummary) -> i64| -> i64 {
+        look.kinds.kinds.iter().map(of).sum()
+    };
+    let per_minute = sum(|kind| kind.ended_last_minute);
+    let head = format!(
+        "{} queued, {} running, {} workers; within the last minute {} submitted, {} ended, {} failed",
+        sum(|kind| kind.queued),
+        sum(|kind| kind.running),
+        look.workers.total_size,
+        sum(|kind| kind.submitted_last_minute),
+        per_minute,
+        sum(|kind| kind.failed_last_minute),
+    );
+    let mut parts = vec![out.paint.bold(&head)];
+    parts.extend(look.note.clone());
+    if !look.kinds.kinds.is_empty() {
+        parts.push(kinds_table(&look.kinds.kinds, now, out));
+    }
+    if !look.workers.workers.is_empty() {
+        parts.push(workers_table(&look.workers.workers, now, out));
+    }
+    parts.join("\n\n") + "\n"
+}
+
+/// One screen: the tables, and below them as many of the latest transitions as there is room for.
+fn frame(look: &Look, feed: &Feed, out: &Output) -> String {
+    let (rows, columns) = size();
+    let tables = tables(look, out);
+    let mut lines: Vec<&str> = tables.lines().collect();
+    let room = rows.saturating_sub(lines.len() + 2);
+    let latest = feed.lines.len().saturating_sub(room);
+    lines.push("");
+    lines.extend(feed.lines.iter().skip(latest).map(String::as_str));
+    lines.truncate(rows.saturating_sub(1));
+    let mut frame = String::from("\x1b[H");
+    for line in lines {
+        frame.push_str(&cut(line, columns));
+        // The rest of what was there before.
+        frame.push_str("\x1b[0m\x1b[K\r\n");
+    }
+    frame + "\x1b[J"
+}
+
+/// As much of a line as fits, its colors not counted.
+fn cut(line: &str, columns: usize) -> String {
+    let (mut cut, mut seen, mut is_escape) = (String::with_capacity(line.len()), 0, false);
+    for c in line.chars() {
+        is_escape |= c == '\x1b';
+        if !is_escape {
+            seen += 1;
+        }
+        if seen <= columns {
+            cut.push(c);
+        }
+        is_escape &= c != 'm';
+    }
+    cut
+}
+
+fn size() -> (usize, usize) {
+    match rustix::termios::tcgetwinsize(std::io::stdout()) {
+        Ok(size) if size.ws_row > 0 && size.ws_col > 0 => (size.ws_row.into(), size.ws_col.into()),
+        _ => SIZE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_cut_where_the_screen_ends_and_keep_their_colors() {
+        assert_eq!(cut("abcdef", 4), "abcd");
+        assert_eq!(cut("a\x1b[31mbc\x1b[0md", 2), "a\x1b[31mb\x1b[0m");
+        assert_eq!(cut("", 4), "");
+    }
+}

@@ -1,0 +1,80 @@
+//! Questions about the way to the server rather than about operations: whether it serves, what its clock says, and what
+//! stands in between does to a stream.
+
+use std::time::Duration;
+
+use http::header::{DATE, VIA};
+use tokio::time::{Instant, timeout};
+use tonic::{Code, Response};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+
+use super::{CALL_TIMEOUT, Client, ClientError};
+use crate::proto::v1::WatchOperationsRequest;
+use crate::proto::v1::watch_operations_response::Type;
+
+/// What a server says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// Whether it takes new work.
+    pub is_serving: bool,
+    /// Its `Date`, or that of a proxy, to the second.
+    pub date: Option<String>,
+    /// What a proxy in between says of itself.
+    pub via: Option<String>,
+    /// How long the answer took.
+    pub took: Duration,
+}
+
+/// How a stream came through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamProbe {
+    /// From the request to the first message.
+    pub first_after: Duration,
+    /// From there to a sign of life in silence; `None` if the time was up before it.
+    pub heartbeat_after: Option<Duration>,
+}
+
+impl Client {
+    /// Asks `grpc.health.v1`, once.
+    pub async fn health(&self) -> Result<Health, ClientError> {
+        let mut rpc = HealthClient::with_interceptor(self.channel.clone(), self.headers.clone());
+        let asked = Instant::now();
+        let answer = rpc.check(HealthCheckRequest::default());
+        let late = |_| ClientError::local(Code::DeadlineExceeded, "no answer in time");
+        let answer: Response<_> = timeout(CALL_TIMEOUT, answer).await.map_err(late)??;
+        let field = |name: http::HeaderName| {
+            answer.metadata().get(name.as_str())?.to_str().ok().map(str::to_owned)
+        };
+        let (date, via) = (field(DATE), field(VIA));
+        let is_serving = answer.into_inner().status() == ServingStatus::Serving;
+        Ok(Health { is_serving, date, via, took: asked.elapsed() })
+    }
+
+    /// Watches operations until a heartbeat comes, or for `patience` at most; operations that change meanwhile count as
+    /// signs of life as well.
+    pub async fn probe_stream(&self, patience: Duration) -> Result<StreamProbe, ClientError> {
+        let request = WatchOperationsRequest { skip_current: true, ..Default::default() };
+        let asked = Instant::now();
+        let late = |_| ClientError::local(Code::DeadlineExceeded, "a stream brings nothing");
+        let mut rpc = self.operations();
+        let opened = timeout(patience, rpc.watch_operations(request)).await;
+        let mut stream = opened.map_err(late)??.into_inner();
+        let ended = || ClientError::local(Code::Unavailable, "a stream ended at once");
+        let left = patience.saturating_sub(asked.elapsed());
+        timeout(left, stream.message()).await.map_err(late)??.ok_or_else(ended)?;
+        let began = Instant::now();
+        let silence = async {
+            loop {
+                match stream.message().await? {
+                    Some(message) if message.r#type() == Type::Synced => {}
+                    Some(_) => return Ok::<_, ClientError>(began.elapsed()),
+                    None => return Err(ended()),
+                }
+            }
+        };
+        let heartbeat_after = timeout(patience, silence).await.ok().transpose()?;
+        Ok(StreamProbe { first_after: began - asked, heartbeat_after })
+    }
+}

@@ -1,0 +1,82 @@
+//! The submitter's place in a distributed trace, as W3C Trace Context has it: kept with the operation, read by nothing here.
+
+use std::sync::Arc;
+
+/// Bytes of a `tracestate` that are kept: what the recommendation asks for.
+const MAX_STATE_BYTES: usize = 512;
+/// Bytes of a `traceparent` of version 00.
+const PARENT_BYTES: usize = 55;
+
+/// A `traceparent` and its `tracestate`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TraceContext {
+    /// As in `00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01`.
+    pub parent: Arc<str>,
+    /// What vendors keep beside it; empty if there is nothing.
+    pub state: Arc<str>,
+}
+
+impl TraceContext {
+    /// The context that these fields have. As the recommendation says, one without a sound `traceparent` is none, and a
+    /// `tracestate` that is too long or no text is left out.
+    pub fn parse(parent: &str, state: &str) -> Option<Self> {
+        let parent = parent.trim();
+        let is_hex = |text: &str| {
+            text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+        };
+        let fields: Vec<&str> = parent.get(..PARENT_BYTES)?.split('-').collect();
+        let [version, trace, span, flags] = fields.as_slice() else { return None };
+        let lengths = [version.len(), trace.len(), span.len(), flags.len()] == [2, 32, 16, 2];
+        let is_zero = |text: &str| text.bytes().all(|byte| byte == b'0');
+        let is_sound = lengths && fields.iter().all(|field| is_hex(field));
+        // Later versions may have more behind; of theirs this much is the same.
+        let is_known = match *version {
+            "00" => parent.len() == PARENT_BYTES,
+            "ff" => false,
+            _ => parent.len() == PARENT_BYTES || parent.as_bytes().get(PARENT_BYTES) == Some(&b'-'),
+        };
+        if !is_sound || !is_known || is_zero(trace) || is_zero(span) {
+            return None;
+        }
+        let state = state.trim();
+        let is_kept = state.len() <= MAX_STATE_BYTES
+            && state.bytes().all(|byte| byte == b'\t' || (b' '..=b'~').contains(&byte));
+        let parent = fields.join("-").into();
+        Some(Self { parent, state: if is_kept { state.into() } else { Arc::default() } })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    #[test]
+    fn a_context_is_kept_where_it_is_sound() {
+        let kept = TraceContext::parse(PARENT, " congo=t61rcWkgMzE ").unwrap();
+        assert_eq!((&*kept.parent, &*kept.state), (PARENT, "congo=t61rcWkgMzE"));
+        let later = PARENT.replacen("00", "01", 1);
+        assert_eq!(&*TraceContext::parse(&format!("{later}-more"), "").unwrap().parent, later);
+        let long = "x".repeat(MAX_STATE_BYTES + 1);
+        assert_eq!(&*TraceContext::parse(PARENT, &long).unwrap().state, "");
+    }
+
+    #[test]
+    fn one_that_is_not_is_none() {
+        for wrong in [
+            "",
+            "00",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e473-00f067aa0ba902b71-01",
+            "00_4bf92f3577b34da6a3ce929d0e0e4736_00f067aa0ba902b7_01",
+            "00-4bf92f3577b34da6a3ce929d0e0e47é6-00f067aa0ba902b7-0",
+        ] {
+            assert_eq!(TraceContext::parse(wrong, ""), None, "{wrong}");
+        }
+    }
+}
