@@ -84,12 +84,10 @@ pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Re
             return Ok(Exit::Ok);
         }
         let next = Instant::now() + interval;
-        loop {
-            tokio::select! {
-                exit = signals.next() => return Ok(exit),
-                () = sleep_until(next) => break,
-                failed = feed.read(out) => return Err(remote.failed(&failed, "watch")),
-            }
+        tokio::select! {
+            exit = signals.next() => return Ok(exit),
+            () = sleep_until(next) => {}
+            failed = feed.read(out) => return Err(remote.failed(&failed, "watch")),
         }
         // A server that is just being started again is waited for; the screen says so.
         match self::look(&remote.client).await {

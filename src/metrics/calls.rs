@@ -127,17 +127,20 @@ impl Calls {
     }
 
     /// Of each method that was called, the counts by the number of the code, and how long calls took.
-    pub fn of_rpcs(&self) -> Vec<(&'static str, Vec<(usize, u64)>, super::Reading)> {
+    pub fn of_rpcs(&self) -> Vec<OfName> {
         read(&self.rpcs, 0)
     }
 
     /// Of each route that was asked, the counts by status, and how long requests took.
-    pub fn of_routes(&self) -> Vec<(&'static str, Vec<(usize, u64)>, super::Reading)> {
+    pub fn of_routes(&self) -> Vec<OfName> {
         read(&self.routes, FIRST_STATUS)
     }
 }
 
-fn read(table: &Table, first: usize) -> Vec<(&'static str, Vec<(usize, u64)>, super::Reading)> {
+/// Of a name: how many calls ended with each code, and how long calls took.
+pub type OfName = (&'static str, Vec<(usize, u64)>, super::Reading);
+
+fn read(table: &Table, first: usize) -> Vec<OfName> {
     let mut all: Vec<_> = table
         .all()
         .map(|(name, ends)| {

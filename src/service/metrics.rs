@@ -23,7 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// When the oldest operations that wait were submitted, by kind, as they were found at a moment.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Oldest(Arc<Mutex<Option<(Moment, BTreeMap<Kind, Timestamp>)>>>);
+pub(super) struct Oldest(Arc<Mutex<Option<Found>>>);
+
+type Found = (Moment, BTreeMap<Kind, Timestamp>);
 
 /// What a server counts: at most `most_kinds` kinds by name, and every rpc, route and limit that there is.
 pub fn meters(most_kinds: usize) -> Arc<Meters> {
@@ -143,7 +145,7 @@ impl Service {
         kind: &Kind,
     ) -> Result<Option<Timestamp>, ServiceError> {
         let query = ListQuery {
-            tenant,
+            scope: tenant.into(),
             filter: parse_filter(&format!("state=QUEUED AND kind=\"{kind}\""))?,
             order: ListOrder { by: OrderBy::CreateTime, descending: false },
             after: None,

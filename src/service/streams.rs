@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::operations::{named, readable, visible};
-use super::quotas::Held;
+use super::quotas::Watching;
 use super::{Action, Caller, Document, OperationName, Reason, Service, ServiceError, View};
 pub use crate::engine::FeedItem;
 use crate::engine::{self, Clock, Feed, Moment, WatchItem, Watcher};
@@ -119,7 +119,7 @@ pub struct WatchStream {
     view: View,
     lifetime: Lifetime,
     ended: bool,
-    _counted: Held,
+    _counted: Watching,
 }
 
 impl WatchStream {
@@ -201,7 +201,7 @@ pub struct FeedStream {
     key: SigningKey,
     lifetime: Lifetime,
     ended: bool,
-    _counted: Held,
+    _counted: Watching,
 }
 
 impl FeedStream {

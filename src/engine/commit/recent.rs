@@ -182,7 +182,7 @@ mod tests {
         let queued = operation(1, timestamp(0));
         let done = cancelled(&queued);
         let mut recent = Recent::default();
-        let mut end = |key: &QueueKey, second, recent: &mut Recent| {
+        let end = |key: &QueueKey, second, recent: &mut Recent| {
             recent.add(key, (Some(&queued), &done), EventType::Finished, at(second));
         };
         recent.add(&key("a"), (None, &queued), EventType::Submitted, at(0));
