@@ -24,6 +24,7 @@ use crate::engine::{Clock, Engine, EngineConfig, EngineTask, SystemClock};
 use crate::grpc::Services;
 use crate::http::{self, Gate, Hosts, HttpOptions, Screen};
 use crate::objects::Objects;
+use crate::pages::{Pages, PagesOptions};
 use crate::relay::Relay;
 use crate::service::shares::Shares;
 use crate::service::{Limits, Service, TenantLimits};
@@ -98,6 +99,11 @@ pub enum Stopped {
 }
 
 impl Server {
+    /// How many operations are not done.
+    pub fn outstanding(&self) -> u64 {
+        self.engine.outstanding()
+    }
+
     /// Opens the store, recovers, and binds. Nothing is served before [`Server::run`].
     pub async fn bind(config: ServeConfig) -> anyhow::Result<Self> {
         config.validate()?;
@@ -138,6 +144,17 @@ impl Server {
             dialects: config.dialects.clone(),
             types: descriptors.types().clone(),
         };
+        let pages = match config.has_pages() {
+            true => Some(Pages::new(
+                service.clone(),
+                callers.authenticator.clone(),
+                PagesOptions {
+                    public_url: config.listen.public_url.clone(),
+                    store: config.store.url.to_string(),
+                },
+            )?),
+            false => None,
+        };
         let hosts = Hosts::of(config.listen.public_url.as_deref(), &config.listen.allowed_hosts);
         let front = Front {
             screen: Screen::new(hosts, service.clone(), options.clone()),
@@ -145,6 +162,7 @@ impl Server {
             gate: Gate::new(service.clone(), options.clone()),
             grpc: Services::new(&service, descriptors.reflection()),
             http: http::router(service.clone(), options),
+            pages,
             service: service.clone(),
         };
         Ok(Self {

@@ -2,8 +2,7 @@
 
 use std::time::SystemTime;
 
-use clap::ValueEnum;
-
+use super::format::Format;
 use super::output::Output;
 use super::remote::Remote;
 use super::selection::{LARGEST_PAGE, Selection};
@@ -57,20 +56,6 @@ pub(super) struct Args {
     page_token: String,
 }
 
-/// What a list looks like.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// Columns, for people.
-    #[default]
-    Table,
-    /// One JSON document.
-    Json,
-    /// The same document as YAML.
-    Yaml,
-    /// A name a line.
-    Name,
-}
-
 pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Result<Exit> {
     let format = if out.is_json() { Format::Json } else { args.format };
     let mut sink = Sink::new(out, format, Columns { wide: args.wide, tenant: args.all_tenants });
@@ -96,6 +81,13 @@ pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Re
     }
     sink.end(&request.page_token)?;
     Ok(Exit::Ok)
+}
+
+/// These operations as a table.
+pub(super) fn table(operations: &[Operation], out: &Output) -> anyhow::Result<()> {
+    let mut sink = Sink::new(out, Format::Table, Columns { wide: false, tenant: false });
+    sink.add(operations)?;
+    sink.end("")
 }
 
 /// Columns beside those that are always there.

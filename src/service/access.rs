@@ -347,6 +347,11 @@ impl Identity {
         Self { caller, origin, has_credentials }
     }
 
+    /// Who it is, whatever it may do; or why that is not known.
+    pub fn who(&self) -> Result<&Caller, &ServiceError> {
+        self.caller.as_ref()
+    }
+
     /// The tenant of the caller, if it is known.
     pub fn tenant(&self) -> Option<&TenantId> {
         self.caller.as_ref().ok().map(|caller| &caller.tenant)

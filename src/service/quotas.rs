@@ -172,6 +172,12 @@ impl Service {
         Ok(Held { quotas: self.quotas.clone(), of })
     }
 
+    /// How many watches and waits of the caller's tenant there are.
+    pub(super) fn watches(&self, caller: &Caller) -> u64 {
+        let of = (LimitName::Watches, caller.tenant.clone());
+        self.quotas.lock().held.get(&of).copied().unwrap_or_default()
+    }
+
     /// The most bytes of a payload of the caller's tenant, of any kind.
     pub fn payload_limit(&self, caller: &Caller) -> usize {
         let most = self.engine.limits().get(LimitName::PayloadBytes, &caller.tenant, None);

@@ -12,7 +12,11 @@ use serde_json::Value;
 
 mod bench;
 mod commands;
+mod config;
 mod confinement;
+mod contents;
+mod endpoints;
+mod hands;
 mod keys;
 mod limits;
 mod names;
@@ -23,7 +27,7 @@ mod unread;
 
 use support::*;
 
-const COMMANDS: [&str; 21] = [
+const COMMANDS: [&str; 23] = [
     "serve",
     "submit",
     "get",
@@ -36,12 +40,14 @@ const COMMANDS: [&str; 21] = [
     "delete",
     "retry",
     "result",
+    "input",
     "events",
     "key",
     "kinds",
     "worker",
     "workers",
     "store",
+    "config",
     "bench",
     "demo",
     "completions",
@@ -131,7 +137,7 @@ fn shells_get_their_completions() {
     for shell in ["bash", "zsh", "fish"] {
         let output = run(&["completions", shell]);
         assert!(output.status.success());
-        assert!(stdout(&output).contains("idempotency-key"), "{shell}");
+        assert!(stdout(&output).contains("LONGRUN_COMPLETE"), "{shell}");
     }
 }
 

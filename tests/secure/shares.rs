@@ -169,7 +169,7 @@ async fn a_share_ends_with_its_time_its_revocation_or_its_operation() {
     let mut workers = WorkersClient::new(server.channel());
     let report = v1::CompleteRequest { token: attempt, result: None, ..Default::default() };
     soon(workers.complete(with(report, &token))).await.unwrap();
-    let delete = v1::DeleteOperationRequest { name: name.clone(), ..Default::default() };
+    let delete = v1::DeleteOperationRequest { name: name.clone() };
     let mut operations = OperationsClient::new(server.channel());
     soon(operations.delete_operation(with(delete, &token))).await.unwrap();
     assert_eq!(get(&server, &last.url).await.0, 404);

@@ -5,7 +5,7 @@
 //! Where one of these steps fails, the command is not run.
 
 use std::ffi::{OsStr, OsString};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -195,7 +195,8 @@ pub fn confine(words: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(never) => match never {},
         Err(error) => error,
     };
-    eprintln!("longrun: the command was not started: {error}");
+    // It is the command's own standard error, where the reasons of commands stand.
+    let _ = writeln!(io::stderr(), "longrun: the command was not started: {error}");
     ExitCode::from(FAILED)
 }
 

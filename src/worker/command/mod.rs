@@ -37,8 +37,6 @@ pub use self::keeper::{WORD as KEEPER_WORD, keep};
 pub use self::progress_line::ProgressLine;
 pub use self::retry_on::RetryOn;
 
-/// What the service takes as a result by default.
-const DEFAULT_MAX_RESULT_BYTES: u64 = 5 << 30;
 /// Between SIGTERM and SIGKILL where no grace period is given.
 const DEFAULT_STOP_GRACE: Duration = Duration::from_secs(5);
 
@@ -59,6 +57,9 @@ pub struct Command {
 }
 
 impl Command {
+    /// The largest result by default, which is also what the service takes by default: 5 GiB.
+    pub const DEFAULT_MAX_RESULT_BYTES: u64 = 5 << 30;
+
     /// Runs `program` with `args`, as they are.
     pub fn new<A: Into<OsString>>(
         program: impl Into<OsString>,
@@ -70,7 +71,7 @@ impl Command {
             variables: VARIABLES.map(OsString::from).to_vec(),
             keeper: PathBuf::from("longrun"),
             retry_on: RetryOn::default(),
-            max_result_bytes: DEFAULT_MAX_RESULT_BYTES,
+            max_result_bytes: Self::DEFAULT_MAX_RESULT_BYTES,
             stop_grace: DEFAULT_STOP_GRACE,
             confinement: Confinement::default(),
         }

@@ -128,7 +128,7 @@ pub(super) fn failure(
 
 /// The limit of the system's that ended the command, or that its shell says ended what it ran: the code and the words.
 fn limit_reached(status: ExitStatus) -> Option<(&'static str, &'static str)> {
-    let signal = status.signal().or(status.code().map(|code| code - 128))?;
+    let signal = status.signal().or_else(|| status.code().map(|code| code - 128))?;
     match Signal::from_named_raw(signal)? {
         Signal::XCPU => Some(("CPU_TIME_EXCEEDED", "the command used more CPU time than it may")),
         Signal::XFSZ => Some(("FILE_SIZE_EXCEEDED", "the command wrote a larger file than it may")),
