@@ -39,7 +39,7 @@ pub struct SystemFigures {
 impl Service {
     /// How this server is.
     pub async fn system(&self, caller: &Caller) -> Result<SystemFigures, ServiceError> {
-        caller.may(Action::Inspect)?;
+        caller.may(Action::List)?;
         let limits = self.engine.limits();
         let is_own = |limit: &Limit| limit.tenant.as_ref().is_none_or(|it| *it == caller.tenant);
         let limits = limits.iter().filter(|(limit, _)| is_own(limit));
