@@ -120,7 +120,12 @@ impl Front {
     /// To the interface whose path it is.
     fn route(&self, parts: Parts, body: Body) -> Routed {
         if let Some(pages) = self.pages_for(&parts) {
-            return Routed::Http(pages.answer(Request::from_parts(parts, body)));
+            let answer = pages.answer(Request::from_parts(parts, body));
+            return self.over_http(async move {
+                let mut response = answer.await;
+                response.extensions_mut().insert(Route("pages"));
+                response
+            });
         }
         let is_grpcs = Services::have(parts.uri.path());
         let is_call = is_grpcs && Gate::is_open_to(&parts);
