@@ -14,7 +14,7 @@ use crate::operation::{Kind, TenantId, Timestamp};
 use crate::store::{ListOrder, ListQuery, OrderBy};
 
 /// Routes of requests that no route of the table takes.
-pub const OTHER_ROUTES: [&str; 3] = ["relay", "dialect", "grpc-web"];
+pub const OTHER_ROUTES: [&str; 4] = ["relay", "dialect", "grpc-web", "pages"];
 /// Queues whose oldest operation is looked for.
 const MOST_QUEUES: usize = 64;
 /// How long that is taken for true, and how long it may take.
