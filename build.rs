@@ -27,6 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Equal messages have equal bytes: maps in the order of their keys.
     config.btree_map(["."]);
     tonic_prost_build::configure()
+        .build_server(std::env::var_os("CARGO_FEATURE_SERVER").is_some())
         .bytes(".longrun.v1")
         .bytes(".google.api")
         .codec_path("crate::proto::Codec")

@@ -17,6 +17,7 @@ mod connections;
 pub mod dialect;
 mod exposure;
 pub mod file;
+pub mod handler;
 mod limit;
 mod listen;
 mod pages;
@@ -90,7 +91,7 @@ pub struct ServeConfig {
     /// Where operations are kept.
     #[command(flatten)]
     pub store: Store,
-    /// How much is taken.
+    /// The limits.
     #[command(flatten)]
     pub limits: Limits,
     /// How many may connect, and how long they may take.
@@ -292,7 +293,7 @@ fn brief(limit: Duration) -> bool {
 }
 
 /// A number of bytes, with or without a unit.
-fn size(text: &str) -> Result<usize, String> {
+pub(crate) fn size(text: &str) -> Result<usize, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic()).trim_end();
     let factor = match text[digits.len()..].trim_start() {
         "" | "B" => 1,

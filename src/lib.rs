@@ -22,27 +22,56 @@
 // A panic must not be reachable from outside.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+/// The programs of this page are compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/clients/rust.md")]
+mod of_rust {}
+
+#[cfg(feature = "server")]
 pub mod auth;
+#[cfg(feature = "server")]
 pub mod catalogue;
+#[cfg(feature = "server")]
 pub mod cli;
+#[cfg(feature = "client")]
 pub mod client;
+#[cfg(feature = "server")]
 pub mod config;
+#[cfg(feature = "server")]
 pub mod dialect;
+#[cfg(feature = "server")]
 pub mod engine;
+#[cfg(feature = "server")]
 mod files;
+#[cfg(feature = "server")]
 pub mod grpc;
+#[cfg(feature = "server")]
 pub mod http;
+#[cfg(feature = "server")]
 pub mod objects;
+#[cfg(feature = "server")]
 pub mod operation;
+#[cfg(feature = "server")]
 pub mod pages;
+#[cfg(feature = "client")]
 pub mod proto;
+#[cfg(feature = "server")]
 pub mod relay;
+#[cfg(feature = "server")]
 pub mod server;
+#[cfg(feature = "server")]
 pub mod service;
+#[cfg(feature = "server")]
 pub mod store;
+#[cfg(feature = "server")]
 pub mod telemetry;
+#[cfg(feature = "client")]
 mod time_text;
+#[cfg(feature = "server")]
 pub mod transfer;
+#[cfg(feature = "server")]
 pub mod wire;
+#[cfg(feature = "server")]
 mod words;
+#[cfg(feature = "worker")]
 pub mod worker;

@@ -5,13 +5,17 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
-use longrun::client::Client;
+use futures_util::{FutureExt as _, Stream, StreamExt as _, TryStreamExt as _, stream};
+use longrun::client::{Client, Submission};
+use longrun::config::{ServeConfig, StoreUrl};
 use longrun::proto::v1::operations_server::{Operations, OperationsServer};
 use longrun::proto::v1::*;
+use longrun::server::Server;
+use longrun::worker::Worker;
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status};
 
 type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -411,4 +415,44 @@ async fn all_pages_are_read_under_one_filter() {
     let asked = requests(&fake.script.list);
     assert!(asked.iter().all(|request| request.filter == "done=true"));
     assert_eq!(asked.iter().map(|r| r.page_token.as_str()).collect::<Vec<_>>(), ["", "p2", "p3"]);
+}
+
+#[tokio::test]
+async fn what_is_typed_goes_to_a_worker_and_comes_back() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut config = ServeConfig::default();
+    config.listen.addr.set_port(0);
+    config.store.url = StoreUrl::Sqlite(directory.path().join("longrun.db"));
+    let server = Server::bind(config).await.expect("a server");
+    let client = server.local_client();
+    let sum = |_context, numbers: Vec<i64>| async move { Ok(numbers.iter().sum::<i64>()) };
+    let worker = Worker::new(client.clone()).json_handler("sum", sum);
+    let stop = CancellationToken::new();
+    let mut running = tokio::task::JoinSet::new();
+    running.spawn(worker.run(stop.clone()).map(|worked| worked.expect("a worker")));
+    running.spawn(server.run(stop.clone()).map(|stopped| _ = stopped.expect("a server")));
+
+    let submission = || {
+        let submission = Submission::new("sum").json(&[1, 2, 3]).label("team", "maps");
+        submission.idempotency_key("once").deadline(Duration::from_secs(60)).priority(7)
+    };
+    let operation = client.submit(submission()).await.expect("an operation");
+    assert_eq!(client.submit(submission()).await.expect("the same").name, operation.name);
+    let done = client.wait(&operation.name, None).await.expect("its end");
+    assert_eq!(done.settings.as_ref().map(|it| it.priority), Some(7));
+    assert_eq!(done.labels["team"], "maps");
+    let result = client.read_result(&operation.name).await.expect("a result");
+    assert_eq!(result.json::<i64>().expect("a number"), 6);
+
+    let wrong = client.submit(Submission::new("sum").json("no list")).await.expect("another");
+    let failed = client.wait(&wrong.name, None).await.expect("its end");
+    let error = failed.error.expect("an error");
+    assert_eq!((error.code.as_str(), failed.attempt), ("INVALID_INPUT", 1));
+    let cannot = std::collections::BTreeMap::from([((1, 2), 3)]);
+    let refused = client.submit(Submission::new("sum").json(&cannot)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    stop.cancel();
+    while let Some(ended) = running.join_next().await {
+        ended.expect("an end");
+    }
 }

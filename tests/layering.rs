@@ -52,7 +52,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("client", &["proto"]),
     ("worker", &["client", "proto"]),
     ("dialect", &["operation", "time_text"]),
-    ("config", &["dialect", "files", "operation", "time_text"]),
+    ("config", &["dialect", "files", "operation", "time_text", "worker"]),
     ("relay", &["config", "worker", "client", "operation"]),
     (
         "server",

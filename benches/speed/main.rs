@@ -23,11 +23,14 @@ mod lives;
 #[path = "../../tests/postgres_support/mod.rs"]
 #[expect(dead_code, reason = "tests need more of it")]
 mod postgres_support;
+mod pressure;
 mod processes;
 mod replicas;
 mod submit;
+mod tenants;
 
-const PARTS: [&str; 7] = ["submit", "lives", "fanout", "idle", "growth", "replicas", "auth"];
+const PARTS: [&str; 9] =
+    ["submit", "lives", "fanout", "idle", "growth", "replicas", "pressure", "auth", "tenants"];
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -65,8 +68,14 @@ async fn main() -> anyhow::Result<()> {
     if wanted("replicas") {
         replicas::run().await?;
     }
+    if wanted("pressure") {
+        pressure::run().await?;
+    }
     if wanted("auth") {
         auth::run().await?;
+    }
+    if wanted("tenants") {
+        tenants::run().await?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use futures_util::TryStreamExt as _;
 use super::output::Output;
 use super::remote::Remote;
 use super::table::{Cell, Table};
-use super::{Exit, describe, text};
+use super::{Exit, completions, describe, text};
 use crate::proto::json;
 use crate::proto::v1::Event;
 
@@ -26,12 +26,19 @@ const BLOCK: usize = 100;
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// The operation: operations/ID or ID
-    name: String,
+    /// The operations: names, ids, beginnings of ids of at least 8 digits, or URLs
+    #[arg(required = true, value_name = "NAME", add = completions::operations())]
+    names: Vec<String>,
 }
 
 pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Result<Exit> {
-    show(&remote.name(&args.name).await?, remote, out).await?;
+    let names = remote.names(&args.names).await?;
+    for name in &names {
+        if names.len() > 1 && !out.is_json() {
+            out.line(&out.paint.dim(&text::clean(name)))?;
+        }
+        show(name, remote, out).await?;
+    }
     Ok(Exit::Ok)
 }
 

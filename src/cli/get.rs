@@ -1,33 +1,47 @@
 //! `longrun get NAME`.
 
+use super::format::{self, Format};
 use super::output::Output;
 use super::remote::Remote;
-use super::{Exit, describe, silence, text};
+use super::{Exit, completions, describe, list, silence, text};
 use crate::proto::json;
 use crate::proto::v1::{Operation, OperationView};
 
 const EXAMPLES: &str = "\
 Examples:
   longrun get 01980a3e-7f2b-7c11-9d5e-3b1f6a2c4d5e
-  longrun get operations/01980a3e-7f2b-7c11-9d5e-3b1f6a2c4d5e --json | jq .state";
+  longrun get operations/01980a3e-7f2b-7c11-9d5e-3b1f6a2c4d5e --json | jq .state
+  longrun get 01980a3e 01980a41 -o table";
 
 /// Arguments of `get`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// The operations: names, ids, beginnings of ids of at least 8 digits, or URLs
-    #[arg(required = true, value_name = "NAME")]
+    #[arg(required = true, value_name = "NAME", add = completions::operations())]
     names: Vec<String>,
+    /// What the answer looks like, in place of a page for each; --json is -o json
+    #[arg(long = "output", short = 'o', value_name = "FORMAT", value_enum)]
+    format: Option<Format>,
 }
 
 pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Result<Exit> {
+    let format = if out.is_json() { Some(Format::Json) } else { args.format };
+    let mut rows = Vec::new();
     for name in remote.names(&args.names).await? {
         let got = remote.client.get(&name, OperationView::Full).await;
         let operation = got.map_err(|error| remote.failed(&error, &format!("get {name}")))?;
-        show(&operation, out)?;
+        match format {
+            None => show(&operation, out)?,
+            Some(Format::Table) => rows.push(operation.clone()),
+            Some(format) => format::document(&operation, format, out)?,
+        }
         if let Some(words) = silence::words(&operation, text::now()) {
             out.note(&words);
         }
+    }
+    if !rows.is_empty() {
+        list::table(&rows, out)?;
     }
     Ok(Exit::Ok)
 }

@@ -1,28 +1,158 @@
 //! The INPUT argument: text, a file, or stdin, and its content type.
 
-use std::io::Read as _;
+use std::io;
+use std::os::fd::AsFd as _;
 
 use anyhow::Context as _;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, stream};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::de::IgnoredAny;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 
+use super::output::Output;
 use crate::proto::v1::Payload;
 use crate::proto::v1::payload::Content;
 
-/// Reads what INPUT names: `-` is stdin, `@FILE` a file, `@@TEXT` the text `@TEXT`, anything else the input itself.
-pub(super) fn read(input: &str, content_type: Option<&str>) -> anyhow::Result<Payload> {
-    let bytes = if input == "-" {
-        let mut bytes = Vec::new();
-        std::io::stdin().lock().read_to_end(&mut bytes).context("failed to read stdin")?;
-        bytes
-    } else if let Some(text) = input.strip_prefix("@@") {
-        format!("@{text}").into_bytes()
-    } else if let Some(path) = input.strip_prefix('@') {
-        std::fs::read(path).with_context(|| format!("failed to read {path}"))?
-    } else {
-        input.as_bytes().to_vec()
+/// What goes in one message; servers take 4 MiB by default, with what stands around it.
+const MOST_AT_ONCE: usize = (4 << 20) - (64 << 10);
+/// How much is read at once of what is larger.
+const PIECE_BYTES: usize = 256 << 10;
+const OF_KNOWN_SIZE: &str =
+    "{spinner:.cyan} sending [{bar:30.cyan/dim}] {bytes}/{total_bytes}, {eta} left";
+const OF_UNKNOWN_SIZE: &str = "{spinner:.cyan} sending {bytes}, {bytes_per_sec}";
+
+/// What INPUT names.
+pub(super) enum Input {
+    /// Read already.
+    Whole(Payload),
+    /// Too large for that.
+    Large(Large),
+}
+
+/// What is read while it is sent.
+pub(super) struct Large {
+    /// As it was said, or what stands for bytes of any kind.
+    pub(super) content_type: String,
+    size: Option<u64>,
+    head: Bytes,
+    rest: Box<dyn AsyncRead + Send + Unpin>,
+}
+
+/// Opens what INPUT names: `-` is stdin, `@FILE` a file, `@@TEXT` the text `@TEXT`, anything else the input itself.
+pub(super) async fn open(input: &str, content_type: Option<&str>) -> anyhow::Result<Input> {
+    if input == "-" {
+        let read = async {
+            // As a file, which is read in the background and has a size where it is one.
+            let stdin = io::stdin().as_fd().try_clone_to_owned()?;
+            of_file(tokio::fs::File::from(std::fs::File::from(stdin)), content_type).await
+        };
+        return read.await.context("failed to read stdin");
+    }
+    if let Some(text) = input.strip_prefix("@@") {
+        return Ok(Input::Whole(payload(format!("@{text}").into_bytes(), content_type)));
+    }
+    let Some(path) = input.strip_prefix('@') else {
+        return Ok(Input::Whole(payload(input.as_bytes().to_vec(), content_type)));
     };
-    Ok(payload(bytes, content_type))
+    let read = async {
+        let file = tokio::fs::File::open(path).await?;
+        of_file(file, content_type).await
+    };
+    read.await.with_context(|| {
+        format!("failed to read {path} (INPUT @… names a file; @@… is text that begins with @)")
+    })
+}
+
+async fn of_file(file: tokio::fs::File, content_type: Option<&str>) -> io::Result<Input> {
+    let found = file.metadata().await?;
+    begin(file, found.is_file().then_some(found.len()), content_type).await
+}
+
+/// Reads as much as goes in one message, and sees whether there is more.
+async fn begin(
+    mut source: impl AsyncRead + Send + Unpin + 'static,
+    size: Option<u64>,
+    content_type: Option<&str>,
+) -> io::Result<Input> {
+    let mut head = Vec::new();
+    (&mut source).take(MOST_AT_ONCE as u64 + 1).read_to_end(&mut head).await?;
+    if head.len() <= MOST_AT_ONCE {
+        return Ok(Input::Whole(payload(head, content_type)));
+    }
+    let content_type = content_type.unwrap_or("application/octet-stream").to_owned();
+    Ok(Input::Large(Large { content_type, size, head: head.into(), rest: Box::new(source) }))
+}
+
+impl Large {
+    /// All of it, piece by piece; how far it is is shown to somebody who looks on.
+    pub(super) fn into_stream(
+        self,
+        out: &Output,
+    ) -> impl Stream<Item = io::Result<Bytes>> + Send + use<> {
+        let Self { size, head, rest, .. } = self;
+        let bar = Bar::new(size, out);
+        stream::try_unfold((Some(head), rest, bar), |(mut head, mut rest, bar)| async move {
+            let piece = match head.take() {
+                Some(head) => head,
+                None => {
+                    let mut piece = BytesMut::with_capacity(PIECE_BYTES);
+                    rest.read_buf(&mut piece).await?;
+                    piece.freeze()
+                }
+            };
+            bar.sent(piece.len());
+            Ok((!piece.is_empty()).then_some((piece, (head, rest, bar))))
+        })
+    }
+}
+
+/// A bar at a terminal, nothing elsewhere.
+struct Bar(Option<ProgressBar>);
+
+impl Bar {
+    fn new(size: Option<u64>, out: &Output) -> Self {
+        Self(out.is_live().then(|| {
+            let bar = ProgressBar::with_draw_target(size, ProgressDrawTarget::stderr());
+            let template = if size.is_some() { OF_KNOWN_SIZE } else { OF_UNKNOWN_SIZE };
+            // The templates are ours; were one wrong, the default is no worse than none.
+            if let Ok(style) = ProgressStyle::with_template(template) {
+                bar.set_style(style.progress_chars("━╸─"));
+            }
+            bar
+        }))
+    }
+
+    fn sent(&self, bytes: usize) {
+        if let Some(bar) = &self.0 {
+            bar.inc(bytes as u64);
+        }
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// Whether something comes on stdin that no INPUT asks for: from a pipe or a file.
+pub(super) fn is_ignored_stdin() -> bool {
+    use std::os::unix::fs::FileTypeExt as _;
+
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+    let stdin = io::stdin();
+    let Ok(found) = std::fs::metadata("/dev/stdin") else { return false };
+    if found.is_file() {
+        return found.len() > 0;
+    }
+    let mut descriptors = [PollFd::new(&stdin, PollFlags::IN)];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let is_ready = poll(&mut descriptors, Some(&at_once)).is_ok_and(|ready| ready > 0);
+    found.file_type().is_fifo() && is_ready && descriptors[0].revents().contains(PollFlags::IN)
 }
 
 /// A payload of exactly these bytes. Without a content type, JSON objects and arrays are JSON, other
@@ -71,14 +201,22 @@ mod tests {
         assert_eq!(content("a,b", Some("text/csv")), csv);
     }
 
-    #[test]
-    fn files_are_read_whole_and_missing_ones_named() {
+    #[tokio::test]
+    async fn files_are_read_whole_and_missing_ones_named() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("bytes");
         std::fs::write(&path, b"\xff\x00").unwrap();
-        let payload = read(&format!("@{}", path.display()), None).unwrap();
+        let input = open(&format!("@{}", path.display()), None).await.unwrap();
+        let Input::Whole(payload) = input else { panic!("a small file") };
         assert_eq!(payload.content, Some(Content::Data(Bytes::from_static(b"\xff\x00"))));
-        let error = read("@/no/such/file", None).unwrap_err();
-        assert_eq!(error.to_string(), "failed to read /no/such/file");
+        let error = open("@/no/such/file", None).await.err().unwrap();
+        assert!(error.to_string().starts_with("failed to read /no/such/file"), "{error}");
+    }
+
+    #[test]
+    fn the_templates_are_sound() {
+        for template in [OF_KNOWN_SIZE, OF_UNKNOWN_SIZE] {
+            assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
+        }
     }
 }

@@ -11,23 +11,31 @@ use std::error::Error as _;
 use std::ffi::OsString;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgMatches, Args, FromArgMatches as _, Parser, Subcommand};
 
+use crate::config::file;
 use crate::telemetry::{self, LogFormat};
 use crate::time_text::parse_duration;
 
 mod bench;
 mod change;
 mod completions;
+mod config;
+mod configured;
+mod confinement;
 mod connection;
+mod contents;
 mod demo;
 mod describe;
 mod events;
 mod exit;
+mod format;
 mod get;
+mod handlers;
 mod host;
 mod input;
 mod key;
+mod limits;
 mod list;
 mod live;
 mod names;
@@ -38,6 +46,7 @@ mod result;
 mod selection;
 mod serve;
 mod settings;
+mod share;
 mod signals;
 mod silence;
 mod standing;
@@ -51,6 +60,7 @@ mod watch_many;
 mod worker;
 mod yaml;
 
+pub use self::completions::complete;
 use self::connection::Connection;
 pub use self::exit::Exit;
 pub use self::output::report;
@@ -143,6 +153,8 @@ enum Command {
     Retry(change::RetryArgs),
     /// Write an operation's result, byte for byte
     Result(result::Args),
+    /// Write an operation's input, byte for byte
+    Input(result::InputArgs),
     /// Show an operation's history: transitions and the log of its workers
     Events(events::Args),
     /// Do work: run a command for each operation of a kind
@@ -153,8 +165,14 @@ enum Command {
     Kinds(standing::KindsArgs),
     /// Make, list and revoke API keys
     Key(key::Args),
+    /// Share an operation's status and result with whoever has a URL
+    Share(share::Args),
+    /// List, set and unset limits of tenants, while servers run
+    Limits(limits::Args),
     /// Copy or back up a store as a whole
     Store(store::Args),
+    /// Check a configuration file, and print what it comes to
+    Config(config::Args),
     /// Measure the throughput and latency of a server
     Bench(bench::Args),
     /// Show the whole service at work: a server, real commands, gRPC and HTTP
@@ -198,9 +216,37 @@ pub fn joined(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     joined
 }
 
-/// Says in JSON what is wrong with the command line.
-pub fn refuse(error: &clap::Error) -> Exit {
-    report(&Usage(error.render().to_string().trim_end().to_owned()).into(), true)
+/// Reads the command line, and the configuration file that it names. An error is for [`refuse`].
+pub fn parse(words: Vec<OsString>) -> anyhow::Result<Cli> {
+    configured::read(words)?.cli()
+}
+
+/// Answers a command line that is wrong, or that asks for help or the version.
+pub fn refuse(error: anyhow::Error, json: bool) -> Exit {
+    match error.downcast::<clap::Error>() {
+        Ok(answer) if answer.use_stderr() && json => {
+            report(&Usage(answer.render().to_string().trim_end().to_owned()).into(), true)
+        }
+        Ok(answer) => {
+            // Help and version are answers as well; a reader that went away is no failure.
+            let _ignored = answer.print();
+            if answer.use_stderr() { Exit::Usage } else { Exit::Ok }
+        }
+        Err(error) => report(&error, json),
+    }
+}
+
+impl Cli {
+    /// The command line as it was read, with the tables of its configuration file.
+    fn of(matches: &ArgMatches, tables: file::Config) -> anyhow::Result<Self> {
+        let mut cli = Self::from_arg_matches(matches)?;
+        match &mut cli.command {
+            Command::Serve(args) => args.take_tables(tables)?,
+            Command::Worker(args) => args.take_tables(tables)?,
+            _ => {}
+        }
+        Ok(cli)
+    }
 }
 
 /// Does what the command line asks.
@@ -235,6 +281,7 @@ async fn dispatch(command: Command, connection: &Connection, out: &Output) -> an
         Command::Delete(args) => change::delete(args, &remote()?, out).await,
         Command::Retry(args) => change::retry(args, &remote()?, out).await,
         Command::Result(args) => result::run(args, &remote()?, out).await,
+        Command::Input(args) => result::input(args, &remote()?, out).await,
         Command::Events(args) => events::run(args, &remote()?, out).await,
         Command::Worker(args) => worker::run(args, &remote()?, out).await,
         Command::Workers(args) => standing::workers(args, &remote()?, out).await,
@@ -243,7 +290,10 @@ async fn dispatch(command: Command, connection: &Connection, out: &Output) -> an
             Some(exit) => exit,
             None => key::run(args, &remote()?, out).await,
         },
+        Command::Share(args) => share::run(args, &remote()?, out).await,
+        Command::Limits(args) => limits::run(args, &remote()?, out).await,
         Command::Store(args) => store::run(args, out).await,
+        Command::Config(args) => config::run(args, out),
         Command::Bench(args) => bench::run(args, connection, out).await,
         Command::Demo(args) => demo::run(args).await,
         Command::Completions(args) => completions::run(&args, out),

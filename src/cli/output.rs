@@ -21,6 +21,16 @@ struct ReaderGone;
 #[error("{0}")]
 pub(super) struct Usage(pub(super) String);
 
+/// An operation that ended without what was asked for: the answer is how it ended.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+pub(super) struct Ended {
+    /// For people.
+    pub(super) text: String,
+    /// How it ended.
+    pub(super) exit: Exit,
+}
+
 /// What a server, or the way to it, refused.
 #[derive(Debug, thiserror::Error)]
 #[error("{text}")]
@@ -116,7 +126,11 @@ pub fn report(error: &anyhow::Error, json: bool) -> Exit {
     if error.is::<ReaderGone>() {
         return Exit::Ok;
     }
-    let exit = if error.is::<Usage>() { Exit::Usage } else { Exit::Failure };
+    let exit = match error.downcast_ref::<Ended>() {
+        Some(ended) => ended.exit,
+        None if error.is::<Usage>() => Exit::Usage,
+        None => Exit::Failure,
+    };
     if json {
         let causes: Vec<_> = error.chain().skip(1).map(ToString::to_string).collect();
         let mut document = serde_json::json!({

@@ -1,102 +1,137 @@
-//! `longrun result NAME`: the exact bytes of the result.
+//! `longrun result NAME` and `longrun input NAME`: the exact bytes.
 
-use std::fs::File;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use anyhow::Context as _;
-use serde_json::json;
-
-use super::Exit;
-use super::output::{Output, Usage};
+use super::contents::To;
+use super::output::{Ended, Output};
 use super::remote::Remote;
-use crate::client::ResultStream;
+use super::{Exit, completions};
+use super::{describe, wait};
+use crate::client::ClientError;
+use crate::proto::v1::operation::State;
+use crate::proto::v1::{Operation, OperationView};
+use crate::time_text::parse_duration;
 
-const EXAMPLES: &str = "\
+const RESULT_EXAMPLES: &str = "\
 Examples:
   longrun result 01980a3e-7f2b-7c11-9d5e-3b1f6a2c4d5e | jq .
   longrun result 01980a3e-7f2b-7c11-9d5e-3b1f6a2c4d5e -o report.pdf
+  longrun result 01980a3e-7f2b-7c11-9d5e-3b1f6a2c4d5e --wait 5m
 
 A read that breaks off is resumed where it stopped. With --json (which needs -o) the answer is a
-document of the result's content type and size.";
+document of the result's content type and size.
+
+Exit codes: 3 FAILED and 4 CANCELLED, with the reason on stderr; 6 not done when the time of --wait
+was up; 1 not done, without --wait.";
+
+const INPUT_EXAMPLES: &str = "\
+Examples:
+  longrun input 01980a3e-7f2b-7c11-9d5e-3b1f6a2c4d5e | jq .
+  longrun input 01980a3e-7f2b-7c11-9d5e-3b1f6a2c4d5e -o archive.tar
+
+A read that breaks off is resumed where it stopped. With --json (which needs -o) the answer is a
+document of the input's content type and size.";
 
 /// Arguments of `result`.
 #[derive(clap::Args, Debug)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = RESULT_EXAMPLES)]
 pub(super) struct Args {
-    /// The operation, done: operations/ID or ID
-    name: String,
-    /// File to write to in place of stdout (-); it appears only once it is whole
-    #[arg(long, short, value_name = "FILE")]
-    output: Option<PathBuf>,
+    /// The operations: names, ids, beginnings of ids of at least 8 digits, or URLs; of several, one result follows the other
+    #[arg(required = true, value_name = "NAME", add = completions::operations())]
+    names: Vec<String>,
+    #[command(flatten)]
+    to: To,
+    /// Wait until it is done; --wait 30s waits no longer than that
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, value_parser = parse_duration)]
+    wait: Option<Option<Duration>>,
+}
+
+/// Arguments of `input`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = INPUT_EXAMPLES)]
+pub(super) struct InputArgs {
+    /// The operations: names, ids, beginnings of ids of at least 8 digits, or URLs; of several, one input follows the other
+    #[arg(required = true, value_name = "NAME", add = completions::operations())]
+    names: Vec<String>,
+    #[command(flatten)]
+    to: To,
 }
 
 pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Result<Exit> {
-    let name = remote.name(&args.name).await?;
-    let failed = |error| remote.failed(&error, &format!("read the result of {name}"));
-    let is_stdout = args.output.as_ref().is_none_or(|path| path.as_os_str() == "-");
-    if out.is_json() && is_stdout {
-        return Err(Usage("--json needs --output FILE: stdout is the result's".to_owned()).into());
-    }
-    let mut result = remote.client.result_stream(&name, 0).await.map_err(failed)?;
-    let Some(path) = args.output.as_ref().filter(|path| path.as_os_str() != "-") else {
-        while let Some(chunk) = result.next().await {
-            out.bytes(&chunk.map_err(failed)?)?;
+    let Args { names, to, wait } = args;
+    to.check(out)?;
+    to.check_several(names.len())?;
+    for name in remote.names(&names).await? {
+        if let Some(limit) = wait {
+            let client = remote.patient();
+            match wait::until_done(&name, client.wait(&name, limit), remote, out).await? {
+                Ok(operation) if operation.done => {}
+                Ok(_) => return Ok(not_done(&name, out)),
+                Err(exit) => return Ok(exit),
+            }
         }
-        return Ok(Exit::Ok);
-    };
-    let written = write_file(&mut result, path, failed).await?;
-    if out.is_json() {
-        out.document(&json!({
-            "contentType": result.content_type(),
-            "sizeBytes": written,
-            "file": path,
-        }))?;
-    } else {
-        out.note(&format!("{}: {written} bytes, {}", path.display(), result.content_type()));
+        write(&name, &to, remote, out).await?;
     }
     Ok(Exit::Ok)
 }
 
-/// Writes beside the file and renames, so that half a result is never taken for one.
-async fn write_file(
-    result: &mut ResultStream,
-    path: &Path,
-    failed: impl Fn(crate::client::ClientError) -> anyhow::Error,
-) -> anyhow::Result<u64> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
+/// Waits for an operation, and writes its result to stdout. The answer is how it ended.
+pub(super) async fn after(
+    name: &str,
+    waiting: impl Future<Output = Result<Operation, ClientError>>,
+    remote: &Remote,
+    out: &Output,
+) -> anyhow::Result<Exit> {
+    match wait::until_done(name, waiting, remote, out).await? {
+        Ok(operation) if operation.done => {
+            write(name, &To::default(), remote, out).await?;
+            Ok(Exit::of(&operation))
+        }
+        Ok(_) => Ok(not_done(name, out)),
+        Err(exit) => Ok(exit),
+    }
+}
+
+fn not_done(name: &str, out: &Output) -> Exit {
+    out.note(&format!("{name} is not done yet"));
+    Exit::NotDone
+}
+
+async fn write(name: &str, to: &To, remote: &Remote, out: &Output) -> anyhow::Result<()> {
+    let failed = |error| remote.failed(&error, &format!("read the result of {name}"));
+    match remote.client.result_stream(name, 0).await {
+        Ok(contents) => to.write(contents, out, failed).await,
+        Err(error) => match why(name, &error, remote).await {
+            Some(ended) => Err(ended.into()),
+            None => Err(failed(error)),
+        },
+    }
+}
+
+/// Why there is no result, where the operation says it: it ended without one.
+async fn why(name: &str, error: &ClientError, remote: &Remote) -> Option<Ended> {
+    if error.is_transient() {
+        return None;
+    }
+    let operation = remote.client.get(name, OperationView::Result).await.ok()?;
+    let state = operation.state();
+    let text = match &operation.error {
+        Some(error) => describe::one_line(error),
+        None if state == State::Succeeded => "it has no result".to_owned(),
+        None => return None,
     };
-    let failed_to_write = || format!("failed to write {}", path.display());
-    // Devices and pipes cannot be renamed onto.
-    if path.exists() && !path.is_file() {
-        let mut file = File::options().write(true).open(path).with_context(failed_to_write)?;
-        return copy(result, &mut file, failed).await.with_context(failed_to_write);
-    }
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".longrun-").permissions(permissions());
-    let mut file = builder.tempfile_in(directory).with_context(failed_to_write)?;
-    let written = copy(result, file.as_file_mut(), failed).await?;
-    file.persist(path).with_context(failed_to_write)?;
-    Ok(written)
+    let text = format!("{name} {}: {text}", describe::state_name(state));
+    operation.done.then(|| Ended { text, exit: Exit::of(&operation) })
 }
 
-/// What any new file would have: the umask takes away what the user does not want to give.
-fn permissions() -> std::fs::Permissions {
-    std::os::unix::fs::PermissionsExt::from_mode(0o666)
-}
-
-async fn copy(
-    result: &mut ResultStream,
-    file: &mut File,
-    failed: impl Fn(crate::client::ClientError) -> anyhow::Error,
-) -> anyhow::Result<u64> {
-    let mut written = 0;
-    while let Some(chunk) = result.next().await {
-        let chunk = chunk.map_err(&failed)?;
-        file.write_all(&chunk)?;
-        written += chunk.len() as u64;
+pub(super) async fn input(args: InputArgs, remote: &Remote, out: &Output) -> anyhow::Result<Exit> {
+    let InputArgs { names, to } = args;
+    to.check(out)?;
+    to.check_several(names.len())?;
+    for name in remote.names(&names).await? {
+        let failed = |error| remote.failed(&error, &format!("read the input of {name}"));
+        let contents = remote.client.input_stream(&name, 0).await.map_err(failed)?;
+        to.write(contents, out, failed).await?;
     }
-    Ok(written)
+    Ok(Exit::Ok)
 }

@@ -4,7 +4,7 @@ use std::io::{IsTerminal as _, stdin};
 
 use super::output::{Output, Usage};
 use super::remote::Remote;
-use super::text;
+use super::{completions, text};
 use crate::proto::v1::operation::State;
 use crate::proto::v1::{ListOperationsRequest, OperationView};
 use crate::time_text::{NotATime, parse_duration, parse_time};
@@ -20,10 +20,10 @@ pub(super) struct Selection {
     #[arg(long, short, value_name = "EXPR", default_value = "", hide_default_value = true)]
     pub(super) filter: String,
     /// In one of these states, e.g. failed; repeatable, or separated by commas
-    #[arg(long, value_name = "STATE", value_delimiter = ',', value_parser = state)]
+    #[arg(long, value_name = "STATE", value_delimiter = ',', value_parser = state, add = completions::states())]
     state: Vec<State>,
     /// Of one of these kinds; `report.*` is all that begin so; repeatable, or separated by commas
-    #[arg(long, short, value_name = "KIND", value_delimiter = ',')]
+    #[arg(long, short, value_name = "KIND", value_delimiter = ',', add = completions::kinds())]
     kind: Vec<String>,
     /// With this label, of this value or of any; repeatable
     #[arg(long, short, value_name = "KEY[=VALUE]")]
@@ -96,7 +96,7 @@ fn quoted(value: &str) -> String {
 #[derive(clap::Args, Debug)]
 pub(super) struct Chosen {
     /// The operations: names, ids, beginnings of ids of at least 8 digits, or URLs
-    #[arg(value_name = "NAME", required_unless_present_any = SELECTING, conflicts_with_all = SELECTING)]
+    #[arg(value_name = "NAME", required_unless_present_any = SELECTING, conflicts_with_all = SELECTING, add = completions::operations())]
     names: Vec<String>,
     #[command(flatten)]
     selection: Selection,

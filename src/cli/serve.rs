@@ -1,30 +1,30 @@
-//! `longrun serve`: a server, with commands as handlers.
+//! `longrun serve`: a server, with commands and HTTP endpoints as handlers.
 
-use std::collections::HashSet;
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
+use std::path::PathBuf;
 
 use clap::builder::NonEmptyStringValueParser;
 use tokio_util::sync::CancellationToken;
 
 use super::Exit;
+use super::confinement::{Limit, User, confinement};
+use super::handlers::{self, Handlers};
 use super::host;
 use super::output::{Output, Usage};
 use super::signals::{Hangups, Signals};
-use crate::client::Client;
+use crate::config::handler::Handler;
 use crate::config::{ServeConfig, StoreUrl, file};
-use crate::operation::Kind;
 use crate::relay;
 use crate::server::{
     Certificates, CertificatesError, Descriptors, DescriptorsError, Server, Stopped,
 };
-use crate::worker::Worker;
-use crate::worker::command::{Command, RetryOn};
+use crate::worker::command::RetryOn;
 
 const EXAMPLES: &str = "\
 Examples:
   longrun serve
   longrun serve --handler 'shout=tr a-z A-Z' --handler 'report.build=python3 build_report.py'
+  longrun serve --handler-url 'thumbnail=https://functions.example.com/thumbnail'
+  longrun serve --config longrun.toml               see `longrun config check --help`
   longrun serve --listen 0.0.0.0:7420 --bootstrap-key-file first.key
   longrun serve --tls-listen 127.0.0.1:7443 --tls-cert server.pem --tls-key server.key
   LONGRUN_LISTEN=127.0.0.1:0 longrun serve          the first line of output names the port
@@ -33,7 +33,8 @@ gRPC and HTTP share each port. The first line on stdout is
 `longrun listening on http://HOST:PORT`, followed by one for --tls-listen (https://HOST:PORT) and
 one for --listen-unix (unix:PATH), where they are given; the log is on stderr.
 
-A handler is a command line for /bin/sh; see `longrun worker --help` for what commands get and give.
+A handler is a command line for /bin/sh, see `longrun worker --help` for what commands get and give;
+or the URL of a function or a web service, see docs/workers.md.
 
 SIGTERM and SIGINT stop it gracefully: from then on /readyz and health say that it is not
 serving, and new submissions are refused; handlers may finish, what they do not finish goes
@@ -50,10 +51,13 @@ pub(super) struct Args {
     config: ServeConfig,
     #[command(flatten)]
     handlers: HandlerArgs,
-    /// Configuration file (TOML): HTTP APIs to stand in front of, dialects to speak, and limits of tenants, see
-    /// docs/relay.md, docs/dialects.md and docs/limits.md
+    /// Configuration file (TOML): any of these flags as a key, and handlers, HTTP APIs to stand in front of, dialects to
+    /// speak and limits of tenants as tables, see docs/configuration.md
     #[arg(long = "config", value_name = "FILE", env = "LONGRUN_CONFIG")]
     file: Option<PathBuf>,
+    /// The handlers of flags and file.
+    #[arg(skip)]
+    merged: Vec<Handler>,
 }
 
 /// What the server executes itself.
@@ -61,52 +65,53 @@ pub(super) struct Args {
 #[command(next_help_heading = "Handlers")]
 struct HandlerArgs {
     /// Execute operations of KIND by running COMMAND; repeatable
-    #[arg(long = "handler", value_name = "KIND=COMMAND", env = "LONGRUN_HANDLER")]
-    handlers: Vec<Handler>,
-    /// How many of these commands run at once, all kinds together
+    #[arg(long = "handler", value_name = "KIND=COMMAND", env = "LONGRUN_HANDLER", value_parser = handlers::command)]
+    commands: Vec<Handler>,
+    /// Execute operations of KIND by posting their inputs to URL; repeatable
+    #[arg(long = "handler-url", value_name = "KIND=URL", env = "LONGRUN_HANDLER_URL", value_parser = handlers::endpoint)]
+    endpoints: Vec<Handler>,
+    /// How many attempts run at once, all handlers without a `concurrency` of their own together
     #[arg(long, value_name = "N", env = "LONGRUN_HANDLER_CONCURRENCY", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     handler_concurrency: u16,
-    /// Environment variable of the server that these commands get too, beside PATH, HOME, LANG and TZ; repeatable
+    /// Environment variable of the server that commands get too, beside PATH, HOME, LANG and TZ; repeatable
     #[arg(long = "handler-env", value_name = "NAME", env = "LONGRUN_HANDLER_ENV", value_parser = NonEmptyStringValueParser::new())]
     handler_variables: Vec<String>,
-    /// Exit codes of these commands that ask for another attempt, beside 75: `all`, or codes like 1,64-78
+    /// Exit codes of commands that ask for another attempt, beside 75: `all`, or codes like 1,64-78
     #[arg(long, value_name = "CODES", env = "LONGRUN_HANDLER_RETRY_ON")]
     handler_retry_on: Option<RetryOn>,
+    /// Limit of each process of these commands: cpu=10s, memory=512MiB, file-size=1GiB, processes=64 or
+    /// open-files=256; repeatable
+    #[arg(
+        long = "handler-limit",
+        value_name = "NAME=MOST",
+        env = "LONGRUN_HANDLER_LIMIT",
+        value_delimiter = ','
+    )]
+    handler_limits: Vec<Limit>,
+    /// Run these commands as this user, by name or as UID:GID; the server must be root
+    #[arg(long, value_name = "USER", env = "LONGRUN_HANDLER_USER")]
+    handler_user: Option<User>,
+    /// Run each of these commands in an empty directory of its own, which is removed after it
+    #[arg(long, env = "LONGRUN_HANDLER_OWN_DIRECTORY")]
+    handler_own_directory: bool,
 }
 
-/// A kind and the command line that executes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Handler {
-    /// The kind.
-    pub(super) kind: String,
-    /// A command line for `/bin/sh`.
-    pub(super) line: String,
-}
-
-impl FromStr for Handler {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (kind, line) = text.split_once('=').ok_or("must be KIND=COMMAND")?;
-        Kind::parse(kind).map_err(|error| format!("the kind {error}"))?;
-        if line.trim().is_empty() {
-            return Err("the command is empty".to_owned());
-        }
-        Ok(Self { kind: kind.to_owned(), line: line.to_owned() })
+impl Args {
+    /// What the configuration file says beside its settings, which stand among the flags already.
+    pub(super) fn take_tables(&mut self, tables: file::Config) -> Result<(), Usage> {
+        let file::Config { settings: _, relay, dialects, handlers, limits } = tables;
+        (self.config.relay, self.config.dialects, self.config.tenants) = (relay, dialects, limits);
+        let HandlerArgs { commands, endpoints, .. } = &mut self.handlers;
+        let flags = [std::mem::take(commands), std::mem::take(endpoints)].concat();
+        self.merged = handlers::merge(flags, handlers)?;
+        self.config.validate().map_err(|error| Usage(error.to_string()))
     }
 }
 
 pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
-    let Args { mut config, handlers: commands, file: path } = args;
-    let HandlerArgs { handlers, handler_concurrency, handler_variables, handler_retry_on } =
-        commands;
-    let handler_retry_on = handler_retry_on.unwrap_or_default();
-    if let Some(file) = path {
-        let file::Config { relay, dialects, limits } = read_file(&file)?;
-        (config.relay, config.dialects, config.tenants) = (relay, dialects, limits);
-    }
-    config.validate().map_err(|error| Usage(error.to_string()))?;
-    one_command_per_kind(&handlers)?;
+    let Args { config, handlers, merged, file: _ } = args;
+    let HandlerArgs { handler_limits, handler_user, handler_own_directory, .. } = &handlers;
+    let confinement = confinement(handler_limits, *handler_user, *handler_own_directory)?;
     let mut signals = Signals::catch()?;
     let hangups = Hangups::catch()?;
     let has_types = !config.types.descriptor_sets.is_empty();
@@ -119,26 +124,35 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
         // A signal stops the start, which a large store may delay.
         signal = signals.next() => return Ok(signal),
     };
-    let keeper = host::keeper()?;
-    let command = |line: &str| {
-        let command = Command::shell(line).with_max_result_bytes(max_result_bytes);
-        let command = command.with_keeper(&keeper).with_retry_on(handler_retry_on.clone());
-        command.with_variables(&handler_variables)
+    let handlers = Handlers {
+        list: merged,
+        concurrency: handlers.handler_concurrency,
+        variables: handlers.handler_variables,
+        retry_on: handlers.handler_retry_on.unwrap_or_default(),
+        confinement,
+        max_result_bytes,
     };
-    let worker = worker(server.local_client(), &handlers, handler_concurrency, command);
+    let workers = handlers.workers(&server.local_client())?;
     let relaying = server.relay().mounts().iter().map(|mounted| {
         let mount = &mounted.mount;
         tracing::info!(prefix = %mount.prefix, operation.kind = %mount.kind(), "relay");
         relay::execute::worker(server.local_client(), mounted.clone(), max_result_bytes)
     });
-    let workers = worker.into_iter().chain(relaying);
+    let workers = workers.into_iter().chain(relaying);
     let workers = workers.map(|worker| worker.drain_timeout(handlers_share)).collect();
     let version = env!("CARGO_PKG_VERSION");
+    let unfinished = server.outstanding();
+    let listening = server.urls().join(" ");
     match is_new {
-        true => tracing::info!(version, store, "created a new store, because there was none"),
-        false => tracing::info!(version, store, "the store is open"),
+        true => tracing::info!(
+            version,
+            store,
+            listening,
+            "created a new store, because there was none; if you expected operations, check --store"
+        ),
+        false => tracing::info!(version, store, listening, unfinished, "the store is open"),
     }
-    announce(&server, &handlers, out)?;
+    announce(&server, out)?;
     let types = has_types.then(|| server.descriptors().clone());
     let mut reloading = std::pin::pin!(reload(types, server.certificates().cloned(), hangups));
     let stop = CancellationToken::new();
@@ -194,47 +208,8 @@ async fn reload(
     }
 }
 
-/// The configuration file. The files that it names are looked for beside it.
-fn read_file(file: &Path) -> Result<file::Config, Usage> {
-    let name = file.display();
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| Usage(format!("--config {name} cannot be read: {error}")))?;
-    let folder = file.parent().unwrap_or_else(|| Path::new(""));
-    let beside = |name: &str| std::fs::read_to_string(folder.join(name));
-    file::parse(&text, &beside).map_err(|error| Usage(format!("--config {name}, {error}")))
-}
-
-fn one_command_per_kind(handlers: &[Handler]) -> Result<(), Usage> {
-    let mut kinds = HashSet::new();
-    match handlers.iter().find(|handler| !kinds.insert(&handler.kind)) {
-        Some(Handler { kind, .. }) => Err(Usage(format!("--handler {kind}=… is given twice"))),
-        None => Ok(()),
-    }
-}
-
-/// A worker that executes the handlers' kinds; none without handlers.
-pub(super) fn worker(
-    client: Client,
-    handlers: &[Handler],
-    concurrency: u16,
-    command: impl Fn(&str) -> Command,
-) -> Option<Worker> {
-    if handlers.is_empty() {
-        return None;
-    }
-    let worker = Worker::new(client).concurrency(concurrency.into());
-    Some(
-        handlers
-            .iter()
-            .fold(worker, |worker, Handler { kind, line }| worker.command(kind, command(line))),
-    )
-}
-
 /// Says where the server is, for people and for programs that start it.
-fn announce(server: &Server, handlers: &[Handler], out: &Output) -> anyhow::Result<()> {
-    for Handler { kind, line } in handlers {
-        tracing::info!(operation.kind = %kind, command = %line, "handler");
-    }
+fn announce(server: &Server, out: &Output) -> anyhow::Result<()> {
     for url in server.urls() {
         match out.is_json() {
             true => out.record(&serde_json::json!({ "listening": url }))?,
@@ -255,21 +230,6 @@ fn exit(stopped: Stopped) -> Exit {
                 "stopped; calls that were not done within the drain timeout were cut off"
             );
             Exit::Failure
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn handlers_are_read_up_to_the_first_equals_sign() {
-        let handler: Handler = "report.build=env A=b make".parse().unwrap();
-        assert_eq!(handler.kind, "report.build");
-        assert_eq!(handler.line, "env A=b make");
-        for wrong in ["make", "=make", "k=", "k= ", "1k=make"] {
-            assert!(wrong.parse::<Handler>().is_err(), "{wrong}");
         }
     }
 }

@@ -7,10 +7,11 @@ use clap::builder::NonEmptyStringValueParser;
 use prost_types::Timestamp;
 use uuid::Uuid;
 
+use super::input::{self, Input};
 use super::output::{Output, Usage};
 use super::remote::Remote;
 use super::settings::SettingsArgs;
-use super::{Exit, change, input, silence, wait, watch};
+use super::{Exit, change, completions, result, silence, wait, watch};
 use crate::proto::v1::{Operation, SubmitRequest};
 use crate::time_text::{parse_duration, parse_time};
 
@@ -19,11 +20,14 @@ Examples:
   longrun submit shout hello --wait
   longrun submit report.build '{\"month\": \"2026-03\"}' --label team=finance --watch
   longrun submit thumbnail @photo.jpg --content-type image/jpeg --quiet
+  longrun submit report.build @month.json --result > report.pdf
   tar c src | longrun submit archive - --idempotency-key \"build-$BUILD\"
 
 INPUT is text; @FILE takes a file, - takes stdin, @@TEXT is text that begins with @. Unless
 --content-type says otherwise, JSON objects and arrays are application/json and other text is
-text/plain; the bytes are kept as they are.
+text/plain; the bytes are kept as they are. Files and stdin of more than 4 MiB are sent as they are
+read, up to the server's --max-payload-bytes, and are application/octet-stream unless said
+otherwise.
 
 Durations: 90 (seconds), 500ms, 30s, 5m, 1h30m, 7d. Times have a zone: 2026-03-01T12:00:00+01:00.";
 
@@ -32,8 +36,10 @@ Durations: 90 (seconds), 500ms, 30s, 5m, 1h30m, 7d. Times have a zone: 2026-03-0
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// The kind of work; workers serve kinds
+    #[arg(add = completions::kinds())]
     kind: String,
-    /// The input: text, @FILE, or - for stdin; by default nothing. Behind -- it may begin with a dash
+    /// The input: text, @FILE, or - for stdin; by default nothing. @@TEXT is text that begins with @; behind -- the input
+    /// may begin with a dash
     #[arg(allow_negative_numbers = true)]
     input: Option<String>,
     /// Media type of the input [default: application/json, text/plain or application/octet-stream,
@@ -77,6 +83,9 @@ struct Then {
     /// Watch it until it is done, and exit with its exit code
     #[arg(long)]
     watch: bool,
+    /// Wait until it is done, write its result to stdout byte for byte, and exit as it ended
+    #[arg(long, conflicts_with_all = ["watch", "quiet"])]
+    result: bool,
     /// Print the operation's name and nothing else
     #[arg(long, short)]
     quiet: bool,
@@ -84,9 +93,19 @@ struct Then {
 
 pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Result<Exit> {
     let Args { kind, input, content_type, labels, idempotency_key, settings, start, then } = args;
-    let input = match input {
-        Some(input) => Some(input::read(&input, content_type.as_deref())?),
-        None => None,
+    if then.result && out.is_json() {
+        return Err(Usage(
+            "--json contradicts --result, which writes the result as it is".to_owned(),
+        )
+        .into());
+    }
+    let has_input = input.is_some();
+    let (input, large) = match input {
+        Some(input) => match input::open(&input, content_type.as_deref()).await? {
+            Input::Whole(payload) => (Some(payload), None),
+            Input::Large(large) => (None, Some(large)),
+        },
+        None => (None, None),
     };
     let request = SubmitRequest {
         input,
@@ -99,19 +118,22 @@ pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Re
         ..Default::default()
     };
     let to = format!("submit {}", request.kind);
-    if then.watch && !then.quiet {
+    if then.watch && !then.quiet && large.is_none() {
         let watch = remote.patient().submit_and_watch(request);
         return watch::to_its_end(watch, &to, remote, out).await;
     }
     let key = request.idempotency_key.clone();
-    let waits = then.watch || then.wait.is_some();
-    let submitted = match waits {
-        true => {
+    let submitted = match large {
+        Some(large) => {
+            let content_type = large.content_type.clone();
+            remote.client.submit_stream(request, &content_type, large.into_stream(out)).await
+        }
+        None if then.waits() => {
             let client = remote.persistent();
             let note = |words: &str| out.note(words);
             silence::broken(remote, || None, note, client.submit(request)).await
         }
-        false => remote.client.submit(request).await,
+        None => remote.client.submit(request).await,
     };
     let operation = submitted.map_err(|error| {
         let failed = remote.failed(&error, &to);
@@ -123,10 +145,18 @@ pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Re
             false => failed,
         }
     })?;
+    if !has_input && input::is_ignored_stdin() {
+        let kind = &operation.kind;
+        out.note(&format!("stdin was not read; `longrun submit {kind} -` takes it as the input"));
+    }
     then.follow(&operation, remote, out).await
 }
 
 impl Then {
+    fn waits(&self) -> bool {
+        self.wait.is_some() || self.watch || self.result
+    }
+
     async fn follow(
         &self,
         operation: &Operation,
@@ -134,18 +164,23 @@ impl Then {
         out: &Output,
     ) -> anyhow::Result<Exit> {
         let name = &operation.name;
-        let waits = self.wait.is_some() || self.watch;
         if self.quiet {
             out.line(name)?;
-        } else if !waits {
+        } else if !self.waits() {
             change::state_line(operation, out)?;
             out.hint(&format!("`longrun watch {name}` follows it"));
         }
-        if !waits {
+        if !self.waits() {
             return Ok(Exit::Ok);
         }
+        if self.watch && !self.quiet {
+            return watch::one(name, None, remote, out).await;
+        }
         let waiting = remote.client.wait_on(operation, self.wait.flatten());
-        match self.quiet || self.watch {
+        if self.result {
+            return result::after(name, waiting, remote, out).await;
+        }
+        match self.quiet {
             true => wait::silently(name, waiting, remote, out).await,
             false => wait::wait(name, waiting, remote, out).await,
         }

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::output::Output;
 use super::remote::Remote;
-use super::{Exit, get, signals, silence};
+use super::{Exit, completions, get, signals, silence};
 use crate::client::ClientError;
 use crate::proto::v1::Operation;
 use crate::time_text::parse_duration;
@@ -13,27 +15,38 @@ const EXAMPLES: &str = "\
 Examples:
   longrun wait 01980a3e-7f2b-7c11-9d5e-3b1f6a2c4d5e && echo it succeeded
   longrun wait 01980a3e-7f2b-7c11-9d5e-3b1f6a2c4d5e --timeout 30s; echo $?   6 if it is not done
+  longrun wait $(longrun list --label batch=7 --all -o name)
 
 Exit codes: 0 SUCCEEDED, 3 FAILED, 4 CANCELLED, 5 PARTIALLY_SUCCEEDED, 6 not done when the time was
-up, 1 if the server is away then, 130 interrupted. Waiting outlives proxies, lost connections and
-restarts of the server.";
+up, 1 if the server is away then, 130 interrupted; of several operations the first that is not 0.
+Waiting outlives proxies, lost connections and restarts of the server.";
 
 /// Arguments of `wait`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// The operation: operations/ID or ID
-    name: String,
-    /// Longest time to wait, e.g. 30s, 5m; by default for as long as it takes
+    /// The operations: names, ids, beginnings of ids of at least 8 digits, or URLs
+    #[arg(required = true, value_name = "NAME", add = completions::operations())]
+    names: Vec<String>,
+    /// Longest time to wait for all of them, e.g. 30s, 5m; by default for as long as it takes
     #[arg(long, visible_alias = "wait", value_name = "DURATION", value_parser = parse_duration)]
     timeout: Option<Duration>,
 }
 
 pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Result<Exit> {
     let client = remote.patient();
-    let name = remote.name(&args.name).await?;
-    let waiting = client.wait(&name, args.timeout);
-    wait(&name, waiting, remote, out).await
+    let end = args.timeout.map(|limit| Instant::now() + limit);
+    let mut exit = Exit::Ok;
+    for name in remote.names(&args.names).await? {
+        let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+        let ended = wait(&name, client.wait(&name, left), remote, out).await?;
+        match ended {
+            Exit::Interrupted | Exit::Terminated => return Ok(ended),
+            _ if exit == Exit::Ok => exit = ended,
+            _ => {}
+        }
+    }
+    Ok(exit)
 }
 
 /// Waits, shows the operation, and exits as it ended.
@@ -66,7 +79,8 @@ pub(super) async fn silently(
     Ok(waited.map_or_else(|exit| exit, |operation| Exit::of(&operation)))
 }
 
-async fn until_done(
+/// The operation when it is done or the time is up; or how the program ends if a signal came.
+pub(super) async fn until_done(
     name: &str,
     waiting: impl Future<Output = Result<Operation, ClientError>>,
     remote: &Remote,

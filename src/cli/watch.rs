@@ -3,9 +3,9 @@
 use std::cell::OnceCell;
 
 use super::live::Live;
-use super::output::Output;
+use super::output::{Output, Usage};
 use super::remote::Remote;
-use super::{Exit, describe, signals, silence, text, wait, watch_many};
+use super::{Exit, completions, describe, signals, silence, text, wait, watch_many};
 use crate::client::Watch;
 use crate::proto::v1::watch_operation_response::Type;
 use crate::proto::v1::{Operation, WatchOperationRequest};
@@ -20,15 +20,19 @@ Examples:
 A watch outlives proxies, lost connections and restarts of the server, and misses no transition.
 Times are UTC. With --json each message is a document on a line of its own.
 
-Exit codes, with NAME: 0 SUCCEEDED, 3 FAILED, 4 CANCELLED, 5 PARTIALLY_SUCCEEDED, 130 interrupted.";
+Exit codes, with NAME: 0 SUCCEEDED, 3 FAILED, 4 CANCELLED, 5 PARTIALLY_SUCCEEDED, 130 interrupted;
+of several operations the first that is not 0.";
+
+const NOTHING: &str = "NAME is missing: say which operations to watch, or --filter EXPR for all that match, e.g. \
+                       longrun watch --filter 'kind=report.build'";
 
 /// Arguments of `watch`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// The operation: operations/ID or ID
-    #[arg(required_unless_present = "filter", conflicts_with = "filter")]
-    name: Option<String>,
+    /// The operations: names, ids, beginnings of ids of at least 8 digits, or URLs
+    #[arg(value_name = "NAME", conflicts_with = "filter", add = completions::operations())]
+    names: Vec<String>,
     /// Begin with every transition after this revision, 0 for all, in place of the operation as it is
     #[arg(long, value_name = "N", conflicts_with = "filter", value_parser = clap::value_parser!(i64).range(0..))]
     after_revision: Option<i64>,
@@ -38,9 +42,14 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Result<Exit> {
-    match (args.name, args.filter) {
-        (Some(name), _) => one(&remote.name(&name).await?, args.after_revision, remote, out).await,
-        (None, filter) => watch_many::run(filter.unwrap_or_default(), remote, out).await,
+    if let Some(filter) = args.filter {
+        return watch_many::run(filter, remote, out).await;
+    }
+    let names = remote.names(&args.names).await?;
+    match names.as_slice() {
+        [] => Err(Usage(NOTHING.to_owned()).into()),
+        [name] => one(name, args.after_revision, remote, out).await,
+        _ => watch_many::named(names, args.after_revision, remote, out).await,
     }
 }
 

@@ -1,21 +1,24 @@
-//! `longrun worker KIND -- COMMAND…`: a command for each operation of a kind.
+//! `longrun worker KIND -- COMMAND…`: a command, or a request to an endpoint, for each operation of a kind.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::builder::NonEmptyStringValueParser;
+use futures_util::future::try_join_all;
 use tokio_util::sync::CancellationToken;
 
-use super::host::keeper;
+use super::confinement::{Limit, User, confinement};
+use super::handlers::Handlers;
 use super::output::Output;
 use super::remote::Remote;
 use super::signals::Signals;
-use super::{Exit, Usage};
+use super::{Exit, Usage, completions};
+use crate::config::file;
+use crate::config::handler::{CommandLine, Endpoint, EndpointUrl, Handler, Words, Work};
 use crate::operation::Kind;
 use crate::time_text::parse_duration;
-use crate::worker::Worker;
 use crate::worker::command::{Command, RetryOn};
 
 const EXAMPLES: &str = "\
@@ -23,6 +26,9 @@ Examples:
   longrun worker shout -- tr a-z A-Z
   longrun worker report.build --concurrency 4 -- python3 build_report.py --format pdf
   longrun worker thumbnail -- sh -c 'echo 10% decoding >&3; convert - -resize 128 png:-'
+  longrun worker -k count -k sort -- ./work.sh            $LONGRUN_KIND says which it is
+  longrun worker render --url https://functions.example.com/render
+  longrun worker --config worker.toml                     [[handler]] tables: docs/configuration.md
 
 The command gets the input on stdin and LONGRUN_… variables; of the worker's own variables it gets
 PATH, HOME, LANG, TZ and what --env names. What it writes on stdout is the result, lines on stderr
@@ -43,18 +49,40 @@ timeout; what is left goes back to the queue. A second one ends at once.";
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// The kind to serve
-    #[arg(value_parser = kind)]
-    kind: String,
+    #[arg(value_parser = kind, value_name = "KIND", required_unless_present_any = ["kinds", "file"], add = completions::kinds())]
+    kind: Option<String>,
+    /// A kind to serve, beside KIND or in its place; repeatable
+    #[arg(short, long = "kind", value_name = "KIND", value_parser = kind)]
+    kinds: Vec<String>,
     /// The command and its arguments, run as they are, without a shell
-    #[arg(last = true, required = true, value_name = "COMMAND")]
+    #[arg(last = true, required_unless_present_any = ["url", "file"], value_name = "COMMAND")]
     command: Vec<OsString>,
+    /// Post inputs to this URL in place of running a command, see docs/workers.md
+    #[arg(long, value_name = "URL", conflicts_with_all = ["command", "variables", "retry_on"])]
+    url: Option<EndpointUrl>,
+    /// Configuration file (TOML): [[handler]] tables, and these flags as keys, see docs/configuration.md
+    #[arg(long = "config", value_name = "FILE", env = "LONGRUN_WORKER_CONFIG")]
+    file: Option<PathBuf>,
+    /// The handlers of the configuration file.
+    #[arg(skip)]
+    of_file: Vec<Handler>,
     /// Environment variable of this worker that the command gets too; repeatable
     #[arg(long = "env", value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     variables: Vec<String>,
     /// Exit codes that ask for another attempt, beside 75: `all`, or codes like 1,64-78
     #[arg(long, value_name = "CODES", env = "LONGRUN_RETRY_ON")]
     retry_on: Option<RetryOn>,
-    /// How many commands run at once
+    /// Limit of each process of the command: cpu=10s, memory=512MiB, file-size=1GiB, processes=64 or open-files=256;
+    /// repeatable
+    #[arg(long = "limit", value_name = "NAME=MOST")]
+    limits: Vec<Limit>,
+    /// Run the command as this user, by name or as UID:GID; the worker must be root
+    #[arg(long, value_name = "USER")]
+    user: Option<User>,
+    /// Run each command in an empty directory of its own, which is removed after it
+    #[arg(long)]
+    own_directory: bool,
+    /// How many attempts run at once
     #[arg(long, value_name = "N", env = "LONGRUN_CONCURRENCY", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     concurrency: u16,
     /// This worker's name, for people; by default host and process id
@@ -69,46 +97,98 @@ fn kind(text: &str) -> Result<String, String> {
     Kind::parse(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
-/// Whether a program of that name can be run, as the system looks for it.
-fn is_there(program: &OsStr) -> bool {
-    let is_file = |path: PathBuf| path.metadata().is_ok_and(|found| found.is_file());
-    if program.as_encoded_bytes().contains(&b'/') {
-        return is_file(program.into());
+/// What is larger is refused by servers that are not told otherwise.
+const MAX_RESULT_BYTES: u64 = Command::DEFAULT_MAX_RESULT_BYTES;
+
+impl Args {
+    /// What the configuration file says beside its settings, which stand among the flags already.
+    pub(super) fn take_tables(&mut self, tables: file::Config) -> Result<(), Usage> {
+        let of_servers = [
+            ("relay", tables.relay.is_empty()),
+            ("dialect", tables.dialects.is_empty()),
+            ("limit", tables.limits == Default::default()),
+        ];
+        if let Some((table, _)) = of_servers.iter().find(|(_, is_empty)| !is_empty) {
+            return Err(Usage(format!(
+                "--config: [[{table}]] is for `longrun serve`, not for a worker"
+            )));
+        }
+        self.of_file = tables.handlers;
+        Ok(())
     }
-    // Without a PATH the system has one of its own.
-    let Some(path) = std::env::var_os("PATH") else { return true };
-    std::env::split_paths(&path).any(|directory| is_file(directory.join(program)))
+
+    /// What the command line says, and the file of other kinds.
+    fn handlers(&self) -> Result<Vec<Handler>, Usage> {
+        let kinds = self.kind.iter().chain(&self.kinds);
+        let work = match &self.url {
+            Some(url) => Some(Work::Endpoint(Box::new(Endpoint::new(url.clone())))),
+            None if self.command.is_empty() => None,
+            None => Some(Work::Command(CommandLine::new(Words::Program(self.command.clone())))),
+        };
+        let flags: Vec<Handler> = match work {
+            Some(work) => {
+                let of = |kind: &String| Handler {
+                    kind: kind.clone(),
+                    work: work.clone(),
+                    concurrency: None,
+                };
+                kinds.map(of).collect()
+            }
+            None if kinds.count() == 0 => Vec::new(),
+            None => {
+                return Err(Usage(
+                    "KIND is given, and nothing to do: give -- COMMAND or --url URL too".to_owned(),
+                ));
+            }
+        };
+        if flags.is_empty()
+            && self.kind.is_none()
+            && (self.url.is_some() || !self.command.is_empty())
+        {
+            return Err(Usage(
+                "a command or --url is given, and no KIND that it is for".to_owned(),
+            ));
+        }
+        let list = super::handlers::merge(flags, self.of_file.clone())?;
+        if list.is_empty() {
+            return Err(Usage(
+                "--config has no [[handler]], so there is nothing to serve".to_owned(),
+            ));
+        }
+        Ok(list)
+    }
 }
 
 pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Result<Exit> {
-    let Args { kind, command, variables, retry_on, concurrency, worker_id, drain_timeout } = args;
-    let mut words = command.into_iter();
-    let program = words.next().context("no command was given")?;
-    if !is_there(&program) {
-        let program = program.to_string_lossy();
-        return Err(Usage(format!("there is no program {program} to run, see PATH")).into());
-    }
-    let command = Command::new(program, words)
-        .with_keeper(keeper()?)
-        .with_retry_on(retry_on.unwrap_or_default())
-        .with_variables(variables);
-    let mut worker = Worker::new(remote.client.clone())
-        .command(&kind, command)
-        .concurrency(concurrency.into())
-        .drain_timeout(drain_timeout);
-    if let Some(worker_id) = worker_id {
-        worker = worker.worker_id(worker_id);
-    }
-    out.note(&format!("serving {kind}, {concurrency} at once; Ctrl-C stops"));
+    let list = args.handlers()?;
+    let confinement = confinement(&args.limits, args.user, args.own_directory)?;
+    let Args { variables, retry_on, concurrency, worker_id, drain_timeout, .. } = args;
+    let kinds: Vec<&str> = list.iter().map(|handler| handler.kind.as_str()).collect();
+    let kinds = kinds.join(", ");
+    let retry_on = retry_on.unwrap_or_default();
+    let max_result_bytes = MAX_RESULT_BYTES;
+    let own: u32 = list.iter().filter_map(|handler| handler.concurrency).map(u32::from).sum();
+    let is_shared = list.iter().any(|handler| handler.concurrency.is_none());
+    let at_once = own + if is_shared { u32::from(concurrency) } else { 0 };
+    let handlers =
+        Handlers { list, concurrency, variables, retry_on, confinement, max_result_bytes };
+    let workers = handlers.workers(&remote.client)?.into_iter().map(|worker| {
+        let worker = worker.drain_timeout(drain_timeout);
+        match &worker_id {
+            Some(worker_id) => worker.worker_id(worker_id),
+            None => worker,
+        }
+    });
+    out.note(&format!("serving {kinds}, {at_once} at once; Ctrl-C stops"));
     let stop = CancellationToken::new();
     let mut signals = Signals::catch()?;
-    let work = worker.run(stop.clone());
+    let work = try_join_all(workers.map(|worker| worker.run(stop.clone())));
     tokio::pin!(work);
     let mut asked = false;
     loop {
         tokio::select! {
             ended = &mut work => {
-                ended.with_context(|| format!("failed to serve {kind}"))?;
+                ended.with_context(|| format!("failed to serve {kinds}"))?;
                 return Ok(Exit::Ok);
             }
             signal = signals.next() => {

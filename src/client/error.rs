@@ -39,6 +39,19 @@ impl ClientError {
         }))
     }
 
+    /// The same, with what an answer over HTTP says beside.
+    pub(super) fn of_answer(
+        mut self,
+        reason: String,
+        field_violations: Vec<FieldViolation>,
+        retry_after: Option<Duration>,
+    ) -> Self {
+        let inner = &mut *self.0;
+        (inner.reason, inner.field_violations) = (reason, field_violations);
+        inner.retry_after = retry_after;
+        self
+    }
+
     /// The canonical gRPC status code.
     pub fn code(&self) -> Code {
         self.0.code

@@ -15,7 +15,6 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
 use tonic::{Code, Response, Status};
-use uuid::Uuid;
 
 use self::channel::Headers;
 use crate::proto::v1::operations_client::OperationsClient;
@@ -23,8 +22,7 @@ use crate::proto::v1::workers_client::WorkersClient;
 use crate::proto::v1::{
     CancelOperationRequest, DeleteOperationRequest, Event, GetOperationRequest, ListEventsRequest,
     ListEventsResponse, ListOperationsRequest, ListOperationsResponse, Operation, OperationView,
-    RetryOperationRequest, SubmitBatchRequest, SubmitRequest, WatchOperationRequest,
-    WatchOperationsRequest, submit_batch_result,
+    RetryOperationRequest, WatchOperationRequest, WatchOperationsRequest,
 };
 
 mod address;
@@ -33,11 +31,15 @@ mod builder;
 mod channel;
 mod error;
 mod keys;
+mod limits;
 mod patience;
 mod result;
 mod standing;
+mod submission;
+mod submit;
 mod token;
 mod trust;
+mod upload;
 mod wait;
 mod watch;
 mod watch_all;
@@ -47,7 +49,11 @@ pub use self::builder::ClientBuilder;
 pub use self::error::ClientError;
 use self::patience::Patience;
 use self::result::Asked;
+#[cfg(feature = "server")]
+pub(crate) use self::result::{Chunk, ContentStream};
 pub use self::result::{InputStream, ResultStream, StoredResult};
+pub use self::submission::Submission;
+use self::submit::fill_key;
 pub use self::watch::Watch;
 pub use self::watch_all::WatchAll;
 
@@ -81,7 +87,7 @@ impl Client {
         ClientBuilder::new(url)
     }
 
-    /// Connects to `url`, e.g. `http://127.0.0.1:7000`, and fails if no server responds.
+    /// Connects to `url`, e.g. `http://127.0.0.1:7420`, and fails if no server responds.
     pub async fn connect(url: &str) -> Result<Self, ClientError> {
         Self::builder(url).connect().await
     }
@@ -127,39 +133,6 @@ impl Client {
     pub fn with_patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
-    }
-
-    /// Submits work and returns its operation, which is durable then. Without an idempotency
-    /// key it gets a random one, so that trying again cannot submit twice.
-    pub async fn submit(&self, mut request: SubmitRequest) -> Result<Operation, ClientError> {
-        fill_key(&mut request.idempotency_key);
-        self.unary(request, async |mut rpc, request| rpc.submit(request).await).await
-    }
-
-    /// Submits work and watches its operation up to its end: the first message has the operation, which is durable by then.
-    /// One call, and no look-up, where [`Self::submit`] and [`Self::watch`] take two. Until that message, calls are tried again
-    /// as in [`Self::submit`], idempotency key included; from then on it is a watch like any other.
-    pub fn submit_and_watch(&self, mut request: SubmitRequest) -> Watch {
-        fill_key(&mut request.idempotency_key);
-        Watch::of_submission(self.clone(), request)
-    }
-
-    /// Submits up to 1,000 pieces of work in one commit. Each has its own result, in order;
-    /// idempotency keys are filled in as in [`Self::submit`].
-    pub async fn submit_batch(
-        &self,
-        mut requests: Vec<SubmitRequest>,
-    ) -> Result<Vec<Result<Operation, ClientError>>, ClientError> {
-        requests.iter_mut().for_each(|request| fill_key(&mut request.idempotency_key));
-        let request = SubmitBatchRequest { requests };
-        let response =
-            self.unary(request, async |mut rpc, request| rpc.submit_batch(request).await).await?;
-        let outcomes = response.results.into_iter().map(|result| match result.outcome {
-            Some(submit_batch_result::Outcome::Operation(operation)) => Ok(operation),
-            Some(submit_batch_result::Outcome::Error(error)) => Err(error.into()),
-            None => Err(ClientError::local(Code::Internal, "the server gave no outcome")),
-        });
-        Ok(outcomes.collect())
     }
 
     /// The operation as it is now; `OperationView::Unspecified` carries everything.
@@ -326,13 +299,6 @@ impl Client {
     }
 }
 
-/// Gives a submission without a name of its own a random one.
-fn fill_key(key: &mut String) {
-    if key.is_empty() {
-        *key = Uuid::now_v7().to_string();
-    }
-}
-
 /// The items of all pages, from the page behind `first_token` on.
 fn pages<T, F>(
     first_token: String,
@@ -359,6 +325,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::v1::SubmitRequest;
 
     #[tokio::test]
     async fn calls_can_be_spawned_and_give_up_on_a_service_that_is_not_there() {

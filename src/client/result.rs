@@ -26,6 +26,18 @@ pub struct StoredResult {
     pub data: Bytes,
 }
 
+impl StoredResult {
+    /// The contents as JSON.
+    pub fn json<'a, T: serde::Deserialize<'a>>(&'a self) -> Result<T, serde_json::Error> {
+        serde_json::from_slice(&self.data)
+    }
+
+    /// The contents as UTF-8.
+    pub fn text(&self) -> Result<&str, std::str::Utf8Error> {
+        std::str::from_utf8(&self.data)
+    }
+}
+
 /// A result's bytes.
 pub type ResultStream = ContentStream<ReadResultResponse>;
 /// An input's bytes.

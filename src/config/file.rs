@@ -1,34 +1,64 @@
-//! The configuration file of `longrun serve`: relays, dialects over them or over workers, and limits of tenants.
+//! The configuration file of `longrun serve`: settings, which are flags by other means, and tables: relays, dialects over
+//! them or over workers, handlers, and limits of tenants.
 //!
-//! Takes the file's text, and a way to the files that it names; opening them is the caller's.
+//! Takes the file's text, and a way to the files that it names; opening them is the caller's. What a setting means, and
+//! whether there is one of that name, is for whoever knows the flags.
 
 use serde::Deserialize;
-use toml::Spanned;
+use toml::{Spanned, Value};
 
 pub use crate::dialect::FileError;
+pub(crate) use crate::dialect::near::question;
 
 use super::dialect::Files;
-use super::{dialect, limit, relay};
+use super::{dialect, handler, limit, relay};
 use crate::operation::limits::LimitTable;
 
 /// What a configuration file says.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Config {
+    /// What would be flags: keys before the first table.
+    pub settings: Vec<Setting>,
     /// HTTP APIs to stand in front of.
     pub relay: Vec<relay::Mount>,
     /// Dialects to speak.
     pub dialects: Vec<dialect::Mount>,
+    /// What executes operations.
+    pub handlers: Vec<handler::Handler>,
     /// How much tenants may have.
     pub limits: LimitTable,
 }
 
+/// A key with its value, or with several.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// The key.
+    pub key: String,
+    /// The values as they would stand on a command line.
+    pub values: Vec<String>,
+    /// The line of the key, from 1.
+    pub line: usize,
+    column: Option<usize>,
+}
+
+impl Setting {
+    /// This setting is wrong.
+    pub fn wrong(&self, reason: impl Into<String>) -> FileError {
+        FileError { line: self.line, column: self.column, reason: reason.into() }
+    }
+}
+
+/// The tables of a file.
+pub const TABLES: [&str; 4] = ["relay", "dialect", "handler", "limit"];
+
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct File {
     #[serde(default)]
     relay: Vec<Spanned<relay::Mount>>,
     #[serde(default)]
     dialect: Vec<Spanned<dialect::MountTable>>,
+    #[serde(default)]
+    handler: Vec<Spanned<handler::Table>>,
     #[serde(default)]
     limit: Vec<Spanned<limit::Table>>,
 }
@@ -36,8 +66,42 @@ struct File {
 /// Reads a configuration file.
 pub fn parse(text: &str, files: Files<'_>) -> Result<Config, FileError> {
     let file: File = FileError::read(text)?;
+    let settings = settings(text)?;
     let relay = relay::mounts(text, file.relay)?;
     let dialects = dialect::mounts(text, file.dialect, &relay, files)?;
+    let handlers = handler::handlers(text, file.handler)?;
     let limits = limit::table(text, file.limit)?;
-    Ok(Config { relay, dialects, limits })
+    Ok(Config { settings, relay, dialects, handlers, limits })
+}
+
+/// All keys that are no tables, as far as they can be settings.
+fn settings(text: &str) -> Result<Vec<Setting>, FileError> {
+    let values: toml::Table = FileError::read(text)?;
+    let places = toml::de::DeTable::parse(text).map(Spanned::into_inner).unwrap_or_default();
+    let mut settings = Vec::new();
+    for (key, value) in values.into_iter().filter(|(key, _)| !TABLES.contains(&key.as_str())) {
+        let place = places.iter().find(|(name, _)| *name.get_ref() == key);
+        let at = place.map_or(0, |(name, _)| name.span().start);
+        let FileError { line, column, .. } = FileError::at(text, at, "");
+        let values = match value {
+            Value::Array(values) => values.into_iter().map(word).collect(),
+            value => word(value).map(|value| vec![value]),
+        };
+        let Some(values) = values else {
+            let question = question(&key, TABLES);
+            return Err(FileError::at(text, at, format!("there is no key {key} here{question}")));
+        };
+        settings.push(Setting { key, values, line, column });
+    }
+    Ok(settings)
+}
+
+/// The value as it would stand on a command line.
+fn word(value: Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text),
+        Value::Integer(number) => Some(number.to_string()),
+        Value::Boolean(is_so) => Some(is_so.to_string()),
+        _ => None,
+    }
 }

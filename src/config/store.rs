@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::builder::{TypedValueParser, ValueParserFactory};
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Args, Command, Error};
 
 use crate::files;
@@ -83,7 +83,9 @@ impl TypedValueParser for StoreUrlParser {
         read.map_err(|rule: String| {
             let arg = arg.map(Arg::to_string).unwrap_or_default();
             let message = format!("invalid value for '{arg}': {rule}");
-            command.clone().error(ErrorKind::ValueValidation, message)
+            let mut error = command.clone().error(ErrorKind::ValueValidation, message);
+            error.insert(ContextKind::InvalidArg, ContextValue::String(arg));
+            error
         })
     }
 }

@@ -8,7 +8,6 @@ use axum::extract::{FromRequestParts as _, RawPathParams};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
-use serde::de::IgnoredAny;
 
 use super::coding::Coding;
 use super::headers::{Preferences, idempotency_key, is_json};
@@ -18,7 +17,7 @@ use super::query::Parameters;
 use super::{Http, body};
 use crate::operation::{IdempotencyKey, TenantId};
 use crate::proto::types::KnownTypes;
-use crate::proto::v1;
+use crate::proto::{json, v1};
 use crate::service::{
     Action, Caller, Identity, OperationName, Reason, Service, ServiceError, View, Violations,
 };
@@ -36,6 +35,8 @@ pub(super) struct Call {
     pub(super) preferences: Preferences,
     pub(super) query: Parameters,
     segments: Vec<(String, String)>,
+    /// The token of the share by which the client knows the operation.
+    share: Option<String>,
 }
 
 /// Who asks, and may do that. The only place where the caller of a request over HTTP is known.
@@ -87,7 +88,17 @@ impl Call {
         query: Parameters,
     ) -> Result<Self, Problem> {
         let preferences = Preferences::parse(&parts.headers);
-        Ok(Self { http: http.clone(), caller, parts, preferences, query, segments })
+        Ok(Self { http: http.clone(), caller, parts, preferences, query, segments, share: None })
+    }
+
+    /// The call as one about the operation whose share's token the path has, by a caller who may read that and nothing
+    /// else, whatever other credentials the request has.
+    pub(super) fn by_share(mut self) -> Result<Self, Problem> {
+        let token = self.segment("token").to_owned();
+        let (caller, name) = self.service().shared(&token)?;
+        self.caller = caller.with_origin(self.caller.origin());
+        self.segments = vec![("id".to_owned(), name.id.to_string())];
+        Ok(Self { share: Some(token), ..self })
     }
 
     /// The use cases.
@@ -102,7 +113,8 @@ impl Call {
 
     /// URLs for the client.
     pub(super) fn links(&self) -> Links {
-        Links::new(self.http.options.public_url.as_deref(), &self.parts)
+        let public_url = self.http.options.public_url.as_deref();
+        Links::new(public_url, &self.parts).by_share(self.share.clone())
     }
 
     /// A segment of the path; empty if the route has none of that name.
@@ -231,15 +243,8 @@ impl Call {
     pub(super) async fn object(&self, body: Body, limit: usize) -> Result<Bytes, Problem> {
         self.must_be_json()?;
         let document = self.decoded(body, limit.min(self.document_limit())).await?;
-        let rule = match serde_json::from_slice::<IgnoredAny>(&document) {
-            Ok(_) if document.trim_ascii_start().starts_with(b"{") => return Ok(document),
-            Ok(_) => "must be a JSON object".to_owned(),
-            Err(error) => {
-                let (line, column) = (error.line(), error.column());
-                format!("must be a JSON object: line {line}, column {column} is not JSON")
-            }
-        };
-        Err(ServiceError::invalid_field("body", rule).into())
+        json::check_object(&document)?;
+        Ok(document)
     }
 
     /// The body, its coding undone, which is a document of this interface's own.

@@ -32,6 +32,8 @@ pub use upload::Upload;
 
 /// Parts of an upload to a remote store: S3 takes none below 5 MiB, and at most 10,000.
 const REMOTE_PART_BYTES: usize = 8 << 20;
+/// Schemes of stores that are behind the feature `cloud`.
+const CLOUDS: [&str; 9] = ["s3", "s3a", "gs", "az", "adl", "azure", "abfs", "abfss", "https"];
 /// Parts of an upload to a directory.
 const LOCAL_PART_BYTES: usize = 1 << 20;
 
@@ -106,6 +108,11 @@ impl Objects {
         variables: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, OpenError> {
         let failed = |reason: String| OpenError { location: url.to_owned(), reason };
+        let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
+        if !cfg!(feature = "cloud") && CLOUDS.contains(&scheme) {
+            let reason = "this program was built without the object stores of clouds; build it with `--features cloud`";
+            return Err(failed(reason.to_owned()));
+        }
         // For the HTTP client beneath, which brings none; should there be one already, it serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let parsed = url.parse().map_err(|error| failed(format!("{error}")))?;

@@ -1,4 +1,4 @@
-//! What else there is to know of an operation: its times, its settings, what went wrong with it.
+//! Further facts about an operation: its times, its settings, its errors.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ struct Error {
     /// Whether the server says so, and not the work.
     is_services: bool,
     metadata: Vec<(String, String)>,
-    causes: Vec<Error>,
+    causes: Vec<Self>,
 }
 
 impl Facts {

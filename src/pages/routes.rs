@@ -1,5 +1,4 @@
-//! What pages there are: what each does, and by which method and path it is asked for. Which roles may do that
-//! stands in `service::access`, for pages as for all else.
+//! The routes of pages: action, method and path. `service::access` has the roles for them, as for all calls.
 
 use http::Method;
 

@@ -1,4 +1,4 @@
-//! Signing in: a key or token that a form takes and a cookie keeps, where callers are asked who they are.
+//! Sign-in: a form takes a key or token, and a cookie keeps it, if callers need credentials.
 
 use axum::response::{IntoResponse as _, Response};
 use http::header::{REFRESH, SET_COOKIE};

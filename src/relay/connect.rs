@@ -16,7 +16,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use tower::Service;
 
-use crate::config::relay::Mount;
+use super::way::Way;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -24,18 +24,18 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
     /// The file of certificates cannot be used.
-    #[error("ca_file {path} of the relay {name}: {reason}")]
+    #[error("ca_file {path} of {owner}: {reason}")]
     File {
-        /// The mount's name.
-        name: String,
+        /// Whose file it is.
+        owner: String,
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The error.
         reason: String,
     },
     /// The system has no certificates.
     #[error(
-        "the relay {0} has an https:// upstream, and the system has no certificates to check it by: \
+        "{0} has an https:// URL, and the system has no certificates to check it by: \
          install them (the package is often called ca-certificates) or name a ca_file"
     )]
     NoSystemCertificates(String),
@@ -44,7 +44,7 @@ pub enum TrustError {
     Tls(#[from] rustls::Error),
 }
 
-/// Connects to one mount's upstream, within its time limit, handshake included.
+/// Connects to one upstream, within its time limit, handshake included.
 #[derive(Clone, Debug)]
 pub(super) struct Connector {
     inner: HttpsConnector<HttpConnector>,
@@ -52,16 +52,16 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    pub(super) fn new(mount: &Mount) -> Result<Self, TrustError> {
-        let roots = match (&mount.upstream.scheme, &mount.ca_file) {
+    pub(super) fn new(way: &Way<'_>) -> Result<Self, TrustError> {
+        let roots = match (way.scheme, way.ca_file) {
             (scheme, _) if *scheme != Scheme::HTTPS => RootCertStore::empty(),
             (_, Some(path)) => of_file(path).map_err(|reason| TrustError::File {
-                name: mount.name.clone(),
-                path: path.clone(),
+                owner: way.owner.clone(),
+                path: path.to_owned(),
                 reason,
             })?,
             (_, None) => {
-                of_system().ok_or_else(|| TrustError::NoSystemCertificates(mount.name.clone()))?
+                of_system().ok_or_else(|| TrustError::NoSystemCertificates(way.owner.clone()))?
             }
         };
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -77,7 +77,7 @@ impl Connector {
             .https_or_http()
             .enable_http1()
             .wrap_connector(plain);
-        Ok(Self { inner, limit: mount.limits.connect_timeout })
+        Ok(Self { inner, limit: way.limits.connect_timeout })
     }
 }
 
@@ -111,7 +111,7 @@ fn of_file(path: &Path) -> Result<RootCertStore, String> {
     if roots.is_empty() { Err("has no certificate".to_owned()) } else { Ok(roots) }
 }
 
-/// What the system trusts, as far as it can be read.
+/// The system's trusted certificates, as far as they can be read.
 fn of_system() -> Option<RootCertStore> {
     let found = rustls_native_certs::load_native_certs();
     for error in found.errors {

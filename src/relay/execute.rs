@@ -115,23 +115,6 @@ impl Call {
         recording.await.unwrap_or_else(|_| Err(recorder.lost("UPSTREAM_TIMEOUT", &late)))
     }
 
-    /// The body from its beginning: at hand, or read as it is sent.
-    async fn body(&self) -> Result<Body, Failure> {
-        if self.input.size_bytes() == self.input.bytes().len() as u64 {
-            return Ok(Body::from(self.input.bytes().clone()));
-        }
-        let reader = self.input.open().await.map_err(|error| {
-            let message = format!("the request's body could not be read: {error}");
-            Failure::retryable("INPUT_UNREADABLE", message).with_status_code(error.code())
-        })?;
-        let pieces =
-            stream::unfold(
-                reader,
-                |mut reader| async move { Some((reader.next().await?, reader)) },
-            );
-        Ok(Body::from_stream(pieces))
-    }
-
     /// The response. A method that is not idempotent connects as often as others are attempted, if there is time for
     /// it: that nothing was sent must not end as a time-out, after which nobody knows.
     async fn send(
@@ -150,7 +133,7 @@ impl Call {
             |pause: Duration| Instant::now() + pause + mount.limits.connect_timeout < until;
         loop {
             left -= 1;
-            let mut request = Request::new(self.body().await?);
+            let mut request = Request::new(body(&self.input).await?);
             request.method_mut().clone_from(&self.method);
             request.headers_mut().clone_from(&self.headers);
             let exchange = upstream.exchange(request, self.target.clone(), over);
@@ -166,6 +149,20 @@ impl Call {
             }
         }
     }
+}
+
+/// The body from its beginning: at hand, or read as it is sent.
+pub(super) async fn body(input: &Input) -> Result<Body, Failure> {
+    if input.size_bytes() == input.bytes().len() as u64 {
+        return Ok(Body::from(input.bytes().clone()));
+    }
+    let reader = input.open().await.map_err(|error| {
+        let message = format!("the request's body could not be read: {error}");
+        Failure::retryable("INPUT_UNREADABLE", message).with_status_code(error.code())
+    })?;
+    let pieces =
+        stream::unfold(reader, |mut reader| async move { Some((reader.next().await?, reader)) });
+    Ok(Body::from_stream(pieces))
 }
 
 /// The request's media type is what its fields say, if there are any; one without a value stands for none. Otherwise

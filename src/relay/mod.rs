@@ -1,11 +1,11 @@
 //! Between a mount and its upstream: which requests go there, with which header fields, over which connections; and
-//! the execution of requests that became operations.
+//! the execution of requests that became operations. Handlers that are HTTP endpoints go the same way.
 //!
 //! Upstream hosts come from the configuration only, never from a request. This module submits nothing and responds
 //! to no client: `http` does, and workers execute.
 //!
 //! Read next: `target` for the destination of a request, `fields` for its header, `execute` for operations,
-//! `recording` for what they keep of the response.
+//! `recording` for what they keep of the response, `endpoint` for handlers.
 
 use http::Method;
 use http::uri::{InvalidUri, PathAndQuery};
@@ -14,17 +14,20 @@ use crate::config::relay::Mount;
 
 mod connect;
 mod devious;
+pub mod endpoint;
 pub mod execute;
 pub mod fields;
 pub mod location;
 mod recording;
 pub mod target;
 pub mod upstream;
+mod way;
 
 pub use connect::TrustError;
 pub use devious::Devious;
 pub use target::Onward;
 pub use upstream::{Over, Upstream, UpstreamError};
+pub use way::Way;
 
 /// The mounts of a server with the connections to their upstreams. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -71,7 +74,7 @@ impl Relay {
 impl Mounted {
     /// Ready to serve `mount`. Nothing is connected yet.
     pub fn new(mount: Mount) -> Result<Self, TrustError> {
-        let upstream = Upstream::new(&mount)?;
+        let upstream = Upstream::new(&Way::of(&mount))?;
         Ok(Self { mount, upstream })
     }
 

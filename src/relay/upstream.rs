@@ -11,7 +11,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::connect::{Connector, TrustError};
 use super::is_idempotent;
-use crate::config::relay::Mount;
+use super::way::Way;
 
 /// The connections to one upstream. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -52,18 +52,18 @@ pub enum UpstreamError {
 }
 
 impl Upstream {
-    /// The upstream of `mount`, over HTTP/1.1, within TLS where its URL says so.
-    pub fn new(mount: &Mount) -> Result<Self, TrustError> {
-        let connector = Connector::new(mount)?;
+    /// The upstream at the end of `way`, over HTTP/1.1, within TLS where its URL says so.
+    pub fn new(way: &Way<'_>) -> Result<Self, TrustError> {
+        let connector = Connector::new(way)?;
         let mut builder = Client::builder(TokioExecutor::new());
         builder
             .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(mount.limits.idle_timeout)
-            .http1_max_buf_size(mount.limits.max_header_bytes)
-            .http1_max_headers(mount.limits.max_header_fields);
+            .pool_idle_timeout(way.limits.idle_timeout)
+            .http1_max_buf_size(way.limits.max_header_bytes)
+            .http1_max_headers(way.limits.max_header_fields);
         let pooled = builder.build(connector.clone());
         let fresh = builder.pool_max_idle_per_host(0).build(connector);
-        let (scheme, authority) = (mount.upstream.scheme.clone(), mount.upstream.authority.clone());
+        let (scheme, authority) = (way.scheme.clone(), way.authority.clone());
         Ok(Self { pooled, fresh, scheme, authority })
     }
 

@@ -11,8 +11,13 @@
 //! }
 //!
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-//! let client = Client::connect_lazy("http://127.0.0.1:7000")?;
-//! Worker::new(client).handler("shout", shout).run(CancellationToken::new()).await?;
+//! let client = Client::connect_lazy("http://127.0.0.1:7420")?;
+//! Worker::new(client)
+//!     .handler("shout", shout)
+//!     // JSON both ways, by serde.
+//!     .json_handler("sum", |_context, numbers: Vec<i64>| async move { Ok(numbers.iter().sum::<i64>()) })
+//!     .run(CancellationToken::new())
+//!     .await?;
 //! # Ok(())
 //! # }
 //! ```
@@ -33,6 +38,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -132,6 +139,27 @@ impl Worker {
         let run: Run = Arc::new(move |context| handler(context).boxed());
         self.handlers.insert(kind.into(), Handler { run, streams_input: false });
         self
+    }
+
+    /// Serves a kind whose input and result are JSON. An input that is not what the handler takes is a final failure,
+    /// INVALID_INPUT, whose message says where.
+    pub fn json_handler<I, O, F, Fut>(self, kind: impl Into<String>, handler: F) -> Self
+    where
+        I: DeserializeOwned,
+        O: Serialize,
+        F: Fn(Context, I) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<O, Failure>> + Send + 'static,
+    {
+        self.handler(kind, move |context| {
+            let handled = match context.input().json() {
+                Ok(input) => Ok(handler(context, input)),
+                Err(error) => {
+                    Err(Failure::permanent("INVALID_INPUT", format!("the input: {error}"))
+                        .with_status_code(tonic::Code::InvalidArgument))
+                }
+            };
+            async move { Ok(Outcome::json(&handled?.await?)?) }
+        })
     }
 
     /// The same for a handler that reads its input by [`Input::open`], of whatever size it is. To others large

@@ -12,30 +12,42 @@ use serde_json::Value;
 
 mod bench;
 mod commands;
+mod config;
+mod confinement;
+mod contents;
+mod endpoints;
+mod hands;
 mod keys;
+mod limits;
 mod names;
+mod share;
 mod silence;
 mod support;
+mod unread;
 
 use support::*;
 
-const COMMANDS: [&str; 19] = [
+const COMMANDS: [&str; 23] = [
     "serve",
     "submit",
     "get",
     "list",
+    "share",
+    "limits",
     "watch",
     "wait",
     "cancel",
     "delete",
     "retry",
     "result",
+    "input",
     "events",
     "key",
     "kinds",
     "worker",
     "workers",
     "store",
+    "config",
     "bench",
     "demo",
     "completions",
@@ -125,7 +137,7 @@ fn shells_get_their_completions() {
     for shell in ["bash", "zsh", "fish"] {
         let output = run(&["completions", shell]);
         assert!(output.status.success());
-        assert!(stdout(&output).contains("idempotency-key"), "{shell}");
+        assert!(stdout(&output).contains("LONGRUN_COMPLETE"), "{shell}");
     }
 }
 

@@ -232,7 +232,7 @@ fn run(directory: &Path, arguments: &[String], listen: &str) -> (Child, String) 
 }
 
 fn write_private(path: &Path, text: &str) {
-    let mut file = File::options().write(true).create(true).mode(0o600).open(path).unwrap();
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(path).unwrap();
     file.write_all(text.as_bytes()).unwrap();
 }
 

@@ -259,7 +259,7 @@ impl Disk {
     }
 
     pub fn list(&self, query: &ListQuery) -> Vec<Operation> {
-        let ListQuery { tenant, filter, order: ListOrder { by, descending }, after, limit } = query;
+        let ListQuery { scope, filter, order: ListOrder { by, descending }, after, limit } = query;
         let place = |operation: &Operation| {
             let end = operation.ended_at().unwrap_or(Timestamp::MAX);
             (if *by == OrderBy::EndTime { end } else { Timestamp::MAX }, operation.id())
@@ -268,7 +268,7 @@ impl Disk {
         let after = after.map(|after| (end(after.end_time), after.id));
         let operations = self.rows.values().map(|row| &row.operation);
         let mut page: Vec<&Operation> = operations
-            .filter(|operation| operation.submission.tenant == *tenant && filter.matches(operation))
+            .filter(|it| scope.contains(&it.submission.tenant) && filter.matches(it))
             .filter(|operation| {
                 after.is_none_or(|after| match descending {
                     true => place(operation) < after,
@@ -339,12 +339,19 @@ impl Disk {
         self.tombstones.iter().skip(first).take(limit).cloned().collect()
     }
 
-    pub fn unfinished(&self, after: Option<OperationId>, limit: usize) -> Vec<Unfinished> {
-        let rows = self.rows.values().filter(|row| after.is_none_or(|id| row.operation.id() > id));
+    pub fn unfinished(
+        &self,
+        after: Option<(TenantId, OperationId)>,
+        limit: usize,
+    ) -> Vec<Unfinished> {
+        let place = |row: &Arc<Row>| (row.operation.submission.tenant.clone(), row.operation.id());
+        let mut rows: Vec<&Arc<Row>> = self.rows.values().collect();
+        rows.sort_by_cached_key(|row| place(row));
+        let rows = rows.into_iter().filter(|row| after.as_ref().is_none_or(|it| place(row) > *it));
         let unfinished = rows.filter_map(|row| {
             let Operation { submission, life } = &row.operation;
             let place = match &life.state {
-                State::Queued { not_before } => Place::Queued { not_before: *not_before },
+                State::Queued { .. } => Place::Queued { not_before: row.operation.may_start_at()? },
                 State::Running { lease } | State::Cancelling { lease, .. } => Place::Leased {
                     session: lease.session,
                     worker: life.worker.clone()?,

@@ -7,14 +7,14 @@ use anyhow::Context as _;
 use tempfile::TempDir;
 
 use super::super::connection::Connection;
-use super::super::host;
+use super::super::handlers::Handlers;
 use super::super::remote::Remote;
-use super::super::serve::{self, Handler};
 use super::transcript::Transcript;
+use crate::config::handler::{CommandLine, Handler, Words, Work};
 use crate::config::{ServeConfig, StoreUrl};
 use crate::server::Server;
 use crate::worker::Worker;
-use crate::worker::command::Command;
+use crate::worker::command::{Confinement, RetryOn};
 
 /// The kind of work.
 pub(super) const KIND: &str = "text.statistics";
@@ -32,7 +32,8 @@ const MAX_RESULT_BYTES: u64 = 1 << 20;
 #[derive(Debug)]
 pub(super) struct Stage {
     directory: TempDir,
-    handler: Handler,
+    /// The command line of the handler.
+    line: String,
     /// The server, over the network as any client has it.
     pub(super) remote: Remote,
     /// The address of the server, `127.0.0.1:PORT`.
@@ -65,28 +66,30 @@ impl Stage {
         let server = Server::bind(config).await.context("failed to start the server")?;
         let address = server.local_addr().to_string();
         let line = format!("sh {}", quote(&script.display().to_string()));
-        let handler = Handler { kind: KIND.to_owned(), line };
-        let handlers = [handler.clone()];
-        let keeper = host::keeper()?;
-        let command = |line: &str| {
-            Command::shell(line).with_keeper(&keeper).with_max_result_bytes(MAX_RESULT_BYTES)
+        let work = Work::Command(CommandLine::new(Words::Shell(line.clone())));
+        let handlers = Handlers {
+            list: vec![Handler { kind: KIND.to_owned(), work, concurrency: None }],
+            concurrency: CONCURRENCY,
+            variables: Vec::new(),
+            retry_on: RetryOn::default(),
+            confinement: Confinement::default(),
+            max_result_bytes: MAX_RESULT_BYTES,
         };
-        let worker = serve::worker(server.local_client(), &handlers, CONCURRENCY, command)
-            .context("there is no handler")?
-            .drain_timeout(Duration::ZERO);
+        let worker = handlers.workers(&server.local_client())?.pop();
+        let worker = worker.context("there is no handler")?.drain_timeout(Duration::ZERO);
         let remote = Remote::new(&Connection::to(&format!("http://{address}")))?;
-        let stage = Self { directory, handler, remote, address, input, files: files.len(), bytes };
+        let stage = Self { directory, line, remote, address, input, files: files.len(), bytes };
         Ok((stage, server, worker))
     }
 
     /// Shows what was set up.
     pub(super) fn introduce(&self, transcript: &Transcript<'_>) -> anyhow::Result<()> {
-        let Handler { kind, line } = &self.handler;
+        let line = &self.line;
         transcript.part("A server whose work is done by a command")?;
         transcript.command(&format!(
             "longrun serve --listen 127.0.0.1:0 --store sqlite:{} \\\n    --handler {}",
             self.directory.path().join("demo.db").display(),
-            quote(&format!("{kind}={line}")),
+            quote(&format!("{KIND}={line}")),
         ))?;
         transcript.say(&format!("longrun listening on http://{}", self.address))?;
         transcript.command(&format!("export LONGRUN_SERVER=http://{}", self.address))

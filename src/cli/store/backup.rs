@@ -38,7 +38,13 @@ pub(super) struct Args {
     #[arg(value_name = "TO", value_parser = target)]
     to: PathBuf,
     /// Store to back up
-    #[arg(long, value_name = "sqlite:PATH", env = "LONGRUN_STORE", default_value_t)]
+    #[arg(
+        long,
+        value_name = "sqlite:PATH",
+        env = "LONGRUN_STORE",
+        hide_env_values = true,
+        default_value_t
+    )]
     store: StoreUrl,
     /// Where its large inputs and results are, as in `serve --objects`
     #[arg(long, value_name = "DIR|URL", env = "LONGRUN_OBJECTS")]

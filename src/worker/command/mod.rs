@@ -23,6 +23,7 @@ use super::Worker;
 use super::context::Context;
 use super::outcome::{Failure, Outcome};
 
+mod confinement;
 mod keeper;
 mod kept;
 mod lines;
@@ -31,12 +32,11 @@ mod process;
 mod progress_line;
 mod retry_on;
 
+pub use self::confinement::{Confinement, ProcessLimit, WORD as CONFINE_WORD, confine};
 pub use self::keeper::{WORD as KEEPER_WORD, keep};
 pub use self::progress_line::ProgressLine;
 pub use self::retry_on::RetryOn;
 
-/// What the service takes as a result by default.
-const DEFAULT_MAX_RESULT_BYTES: u64 = 5 << 30;
 /// Between SIGTERM and SIGKILL where no grace period is given.
 const DEFAULT_STOP_GRACE: Duration = Duration::from_secs(5);
 
@@ -53,9 +53,13 @@ pub struct Command {
     retry_on: RetryOn,
     max_result_bytes: u64,
     stop_grace: Duration,
+    confinement: Confinement,
 }
 
 impl Command {
+    /// The largest result by default, which is also what the service takes by default: 5 GiB.
+    pub const DEFAULT_MAX_RESULT_BYTES: u64 = 5 << 30;
+
     /// Runs `program` with `args`, as they are.
     pub fn new<A: Into<OsString>>(
         program: impl Into<OsString>,
@@ -67,8 +71,9 @@ impl Command {
             variables: VARIABLES.map(OsString::from).to_vec(),
             keeper: PathBuf::from("longrun"),
             retry_on: RetryOn::default(),
-            max_result_bytes: DEFAULT_MAX_RESULT_BYTES,
+            max_result_bytes: Self::DEFAULT_MAX_RESULT_BYTES,
             stop_grace: DEFAULT_STOP_GRACE,
+            confinement: Confinement::default(),
         }
     }
 
@@ -100,6 +105,12 @@ impl Command {
     /// The same with another path of the `longrun` program, which keeps the command. By default `PATH` has it.
     pub fn with_keeper(mut self, program: impl Into<PathBuf>) -> Self {
         self.keeper = program.into();
+        self
+    }
+
+    /// The same within these limits.
+    pub fn with_confinement(mut self, confinement: Confinement) -> Self {
+        self.confinement = confinement;
         self
     }
 

@@ -1,0 +1,215 @@
+//! `longrun config check`: the effective configuration, without starting anything.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use toml::{Table, Value};
+
+use super::configured::{self, Configured, File};
+use super::{Exit, Output};
+use crate::config::StoreUrl;
+use crate::config::file::TABLES;
+use crate::operation::http::is_credential;
+
+const EXAMPLES: &str = "\
+Examples:
+  longrun config check longrun.toml
+  longrun config check                defaults and LONGRUN_… variables: a file to begin with
+  longrun config check --worker worker.toml
+
+It prints the configuration that `longrun serve --config FILE` would have, as such a file: what FILE
+says, what LONGRUN_… variables say, which win over it, and the defaults. Passwords, tokens and other
+secrets are printed as ***. Exit codes: 0 it can be used, 2 it cannot; then the line is named.
+docs/configuration.md has all settings.";
+
+/// In place of what must not be seen.
+const STRUCK_OUT: &str = "***";
+
+/// Arguments of `config`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Action,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum Action {
+    /// Check a configuration file, and print what it comes to
+    Check(CheckArgs),
+}
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+struct CheckArgs {
+    /// The configuration file (TOML); without it, the defaults and the variables are checked
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// It is a file for `longrun worker`
+    #[arg(long)]
+    worker: bool,
+}
+
+pub(super) fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
+    let Action::Check(CheckArgs { file, worker }) = args.command;
+    let name = if worker { "worker" } else { "serve" };
+    let mut words: Vec<OsString> = vec!["longrun".into(), name.into()];
+    match file {
+        Some(file) => words.extend(["--config".into(), file.into()]),
+        // What a worker must be told beside settings.
+        None if worker => words.extend(["--kind=any", "--", "true"].map(OsString::from)),
+        None => {}
+    }
+    let configured = configured::read(words)?;
+    // Everything that the command itself would refuse before it begins.
+    configured.cli()?;
+    let Configured { matches, file } = configured;
+    let command = configured::command(name);
+    let of_command = matches.subcommand_matches(name).cloned().unwrap_or_default();
+    let tables = file.as_ref().map(tables).unwrap_or_default();
+    if out.is_json() {
+        let mut all = Table::new();
+        for (key, arg) in configured::settings(&command) {
+            all.extend(value(arg, &of_command).map(|value| (key, value)));
+        }
+        all.extend(tables);
+        out.document(&all)?;
+        return Ok(Exit::Ok);
+    }
+    let mut text = describe(&command, &of_command, file.as_ref());
+    if !tables.is_empty() {
+        text.push_str(&format!("\n{}", toml::to_string(&tables)?));
+    }
+    out.bytes(text.as_bytes())?;
+    Ok(Exit::Ok)
+}
+
+/// The settings, each on a line: what is not set is a comment.
+fn describe(command: &Command, matches: &ArgMatches, file: Option<&File>) -> String {
+    let (mut text, mut heading) = (String::new(), None);
+    for (key, arg) in configured::settings(command) {
+        if arg.get_help_heading() != heading {
+            heading = arg.get_help_heading();
+            let separator = if text.is_empty() { "" } else { "\n" };
+            text.push_str(&format!("{separator}# {}\n", heading.unwrap_or("Others")));
+        }
+        let settings = file.map(|file| file.config.settings.as_slice()).unwrap_or_default();
+        let line = settings.iter().find(|setting| setting.key == key).map(|setting| setting.line);
+        let origin = match (matches.value_source(arg.get_id().as_str()), line, arg.get_env()) {
+            (Some(ValueSource::EnvVariable), _, Some(name)) => format!("  # {}", name.display()),
+            (Some(ValueSource::CommandLine), Some(line), _) => format!("  # line {line}"),
+            _ => String::new(),
+        };
+        text.push_str(&match value(arg, matches) {
+            Some(value) => format!("{key} = {value}{origin}\n"),
+            None => format!("# {key} = {}\n", placeholder(arg)),
+        });
+    }
+    text
+}
+
+/// What stands where a setting would.
+fn placeholder(arg: &Arg) -> String {
+    let name = arg.get_value_names().and_then(<[_]>::first).map_or("VALUE", |name| name.as_str());
+    let one = Value::String(name.to_owned());
+    if is_list(arg) { format!("[{one}]") } else { one.to_string() }
+}
+
+fn is_list(arg: &Arg) -> bool {
+    matches!(arg.get_action(), ArgAction::Append)
+}
+
+/// What the setting is, without its secrets; `None` if it is not set.
+fn value(arg: &Arg, matches: &ArgMatches) -> Option<Value> {
+    let id = arg.get_id().as_str();
+    if matches!(arg.get_action(), ArgAction::SetTrue) {
+        return Some(Value::Boolean(matches.get_flag(id)));
+    }
+    let values = matches.get_raw(id)?.map(|value| {
+        let text = value.to_string_lossy();
+        match arg.is_hide_env_values_set() {
+            true => Value::String(
+                text.parse()
+                    .map_or_else(|_| STRUCK_OUT.to_owned(), |url: StoreUrl| url.to_string()),
+            ),
+            false => {
+                text.parse().map_or_else(|_| Value::String(without_password(&text)), Value::Integer)
+            }
+        }
+    });
+    let mut values: Vec<Value> = values.collect();
+    if is_list(arg) { Some(Value::Array(values)) } else { values.pop() }
+}
+
+/// The tables of the file, without their secrets.
+fn tables(file: &File) -> Table {
+    let mut tables: Table = file.text.parse().unwrap_or_default();
+    tables.retain(|key, _| TABLES.contains(&key));
+    tables.iter_mut().for_each(|(_, value)| strike_out(value));
+    tables
+}
+
+fn strike_out(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = without_password(text),
+        Value::Array(values) => values.iter_mut().for_each(strike_out),
+        Value::Table(table) => {
+            for (key, value) in table.iter_mut() {
+                match value {
+                    Value::String(text) if is_credential(&key.to_lowercase().replace('_', "-")) => {
+                        STRUCK_OUT.clone_into(text);
+                    }
+                    value => strike_out(value),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The text with each URL in it without the password of its user, and without values of its query that look like secrets.
+fn without_password(text: &str) -> String {
+    text.split(' ').map(discreet).collect::<Vec<_>>().join(" ")
+}
+
+fn discreet(word: &str) -> String {
+    let Some((scheme, rest)) = word.split_once("://") else { return word.to_owned() };
+    let (address, query) = rest.split_once('?').map_or((rest, None), |(a, q)| (a, Some(q)));
+    let place = match address.split_once('@').map(|(user, place)| (user.split_once(':'), place)) {
+        Some((Some((user, _)), place)) => format!("{user}:{STRUCK_OUT}@{place}"),
+        _ => address.to_owned(),
+    };
+    let query = query.map(|query| {
+        let pairs = query.split('&').map(|pair| match pair.split_once('=') {
+            Some((name, _)) if is_secret(name) => format!("{name}={STRUCK_OUT}"),
+            _ => pair.to_owned(),
+        });
+        format!("?{}", pairs.collect::<Vec<_>>().join("&"))
+    });
+    format!("{scheme}://{place}{}", query.unwrap_or_default())
+}
+
+fn is_secret(parameter: &str) -> bool {
+    let name = parameter.to_lowercase().replace('_', "-");
+    is_credential(&name) || matches!(name.as_str(), "key" | "code" | "sig" | "password")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_lose_what_is_secret() {
+        for (given, shown) in [
+            ("https://me:pass@host/p", "https://me:***@host/p"),
+            ("https://host/p?code=abc&page=2", "https://host/p?code=***&page=2"),
+            ("s3://bucket/prefix", "s3://bucket/prefix"),
+            ("curl -s https://a:b@c | wc", "curl -s https://a:***@c | wc"),
+            ("127.0.0.1:7420", "127.0.0.1:7420"),
+        ] {
+            assert_eq!(without_password(given), shown);
+        }
+    }
+}

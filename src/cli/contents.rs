@@ -1,0 +1,113 @@
+//! Writes contents of operations, byte for byte, to stdout or to a file.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use serde_json::json;
+
+use super::output::{Output, Usage};
+use crate::client::{Chunk, ClientError, ContentStream};
+
+/// Where contents go.
+#[derive(clap::Args, Debug, Default)]
+pub(super) struct To {
+    /// File to write to in place of stdout (-); it appears only once it is whole
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+impl To {
+    /// The file, if it is not stdout.
+    fn file(&self) -> Option<&Path> {
+        self.output.as_deref().filter(|path| path.as_os_str() != "-")
+    }
+
+    /// Refuses JSON where stdout is taken.
+    pub(super) fn check(&self, out: &Output) -> Result<(), Usage> {
+        match out.is_json() && self.file().is_none() {
+            true => Err(Usage("--json needs --output FILE: stdout is for the contents".to_owned())),
+            false => Ok(()),
+        }
+    }
+
+    /// The same where there are several, which one file cannot hold.
+    pub(super) fn check_several(&self, count: usize) -> Result<(), Usage> {
+        match self.file() {
+            Some(_) if count > 1 => Err(Usage(format!(
+                "--output takes one operation's contents, and {count} are named"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes all of `contents`.
+    pub(super) async fn write<M: Chunk>(
+        &self,
+        mut contents: ContentStream<M>,
+        out: &Output,
+        failed: impl Fn(ClientError) -> anyhow::Error,
+    ) -> anyhow::Result<()> {
+        let Some(path) = self.file() else {
+            while let Some(chunk) = contents.next().await {
+                out.bytes(&chunk.map_err(&failed)?)?;
+            }
+            return Ok(());
+        };
+        let written = write_file(&mut contents, path, failed).await?;
+        if out.is_json() {
+            out.document(&json!({
+                "contentType": contents.content_type(),
+                "sizeBytes": written,
+                "file": path,
+            }))?;
+        } else {
+            out.note(&format!("{}: {written} bytes, {}", path.display(), contents.content_type()));
+        }
+        Ok(())
+    }
+}
+
+/// Writes beside the file and renames, so that half of it is never taken for all.
+async fn write_file<M: Chunk>(
+    contents: &mut ContentStream<M>,
+    path: &Path,
+    failed: impl Fn(ClientError) -> anyhow::Error,
+) -> anyhow::Result<u64> {
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let failed_to_write = || format!("failed to write {}", path.display());
+    // Devices and pipes cannot be renamed onto.
+    if path.exists() && !path.is_file() {
+        let mut file = File::options().write(true).open(path).with_context(failed_to_write)?;
+        return copy(contents, &mut file, failed).await.with_context(failed_to_write);
+    }
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".longrun-").permissions(permissions());
+    let mut file = builder.tempfile_in(directory).with_context(failed_to_write)?;
+    let written = copy(contents, file.as_file_mut(), failed).await?;
+    file.persist(path).with_context(failed_to_write)?;
+    Ok(written)
+}
+
+/// What any new file would have: the umask takes away what the user does not want to give.
+fn permissions() -> std::fs::Permissions {
+    std::os::unix::fs::PermissionsExt::from_mode(0o666)
+}
+
+async fn copy<M: Chunk>(
+    contents: &mut ContentStream<M>,
+    file: &mut File,
+    failed: impl Fn(ClientError) -> anyhow::Error,
+) -> anyhow::Result<u64> {
+    let mut written = 0;
+    while let Some(chunk) = contents.next().await {
+        let chunk = chunk.map_err(&failed)?;
+        file.write_all(&chunk)?;
+        written += chunk.len() as u64;
+    }
+    Ok(written)
+}

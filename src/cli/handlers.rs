@@ -1,0 +1,153 @@
+//! The handlers of a process: commands and endpoints, from flags and from the configuration file.
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::path::PathBuf;
+
+use super::Usage;
+use super::host::keeper;
+use crate::client::Client;
+use crate::config::handler::{CommandLine, Endpoint, Handler, Words, Work};
+use crate::relay::endpoint::Caller;
+use crate::worker::Worker;
+use crate::worker::command::{Command, Confinement, RetryOn};
+
+/// Handlers, and what all of them have in common.
+#[derive(Debug)]
+pub(super) struct Handlers {
+    /// One for a kind.
+    pub(super) list: Vec<Handler>,
+    /// How many attempts run at once of all handlers that do not say it themselves.
+    pub(super) concurrency: u16,
+    /// Environment variables that all commands get.
+    pub(super) variables: Vec<String>,
+    /// Exit codes that ask for another attempt, where a command does not say it itself.
+    pub(super) retry_on: RetryOn,
+    /// What all commands are confined to.
+    pub(super) confinement: Confinement,
+    /// Largest result.
+    pub(super) max_result_bytes: u64,
+}
+
+/// Reads `KIND=COMMAND`.
+pub(super) fn command(text: &str) -> Result<Handler, String> {
+    Handler::of_flag(text, |line| match line.trim() {
+        "" => Err("the command is empty".to_owned()),
+        _ => Ok(Work::Command(CommandLine::new(Words::Shell(line.to_owned())))),
+    })
+}
+
+/// Reads `KIND=URL`.
+pub(super) fn endpoint(text: &str) -> Result<Handler, String> {
+    Handler::of_flag(text, |url| Ok(Work::Endpoint(Box::new(Endpoint::new(url.parse()?)))))
+}
+
+/// The handlers of flags, and those of the file for other kinds.
+pub(super) fn merge(flags: Vec<Handler>, file: Vec<Handler>) -> Result<Vec<Handler>, Usage> {
+    let mut kinds = HashSet::new();
+    if let Some(twice) = flags.iter().find(|handler| !kinds.insert(handler.kind.clone())) {
+        let kind = &twice.kind;
+        return Err(Usage(format!(
+            "{kind} has two handlers: give --handler or --handler-url once for each kind"
+        )));
+    }
+    let others = file.into_iter().filter(|handler| !kinds.contains(&handler.kind));
+    Ok(others.chain(flags).collect())
+}
+
+impl Handlers {
+    /// Workers that execute them: one for all that share, and one for each that has a concurrency of its own.
+    pub(super) fn workers(&self, client: &Client) -> anyhow::Result<Vec<Worker>> {
+        let mut shared = None;
+        let mut workers = Vec::new();
+        for handler in &self.list {
+            let new =
+                |concurrency: u16| Worker::new(client.clone()).concurrency(concurrency.into());
+            match handler.concurrency {
+                Some(own) => workers.push(self.add(new(own), handler)?),
+                None => {
+                    let worker = shared.take().unwrap_or_else(|| new(self.concurrency));
+                    shared = Some(self.add(worker, handler)?);
+                }
+            }
+        }
+        workers.extend(shared);
+        Ok(workers)
+    }
+
+    fn add(&self, worker: Worker, Handler { kind, work, .. }: &Handler) -> anyhow::Result<Worker> {
+        match work {
+            Work::Endpoint(endpoint) => {
+                tracing::info!(operation.kind = %kind, url = %endpoint.url, "handler");
+                let caller = Caller::new(kind, (**endpoint).clone(), self.max_result_bytes);
+                let caller = caller.map_err(|error| Usage(error.to_string()))?;
+                Ok(caller.serve(worker, kind))
+            }
+            Work::Command(CommandLine { words, variables, retry_on }) => {
+                let command = match words {
+                    Words::Shell(line) => {
+                        tracing::info!(operation.kind = %kind, command = %line, "handler");
+                        Command::shell(line)
+                    }
+                    Words::Program(words) => {
+                        let mut words = words.iter().cloned();
+                        let program = words.next().unwrap_or_default();
+                        tracing::info!(operation.kind = %kind, command = %program.display(), "handler");
+                        if !is_there(&program) {
+                            let program = program.display();
+                            return Err(Usage(format!(
+                                "there is no program {program} to run, see PATH"
+                            ))
+                            .into());
+                        }
+                        Command::new(program, words)
+                    }
+                };
+                let retry_on = retry_on.clone().unwrap_or_else(|| self.retry_on.clone());
+                let command = command
+                    .with_keeper(keeper()?)
+                    .with_max_result_bytes(self.max_result_bytes)
+                    .with_retry_on(retry_on)
+                    .with_confinement(self.confinement.clone())
+                    .with_variables(self.variables.iter().chain(variables));
+                Ok(worker.command(kind, command))
+            }
+        }
+    }
+}
+
+/// Whether a program of that name can be run, as the system looks for it.
+fn is_there(program: &OsStr) -> bool {
+    let is_file = |path: PathBuf| path.metadata().is_ok_and(|found| found.is_file());
+    if program.as_encoded_bytes().contains(&b'/') {
+        return is_file(program.into());
+    }
+    // Without a PATH the system has one of its own.
+    let Some(path) = std::env::var_os("PATH") else { return true };
+    std::env::split_paths(&path).any(|directory| is_file(directory.join(program)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn handlers_are_read_up_to_the_first_equals_sign() {
+        let handler = command("report.build=env A=b make").unwrap();
+        assert_eq!(handler.kind, "report.build");
+        let line = Words::Shell("env A=b make".to_owned());
+        assert_eq!(handler.work, Work::Command(CommandLine::new(line)));
+        for wrong in ["make", "=make", "k=", "k= ", "1k=make"] {
+            assert!(command(wrong).is_err(), "{wrong}");
+        }
+        assert!(endpoint("k=https://h/p?a=b").is_ok() && endpoint("k=h").is_err());
+    }
+
+    #[test]
+    fn flags_win_over_the_file_for_their_kinds() {
+        let [a, other_a, b] = ["a=1", "a=2", "b=3"].map(|text| command(text).unwrap());
+        let merged = merge(vec![a.clone()], vec![other_a.clone(), b.clone()]).unwrap();
+        assert_eq!(merged, [b, a.clone()]);
+        assert!(merge(vec![a, other_a], Vec::new()).is_err());
+    }
+}

@@ -1,0 +1,35 @@
+//! The address of an upstream: the common part of mounts and endpoints.
+
+use std::path::Path;
+
+use http::uri::{Authority, Scheme};
+
+use crate::config::relay::{Limits, Mount};
+
+/// Where an upstream is, and what its connections are bound by.
+#[derive(Clone, Debug)]
+pub struct Way<'a> {
+    /// Who has it, for errors: `the relay NAME`.
+    pub owner: String,
+    /// `http` or `https`.
+    pub scheme: &'a Scheme,
+    /// Host and port.
+    pub authority: &'a Authority,
+    /// The certificates that alone are trusted, in place of the system's.
+    pub ca_file: Option<&'a Path>,
+    /// Time limits, and how much a header may be.
+    pub limits: &'a Limits,
+}
+
+impl<'a> Way<'a> {
+    /// The way to a mount's upstream.
+    pub fn of(mount: &'a Mount) -> Self {
+        Self {
+            owner: format!("the relay {}", mount.name),
+            scheme: &mount.upstream.scheme,
+            authority: &mount.upstream.authority,
+            ca_file: mount.ca_file.as_deref(),
+            limits: &mount.limits,
+        }
+    }
+}
