@@ -28,6 +28,7 @@ mod bulk;
 mod change;
 mod commands;
 mod contents;
+mod cookie;
 mod facts;
 mod fields;
 mod live;
@@ -36,6 +37,7 @@ mod operations;
 mod pretty;
 mod problem;
 mod routes;
+mod serve;
 mod sign_in;
 mod standing;
 mod start;
@@ -107,7 +109,7 @@ impl Pages {
     /// Brings the credentials of who has signed in to where credentials are looked for. For requests that pages take, and
     /// for no others.
     pub fn bring_credentials(&self, parts: &mut Parts) {
-        sign_in::bring_credentials(parts);
+        cookie::bring_credentials(parts);
     }
 
     /// Answers a request that pages take, whose caller is known.
@@ -168,7 +170,7 @@ impl Shared {
             Err(error) => return problem::answer(&self, &parts, error),
         };
         let answer = match self.form(&visit, page, body).await {
-            Ok(form) => page.answer(visit.with(form)).await,
+            Ok(form) => serve::answer(page, visit.with(form)).await,
             Err(error) => Err(error),
         };
         answer.unwrap_or_else(|error| problem::answer(&self, &parts, error))
@@ -216,10 +218,10 @@ impl Shared {
     /// Why this key is not good, if it is not.
     async fn refusal_of(&self, parts: &Parts, key: &str) -> Option<ServiceError> {
         let mut parts = parts.clone();
-        parts.headers.remove(sign_in::OWN_FIELD);
+        parts.headers.remove(cookie::OWN_FIELD);
         parts
             .headers
-            .insert(sign_in::OWN_FIELD, HeaderValue::try_from(format!("Bearer {key}")).ok()?);
+            .insert(cookie::OWN_FIELD, HeaderValue::try_from(format!("Bearer {key}")).ok()?);
         self.authenticator.identify(&parts).await.who().err().cloned()
     }
 }

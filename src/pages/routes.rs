@@ -1,14 +1,9 @@
-//! The routes of pages: action, method, path and handler. `service::access` has the roles for them, as for all
-//! calls.
+//! The routes of pages: action, method and path. `service::access` has the roles for them, as for all calls.
 
-use axum::response::Response;
 use http::Method;
 
-use super::contents::Role;
-use super::standing::{self, What};
-use super::visit::Visit;
-use super::{bulk, change, contents, fields, operation, operations, sign_in, start, system};
-use crate::service::{Action, ServiceError};
+use super::fields;
+use crate::service::Action;
 
 /// Declares the pages: each with what it does, its method and its path. The use cases behind it ask for more where it does
 /// more: to show contents, and what is done to many.
@@ -87,35 +82,6 @@ impl Page {
     /// Whether its form may have an input in it.
     pub(super) const fn takes_input(self) -> bool {
         matches!(self, Self::Submit)
-    }
-
-    pub(super) async fn answer(self, visit: Visit) -> Result<Response, ServiceError> {
-        match self {
-            Self::SignIn => sign_in::page(&visit),
-            Self::TakeKey => sign_in::take(&visit).await,
-            Self::SignOut => Ok(sign_in::out()),
-            Self::Operations => operations::page(&visit).await,
-            Self::LiveOperations => operations::live(visit),
-            Self::Operation => operation::page(&visit).await,
-            Self::LiveOperation => operation::live(visit).await,
-            Self::Input => contents::file(&visit, operation::named(&visit)?.id, Role::Input).await,
-            Self::Result => {
-                contents::file(&visit, operation::named(&visit)?.id, Role::Result).await
-            }
-            Self::Cancel => change::cancel(&visit).await,
-            Self::Retry => change::retry(&visit).await,
-            Self::Delete => change::delete(&visit).await,
-            Self::Kinds => standing::page(&visit, What::Kinds).await,
-            Self::LiveKinds => standing::live(visit, What::Kinds),
-            Self::Workers => standing::page(&visit, What::Workers).await,
-            Self::LiveWorkers => standing::live(visit, What::Workers),
-            Self::CountMany => bulk::ask(&visit).await,
-            Self::ChangeMany => bulk::change(&visit).await,
-            Self::Start => start::page(&visit).await,
-            Self::Submit => start::submit(&visit).await,
-            Self::System => system::page(&visit).await,
-            Self::LiveSystem => system::live(visit),
-        }
     }
 }
 

@@ -65,7 +65,7 @@ async fn read(visit: &Visit, now: Option<Timestamp>) -> Result<System, ServiceEr
         ("Address", Some(visit.base()).filter(|base| !base.is_empty())),
         ("Store", store),
         ("Replicas", replicas.or_else(|| Some("this one alone".to_owned()))),
-        ("Operations of all tenants that are not done", figures.outstanding.and_then(number)),
+        ("Not done, of all tenants", figures.outstanding.and_then(number)),
     ];
     let serving = workers.iter().filter(|it| it.state == WorkerState::Serving);
     let places = serving.clone().map(|it| it.places).sum();

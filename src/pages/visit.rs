@@ -8,7 +8,7 @@ use http::request::Parts;
 use serde::Serialize;
 
 use super::fields::Fields;
-use super::{Pages, Shared, assets, may, sign_in};
+use super::{Pages, Shared, assets, cookie, may};
 use crate::http::Links;
 use crate::service::{Action, Caller, Service, ServiceError};
 
@@ -128,7 +128,7 @@ impl Visit {
             token: self.token(),
             tenant: self.caller.tenant.to_string(),
             subject: self.caller.subject().map(str::to_owned),
-            is_signed_in: sign_in::is_signed_in(&self.parts),
+            is_signed_in: cookie::is_signed_in(&self.parts),
             can_submit: may(self, Action::Submit),
             can_change: may(self, Action::Change),
             can_read: may(self, Action::Read),

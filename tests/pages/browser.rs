@@ -37,7 +37,7 @@ impl Script {
     /// Waits until the script says so.
     async fn says(&mut self, what: &str) {
         let line =
-            tokio::time::timeout(std::time::Duration::from_secs(180), self.output.next_line());
+            tokio::time::timeout(std::time::Duration::from_secs(600), self.output.next_line());
         let line = line.await.unwrap_or_else(|_| panic!("the script does not say {what}")).unwrap();
         let line = line.unwrap_or_else(|| panic!("the script ends before it says {what}"));
         let said: Value =

@@ -1,0 +1,84 @@
+//! The cookie that keeps a key, and how it gets to where credentials are looked for.
+//!
+//! It is of the pages' own path, so that neither the API nor what is behind a mount ever gets it; no script can read it, and
+//! no page of another site sends it along.
+
+use http::header::{AUTHORIZATION, COOKIE};
+use http::request::Parts;
+use http::{HeaderName, HeaderValue};
+
+pub(super) const NAME: &str = "longrun_key";
+/// Where credentials for this server stand in a request.
+pub(super) const OWN_FIELD: HeaderName = HeaderName::from_static("longrun-authorization");
+/// The longest key or token that is kept, in bytes: browsers keep 4,096 with the name and the attributes.
+pub(super) const MAX_BYTES: usize = 3_800;
+
+/// A mark on requests whose credentials a cookie has brought.
+#[derive(Clone, Copy, Debug)]
+struct ByCookie;
+
+/// Puts what a cookie has to where credentials are looked for, unless the request has some there.
+pub(super) fn bring_credentials(parts: &mut Parts) {
+    let is_bearer = |field: &HeaderValue| {
+        field.as_bytes().get(..7).is_some_and(|it| it.eq_ignore_ascii_case(b"bearer "))
+    };
+    let has_some = parts.headers.contains_key(OWN_FIELD)
+        || parts.headers.get_all(AUTHORIZATION).iter().any(is_bearer);
+    if !has_some && let Some(key) = in_cookie(parts) {
+        let value = HeaderValue::try_from(format!("Bearer {key}")).ok();
+        if let Some(mut value) = value {
+            value.set_sensitive(true);
+            parts.headers.insert(OWN_FIELD, value);
+            parts.extensions.insert(ByCookie);
+        }
+    }
+    parts.headers.remove(COOKIE);
+}
+
+fn in_cookie(parts: &Parts) -> Option<String> {
+    let fields = parts.headers.get_all(COOKIE).iter().filter_map(|field| field.to_str().ok());
+    let mut cookies = fields.flat_map(|field| field.split(';')).map(str::trim);
+    let key = cookies.find_map(|cookie| cookie.strip_prefix(NAME)?.strip_prefix('='))?;
+    fits(key).then(|| key.to_owned())
+}
+
+/// Whether a cookie and a header field can hold it as it is.
+pub(super) fn fits(key: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_graphic() && !b"\",;\\".contains(&byte);
+    (1..=MAX_BYTES).contains(&key.len()) && key.bytes().all(plain)
+}
+
+/// Whether the caller has signed in here, and so can sign out.
+pub(super) fn is_signed_in(parts: &Parts) -> bool {
+    parts.extensions.get::<ByCookie>().is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    #[test]
+    fn a_cookie_brings_credentials_where_there_are_none() {
+        let brought = |fields: &[(&str, &str)]| {
+            let mut request = Request::builder().uri("/ui/operations");
+            for (name, value) in fields {
+                request = request.header(*name, *value);
+            }
+            let (mut parts, ()) = request.body(()).unwrap().into_parts();
+            bring_credentials(&mut parts);
+            assert!(!parts.headers.contains_key(COOKIE));
+            let own = parts.headers.get(OWN_FIELD).map(|it| it.to_str().unwrap().to_owned());
+            (own, is_signed_in(&parts))
+        };
+        let cookie = ("cookie", "a=b; longrun_key=lr_x.y; c=d");
+        assert_eq!(brought(&[cookie]), (Some("Bearer lr_x.y".to_owned()), true));
+        assert_eq!(brought(&[cookie, ("authorization", "bearer z")]), (None, false));
+        assert!(brought(&[cookie, ("authorization", "Basic z")]).1);
+        assert_eq!(brought(&[("cookie", "longrun_key=")]), (None, false));
+        assert_eq!(brought(&[("cookie", "xlongrun_key=a")]), (None, false));
+        let own = brought(&[cookie, ("longrun-authorization", "Bearer o")]);
+        assert_eq!(own, (Some("Bearer o".to_owned()), false));
+    }
+}
