@@ -28,7 +28,7 @@ const MAX_VALUE_BYTES: usize = 16 * 1024;
 /// How often a change is decided again because another replica was first.
 const TRIES: u32 = 20;
 
-/// What a space has entries of. It is stored as JSON; fields that are not known are ignored.
+/// The type of a space's entries. Stored as JSON; unknown fields are ignored.
 pub trait Entry: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// The name of the space.
     const SPACE: &'static str;

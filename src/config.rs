@@ -20,6 +20,7 @@ pub mod file;
 pub mod handler;
 mod limit;
 mod listen;
+mod pages;
 pub mod relay;
 mod store;
 mod tls;
@@ -27,7 +28,7 @@ pub mod tokens;
 
 pub use auth::{Auth, Callers};
 pub use connections::Connections;
-pub use listen::{Browsers, Listen};
+pub use listen::{Browsers, Listen, ShowPages};
 pub use store::{PostgresUrl, Store, StoreUrl, StoreUrlParser};
 pub use tls::{CertificateCaller, ClientAuth, Tls, TlsFiles};
 
@@ -53,6 +54,9 @@ pub enum ConfigError {
     /// Credentials are given that nobody would be asked for.
     #[error("--auth none contradicts {0}, which is for callers that are asked who they are")]
     Pointless(&'static str),
+    /// Pages would hide what is mounted at their paths.
+    #[error("--pages on contradicts the mount at {0}: pages are at / and under /ui/")]
+    Mounted(String),
     /// A duration or a number is out of its range.
     #[error("{flag} must be {rule}")]
     Range {
@@ -87,7 +91,7 @@ pub struct ServeConfig {
     /// Where operations are kept.
     #[command(flatten)]
     pub store: Store,
-    /// How much is taken.
+    /// The limits.
     #[command(flatten)]
     pub limits: Limits,
     /// How many may connect, and how long they may take.
@@ -213,6 +217,7 @@ impl ServeConfig {
         self.tokens.validate()?;
         let is_asked = self.must_callers_be_known();
         self.check_exposure(is_asked)?;
+        self.check_pages()?;
         for (is_given, flag) in [
             (self.tokens.keys.is_some(), "--jwt-keys"),
             (!self.tls.callers.is_empty(), "--tls-caller"),

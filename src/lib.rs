@@ -51,6 +51,8 @@ pub mod http;
 pub mod objects;
 #[cfg(feature = "server")]
 pub mod operation;
+#[cfg(feature = "server")]
+pub mod pages;
 #[cfg(feature = "client")]
 pub mod proto;
 #[cfg(feature = "server")]
@@ -70,5 +72,7 @@ mod time_text;
 pub mod transfer;
 #[cfg(feature = "server")]
 pub mod wire;
+#[cfg(feature = "server")]
+mod words;
 #[cfg(feature = "worker")]
 pub mod worker;

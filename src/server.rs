@@ -23,6 +23,7 @@ use crate::engine::{Clock, Engine, EngineConfig, EngineTask, SystemClock};
 use crate::grpc::Services;
 use crate::http::{self, Gate, Hosts, HttpOptions, Screen};
 use crate::objects::Objects;
+use crate::pages::{Pages, PagesOptions};
 use crate::relay::Relay;
 use crate::service::{Limits, Service};
 use crate::store::Store;
@@ -131,6 +132,17 @@ impl Server {
             dialects: config.dialects.clone(),
             types: descriptors.types().clone(),
         };
+        let pages = match config.has_pages() {
+            true => Some(Pages::new(
+                service.clone(),
+                callers.authenticator.clone(),
+                PagesOptions {
+                    public_url: config.listen.public_url.clone(),
+                    store: config.store.url.to_string(),
+                },
+            )?),
+            false => None,
+        };
         let hosts = Hosts::of(config.listen.public_url.as_deref(), &config.listen.allowed_hosts);
         let front = Front {
             screen: Screen::new(hosts, service.clone(), options.clone()),
@@ -138,6 +150,7 @@ impl Server {
             gate: Gate::new(service.clone(), options.clone()),
             grpc: Services::new(&service, descriptors.reflection()),
             http: http::router(service.clone(), options),
+            pages,
         };
         Ok(Self {
             sockets,

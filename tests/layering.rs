@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 /// Each module with the modules of this crate that it may name.
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("time_text", &[]),
+    ("words", &[]),
     ("operation", &["time_text"]),
     ("files", &[]),
     ("store", &["files", "operation"]),
@@ -32,6 +33,22 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "time_text",
         ],
     ),
+    (
+        "pages",
+        &[
+            "auth",
+            "http",
+            "wire",
+            "proto",
+            "service",
+            "store",
+            // For the samples of its tests.
+            "dialect",
+            "operation",
+            "time_text",
+            "words",
+        ],
+    ),
     ("client", &["proto"]),
     ("worker", &["client", "proto"]),
     ("dialect", &["operation", "time_text"]),
@@ -48,6 +65,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "proto",
             "grpc",
             "http",
+            "pages",
             "service",
             "engine",
             "objects",
@@ -76,6 +94,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "files",
             "operation",
             "time_text",
+            "words",
         ],
     ),
 ];

@@ -23,11 +23,13 @@ mod lives;
 #[path = "../../tests/postgres_support/mod.rs"]
 #[expect(dead_code, reason = "tests need more of it")]
 mod postgres_support;
+mod pressure;
 mod processes;
 mod replicas;
 mod submit;
 
-const PARTS: [&str; 7] = ["submit", "lives", "fanout", "idle", "growth", "replicas", "auth"];
+const PARTS: [&str; 8] =
+    ["submit", "lives", "fanout", "idle", "growth", "replicas", "pressure", "auth"];
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -64,6 +66,9 @@ async fn main() -> anyhow::Result<()> {
     }
     if wanted("replicas") {
         replicas::run().await?;
+    }
+    if wanted("pressure") {
+        pressure::run().await?;
     }
     if wanted("auth") {
         auth::run().await?;

@@ -26,7 +26,7 @@ pub struct KeyFileError {
     pub flag: &'static str,
     /// The file.
     pub path: String,
-    /// What is wrong.
+    /// The error.
     pub rule: String,
 }
 
@@ -51,7 +51,7 @@ struct Entry {
     expires: Option<String>,
 }
 
-/// What tells one state of a file from another.
+/// The identity of a file's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct State {
     inode: u64,

@@ -44,7 +44,7 @@ pub trait Way: Send + Sync + 'static {
     async fn identify(&self, given: Given<'_>) -> Option<Result<Caller, ServiceError>>;
 }
 
-/// What a request says of its caller. It has secrets, and so no `Debug`.
+/// A request's credentials. They are secret, so there is no `Debug`.
 #[derive(Clone, Copy)]
 pub struct Given<'a> {
     /// The bearer token.
@@ -98,7 +98,7 @@ impl Authenticator {
         caller.with_owner(if is_admin { owner.seeing_all() } else { owner })
     }
 
-    /// Who a request comes from, where that takes no time to find.
+    /// The caller of a request, if finding it takes no time.
     pub fn identify_at_once(&self, parts: &Parts) -> Option<Identity> {
         let caller = match parts.extensions.get::<InProcess>() {
             Some(_) => Caller::in_process(),
@@ -108,7 +108,7 @@ impl Authenticator {
         Some(Identity::of(Ok(caller), origin(parts), false))
     }
 
-    /// Who a request comes from.
+    /// The caller of a request.
     pub async fn identify(&self, parts: &Parts) -> Identity {
         if let Some(identity) = self.identify_at_once(parts) {
             return identity;

@@ -66,7 +66,7 @@ pub(super) async fn open(input: &str, content_type: Option<&str>) -> anyhow::Res
 
 async fn of_file(file: tokio::fs::File, content_type: Option<&str>) -> io::Result<Input> {
     let found = file.metadata().await?;
-    begin(file, found.is_file().then(|| found.len()), content_type).await
+    begin(file, found.is_file().then_some(found.len()), content_type).await
 }
 
 /// Reads as much as goes in one message, and sees whether there is more.

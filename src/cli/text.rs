@@ -4,9 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use prost_types::Timestamp;
 
-const MINUTE: u64 = 60;
-const HOUR: u64 = 60 * MINUTE;
-const DAY: u64 = 24 * HOUR;
+pub(super) use crate::words::duration;
+use crate::words::{self, whole};
 
 /// The clock of the person who reads: ages are seen from here.
 #[expect(clippy::disallowed_methods, reason = "a reader's clock decides nothing")]
@@ -14,32 +13,8 @@ pub(super) fn now() -> SystemTime {
     SystemTime::now()
 }
 
-/// `450 ms`, `4.2 s`, `42 s`, `1 m 12 s`, `2 h 5 m`, `3 d 4 h`.
-pub(super) fn duration(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    match seconds {
-        0 => format!("{} ms", duration.as_millis()),
-        1..10 => format!("{seconds}.{} s", duration.subsec_millis() / 100),
-        10..MINUTE => format!("{seconds} s"),
-        MINUTE..HOUR => pair(seconds / MINUTE, "m", seconds % MINUTE, "s"),
-        HOUR..DAY => pair(seconds / HOUR, "h", seconds % HOUR / MINUTE, "m"),
-        _ => pair(seconds / DAY, "d", seconds % DAY / HOUR, "h"),
-    }
-}
-
-fn pair(large: u64, large_unit: &str, small: u64, small_unit: &str) -> String {
-    match small {
-        0 => format!("{large} {large_unit}"),
-        _ => format!("{large} {large_unit} {small} {small_unit}"),
-    }
-}
-
 /// `3 s ago`, `in 2 m`, `now`.
 pub(super) fn age(time: SystemTime, now: SystemTime) -> String {
-    let whole = |length: Duration| match length.as_secs() {
-        seconds @ 0..MINUTE => format!("{seconds} s"),
-        _ => duration(length),
-    };
     match now.duration_since(time) {
         Ok(past) if past.as_secs() == 0 => "now".to_owned(),
         Ok(past) => format!("{} ago", whole(past)),
@@ -49,16 +24,7 @@ pub(super) fn age(time: SystemTime, now: SystemTime) -> String {
 
 /// `120 B`, `1.4 MiB`.
 pub(super) fn bytes(count: i64) -> String {
-    let mut size = count as f64;
-    let mut unit = "B";
-    for larger in ["KiB", "MiB", "GiB", "TiB"] {
-        if size < 1024.0 {
-            break;
-        }
-        size /= 1024.0;
-        unit = larger;
-    }
-    if unit == "B" { format!("{count} B") } else { format!("{size:.1} {unit}") }
+    words::bytes(count.max(0).cast_unsigned())
 }
 
 /// A time of the API.
@@ -104,34 +70,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_have_two_units_at_most() {
-        for (milliseconds, text) in [
-            (0, "0 ms"),
-            (450, "450 ms"),
-            (4_250, "4.2 s"),
-            (42_900, "42 s"),
-            (60_000, "1 m"),
-            (72_000, "1 m 12 s"),
-            (7_500_000, "2 h 5 m"),
-            (273_600_000, "3 d 4 h"),
-        ] {
-            assert_eq!(duration(Duration::from_millis(milliseconds)), text);
-        }
-    }
-
-    #[test]
     fn ages_look_both_ways() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
         assert_eq!(age(now - Duration::from_millis(3_400), now), "3 s ago");
         assert_eq!(age(now + Duration::from_secs(120), now), "in 2 m");
         assert_eq!(age(now, now), "now");
         assert_eq!(clock(now), "00:16:40");
-    }
-
-    #[test]
-    fn sizes_are_rounded() {
-        assert_eq!(bytes(1_023), "1023 B");
-        assert_eq!(bytes(1_500_000), "1.4 MiB");
     }
 
     #[test]

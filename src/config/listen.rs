@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::DEFAULT_PORT;
 
@@ -40,6 +40,19 @@ pub struct Browsers {
     /// (the variable: separated by commas)
     #[arg(long = "cors-origin", value_name = "ORIGIN", env = "LONGRUN_CORS_ORIGINS", value_delimiter = ',', value_parser = origin)]
     pub cors_origins: Vec<String>,
+    /// Whether people get pages in a browser, at / and under /ui/; by default they do where all addresses are loopback ones
+    /// and no relay or dialect of the configuration file is there
+    #[arg(long, value_name = "WHETHER", env = "LONGRUN_PAGES", value_enum)]
+    pub pages: Option<ShowPages>,
+}
+
+/// Whether there are pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ShowPages {
+    /// There are.
+    On,
+    /// There are none.
+    Off,
 }
 
 impl Default for Listen {

@@ -27,10 +27,10 @@ pub(super) enum Content {
         status: Option<Status>,
         headers: Vec<(HeaderName, Template)>,
         body: Option<(String, Template)>,
-        /// What is told in place of a body; of a problem, what is told of it in the midst of a stream.
+        /// The events in place of a body; for a problem, its events within a stream.
         events: Option<Arc<Events>>,
     },
-    /// What a synchronous call would have answered.
+    /// The response of a synchronous call.
     Replay,
 }
 
@@ -42,7 +42,7 @@ pub(super) enum Status {
     Made(Template),
 }
 
-/// What an answer is about.
+/// The subject of an answer.
 #[derive(Clone, Copy, Debug)]
 pub enum About<'a> {
     /// The mount itself.
@@ -53,21 +53,21 @@ pub enum About<'a> {
     List {
         /// The operations, in their order.
         subjects: &'a [Subject<'a>],
-        /// What asks for the next page; empty at the end.
+        /// The token of the next page; empty at the end.
         next_page_token: &'a str,
     },
     /// A request that is refused.
     Refusal(&'a Refusal<'a>),
 }
 
-/// What is to be answered.
+/// A rendered answer.
 #[derive(Clone, Debug)]
 pub enum Answered {
     /// This.
     Document(Document),
     /// This, and for a body the operation's life.
     Events(Document, Arc<Events>),
-    /// What a synchronous call would have answered.
+    /// The response of a synchronous call.
     Replay,
 }
 
@@ -164,7 +164,7 @@ impl Dialect {
         Ok(body.map(event).into_iter().collect())
     }
 
-    /// What templates see.
+    /// The variables of templates.
     pub(super) fn view(&self, scene: &Scene<'_>, about: About<'_>) -> Result<View, TemplateError> {
         let mut view = match about {
             About::Operation(subject) => return self.operation(scene, subject),

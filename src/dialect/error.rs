@@ -13,7 +13,7 @@ pub struct FileError {
     pub line: usize,
     /// The column, from 1, where it is known.
     pub column: Option<usize>,
-    /// What is wrong, naming the key and the rule.
+    /// The error, with the key and the rule.
     pub reason: String,
 }
 
@@ -39,7 +39,7 @@ impl FileError {
     }
 }
 
-/// What is wrong, in words that need no knowledge of this program. The file's text is given up to there and from there.
+/// The error, in words that need no knowledge of this program. The file's text is given up to there and from there.
 fn reason(message: &str, (before, rest): (&str, &str)) -> String {
     let line = rest.lines().next().unwrap_or_default().trim();
     if let Some((what, expected)) = message.split_once(", expected ") {
@@ -79,7 +79,7 @@ fn reason(message: &str, (before, rest): (&str, &str)) -> String {
     }
 }
 
-/// What is expected, of the words that a file's format has for it.
+/// The expected type, in the words of the file's format.
 fn kind(expected: &str) -> &str {
     match expected {
         "a string" => "a text between quotes",

@@ -22,11 +22,11 @@ pub struct Events {
     pub(super) tables: Vec<Table>,
     /// The query parameter in which a client gives the number of the last event that it has seen.
     pub resume: Option<String>,
-    /// What is said when the operation is done, and all of it was told.
+    /// The text after the last event.
     pub(super) closing: Option<Template>,
 }
 
-/// What one event is made of.
+/// The templates of one event.
 #[derive(Clone, Debug)]
 pub(super) struct Table {
     /// Where it applies; everywhere if it says nothing.
@@ -43,7 +43,7 @@ pub struct Event {
     pub name: String,
     /// Its id; empty without one.
     pub id: String,
-    /// What it says.
+    /// Its data.
     pub data: String,
 }
 
@@ -130,7 +130,7 @@ impl Dialect {
         Ok(Some(Event { name, id, data: render(&table.data)? }))
     }
 
-    /// What closes a stream that has told of the end.
+    /// The closing event of a complete stream.
     pub fn closing(
         &self,
         events: &Events,
@@ -145,7 +145,7 @@ impl Dialect {
     }
 }
 
-/// What the templates of an event see: the operation, and which event it is.
+/// The variables of an event's templates: the operation, and the event.
 pub(super) fn moment(view: &View, transition: Option<EventType>, number: u64) -> Value {
     let mut view = view.clone();
     view.insert("transition", transition.map(EventType::as_str));

@@ -113,7 +113,7 @@ fn shown_headers(routes: &[super::Route], templates: &Templates) -> Option<BTree
     templates.members("request.headers").filter(|_| !in_lists)
 }
 
-/// What answers are for.
+/// The place of answers in a file.
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
     Submission,

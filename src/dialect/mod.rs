@@ -28,6 +28,8 @@ pub(crate) mod near;
 pub mod path;
 mod quote;
 mod sample;
+#[cfg(test)]
+pub(crate) use sample::operations as samples;
 mod scan;
 mod scene;
 mod template;
@@ -61,9 +63,9 @@ pub struct Dialect {
     pub has_owners: bool,
     /// Whether the body of a submission for workers must be a JSON object.
     pub takes_object: bool,
-    /// What makes an operation of a relayed request.
+    /// The trigger that makes a relayed request an operation.
     pub trigger: Trigger,
-    /// How much is taken.
+    /// The limits.
     pub limits: Limits,
     /// How a request asks to be held.
     pub wait: Wait,
@@ -90,7 +92,7 @@ struct Submission {
     needs: Needs,
 }
 
-/// What makes an operation of a relayed request, and what it says of it.
+/// The trigger that makes a relayed request an operation, and its parameters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trigger {
     /// Whether every request does.
@@ -109,7 +111,7 @@ pub struct Trigger {
     pub share: Option<String>,
 }
 
-/// How much is taken, where the mount does not say otherwise.
+/// Default limits of mounts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     /// Most operations of a kind that are not done.
@@ -138,14 +140,14 @@ pub struct Route {
     pub method: Method,
     /// The path under the mount's prefix, with a place `{id}` if it is about an operation.
     pub path: Pattern,
-    /// What it is about.
+    /// The subject.
     pub target: Target,
-    /// What is to be read for its answers.
+    /// The data that its answers need.
     pub needs: Needs,
     answers: Vec<Answer>,
 }
 
-/// What a route is about.
+/// The subject of a route.
 #[derive(Clone, Debug)]
 pub enum Target {
     /// The mount: a document of its own.
@@ -156,7 +158,7 @@ pub enum Target {
     Operation(Action),
 }
 
-/// What a route does before it answers.
+/// The action of a route before it answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Action {
     /// Nothing.
@@ -172,7 +174,7 @@ pub enum Action {
     Retry,
 }
 
-/// What templates need of an operation beside what it is itself.
+/// The data that templates need beside the operation itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
     /// The input's contents.
@@ -213,7 +215,7 @@ impl Dialect {
         self.naming.read(text)
     }
 
-    /// What the answers to submissions need.
+    /// The data that the answers to submissions need.
     pub fn submission_needs(&self) -> Needs {
         self.submit.needs
     }

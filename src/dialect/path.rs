@@ -26,7 +26,7 @@ enum Segment {
 pub const RULE: &str = "a path such as /jobs/{id} or /tasks/{id}:cancel: segments of letters, digits and any of \
                         -._~:$@!*+,;=()', with at most one name in braces in each, and each name once";
 
-/// What a literal may have beside letters and digits: all that a path may, but for `&` and what is encoded.
+/// The characters of a literal beside letters and digits: all of a path, without `&` and escapes.
 const LITERALS: &[u8] = b"-._~:$@!*+,;=()'";
 
 impl Pattern {
@@ -63,14 +63,14 @@ impl Pattern {
         })
     }
 
-    /// What stands in the places, if `path` is such a path. Escapes are not read.
+    /// The texts of the places, if `path` matches. Escapes are not decoded.
     pub fn places_of<'p>(&self, path: &'p str) -> Option<Vec<(&str, &'p str)>> {
         let path = if self.is_root { path.strip_suffix('/').unwrap_or(path) } else { path };
         let (places, rest) = self.begin(path)?;
         rest.is_empty().then_some(places)
     }
 
-    /// What stands in the places, if `path` is at or under such a path.
+    /// The texts of the places, if `path` is at or under such a path.
     pub fn places_above<'p>(&self, path: &'p str) -> Option<Vec<(&str, &'p str)>> {
         self.begin(path).map(|(places, _)| places)
     }
@@ -120,7 +120,7 @@ impl Pattern {
         self.segments.iter().zip(&other.segments).all(|(a, b)| a.meets(b))
     }
 
-    /// How many segments there are.
+    /// The number of segments.
     pub fn len(&self) -> usize {
         self.segments.len()
     }
@@ -162,7 +162,7 @@ impl Segment {
         }
     }
 
-    /// What stands in the place, if `part` is such a segment; empty where there is no place.
+    /// The text of the place, if `part` matches; empty for a segment without a place.
     fn value<'p>(&self, part: &'p str) -> Option<&'p str> {
         match self {
             Self::Literal(text) => (text == part).then_some(""),

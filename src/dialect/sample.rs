@@ -17,12 +17,12 @@ use crate::operation::{
 const AT: Timestamp = Timestamp::from_micros(1_767_225_600_123_456);
 /// Until then a worker must have started it.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(60);
-/// What breaks documents that do not escape.
+/// Text that breaks documents without escaping.
 const HOSTILE: &str = "\"quoted\" \\ <b>\u{e9}";
 
 /// Operations of every state, each without and with everything. They come about by the rules, as those do that a
 /// template meets later.
-pub(super) fn operations(kind: &Kind) -> Vec<Operation> {
+pub(crate) fn operations(kind: &Kind) -> Vec<Operation> {
     let all = |is_rich| lives().into_iter().map(move |life| operation(kind, life, is_rich));
     all(false).chain(all(true)).collect()
 }

@@ -105,7 +105,7 @@ pub(super) struct Word<'a> {
     pub(super) line: usize,
 }
 
-/// What a name is used as.
+/// The use of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     /// Behind a `|`.
@@ -116,7 +116,7 @@ pub(super) enum Role {
     Tag,
     /// Another template, between quotes; empty where none is named there.
     Template,
-    /// What is taken of another template.
+    /// A name imported from another template.
     Import,
 }
 
@@ -124,7 +124,7 @@ pub(super) enum Role {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Token<'a> {
     Word(&'a str),
-    /// What stands between quotes, as it is written.
+    /// The text between quotes, as it is written.
     Text(&'a str),
     Sign(u8),
 }

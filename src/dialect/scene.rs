@@ -9,7 +9,7 @@ use super::times::rfc3339;
 use super::{Dialect, Target};
 use crate::operation::{Operation, Timestamp};
 
-/// What stands in the places of a path, by their names: decoded, and without the operation's id.
+/// The decoded texts of a path's places by their names, without the operation's id.
 pub type Places = BTreeMap<String, String>;
 
 /// The paths of a dialect under a mount.
@@ -49,7 +49,7 @@ pub struct Scene<'a> {
     pub relay_prefix: &'a str,
     /// The request that is answered.
     pub request: &'a Request,
-    /// What stands in the places of its path.
+    /// The texts of its path's places.
     pub places: &'a Places,
 }
 

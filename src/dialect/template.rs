@@ -24,7 +24,7 @@ const MAX_DEPTH: usize = 64;
 /// The name by which templates import the macros of their dialect.
 const MACROS: &str = "macros";
 
-/// What a template makes, and so how values are escaped in it.
+/// The output of a template, which decides how values are escaped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     /// JSON: every value is written as JSON.
@@ -67,13 +67,13 @@ pub(super) struct Template {
     form: Form,
 }
 
-/// What is wrong with a template.
+/// An error in a template.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct TemplateError {
     /// The line within the template, from 0, where it is known.
     pub line: usize,
-    /// What is wrong there.
+    /// The error.
     pub reason: String,
 }
 
@@ -108,7 +108,7 @@ pub(super) struct Templates {
     count: usize,
     /// All that they use, each with its path.
     variables: BTreeSet<String>,
-    /// What can be imported of the macros; none where there are none.
+    /// The macros that can be imported, if there are any.
     macros: Option<BTreeSet<String>>,
     /// The names of places that they use, macros included.
     places: BTreeSet<String>,

@@ -2,7 +2,7 @@
 
 use super::{Target, near};
 
-/// What a template is about, which decides what it may use.
+/// The subject of a template, which decides its variables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Topic {
     /// A mount: only the request that is answered.
@@ -18,7 +18,7 @@ pub(super) enum Topic {
 /// Names, each with what it has within it.
 pub(super) type Names = [(&'static str, Shape)];
 
-/// What a variable has within it.
+/// The members of a variable.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Shape {
     /// Nothing.
@@ -137,7 +137,7 @@ static OF_REFUSALS: &Names = &[(
 /// Beside those of operations and refusals.
 static OF_EVENTS: &Names = &[("transition", Plain), ("sequence", Plain)];
 
-/// What stands in `links` beside the routes.
+/// The members of `links` beside the routes.
 const OTHER_LINKS: [&str; 2] = ["self", "base"];
 
 /// A route's name, and whether it is about an operation.
@@ -160,7 +160,7 @@ impl Unknown<'_> {
     }
 }
 
-/// What a variable has within it, whichever template it is of.
+/// The members of a variable, in any template.
 pub(super) fn shape(variable: &str) -> Shape {
     let tables = [ALWAYS, OF_OPERATIONS, OF_EVENTS, OF_LISTS, OF_REFUSALS];
     let found = tables.into_iter().flatten().find(|(name, _)| *name == variable);
@@ -197,7 +197,7 @@ pub(super) fn or_of_events(variable: &str, known: Result<(), String>) -> Result<
 }
 
 impl Topic {
-    /// What the answers of a route are about.
+    /// The subject of a route's answers.
     pub(super) fn of(target: &Target) -> Self {
         match target {
             Target::Mount => Self::Mount,

@@ -30,7 +30,7 @@ pub struct Subject<'a> {
     pub inline_limit: u64,
     /// Its history, where a template asks for it.
     pub history: Vec<Record>,
-    /// What a dismissal has done to it: `cancelled` or `deleted`.
+    /// The effect of a dismissal: `cancelled` or `deleted`.
     pub dismissed: Option<&'static str>,
 }
 
@@ -185,7 +185,7 @@ fn text_of(bytes: &[u8]) -> Option<&str> {
 }
 
 impl Refusal<'_> {
-    /// What `[[problem]]` sees of it.
+    /// Its variables in `[[problem]]`.
     pub(super) fn view(&self) -> Json {
         let Self { status, reason, title, message, retry_after, allow } = self;
         json!({

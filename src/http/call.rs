@@ -8,7 +8,6 @@ use axum::extract::{FromRequestParts as _, RawPathParams};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
-use serde::de::IgnoredAny;
 
 use super::coding::Coding;
 use super::headers::{Preferences, idempotency_key, is_json};
@@ -18,7 +17,7 @@ use super::query::Parameters;
 use super::{Http, body};
 use crate::operation::{IdempotencyKey, TenantId};
 use crate::proto::types::KnownTypes;
-use crate::proto::v1;
+use crate::proto::{json, v1};
 use crate::service::{
     Action, Caller, Identity, OperationName, Reason, Service, ServiceError, View, Violations,
 };
@@ -231,15 +230,8 @@ impl Call {
     pub(super) async fn object(&self, body: Body, limit: usize) -> Result<Bytes, Problem> {
         self.must_be_json()?;
         let document = self.decoded(body, limit.min(self.document_limit())).await?;
-        let rule = match serde_json::from_slice::<IgnoredAny>(&document) {
-            Ok(_) if document.trim_ascii_start().starts_with(b"{") => return Ok(document),
-            Ok(_) => "must be a JSON object".to_owned(),
-            Err(error) => {
-                let (line, column) = (error.line(), error.column());
-                format!("must be a JSON object: line {line}, column {column} is not JSON")
-            }
-        };
-        Err(ServiceError::invalid_field("body", rule).into())
+        json::check_object(&document)?;
+        Ok(document)
     }
 
     /// The body, its coding undone, which is a document of this interface's own.

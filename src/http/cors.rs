@@ -68,13 +68,24 @@ fn is_trusted(http: &Http, parts: &Parts, origin: &HeaderValue) -> bool {
     if http.options.cors_origins.iter().any(|allowed| allowed == "*" || allowed == origin) {
         return true;
     }
+    is_own(http.options.public_url.as_deref(), parts, origin)
+}
+
+/// Whether a page of this server itself asks, or no page: the request names no other origin.
+pub(crate) fn is_from_here(public_url: Option<&str>, parts: &Parts) -> bool {
+    let Some(origin) = parts.headers.get(ORIGIN) else { return true };
+    origin.to_str().is_ok_and(|origin| is_own(public_url, parts, origin))
+}
+
+/// Whether the origin is this server's own as the request or the configuration has it.
+fn is_own(public_url: Option<&str>, parts: &Parts, origin: &str) -> bool {
     let Ok(origin) = origin.parse::<Uri>() else { return false };
     let host = || parts.headers.get(HOST)?.to_str().ok()?.parse::<Authority>().ok();
     // What is plain here may have come to a proxy within TLS. What came here within TLS is another origin than what is
     // plain at the same host.
     let may_be_own = !Arrival::is_tls(&parts.extensions) || origin.scheme_str() == Some("https");
     let asked = parts.uri.authority().cloned().or_else(host).filter(|_| may_be_own);
-    let public = http.options.public_url.as_deref().and_then(|url| url.parse::<Uri>().ok());
+    let public = public_url.and_then(|url| url.parse::<Uri>().ok());
     let public = public.and_then(|url| url.authority().cloned());
     let is_own = |own: Authority| origin.authority() == Some(&own);
     asked.is_some_and(is_own) || public.is_some_and(is_own)

@@ -9,7 +9,7 @@ use crate::operation::OperationId;
 
 /// Where the client reached this server, and so where it will find it again.
 #[derive(Clone, Debug)]
-pub(super) struct Links {
+pub(crate) struct Links {
     base: String,
 }
 
@@ -17,7 +17,7 @@ impl Links {
     /// The configured public URL; else the scheme of the connection and the host that the request names. Without either, links
     /// are absolute paths, which clients resolve against the URL that they asked for. Forwarding headers are
     /// not believed: anybody can send them.
-    pub(super) fn new(public_url: Option<&str>, request: &Parts) -> Self {
+    pub(crate) fn new(public_url: Option<&str>, request: &Parts) -> Self {
         if let Some(url) = public_url {
             return Self { base: url.trim_end_matches('/').to_owned() };
         }
@@ -31,7 +31,7 @@ impl Links {
     }
 
     /// Scheme and host, and where this server stands under them.
-    pub(super) fn base(&self) -> &str {
+    pub(crate) fn base(&self) -> &str {
         &self.base
     }
 

@@ -8,14 +8,16 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
 
 use crate::proto::types::KnownTypes;
-use crate::service::Service;
+use crate::service::{Reason, Service, ServiceError};
 
 mod arrival;
 mod attempts;
@@ -54,8 +56,10 @@ mod submission;
 mod submit;
 
 pub use arrival::Arrival;
+pub(crate) use cors::is_from_here;
 pub use grpc::Gate;
 use grpc::Protocol;
+pub(crate) use links::Links;
 use problem::Problem;
 use rendered::Rendered;
 use route::Resource;
@@ -98,6 +102,17 @@ pub fn router(service: Service, options: HttpOptions) -> Router {
         .layer(middleware::from_fn(finish))
         .layer(middleware::from_fn_with_state(http.clone(), cors::cors))
         .with_state(http)
+}
+
+/// A whole body of at most `limit` bytes, for pages.
+pub(crate) async fn read_body(
+    service: &Service,
+    body: Body,
+    limit: usize,
+) -> Result<Bytes, ServiceError> {
+    let unknown = || ServiceError::new(Reason::Internal, "the body was refused without a reason");
+    let read = body::read(service, body, limit).await;
+    read.map_err(|problem| problem.error().cloned().unwrap_or_else(unknown))
 }
 
 /// Which methods there are.

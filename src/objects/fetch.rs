@@ -24,7 +24,7 @@ impl Objects {
         self.directory.as_deref()
     }
 
-    /// How many bytes an object has; `None` where it is not there.
+    /// The size of an object in bytes; `None` if it is missing.
     pub async fn size(&self, id: ObjectId) -> Result<Option<u64>, ObjectError> {
         match self.store.head(&self.path(id)).await {
             Ok(meta) => Ok(Some(meta.size)),

@@ -12,7 +12,7 @@ use crate::operation::{ObjectId, Timestamp};
 pub const GRACE: Duration = Duration::from_secs(3600);
 /// Files that an upload has left unfinished are older than this before they go.
 const UNFINISHED_GRACE: Duration = Duration::from_secs(24 * 3600);
-/// How many objects are asked about at once.
+/// The number of objects that are looked up at once.
 const PAGE: usize = 500;
 
 /// Deletes objects that nothing refers to and that are older than [`GRACE`] at `now`; answers how many. `known`

@@ -34,7 +34,7 @@ impl Upload {
         Self { writer, id, digest: Sha256::new(), size_bytes: 0, is_possible: part_bytes > 0 }
     }
 
-    /// How many bytes have been written.
+    /// The number of bytes written.
     pub fn size_bytes(&self) -> u64 {
         self.size_bytes
     }

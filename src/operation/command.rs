@@ -19,22 +19,22 @@ pub enum Command {
     },
     /// A report of the attempt: it succeeded. Made by [`Command::complete`].
     Complete {
-        /// Which session reports, on which attempt.
+        /// The reporting session and its attempt.
         reporter: Reporter,
-        /// What tells this report from others.
+        /// The identity of this report.
         digest: ReportDigest,
         /// The result, without its contents.
         result: Option<Box<PayloadInfo>>,
-        /// What was noticed on the way.
+        /// Warnings.
         warnings: Vec<OperationError>,
-        /// What went wrong; any makes it a partial success.
+        /// Errors; any makes it a partial success.
         errors: Vec<OperationError>,
     },
     /// A report of the attempt: it failed. Made by [`Command::fail`].
     Fail {
-        /// Which session reports, on which attempt.
+        /// The reporting session and its attempt.
         reporter: Reporter,
-        /// What tells this report from others.
+        /// The identity of this report.
         digest: ReportDigest,
         /// The error.
         error: OperationError,
@@ -47,12 +47,12 @@ pub enum Command {
     },
     /// A report of the attempt: it is given back undone.
     Release {
-        /// Which session reports, on which attempt.
+        /// The reporting session and its attempt.
         reporter: Reporter,
     },
     /// Log lines of the attempt arrived; accepted by "no change".
     AddLog {
-        /// Which session reports, on which attempt.
+        /// The reporting session and its attempt.
         reporter: Reporter,
     },
     /// The session that holds the lease is gone.
@@ -115,7 +115,7 @@ impl Command {
     }
 }
 
-/// What follows from a command.
+/// The outcome of a command.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Decision {
     /// A transition, with the life after it.

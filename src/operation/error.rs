@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-/// Who says that something went wrong.
+/// The author of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorSource {
     /// The work itself.
@@ -24,7 +24,7 @@ pub struct OperationError {
     pub metadata: BTreeMap<String, String>,
     /// Errors behind this one.
     pub causes: Vec<Self>,
-    /// Who says so.
+    /// The author.
     pub source: ErrorSource,
 }
 

@@ -4,7 +4,7 @@ use super::closed_set::closed_set;
 use super::{Life, StateName};
 
 closed_set! {
-    /// What a transition was. The numbers are those of the database.
+    /// The type of a transition. The numbers are those of the database.
     pub enum EventType {
         /// It was submitted.
         Submitted = 1 "SUBMITTED",

@@ -204,7 +204,7 @@ macro_rules! name {
 }
 
 name!(
-    /// Who an operation belongs to. Nothing crosses tenants.
+    /// The owner of operations. Nothing crosses tenants.
     TenantId,
     "a lower-case letter, then up to 62 lower-case letters, digits or hyphens",
     |text| {
@@ -222,7 +222,7 @@ impl TenantId {
 }
 
 name!(
-    /// What sort of work an operation is; workers serve kinds.
+    /// The sort of an operation's work; workers serve kinds.
     Kind,
     "a letter, then up to 127 letters, digits, '-', '_' or '.'",
     |text| {

@@ -11,7 +11,7 @@ use super::id::valid_label_key;
 use super::{Kind, Submission, TenantId};
 
 closed_set! {
-    /// What is limited.
+    /// A limited quantity.
     pub enum LimitName {
         /// Operations that are not done; of all kinds together, or of one.
         Outstanding = 1 "outstanding",

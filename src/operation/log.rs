@@ -9,7 +9,7 @@ pub const MAX_BYTES: usize = 256 * 1024;
 /// Longest line; the rest of a longer one is cut off.
 pub const MAX_LINE_BYTES: usize = 8 * 1024;
 
-/// What is known of the lines kept: enough to say which must go when more come.
+/// A summary of the kept lines: enough to decide which to drop when more arrive.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogBook {
     next_number: u64,
@@ -17,7 +17,7 @@ pub struct LogBook {
     bytes: usize,
 }
 
-/// What adding lines amounts to.
+/// The effect of adding lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Appended {
     /// The lines to write with their numbers. Lines that would be dropped at once are not among

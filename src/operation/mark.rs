@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::secret::Secret;
 use super::{Operation, TenantId};
 
-/// What the keys begin with.
+/// The prefix of the keys.
 const PREFIX: &str = "longrun/";
 /// The name of the dialect's mount that an operation came in by.
 pub const MOUNT: &str = "longrun/mount";
@@ -18,7 +18,7 @@ pub const MOUNT: &str = "longrun/mount";
 pub const TRIGGER: &str = "longrun/trigger";
 /// How many parameters of the query stood before that one; without it, all of them.
 pub const TRIGGER_POSITION: &str = "longrun/trigger_position";
-/// Whose operation it is: an [`Owner`].
+/// The operation's [`Owner`].
 pub const OWNER: &str = "longrun/owner";
 /// Present if any caller with credentials may read the operation.
 pub const SHARED: &str = "longrun/shared";
@@ -87,7 +87,7 @@ impl Operation {
         self.submission.labels.get(MOUNT).is_some_and(|name| name == mount)
     }
 
-    /// What stood in the places of the path that it came in by, by their names.
+    /// The texts in the places of its submission's path, by their names.
     pub fn places(&self) -> impl Iterator<Item = (&str, &str)> {
         let labels = self.submission.labels.iter();
         labels.filter_map(|(key, value)| Some((key.strip_prefix(PLACE)?, value.as_str())))

@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::digest::{Fields, micros};
 use super::{IdempotencyKey, Kind, OperationId, Payload, Settings, TenantId, Timestamp};
 
-/// What a client submits, checked.
+/// A client's checked submission.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewOperation {
-    /// Who it will belong to.
+    /// The tenant.
     pub tenant: TenantId,
     /// The kind.
     pub kind: Kind,

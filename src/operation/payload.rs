@@ -22,7 +22,7 @@ closed_set! {
     }
 }
 
-/// What is known of a payload without its contents.
+/// The description of a payload, without its contents.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PayloadInfo {
     /// The media type (RFC 9110), never empty.

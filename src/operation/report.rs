@@ -20,7 +20,7 @@ pub struct Reporter {
     pub former: Option<SessionId>,
 }
 
-/// What tells a report from any other: a digest of all that the worker chose.
+/// The identity of a report: a digest of everything that the worker chose.
 ///
 /// Half of a SHA-256 is enough: a worker that found two reports of one digest would deceive only itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,11 +9,11 @@ pub struct RetryPolicy {
     pub max_attempts: u32,
     /// The wait before the second attempt.
     pub initial_backoff: Duration,
-    /// What each further wait is multiplied by; at least 1.
+    /// The factor of each further wait; at least 1.
     pub multiplier: f64,
     /// The longest wait.
     pub max_backoff: Duration,
-    /// How much of a wait is left to chance, from 0 to 1.
+    /// The random part of a wait, from 0 to 1.
     pub jitter: f64,
 }
 

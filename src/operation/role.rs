@@ -3,7 +3,7 @@
 use super::closed_set::closed_set;
 
 closed_set! {
-    /// What a caller may do within its tenant.
+    /// A role within its tenant.
     pub enum Role {
         /// Submits operations, and cancels, retries and deletes them.
         Submit = 1 "submit",

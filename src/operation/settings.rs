@@ -36,7 +36,7 @@ pub struct Setting {
     pub path: &'static str,
     /// Its kind, and what it may be.
     pub range: Range,
-    /// What it is where it is not given, in words.
+    /// The default, in words.
     pub default: &'static str,
     /// What it does, as a sentence without its full stop.
     pub about: &'static str,

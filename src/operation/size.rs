@@ -8,7 +8,7 @@ use super::{
     Submission,
 };
 
-/// What an entry of a map or a list costs beside its contents.
+/// The size of an entry of a map or a list without its contents.
 const ENTRY: usize = 64;
 
 /// Of two texts in a map.

@@ -12,13 +12,13 @@ use super::{
 /// One piece of work and its whole life.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Operation {
-    /// What was submitted.
+    /// The submission.
     pub submission: Arc<Submission>,
-    /// What has become of it.
+    /// Its life since then.
     pub life: Life,
 }
 
-/// What was submitted. Never changes.
+/// A submission. Never changes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Submission {
     /// The operation's id.
@@ -57,11 +57,11 @@ pub struct Idempotency {
 pub struct Life {
     /// Where it is.
     pub state: State,
-    /// How many transitions there have been.
+    /// The number of transitions.
     pub revision: Revision,
     /// The current or last attempt.
     pub attempt: Attempt,
-    /// How many attempts count against the maximum.
+    /// The number of attempts that count against the maximum.
     pub attempts_used: u32,
     /// The worker of that attempt.
     pub worker: Option<WorkerId>,
@@ -90,12 +90,12 @@ pub enum State {
     },
     /// A session holds the lease and executes.
     Running {
-        /// Who executes.
+        /// The lease of its worker.
         lease: Lease,
     },
     /// Cancelling was asked for.
     Cancelling {
-        /// Who executes.
+        /// The lease of its worker.
         lease: Lease,
         /// When the grace period ends.
         grace_until: Timestamp,
@@ -114,7 +114,7 @@ pub enum State {
 /// The right of one session to run the current attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
-    /// Whose right it is.
+    /// The holder.
     pub session: SessionId,
     /// When the attempt is over, if it has a limit.
     pub attempt_deadline: Option<Timestamp>,
@@ -127,16 +127,16 @@ pub enum Outcome {
     Succeeded {
         /// The result, without its contents.
         result: Option<PayloadInfo>,
-        /// What was noticed on the way.
+        /// Warnings.
         warnings: Vec<OperationError>,
     },
     /// With a result and errors.
     PartiallySucceeded {
         /// The result, without its contents.
         result: Option<PayloadInfo>,
-        /// What went wrong; at least one.
+        /// Errors; at least one.
         errors: Vec<OperationError>,
-        /// What was noticed on the way.
+        /// Warnings.
         warnings: Vec<OperationError>,
     },
     /// Without a result.
@@ -296,6 +296,15 @@ impl Operation {
             State::Done { purge_at, .. } => Some(*purge_at),
             _ => self.next_limit().map(|(at, _)| at),
         }
+    }
+
+    /// Before when it may not be started, while it is queued. The beginning of time unless it was put off: an operation
+    /// that was to start at once may do so whatever the clock says, which may have been set back since, or be
+    /// behind that of the replica that took it.
+    pub fn may_start_at(&self) -> Option<Timestamp> {
+        let State::Queued { not_before } = self.life.state else { return None };
+        let is_put_off = not_before > self.submission.created_at;
+        Some(if is_put_off { not_before } else { Timestamp::default() })
     }
 
     /// The time limit that ends the current state first, if nothing else does.

@@ -17,7 +17,7 @@ use super::state::{
 };
 use super::time::Timestamp;
 
-/// So many attempts of an operation can be released without a pause before the next.
+/// The number of attempts that an operation can release without a pause before the next.
 const FREE_RELEASES: u32 = 3;
 /// The first such pause; twice as long after each further one.
 const RELEASE_PAUSE: Duration = Duration::from_secs(1);
@@ -115,11 +115,11 @@ struct Step<'a> {
 
 impl Step<'_> {
     fn acquire(&self, session: SessionId, worker: &WorkerId) -> Result<Decision, Rejection> {
-        let State::Queued { not_before } = self.operation.life.state else {
+        let Some(may_start_at) = self.operation.may_start_at() else {
             return Err(Rejection::NotDue);
         };
         let limit_is_up = self.operation.next_limit().is_some_and(|(at, _)| at <= self.now);
-        if not_before > self.now || limit_is_up {
+        if may_start_at > self.now || limit_is_up {
             return Err(Rejection::NotDue);
         }
         let timeout = self.operation.submission.settings.attempt_timeout;

@@ -31,7 +31,7 @@ mod tests;
 
 pub use error::JsonError;
 pub(super) use read::from_slice_of;
-pub use read::{MAX_DEPTH, from_fields, from_slice};
+pub use read::{MAX_DEPTH, check_object, from_fields, from_slice};
 
 /// How many `Any` may stand within each other and still be written out; deeper ones keep their bytes. Each is
 /// decoded by itself, so that prost's own limit on nesting does not hold across them.
@@ -220,7 +220,7 @@ fn any_value(message: &DynamicMessage, any_depth: usize) -> Result<Value, JsonEr
     Ok(Value::Object(object))
 }
 
-/// What stands beside `@type`.
+/// The members beside `@type`.
 fn any_content(
     any: &prost_types::Any,
     types: &DescriptorPool,

@@ -12,12 +12,12 @@ use serde_json::{Map, Value, json};
 
 use super::json::{JsonError, pool};
 
-/// Whose JSON a schema describes.
+/// The direction of the described JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// What this program writes. Readers must expect more fields than there are today.
+    /// JSON that this program writes. Readers must expect more fields than there are today.
     Written,
-    /// What this program reads: no other fields.
+    /// JSON that this program reads: no other fields.
     Read,
 }
 
@@ -60,7 +60,7 @@ fn pascal_case(package: &str) -> String {
     words.collect()
 }
 
-/// What has a schema of its own.
+/// Messages and enums with a schema of their own.
 enum Named {
     Message(MessageDescriptor),
     Enum(EnumDescriptor),

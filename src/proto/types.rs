@@ -41,7 +41,7 @@ pub enum TypesError {
         /// The other.
         second: String,
     },
-    /// What a file imports is in no set.
+    /// An import of a file is in no set.
     #[error(
         "{set}: {file} imports {import}, which is in no set: make the set with its imports \
          (`protoc --include_imports`, `buf build`)"
@@ -61,7 +61,7 @@ pub enum TypesError {
         set: String,
         /// The path of its .proto file.
         file: String,
-        /// What is wrong.
+        /// The error.
         message: String,
     },
 }

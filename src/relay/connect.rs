@@ -30,7 +30,7 @@ pub enum TrustError {
         owner: String,
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The error.
         reason: String,
     },
     /// The system has no certificates.
@@ -111,7 +111,7 @@ fn of_file(path: &Path) -> Result<RootCertStore, String> {
     if roots.is_empty() { Err("has no certificate".to_owned()) } else { Ok(roots) }
 }
 
-/// What the system trusts, as far as it can be read.
+/// The system's trusted certificates, as far as they can be read.
 fn of_system() -> Option<RootCertStore> {
     let found = rustls_native_certs::load_native_certs();
     for error in found.errors {

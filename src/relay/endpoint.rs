@@ -103,7 +103,7 @@ impl Caller {
         let mut say = |name: &str, value: &str| {
             let name = HeaderName::try_from(format!("longrun-{name}")).ok();
             let field = name.zip(HeaderValue::try_from(value).ok());
-            headers.extend(field.map(|(name, value)| (name, value)));
+            headers.extend(field);
         };
         // What cannot stand in a header field is left out.
         for (key, value) in context.labels() {
@@ -165,7 +165,7 @@ fn describe(headers: &mut HeaderMap, input: &Input) {
             OF_THE_BODY.iter().any(|known| known == name) || OF_THE_TRACE.contains(&name);
         let name = HeaderName::try_from(name).ok().filter(|_| is_passed_on);
         let field = name.zip(HeaderValue::try_from(header.value.as_str()).ok());
-        headers.extend(field.map(|(name, value)| (name, value)));
+        headers.extend(field);
     }
     let content_type = HeaderValue::try_from(input.content_type()).ok();
     headers.extend(content_type.filter(|it| !it.is_empty()).map(|it| (CONTENT_TYPE, it)));

@@ -122,12 +122,12 @@ impl<'a> Recorder<'a> {
     }
 }
 
-/// What is kept of a header.
+/// The kept part of a header.
 struct Kept {
     /// For the payload.
     content_type: String,
     headers: Vec<HttpHeader>,
-    /// How many fields had no room.
+    /// The number of fields without room.
     left_out: usize,
 }
 

@@ -6,7 +6,7 @@ use super::devious::Devious;
 pub use super::devious::check;
 use crate::operation::query;
 
-/// What follows `prefix` in `path`, from its slash on; `None` where `path` is not under it.
+/// The part of `path` after `prefix`, from its slash on; `None` if `path` is not under it.
 pub fn below<'a>(prefix: &str, path: &'a str) -> Option<&'a str> {
     let rest = path.strip_prefix(prefix)?;
     match rest.as_bytes().first() {

@@ -23,7 +23,7 @@ type Error = <AnswerBody as HttpBody>::Error;
 #[derive(Debug)]
 pub(super) struct Answer {
     body: Counted<AnswerBody>,
-    /// What is left of a frame.
+    /// The rest of a frame.
     rest: Bytes,
     room: Arc<CallRoom>,
     _busy: Option<Busy>,

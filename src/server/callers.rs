@@ -19,7 +19,7 @@ use crate::operation::secret::Secret;
 use crate::service::keys::{KeyText, Keys, ServerSecret};
 use crate::store::Store;
 
-/// What there is to know callers by, and the tasks behind it.
+/// The ways to identify callers, and the tasks behind them.
 pub(super) struct Callers {
     pub(super) keys: Keys,
     pub(super) authenticator: Authenticator,

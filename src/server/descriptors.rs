@@ -35,7 +35,7 @@ pub enum DescriptorsError {
         .0.display(), MAX_FILE_BYTES >> 20
     )]
     TooLarge(PathBuf),
-    /// What is in them cannot be used.
+    /// Their contents cannot be used.
     #[error("--descriptor-set {0}")]
     Types(TypesError),
     /// Reflection cannot serve them.

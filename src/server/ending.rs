@@ -20,7 +20,7 @@ const HEALTH_TIME: Duration = Duration::from_secs(2);
 /// How often a connection is looked over: for how long it is idle, and whether its client reads.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// What is to be done to a connection.
+/// An action on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// Say that it ends, take no more requests, and end with those under way.
@@ -29,7 +29,7 @@ pub(super) enum Step {
     End,
 }
 
-/// What a connection is judged by.
+/// The watched properties of a connection.
 #[derive(Debug)]
 pub(super) struct Watched {
     pub(super) place: Option<Place>,

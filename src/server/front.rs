@@ -22,12 +22,13 @@ use tracing::Instrument as _;
 use crate::auth::{self, Authenticator};
 use crate::grpc::{self, Services};
 use crate::http::{Gate, Screen};
+use crate::pages::Pages;
 use crate::telemetry;
 
 /// The body of a response: as gRPC's services make it, or as HTTP does.
 pub(super) type AnswerBody = Either<tonic::body::Body, Body>;
 
-/// What stands behind every connection.
+/// The interfaces behind every connection.
 #[derive(Debug)]
 pub(super) struct Front {
     pub(super) screen: Screen,
@@ -35,6 +36,7 @@ pub(super) struct Front {
     pub(super) gate: Gate,
     pub(super) grpc: Services,
     pub(super) http: Router,
+    pub(super) pages: Option<Pages>,
 }
 
 /// A request on its way.
@@ -83,6 +85,9 @@ impl Front {
         if let Some(refusal) = self.screen.refusal(&parts) {
             return Begun::Routed(Routed::Http(Box::pin(ready(refusal))));
         }
+        if let Some(pages) = self.pages_for(&parts) {
+            pages.bring_credentials(&mut parts);
+        }
         match self.authenticator.identify_at_once(&parts) {
             Some(identity) => {
                 auth::mark(&mut parts, identity);
@@ -99,8 +104,16 @@ impl Front {
         }
     }
 
+    /// The pages, if the request is for one.
+    fn pages_for(&self, parts: &Parts) -> Option<&Pages> {
+        self.pages.as_ref().filter(|pages| pages.take(parts))
+    }
+
     /// To the interface whose path it is.
     fn route(&self, parts: Parts, body: Body) -> Routed {
+        if let Some(pages) = self.pages_for(&parts) {
+            return Routed::Http(pages.answer(Request::from_parts(parts, body)));
+        }
         let is_grpcs = Services::have(parts.uri.path());
         let is_call = is_grpcs && Gate::is_open_to(&parts);
         let request = Request::from_parts(parts, body);

@@ -34,7 +34,7 @@ const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(500);
 const REFUSALS_PER_LINE: u64 = 1_000;
 const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n\
                          content-length: 0\r\nconnection: close\r\n\r\n";
-/// What any connection of TLS begins with: the type of a record.
+/// The first byte of a TLS connection: the type of a record.
 const TLS_HANDSHAKE: [u8; 1] = [22];
 const PLAIN_TO_TLS: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: 39\r\n\

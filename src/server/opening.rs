@@ -8,14 +8,14 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// What a connection of HTTP/2 begins with; anything else is HTTP/1.
+/// The preface of HTTP/2; anything else is HTTP/1.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// A connection whose first bytes are looked at as they pass.
 #[derive(Debug)]
 pub(super) struct Opening<I> {
     io: I,
-    /// How much of the preface has been read; `None` when it is settled which HTTP it is.
+    /// The number of preface bytes read; `None` once the protocol is known.
     read: Option<usize>,
     opened: Arc<AtomicBool>,
 }

@@ -297,6 +297,11 @@ impl Identity {
         Self { caller, origin, has_credentials }
     }
 
+    /// Who it is, whatever it may do; or why that is not known.
+    pub fn who(&self) -> Result<&Caller, &ServiceError> {
+        self.caller.as_ref()
+    }
+
     /// The caller, who may do that; what has no action in the tables is not there. `what` is the call, for the record
     /// of a refusal.
     pub fn caller(&self, action: Option<Action>, what: &str) -> Result<Caller, ServiceError> {

@@ -38,6 +38,16 @@ pub struct ListRequest {
     filter: Filter,
     order: ListOrder,
     within: Vec<(String, String)>,
+    /// Whether nothing of it is sent, so that it takes no room of the connection's.
+    is_unsent: bool,
+}
+
+impl ListRequest {
+    /// The same for who only looks at what is on the page, within this process, and lets it go.
+    #[must_use]
+    pub fn unsent(self) -> Self {
+        Self { is_unsent: true, ..self }
+    }
 }
 
 impl ListParameters<'_> {
@@ -56,6 +66,7 @@ impl ListParameters<'_> {
             filter: filter?,
             order: order?,
             within: within.to_vec(),
+            is_unsent: false,
         })
     }
 }
@@ -65,6 +76,8 @@ impl ListParameters<'_> {
 pub struct HistoryRequest {
     name: OperationName,
     page: PageRequest,
+    /// As in [`ListRequest`].
+    is_unsent: bool,
 }
 
 impl HistoryRequest {
@@ -78,7 +91,13 @@ impl HistoryRequest {
     ) -> Option<Self> {
         let about = name.as_ref().map(|name| name.id.to_string()).unwrap_or_default();
         let page = PageRequest::read(&[&about], (page_size, 100), page_token, found);
-        Some(Self { name: name?, page: page? })
+        Some(Self { name: name?, page: page?, is_unsent: false })
+    }
+
+    /// What stands behind `position`, as much as fits, for who looks at it within this process and lets it go.
+    pub fn behind(name: OperationName, position: HistoryPosition) -> Self {
+        let page = PageRequest::behind(history_bytes(position));
+        Self { name, page, is_unsent: true }
     }
 }
 
@@ -100,7 +119,7 @@ impl Service {
         view: View,
         weigh: fn(&Document) -> usize,
     ) -> Result<Page<Document>, ServiceError> {
-        let ListRequest { page, tenant, filter, order, within } = request;
+        let ListRequest { page, tenant, filter, order, within, is_unsent } = request;
         caller.may(Action::Inspect)?;
         own_tenant(caller, tenant.as_ref())?;
         let view = caller.sees(view);
@@ -111,7 +130,9 @@ impl Service {
             after: page.after.map(list_position),
             limit: 0,
         };
-        room::take(self.limits.page_bytes).await?;
+        if !is_unsent {
+            room::take(self.limits.page_bytes).await?;
+        }
         let (mut entries, mut budget) = (Vec::new(), Budget::new(self.limits.page_bytes));
         let mut others = None;
         let more = 'full: loop {
@@ -138,7 +159,9 @@ impl Service {
                 break !is_last;
             }
         };
-        room::keep(budget.used());
+        if !is_unsent {
+            room::keep(budget.used());
+        }
         let last = entries.last().filter(|_| more);
         let next_page_token =
             last.map(|last| page.token(list_bytes(&last.operation))).unwrap_or_default();
@@ -153,10 +176,12 @@ impl Service {
         request: HistoryRequest,
         weigh: fn(&HistoryEntry) -> usize,
     ) -> Result<Page<HistoryEntry>, ServiceError> {
-        let HistoryRequest { name, page } = request;
+        let HistoryRequest { name, page, is_unsent } = request;
         let operation = self.find(caller, &name).await?;
         let mut after = page.after.map(history_position);
-        room::take(self.limits.page_bytes).await?;
+        if !is_unsent {
+            room::take(self.limits.page_bytes).await?;
+        }
         let (mut entries, mut budget) = (Vec::new(), Budget::new(self.limits.page_bytes));
         let more = 'full: loop {
             let reading = budget.next_read(page.limit - entries.len());
@@ -180,7 +205,9 @@ impl Service {
                 break !is_last;
             }
         };
-        room::keep(budget.used());
+        if !is_unsent {
+            room::keep(budget.used());
+        }
         let last = entries.last().filter(|_| more);
         let next_page_token =
             last.map(|last| page.token(history_bytes(last.position()))).unwrap_or_default();

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use quotas::Quotas;
 
-use crate::engine::{Engine, StoreHealth};
+use crate::engine::Engine;
 use crate::objects::Objects;
 use crate::operation::secret::Secret;
 use crate::operation::{Operation, OperationId, TenantId, Waiting};
@@ -39,6 +39,7 @@ mod violations;
 mod wait;
 mod workers;
 
+pub use crate::engine::StoreHealth;
 pub use access::{Action, Caller, Identity, InProcess};
 pub use attempt_token::AttemptToken;
 pub use attempts::{Acquire, Acquired, MAX_ACQUIRED, MAX_ATTEMPT_LEASE, Renewal};
@@ -51,7 +52,7 @@ pub use payloads::{ContentStream, Contents, Intake};
 pub use quotas::{RATE_WINDOW, Rate};
 pub use reports::Report;
 pub use room::{AnswerRoom, CallRoom, ConnectionRoom};
-pub use standing::{KindRecord, MAX_LISTED, WorkerFigures, WorkerState};
+pub use standing::{KindRecord, MAX_LISTED, SystemFigures, WorkerFigures, WorkerState};
 pub use streams::{
     FeedItem, FeedMessage, FeedStart, FeedStream, Lifetime, Pause, WatchMessage, WatchOptions,
     WatchStream,

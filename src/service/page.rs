@@ -40,6 +40,11 @@ impl PageRequest {
         Some(Self { limit: limit?, after: after?, list })
     }
 
+    /// The largest page, behind this position.
+    pub(super) const fn behind(position: [u8; 24]) -> Self {
+        Self { limit: MAX_PAGE, after: Some(position), list: [0; 8] }
+    }
+
     /// The token of the page that begins behind `position`.
     pub(super) fn token(&self, position: [u8; 24]) -> String {
         let mut bytes = self.list.to_vec();

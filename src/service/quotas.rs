@@ -146,6 +146,11 @@ impl Service {
         Ok(Watching(Some((self.quotas.clone(), tenant))))
     }
 
+    /// How many watches and waits of the caller's tenant there are.
+    pub(super) fn watches(&self, caller: &Caller) -> u64 {
+        self.quotas.lock().watches.get(&caller.tenant).copied().unwrap_or_default()
+    }
+
     /// The most bytes of a payload of the caller's tenant.
     pub fn payload_limit(&self, caller: &Caller) -> usize {
         let most = self.engine.limits().get(LimitName::PayloadBytes, &caller.tenant, None);

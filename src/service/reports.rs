@@ -18,7 +18,7 @@ pub enum Report {
         result: Option<Payload>,
         /// The result's contents, where they came in chunks; then `result` has none.
         contents: Option<Box<Intake>>,
-        /// What was noticed on the way.
+        /// Warnings.
         warnings: Vec<OperationError>,
         /// What went wrong.
         errors: Vec<OperationError>,

@@ -1,8 +1,9 @@
 //! The connected workers, and the counts of each kind.
 
 use super::{Action, Caller, Service, ServiceError, parse_filter};
-use crate::engine::KindFigures;
+use crate::engine::{KindFigures, StoreHealth};
 pub use crate::engine::{WorkerFigures, WorkerState};
+use crate::operation::limits::Limit;
 use crate::operation::{Kind, Timestamp};
 use crate::store::{ListOrder, ListQuery, OrderBy};
 
@@ -18,7 +19,42 @@ pub struct KindRecord {
     pub oldest_at: Option<Timestamp>,
 }
 
+/// What is known of this server beside its operations.
+#[derive(Clone, Debug)]
+pub struct SystemFigures {
+    /// Whether the store takes writes.
+    pub store: StoreHealth,
+    /// Whether the server has been asked to stop.
+    pub is_stopping: bool,
+    /// How many other replicas there are, where there may be some.
+    pub other_replicas: Option<u64>,
+    /// Watches, waits and live pages of the caller's tenant at this server.
+    pub watches: u64,
+    /// Operations of all tenants that are not done; for who operates the server.
+    pub outstanding: Option<u64>,
+    /// The limits of the caller's tenant.
+    pub limits: Vec<(Limit, u64)>,
+}
+
 impl Service {
+    /// How this server is.
+    pub async fn system(&self, caller: &Caller) -> Result<SystemFigures, ServiceError> {
+        caller.may(Action::Inspect)?;
+        let limits = self.engine.limits();
+        let is_own = |limit: &Limit| limit.tenant.as_ref().is_none_or(|it| *it == caller.tenant);
+        let limits = limits.iter().filter(|(limit, _)| is_own(limit));
+        let limits = limits.map(|(limit, most)| (limit.clone(), most)).collect();
+        let store = self.engine.store_health().borrow().clone();
+        Ok(SystemFigures {
+            store,
+            is_stopping: self.is_stopping(),
+            other_replicas: self.engine.other_replicas().await,
+            watches: self.watches(caller),
+            outstanding: caller.can(Action::Operate).then(|| self.engine.outstanding()),
+            limits,
+        })
+    }
+
     /// The workers that execute the caller's operations, by name, and how many there are: at most [`MAX_LISTED`] are
     /// returned. Only those that serve `kind`, if there is one.
     pub async fn list_workers(

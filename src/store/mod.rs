@@ -101,10 +101,10 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<(OperationId, Tombstone)>, StoreError>;
 
-    /// A page of the operations that are not done, by rising id, beginning after `after`.
+    /// A page of the operations that are not done, by rising tenant and id, beginning after `after`.
     async fn unfinished(
         &self,
-        after: Option<OperationId>,
+        after: Option<(TenantId, OperationId)>,
         limit: usize,
     ) -> Result<Vec<Unfinished>, StoreError>;
 
@@ -325,7 +325,7 @@ pub struct Unfinished {
 pub enum Place {
     /// In the queue.
     Queued {
-        /// Not to be started before this time.
+        /// [`Operation::may_start_at`].
         not_before: Timestamp,
     },
     /// With a worker, running or cancelling.

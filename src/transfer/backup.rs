@@ -17,7 +17,7 @@ use crate::store::sqlite::backup::Backup;
 /// Operations with objects that are told at once.
 const PAGE: usize = 500;
 
-/// What was backed up.
+/// The contents of a backup.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BackedUp {
     /// Size of the file.

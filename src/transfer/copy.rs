@@ -19,7 +19,7 @@ use crate::store::{Batch, Lookup};
 /// Tombstones that are copied at once.
 const TOMBSTONES: usize = 500;
 
-/// What was copied.
+/// The contents of a copy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Copied {
     /// Operations that were written.
@@ -32,7 +32,7 @@ pub struct Copied {
     pub tombstones: u64,
     /// Entries of the catalogue that were written.
     pub catalogue: u64,
-    /// What the comparison at the end found.
+    /// The result of the comparison at the end.
     pub verified: Verified,
 }
 

@@ -31,7 +31,7 @@ const FORGOTTEN_AFTER: Duration = Duration::from_secs(20);
 
 /// A store with its objects.
 pub struct Side {
-    /// What to call it.
+    /// Its name.
     pub name: String,
     /// Its rows.
     pub store: Arc<dyn Store>,
@@ -39,10 +39,10 @@ pub struct Side {
     pub objects: Objects,
 }
 
-/// What is being done.
+/// A phase of a transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// What is there already is compared.
+    /// Comparing existing operations.
     Checking,
     /// Operations are copied.
     Copying,
@@ -65,7 +65,7 @@ pub struct Progress {
     pub total: u64,
 }
 
-/// Who is told of progress.
+/// The receiver of progress.
 pub type Watcher<'a> = &'a (dyn Fn(Progress) + Send + Sync);
 
 /// Why a transfer ended early.
@@ -84,7 +84,7 @@ pub enum TransferError {
     Object {
         /// The operation.
         id: OperationId,
-        /// Which of its payloads.
+        /// The payload.
         role: PayloadRole,
         /// From where.
         from: String,
@@ -98,21 +98,21 @@ pub enum TransferError {
     NoPlace {
         /// The operation.
         id: OperationId,
-        /// Which of its payloads.
+        /// The payload.
         role: PayloadRole,
-        /// Which side.
+        /// The side.
         place: &'static str,
-        /// What would say so.
+        /// The flag that names the place.
         flag: &'static str,
     },
-    /// What is stored is not what the operation says.
+    /// A stored payload differs from its operation's record.
     #[error("{place}: the {role} of operation {id} {problem}", role = name_of(*.role))]
     Damaged {
         /// The store.
         place: String,
         /// The operation.
         id: OperationId,
-        /// Which of its payloads.
+        /// The payload.
         role: PayloadRole,
         /// In what way.
         problem: &'static str,

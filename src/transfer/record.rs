@@ -26,7 +26,7 @@ pub(super) struct Record {
     history: Vec<HistoryEntry>,
 }
 
-/// What a record comes to. Equal sums are equal records.
+/// The sum of a record. Equal sums mean equal records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Sums {
     pub(super) operation: [u8; 32],
@@ -85,7 +85,7 @@ impl Record {
         batch.writes.push(Write { operation, expected: None, input, result });
     }
 
-    /// What it comes to.
+    /// Its sum.
     pub(super) fn sums(&self) -> Sums {
         let mut contents = Sum::default();
         for payload in [&self.input, &self.result] {

@@ -15,20 +15,20 @@ use crate::store::Tombstone;
 /// Most differences that are told; all are counted.
 const TOLD: usize = 10;
 
-/// What two sides come to.
+/// The comparison of two sides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verified {
     /// The source.
     pub from: Tally,
     /// The destination.
     pub to: Tally,
-    /// How many operations, tombstones and objects differ.
+    /// The number of operations, tombstones and objects that differ.
     pub differences: u64,
     /// The first of them, in words.
     pub told: Vec<String>,
 }
 
-/// What one side comes to. The sums are SHA-256.
+/// The sums of one side, by SHA-256.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Operations.

@@ -159,8 +159,9 @@ fn contents(
             Payload::new(PayloadForm::Json, content_type, json.to_string().into())
         }
         Some(Content::Any(any)) => {
-            if any.type_url.is_empty() || any.type_url.len() > 1_024 {
-                let rule = "must have from 1 to 1,024 bytes";
+            let is_odd = any.type_url.chars().any(char::is_control);
+            if any.type_url.is_empty() || any.type_url.len() > 1_024 || is_odd {
+                let rule = "must have from 1 to 1,024 bytes, none of them a control character";
                 violations.note(format!("{field}.any.type_url"), rule);
             }
             Payload::any(content_type, any.type_url, any.value.into())

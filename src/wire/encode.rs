@@ -274,7 +274,7 @@ pub fn event(entry: &HistoryEntry) -> v1::Event {
     }
 }
 
-/// What became of one submission of a batch.
+/// The outcome of one submission of a batch.
 pub fn batch_result(answer: &Result<Submitted, ServiceError>) -> v1::SubmitBatchResult {
     let outcome = match answer {
         Ok(submitted) => BatchOutcome::Operation(operation(&submitted.document)),

@@ -6,7 +6,7 @@ use crate::proto::v1;
 use crate::service::keys::{KeyRecord, NewKey, Whose, kinds_of, roles_of};
 use crate::service::{ServiceError, Violations};
 
-/// What a new key is to be.
+/// A key to make.
 pub fn new_key(request: v1::CreateKeyRequest, found: &mut Violations) -> Option<NewKey> {
     let mut note = |field: &str, rule: String| found.note(field, rule);
     let tenant = match request.tenant.as_str() {
@@ -29,7 +29,7 @@ pub fn new_key(request: v1::CreateKeyRequest, found: &mut Violations) -> Option<
     Some(NewKey { tenant, roles: roles.ok()?, kinds, name: request.name, expires_at })
 }
 
-/// Whose keys to list.
+/// The keys to list.
 pub fn whose(tenant: &str) -> Result<Whose, ServiceError> {
     match tenant {
         "" => Ok(Whose::Own),

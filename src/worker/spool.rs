@@ -36,7 +36,7 @@ impl Spool {
         Self::default()
     }
 
-    /// How many bytes have been written.
+    /// The number of bytes written.
     pub fn size_bytes(&self) -> u64 {
         self.size_bytes
     }

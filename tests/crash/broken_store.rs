@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use longrun::client::Client;
 use longrun::operation::log::LogBook;
-use longrun::operation::{ObjectId, Operation, OperationId, Timestamp};
+use longrun::operation::{ObjectId, Operation, OperationId, TenantId, Timestamp};
 use longrun::proto::v1::SubmitRequest;
 use longrun::store::log::{Head, LogPage, LogQuery, SigningKey};
 use longrun::store::sqlite::{SqliteOptions, SqliteStore};
@@ -176,7 +176,7 @@ impl Store for BrokenStore {
 
     async fn unfinished(
         &self,
-        after: Option<OperationId>,
+        after: Option<(TenantId, OperationId)>,
         limit: usize,
     ) -> Result<Vec<Unfinished>, StoreError> {
         self.honest.unfinished(after, limit).await

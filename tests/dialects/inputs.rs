@@ -73,10 +73,10 @@ async fn a_dialect_that_takes_objects_refuses_what_is_none() {
     let json = ("content-type", "application/json");
     let told = |answer: Answer| String::from_utf8_lossy(&answer.body).into_owned();
     for (body, rule) in [
-        ("", "line 1, column 0 is not JSON"),
-        ("{\"name\": \"a\"\n \"executors\": []}", "line 2, column 2 is not JSON"),
-        (" [{}]", "body must be a JSON object"),
-        ("\"a task\"", "body must be a JSON object"),
+        ("", "body must be a JSON object, and is empty"),
+        ("{\"name\": \"a\"\n \"executors\": []}", "is expected here (line 2 column 2)"),
+        (" [{}]", "body must be an object, and is an array (line 1 column 2)"),
+        ("\"a task\"", "body must be an object, and is"),
     ] {
         let refused = told(setup.ask("POST", "/tes/tasks", &[json], body).await.expect(400));
         assert!(refused.contains(rule), "{refused}");

@@ -174,6 +174,8 @@ async fn payloads_are_what_they_say() {
         ("input.json", input("", Content::Json(Value { kind: None }))),
         ("input.any.type_url", input("", any(String::new()))),
         ("input.any.type_url", input("", any(longest + "t"))),
+        // Over HTTP it is a header field.
+        ("input.any.type_url", input("", any("example.com/a\nb".to_owned()))),
     ];
     for (field, request) in cases {
         refusal(&server, request).await.is_about(field);

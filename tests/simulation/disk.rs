@@ -339,12 +339,19 @@ impl Disk {
         self.tombstones.iter().skip(first).take(limit).cloned().collect()
     }
 
-    pub fn unfinished(&self, after: Option<OperationId>, limit: usize) -> Vec<Unfinished> {
-        let rows = self.rows.values().filter(|row| after.is_none_or(|id| row.operation.id() > id));
+    pub fn unfinished(
+        &self,
+        after: Option<(TenantId, OperationId)>,
+        limit: usize,
+    ) -> Vec<Unfinished> {
+        let place = |row: &Arc<Row>| (row.operation.submission.tenant.clone(), row.operation.id());
+        let mut rows: Vec<&Arc<Row>> = self.rows.values().collect();
+        rows.sort_by_cached_key(|row| place(row));
+        let rows = rows.into_iter().filter(|row| after.as_ref().is_none_or(|it| place(row) > *it));
         let unfinished = rows.filter_map(|row| {
             let Operation { submission, life } = &row.operation;
             let place = match &life.state {
-                State::Queued { not_before } => Place::Queued { not_before: *not_before },
+                State::Queued { .. } => Place::Queued { not_before: row.operation.may_start_at()? },
                 State::Running { lease } | State::Cancelling { lease, .. } => Place::Leased {
                     session: lease.session,
                     worker: life.worker.clone()?,

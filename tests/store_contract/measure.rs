@@ -168,7 +168,7 @@ async fn measure_unfinished() {
     loop {
         let page = store.unfinished(after, 10_000).await.unwrap();
         let Some(last) = page.last() else { break };
-        after = Some(last.id);
+        after = Some((last.tenant.clone(), last.id));
         told += page.len();
     }
     println!("{told} unfinished operations told in {:?}", start.elapsed());

@@ -6,7 +6,7 @@ use crate::config::tokens::TokenConfig;
 use crate::operation::{Kind, TenantId};
 use crate::service::{Caller, Role, Roles};
 
-/// What stands before a role's name in a claim, so that a role of the same name in another program's sense is none here.
+/// The prefix of a role's name in a claim, so that another program's role of the same name does not count.
 const PREFIXES: [&str; 2] = ["longrun:", "longrun."];
 
 /// The caller whom the claims describe; or what is missing.

@@ -56,7 +56,7 @@ impl KeySet {
         })
     }
 
-    /// How many keys there are.
+    /// The number of keys.
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }

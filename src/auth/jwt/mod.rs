@@ -23,7 +23,7 @@ use source::Keys;
 
 /// The longest token, in bytes: as much as header fields have room for.
 const MAX_TOKEN_BYTES: usize = 16 << 10;
-/// How many verified tokens are remembered.
+/// The maximum of remembered verified tokens.
 const REMEMBERED: usize = 10_000;
 /// How long a token whose key is not known waits for the keys to be read again.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -33,7 +33,7 @@ pub struct KeyReader {
     latest: watch::Sender<Option<Arc<KeySet>>>,
     /// A token named a key that is not in the set.
     asked: Arc<Notify>,
-    /// How many readings there were, for those who wait for one.
+    /// The number of readings, for tasks that wait for one.
     readings: watch::Sender<u64>,
 }
 

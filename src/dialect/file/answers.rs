@@ -71,7 +71,7 @@ impl Reader<'_> {
         Ok(Answer { when, content: Content::Document { status, headers, body, events } })
     }
 
-    /// What the answer tells in place of a body.
+    /// The events of the answer, in place of a body.
     fn events(
         &mut self,
         at: usize,

@@ -108,7 +108,7 @@ fn write(json: &mut String, value: &Value, texts: &Texts, depth: usize) -> Resul
     Ok(())
 }
 
-/// What has no members, as JSON.
+/// A value without members, as JSON.
 fn plain(value: &Value) -> Result<String, Error> {
     serde_json::to_string(value).map_err(|error| {
         Error::new(ErrorKind::BadSerialization, "cannot be written as JSON").with_source(error)

@@ -14,7 +14,7 @@ use crate::engine::dispatch::roster::{WorkerRecord, WorkerState, Workers};
 use crate::engine::health::StoreHealth;
 use crate::operation::limits::{Place, RunningLimit};
 use crate::operation::{
-    Kind, Operation, Scope, State, TenantId, Timestamp, WaitReason, Waiting, WorkerId,
+    Kind, Operation, Scope, TenantId, Timestamp, WaitReason, Waiting, WorkerId,
 };
 use crate::store::shared::OtherWorker;
 
@@ -105,16 +105,21 @@ impl Engine {
         OtherWorkers(others)
     }
 
+    /// How many other replicas there are; `None` where this process has the store to itself, or the store does not say.
+    pub async fn other_replicas(&self) -> Option<u64> {
+        self.shared.store.shared()?.others().await.ok()
+    }
+
     /// Why the operation is not running; `None` if it is not queued.
     pub fn waiting(&self, operation: &Operation, others: &OtherWorkers) -> Option<Waiting> {
-        let State::Queued { not_before } = operation.life.state else { return None };
+        let may_start_at = operation.may_start_at()?;
         let because = |reason, message| Waiting { reason, message, until: None };
         if let StoreHealth::Failing { reason, .. } = &*self.shared.health.subscribe().borrow() {
             let message = format!("the store takes no writes: {reason}");
             return Some(because(WaitReason::StoreNotWritable, message));
         }
-        if not_before > self.shared.clock.now() {
-            return Some(until(operation, not_before));
+        if may_start_at > self.shared.clock.now() {
+            return Some(until(operation, may_start_at));
         }
         let key = QueueKey::of(operation);
         let workers = others.workers_for(&key, self.shared.roster().workers_for(&key));

@@ -22,7 +22,7 @@ pub(super) async fn recover(
     loop {
         let page = shared.store.unfinished(after, PAGE).await?;
         let Some(last) = page.last() else { return Ok(()) };
-        after = Some(last.id);
+        after = Some((last.tenant.clone(), last.id));
         let leased = page.iter().filter(|it| matches!(it.place, Place::Leased { .. }));
         let leased: Vec<Lookup> = leased.map(|it| Lookup::Id(it.id)).collect();
         if !leased.is_empty() {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::engine::round::transition::Transition;
-use crate::operation::{Kind, Operation, OperationId, Scope, State, TenantId, Timestamp};
+use crate::operation::{Kind, Operation, OperationId, Scope, TenantId, Timestamp};
 
 /// One queue's name: nothing crosses tenants, and workers serve kinds.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -191,16 +191,16 @@ impl Queue {
     }
 
     fn enqueue(&mut self, operation: &Operation, now: Timestamp) -> bool {
-        let State::Queued { not_before } = operation.life.state else { return false };
+        let Some(may_start_at) = operation.may_start_at() else { return false };
         let priority = operation.submission.settings.priority;
-        self.add(QueueKey::of(operation), priority, operation.id(), not_before, now);
+        self.add(QueueKey::of(operation), priority, operation.id(), may_start_at, now);
         true
     }
 
     /// Takes out an operation that was queued as `operation` says, if it is there.
     fn take_out(&mut self, operation: &Operation) -> bool {
-        let State::Queued { not_before } = operation.life.state else { return false };
-        if self.delayed.remove(&(not_before, operation.id())).is_some() {
+        let Some(may_start_at) = operation.may_start_at() else { return false };
+        if self.delayed.remove(&(may_start_at, operation.id())).is_some() {
             return true;
         }
         let rank = (Reverse(operation.submission.settings.priority), operation.id());

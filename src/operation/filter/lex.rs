@@ -17,7 +17,7 @@ pub(super) struct Literal {
     pub(super) quoted: bool,
 }
 
-/// What stands between a field and a value; `Has` is the colon.
+/// The operator between a field and a value; `Has` is the colon.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Operator {
     Compare(Comparison),

@@ -25,7 +25,7 @@ pub struct Filter {
 pub struct FilterError {
     /// The character where it went wrong, counted from 0; the text of the error counts from 1.
     pub position: usize,
-    /// What is wrong there, and what is right.
+    /// The error, and what is allowed.
     pub rule: String,
 }
 
@@ -49,21 +49,21 @@ pub enum Test {
     State {
         /// Whether it is to be equal.
         is: bool,
-        /// What it is compared with.
+        /// The value to compare with.
         state: StateName,
     },
     /// The kind fits, or does not fit, this pattern.
     Kind {
         /// Whether it is to fit.
         is: bool,
-        /// What it is to fit.
+        /// The pattern.
         pattern: Pattern,
     },
     /// There is a label, and what is said of its value holds.
     Label {
         /// Its key.
         key: String,
-        /// What its value must be.
+        /// The required value.
         value: LabelTest,
     },
     /// The time is there, and compares so if that is asked.
@@ -86,7 +86,7 @@ pub enum Test {
     Done(bool),
 }
 
-/// What is said of a label's value.
+/// A condition on a label's value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LabelTest {
     /// Nothing: the label is there.
@@ -95,7 +95,7 @@ pub enum LabelTest {
     Fits {
         /// Whether it is to fit.
         is: bool,
-        /// What it is to fit.
+        /// The pattern.
         pattern: Pattern,
     },
 }

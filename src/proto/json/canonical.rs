@@ -30,7 +30,7 @@ fn settle_value(value: &mut Value) {
     }
 }
 
-/// What is not of a known type stays as it is.
+/// Values of unknown types stay unchanged.
 fn settle_any(message: &mut DynamicMessage) {
     let Ok(any) = message.transcode_to::<prost_types::Any>() else { return };
     let name = any.type_url.rsplit_once('/').map_or("", |(_, name)| name);

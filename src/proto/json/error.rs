@@ -111,7 +111,7 @@ fn rule(text: &str) -> String {
     }
 }
 
-/// What was to stand there, in JSON's words.
+/// The expected value, in JSON's words.
 fn wanted(expected: &str) -> &str {
     match expected {
         "a map" => "an object",
@@ -129,7 +129,7 @@ fn wanted(expected: &str) -> &str {
     }
 }
 
-/// What stands there, in JSON's words.
+/// The given value, in JSON's words.
 fn found(given: &str) -> String {
     let inner = |text: &str| text.trim_matches('`').to_owned();
     match given.split_once(' ') {
@@ -142,7 +142,7 @@ fn found(given: &str) -> String {
     }
 }
 
-/// What the text ends within.
+/// The place where the text ends.
 fn unfinished(text: &str) -> &str {
     match text.strip_prefix("EOF while parsing ") {
         Some("a list") => "an array",

@@ -2,14 +2,17 @@
 //! both of their names, and nesting beyond what a message can hold: the server drops nothing in silence.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::marker::PhantomData;
 
 use prost::{Message, Name};
 use prost_reflect::{
     DescriptorPool, DeserializeOptions, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor,
 };
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
 use serde_json::{Map, Value};
 use serde_path_to_error::Track;
 
@@ -32,9 +35,7 @@ pub(in crate::proto) fn from_slice_of<M: Message + Name + Default>(
     types: &DescriptorPool,
     text: &[u8],
 ) -> Result<M, JsonError> {
-    if text.iter().all(u8::is_ascii_whitespace) {
-        return Err(JsonError::new("must be a JSON object, and is empty"));
-    }
+    must_not_be_empty(text)?;
     let descriptor = descriptor::<M>(types)?;
     read(text, Shape { depth: 0, message: Some(descriptor.clone()) })?;
     let mut dynamic = read_message(text, &descriptor)?;
@@ -57,7 +58,20 @@ where
     from_slice(document.to_string().as_bytes())
 }
 
-/// What the seed makes of the whole text.
+/// Refuses a text that is no JSON object, in the words in which a message is refused.
+pub fn check_object(text: &[u8]) -> Result<(), JsonError> {
+    must_not_be_empty(text)?;
+    read(text, PhantomData::<HashMap<String, IgnoredAny>>).map(drop)
+}
+
+fn must_not_be_empty(text: &[u8]) -> Result<(), JsonError> {
+    if text.iter().all(u8::is_ascii_whitespace) {
+        return Err(JsonError::new("must be a JSON object, and is empty"));
+    }
+    Ok(())
+}
+
+/// The seed's value of the whole text.
 fn read<'t, S: DeserializeSeed<'t>>(text: &'t [u8], seed: S) -> Result<S::Value, JsonError> {
     let mut json = serde_json::Deserializer::from_slice(text);
     let mut track = Track::new();
@@ -136,7 +150,7 @@ impl<'de> DeserializeSeed<'de> for Fields {
 /// field of a message under both of its names.
 #[derive(Clone)]
 struct Shape {
-    /// How many objects and arrays there are around it.
+    /// The number of objects and arrays around it.
     depth: usize,
     /// The message or the map that an object here is; `None` where the names of objects mean nothing to this service.
     message: Option<MessageDescriptor>,

@@ -34,7 +34,7 @@ pub struct KeyRecord {
     pub last_used_at: Option<Timestamp>,
 }
 
-/// Whose keys to list.
+/// The keys to list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Whose {
     /// The caller's own tenant's.

@@ -40,7 +40,7 @@ struct Inner {
     of_file: RwLock<Arc<HashMap<String, Key>>>,
 }
 
-/// What a new key is to be.
+/// A key to make.
 #[derive(Clone, Debug, Default)]
 pub struct NewKey {
     /// Its tenant; the caller's own if `None`.

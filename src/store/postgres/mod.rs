@@ -37,6 +37,7 @@ mod addresses;
 mod catalogue;
 mod claims;
 mod error;
+mod floors;
 mod hints;
 mod interest;
 mod lanes;
@@ -63,6 +64,7 @@ mod url;
 mod write;
 mod writer;
 
+use floors::Floors;
 use hints::Hints;
 use interest::Interest;
 use lanes::Lists;
@@ -89,11 +91,19 @@ pub struct PostgresOptions {
     pub list_connections: usize,
     /// Longest time that a list may take.
     pub list_time: Duration,
+    /// A claim that takes so much longer than the fastest one is taken to pass over what a transaction that stays open
+    /// keeps from being cleaned away (`floors`).
+    pub slow_claim: Duration,
 }
 
 impl Default for PostgresOptions {
     fn default() -> Self {
-        Self { lookup_connections: 2, list_connections: 3, list_time: LIST_TIME }
+        Self {
+            lookup_connections: 2,
+            list_connections: 3,
+            list_time: LIST_TIME,
+            slow_claim: Duration::from_millis(3),
+        }
     }
 }
 
@@ -102,6 +112,7 @@ pub struct PostgresStore {
     replica: Uuid,
     server: Arc<Server>,
     writer: Arc<Writer>,
+    floors: Floors,
     lookups: Arc<Pool>,
     lists: Lists,
     scans: Pool,
@@ -152,7 +163,20 @@ impl PostgresStore {
         server.tasks.spawn(closing.clone().run_until_cancelled_owned(listener.run()));
         let keeping = Arc::clone(&presence).keep(Arc::clone(&lookups));
         server.tasks.spawn(closing.run_until_cancelled_owned(keeping));
-        Ok(Self { replica, server, writer, lookups, lists, scans, presence, interest, hints, key })
+        let floors = Floors::new(options.slow_claim);
+        Ok(Self {
+            replica,
+            server,
+            writer,
+            floors,
+            lookups,
+            lists,
+            scans,
+            presence,
+            interest,
+            hints,
+            key,
+        })
     }
 
     /// The batch as statements, in their order.
@@ -256,7 +280,7 @@ impl Store for PostgresStore {
 
     async fn unfinished(
         &self,
-        after: Option<OperationId>,
+        after: Option<(TenantId, OperationId)>,
         limit: usize,
     ) -> Result<Vec<Unfinished>, StoreError> {
         self.scans.run(|session| read::unfinished(session, after, limit)).await
@@ -333,7 +357,7 @@ impl SharedStore for PostgresStore {
         except: Vec<OperationId>,
         now: Timestamp,
     ) -> Result<Claimed, StoreError> {
-        claims::claimed(&self.writer, wanted, &except, now).await
+        claims::claimed((&self.writer, &self.lookups, &self.floors), wanted, &except, now).await
     }
 
     async fn queues(

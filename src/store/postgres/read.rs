@@ -8,7 +8,7 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::super::shared::{Outstanding, Queues};
-use super::super::sql::columns::{OPERATION, limit, number, role_number};
+use super::super::sql::columns::{OPERATION, UNFINISHED, limit, number, role_number};
 use super::super::{
     HistoryEntry, HistoryQuery, Lookup, PayloadRole, StoreError, Unfinished, codec,
 };
@@ -197,17 +197,16 @@ pub(super) async fn scan(
 
 pub(super) async fn unfinished(
     session: Arc<Session>,
-    after: Option<OperationId>,
+    after: Option<(TenantId, OperationId)>,
     page: usize,
 ) -> Result<Vec<Unfinished>, StoreError> {
-    let after = after.map_or(Uuid::nil(), uuid);
-    let found = session
-        .query(
-            "SELECT id, tenant, kind, priority, not_before, session, worker, attempt
-             FROM operations WHERE state < 4 AND id > $1 ORDER BY id LIMIT $2",
-            &[&after, &limit(page)],
-        )
-        .await?;
+    let (tenant, id) = after.unzip();
+    let (tenant, id) = (tenant.as_ref().map_or("", TenantId::as_str), id.map_or(Uuid::nil(), uuid));
+    let sql = format!(
+        "SELECT {UNFINISHED} FROM operations AS o
+         WHERE o.state < 4 AND o.revision > 0 AND (o.tenant, o.id) > ($1, $2) ORDER BY o.tenant, o.id LIMIT $3"
+    );
+    let found = session.query(&sql, &[&tenant, &id, &limit(page)]).await?;
     found.iter().map(rows::unfinished).collect()
 }
 
@@ -255,8 +254,13 @@ pub(super) async fn queues(
 }
 
 pub(super) async fn outstanding(session: Arc<Session>) -> Result<Vec<Outstanding>, StoreError> {
-    let sql = "SELECT tenant, kind, count(*), count(*) FILTER (WHERE state <> 1)
-        FROM operations WHERE state < 4 GROUP BY tenant, kind";
+    let sql = "SELECT tenant, kind, sum(count)::bigint, sum(running)::bigint FROM (
+          SELECT tenant, kind, count(*) AS count, 0 AS running
+          FROM operations WHERE state = 1 AND revision > 0 GROUP BY tenant, kind
+        UNION ALL
+          SELECT tenant, kind, count(*), count(*)
+          FROM operations WHERE state IN (2, 3) AND revision > 0 GROUP BY tenant, kind) AS o
+        GROUP BY tenant, kind";
     let found = session.query(sql, &[]).await?;
     let unreadable = |rule| StoreError::Corrupt(format!("a name in a row {rule}"));
     let counted = found.iter().map(|row| {

@@ -175,7 +175,7 @@ fn lock<'a>(tenants: &[&'a str]) -> Step<'a> {
 fn of_kinds<'a>(tenants: &[&'a str]) -> Step<'a> {
     Step::new(
         "SELECT tenant, kind, count(*) FROM operations
-         WHERE tenant = ANY($1) AND state IN (2, 3) GROUP BY tenant, kind",
+         WHERE tenant = ANY($1) AND state IN (2, 3) AND revision > 0 GROUP BY tenant, kind",
     )
     .with(tenants.to_vec())
 }
@@ -184,7 +184,7 @@ fn of_labels<'a>(tenants: &[&'a str], labels: &[&'a str]) -> Step<'a> {
     Step::new(
         "SELECT o.tenant, o.kind, count(*), l.key, l.value FROM operations AS o
          JOIN labels AS l ON l.id = o.id
-         WHERE o.tenant = ANY($1) AND o.state IN (2, 3) AND l.key = ANY($2)
+         WHERE o.tenant = ANY($1) AND o.state IN (2, 3) AND o.revision > 0 AND l.key = ANY($2)
          GROUP BY o.tenant, o.kind, l.key, l.value",
     )
     .with(tenants.to_vec())

@@ -22,7 +22,7 @@ struct Migration {
     compatible_with: i32,
 }
 
-const MIGRATIONS: [Migration; 5] = [
+const MIGRATIONS: [Migration; 6] = [
     Migration {
         script: include_str!("../migrations/postgres/0001_initial.sql"),
         compatible_with: 1,
@@ -40,6 +40,7 @@ const MIGRATIONS: [Migration; 5] = [
         script: include_str!("../migrations/postgres/0005_workers.sql"),
         compatible_with: 3,
     },
+    Migration { script: include_str!("../migrations/postgres/0006_lean.sql"), compatible_with: 3 },
 ];
 
 /// The newest version that this program knows.

@@ -20,48 +20,94 @@ pub(super) struct Arms<'a> {
     pub(super) range: Range,
 }
 
+/// An index of operations, and which of them are in it. That is said in every arm, because a partial index is only taken
+/// for its very condition.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Index {
+    name: &'static str,
+    of: &'static str,
+}
+
+/// By tenant and id.
+const ACTIVE: Index = Index { name: "operations_active", of: "o.state < 4 AND o.revision > 0" };
+/// By tenant, kind and id.
+const QUEUED: Index = Index { name: "operations_queued", of: "o.state = 1 AND o.revision > 0" };
+/// By tenant, state and id.
+const RUNNING: Index =
+    Index { name: "operations_running", of: "o.state IN (2, 3) AND o.revision > 0" };
+/// By tenant, state and id.
+const DONE: Index = Index { name: "operations_done", of: "o.state >= 4 AND o.revision > 0" };
+/// By tenant, kind, state and id.
+const DONE_KIND: Index =
+    Index { name: "operations_done_kind", of: "o.state >= 4 AND o.revision > 0" };
+/// By tenant, state, end and id.
+const ENDED: Index = Index { name: "operations_ended", of: "o.state >= 4 AND o.revision > 0" };
+
+impl Index {
+    /// The table, to be looked up through it.
+    fn table(self, dialect: Dialect) -> String {
+        format!("operations AS o {}", dialect.through(self.name))
+    }
+}
+
 impl Arms<'_> {
-    pub(super) fn tenant(&self) -> String {
-        self.by_id("operations_tenant", self.index_range([]))
+    /// By id, of any kind.
+    pub(super) fn states(&self, states: &[StateName]) -> Vec<String> {
+        let arms = through_states(states).into_iter();
+        arms.map(|(index, state)| self.by_id(index, self.of_state(state))).collect()
     }
 
-    pub(super) fn kind(&self, kind: &str, state: StateName) -> String {
-        let fixed = [("kind", kind.to_owned()), ("state", state.number().to_string())];
-        self.by_id("operations_kind", self.index_range(fixed))
-    }
-
-    /// `None` if the operations of that state are all before the page.
-    pub(super) fn state(&self, state: StateName) -> Option<String> {
-        let mut range = self.index_range([("state", state.number().to_string())]);
-        if self.query.order.by == OrderBy::CreateTime {
-            return Some(self.by_id("operations_state", range));
+    /// By id, of one kind. Of what runs all kinds are looked at: workers do not hold so much of it.
+    pub(super) fn kind(
+        &self,
+        kind: &str,
+        states: &[StateName],
+        params: &mut Params,
+    ) -> Vec<String> {
+        let mut arms = Vec::new();
+        for state in states {
+            let mut of_kind = || ("kind", params.add(kind.to_owned()));
+            let of_state = ("state", number(*state));
+            let (index, fixed) = match state {
+                StateName::Queued => (QUEUED, vec![of_kind()]),
+                _ if state.is_done() => (DONE_KIND, vec![of_kind(), of_state]),
+                _ => (RUNNING, vec![of_state]),
+            };
+            arms.push(self.by_id(index, self.index_range(fixed)));
         }
+        arms
+    }
+
+    /// By end. None of those that are not done if they are all before the page.
+    pub(super) fn ends(&self, states: &[StateName]) -> Vec<String> {
+        let (done, active): (Vec<StateName>, Vec<_>) = states.iter().partition(|it| it.is_done());
         let mut bounds = self.range.ids.clone();
         bounds.extend(self.range.behind.clone());
-        if state.is_done() {
-            range.keys = &["ended_at", "id"];
-            let from = format!("operations AS o {}", self.dialect.through("operations_ended"));
-            // Said as well, because a partial index is only taken for its very condition.
-            let within = format!("{} AND o.state >= 4", range.within(self.dialect, &bounds));
-            return Some(self.in_order(&from, "o.id", &within, &range));
-        }
-        // What is not done has one and the same end, so that the index by id is in order.
+        let done = done.into_iter().map(|state| {
+            let range = IndexRange { keys: &["ended_at", "id"], ..self.of_state(Some(state)) };
+            self.in_order(ENDED, &range.within(self.dialect, &bounds), &range)
+        });
+        let mut arms: Vec<String> = done.collect();
+        // What is not done has one and the same end, so that the indexes by id are in order.
         match self.query.after {
             Some(after) if after.end_time == Timestamp::MAX => {
                 bounds.extend(self.range.behind_id.clone());
             }
-            Some(_) if self.query.order.descending => return None,
+            Some(_) if self.query.order.descending => return arms,
             _ => {}
         }
-        let from = format!("operations AS o {}", self.dialect.through("operations_state"));
-        Some(self.in_order(&from, "o.id", &range.within(self.dialect, &bounds), &range))
+        arms.extend(through_states(&active).into_iter().map(|(index, state)| {
+            let range = self.of_state(state);
+            self.in_order(index, &range.within(self.dialect, &bounds), &range)
+        }));
+        arms
     }
 
     pub(super) fn label(&self, key: &str, value: Option<&str>, params: &mut Params) -> String {
         let (dialect, is_sure) = (self.dialect, value.is_some());
-        let mut range = self.index_range([("key", params.add(key.to_owned()))]);
-        range.fixed.extend(value.map(|value| ("value", params.add(value.to_owned()))));
-        range.alias = "l";
+        let mut fixed = vec![("key", params.add(key.to_owned()))];
+        fixed.extend(value.map(|value| ("value", params.add(value.to_owned()))));
+        let range = IndexRange { alias: "l", ..self.index_range(fixed) };
         let from = format!(
             "labels AS l {} {} operations AS o {} ON o.id = l.id",
             dialect.through("labels_value"),
@@ -70,9 +116,9 @@ impl Arms<'_> {
         );
         if is_sure && self.query.order.by == OrderBy::CreateTime {
             let within = range.within(dialect, &self.range.ids);
-            return self.in_order(&from, "l.id", &within, &range);
+            return self.page(&from, &within, &range);
         }
-        self.sorted(&from, "l.id", &range)
+        self.sorted(&from, &range.within(dialect, &self.sorted_bounds()), &range)
     }
 
     /// How the page is in order.
@@ -88,49 +134,43 @@ impl Arms<'_> {
         if self.query.order.descending { "DESC" } else { "ASC" }
     }
 
-    fn index_range<const N: usize>(&self, of: [(&'static str, String); N]) -> IndexRange {
-        let tenant = [("tenant", self.tenant.clone())];
-        IndexRange { alias: "o", fixed: tenant.into_iter().chain(of).collect(), keys: &["id"] }
+    fn of_state(&self, state: Option<StateName>) -> IndexRange {
+        self.index_range(state.map(|state| ("state", number(state))).into_iter().collect())
+    }
+
+    fn index_range(&self, of: Vec<(&'static str, String)>) -> IndexRange {
+        IndexRange::of_tenant(self.tenant.clone(), of)
     }
 
     /// An arm of an index by id.
-    fn by_id(&self, index: &str, range: IndexRange) -> String {
-        let from = format!("operations AS o {}", self.dialect.through(index));
+    fn by_id(&self, index: Index, range: IndexRange) -> String {
         if self.query.order.by == OrderBy::CreateTime {
-            let within = range.within(self.dialect, &self.range.ids);
-            return self.in_order(&from, "o.id", &within, &range);
+            return self.in_order(index, &range.within(self.dialect, &self.range.ids), &range);
         }
-        self.sorted(&from, "o.id", &range)
+        let within = range.within(self.dialect, &self.sorted_bounds());
+        self.sorted(&index.table(self.dialect), &format!("{within} AND {}", index.of), &range)
     }
 
-    fn in_order(&self, from: &str, id: &str, within: &str, range: &IndexRange) -> String {
+    fn in_order(&self, index: Index, within: &str, range: &IndexRange) -> String {
+        let within = format!("{within} AND {}", index.of);
+        self.page(&index.table(self.dialect), &within, range)
+    }
+
+    /// What is in order.
+    fn page(&self, from: &str, within: &str, range: &IndexRange) -> String {
         let Self { dialect, limit, .. } = self;
-        let (row, matches, direction) = (self.row(), self.matches(), self.direction());
-        let order = match dialect {
-            Dialect::Sqlite => range.following(direction),
-            Dialect::Postgres => {
-                format!("{}, {}", range.leading(direction), range.following(direction))
-            }
-        };
-        format!(
-            "SELECT * FROM (SELECT {row}{id} AS id, o.ended_at AS ended_at FROM {from}
-             WHERE {within} AND {matches} ORDER BY {order} LIMIT {limit}) AS arm"
-        )
+        let (found, direction) = (self.found(from, within, range), self.direction());
+        let order = range.order(*dialect, direction);
+        format!("SELECT * FROM ({found} ORDER BY {order} LIMIT {limit}) AS arm")
     }
 
     /// What is not in order is found first, and then sorted.
-    fn sorted(&self, from: &str, id: &str, range: &IndexRange) -> String {
-        let Self { dialect, limit, .. } = self;
-        let (row, matches) = (self.row(), self.matches());
-        let bounds: Vec<Bound> = self.range.ids.iter().chain(&self.range.behind).cloned().collect();
-        let within = range.within(*dialect, &bounds);
-        let found = format!(
-            "SELECT {row}{id} AS id, o.ended_at AS ended_at FROM {from}
-             WHERE {within} AND {matches}"
-        );
-        match dialect {
+    fn sorted(&self, from: &str, within: &str, range: &IndexRange) -> String {
+        let limit = &self.limit;
+        let found = self.found(from, within, range);
+        match self.dialect {
             Dialect::Sqlite => {
-                let order = self.order("o.ended_at", id);
+                let order = self.order("o.ended_at", &range.column("id"));
                 format!("SELECT * FROM ({found} ORDER BY {order} LIMIT {limit}) AS arm")
             }
             Dialect::Postgres => {
@@ -141,6 +181,18 @@ impl Arms<'_> {
                 )
             }
         }
+    }
+
+    fn sorted_bounds(&self) -> Vec<Bound> {
+        self.range.ids.iter().chain(&self.range.behind).cloned().collect()
+    }
+
+    fn found(&self, from: &str, within: &str, range: &IndexRange) -> String {
+        let (row, id, matches) = (self.row(), range.column("id"), self.matches());
+        format!(
+            "SELECT {row}{id} AS id, o.ended_at AS ended_at FROM {from}
+             WHERE {within} AND {matches}"
+        )
     }
 
     /// The filter, so that nothing is concluded from it.
@@ -160,6 +212,53 @@ impl Arms<'_> {
     }
 }
 
+/// How operations in these states are found by id. What is queued is found among all that is not done: what runs is
+/// never so much that it is in the way.
+fn through_states(states: &[StateName]) -> Vec<(Index, Option<StateName>)> {
+    let is_queued = states.contains(&StateName::Queued);
+    let queued = is_queued.then_some((ACTIVE, None));
+    let others = states.iter().filter_map(|state| match state.is_done() {
+        true => Some((DONE, Some(*state))),
+        false => (!is_queued).then_some((RUNNING, Some(*state))),
+    });
+    queued.into_iter().chain(others).collect()
+}
+
+fn number(state: StateName) -> String {
+    state.number().to_string()
+}
+
+/// Counts a tenant's operations of a kind, up to `most`; of those that run only what they are with others.
+pub(super) fn count_kind(dialect: Dialect, tenant: &str, kind: String, most: i64) -> String {
+    let of_kind = vec![("kind", kind)];
+    let ranges = [(QUEUED, &["id"][..]), (DONE_KIND, &["state", "id"])].map(|(index, keys)| {
+        let range = IndexRange::of_tenant(tenant.to_owned(), of_kind.clone());
+        (index, IndexRange { keys, ..range })
+    });
+    count(dialect, &ranges, &[], most)
+}
+
+/// Counts a tenant's operations within these bounds of their ids, up to `most`.
+pub(super) fn count_ids(dialect: Dialect, tenant: &str, bounds: &[Bound], most: i64) -> String {
+    let arms = through_states(&StateName::ALL).into_iter().map(|(index, state)| {
+        let of_state = state.map(|state| ("state", number(state)));
+        (index, IndexRange::of_tenant(tenant.to_owned(), of_state.into_iter().collect()))
+    });
+    count(dialect, &arms.collect::<Vec<_>>(), bounds, most)
+}
+
+fn count(dialect: Dialect, of: &[(Index, IndexRange)], bounds: &[Bound], most: i64) -> String {
+    let arms = of.iter().map(|(index, range)| {
+        let (from, within) = (index.table(dialect), range.within(dialect, bounds));
+        let (of, order) = (index.of, range.order(dialect, "ASC"));
+        format!(
+            "SELECT * FROM (SELECT 1 FROM {from} WHERE {within} AND {of}
+             ORDER BY {order} LIMIT {most}) AS arm"
+        )
+    });
+    arms.collect::<Vec<_>>().join(" UNION ALL ")
+}
+
 /// Where an index begins with certain values.
 pub(super) struct IndexRange {
     /// The table's name.
@@ -171,6 +270,21 @@ pub(super) struct IndexRange {
 }
 
 impl IndexRange {
+    /// Of operations, by id.
+    fn of_tenant(tenant: String, of: Vec<(&'static str, String)>) -> Self {
+        let fixed = [("tenant", tenant)].into_iter().chain(of).collect();
+        Self { alias: "o", fixed, keys: &["id"] }
+    }
+
+    /// The order of the index.
+    fn order(&self, dialect: Dialect, direction: &str) -> String {
+        let following = self.following(direction);
+        match dialect {
+            Dialect::Sqlite => following,
+            Dialect::Postgres => format!("{}, {following}", self.leading(direction)),
+        }
+    }
+
     /// The condition that a row is within the range and these bounds.
     pub(super) fn within(&self, dialect: Dialect, bounds: &[Bound]) -> String {
         let id = format!("{}.id", self.alias);

@@ -1,13 +1,18 @@
 //! The columns of a row, beside its bytes.
 
 use super::super::{PayloadRole, StoreError, codec};
-use crate::operation::{Operation, State, Timestamp};
+use crate::operation::{Operation, Timestamp};
 
 /// The columns of the table `operations AS o` that make an operation.
 pub(in crate::store) const OPERATION: &str = "o.id, o.tenant, o.kind, o.priority, o.created_at, \
                                               o.idempotency_key, o.submission, o.life, o.revision";
 /// How many columns these are.
 pub(in crate::store) const OPERATION_COLUMNS: usize = 9;
+/// What an unfinished operation is read from, of the same table. What was written before `may_start_at` was has the time
+/// of its submission where it could start at once.
+pub(in crate::store) const UNFINISHED: &str = "o.id, o.tenant, o.kind, o.priority, \
+     CASE WHEN o.not_before <= o.created_at THEN 0 ELSE o.not_before END, \
+     o.session, o.worker, o.attempt";
 
 /// Payloads up to this size are in the operation's own row; larger ones would be copied by every
 /// transition.
@@ -39,10 +44,7 @@ impl<'a> Changing<'a> {
             updated_at: life.updated_at.micros(),
             started_at: life.started_at.map(Timestamp::micros),
             ended_at: operation.ended_at().unwrap_or(Timestamp::MAX).micros(),
-            not_before: match life.state {
-                State::Queued { not_before } => Some(not_before.micros()),
-                _ => None,
-            },
+            not_before: operation.may_start_at().map(Timestamp::micros),
             wake_at: operation.wake_at().map(Timestamp::micros),
             session: lease.map(|lease| lease.session.as_bytes()),
             worker: lease.and(life.worker.as_ref()).map(|worker| worker.as_str()),

@@ -6,15 +6,16 @@
 //!
 //! - a label that few operations have is followed and sorted; by end time also a kind that few have,
 //!   and a span of create times with few in it;
-//! - else by create time: the kind's arms, one per state; or the states' arms; or the label's; or
-//!   all of the tenant's;
-//! - else by end time: one arm per state, done ones by their end, the others by id.
+//! - else by create time: the kind's arms, one per state; or the label's; or the states' arms;
+//! - else by end time: one arm per state that is done, by end, and what is not done, by id.
+//!
+//! What is not done and what is done have indexes of their own: an operation that starts and ends writes few of them.
 //!
 //! The whole filter is a condition of every arm, so that a choice is only ever a matter of time. `arms` has
 //! the statements.
 
 use super::super::{ListQuery, OrderBy};
-use super::arms::{Arms, Bound, IndexRange, Range, id_at};
+use super::arms::{Arms, Bound, IndexRange, Range, count_ids, count_kind, id_at};
 use super::bounds::Bounds;
 use super::columns::{OPERATION, limit};
 use super::condition::condition;
@@ -43,12 +44,9 @@ pub(in crate::store) fn plan<E>(
     let list = Arms { dialect, query, tenant, limit, matches, range };
     let arms: Vec<String> = match source(query, &bounds, are_few)? {
         Source::Label(key, value) => vec![list.label(key, value, &mut params)],
-        Source::Kind(kind) => {
-            let kind = params.add(kind.to_owned());
-            bounds.states.iter().map(|state| list.kind(&kind, *state)).collect()
-        }
-        Source::Tenant => vec![list.tenant()],
-        Source::States => bounds.states.iter().filter_map(|state| list.state(*state)).collect(),
+        Source::Kind(kind) => list.kind(kind, &bounds.states, &mut params),
+        Source::States => list.states(&bounds.states),
+        Source::Ends => list.ends(&bounds.states),
     };
     if arms.is_empty() {
         return Ok(None); // All of them are before the page.
@@ -71,8 +69,10 @@ pub(in crate::store) fn plan<E>(
 enum Source<'a> {
     Label(&'a str, Option<&'a str>),
     Kind(&'a str),
+    /// By id, which is sorted if the list is by end time.
     States,
-    Tenant,
+    /// By end time.
+    Ends,
 }
 
 fn source<'a, E>(
@@ -91,15 +91,14 @@ fn source<'a, E>(
     Ok(match (query.order.by, bounds.kind, sure_label) {
         (OrderBy::CreateTime, Some(kind), _) => Source::Kind(kind),
         (OrderBy::CreateTime, None, Some((key, value))) if all_states => Source::Label(key, *value),
-        (OrderBy::CreateTime, None, _) if all_states => Source::Tenant,
+        (OrderBy::CreateTime, None, _) => Source::States,
         (OrderBy::EndTime, Some(kind), _) if are_few(&Few::OfKind(kind.to_owned()))? => {
             Source::Kind(kind)
         }
         (OrderBy::EndTime, ..) => match Few::created(bounds) {
-            Some(created) if are_few(&created)? => Source::Tenant,
-            _ => Source::States,
+            Some(created) if are_few(&created)? => Source::States,
+            _ => Source::Ends,
         },
-        _ => Source::States,
     })
 }
 
@@ -127,34 +126,28 @@ impl Few {
     /// The statement that answers whether there are few, as its only value.
     pub(in crate::store) fn sql(&self, dialect: Dialect, tenant: &TenantId) -> (String, Params) {
         let mut params = Params::new(dialect);
-        let mut fixed = vec![("tenant", params.add(tenant.as_str().to_owned()))];
-        let mut bounds = Vec::new();
-        let (table, index) = match self {
+        let tenant = params.add(tenant.as_str().to_owned());
+        let some = match self {
             Self::Labels(key, value) => {
-                fixed.push(("key", params.add(key.clone())));
+                let mut fixed = vec![("tenant", tenant), ("key", params.add(key.clone()))];
                 fixed.extend(value.as_ref().map(|value| ("value", params.add(value.clone()))));
-                ("labels", "labels_value")
+                let range = IndexRange { alias: "l", fixed, keys: &["id"] };
+                let (through, within) =
+                    (dialect.through("labels_value"), range.within(dialect, &[]));
+                let order = match dialect {
+                    Dialect::Sqlite => String::new(),
+                    Dialect::Postgres => format!("ORDER BY {}", range.leading("ASC")),
+                };
+                format!("SELECT 1 FROM labels AS l {through} WHERE {within} {order}")
             }
-            Self::OfKind(kind) => {
-                fixed.push(("kind", params.add(kind.clone())));
-                ("operations", "operations_kind")
-            }
+            Self::OfKind(kind) => count_kind(dialect, &tenant, params.add(kind.clone()), FEW),
             Self::Created(from, to) => {
-                bounds.push(Bound::of_id(">=", params.add(*from)));
-                bounds.push(Bound::of_id("<=", params.add(*to)));
-                ("operations", "operations_tenant")
+                let from = Bound::of_id(">=", params.add(*from));
+                let to = Bound::of_id("<=", params.add(*to));
+                count_ids(dialect, &tenant, &[from, to], FEW)
             }
         };
-        let range = IndexRange { alias: "c", fixed, keys: &["id"] };
-        let (through, within) = (dialect.through(index), range.within(dialect, &bounds));
-        let order = match dialect {
-            Dialect::Sqlite => String::new(),
-            Dialect::Postgres => format!("ORDER BY {}", range.leading("ASC")),
-        };
-        let sql = format!(
-            "SELECT count(*) < {FEW} FROM (SELECT 1 FROM {table} AS c {through}
-             WHERE {within} {order} LIMIT {FEW}) AS counted"
-        );
+        let sql = format!("SELECT count(*) < {FEW} FROM ({some} LIMIT {FEW}) AS counted");
         (sql, params)
     }
 }

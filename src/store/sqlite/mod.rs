@@ -28,7 +28,7 @@ use super::{
     Tombstone, TrimLog, Unfinished,
 };
 use crate::operation::log::LogBook;
-use crate::operation::{ObjectId, Operation, OperationId, Timestamp};
+use crate::operation::{ObjectId, Operation, OperationId, TenantId, Timestamp};
 
 pub mod backup;
 mod catalogue;
@@ -151,7 +151,7 @@ impl Store for SqliteStore {
 
     async fn unfinished(
         &self,
-        after: Option<OperationId>,
+        after: Option<(TenantId, OperationId)>,
         limit: usize,
     ) -> Result<Vec<Unfinished>, StoreError> {
         self.threads.look_up(move |connection| read::unfinished(connection, after, limit)).await

@@ -3,14 +3,14 @@
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::super::sql::columns::{OPERATION, limit, number, role_number};
+use super::super::sql::columns::{OPERATION, UNFINISHED, limit, number, role_number};
 use super::super::{
     HistoryEntry, HistoryQuery, Lookup, PayloadRole, StoreError, Unfinished, codec,
 };
 use super::rows::{self, beginning, get};
 use super::{store_error, tombstones};
 use crate::operation::log::LogBook;
-use crate::operation::{Operation, OperationId, Timestamp};
+use crate::operation::{Operation, OperationId, TenantId, Timestamp};
 
 pub(super) fn load(
     connection: &Connection,
@@ -121,17 +121,16 @@ pub(super) fn scan(
 
 pub(super) fn unfinished(
     connection: &Connection,
-    after: Option<OperationId>,
+    after: Option<(TenantId, OperationId)>,
     page: usize,
 ) -> Result<Vec<Unfinished>, StoreError> {
-    rows::all(
-        connection,
-        "SELECT id, tenant, kind, priority, not_before, session, worker, attempt
-         FROM operations INDEXED BY operations_unfinished
-         WHERE state < 4 AND id > ?1 ORDER BY id LIMIT ?2",
-        params![beginning(after), limit(page)],
-        rows::unfinished,
-    )
+    let (tenant, id) = after.unzip();
+    let sql = format!(
+        "SELECT {UNFINISHED} FROM operations AS o INDEXED BY operations_active
+         WHERE o.state < 4 AND o.revision > 0 AND (o.tenant, o.id) > (?1, ?2) ORDER BY o.tenant, o.id LIMIT ?3"
+    );
+    let tenant = tenant.as_ref().map_or("", TenantId::as_str);
+    rows::all(connection, &sql, params![tenant, beginning(id), limit(page)], rows::unfinished)
 }
 
 pub(super) fn due(

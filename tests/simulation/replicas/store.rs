@@ -216,7 +216,7 @@ impl Store for ReplicaStore {
 
     async fn unfinished(
         &self,
-        after: Option<OperationId>,
+        after: Option<(TenantId, OperationId)>,
         limit: usize,
     ) -> Result<Vec<Unfinished>, StoreError> {
         self.called();

@@ -9,7 +9,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use longrun::engine::{Clock as _, Moment};
 use longrun::operation::log::LogBook;
-use longrun::operation::{Command, Decision, ObjectId, Operation, OperationId, Timestamp, decide};
+use longrun::operation::{
+    Command, Decision, ObjectId, Operation, OperationId, TenantId, Timestamp, decide,
+};
 use longrun::store::log::{Head, LogPage, LogQuery, SigningKey, Stamp};
 use longrun::store::{
     Batch, CatalogueChange, CatalogueSpace, CatalogueVersions, Committed, HistoryEntry,
@@ -427,7 +429,7 @@ impl Store for SimStore {
 
     async fn unfinished(
         &self,
-        after: Option<OperationId>,
+        after: Option<(TenantId, OperationId)>,
         limit: usize,
     ) -> Result<Vec<Unfinished>, StoreError> {
         self.read(|disk| disk.unfinished(after, limit)).await

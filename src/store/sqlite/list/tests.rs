@@ -65,15 +65,25 @@ fn assert_goes_through(index: &str, columns: &str, filter: &str, orders: [ListOr
 #[test]
 fn lists_by_create_time_look_up_an_index() {
     let all = BY_CREATE_TIME;
-    assert_goes_through("operations_tenant", "tenant=?", "", all);
-    assert_goes_through("operations_tenant", "tenant=? AND id", "", all);
-    assert_goes_through("operations_state", "tenant=? AND state=?", "state=QUEUED", all);
-    assert_goes_through("operations_state", "tenant=? AND state=? AND id", "done=true", all);
-    assert_goes_through("operations_kind", "tenant=? AND kind=? AND state=?", "kind=a", all);
+    assert_goes_through("operations_active", "tenant=?", "", all);
+    assert_goes_through("operations_active", "tenant=? AND id", "", all);
+    assert_goes_through("operations_done", "tenant=? AND state=?", "", all);
+    assert_goes_through("operations_active", "tenant=?", "state=QUEUED", all);
+    assert_goes_through("operations_running", "tenant=? AND state=?", "state=RUNNING", all);
+    assert_goes_through("operations_done", "tenant=? AND state=? AND id", "done=true", all);
+    assert_goes_through("operations_queued", "tenant=? AND kind=?", "kind=a", all);
+    assert_goes_through("operations_running", "tenant=? AND state=?", "kind=a", all);
+    assert_goes_through("operations_done_kind", "tenant=? AND kind=? AND state=?", "kind=a", all);
     let both = "kind=a state=FAILED";
-    assert_goes_through("operations_kind", "tenant=? AND kind=? AND state=? AND id", both, all);
+    assert_goes_through(
+        "operations_done_kind",
+        "tenant=? AND kind=? AND state=? AND id",
+        both,
+        all,
+    );
     let range = "create_time>=2026-01-01T00:00:00Z create_time<2026-01-02T00:00:00Z";
-    assert_goes_through("operations_tenant", "tenant=? AND id>? AND id<?", range, all);
+    assert_goes_through("operations_active", "tenant=? AND id>? AND id<?", range, all);
+    assert_goes_through("operations_done", "tenant=? AND state=? AND id>? AND id<?", range, all);
 }
 
 #[test]
@@ -84,9 +94,10 @@ fn lists_by_end_time_look_up_an_index() {
         assert_goes_through("operations_ended", columns, filter, all);
     }
     for filter in ["", "state=QUEUED", "done=false"] {
-        assert_goes_through("operations_state", "tenant=? AND state=?", filter, all);
-        assert_goes_through("operations_state", "tenant=? AND state=? AND id", filter, all);
+        assert_goes_through("operations_active", "tenant=?", filter, all);
+        assert_goes_through("operations_active", "tenant=? AND id", filter, all);
     }
+    assert_goes_through("operations_running", "tenant=? AND state=?", "state=RUNNING", all);
 }
 
 #[test]

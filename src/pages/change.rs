@@ -1,0 +1,33 @@
+//! What can be done to one operation by its page: each is a form, which leads to where one sees what came of it.
+
+use axum::response::Response;
+
+use super::operation::named;
+use super::to;
+use super::visit::Visit;
+use crate::service::ServiceError;
+use crate::wire::decode;
+
+/// `POST operations/ID/cancel`.
+pub(super) async fn cancel(visit: &Visit) -> Result<Response, ServiceError> {
+    let name = named(visit)?;
+    let reason = decode::reason("reason", visit.form.word("reason").to_owned())?;
+    visit.service().cancel(&visit.caller, &name, reason).await?;
+    Ok(to(&format!("../{}", name.id)))
+}
+
+/// `POST operations/ID/retry`: leads to the new operation.
+pub(super) async fn retry(visit: &Visit) -> Result<Response, ServiceError> {
+    let name = named(visit)?;
+    // A form that is sent again submits nothing again.
+    let key = format!("pages:{}:{}", name.id, visit.form.word("once"));
+    let key = decode::idempotency_key("once", &key)?;
+    let submitted = visit.service().retry(&visit.caller, &name, key, None).await?;
+    Ok(to(&format!("../{}", submitted.document.operation.id())))
+}
+
+/// `POST operations/ID/delete`.
+pub(super) async fn delete(visit: &Visit) -> Result<Response, ServiceError> {
+    visit.service().delete(&visit.caller, &named(visit)?).await?;
+    Ok(to("../../operations"))
+}

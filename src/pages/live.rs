@@ -1,0 +1,232 @@
+//! How a page stays up to date: a stream of its parts, each sent when it is no longer what was sent before.
+//!
+//! A page is made of regions, and a region of parts, each with a key. Whatever happens, the page is made again as it is
+//! now, no more often than it costs little, and what differs is told: nothing is computed from events, so nothing can be
+//! missed, and a thousand changes a second are told as four.
+
+use std::collections::{BTreeMap, HashMap};
+use std::convert::Infallible;
+use std::hash::{DefaultHasher, Hash, Hasher as _};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::body::Body;
+use axum::response::{IntoResponse as _, Response};
+use futures_util::stream;
+use http::HeaderValue;
+use http::header::CONTENT_TYPE;
+use serde_json::{Map, Value, json};
+use tokio::time::Instant;
+
+use crate::service::{Service, ServiceError};
+
+/// Shortest time between two looks at a page.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
+/// The pause after a look, as a multiple of what the look took: a page that is hard to make is made seldom.
+const PAUSE_FACTOR: u32 = 4;
+/// Longest such pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(20);
+
+/// A part of a page that changes as one.
+#[derive(Clone, Debug)]
+pub(super) struct Part {
+    /// Its name within the region: the element's `data-key`.
+    pub(super) key: String,
+    pub(super) html: String,
+}
+
+/// A place of a page that holds parts.
+#[derive(Clone, Debug)]
+pub(super) struct Region {
+    /// The id of the element.
+    pub(super) id: &'static str,
+    pub(super) parts: Vec<Part>,
+    /// Whether these come behind those that are there; else they are all that there is.
+    pub(super) is_more: bool,
+}
+
+impl Region {
+    /// A region of one part.
+    pub(super) fn of(id: &'static str, html: String) -> Self {
+        Self { id, parts: vec![Part { key: "all".to_owned(), html }], is_more: false }
+    }
+}
+
+/// Why a page is looked at again, or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wake {
+    /// Something may have changed.
+    Changed,
+    /// Nothing has happened for a while.
+    Silence,
+    /// The stream ends, to be asked for again.
+    End,
+}
+
+/// A page that changes.
+#[async_trait]
+pub(super) trait Live: Send + 'static {
+    /// The regions as they are now.
+    async fn look(&mut self) -> Result<Vec<Region>, ServiceError>;
+
+    /// Waits until a look is worth its while, and not before `due`. Dropping the future loses nothing.
+    async fn wait(&mut self, due: Instant) -> Result<Wake, ServiceError>;
+
+    /// Whether nothing can change any more.
+    fn is_over(&self) -> bool {
+        false
+    }
+}
+
+/// What a page was told.
+#[derive(Debug, Default)]
+struct Told {
+    parts: HashMap<(&'static str, String), u64>,
+    orders: BTreeMap<&'static str, u64>,
+}
+
+impl Told {
+    /// What of these regions is news, as the page's script reads it.
+    fn news(&mut self, regions: Vec<Region>) -> Vec<Value> {
+        regions.into_iter().filter_map(|region| self.news_of(region)).collect()
+    }
+
+    fn news_of(&mut self, region: Region) -> Option<Value> {
+        let Region { id, parts, is_more } = region;
+        if is_more {
+            // These are never told again, so they need not be remembered.
+            let more = parts.into_iter().map(|part| json!([part.key, part.html]));
+            let more: Vec<Value> = more.collect();
+            return (!more.is_empty()).then(|| json!({"id": id, "more": more}));
+        }
+        let keys: Vec<&str> = parts.iter().map(|part| part.key.as_str()).collect();
+        let order = digest(&keys);
+        let is_same_order = self.orders.insert(id, order) == Some(order);
+        let mut changed = Map::new();
+        for Part { key, html } in &parts {
+            let now = digest(html);
+            if self.parts.insert((id, key.clone()), now) != Some(now) {
+                changed.insert(key.clone(), html.clone().into());
+            }
+        }
+        if !is_same_order {
+            self.parts.retain(|(region, key), _| *region != id || keys.contains(&key.as_str()));
+        }
+        (!is_same_order || !changed.is_empty())
+            .then(|| json!({"id": id, "order": keys, "parts": changed}))
+    }
+}
+
+fn digest(what: impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    what.hash(&mut hasher);
+    hasher.finish()
+}
+
+struct Following<L> {
+    service: Service,
+    page: L,
+    told: Told,
+    due: Instant,
+    is_over: bool,
+}
+
+/// The stream of a page, from how it is now.
+pub(super) fn follow(service: &Service, page: impl Live) -> Response {
+    let delay = service.reconnect_delay();
+    let service = service.clone();
+    let following =
+        Following { service, page, told: Told::default(), due: Instant::now(), is_over: false };
+    let opening = format!("retry: {}\n\n", delay.as_millis());
+    let events = stream::unfold(Some(following), |following| async move {
+        let mut following = following.filter(|it| !it.is_over)?;
+        let text = following.next().await?;
+        Some((text, Some(following)))
+    });
+    let events = tokio_stream::StreamExt::chain(tokio_stream::once(opening), events);
+    let body = tokio_stream::StreamExt::map(events, Ok::<String, Infallible>);
+    let headers = [
+        (CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
+        // nginx passes on at once what says so.
+        (http::HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
+    ];
+    (headers, Body::from_stream(body)).into_response()
+}
+
+impl<L: Live> Following<L> {
+    /// The next event; `None` at the end.
+    async fn next(&mut self) -> Option<String> {
+        match self.news().await {
+            Ok(text) => text,
+            Err(error) => {
+                self.is_over = true;
+                let told = json!({"title": error.reason.title(), "detail": error.message});
+                Some(event("problem", &told))
+            }
+        }
+    }
+
+    async fn news(&mut self) -> Result<Option<String>, ServiceError> {
+        let mut is_first = self.told.orders.is_empty();
+        loop {
+            if !std::mem::take(&mut is_first) {
+                let wake = tokio::select! {
+                    wake = self.page.wait(self.due) => wake?,
+                    () = self.service.closing() => Wake::End,
+                };
+                match wake {
+                    Wake::Changed => {}
+                    Wake::Silence => return Ok(Some(": alive\n\n".to_owned())),
+                    Wake::End => return Ok(None),
+                }
+            }
+            let begun = Instant::now();
+            let regions = self.page.look().await?;
+            let now = Instant::now();
+            let pause = (now - begun).saturating_mul(PAUSE_FACTOR);
+            self.due = now + pause.clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
+            let news = self.told.news(regions);
+            self.is_over = self.page.is_over();
+            if !news.is_empty() || self.is_over {
+                let name = if self.is_over { "last" } else { "news" };
+                return Ok(Some(event(name, &news.into())));
+            }
+        }
+    }
+}
+
+fn event(name: &str, data: &Value) -> String {
+    // JSON without indents has no line breaks, so it is one line of data.
+    format!("event: {name}\ndata: {data}\n\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn region(parts: &[(&str, &str)]) -> Region {
+        let part =
+            |(key, html): &(&str, &str)| Part { key: (*key).to_owned(), html: (*html).to_owned() };
+        Region { id: "rows", parts: parts.iter().map(part).collect(), is_more: false }
+    }
+
+    #[test]
+    fn what_is_as_it_was_told_is_not_told_again() {
+        let mut told = Told::default();
+        let first = told.news(vec![region(&[("a", "1"), ("b", "2")])]);
+        assert_eq!(
+            first,
+            [json!({"id": "rows", "order": ["a", "b"], "parts": {"a": "1", "b": "2"}})]
+        );
+        assert!(told.news(vec![region(&[("a", "1"), ("b", "2")])]).is_empty());
+        let changed = told.news(vec![region(&[("c", "3"), ("a", "1"), ("b", "x")])]);
+        let expected =
+            json!({"id": "rows", "order": ["c", "a", "b"], "parts": {"c": "3", "b": "x"}});
+        assert_eq!(changed, [expected]);
+        assert_eq!(told.news(vec![region(&[("a", "1")])])[0]["parts"], json!({}));
+        let again = told.news(vec![region(&[("a", "1"), ("b", "x")])]);
+        assert_eq!(again[0]["parts"], json!({"b": "x"}), "what was gone is sent again");
+        let more = Region { is_more: true, ..region(&[("9", "line")]) };
+        assert_eq!(told.news(vec![more]), [json!({"id": "rows", "more": [["9", "line"]]})]);
+    }
+}

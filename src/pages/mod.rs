@@ -1,0 +1,252 @@
+//! Pages for people: what operators look at in a browser, on the port of everything else.
+//!
+//! Pages are made by the server and work without script; a small module follows a page's own event stream and swaps what
+//! has changed. They know nothing that the API does not: every page asks the use cases of [`Service`] as the caller that
+//! it is shown to, so tenants, roles and limits are the same.
+//!
+//! Read next: `routes` for what there is, `visit` for a request as pages see it, `live` for how pages stay up to date.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use axum::body::Body;
+use axum::response::{IntoResponse as _, Response};
+use futures_util::future::BoxFuture;
+use http::header::{
+    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, LOCATION, REFERRER_POLICY, VARY,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
+
+use crate::auth::Authenticator;
+use crate::http::{is_from_here, read_body};
+use crate::service::{Action, Identity, Reason, Service, ServiceError};
+
+mod assets;
+mod bulk;
+mod change;
+mod commands;
+mod contents;
+mod facts;
+mod fields;
+mod live;
+mod operation;
+mod operations;
+mod pretty;
+mod problem;
+mod routes;
+mod sign_in;
+mod standing;
+mod start;
+mod system;
+mod template;
+mod timeline;
+mod view;
+mod visit;
+
+use fields::Fields;
+use routes::Page;
+use template::Templates;
+use visit::Visit;
+
+/// What pages may load and do: nothing but this server's own files, no script or style within them.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+                      form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+/// Largest form, in bytes, but for one that has an input in it.
+const FORM_BYTES: usize = 64 << 10;
+
+/// The pages. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Pages(Arc<Shared>);
+
+/// How they are set up.
+#[derive(Clone, Debug, Default)]
+pub struct PagesOptions {
+    /// The URL under which clients reach this server, where that is not what a request asks for.
+    pub public_url: Option<String>,
+    /// Where operations are kept, without secrets, for whoever operates the server.
+    pub store: String,
+}
+
+#[derive(Debug)]
+struct Shared {
+    service: Service,
+    authenticator: Authenticator,
+    options: PagesOptions,
+    templates: Templates,
+}
+
+impl Pages {
+    /// The path that all pages are under; `/` leads there.
+    pub const PREFIX: &str = "/ui";
+
+    /// Pages over these use cases, for whoever the authenticator lets in.
+    pub fn new(
+        service: Service,
+        authenticator: Authenticator,
+        options: PagesOptions,
+    ) -> anyhow::Result<Self> {
+        let templates = Templates::new().context("a page's template is wrong")?;
+        Ok(Self(Arc::new(Shared { service, authenticator, options, templates })))
+    }
+
+    /// Whether the request is for a page: under their path, or for `/` by somebody who reads HTML.
+    pub fn take(&self, parts: &Parts) -> bool {
+        let path = parts.uri.path();
+        match path.strip_prefix(Self::PREFIX) {
+            Some(rest) => rest.is_empty() || rest.starts_with('/'),
+            None => {
+                let is_read = [Method::GET, Method::HEAD].contains(&parts.method);
+                path == "/" && is_read && reads_html(parts)
+            }
+        }
+    }
+
+    /// Brings the credentials of who has signed in to where credentials are looked for. For requests that pages take, and
+    /// for no others.
+    pub fn bring_credentials(&self, parts: &mut Parts) {
+        sign_in::bring_credentials(parts);
+    }
+
+    /// Answers a request that pages take, whose caller is known.
+    pub fn answer(&self, request: Request<Body>) -> BoxFuture<'static, Response> {
+        let shared = Arc::clone(&self.0);
+        Box::pin(async move {
+            let mut response = shared.answer(request).await;
+            let headers = response.headers_mut();
+            for (name, value) in [
+                (CONTENT_SECURITY_POLICY, POLICY),
+                (CACHE_CONTROL, "no-store"),
+                // Forms say where they come from, and links to other sites would not.
+                (REFERRER_POLICY, "same-origin"),
+                (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+                (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+                (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+            ] {
+                headers.entry(name).or_insert(HeaderValue::from_static(value));
+            }
+            response
+        })
+    }
+}
+
+impl Shared {
+    async fn answer(self: Arc<Self>, request: Request<Body>) -> Response {
+        let (parts, body) = request.into_parts();
+        let path = parts.uri.path();
+        let rest = path.strip_prefix(Pages::PREFIX).unwrap_or_default().trim_start_matches('/');
+        if rest.is_empty() {
+            // Relative, so that it is right behind whatever stands in front.
+            let there = if path.ends_with("/ui/") { "operations" } else { "ui/operations" };
+            return ([(VARY, HeaderValue::from_static("accept"))], to(there)).into_response();
+        }
+        if let Some(asset) = assets::answer(&parts, rest) {
+            return asset;
+        }
+        let (page, places) = match routes::find(&parts.method, rest) {
+            Ok(found) => found,
+            Err(None) => {
+                let message = format!("there is nothing at {path}");
+                let error = ServiceError::new(Reason::RouteNotFound, message);
+                return problem::answer(&self, &parts, error);
+            }
+            Err(Some(allow)) => {
+                let error =
+                    ServiceError::new(Reason::MethodNotAllowed, "this is not possible here");
+                let mut response = problem::answer(&self, &parts, error);
+                response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+                return response;
+            }
+        };
+        let visit = match self.visit(&parts, page, places) {
+            Ok(visit) => visit,
+            Err(error) if error.reason == Reason::Unauthenticated && page.is_shown() => {
+                return sign_in::ask(&parts, rest);
+            }
+            Err(error) => return problem::answer(&self, &parts, error),
+        };
+        let answer = match self.form(&visit, page, body).await {
+            Ok(form) => page.answer(visit.with(form)).await,
+            Err(error) => Err(error),
+        };
+        answer.unwrap_or_else(|error| problem::answer(&self, &parts, error))
+    }
+
+    fn visit(
+        self: &Arc<Self>,
+        parts: &Parts,
+        page: Page,
+        places: Vec<String>,
+    ) -> Result<Visit, ServiceError> {
+        let is_change = !parts.method.is_safe();
+        let is_strangers = !is_from_here(self.options.public_url.as_deref(), parts)
+            || site(parts).is_some_and(|site| !matches!(site, "same-origin" | "none"));
+        if is_strangers && (is_change || page.is_costly()) {
+            let message = "pages of other sites may not ask for this";
+            return Err(ServiceError::new(Reason::OriginRefused, message));
+        }
+        let identity = parts.extensions.get::<Identity>().cloned().unwrap_or_default();
+        let caller = identity.caller(Some(page.action()), parts.uri.path())?;
+        Ok(Visit::new(Arc::clone(self), caller, parts.clone(), places))
+    }
+
+    /// The form of a change, which is refused unless a page of this server's made it for this caller.
+    async fn form(&self, visit: &Visit, page: Page, body: Body) -> Result<Fields, ServiceError> {
+        if visit.parts.method.is_safe() {
+            return Ok(Fields::default());
+        }
+        let input = self.service.limits().max_message_payload_bytes();
+        let limit = if page.takes_input() { 3 * input + FORM_BYTES } else { FORM_BYTES };
+        let form = read_body(&self.service, body, limit).await?;
+        let form = Fields::parse(&String::from_utf8_lossy(&form));
+        if !visit.is_own_form(form.get("token")) {
+            let message = "the form is not of this page, or of another caller: load the page again";
+            return Err(ServiceError::new(Reason::OriginRefused, message));
+        }
+        Ok(form)
+    }
+
+    /// Whether nobody is asked who they are.
+    fn is_open(&self, parts: &Parts) -> bool {
+        self.authenticator.identify_at_once(parts).is_some()
+    }
+
+    /// Why this key is not good, if it is not.
+    async fn refusal_of(&self, parts: &Parts, key: &str) -> Option<ServiceError> {
+        let mut parts = parts.clone();
+        parts.headers.remove(sign_in::OWN_FIELD);
+        parts
+            .headers
+            .insert(sign_in::OWN_FIELD, HeaderValue::try_from(format!("Bearer {key}")).ok()?);
+        self.authenticator.identify(&parts).await.who().err().cloned()
+    }
+}
+
+/// Where to look next.
+fn to(place: &str) -> Response {
+    let place = HeaderValue::try_from(place).unwrap_or(HeaderValue::from_static("operations"));
+    (StatusCode::SEE_OTHER, [(LOCATION, place)]).into_response()
+}
+
+/// Which site's page asks, by the browser's account.
+fn site(parts: &Parts) -> Option<&str> {
+    parts.headers.get(SEC_FETCH_SITE).and_then(|site| site.to_str().ok())
+}
+
+/// Whether HTML is named among what the client reads: browsers do, and no client of the API.
+fn reads_html(parts: &Parts) -> bool {
+    let fields = parts.headers.get_all(ACCEPT).iter().filter_map(|field| field.to_str().ok());
+    let mut ranges = fields.flat_map(|field| field.split(','));
+    ranges.any(|range| {
+        let mut parameters = range.split(';').map(str::trim);
+        let is_html = parameters.next().is_some_and(|it| it.eq_ignore_ascii_case("text/html"));
+        is_html && !parameters.any(|it| it.replace(' ', "").eq_ignore_ascii_case("q=0"))
+    })
+}
+
+/// Whether the caller may do that, as templates ask it.
+fn may(visit: &Visit, action: Action) -> bool {
+    visit.caller.can(action)
+}

@@ -1,0 +1,347 @@
+//! One operation: where it is and why, what happened when, its log, its input and result, and what can be done to it.
+
+use async_trait::async_trait;
+use axum::response::Response;
+use http::StatusCode;
+use serde::Serialize;
+use tokio::time::{Duration, Instant, sleep_until};
+
+use super::commands::{self, Command};
+use super::contents::{self, Role, Shown};
+use super::facts::{Facts, Trouble, troubles};
+use super::live::{self, Live, Part, Region, Wake};
+use super::pretty::without_colours;
+use super::timeline::{MAX_STEPS, Step, Timeline};
+use super::view::{Row, When};
+use super::visit::{Frame, Visit};
+use crate::operation::{OperationId, Revision, Timestamp};
+use crate::service::{
+    Document, HistoryRequest, OperationName, Reason, ServiceError, View, WatchMessage,
+    WatchOptions, WatchStream, echo,
+};
+use crate::store::{HistoryEntry, HistoryPosition, LogEntry};
+use crate::wire::size;
+
+/// Time passes, and lines of the log come, without a transition.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Most parts of a history that are read for one look: each has up to 3 MiB, and few operations have a second.
+const MOST_READS: usize = 32;
+
+/// The regions of the page and the templates of their parts.
+const PARTS: [(&str, &str); 5] = [
+    ("head", "operation_head.html"),
+    ("facts", "operation_facts.html"),
+    ("troubles", "operation_troubles.html"),
+    ("timeline", "operation_timeline.html"),
+    ("contents", "operation_contents.html"),
+];
+
+#[derive(Debug, Serialize)]
+struct Whole<'a> {
+    row: Row,
+    facts: Facts,
+    troubles: Vec<Trouble>,
+    timeline: Timeline,
+    steps: &'a [Step],
+    /// How many steps before are not listed.
+    left_out: usize,
+    lines: Vec<Line>,
+    contents: Vec<&'a Shown>,
+    commands: Vec<Command>,
+    /// Tells this page's forms from those of another look at it.
+    once: String,
+    /// The stream of the page, while something can change.
+    live: Option<String>,
+}
+
+/// A line of the log.
+#[derive(Debug, Serialize)]
+struct Line {
+    key: String,
+    when: When,
+    attempt: u64,
+    text: String,
+    dropped: u64,
+}
+
+impl Line {
+    fn of(entry: &LogEntry, now: Option<Timestamp>) -> Self {
+        Self {
+            key: entry.number.to_string(),
+            when: When::new(entry.at, now),
+            attempt: entry.attempt.0.into(),
+            text: without_colours(&entry.text),
+            dropped: entry.dropped_before,
+        }
+    }
+}
+
+/// What was read of a history.
+#[derive(Debug, Default)]
+struct History {
+    at: HistoryPosition,
+    /// Behind the last transition, which is shown already.
+    steps: Vec<Step>,
+    left_out: usize,
+}
+
+impl History {
+    /// Reads on, and answers the lines that came.
+    async fn read(
+        &mut self,
+        visit: &Visit,
+        name: &OperationName,
+    ) -> Result<Vec<LogEntry>, ServiceError> {
+        let mut lines = Vec::new();
+        for _ in 0..MOST_READS {
+            let request = HistoryRequest::behind(name.clone(), self.at);
+            let page = visit.service().events(&visit.caller, request, size::event).await?;
+            for entry in page.entries {
+                self.at = entry.position();
+                match entry {
+                    HistoryEntry::Transition(event) => self.steps.push(Step::of(&event, None)),
+                    HistoryEntry::Log(line) => lines.push(line),
+                }
+            }
+            if page.next_page_token.is_empty() {
+                break;
+            }
+        }
+        let too_many = self.steps.len().saturating_sub(MAX_STEPS);
+        self.steps.drain(..too_many);
+        self.left_out += too_many;
+        Ok(lines)
+    }
+
+    /// Where it stands, for a link.
+    fn position(&self) -> String {
+        format!("{}.{}", self.at.revision.0, self.at.log_number)
+    }
+}
+
+/// The operation that the path names.
+pub(super) fn named(visit: &Visit) -> Result<OperationName, ServiceError> {
+    by_id(visit.places.first().map(String::as_str).unwrap_or_default())
+}
+
+/// The operation of this id.
+pub(super) fn by_id(text: &str) -> Result<OperationName, ServiceError> {
+    let id = OperationId::parse(text).map_err(|_| {
+        let message = format!("there is no operation {}", echo(text));
+        ServiceError::new(Reason::OperationNotFound, message)
+    })?;
+    Ok(OperationName { tenant: None, id })
+}
+
+/// What a page has of its operation beside the history.
+struct Read {
+    document: Document,
+    contents: [Option<Shown>; 2],
+}
+
+impl Read {
+    /// The operation as it is, with its result. `input` is what was read before of its input, which never changes.
+    async fn of(
+        visit: &Visit,
+        name: &OperationName,
+        input: Option<Option<Shown>>,
+    ) -> Result<Self, ServiceError> {
+        let document = visit.service().get(&visit.caller, name, View::Full).await?;
+        let (id, operation) = (name.id, &document.operation);
+        let result = contents::show(visit, id, Role::Result, operation.result()).await;
+        let input = match input {
+            Some(input) => input,
+            None => {
+                let info = operation.submission.input.as_ref();
+                contents::show(visit, id, Role::Input, info).await
+            }
+        };
+        Ok(Self { document, contents: [result, input] })
+    }
+
+    fn whole<'a>(
+        &'a self,
+        visit: &Visit,
+        history: &'a History,
+        lines: &[LogEntry],
+        now: Option<Timestamp>,
+    ) -> Whole<'a> {
+        let operation = &self.document.operation;
+        let id = operation.id().to_string();
+        Whole {
+            row: Row::of(&self.document, now),
+            facts: Facts::of(operation, now),
+            troubles: troubles(operation),
+            timeline: Timeline::of(&history.steps, visit.service().now()),
+            steps: &history.steps,
+            left_out: history.left_out,
+            lines: lines.iter().map(|line| Line::of(line, None)).collect(),
+            contents: self.contents.iter().flatten().collect(),
+            once: format!("{:x}", visit.service().now().micros()),
+            commands: commands::of_operation(visit, &id, operation.is_done()),
+            live: (!operation.is_done()).then(|| format!("{id}/live?from={}", history.position())),
+        }
+    }
+}
+
+/// `GET operations/ID`.
+pub(super) async fn page(visit: &Visit) -> Result<Response, ServiceError> {
+    let name = named(visit)?;
+    // The history first: what comes later comes by the stream.
+    let mut history = History::default();
+    let lines = history.read(visit, &name).await?;
+    let read = Read::of(visit, &name, None).await?;
+    let whole = read.whole(visit, &history, &lines, Some(visit.service().now()));
+    let title = format!("{} …{}", whole.row.kind, whole.row.short);
+    visit.show(StatusCode::OK, "operation.html", &visit.frame(title, "operations"), whole)
+}
+
+struct Following {
+    visit: Visit,
+    frame: Frame,
+    name: OperationName,
+    watch: WatchStream,
+    history: History,
+    /// What is shown already of the history.
+    seen: HistoryPosition,
+    /// What was read of the input.
+    input: Option<Option<Shown>>,
+    is_over: bool,
+}
+
+/// `GET operations/ID/live`: the stream of that page, its log from a place on.
+pub(super) async fn live(visit: Visit) -> Result<Response, ServiceError> {
+    let name = named(&visit)?;
+    let from = visit.query.get("from").split_once('.');
+    let from = from.and_then(|(revision, line)| Some((revision.parse().ok()?, line.parse().ok()?)));
+    let (revision, log_number) = from.unwrap_or_default();
+    let seen = HistoryPosition { revision: Revision(revision), log_number };
+    let options =
+        WatchOptions { after: None, include_progress: true, view: View::Basic, timeout: None };
+    let watch = visit.service().watch(&visit.caller, &name, options).await?;
+    // A page is nearer to the beginning than its stream.
+    let frame = visit.frame("", "operations").at("../");
+    let service = visit.service().clone();
+    let history = History::default();
+    let page = Following { visit, frame, name, watch, history, seen, input: None, is_over: false };
+    Ok(live::follow(&service, page))
+}
+
+#[async_trait]
+impl Live for Following {
+    async fn look(&mut self) -> Result<Vec<Region>, ServiceError> {
+        // The operation first: a history that is read later holds all that it has come through.
+        let read = Read::of(&self.visit, &self.name, self.input.take()).await?;
+        let mut lines = self.history.read(&self.visit, &self.name).await?;
+        lines.retain(|line| line.number > self.seen.log_number);
+        let whole = read.whole(&self.visit, &self.history, &[], None);
+        let mut regions = Vec::with_capacity(PARTS.len() + 2);
+        for (id, template) in PARTS {
+            regions.push(Region::of(id, self.visit.part(template, &self.frame, &whole)?));
+        }
+        let mut parts = Vec::with_capacity(self.history.steps.len());
+        for step in &self.history.steps {
+            let key = step.revision.to_string();
+            let steps = [step];
+            let html = self.visit.part("operation_steps.html", &self.frame, Steps { steps })?;
+            parts.push(Part { key, html });
+        }
+        regions.push(Region { id: "steps", parts, is_more: false });
+        let mut parts = Vec::with_capacity(lines.len());
+        for line in lines {
+            let (key, lines) = (line.number.to_string(), [Line::of(&line, None)]);
+            let html = self.visit.part("operation_log.html", &self.frame, Lines { lines })?;
+            parts.push(Part { key, html });
+        }
+        regions.push(Region { id: "log", parts, is_more: true });
+        self.is_over = read.document.operation.is_done();
+        let [_, input] = read.contents;
+        self.input = Some(input);
+        Ok(regions)
+    }
+
+    async fn wait(&mut self, due: Instant) -> Result<Wake, ServiceError> {
+        let again = Instant::now() + INTERVAL;
+        tokio::select! {
+            message = self.watch.next() => match message {
+                None => return Ok(Wake::End),
+                Some(Err(error)) => return Err(error),
+                Some(Ok(WatchMessage::Heartbeat)) => return Ok(Wake::Silence),
+                // Whatever it was, it is read with all else.
+                Some(Ok(_)) => {}
+            },
+            () = sleep_until(again) => {}
+        }
+        sleep_until(due).await;
+        Ok(Wake::Changed)
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_over
+    }
+}
+
+#[derive(Serialize)]
+struct Steps<'a> {
+    steps: [&'a Step; 1],
+}
+
+#[derive(Serialize)]
+struct Lines {
+    lines: [Line; 1],
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::dialect::samples;
+    use crate::operation::{Event, EventType, Kind, WaitReason, Waiting};
+    use crate::pages::template::Templates;
+
+    /// In the page and, as parts of it, in its stream.
+    #[test]
+    fn every_state_has_its_page() {
+        let templates = Templates::new().unwrap();
+        let kind = Kind::parse("a").unwrap();
+        let mut states = std::collections::BTreeSet::new();
+        for operation in samples(&kind) {
+            states.insert(operation.state_name());
+            let life = operation.life.clone();
+            let event = Event { event_type: EventType::Finished, life };
+            for now in [None, Some(operation.life.updated_at)] {
+                let waiting = operation.is_queued().then(|| Waiting {
+                    reason: WaitReason::BackingOff,
+                    message: "<b>soon</b>".to_owned(),
+                    until: Some(operation.life.updated_at),
+                });
+                let document = Document { waiting, ..Document::basic(Arc::new(operation.clone())) };
+                let steps = [Step::of(&event, now)];
+                let whole = Whole {
+                    row: Row::of(&document, now),
+                    facts: Facts::of(&operation, now),
+                    troubles: troubles(&operation),
+                    timeline: Timeline::of(&steps, operation.life.updated_at),
+                    steps: &steps,
+                    left_out: 0,
+                    lines: Vec::new(),
+                    contents: Vec::new(),
+                    commands: Vec::new(),
+                    once: "1".to_owned(),
+                    live: None,
+                };
+                let name = operation.state_name();
+                for (_, template) in PARTS.into_iter().chain([("", "operation.html")]) {
+                    let view = (Frame::sample(), &whole);
+                    let html =
+                        templates.render(template, crate::pages::visit::framed(&view.0, view.1));
+                    let html = html.unwrap_or_else(|error| panic!("{template} of {name}: {error}"));
+                    assert!(!html.contains("<b>soon") && !html.contains("\\ <b>"), "{html}");
+                }
+            }
+        }
+        assert_eq!(states.len(), 7, "{states:?}");
+    }
+}

@@ -1,0 +1,252 @@
+//! The list of operations: what matches a filter, page by page, newest first unless it is asked for otherwise.
+
+use async_trait::async_trait;
+use axum::response::Response;
+use http::StatusCode;
+use serde::Serialize;
+use tokio::time::{Duration, Instant, sleep_until};
+
+use super::commands::{self, Command};
+use super::fields::encode;
+use super::live::{self, Live, Part, Region, Wake};
+use super::problem::status;
+use super::view::Row;
+use super::visit::{Frame, Visit};
+use crate::operation::Timestamp;
+use crate::service::{
+    Document, FeedMessage, FeedStart, FeedStream, ListParameters, ListRequest, Page, ServiceError,
+    View, Violations, parse_filter,
+};
+use crate::wire::size;
+
+/// How many operations are on a page.
+const PAGE_SIZE: i32 = 50;
+/// Why operations wait changes without them, so a page with some that do is looked at this often.
+const WAITING_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Filters that people ask for most often, each with its name.
+const VIEWS: [(&str, &str); 5] = [
+    ("All", ""),
+    ("Queued", "state=QUEUED"),
+    ("Running", "state=RUNNING OR state=CANCELLING"),
+    ("Failed", "state=FAILED"),
+    ("Done", "done=true"),
+];
+/// Filters to begin from.
+const EXAMPLES: [&str; 8] = [
+    "state=QUEUED",
+    "state=RUNNING",
+    "state=FAILED",
+    "done=true",
+    "kind=\"report.*\"",
+    "labels.team=\"maps\"",
+    "create_time>=\"2026-01-31T00:00:00Z\"",
+    "attempt>1 AND done=false",
+];
+
+/// What filters are made of, for the script to complete.
+const WORDS: &str = "state=QUEUED state=RUNNING state=CANCELLING state=SUCCEEDED state=PARTIALLY_SUCCEEDED \
+                     state=FAILED state=CANCELLED kind= labels. create_time>= update_time>= start_time>= end_time>= \
+                     priority>= attempt> done=true done=false AND OR NOT";
+
+#[derive(Debug, Serialize)]
+struct List {
+    filter: String,
+    /// The same for a query.
+    query: String,
+    order: &'static str,
+    views: Vec<(&'static str, &'static str, bool)>,
+    examples: [&'static str; 8],
+    words: &'static str,
+    rows: Vec<Row>,
+    /// Where the next page is.
+    next: Option<String>,
+    is_first: bool,
+    /// The stream of this page.
+    live: Option<String>,
+    /// What is wrong with the filter.
+    wrong: Option<String>,
+    commands: Vec<Command>,
+}
+
+/// What is asked of the list.
+#[derive(Clone, Debug)]
+struct Asked {
+    filter: String,
+    order: &'static str,
+    token: String,
+}
+
+impl Asked {
+    fn of(visit: &Visit) -> Self {
+        let order = match visit.query.get("order") {
+            "oldest" => "oldest",
+            "ended" => "ended",
+            _ => "newest",
+        };
+        Self {
+            filter: visit.query.word("filter").to_owned(),
+            order,
+            token: visit.query.get("page").to_owned(),
+        }
+    }
+
+    fn request(&self, visit: &Visit) -> Result<ListRequest, ServiceError> {
+        let order_by = match self.order {
+            "oldest" => "create_time",
+            "ended" => "end_time desc",
+            _ => "create_time desc",
+        };
+        let parameters = ListParameters {
+            page_size: PAGE_SIZE,
+            page_token: &self.token,
+            filter: &self.filter,
+            order_by,
+            ..ListParameters::default()
+        };
+        let mut found = Violations::default();
+        let request = parameters.read(&visit.caller, &mut found);
+        found.settle(request)
+    }
+
+    /// The query that leads to the same, its page apart.
+    fn query(&self) -> String {
+        let filter = match self.filter.as_str() {
+            "" => String::new(),
+            filter => format!("filter={}", encode(filter)),
+        };
+        let order = match self.order {
+            "newest" => String::new(),
+            order => format!("order={order}"),
+        };
+        let parts = [filter, order].into_iter().filter(|it| !it.is_empty());
+        parts.collect::<Vec<_>>().join("&")
+    }
+
+    async fn list(&self, visit: &Visit) -> Result<Page<Document>, ServiceError> {
+        let request = self.request(visit)?;
+        visit.service().list(&visit.caller, request, View::Basic, size::operation).await
+    }
+}
+
+/// `GET operations`.
+pub(super) async fn page(visit: &Visit) -> Result<Response, ServiceError> {
+    let asked = Asked::of(visit);
+    let now = visit.service().now();
+    let (page, status, wrong) = match asked.list(visit).await {
+        Ok(page) => (page, StatusCode::OK, None),
+        // What is wrong is said beside the filter, which can be mended there.
+        Err(error) if !error.violations.is_empty() => {
+            let rules =
+                error.violations.iter().map(|it| format!("{} {}", it.field, it.description));
+            let rules: Vec<String> = rules.collect();
+            let empty = Page { entries: Vec::new(), next_page_token: String::new() };
+            (empty, status(error.reason), Some(rules.join("; ")))
+        }
+        Err(error) => return Err(error),
+    };
+    let query = asked.query();
+    let with = |rest: String| match query.as_str() {
+        "" => rest,
+        query => format!("{query}&{rest}"),
+    };
+    let is_first = asked.token.is_empty();
+    let token = format!("page={}", encode(&asked.token));
+    let live = if is_first { query.clone() } else { with(token) };
+    let next = Some(&page.next_page_token).filter(|token| !token.is_empty());
+    let list = List {
+        next: next.map(|token| format!("operations?{}", with(format!("page={}", encode(token))))),
+        rows: page.entries.iter().map(|it| Row::of(it, Some(now))).collect(),
+        views: VIEWS.map(|(name, filter)| (name, filter, filter == asked.filter)).to_vec(),
+        examples: EXAMPLES,
+        words: WORDS,
+        is_first,
+        live: wrong.is_none().then(|| format!("operations/live?{live}")),
+        wrong,
+        query,
+        order: asked.order,
+        commands: commands::of_list(visit, &asked.filter),
+        filter: asked.filter,
+    };
+    visit.show(status, "operations.html", &visit.frame("Operations", "operations"), list)
+}
+
+/// A list that is looked at again when something happens to an operation that matches.
+struct Following {
+    visit: Visit,
+    frame: Frame,
+    asked: Asked,
+    feed: FeedStream,
+    is_changed: bool,
+    has_waiting: bool,
+}
+
+/// `GET operations/live`: the stream of a page of the list.
+pub(super) fn live(visit: Visit) -> Result<Response, ServiceError> {
+    let asked = Asked::of(&visit);
+    asked.request(&visit)?;
+    let filter = parse_filter(&asked.filter)?;
+    let feed = visit.service().watch_all(&visit.caller, filter, true, FeedStart::Now, None)?;
+    // The page is one step further up than its stream.
+    let frame = visit.frame("", "operations").at("");
+    let service = visit.service().clone();
+    let page = Following { visit, frame, asked, feed, is_changed: false, has_waiting: false };
+    Ok(live::follow(&service, page))
+}
+
+#[async_trait]
+impl Live for Following {
+    async fn look(&mut self) -> Result<Vec<Region>, ServiceError> {
+        // What happens from now on is looked at again.
+        self.is_changed = false;
+        let page = self.asked.list(&self.visit).await?;
+        self.has_waiting = page.entries.iter().any(|it| it.waiting.is_some());
+        let parts = page.entries.iter().map(|document| {
+            let key = document.operation.id().to_string();
+            let rows = [Row::of(document, None::<Timestamp>)];
+            Ok(Part { key, html: self.visit.part("rows.html", &self.frame, Rows { rows })? })
+        });
+        let parts = parts.collect::<Result<Vec<Part>, ServiceError>>()?;
+        Ok(vec![Region { id: "rows", parts, is_more: false }])
+    }
+
+    async fn wait(&mut self, due: Instant) -> Result<Wake, ServiceError> {
+        let again = Instant::now() + WAITING_INTERVAL;
+        loop {
+            tokio::select! {
+                // Also where much happens, a look has its turn.
+                biased;
+                () = sleep_until(due), if self.is_changed => return Ok(Wake::Changed),
+                () = sleep_until(again), if self.has_waiting => return Ok(Wake::Changed),
+                message = self.feed.next() => match message {
+                    None => return Ok(Wake::End),
+                    Some(Err(error)) => return Err(error),
+                    Some(Ok(FeedMessage::Heartbeat)) if self.is_changed => {}
+                    Some(Ok(FeedMessage::Heartbeat)) => return Ok(Wake::Silence),
+                    Some(Ok(FeedMessage::Item(_))) => self.is_changed = true,
+                },
+            }
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Rows {
+    rows: [Row; 1],
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_offered_is_a_filter() {
+        for filter in VIEWS.iter().map(|(_, filter)| filter).chain(&EXAMPLES) {
+            parse_filter(filter).unwrap();
+        }
+        let whole = WORDS.split(' ').filter(|word| word.contains('=') && !word.ends_with('='));
+        for word in whole {
+            parse_filter(word).unwrap();
+        }
+    }
+}

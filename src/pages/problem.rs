@@ -1,0 +1,52 @@
+//! What went wrong, as a page: the same reasons and statuses as everywhere over HTTP.
+
+use axum::response::{Html, IntoResponse as _, Response};
+use http::StatusCode;
+use http::header::RETRY_AFTER;
+use http::request::Parts;
+use serde::Serialize;
+
+use super::{Shared, assets, visit};
+use crate::service::{Reason, ServiceError};
+
+#[derive(Serialize)]
+struct Problem<'a> {
+    root: String,
+    style: String,
+    status: u16,
+    reason: &'static str,
+    title: &'static str,
+    message: &'a str,
+    violations: Vec<(&'a str, &'a str)>,
+}
+
+/// The answer to a request that was refused.
+pub(super) fn answer(shared: &Shared, parts: &Parts, error: ServiceError) -> Response {
+    let status = status(error.reason);
+    let problem = Problem {
+        root: visit::root(parts),
+        style: assets::style(),
+        status: status.as_u16(),
+        reason: error.reason.as_str(),
+        title: error.reason.title(),
+        message: &error.message,
+        violations: error
+            .violations
+            .iter()
+            .map(|it| (it.field.as_str(), it.description.as_str()))
+            .collect(),
+    };
+    let html = shared.templates.render("problem.html", problem);
+    // It goes into HTML, where a message may not.
+    let html = html.unwrap_or_else(|_| error.reason.title().to_owned());
+    let mut response = (status, Html(html)).into_response();
+    if let Some(after) = error.retry_after {
+        response.headers_mut().insert(RETRY_AFTER, after.as_secs().max(1).into());
+    }
+    response
+}
+
+/// The status of a refusal.
+pub(super) fn status(reason: Reason) -> StatusCode {
+    StatusCode::from_u16(reason.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}

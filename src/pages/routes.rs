@@ -1,0 +1,175 @@
+//! What pages there are: what each does, by which method and path it is asked for, and who serves it. Which roles may do that
+//! stands in `service::access`, for pages as for all else.
+
+use axum::response::Response;
+use http::Method;
+
+use super::contents::Role;
+use super::standing::{self, What};
+use super::visit::Visit;
+use super::{bulk, change, contents, fields, operation, operations, sign_in, start, system};
+use crate::service::{Action, ServiceError};
+
+/// Declares the pages: each with what it does, its method and its path. The use cases behind it ask for more where it does
+/// more: to show contents, and what is done to many.
+macro_rules! pages {
+    ($($page:ident = $action:ident, $method:ident, $path:literal;)+) => {
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(super) enum Page { $($page),+ }
+
+        impl Page {
+            pub(super) const ALL: &[Self] = &[$(Self::$page),+];
+
+            /// What it does, which decides who may ask for it.
+            pub(super) const fn action(self) -> Action {
+                match self { $(Self::$page => Action::$action),+ }
+            }
+
+            const fn method(self) -> Method {
+                match self { $(Self::$page => Method::$method),+ }
+            }
+
+            /// Its path under that of all pages. A place in it is `*`.
+            const fn path(self) -> &'static str {
+                match self { $(Self::$page => $path),+ }
+            }
+        }
+    };
+}
+
+pages! {
+    SignIn = Look, GET, "sign-in";
+    TakeKey = Look, POST, "sign-in";
+    SignOut = Look, POST, "sign-out";
+    Operations = Inspect, GET, "operations";
+    LiveOperations = Inspect, GET, "operations/live";
+    Operation = Inspect, GET, "operations/*";
+    LiveOperation = Inspect, GET, "operations/*/live";
+    Input = Read, GET, "operations/*/input";
+    Result = Read, GET, "operations/*/result";
+    Cancel = Change, POST, "operations/*/cancel";
+    Retry = Submit, POST, "operations/*/retry";
+    Delete = Change, POST, "operations/*/delete";
+    Kinds = Inspect, GET, "kinds";
+    LiveKinds = Inspect, GET, "kinds/live";
+    Workers = Inspect, GET, "workers";
+    LiveWorkers = Inspect, GET, "workers/live";
+    CountMany = Inspect, GET, "bulk";
+    ChangeMany = Inspect, POST, "bulk";
+    Start = Submit, GET, "start";
+    Submit = Submit, POST, "start";
+    System = Inspect, GET, "system";
+    LiveSystem = Inspect, GET, "system/live";
+}
+
+impl Page {
+    /// Whether people see it, so that they can sign in for it.
+    pub(super) fn is_shown(self) -> bool {
+        self.method() == Method::GET && !self.is_stream()
+    }
+
+    /// Whether pages of other sites may not even ask for it: it takes time, or room that watches have.
+    pub(super) const fn is_costly(self) -> bool {
+        self.is_stream() || matches!(self, Self::CountMany)
+    }
+
+    pub(super) const fn is_stream(self) -> bool {
+        matches!(
+            self,
+            Self::LiveOperations
+                | Self::LiveOperation
+                | Self::LiveKinds
+                | Self::LiveWorkers
+                | Self::LiveSystem
+        )
+    }
+
+    /// Whether its form may have an input in it.
+    pub(super) const fn takes_input(self) -> bool {
+        matches!(self, Self::Submit)
+    }
+
+    pub(super) async fn answer(self, visit: Visit) -> Result<Response, ServiceError> {
+        match self {
+            Self::SignIn => sign_in::page(&visit),
+            Self::TakeKey => sign_in::take(&visit).await,
+            Self::SignOut => Ok(sign_in::out()),
+            Self::Operations => operations::page(&visit).await,
+            Self::LiveOperations => operations::live(visit),
+            Self::Operation => operation::page(&visit).await,
+            Self::LiveOperation => operation::live(visit).await,
+            Self::Input => contents::file(&visit, operation::named(&visit)?.id, Role::Input).await,
+            Self::Result => {
+                contents::file(&visit, operation::named(&visit)?.id, Role::Result).await
+            }
+            Self::Cancel => change::cancel(&visit).await,
+            Self::Retry => change::retry(&visit).await,
+            Self::Delete => change::delete(&visit).await,
+            Self::Kinds => standing::page(&visit, What::Kinds).await,
+            Self::LiveKinds => standing::live(visit, What::Kinds),
+            Self::Workers => standing::page(&visit, What::Workers).await,
+            Self::LiveWorkers => standing::live(visit, What::Workers),
+            Self::CountMany => bulk::ask(&visit).await,
+            Self::ChangeMany => bulk::change(&visit).await,
+            Self::Start => start::page(&visit).await,
+            Self::Submit => start::submit(&visit).await,
+            Self::System => system::page(&visit).await,
+            Self::LiveSystem => system::live(visit),
+        }
+    }
+}
+
+/// The page at this path below that of all pages, with what stands in its places; else the methods of those that are
+/// there, if some are.
+pub(super) fn find(
+    method: &Method,
+    path: &str,
+) -> Result<(Page, Vec<String>), Option<&'static str>> {
+    let method = if method == Method::HEAD { &Method::GET } else { method };
+    let (mut can_get, mut can_post) = (false, false);
+    for page in Page::ALL {
+        let Some(places) = places(page.path(), path) else { continue };
+        if page.method() == *method {
+            return Ok((*page, places));
+        }
+        can_get |= page.method() == Method::GET;
+        can_post |= page.method() == Method::POST;
+    }
+    Err(match (can_get, can_post) {
+        (false, false) => None,
+        (true, false) => Some("GET, HEAD"),
+        (false, true) => Some("POST"),
+        (true, true) => Some("GET, HEAD, POST"),
+    })
+}
+
+fn places(pattern: &str, path: &str) -> Option<Vec<String>> {
+    let (mut parts, mut places) = (path.split('/'), Vec::new());
+    for part in pattern.split('/') {
+        match parts.next()? {
+            given if part == "*" => places.push(fields::segment(given)),
+            given if given == part => {}
+            _ => return None,
+        }
+    }
+    parts.next().is_none().then_some(places)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_page_is_found_and_changes_are_no_gets() {
+        for page in Page::ALL {
+            let is_look = page.method() == Method::GET || page.action() != Action::Inspect;
+            assert!(is_look || *page == Page::ChangeMany, "{page:?}");
+            let path = page.path().replace('*', "a%20b");
+            let (found, places) = find(&page.method(), &path).unwrap();
+            assert_eq!(found, *page);
+            assert!(places.iter().all(|place| place == "a b"));
+        }
+        assert_eq!(find(&Method::GET, "operations/live/x"), Err(None));
+        assert_eq!(find(&Method::POST, "operations"), Err(Some("GET, HEAD")));
+    }
+}

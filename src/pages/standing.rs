@@ -1,0 +1,226 @@
+//! Kinds and workers: how much waits of each kind, who works, and how much of it.
+
+use async_trait::async_trait;
+use axum::response::Response;
+use http::StatusCode;
+use serde::Serialize;
+use tokio::time::{Duration, Instant, sleep_until};
+
+use super::commands::{self, Command};
+use super::live::{self, Live, Part, Region, Wake};
+use super::view::When;
+use super::visit::{Frame, Visit};
+use crate::operation::{Kind, Timestamp};
+use crate::service::{
+    FeedMessage, FeedStart, FeedStream, KindRecord, ServiceError, WorkerFigures, WorkerState,
+    parse_filter,
+};
+
+/// Workers come and go, and figures of the last minute change, without a transition.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// Most kinds of a worker that are named.
+const MOST_KINDS: usize = 8;
+
+#[derive(Debug, Serialize)]
+struct Kinds {
+    kinds: Vec<KindRow>,
+    /// How many there are that are not shown.
+    more: usize,
+    commands: Vec<Command>,
+}
+
+#[derive(Debug, Serialize)]
+struct KindRow {
+    kind: String,
+    queued: u64,
+    oldest: Option<When>,
+    running: u64,
+    workers: usize,
+    ended: u64,
+    failed: u64,
+    /// Something waits, and nobody works on it.
+    is_stuck: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Workers {
+    /// The kind that they serve, if the page is for one.
+    kind: String,
+    workers: Vec<WorkerRow>,
+    more: usize,
+    commands: Vec<Command>,
+}
+
+#[derive(Debug, Serialize)]
+struct WorkerRow {
+    key: String,
+    name: String,
+    state: &'static str,
+    tone: &'static str,
+    kinds: Vec<String>,
+    more_kinds: usize,
+    running: usize,
+    places: usize,
+    since: Option<When>,
+    is_elsewhere: bool,
+    is_shared: bool,
+}
+
+impl KindRow {
+    fn of(record: &KindRecord, now: Option<Timestamp>) -> Self {
+        let KindRecord { figures, oldest_at } = record;
+        Self {
+            kind: figures.kind.to_string(),
+            queued: figures.queued,
+            oldest: oldest_at.map(|at| When::new(at, now)),
+            running: figures.running,
+            workers: figures.workers,
+            ended: figures.ended,
+            failed: figures.failed,
+            is_stuck: figures.queued > 0 && figures.workers == 0,
+        }
+    }
+}
+
+impl WorkerRow {
+    fn of(number: usize, worker: &WorkerFigures, now: Option<Timestamp>) -> Self {
+        let (state, tone) = match worker.state {
+            WorkerState::Serving => ("Serving", "succeeded"),
+            WorkerState::Draining => ("Draining", "cancelling"),
+            WorkerState::Away => ("Away", "failed"),
+        };
+        Self {
+            // Workers may have one name, and then they stand in the order in which they came.
+            key: format!("{number} {}", worker.worker),
+            name: worker.worker.to_string(),
+            state,
+            tone,
+            kinds: worker.kinds.iter().take(MOST_KINDS).map(Kind::to_string).collect(),
+            more_kinds: worker.kinds.len().saturating_sub(MOST_KINDS),
+            running: worker.running,
+            places: worker.places,
+            since: worker.since.map(|at| When::new(at, now)),
+            is_elsewhere: worker.is_elsewhere,
+            is_shared: worker.is_shared,
+        }
+    }
+}
+
+/// Which of the two it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    Kinds,
+    Workers,
+}
+
+async fn kinds(
+    visit: &Visit,
+    now: Option<Timestamp>,
+) -> Result<(Vec<KindRow>, usize), ServiceError> {
+    let (records, total) = visit.service().list_kinds(&visit.caller).await?;
+    let rows: Vec<KindRow> = records.iter().map(|record| KindRow::of(record, now)).collect();
+    let more = total - rows.len();
+    Ok((rows, more))
+}
+
+async fn workers(
+    visit: &Visit,
+    now: Option<Timestamp>,
+) -> Result<(Vec<WorkerRow>, usize), ServiceError> {
+    let kind = visit.query.word("kind");
+    let kind = Kind::parse(kind).ok();
+    let (workers, total) = visit.service().list_workers(&visit.caller, kind.as_ref()).await?;
+    let rows = workers.iter().enumerate().map(|(number, it)| WorkerRow::of(number, it, now));
+    let rows: Vec<WorkerRow> = rows.collect();
+    let more = total - rows.len();
+    Ok((rows, more))
+}
+
+/// `GET kinds` and `GET workers`.
+pub(super) async fn page(visit: &Visit, what: What) -> Result<Response, ServiceError> {
+    let now = Some(visit.service().now());
+    match what {
+        What::Kinds => {
+            let (kinds, more) = kinds(visit, now).await?;
+            let commands = commands::of_standing(visit, "kinds", "ListKinds");
+            let view = Kinds { kinds, more, commands };
+            visit.show(StatusCode::OK, "kinds.html", &visit.frame("Kinds", "kinds"), view)
+        }
+        What::Workers => {
+            let (workers, more) = workers(visit, now).await?;
+            let commands = commands::of_standing(visit, "workers", "ListWorkers");
+            let kind = visit.query.word("kind").to_owned();
+            let view = Workers { kind, workers, more, commands };
+            visit.show(StatusCode::OK, "workers.html", &visit.frame("Workers", "workers"), view)
+        }
+    }
+}
+
+struct Following {
+    visit: Visit,
+    frame: Frame,
+    what: What,
+    /// Is what limits how many streams a tenant may have, and says when this one is over.
+    feed: FeedStream,
+}
+
+/// `GET kinds/live` and `GET workers/live`.
+pub(super) fn live(visit: Visit, what: What) -> Result<Response, ServiceError> {
+    // Nothing is both: the feed counts as a watch, and tells of nothing.
+    let nothing = parse_filter("done=true AND done=false")?;
+    let feed = visit.service().watch_all(&visit.caller, nothing, false, FeedStart::Now, None)?;
+    let frame = visit.frame("", "").at("");
+    let service = visit.service().clone();
+    Ok(live::follow(&service, Following { visit, frame, what, feed }))
+}
+
+#[async_trait]
+impl Live for Following {
+    async fn look(&mut self) -> Result<Vec<Region>, ServiceError> {
+        let mut parts = Vec::new();
+        match self.what {
+            What::Kinds => {
+                for row in kinds(&self.visit, None).await?.0 {
+                    let key = row.kind.clone();
+                    let kinds = [row];
+                    let html = self.visit.part("kind_rows.html", &self.frame, OneKind { kinds })?;
+                    parts.push(Part { key, html });
+                }
+            }
+            What::Workers => {
+                for row in workers(&self.visit, None).await?.0 {
+                    let key = row.key.clone();
+                    let view = OneWorker { workers: [row] };
+                    let html = self.visit.part("worker_rows.html", &self.frame, view)?;
+                    parts.push(Part { key, html });
+                }
+            }
+        }
+        Ok(vec![Region { id: "rows", parts, is_more: false }])
+    }
+
+    async fn wait(&mut self, due: Instant) -> Result<Wake, ServiceError> {
+        let again = due.max(Instant::now() + INTERVAL);
+        loop {
+            tokio::select! {
+                message = self.feed.next() => match message {
+                    None => return Ok(Wake::End),
+                    Some(Err(error)) => return Err(error),
+                    Some(Ok(FeedMessage::Heartbeat)) => return Ok(Wake::Silence),
+                    Some(Ok(_)) => {}
+                },
+                () = sleep_until(again) => return Ok(Wake::Changed),
+            }
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct OneKind {
+    kinds: [KindRow; 1],
+}
+
+#[derive(Serialize)]
+struct OneWorker {
+    workers: [WorkerRow; 1],
+}

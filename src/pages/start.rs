@@ -1,0 +1,231 @@
+//! A form that submits an operation.
+
+use axum::response::Response;
+use bytes::Bytes;
+use http::StatusCode;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::contents::{Role, text_of};
+use super::fields::Fields;
+use super::problem::status;
+use super::view::labels;
+use super::visit::Visit;
+use super::{operation, to};
+use crate::operation::payload::is_json;
+use crate::operation::{NewOperation, Payload, Range, Setting, Settings};
+use crate::proto::{json, v1};
+use crate::service::{Action, OperationName, ServiceError, View, Violations};
+use crate::time_text::{NotADuration, parse_duration};
+use crate::wire::decode;
+
+/// Types of inputs, each with what people call it.
+const TYPES: [(&str, &str); 3] =
+    [("application/json", "JSON"), ("text/plain; charset=utf-8", "Text"), ("", "No input")];
+/// Most kinds that are offered.
+const MOST_KINDS: usize = 200;
+
+#[derive(Debug, Default, Serialize)]
+struct Form {
+    kind: String,
+    media_type: String,
+    input: String,
+    labels: String,
+    start_in: String,
+    idempotency_key: String,
+    settings: Vec<SettingField>,
+    types: [(&'static str, &'static str); 3],
+    kinds: Vec<String>,
+    /// Fields that break a rule, with the rule.
+    wrong: Vec<(String, String)>,
+}
+
+#[derive(Debug, Serialize)]
+struct SettingField {
+    name: &'static str,
+    label: String,
+    value: String,
+    default: &'static str,
+    about: &'static str,
+    range: String,
+}
+
+impl Form {
+    fn of(fields: &Fields) -> Self {
+        let settings = Settings::ALL.iter().map(|setting| SettingField {
+            name: setting.name,
+            label: capitalised(setting.name),
+            value: fields.get(setting.name).to_owned(),
+            default: setting.default,
+            about: setting.about,
+            range: setting.range.to_string(),
+        });
+        let media_type = match fields.has("media_type") {
+            true => fields.get("media_type"),
+            false => TYPES[0].0,
+        };
+        Self {
+            kind: fields.get("kind").to_owned(),
+            media_type: media_type.to_owned(),
+            input: fields.get("input").to_owned(),
+            labels: fields.get("labels").to_owned(),
+            start_in: fields.get("start_in").to_owned(),
+            idempotency_key: fields.get("idempotency_key").to_owned(),
+            settings: settings.collect(),
+            types: TYPES,
+            ..Self::default()
+        }
+    }
+
+    async fn show(mut self, visit: &Visit, status: StatusCode) -> Result<Response, ServiceError> {
+        if visit.caller.can(Action::Inspect) {
+            let (kinds, _) = visit.service().list_kinds(&visit.caller).await?;
+            self.kinds =
+                kinds.iter().take(MOST_KINDS).map(|it| it.figures.kind.to_string()).collect();
+        }
+        visit.show(status, "start.html", &visit.frame("Start one", "start"), self)
+    }
+}
+
+/// `queue_timeout` as `Queue timeout`.
+fn capitalised(name: &str) -> String {
+    let words = name.replace('_', " ");
+    let (first, rest) = words.split_at(1);
+    first.to_ascii_uppercase() + rest
+}
+
+/// `GET start`; with `?from=ID`, filled in as that operation was submitted.
+pub(super) async fn page(visit: &Visit) -> Result<Response, ServiceError> {
+    let mut form = Form::of(&visit.query);
+    if visit.query.has("from") {
+        like(visit, &operation::by_id(visit.query.word("from"))?, &mut form).await?;
+    }
+    form.show(visit, StatusCode::OK).await
+}
+
+/// Fills in what another operation was submitted with.
+async fn like(visit: &Visit, name: &OperationName, form: &mut Form) -> Result<(), ServiceError> {
+    let document = visit.service().get(&visit.caller, name, View::Basic).await?;
+    form.kind = document.operation.submission.kind.to_string();
+    let own = labels(&document.operation).into_iter();
+    form.labels = own.map(|(key, value)| format!("{key}={value}\n")).collect();
+    match &document.operation.submission.input {
+        None => form.media_type = String::new(),
+        Some(info) if visit.caller.can(Action::Read) => {
+            if let Some(text) = text_of(visit, name.id, Role::Input, info).await? {
+                let is_text = !is_json(&info.content_type);
+                form.media_type = TYPES[usize::from(is_text)].0.to_owned();
+                form.input = text;
+            }
+        }
+        Some(_) => {}
+    }
+    Ok(())
+}
+
+/// `POST start`: leads to the new operation, or back to the form with what is wrong.
+pub(super) async fn submit(visit: &Visit) -> Result<Response, ServiceError> {
+    let refused = match read(visit) {
+        Ok(new) => match visit.service().submit(&visit.caller, new).await {
+            Ok(submitted) => {
+                let id = submitted.document.operation.id();
+                // Who may not look at it has only its name.
+                return match visit.caller.can(Action::Inspect) {
+                    true => Ok(to(&format!("operations/{id}"))),
+                    false => visit.show(
+                        StatusCode::OK,
+                        "started.html",
+                        &visit.frame("Started", "start"),
+                        id.name(),
+                    ),
+                };
+            }
+            Err(error) => error,
+        },
+        Err(error) => error,
+    };
+    let mut form = Form::of(&visit.form);
+    form.wrong = match refused.violations.is_empty() {
+        true => vec![(String::new(), refused.message)],
+        false => refused.violations.into_iter().map(|it| (it.field, it.description)).collect(),
+    };
+    form.show(visit, status(refused.reason)).await
+}
+
+fn read(visit: &Visit) -> Result<NewOperation, ServiceError> {
+    let (form, limits) = (&visit.form, visit.service().limits());
+    let mut found = Violations::default();
+    let mut request = v1::SubmitRequest {
+        kind: form.word("kind").to_owned(),
+        idempotency_key: form.word("idempotency_key").to_owned(),
+        ..v1::SubmitRequest::default()
+    };
+    for line in form.get("labels").lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let (key, value) = line.split_once('=').unwrap_or((line, ""));
+        if request.labels.insert(key.trim().to_owned(), value.trim().to_owned()).is_some() {
+            found.note("labels", format!("must give {key:?} once"));
+        }
+    }
+    request.start_in = duration(form.word("start_in"), "start_in", &mut found);
+    let mut settings: Vec<(&str, Value)> = Vec::new();
+    for Setting { name, path, range, .. } in Settings::ALL {
+        let text = form.word(name);
+        let value = match range {
+            _ if text.is_empty() => None,
+            Range::Whole(..) => number(text.parse::<i32>().ok(), name, &mut found),
+            Range::Real(..) => number(text.parse::<f64>().ok(), name, &mut found),
+            Range::Time(..) => duration(text, name, &mut found).map(|time| time.to_string().into()),
+        };
+        settings.extend(value.map(|value| (*path, value)));
+    }
+    request.settings = found.take(json::from_fields(settings));
+    let input = input(form, limits.max_message_payload_bytes(), &mut found);
+    let new = decode::new_operation(request, "", limits, &mut found);
+    // The path of a setting becomes the name of its field.
+    let to_field = |field: &mut String| {
+        if let Some(setting) = field.strip_prefix("settings.").and_then(Setting::at) {
+            setting.name.clone_into(field);
+        }
+    };
+    let new = found.renamed(to_field).settle(new)?;
+    Ok(NewOperation { input, ..new })
+}
+
+fn number(value: Option<impl Into<Value>>, name: &str, found: &mut Violations) -> Option<Value> {
+    if value.is_none() {
+        found.note(name, "must be a number");
+    }
+    value.map(Into::into)
+}
+
+fn duration(text: &str, name: &str, found: &mut Violations) -> Option<prost_types::Duration> {
+    if text.is_empty() {
+        return None;
+    }
+    let duration =
+        parse_duration(text).ok().and_then(|it| prost_types::Duration::try_from(it).ok());
+    if duration.is_none() {
+        found.note(name, NotADuration.to_string());
+    }
+    duration
+}
+
+fn input(form: &Fields, most: usize, found: &mut Violations) -> Option<Payload> {
+    let media_type = form.get("media_type");
+    if media_type.is_empty() {
+        return None;
+    }
+    // Browsers send line breaks as two characters.
+    let text = form.get("input").replace("\r\n", "\n");
+    if text.len() > most {
+        found.too_large("input", format!("must be at most {most} bytes, and is {}", text.len()));
+        return None;
+    }
+    if is_json(media_type)
+        && let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(&text)
+    {
+        found.note("input", format!("must be JSON: {error}"));
+        return None;
+    }
+    Some(Payload::sniffed(media_type, Bytes::from(text)))
+}

@@ -1,0 +1,164 @@
+//! How the server is: its store, who else serves it, who watches, and what its limits are.
+
+use async_trait::async_trait;
+use axum::response::Response;
+use http::StatusCode;
+use serde::Serialize;
+use tokio::time::{Duration, Instant, sleep_until};
+
+use super::live::{self, Live, Region, Wake};
+use super::view::When;
+use super::visit::{Frame, Visit};
+use crate::operation::Timestamp;
+use crate::operation::limits::Limit;
+use crate::service::{
+    Action, FeedMessage, FeedStart, FeedStream, Limits, ServiceError, StoreHealth, WorkerState,
+    parse_filter,
+};
+use crate::words;
+
+/// How often the figures are looked at.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Serialize)]
+struct System {
+    /// What is wrong, in words; nothing if the server takes work.
+    trouble: Option<String>,
+    since: Option<When>,
+    groups: Vec<Group>,
+}
+
+/// Figures that belong together.
+#[derive(Debug, Serialize)]
+struct Group {
+    title: &'static str,
+    figures: Vec<(String, String)>,
+}
+
+impl Group {
+    fn of(title: &'static str, figures: Vec<(&str, Option<String>)>) -> Self {
+        let figures = figures.into_iter().filter_map(|(name, it)| Some((name.to_owned(), it?)));
+        Self { title, figures: figures.collect() }
+    }
+}
+
+async fn read(visit: &Visit, now: Option<Timestamp>) -> Result<System, ServiceError> {
+    let (service, caller) = (visit.service(), &visit.caller);
+    let figures = service.system(caller).await?;
+    let (kinds, kind_count) = service.list_kinds(caller).await?;
+    let (workers, worker_count) = service.list_workers(caller, None).await?;
+    let number = |number: u64| Some(number.to_string());
+    let count = |number: usize| Some(number.to_string());
+    let sum = |of: fn(&crate::service::KindRecord) -> u64| number(kinds.iter().map(of).sum());
+    let (trouble, since) = match &figures.store {
+        _ if figures.is_stopping => (Some("the server is stopping".to_owned()), None),
+        StoreHealth::Writable => (None, None),
+        StoreHealth::Failing { reason, since } => {
+            (Some(format!("the store takes no writes: {reason}")), Some(When::new(*since, now)))
+        }
+    };
+    // Where operations are kept is of no use to who does not operate the server.
+    let store = caller.can(Action::Operate).then(|| visit.shared().options.store.clone());
+    let replicas = figures.other_replicas.map(|others| (others + 1).to_string());
+    let server = vec![
+        ("Version", Some(env!("CARGO_PKG_VERSION").to_owned())),
+        ("Address", Some(visit.base()).filter(|base| !base.is_empty())),
+        ("Store", store),
+        ("Replicas", replicas.or_else(|| Some("this one alone".to_owned()))),
+        ("Operations of all tenants that are not done", figures.outstanding.and_then(number)),
+    ];
+    let serving = workers.iter().filter(|it| it.state == WorkerState::Serving);
+    let places = serving.clone().map(|it| it.places).sum();
+    let work = vec![
+        ("Kinds", count(kind_count)),
+        ("Queued", sum(|it| it.figures.queued)),
+        ("Running", sum(|it| it.figures.running)),
+        ("Ended in the last minute", sum(|it| it.figures.ended)),
+        ("Failed in the last minute", sum(|it| it.figures.failed)),
+        ("Workers", count(worker_count)),
+        ("Of those serving", count(serving.clone().count())),
+        ("Their places", count(places)),
+        ("Taken of these", count(serving.map(|it| it.running).sum())),
+        ("Watches, waits and live pages", number(figures.watches)),
+    ];
+    let groups = [
+        Group::of("Server", server),
+        Group::of("Work", work),
+        of_server(service.limits()),
+        of_tenant(&figures.limits),
+    ];
+    let groups = groups.into_iter().filter(|group| !group.figures.is_empty()).collect();
+    Ok(System { trouble, since, groups })
+}
+
+/// What holds for everybody.
+fn of_server(limits: &Limits) -> Group {
+    let bytes = |bytes: usize| Some(words::bytes(bytes as u64));
+    let time = |time: Duration| Some(words::duration(time));
+    let figures = vec![
+        ("Largest input or result", bytes(limits.max_payload_bytes)),
+        ("Within a message", bytes(limits.max_message_bytes)),
+        ("Within an operation", bytes(limits.inline_payload_bytes)),
+        ("Done operations are kept", time(limits.default_retention)),
+        ("A worker's lease", time(limits.lease_duration)),
+        ("A stream's silence", time(limits.heartbeat_interval)),
+        ("A stream's age", time(limits.max_stream_age)),
+    ];
+    Group::of("Limits of the server", figures)
+}
+
+/// What the configuration gives the tenant.
+fn of_tenant(limits: &[(Limit, u64)]) -> Group {
+    let figures = limits.iter().map(|(limit, most)| {
+        let kind = limit.kind.as_ref().map(|kind| format!(" of kind {kind}")).unwrap_or_default();
+        let label = limit.label.as_ref().map(|label| format!(" by label {label}"));
+        let name = format!("{}{kind}{}", limit.name.as_str(), label.unwrap_or_default());
+        (name, most.to_string())
+    });
+    Group { title: "Limits of this tenant", figures: figures.collect() }
+}
+
+/// `GET system`.
+pub(super) async fn page(visit: &Visit) -> Result<Response, ServiceError> {
+    let view = read(visit, Some(visit.service().now())).await?;
+    visit.show(StatusCode::OK, "system.html", &visit.frame("System", "system"), view)
+}
+
+struct Following {
+    visit: Visit,
+    frame: Frame,
+    feed: FeedStream,
+}
+
+/// `GET system/live`.
+pub(super) fn live(visit: Visit) -> Result<Response, ServiceError> {
+    // Nothing is both: the feed counts as a watch, and tells of nothing.
+    let nothing = parse_filter("done=true AND done=false")?;
+    let feed = visit.service().watch_all(&visit.caller, nothing, false, FeedStart::Now, None)?;
+    let frame = visit.frame("", "").at("");
+    let service = visit.service().clone();
+    Ok(live::follow(&service, Following { visit, frame, feed }))
+}
+
+#[async_trait]
+impl Live for Following {
+    async fn look(&mut self) -> Result<Vec<Region>, ServiceError> {
+        let view = read(&self.visit, None).await?;
+        Ok(vec![Region::of("figures", self.visit.part("system_figures.html", &self.frame, view)?)])
+    }
+
+    async fn wait(&mut self, due: Instant) -> Result<Wake, ServiceError> {
+        let again = due.max(Instant::now() + INTERVAL);
+        loop {
+            tokio::select! {
+                message = self.feed.next() => match message {
+                    None => return Ok(Wake::End),
+                    Some(Err(error)) => return Err(error),
+                    Some(Ok(FeedMessage::Heartbeat)) => return Ok(Wake::Silence),
+                    Some(Ok(FeedMessage::Item(_))) => {}
+                },
+                () = sleep_until(again) => return Ok(Wake::Changed),
+            }
+        }
+    }
+}

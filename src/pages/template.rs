@@ -1,0 +1,116 @@
+//! The templates, compiled once. Every value is escaped, wherever it comes from, and what would hide or turn around the
+//! text beside it is shown instead of obeyed.
+
+use std::borrow::Cow;
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Serde;
+use minijinja::{Environment, UndefinedBehavior, Value, escape_formatter};
+use serde::Serialize;
+
+use crate::service::{Reason, ServiceError};
+
+/// The templates by name.
+macro_rules! templates {
+    ($($name:literal),+ $(,)?) => {
+        const SOURCES: &[(&str, &str)] = &[$(($name, include_str!(concat!("templates/", $name)))),+];
+    };
+}
+
+templates! {
+    "layout.html", "macros.html", "operations.html", "rows.html", "sign_in.html", "problem.html",
+    "operation.html", "operation_head.html", "operation_facts.html", "operation_troubles.html",
+    "operation_timeline.html", "operation_steps.html", "operation_log.html", "operation_contents.html",
+    "kinds.html", "kind_rows.html", "workers.html", "worker_rows.html",
+    "bulk.html", "bulk_done.html", "start.html", "started.html", "system.html", "system_figures.html",
+}
+
+#[derive(Debug)]
+pub(super) struct Templates(Environment<'static>);
+
+impl Templates {
+    /// Compiles them all.
+    pub(super) fn new() -> Result<Self, minijinja::Error> {
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        // Nothing is written as it is.
+        environment.remove_filter("safe");
+        environment.set_formatter(|out, state, value| match value.as_str() {
+            Some(text) if !value.is_safe() => Ok(out.write_str(&escaped(&plain(text)))?),
+            _ => escape_formatter(out, state, value),
+        });
+        if let Ok(syntax) = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build() {
+            environment.set_syntax(syntax);
+        }
+        for (name, source) in SOURCES {
+            environment.add_template(name, source)?;
+        }
+        Ok(Self(environment))
+    }
+
+    /// The template over `view`.
+    pub(super) fn render(&self, name: &str, view: impl Serialize) -> Result<String, ServiceError> {
+        let template = self.0.get_template(name);
+        template.and_then(|template| template.render(Value::from(Serde(view)))).map_err(|error| {
+            tracing::error!(template = name, error = format!("{error:#}"), "a page was not made");
+            ServiceError::new(Reason::Internal, "the page could not be made")
+        })
+    }
+}
+
+/// The text as HTML has it, within quotes and outside.
+fn escaped(text: &str) -> Cow<'_, str> {
+    let reference = |c: char| match c {
+        '&' => Some("&amp;"),
+        '<' => Some("&lt;"),
+        '>' => Some("&gt;"),
+        '"' => Some("&quot;"),
+        '\'' => Some("&#39;"),
+        _ => None,
+    };
+    if !text.contains(|c| reference(c).is_some()) {
+        return Cow::Borrowed(text);
+    }
+    let mut html = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match reference(c) {
+            Some(reference) => html.push_str(reference),
+            None => html.push(c),
+        }
+    }
+    Cow::Owned(html)
+}
+
+/// The text with characters that cannot be seen, or that change the order of others, written as `\u{…}`.
+pub(super) fn plain(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_hidden) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if is_hidden(c) {
+            shown.extend(c.escape_unicode());
+        } else {
+            shown.push(c);
+        }
+    }
+    Cow::Owned(shown)
+}
+
+fn is_hidden(c: char) -> bool {
+    (c.is_control() && !matches!(c, '\n' | '\t' | '\r'))
+        || matches!(c, '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_hide_is_shown() {
+        assert_eq!(plain("a\u{202e}b\x1b[\n\tc"), "a\\u{202e}b\\u{1b}[\n\tc");
+        assert!(matches!(plain("añ b👩‍🚀"), Cow::Borrowed(_)));
+        assert_eq!(escaped("<a b=\"c\">'&/"), "&lt;a b=&quot;c&quot;&gt;&#39;&amp;/");
+    }
+}

@@ -1,0 +1,9 @@
+//! The pages, through the program as people run it: what each role sees, that nothing in them is executed, and what a
+//! browser makes of them.
+
+mod browser;
+mod changes;
+mod markup;
+mod signed_in;
+mod states;
+mod support;
