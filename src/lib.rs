@@ -68,6 +68,7 @@ pub mod store;
 #[cfg(feature = "server")]
 pub mod telemetry;
 #[cfg(feature = "client")]
+#[cfg_attr(not(feature = "server"), expect(dead_code, reason = "clients read durations only"))]
 mod time_text;
 #[cfg(feature = "server")]
 pub mod transfer;

@@ -18,7 +18,6 @@ use tonic::{Code, Response, Status};
 
 use self::channel::Headers;
 use crate::proto::v1::operations_client::OperationsClient;
-use crate::proto::v1::workers_client::WorkersClient;
 use crate::proto::v1::{
     CancelOperationRequest, DeleteOperationRequest, Event, GetOperationRequest, ListEventsRequest,
     ListEventsResponse, ListOperationsRequest, ListOperationsResponse, Operation, OperationView,
@@ -45,6 +44,8 @@ mod upload;
 mod wait;
 mod watch;
 mod watch_all;
+#[cfg(feature = "worker")]
+mod work;
 
 pub(crate) use self::backoff::Backoff;
 pub use self::builder::ClientBuilder;
@@ -248,22 +249,6 @@ impl Client {
     ) -> Result<InputStream, ClientError> {
         let (name, session_id) = (name.to_owned(), String::new());
         InputStream::open(self.clone(), Asked { name, offset_bytes, session_id }).await
-    }
-
-    /// Streams the input of an operation that a worker's session works on.
-    pub(crate) async fn input_of_session(
-        &self,
-        name: &str,
-        session_id: &str,
-    ) -> Result<InputStream, ClientError> {
-        let (name, session_id) = (name.to_owned(), session_id.to_owned());
-        InputStream::open(self.clone(), Asked { name, offset_bytes: 0, session_id }).await
-    }
-
-    /// The generated client of the worker API, with this client's connection and headers.
-    pub(crate) fn workers(&self) -> WorkersClient<Service> {
-        let service = InterceptedService::new(self.channel.clone(), self.headers.clone());
-        WorkersClient::new(service).max_decoding_message_size(MAX_DECODING_BYTES)
     }
 
     fn operations(&self) -> OperationsClient<Service> {
