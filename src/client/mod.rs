@@ -31,6 +31,7 @@ mod builder;
 mod channel;
 mod error;
 mod keys;
+mod limits;
 mod patience;
 #[cfg(feature = "server")]
 mod probe;

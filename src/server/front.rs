@@ -24,6 +24,7 @@ use crate::grpc::{self, Services};
 use crate::http::{Gate, Screen};
 use crate::metrics::{Begun, Metered, Meters, Route};
 use crate::pages::Pages;
+use crate::service::{ConnectionTenants, Identity, Service};
 use crate::telemetry;
 
 /// The body of a response: as gRPC's services make it, or as HTTP does.
@@ -39,6 +40,7 @@ pub(super) struct Front {
     pub(super) http: Router,
     pub(super) meters: Arc<Meters>,
     pub(super) pages: Option<Pages>,
+    pub(super) service: Service,
 }
 
 /// A request on its way.
@@ -98,14 +100,14 @@ impl Front {
         }
         match self.authenticator.identify_at_once(&parts) {
             Some(identity) => {
-                auth::mark(&mut parts, identity);
+                self.mark(&mut parts, identity);
                 Entered::Routed(self.route(parts, body))
             }
             None => {
                 let front = Arc::clone(self);
                 Entered::Unknown(Box::pin(async move {
                     let identity = front.authenticator.identify(&parts).await;
-                    auth::mark(&mut parts, identity);
+                    front.mark(&mut parts, identity);
                     front.route(parts, body)
                 }))
             }
@@ -115,6 +117,20 @@ impl Front {
     /// The pages, if the request is for one.
     fn pages_for(&self, parts: &Parts) -> Option<&Pages> {
         self.pages.as_ref().filter(|pages| pages.take(parts))
+    }
+
+    /// Marks a request with its caller, or with the refusal of a tenant that has too many connections.
+    fn mark(&self, parts: &mut Parts, identity: Identity) {
+        let connection = parts.extensions.get::<Arc<ConnectionTenants>>();
+        let connected = match (identity.tenant(), connection) {
+            (Some(tenant), Some(connection)) => self.service.connect(tenant, connection),
+            _ => Ok(()),
+        };
+        let identity = match connected {
+            Ok(()) => identity,
+            Err(error) => identity.refused(error),
+        };
+        auth::mark(parts, identity);
     }
 
     /// To the interface whose path it is.

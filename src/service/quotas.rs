@@ -5,11 +5,12 @@ use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::operations::named;
 use super::{Action, Caller, Service, ServiceError, Violations};
 use crate::engine::{EngineError, Moment};
-use crate::metrics::{Gauge, Held};
+use crate::metrics::{self, Gauge};
 use crate::operation::limits::{LimitName, LimitTable};
-use crate::operation::{NewOperation, TenantId};
+use crate::operation::{NewOperation, OperationId, TenantId};
 
 /// The size of the bucket, in seconds of submissions.
 pub const RATE_WINDOW: Duration = Duration::from_secs(10);
@@ -21,7 +22,8 @@ pub(super) struct Quotas(Arc<Mutex<Counts>>);
 #[derive(Debug, Default)]
 struct Counts {
     buckets: HashMap<TenantId, Bucket>,
-    watches: HashMap<TenantId, u64>,
+    /// What a tenant has of each limit's sort now.
+    held: HashMap<(LimitName, TenantId), u64>,
 }
 
 /// What is left of a tenant's rate. Below zero, it was taken in advance.
@@ -42,13 +44,23 @@ pub struct Rate {
     pub reset: Duration,
 }
 
-/// A watch that counts.
+/// One of what is counted, for as long as it is there.
+#[derive(Debug)]
+pub(super) struct Held {
+    quotas: Quotas,
+    of: (LimitName, TenantId),
+}
+
+/// A watch that is open.
 #[derive(Debug)]
 pub(super) struct Watching {
-    quotas: Quotas,
-    tenant: TenantId,
     _held: Held,
+    _counted: metrics::Held,
 }
+
+/// The tenants that call over a connection.
+#[derive(Debug, Default)]
+pub struct ConnectionTenants(Mutex<Vec<Held>>);
 
 impl Quotas {
     fn lock(&self) -> MutexGuard<'_, Counts> {
@@ -56,10 +68,9 @@ impl Quotas {
     }
 }
 
-impl Drop for Watching {
+impl Drop for Held {
     fn drop(&mut self) {
-        let mut counts = self.quotas.lock();
-        if let Entry::Occupied(mut entry) = counts.watches.entry(self.tenant.clone()) {
+        if let Entry::Occupied(mut entry) = self.quotas.lock().held.entry(self.of.clone()) {
             *entry.get_mut() -= 1;
             if *entry.get() == 0 {
                 entry.remove();
@@ -141,42 +152,65 @@ impl Service {
         caller: &Caller,
         gauge: &Arc<Gauge>,
     ) -> Result<Watching, ServiceError> {
-        let name = LimitName::Watches;
-        let tenant = caller.tenant.clone();
-        let most = self.engine.limits().get(name, &tenant, None);
+        let held = self.count_one(LimitName::Watches, &caller.tenant)?;
+        Ok(Watching { _held: held, _counted: gauge.hold() })
+    }
+
+    /// Counts a connection as one of the tenant's, from its first request over it to the end of the connection. Where the
+    /// tenant has as many as it may, it is refused over this one.
+    pub fn connect(
+        &self,
+        tenant: &TenantId,
+        connection: &ConnectionTenants,
+    ) -> Result<(), ServiceError> {
+        let mut tenants = connection.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if tenants.iter().all(|held| held.of.1 != *tenant) {
+            tenants.push(self.count_one(LimitName::Connections, tenant)?);
+        }
+        Ok(())
+    }
+
+    fn count_one(&self, name: LimitName, tenant: &TenantId) -> Result<Held, ServiceError> {
+        let most = self.engine.limits().get(name, tenant, None);
+        let of = (name, tenant.clone());
         let mut counts = self.quotas.lock();
-        let count = counts.watches.entry(tenant.clone()).or_default();
+        let count = counts.held.entry(of.clone()).or_default();
         if let Some(most) = most.filter(|most| *count >= *most) {
             if *count == 0 {
-                counts.watches.remove(&tenant);
+                counts.held.remove(&of);
             }
+            let tenant = of.1;
             let limited = EngineError::Limited { tenant, kind: None, name, most };
             return Err(self.engine.refused(limited).into());
         }
         *count += 1;
-        Ok(Watching { quotas: self.quotas.clone(), tenant, _held: gauge.hold() })
+        Ok(Held { quotas: self.quotas.clone(), of })
     }
 
     /// How many watches and waits of the caller's tenant there are.
     pub(super) fn watches(&self, caller: &Caller) -> u64 {
-        self.quotas.lock().watches.get(&caller.tenant).copied().unwrap_or_default()
+        let of = (LimitName::Watches, caller.tenant.clone());
+        self.quotas.lock().held.get(&of).copied().unwrap_or_default()
     }
 
-    /// The most bytes of a payload of the caller's tenant.
+    /// The most bytes of a payload of the caller's tenant, of any kind.
     pub fn payload_limit(&self, caller: &Caller) -> usize {
         let most = self.engine.limits().get(LimitName::PayloadBytes, &caller.tenant, None);
         let most = most.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
         most.min(self.limits.max_payload_bytes)
     }
 
-    /// The submission as its tenant may have it: kept for no longer than that. Refused where its input is larger.
+    /// The submission as its tenant may have it: kept for no longer than that. Refused where its input is larger, or more
+    /// than the tenant may store.
     pub(super) fn within_limits(
         &self,
         caller: &Caller,
         mut new: NewOperation,
         field: &str,
     ) -> Result<NewOperation, ServiceError> {
-        let limit = self.payload_limit(caller) as u64;
+        let limits = self.engine.limits();
+        let of_kind = limits.least(LimitName::PayloadBytes, &caller.tenant, &new.kind);
+        let limit = (self.limits.max_payload_bytes as u64).min(of_kind.unwrap_or(u64::MAX));
         let size = new.input.as_ref().map_or(0, |input| input.info.size_bytes);
         if size > limit {
             let rule = format!("must be at most {limit} bytes, and is {size}");
@@ -184,9 +218,34 @@ impl Service {
             found.too_large(field, rule);
             return Err(found.refusal());
         }
-        if let Some(most) = self.engine.limits().retention(&caller.tenant) {
+        self.has_storage(&caller.tenant, size)?;
+        if let Some(most) = limits.retention(&caller.tenant) {
             new.settings.retention = new.settings.retention.min(most);
         }
         Ok(new)
+    }
+
+    /// Refuses a result that is larger than its tenant may have of its kind.
+    pub(super) async fn check_result(
+        &self,
+        caller: &Caller,
+        id: OperationId,
+        size: u64,
+    ) -> Result<(), ServiceError> {
+        let limits = self.engine.limits();
+        if !limits.has_any(LimitName::ResultBytes) {
+            return Ok(());
+        }
+        let found = self.engine.get(caller.scope(), id).await.map_err(|error| named(error, id))?;
+        let (tenant, kind) = (&found.submission.tenant, &found.submission.kind);
+        match limits.least(LimitName::ResultBytes, tenant, kind) {
+            Some(most) if size > most => {
+                let mut found = Violations::default();
+                let rule = format!("must be at most {most} bytes for {kind}, and is {size}");
+                found.too_large("result", rule);
+                Err(found.refusal())
+            }
+            _ => Ok(()),
+        }
     }
 }

@@ -301,7 +301,7 @@ impl Service {
         start: FeedStart<'_>,
         timeout: Option<Duration>,
     ) -> Result<FeedStream, ServiceError> {
-        caller.may(Action::Inspect)?;
+        caller.may(Action::List)?;
         let _counted = self.begin_watch(caller, &self.meters().feeds)?;
         let filter = filter.of(caller.owner.as_ref());
         let key = self.engine.signing_key();
