@@ -85,6 +85,7 @@ fn add(
         start_at: at,
         idempotency: None,
         retry_of: None,
+        trace: None,
         input: Some(result.info.clone()),
     };
     let (mut operation, event_type) = submit(Arc::new(submission));

@@ -138,7 +138,7 @@ impl Calls {
 }
 
 /// Of a name: how many calls ended with each code, and how long calls took.
-pub type OfName = (&'static str, Vec<(usize, u64)>, super::Reading);
+pub(crate) type OfName = (&'static str, Vec<(usize, u64)>, super::Reading);
 
 fn read(table: &Table, first: usize) -> Vec<OfName> {
     let mut all: Vec<_> = table

@@ -107,11 +107,11 @@ impl Connections {
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let Self { builder, front, header_timeout, idle_timeout, room, tasks } = self.clone();
+        front.meters.accepted.one();
+        let open = front.meters.connections.hold();
         if place.is_some() {
             origin.insert(Arc::new(ConnectionTenants::default()));
         }
-        front.meters.accepted.one();
-        let open = front.meters.connections.hold();
         let (resets, room) = (ResetBudget::new(), room.connection());
         let (budget, share, seat) = (Arc::clone(&resets), Arc::clone(&room), place.clone());
         let answer = move |mut request: Request<Incoming>| {

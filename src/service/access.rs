@@ -94,14 +94,6 @@ const RPCS: &[(&str, Action)] = &[
     ("/google.longrunning.Operations/DeleteOperation", Action::Change),
 ];
 
-/// The rpcs of health and reflection, which need no credentials.
-const UNASKED: [&str; 4] = [
-    "/grpc.health.v1.Health/Check",
-    "/grpc.health.v1.Health/Watch",
-    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
-    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
-];
-
 /// What each route does, by its name in the OpenAPI document; under a tenant it is the same.
 const ROUTES: &[(&str, Action)] = &[
     ("getLiveness", Action::Look),
@@ -150,9 +142,9 @@ const ROUTES: &[(&str, Action)] = &[
     ("cancelGoogleOperation", Action::Change),
 ];
 
-/// The paths of all rpcs, those included that are nobody's to be asked about: health and reflection.
+/// The paths of all rpcs of the table.
 pub fn rpcs() -> impl Iterator<Item = &'static str> {
-    RPCS.iter().map(|(path, _)| *path).chain(UNASKED)
+    RPCS.iter().map(|(path, _)| *path)
 }
 
 /// The names of all routes.

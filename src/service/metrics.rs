@@ -15,6 +15,13 @@ use crate::store::{ListOrder, ListQuery, OrderBy};
 
 /// Routes of requests that no route of the table takes.
 pub const OTHER_ROUTES: [&str; 4] = ["relay", "dialect", "grpc-web", "pages"];
+/// The rpcs of health and reflection, which need no credentials.
+const UNASKED: [&str; 4] = [
+    "/grpc.health.v1.Health/Check",
+    "/grpc.health.v1.Health/Watch",
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+];
 /// Queues whose oldest operation is looked for.
 const MOST_QUEUES: usize = 64;
 /// How long that is taken for true, and how long it may take.
@@ -32,7 +39,7 @@ pub fn meters(most_kinds: usize) -> Arc<Meters> {
     let routes = access::routes().chain(OTHER_ROUTES);
     let limits = ServerLimit::ALL.map(ServerLimit::name).into_iter();
     let limits = limits.chain(LimitName::ALL.map(LimitName::as_str)).collect();
-    Meters::new(most_kinds, Calls::new(access::rpcs(), routes), limits)
+    Meters::new(most_kinds, Calls::new(access::rpcs().chain(UNASKED), routes), limits)
 }
 
 impl Service {

@@ -207,6 +207,7 @@ impl Service {
         let usage = usage::Usage::default();
         let oldest = metrics::Oldest::default();
         let (keys, tenant_limits, shares) = (None, None, None);
+        let oldest = metrics::Oldest::default();
         Self {
             engine,
             objects,

@@ -51,16 +51,16 @@ pub(super) struct Held {
     of: (LimitName, TenantId),
 }
 
+/// A watch that is open.
+#[derive(Debug)]
+pub(super) struct Watching {
+    _held: Held,
+    _counted: metrics::Held,
+}
+
 /// The tenants that call over a connection.
 #[derive(Debug, Default)]
 pub struct ConnectionTenants(Mutex<Vec<Held>>);
-
-/// A watch that counts, among the tenant's and in the gauge.
-#[derive(Debug)]
-pub(super) struct Watching {
-    _counted: Held,
-    _gauge: metrics::Held,
-}
 
 impl Quotas {
     fn lock(&self) -> MutexGuard<'_, Counts> {
@@ -152,8 +152,8 @@ impl Service {
         caller: &Caller,
         gauge: &Arc<Gauge>,
     ) -> Result<Watching, ServiceError> {
-        let counted = self.count_one(LimitName::Watches, &caller.tenant)?;
-        Ok(Watching { _counted: counted, _gauge: gauge.hold() })
+        let held = self.count_one(LimitName::Watches, &caller.tenant)?;
+        Ok(Watching { _held: held, _counted: gauge.hold() })
     }
 
     /// Counts a connection as one of the tenant's, from its first request over it to the end of the connection. Where the

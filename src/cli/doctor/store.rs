@@ -33,7 +33,8 @@ pub(super) async fn examine(store: &StoreUrl) -> Vec<Finding> {
 
 fn file(path: &Path) -> Finding {
     let shown = path.display();
-    let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let folder =
+        path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     let room = match rustix::fs::statvfs(folder) {
         Ok(disk) => disk.f_bavail.saturating_mul(disk.f_frsize),
         Err(error) => {
