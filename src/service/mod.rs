@@ -205,7 +205,6 @@ impl Service {
         let secret = Secret::of(&engine.signing_key().0);
         let (limits, quotas) = (Arc::new(limits), Quotas::default());
         let usage = usage::Usage::default();
-        let oldest = metrics::Oldest::default();
         let (keys, tenant_limits, shares) = (None, None, None);
         let oldest = metrics::Oldest::default();
         Self {

@@ -20,7 +20,8 @@ async fn the_trace_of_a_submission_reaches_its_worker_across_a_restart() {
     let mut server = TestServer::start().await;
     let request = SubmitRequest { idempotency_key: "once".to_owned(), ..submission("a") };
     let submit = async |api: &Api, parent: &str| {
-        let submitted = api.operations().submit(traced(request.clone(), parent));
+        let mut operations = api.operations();
+        let submitted = operations.submit(traced(request.clone(), parent));
         soon(submitted).await.unwrap().into_inner()
     };
     let submitted = submit(&server.api, PARENT).await;
@@ -42,15 +43,16 @@ async fn the_trace_of_a_submission_reaches_its_worker_across_a_restart() {
 async fn each_of_a_batch_has_the_trace_and_what_is_no_trace_is_none() {
     let server = TestServer::start().await;
     let requests = vec![submission("a"), submission("b")];
-    let batch = server.operations().submit_batch(traced(SubmitBatchRequest { requests }, PARENT));
+    let mut operations = server.operations();
+    let batch = operations.submit_batch(traced(SubmitBatchRequest { requests }, PARENT));
     for result in soon(batch).await.unwrap().into_inner().results {
-        let Some(submit_batch_result::Result::Operation(operation)) = result.result else {
+        let Some(submit_batch_result::Outcome::Operation(operation)) = result.outcome else {
             panic!("{result:?}")
         };
         assert_eq!(operation.trace_parent, PARENT);
     }
     for wrong in ["00-0-0-00", "00-00000000000000000000000000000000-b7ad6b7169203331-00"] {
-        let submitted = server.operations().submit(traced(submission("a"), wrong));
+        let submitted = operations.submit(traced(submission("a"), wrong));
         assert_eq!(soon(submitted).await.unwrap().into_inner().trace_parent, "");
     }
     assert_eq!(server.submit(submission("a")).await.trace_parent, "");
