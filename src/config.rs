@@ -293,7 +293,7 @@ fn brief(limit: Duration) -> bool {
 }
 
 /// A number of bytes, with or without a unit.
-fn size(text: &str) -> Result<usize, String> {
+pub(crate) fn size(text: &str) -> Result<usize, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic()).trim_end();
     let factor = match text[digits.len()..].trim_start() {
         "" | "B" => 1,

@@ -8,8 +8,10 @@ use longrun::worker::command;
 fn main() -> ExitCode {
     // Before anything else, and not a command of its own: it starts with every command that is run, and is not for people.
     let mut words = std::env::args_os().skip(1);
-    if words.next().is_some_and(|word| word == command::KEEPER_WORD) {
-        return command::keep(words);
+    match words.next() {
+        Some(word) if word == command::KEEPER_WORD => return command::keep(words),
+        Some(word) if word == command::CONFINE_WORD => return command::confine(words),
+        _ => {}
     }
     if let Some(exit) = cli::complete(&std::env::args_os().collect::<Vec<_>>()) {
         return exit.into();

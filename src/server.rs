@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Endpoint, Uri};
 
+use crate::catalogue::Catalogue;
 use crate::client::Client;
 use crate::config::{ServeConfig, StoreUrl};
 use crate::engine::{Clock, Engine, EngineConfig, EngineTask, SystemClock};
@@ -25,7 +26,8 @@ use crate::http::{self, Gate, Hosts, HttpOptions, Screen};
 use crate::objects::Objects;
 use crate::pages::{Pages, PagesOptions};
 use crate::relay::Relay;
-use crate::service::{Limits, Service};
+use crate::service::shares::Shares;
+use crate::service::{Limits, Service, TenantLimits};
 use crate::store::Store;
 use crate::store::postgres::{PostgresOptions, PostgresStore};
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
@@ -79,6 +81,8 @@ pub struct Server {
     engine: Engine,
     engine_task: EngineTask,
     collector: Collector,
+    catalogue: Catalogue,
+    tenant_limits: TenantLimits,
     callers: Callers,
     store: Arc<dyn Store>,
     closing: CancellationToken,
@@ -108,23 +112,31 @@ impl Server {
         let descriptors = Descriptors::open(config.types.descriptor_sets.clone()).await?;
         let store = open_store(config.store.url.clone()).await?;
         let objects = open_objects(config.store.objects().as_deref())?;
+        let mut catalogue = Catalogue::new(Arc::clone(&store));
+        let opened = TenantLimits::open(&mut catalogue, config.tenants.clone()).await;
+        let tenant_limits = opened.context("the limits of the store cannot be read")?;
         let (discarded_objects, discarded) = mpsc::channel(DISCARDED_OBJECTS);
         let engine_config = EngineConfig {
             discarded_objects: Some(discarded_objects),
             lease_duration: config.liveness.lease_duration,
             max_outstanding: config.limits.max_outstanding,
-            limits: Arc::new(config.tenants.clone()),
+            limits: Arc::new(tenant_limits.table()),
             seed: fastrand::u64(..),
             ..EngineConfig::default()
         };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let opened = Engine::open(Arc::clone(&store), Arc::clone(&clock), engine_config).await;
         let (engine, engine_task) = opened.context("cannot recover from the store")?;
-        let callers = Callers::open(&config, &store, clock).await?;
+        let callers = Callers::open(&config, &store, &mut catalogue, clock).await?;
+        let public_url = config.listen.public_url.as_deref();
+        let shares = Shares::open(&mut catalogue, public_url).await;
+        let shares = shares.context("the shares of the store cannot be read")?;
         let closing = CancellationToken::new();
         let service =
             Service::new(engine.clone(), objects.clone(), limits(&config), closing.clone())
-                .with_keys(callers.keys.clone());
+                .with_keys(callers.keys.clone())
+                .with_tenant_limits(tenant_limits.clone())
+                .with_shares(shares);
         let options = HttpOptions {
             public_url: config.listen.public_url.clone(),
             cors_origins: config.browsers.cors_origins.clone(),
@@ -151,6 +163,7 @@ impl Server {
             grpc: Services::new(&service, descriptors.reflection()),
             http: http::router(service.clone(), options),
             pages,
+            service: service.clone(),
         };
         Ok(Self {
             sockets,
@@ -171,6 +184,8 @@ impl Server {
             engine: engine.clone(),
             engine_task,
             collector: Collector { engine, objects, discarded },
+            catalogue,
+            tenant_limits,
             callers,
             store,
             closing,
@@ -235,11 +250,15 @@ impl Server {
     ) -> anyhow::Result<Stopped> {
         let Self { sockets, local, connections, max_connections, .. } = self;
         let Self { service, engine, engine_task, collector, callers, store, .. } = self;
-        let Self { closing, drain_timeout, .. } = self;
+        let Self { catalogue, tenant_limits, closing, drain_timeout, .. } = self;
         let engine_stop = CancellationToken::new();
         let mut tasks = Tasks::default();
         tasks.spawn("engine", engine_task.run(engine_stop.clone()));
         tasks.spawn("collector of objects", collector.run(engine_stop.clone()));
+        tasks.spawn("catalogue", catalogue.run(engine_stop.clone()));
+        let usage = service.clone().watch_usage(Arc::clone(&store), engine_stop.clone());
+        tasks.spawn("count of stored bytes", usage);
+        tasks.spawn("limits", tenant_limits.run(engine.clone(), engine_stop.clone()));
         callers.spawn(&mut tasks, &engine_stop);
         if let Some(certificates) = sockets.certificates() {
             let watch = certificates.clone().watch(engine_stop.clone());

@@ -4,6 +4,7 @@
 //! `warn` an operator at some time, `info` is what operators want to have seen, `debug` helps to understand a case.
 //! A failure is logged where it is handled, once.
 
+use std::borrow::Cow;
 use std::io::{IsTerminal as _, stderr};
 
 use clap::ValueEnum;
@@ -92,7 +93,17 @@ fn check_words(filter: &str) -> Result<(), TelemetryError> {
 
 /// The span within which a request is answered.
 pub fn request_span(method: &Method, uri: &Uri) -> Span {
-    tracing::debug_span!("request", http.method = %method, http.path = uri.path())
+    tracing::debug_span!("request", http.method = %method, http.path = &*without_tokens(uri.path()))
+}
+
+/// A path without the tokens that are credentials by themselves.
+fn without_tokens(path: &str) -> Cow<'_, str> {
+    let is_by_token =
+        ["/v1/shares/", "/v1/attempts/"].iter().find(|place| path.starts_with(**place));
+    let Some(place) = is_by_token else { return Cow::Borrowed(path) };
+    let rest = &path[place.len()..];
+    let end = rest.find(['/', ':']).unwrap_or(rest.len());
+    format!("{place}…{}", &rest[end..]).into()
 }
 
 /// Logs what came of a request, by the head of its response. For gRPC that is the status in the headers, where there is
@@ -110,6 +121,14 @@ fn is_colored() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tokens_in_paths_are_not_logged() {
+        assert_eq!(without_tokens("/v1/operations/x"), "/v1/operations/x");
+        assert_eq!(without_tokens("/v1/shares/lrs_x_y/result"), "/v1/shares/…/result");
+        assert_eq!(without_tokens("/v1/attempts/x:renew"), "/v1/attempts/…:renew");
+        assert_eq!(without_tokens("/v1/shares/x"), "/v1/shares/…");
+    }
 
     #[test]
     fn a_filter_that_cannot_be_read_is_named() {

@@ -1,4 +1,4 @@
-//! Quantities as people read them, on the command line and on pages. Pure.
+//! Formats quantities for people, on the command line and on pages. Pure.
 
 use std::time::Duration;
 

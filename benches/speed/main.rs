@@ -27,9 +27,10 @@ mod pressure;
 mod processes;
 mod replicas;
 mod submit;
+mod tenants;
 
-const PARTS: [&str; 8] =
-    ["submit", "lives", "fanout", "idle", "growth", "replicas", "pressure", "auth"];
+const PARTS: [&str; 9] =
+    ["submit", "lives", "fanout", "idle", "growth", "replicas", "pressure", "auth", "tenants"];
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -72,6 +73,9 @@ async fn main() -> anyhow::Result<()> {
     }
     if wanted("auth") {
         auth::run().await?;
+    }
+    if wanted("tenants") {
+        tenants::run().await?;
     }
     Ok(())
 }

@@ -47,9 +47,14 @@ impl Server {
 
     /// `longrun serve` on the store at a URL.
     pub(crate) fn on_store(url: &str) -> anyhow::Result<Self> {
+        Self::with(url, &[])
+    }
+
+    /// The same with more flags.
+    pub(crate) fn with(url: &str, more: &[&str]) -> anyhow::Result<Self> {
         let mut command = longrun();
         command.args(["serve", "--listen", "127.0.0.1:0", "--max-outstanding", "10000000"]);
-        command.args(["--log", "warn", "--store", url]);
+        command.args(["--log", "warn", "--store", url]).args(more);
         Self::start(command)
     }
 
@@ -182,6 +187,14 @@ pub(crate) fn longrun_round(
         client_cpu: per(client_cpu),
         report,
     })
+}
+
+/// `longrun bench` that goes on beside others until it is dropped.
+pub(crate) fn beside(server: &Server, words: &[&str]) -> anyhow::Result<Process> {
+    let mut command = longrun();
+    command.args(["bench", "--server", &server.url]).args(words);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    Ok(Process(command.spawn()?))
 }
 
 /// The program as it was built for this run, without the settings of whoever runs it.

@@ -1,4 +1,4 @@
-//! `longrun config check`: what a configuration file comes to, without starting anything.
+//! `longrun config check`: the effective configuration, without starting anything.
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -1,7 +1,7 @@
-//! The command line together with the configuration file that it names.
+//! The command line together with its configuration file.
 //!
-//! A key of the file is the name of a flag, with `_` for `-`, and means what the flag would: what it takes, what it must
-//! be, and what it is by default is declared once, with the flag. Flags win over variables, those over the file.
+//! A key of the file is the name of a flag, with `_` for `-`, and has the flag's meaning: values, rules and default
+//! are declared once, with the flag. Flags win over variables, variables over the file.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

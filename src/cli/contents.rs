@@ -1,4 +1,4 @@
-//! Contents of operations, byte for byte, to stdout or to a file.
+//! Writes contents of operations, byte for byte, to stdout or to a file.
 
 use std::fs::File;
 use std::io::Write as _;

@@ -1,4 +1,4 @@
-//! What answers about operations look like, where the user may choose.
+//! Output formats that the user may choose.
 
 use clap::ValueEnum;
 

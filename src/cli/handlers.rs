@@ -1,4 +1,4 @@
-//! What a process executes itself: commands and endpoints, from flags and from the configuration file.
+//! The handlers of a process: commands and endpoints, from flags and from the configuration file.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -10,7 +10,7 @@ use crate::client::Client;
 use crate::config::handler::{CommandLine, Endpoint, Handler, Words, Work};
 use crate::relay::endpoint::Caller;
 use crate::worker::Worker;
-use crate::worker::command::{Command, RetryOn};
+use crate::worker::command::{Command, Confinement, RetryOn};
 
 /// Handlers, and what all of them have in common.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub(super) struct Handlers {
     pub(super) variables: Vec<String>,
     /// Exit codes that ask for another attempt, where a command does not say it itself.
     pub(super) retry_on: RetryOn,
+    /// What all commands are confined to.
+    pub(super) confinement: Confinement,
     /// Largest result.
     pub(super) max_result_bytes: u64,
 }
@@ -106,6 +108,7 @@ impl Handlers {
                     .with_keeper(keeper()?)
                     .with_max_result_bytes(self.max_result_bytes)
                     .with_retry_on(retry_on)
+                    .with_confinement(self.confinement.clone())
                     .with_variables(self.variables.iter().chain(variables));
                 Ok(worker.command(kind, command))
             }

@@ -18,6 +18,7 @@ Examples:
   longrun list -f 'state=FAILED AND labels.team:*'
   longrun list --filter 'kind=report.build AND create_time>\"2026-01-01T00:00:00Z\"' --all
   longrun list --order-by 'end_time desc' --limit 5
+  longrun list --all-tenants --state running
   longrun list --json --all | jq -r '.operations[].name'
 
 With --json the answer is one document as over HTTP, {\"operations\": […], \"nextPageToken\": \"…\"},
@@ -29,6 +30,12 @@ written as it comes, one operation a line.";
 pub(super) struct Args {
     #[command(flatten)]
     selection: Selection,
+    /// Tenant, for operators: what it runs, without texts of its own
+    #[arg(long, value_name = "TENANT", default_value = "", hide_default_value = true)]
+    tenant: String,
+    /// All tenants, for operators
+    #[arg(long, conflicts_with = "tenant")]
+    all_tenants: bool,
     /// Output format; --json is -o json
     #[arg(long = "output", short = 'o', value_name = "FORMAT", value_enum, default_value_t)]
     format: Format,
@@ -51,13 +58,14 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Result<Exit> {
     let format = if out.is_json() { Format::Json } else { args.format };
-    let mut sink = Sink::new(out, format, args.wide);
+    let mut sink = Sink::new(out, format, Columns { wide: args.wide, tenant: args.all_tenants });
     let mut left = if args.all { u64::MAX } else { args.limit };
     let mut request = ListOperationsRequest {
         page_token: args.page_token,
         filter: args.selection.expression(),
         order_by: args.order_by,
         view: OperationView::Basic.into(),
+        tenant: if args.all_tenants { "-".to_owned() } else { args.tenant },
         ..Default::default()
     };
     loop {
@@ -77,30 +85,40 @@ pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Re
 
 /// These operations as a table.
 pub(super) fn table(operations: &[Operation], out: &Output) -> anyhow::Result<()> {
-    let mut sink = Sink::new(out, Format::Table, false);
+    let mut sink = Sink::new(out, Format::Table, Columns { wide: false, tenant: false });
     sink.add(operations)?;
     sink.end("")
+}
+
+/// Columns beside those that are always there.
+#[derive(Clone, Copy)]
+struct Columns {
+    wide: bool,
+    tenant: bool,
 }
 
 /// Writes pages as they come: a table, names, or the parts of one document.
 struct Sink<'a> {
     out: &'a Output,
     format: Format,
-    wide: bool,
+    columns: Columns,
     table: Table,
     now: SystemTime,
     count: u64,
 }
 
 impl<'a> Sink<'a> {
-    fn new(out: &'a Output, format: Format, wide: bool) -> Self {
+    fn new(out: &'a Output, format: Format, columns: Columns) -> Self {
         let mut headings = vec!["ID", "KIND", "STATE", "AGE", "TOOK"];
-        if wide {
+        if columns.tenant {
+            headings.insert(1, "TENANT");
+        }
+        if columns.wide {
             headings.extend(["ATTEMPT", "PRIORITY", "WORKER", "LABELS"]);
         }
         headings.push("PROGRESS");
         let table = Table::new(headings, out.paint);
-        Self { out, format, wide, table, now: text::now(), count: 0 }
+        Self { out, format, columns, table, now: text::now(), count: 0 }
     }
 
     fn add(&mut self, operations: &[Operation]) -> anyhow::Result<()> {
@@ -108,7 +126,7 @@ impl<'a> Sink<'a> {
             return Ok(());
         }
         if self.format == Format::Table {
-            let rows = operations.iter().map(|it| row(it, self.now, self.wide)).collect();
+            let rows = operations.iter().map(|it| row(it, self.now, self.columns)).collect();
             let block = self.table.block(rows);
             self.out.line(&block)?;
         } else {
@@ -169,9 +187,10 @@ impl<'a> Sink<'a> {
     }
 }
 
-fn row(operation: &Operation, now: SystemTime, wide: bool) -> Vec<Cell> {
+fn row(operation: &Operation, now: SystemTime, columns: Columns) -> Vec<Cell> {
     let id = operation.name.rsplit('/').next().unwrap_or_default();
     let age = text::time(operation.create_time.as_ref()).map(|time| text::age(time, now));
+    let Columns { wide, tenant } = columns;
     let last = match (&operation.error, &operation.progress) {
         (Some(error), _) => describe::one_line(error),
         (None, Some(progress)) if !operation.done => describe::progress(progress),
@@ -185,6 +204,9 @@ fn row(operation: &Operation, now: SystemTime, wide: bool) -> Vec<Cell> {
         age.unwrap_or_default().into(),
         describe::took(operation, now).into(),
     ];
+    if tenant {
+        cells.insert(1, text::clean(&operation.tenant).into());
+    }
     if wide {
         let priority = operation.settings.as_ref().map_or(0, |settings| settings.priority);
         cells.extend([

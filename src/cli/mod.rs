@@ -22,6 +22,7 @@ mod change;
 mod completions;
 mod config;
 mod configured;
+mod confinement;
 mod connection;
 mod contents;
 mod demo;
@@ -34,6 +35,7 @@ mod handlers;
 mod host;
 mod input;
 mod key;
+mod limits;
 mod list;
 mod live;
 mod names;
@@ -44,6 +46,7 @@ mod result;
 mod selection;
 mod serve;
 mod settings;
+mod share;
 mod signals;
 mod silence;
 mod standing;
@@ -162,6 +165,10 @@ enum Command {
     Kinds(standing::KindsArgs),
     /// Make, list and revoke API keys
     Key(key::Args),
+    /// Share an operation's status and result with whoever has a URL
+    Share(share::Args),
+    /// List, set and unset limits of tenants, while servers run
+    Limits(limits::Args),
     /// Copy or back up a store as a whole
     Store(store::Args),
     /// Check a configuration file, and print what it comes to
@@ -283,6 +290,8 @@ async fn dispatch(command: Command, connection: &Connection, out: &Output) -> an
             Some(exit) => exit,
             None => key::run(args, &remote()?, out).await,
         },
+        Command::Share(args) => share::run(args, &remote()?, out).await,
+        Command::Limits(args) => limits::run(args, &remote()?, out).await,
         Command::Store(args) => store::run(args, out).await,
         Command::Config(args) => config::run(args, out),
         Command::Bench(args) => bench::run(args, connection, out).await,

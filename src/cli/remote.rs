@@ -40,6 +40,14 @@ impl Remote {
         self.patient.clone().with_retries(PATIENT_RETRIES)
     }
 
+    /// The absolute URL of a path of the server, where the server is reached by one.
+    pub(super) fn absolute(&self, path: &str) -> String {
+        match path.starts_with('/') && self.url.starts_with("http") {
+            true => format!("{}{path}", self.url.trim_end_matches('/')),
+            false => path.to_owned(),
+        }
+    }
+
     /// The note that no server responds, while a command waits.
     pub(super) fn unreached(&self, error: &ClientError) -> String {
         format!("no answer from {} yet ({}); trying again", self.url, error.message())

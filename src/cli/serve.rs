@@ -6,6 +6,7 @@ use clap::builder::NonEmptyStringValueParser;
 use tokio_util::sync::CancellationToken;
 
 use super::Exit;
+use super::confinement::{Limit, User, confinement};
 use super::handlers::{self, Handlers};
 use super::host;
 use super::output::{Output, Usage};
@@ -78,6 +79,21 @@ struct HandlerArgs {
     /// Exit codes of commands that ask for another attempt, beside 75: `all`, or codes like 1,64-78
     #[arg(long, value_name = "CODES", env = "LONGRUN_HANDLER_RETRY_ON")]
     handler_retry_on: Option<RetryOn>,
+    /// Limit of each process of these commands: cpu=10s, memory=512MiB, file-size=1GiB, processes=64 or
+    /// open-files=256; repeatable
+    #[arg(
+        long = "handler-limit",
+        value_name = "NAME=MOST",
+        env = "LONGRUN_HANDLER_LIMIT",
+        value_delimiter = ','
+    )]
+    handler_limits: Vec<Limit>,
+    /// Run these commands as this user, by name or as UID:GID; the server must be root
+    #[arg(long, value_name = "USER", env = "LONGRUN_HANDLER_USER")]
+    handler_user: Option<User>,
+    /// Run each of these commands in an empty directory of its own, which is removed after it
+    #[arg(long, env = "LONGRUN_HANDLER_OWN_DIRECTORY")]
+    handler_own_directory: bool,
 }
 
 impl Args {
@@ -94,6 +110,8 @@ impl Args {
 
 pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
     let Args { config, handlers, merged, file: _ } = args;
+    let HandlerArgs { handler_limits, handler_user, handler_own_directory, .. } = &handlers;
+    let confinement = confinement(handler_limits, *handler_user, *handler_own_directory)?;
     let mut signals = Signals::catch()?;
     let hangups = Hangups::catch()?;
     let has_types = !config.types.descriptor_sets.is_empty();
@@ -111,6 +129,7 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
         concurrency: handlers.handler_concurrency,
         variables: handlers.handler_variables,
         retry_on: handlers.handler_retry_on.unwrap_or_default(),
+        confinement,
         max_result_bytes,
     };
     let workers = handlers.workers(&server.local_client())?;

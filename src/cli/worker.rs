@@ -9,6 +9,7 @@ use clap::builder::NonEmptyStringValueParser;
 use futures_util::future::try_join_all;
 use tokio_util::sync::CancellationToken;
 
+use super::confinement::{Limit, User, confinement};
 use super::handlers::Handlers;
 use super::output::Output;
 use super::remote::Remote;
@@ -71,6 +72,16 @@ pub(super) struct Args {
     /// Exit codes that ask for another attempt, beside 75: `all`, or codes like 1,64-78
     #[arg(long, value_name = "CODES", env = "LONGRUN_RETRY_ON")]
     retry_on: Option<RetryOn>,
+    /// Limit of each process of the command: cpu=10s, memory=512MiB, file-size=1GiB, processes=64 or open-files=256;
+    /// repeatable
+    #[arg(long = "limit", value_name = "NAME=MOST")]
+    limits: Vec<Limit>,
+    /// Run the command as this user, by name or as UID:GID; the worker must be root
+    #[arg(long, value_name = "USER")]
+    user: Option<User>,
+    /// Run each command in an empty directory of its own, which is removed after it
+    #[arg(long)]
+    own_directory: bool,
     /// How many attempts run at once
     #[arg(long, value_name = "N", env = "LONGRUN_CONCURRENCY", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     concurrency: u16,
@@ -150,6 +161,7 @@ impl Args {
 
 pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Result<Exit> {
     let list = args.handlers()?;
+    let confinement = confinement(&args.limits, args.user, args.own_directory)?;
     let Args { variables, retry_on, concurrency, worker_id, drain_timeout, .. } = args;
     let kinds: Vec<&str> = list.iter().map(|handler| handler.kind.as_str()).collect();
     let kinds = kinds.join(", ");
@@ -158,7 +170,8 @@ pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Re
     let own: u32 = list.iter().filter_map(|handler| handler.concurrency).map(u32::from).sum();
     let is_shared = list.iter().any(|handler| handler.concurrency.is_none());
     let at_once = own + if is_shared { u32::from(concurrency) } else { 0 };
-    let handlers = Handlers { list, concurrency, variables, retry_on, max_result_bytes };
+    let handlers =
+        Handlers { list, concurrency, variables, retry_on, confinement, max_result_bytes };
     let workers = handlers.workers(&remote.client)?.into_iter().map(|worker| {
         let worker = worker.drain_timeout(drain_timeout);
         match &worker_id {

@@ -32,7 +32,7 @@ impl Client {
         Ok(revoked.key.unwrap_or_default())
     }
 
-    fn admin(&self) -> AdminClient<Service> {
+    pub(super) fn admin(&self) -> AdminClient<Service> {
         let service = Service::new(self.channel.clone(), self.headers.clone());
         AdminClient::new(service).max_decoding_message_size(MAX_DECODING_BYTES)
     }

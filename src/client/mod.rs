@@ -30,6 +30,7 @@ mod builder;
 mod channel;
 mod error;
 mod keys;
+mod limits;
 mod patience;
 mod result;
 mod standing;

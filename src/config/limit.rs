@@ -24,6 +24,9 @@ pub(super) struct Table {
     watches: Option<u64>,
     sessions: Option<u64>,
     payload_bytes: Option<u64>,
+    result_bytes: Option<u64>,
+    stored_bytes: Option<u64>,
+    connections: Option<u64>,
     retention_seconds: Option<u64>,
     weight: Option<u64>,
 }
@@ -42,6 +45,9 @@ impl Table {
             (LimitName::Watches, self.watches),
             (LimitName::Sessions, self.sessions),
             (LimitName::PayloadBytes, self.payload_bytes),
+            (LimitName::ResultBytes, self.result_bytes),
+            (LimitName::StoredBytes, self.stored_bytes),
+            (LimitName::Connections, self.connections),
             (LimitName::RetentionSeconds, self.retention_seconds),
             (LimitName::Weight, self.weight),
         ];

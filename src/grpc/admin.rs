@@ -1,4 +1,4 @@
-//! `longrun.v1.Admin`: the administrators' API.
+//! `longrun.v1.Admin`: API keys, limits of tenants, shares of operations.
 
 use tonic::{Request, Response, Status};
 
@@ -7,7 +7,7 @@ use super::{caller, reply};
 use crate::proto::v1;
 use crate::proto::v1::admin_server::Admin;
 use crate::service::{Service, Violations};
-use crate::wire::keys;
+use crate::wire::{decode, keys, limits, shares};
 
 /// The service's gRPC face for administrators.
 #[derive(Clone, Debug)]
@@ -57,5 +57,79 @@ impl Admin for AdminRpc {
         let id = request.into_inner().key_id;
         let record = self.service.revoke_key(&caller, &id).await.map_err(status)?;
         Ok(reply(v1::RevokeKeyResponse { key: Some(keys::key(&record)) }))
+    }
+
+    async fn list_limits(
+        &self,
+        request: Request<v1::ListLimitsRequest>,
+    ) -> Result<Response<v1::ListLimitsResponse>, Status> {
+        let caller = caller(&request)?;
+        let tenant = limits::tenant_of(&request.into_inner().tenant).map_err(status)?;
+        let listed = self.service.list_limits(&caller, tenant.as_ref()).map_err(status)?;
+        let limits = listed.into_iter().map(limits::limit).collect();
+        Ok(reply(v1::ListLimitsResponse { limits }))
+    }
+
+    async fn set_limit(
+        &self,
+        request: Request<v1::SetLimitRequest>,
+    ) -> Result<Response<v1::SetLimitResponse>, Status> {
+        let caller = caller(&request)?;
+        let v1::SetLimitRequest { what, tenant, kind, label, most } = request.into_inner();
+        let mut found = Violations::default();
+        let limit = limits::limit_of([&what, &tenant, &kind, &label], &mut found);
+        let limit = found.settle(limit).map_err(status)?;
+        let set = self.service.set_limit(&caller, limit, most).await.map_err(status)?;
+        Ok(reply(v1::SetLimitResponse { limit: Some(limits::limit(set)) }))
+    }
+
+    async fn delete_limit(
+        &self,
+        request: Request<v1::DeleteLimitRequest>,
+    ) -> Result<Response<v1::DeleteLimitResponse>, Status> {
+        let caller = caller(&request)?;
+        let v1::DeleteLimitRequest { what, tenant, kind, label } = request.into_inner();
+        let mut found = Violations::default();
+        let limit = limits::limit_of([&what, &tenant, &kind, &label], &mut found);
+        let limit = found.settle(limit).map_err(status)?;
+        let left = self.service.delete_limit(&caller, &limit).await.map_err(status)?;
+        Ok(reply(v1::DeleteLimitResponse { limit: left.map(limits::limit) }))
+    }
+
+    async fn create_share(
+        &self,
+        request: Request<v1::CreateShareRequest>,
+    ) -> Result<Response<v1::CreateShareResponse>, Status> {
+        let caller = caller(&request)?;
+        let v1::CreateShareRequest { name, ttl } = request.into_inner();
+        let mut found = Violations::default();
+        let name = found.take(decode::operation_name("name", &name));
+        let ttl = found.take(shares::ttl(ttl));
+        let (name, ttl) = found.settle(name.zip(ttl)).map_err(status)?;
+        let made = self.service.create_share(&caller, &name, ttl).await.map_err(status)?;
+        let (token, record) = made;
+        let (share, url) = (Some(shares::share(&record)), self.service.share_url(&token));
+        Ok(reply(v1::CreateShareResponse { share, token, url }))
+    }
+
+    async fn list_shares(
+        &self,
+        request: Request<v1::ListSharesRequest>,
+    ) -> Result<Response<v1::ListSharesResponse>, Status> {
+        let caller = caller(&request)?;
+        let name = decode::operation_name("name", &request.into_inner().name).map_err(status)?;
+        let listed = self.service.list_shares(&caller, &name).await.map_err(status)?;
+        Ok(reply(v1::ListSharesResponse { shares: listed.iter().map(shares::share).collect() }))
+    }
+
+    async fn revoke_share(
+        &self,
+        request: Request<v1::RevokeShareRequest>,
+    ) -> Result<Response<v1::RevokeShareResponse>, Status> {
+        let caller = caller(&request)?;
+        let v1::RevokeShareRequest { name, share_id } = request.into_inner();
+        let name = decode::operation_name("name", &name).map_err(status)?;
+        self.service.revoke_share(&caller, &name, &share_id).await.map_err(status)?;
+        Ok(reply(v1::RevokeShareResponse {}))
     }
 }

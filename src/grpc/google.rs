@@ -9,6 +9,7 @@ use crate::proto::google::longrunning::{
     CancelOperationRequest, DeleteOperationRequest, GetOperationRequest, ListOperationsRequest,
     ListOperationsResponse, Operation, WaitOperationRequest,
 };
+use crate::service::keys::Whose;
 use crate::service::{Document, ListParameters, Service, ServiceError, View, Violations};
 use crate::wire::{decode, google};
 
@@ -46,7 +47,7 @@ impl Operations for GoogleRpc {
         found.take(google::check_list(&request));
         let tenant = found.take(google::tenant("name", &request.name));
         let parameters = ListParameters {
-            tenant: tenant.as_ref().and_then(Option::as_ref),
+            whose: tenant.flatten().map(Whose::Of).unwrap_or_default(),
             page_size: request.page_size,
             page_token: &request.page_token,
             filter: &request.filter,

@@ -17,7 +17,7 @@ use crate::service::{
     Action, Budget, Contents, Document, FeedStart, HistoryRequest, ListParameters, Service,
     ServiceError, View, Violations, WatchOptions, WatchStream, parse_filter,
 };
-use crate::wire::{decode, encode, size, standing, streams};
+use crate::wire::{decode, encode, keys, size, standing, streams};
 
 /// Most bytes per message of streamed contents.
 const CHUNK_BYTES: usize = 128 << 10;
@@ -148,8 +148,9 @@ impl Operations for OperationsRpc {
         let request = request.into_inner();
         let mut found = Violations::default();
         let view = found.take(decode::view(request.view, View::Basic));
+        let whose = found.take(keys::whose(&request.tenant));
         let parameters = ListParameters {
-            tenant: None,
+            whose: whose.unwrap_or_default(),
             page_size: request.page_size,
             page_token: &request.page_token,
             filter: &request.filter,

@@ -35,6 +35,8 @@ pub(super) struct Call {
     pub(super) preferences: Preferences,
     pub(super) query: Parameters,
     segments: Vec<(String, String)>,
+    /// The token of the share by which the client knows the operation.
+    share: Option<String>,
 }
 
 /// Who asks, and may do that. The only place where the caller of a request over HTTP is known.
@@ -86,7 +88,17 @@ impl Call {
         query: Parameters,
     ) -> Result<Self, Problem> {
         let preferences = Preferences::parse(&parts.headers);
-        Ok(Self { http: http.clone(), caller, parts, preferences, query, segments })
+        Ok(Self { http: http.clone(), caller, parts, preferences, query, segments, share: None })
+    }
+
+    /// The call as one about the operation whose share's token the path has, by a caller who may read that and nothing
+    /// else, whatever other credentials the request has.
+    pub(super) fn by_share(mut self) -> Result<Self, Problem> {
+        let token = self.segment("token").to_owned();
+        let (caller, name) = self.service().shared(&token)?;
+        self.caller = caller.with_origin(self.caller.origin());
+        self.segments = vec![("id".to_owned(), name.id.to_string())];
+        Ok(Self { share: Some(token), ..self })
     }
 
     /// The use cases.
@@ -101,7 +113,8 @@ impl Call {
 
     /// URLs for the client.
     pub(super) fn links(&self) -> Links {
-        Links::new(self.http.options.public_url.as_deref(), &self.parts)
+        let public_url = self.http.options.public_url.as_deref();
+        Links::new(public_url, &self.parts).by_share(self.share.clone())
     }
 
     /// A segment of the path; empty if the route has none of that name.

@@ -55,7 +55,8 @@ async fn page(mut call: Call) -> Answer {
     Ok(response)
 }
 
-async fn watch(mut call: Call) -> Answer {
+/// The life of an operation as a stream.
+pub(super) async fn watch(mut call: Call) -> Answer {
     let last_event_id = event_stream::last_event_id(&mut call);
     let include_progress = call.query.take_flag("include_progress").unwrap_or(true);
     let view = call.take_view(View::Result);

@@ -13,6 +13,7 @@ use super::operations::same_name;
 use super::problem::{Problem, http_status};
 use crate::proto::google::longrunning;
 use crate::proto::json::to_value;
+use crate::service::keys::Whose;
 use crate::service::{Document, ListParameters, View, code_name};
 use crate::wire::google;
 
@@ -41,7 +42,7 @@ pub(super) async fn list(mut call: Call) -> Answer {
     found.take(google::check_list(&request));
     let tenant = found.take(google::tenant("tenant", &request.name));
     let parameters = ListParameters {
-        tenant: tenant.as_ref().and_then(Option::as_ref),
+        whose: tenant.flatten().map(Whose::Of).unwrap_or_default(),
         page_size: request.page_size,
         page_token: &request.page_token,
         filter: &request.filter,

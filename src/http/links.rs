@@ -11,6 +11,8 @@ use crate::operation::OperationId;
 #[derive(Clone, Debug)]
 pub(crate) struct Links {
     base: String,
+    /// The token of the share by which the client knows the operation.
+    share: Option<String>,
 }
 
 impl Links {
@@ -19,7 +21,7 @@ impl Links {
     /// not believed: anybody can send them.
     pub(crate) fn new(public_url: Option<&str>, request: &Parts) -> Self {
         if let Some(url) = public_url {
-            return Self { base: url.trim_end_matches('/').to_owned() };
+            return Self { base: url.trim_end_matches('/').to_owned(), share: None };
         }
         let host = || request.headers.get(HOST)?.to_str().ok()?.parse::<Authority>().ok();
         let authority = request.uri.authority().cloned().or_else(host);
@@ -27,7 +29,12 @@ impl Links {
         let base = authority
             .filter(|authority| !authority.as_str().contains('@'))
             .map_or_else(String::new, |authority| format!("{scheme}://{authority}"));
-        Self { base }
+        Self { base, share: None }
+    }
+
+    /// The same for a client that knows one operation, by a share of it.
+    pub(super) fn by_share(self, token: Option<String>) -> Self {
+        Self { share: token, ..self }
     }
 
     /// Scheme and host, and where this server stands under them.
@@ -37,7 +44,15 @@ impl Links {
 
     /// The operation.
     pub(super) fn operation(&self, id: OperationId) -> String {
-        format!("{}/v1/operations/{id}", self.base)
+        match &self.share {
+            Some(token) => self.share(token),
+            None => format!("{}/v1/operations/{id}", self.base),
+        }
+    }
+
+    /// An operation for whoever has this token.
+    pub(super) fn share(&self, token: &str) -> String {
+        format!("{}/v1/shares/{token}", self.base)
     }
 
     /// An attempt, by its token.
@@ -47,17 +62,17 @@ impl Links {
 
     /// An operation's status document.
     pub(super) fn status(&self, id: OperationId) -> String {
-        format!("{}/v1/operations/{id}/status", self.base)
+        self.operation(id) + "/status"
     }
 
     /// Its result.
     pub(super) fn result(&self, id: OperationId) -> String {
-        format!("{}/v1/operations/{id}/result", self.base)
+        self.operation(id) + "/result"
     }
 
     /// Its history.
     pub(super) fn events(&self, id: OperationId) -> String {
-        format!("{}/v1/operations/{id}/events", self.base)
+        self.operation(id) + "/events"
     }
 }
 

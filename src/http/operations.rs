@@ -10,7 +10,7 @@ use super::documents::{self, Answer, page_of};
 use super::submission::{self, Face};
 use crate::proto::v1;
 use crate::service::{ListParameters, OperationName, ServiceError, View};
-use crate::wire::{decode, size};
+use crate::wire::{decode, keys, size};
 
 /// `GET /v1/operations`: a page.
 pub(super) async fn list(mut call: Call) -> Answer {
@@ -19,9 +19,10 @@ pub(super) async fn list(mut call: Call) -> Answer {
     let filter = call.query.take("filter").unwrap_or_default();
     let order_by = call.query.take("order_by").unwrap_or_default();
     let view = call.take_view(View::Basic);
+    let whose = keys::whose(&call.query.take("tenant").unwrap_or_default());
     let mut found = call.finish_query();
     let parameters = ListParameters {
-        tenant: None,
+        whose: found.take(whose).unwrap_or_default(),
         page_size,
         page_token: &page_token,
         filter: &filter,

@@ -147,6 +147,15 @@ impl Route {
         self
     }
 
+    /// The same of an operation that the client knows by a share of it, as another method.
+    pub(super) fn by_share(mut self, id: &str, summary: &'static str, handler: Handler) -> Self {
+        self.path = self.path.replacen("/operations/{id}", "/shares/{token}", 1);
+        self.parameters.retain(|name| !["id", "view"].contains(name));
+        self.parameters.insert(0, "token.share");
+        let id = id.to_owned();
+        Self { id, summary, handler, ..self }.refuses(&[Reason::ShareNotFound, Reason::Unsupported])
+    }
+
     /// The names of its parameters. What stands behind a dot tells apart parameters of one name.
     fn names(&self) -> impl Iterator<Item = &str> + Clone {
         self.parameters.iter().filter_map(|key| key.split('.').next())

@@ -11,6 +11,8 @@ use crate::service::Reason::{self, *};
 mod attempts;
 mod google;
 mod keys;
+mod limits;
+mod shares;
 mod standing;
 
 const TEXT: &str = "text/plain";
@@ -65,9 +67,13 @@ pub(super) fn all() -> Vec<Route> {
     all.extend(of_one());
     let parts = [retry(), status(), outcome(), payload(), history()];
     all.extend(parts.map(Route::under_tenant));
+    all.extend(shares::of_operation());
+    all.extend(shares::of_operation().map(Route::under_tenant));
+    all.extend(shares::by_url());
     all.extend(google::all());
     all.extend(attempts::all());
     all.extend(keys::all());
+    all.extend(limits::all());
     all.extend(standing::all());
     all
 }
@@ -114,9 +120,9 @@ fn list() -> Route {
         "Lists operations, newest first by default",
         |call, _| Box::pin(operations::list(call)),
     )
-    .takes(&["filter", "order_by", "page_size", "page_token", "view"])
+    .takes(&["filter", "order_by", "page_size", "page_token", "view", "tenant.operations"])
     .answers(answers)
-    .refuses(&[&ANY[..], &[ListTimeout]].concat())
+    .refuses(&[&ANY[..], &[OperationNotFound, ListTimeout]].concat())
 }
 
 /// What a submission is answered with.

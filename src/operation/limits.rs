@@ -23,12 +23,18 @@ closed_set! {
         Watches = 4 "watches",
         /// Workers' sessions at once. Each server counts its own.
         Sessions = 5 "sessions",
-        /// Bytes of an input or a result.
+        /// Bytes of an input; of any kind, or of one.
         PayloadBytes = 6 "payload-bytes",
         /// Seconds for which done operations are kept at most.
         RetentionSeconds = 7 "retention-seconds",
         /// How many turns the tenant has while others of weight 1 have one, from 1 to 1,000: no limit, but a share.
         Weight = 8 "weight",
+        /// Bytes of a result; of any kind, or of one.
+        ResultBytes = 9 "result-bytes",
+        /// Bytes that are stored, roughly. Each server counts by itself, every now and then.
+        StoredBytes = 10 "stored-bytes",
+        /// Connections at once. Each server counts its own.
+        Connections = 11 "connections",
     }
 }
 
@@ -45,22 +51,44 @@ pub struct Limit {
     pub label: Option<String>,
 }
 
+impl LimitName {
+    /// Whether there may be a limit of one kind beside that of all kinds.
+    const fn may_be_of_kind(self) -> bool {
+        matches!(self, Self::Outstanding | Self::Running | Self::PayloadBytes | Self::ResultBytes)
+    }
+
+    /// The limit of that name, with hyphens or underscores.
+    pub fn read(text: &str) -> Result<Self, String> {
+        let all = || Self::ALL.map(Self::as_str).join(", ");
+        Self::parse(&text.replace('_', "-")).ok_or_else(|| format!("must be one of {}", all()))
+    }
+}
+
 impl Limit {
-    fn check(&self, most: u64) -> Result<(), String> {
+    /// Refuses a limit that makes no sense, with the field that is wrong, and why.
+    pub fn check(&self, most: u64) -> Result<(), (&'static str, String)> {
         let Self { name, kind, label, .. } = self;
-        if kind.is_some() && !matches!(name, LimitName::Outstanding | LimitName::Running) {
-            return Err(format!("{name} has no kind"));
+        if kind.is_some() && !name.may_be_of_kind() {
+            return Err(("kind", format!("{name} has no kind")));
         }
         if label.is_some() && *name != LimitName::Running {
-            return Err(format!("{name} has no label"));
+            return Err(("label", format!("{name} has no label")));
         }
         if let Some(label) = label {
-            valid_label_key(label).map_err(|rule| format!("the label {rule}"))?;
+            valid_label_key(label).map_err(|rule| ("label", format!("the label {rule}")))?;
         }
         if *name == LimitName::Weight && !(1..=1_000).contains(&most) {
-            return Err("a weight must be from 1 to 1000".to_owned());
+            return Err(("most", "a weight must be from 1 to 1000".to_owned()));
         }
         Ok(())
+    }
+
+    /// A name that no other limit has: `running/acme/-/customer`.
+    pub fn key(&self) -> String {
+        let Self { name, tenant, kind, label } = self;
+        let tenant = tenant.as_ref().map_or("-", TenantId::as_str);
+        let kind = kind.as_ref().map_or("-", Kind::as_str);
+        format!("{name}/{tenant}/{kind}/{}", label.as_deref().unwrap_or("-"))
     }
 }
 
@@ -98,13 +126,35 @@ impl LimitTable {
     pub fn new(limits: impl IntoIterator<Item = (Limit, u64)>) -> Result<Self, String> {
         let mut table = BTreeMap::new();
         for (limit, most) in limits {
-            limit.check(most)?;
+            limit.check(most).map_err(|(_, rule)| rule)?;
             table.insert(limit, most);
             if table.len() > Self::MOST {
                 return Err(format!("there are more than {} limits", Self::MOST));
             }
         }
         Ok(Self(table))
+    }
+
+    /// These limits, over those of the same name, tenant, kind and label.
+    #[must_use]
+    pub fn with(mut self, limits: impl IntoIterator<Item = (Limit, u64)>) -> Self {
+        self.0.extend(limits);
+        self
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What that very limit says.
+    pub fn of(&self, limit: &Limit) -> Option<u64> {
+        self.0.get(limit).copied()
     }
 
     /// All of them, in order.
@@ -117,6 +167,17 @@ impl LimitTable {
         let limit = |tenant| Limit { name, tenant, kind: kind.cloned(), label: None };
         let own = self.0.get(&limit(Some(tenant.clone())));
         own.or_else(|| self.0.get(&limit(None))).copied()
+    }
+
+    /// The least of the tenant's limits of that name for all kinds together and for this one.
+    pub fn least(&self, name: LimitName, tenant: &TenantId, kind: &Kind) -> Option<u64> {
+        let of = [self.get(name, tenant, None), self.get(name, tenant, Some(kind))];
+        of.into_iter().flatten().min()
+    }
+
+    /// Whether any tenant has a limit of that name.
+    pub fn has_any(&self, name: LimitName) -> bool {
+        self.0.keys().any(|limit| limit.name == name)
     }
 
     /// For how long the tenant's done operations are kept at most.

@@ -38,6 +38,7 @@ pub mod limits;
 pub mod log;
 pub mod mark;
 pub mod new;
+mod outline;
 pub mod payload;
 pub mod query;
 pub mod report;

@@ -13,7 +13,8 @@ closed_set! {
         Work = 3 "work",
         /// Does what submitters and readers do, and administers the tenant: its keys.
         Admin = 4 "admin",
-        /// Administers all tenants: their keys. Reads operations of its own tenant without contents.
+        /// Administers all tenants: their keys and limits. Lists operations of all tenants without their texts, and reads
+        /// those of its own without contents.
         Operator = 5 "operator",
     }
 }

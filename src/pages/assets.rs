@@ -1,5 +1,5 @@
-//! The files beside pages: one stylesheet, one script, one picture. A page names them with a digest of what they are, so
-//! that browsers keep them for as long as they stay the same.
+//! The files of pages: one stylesheet, one script, one picture. A page names them with a digest of their contents,
+//! so that browsers cache them until they change.
 
 use std::sync::LazyLock;
 

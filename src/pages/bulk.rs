@@ -1,7 +1,7 @@
-//! Cancelling, retrying and deleting all that match a filter: first how many there are, then the change.
+//! Cancels, retries and deletes all operations that match a filter: first the count, then the change.
 //!
-//! What is changed was there when it was counted, so nothing that comes meanwhile is caught. A change of very many is made
-//! in parts, each of which ends in time and says how to go on.
+//! The change covers only operations that existed when they were counted. A change of very many is made in parts,
+//! each of which ends in time and offers to continue.
 
 use axum::response::Response;
 use futures_util::StreamExt as _;

@@ -1,4 +1,4 @@
-//! What can be done to one operation by its page: each is a form, which leads to where one sees what came of it.
+//! Changes of one operation from its page: each is a form, and leads to a page with the outcome.
 
 use axum::response::Response;
 

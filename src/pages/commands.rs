@@ -1,4 +1,4 @@
-//! What one types outside a browser for what a page shows: `longrun`, `curl` and `grpcurl`.
+//! The commands outside a browser for a page's contents: `longrun`, `curl` and `grpcurl`.
 
 use serde::Serialize;
 use serde_json::{Value, json};

@@ -1,5 +1,6 @@
-//! Inputs and results: shown where they are text or pictures, and given out as files. They are strangers' bytes on this
-//! server's own origin: shown as text only, and given out so that a browser neither guesses what they are nor runs them.
+//! Inputs and results: shown if they are text or pictures, and downloadable as files. They are foreign bytes on
+//! this server's own origin: shown as text only, and sent so that a browser neither guesses their type nor runs
+//! them.
 
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};

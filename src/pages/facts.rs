@@ -1,4 +1,4 @@
-//! What else there is to know of an operation: its times, its settings, what went wrong with it.
+//! Further facts about an operation: its times, its settings, its errors.
 
 use std::time::Duration;
 

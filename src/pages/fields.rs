@@ -1,4 +1,4 @@
-//! What a form or a query says: names and values, percent-encoded (`application/x-www-form-urlencoded`).
+//! The fields of a form or a query: names and values, percent-encoded (`application/x-www-form-urlencoded`).
 
 /// Fields in their order. What a form does not say is empty.
 #[derive(Clone, Debug, Default)]

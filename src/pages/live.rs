@@ -1,8 +1,8 @@
-//! How a page stays up to date: a stream of its parts, each sent when it is no longer what was sent before.
+//! Live updates of a page: a stream of its parts, each sent when it has changed.
 //!
-//! A page is made of regions, and a region of parts, each with a key. Whatever happens, the page is made again as it is
-//! now, no more often than it costs little, and what differs is told: nothing is computed from events, so nothing can be
-//! missed, and a thousand changes a second are told as four.
+//! A page is made of regions, and a region of parts, each with a key. After any change the page is rendered again,
+//! no more often than it costs little, and the differences are sent: nothing is computed from events, so nothing
+//! can be missed, and a thousand changes a second are sent as four.
 
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;

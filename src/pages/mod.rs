@@ -1,8 +1,8 @@
-//! Pages for people: what operators look at in a browser, on the port of everything else.
+//! Pages for people: operations in a browser, on the port of the API.
 //!
-//! Pages are made by the server and work without script; a small module follows a page's own event stream and swaps what
-//! has changed. They know nothing that the API does not: every page asks the use cases of [`Service`] as the caller that
-//! it is shown to, so tenants, roles and limits are the same.
+//! The server makes pages, and they work without script; a small module follows a page's own event stream and swaps
+//! what has changed. They know nothing that the API does not: every page calls the use cases of [`Service`] as its
+//! caller, so tenants, roles and limits are the same.
 //!
 //! Read next: `routes` for what there is, `visit` for a request as pages see it, `live` for how pages stay up to date.
 

@@ -1,4 +1,4 @@
-//! One operation: where it is and why, what happened when, its log, its input and result, and what can be done to it.
+//! One operation: its state and why, its transitions, its log, its input and result, and its possible changes.
 
 use async_trait::async_trait;
 use axum::response::Response;

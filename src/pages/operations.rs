@@ -1,4 +1,4 @@
-//! The list of operations: what matches a filter, page by page, newest first unless it is asked for otherwise.
+//! The list of operations: the matches of a filter, page by page, newest first by default.
 
 use async_trait::async_trait;
 use axum::response::Response;

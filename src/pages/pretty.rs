@@ -1,5 +1,5 @@
-//! JSON as people read it: the text as it was given, with line breaks and indents. Numbers, keys and their order stay what
-//! they are, which a parsed value would change.
+//! JSON for people: the original text with line breaks and indents. Numbers, keys and their order do not change, as
+//! they would in a parsed value.
 
 use serde::de::IgnoredAny;
 

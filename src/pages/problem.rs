@@ -1,4 +1,4 @@
-//! What went wrong, as a page: the same reasons and statuses as everywhere over HTTP.
+//! Errors as a page: the same reasons and statuses as everywhere over HTTP.
 
 use axum::response::{Html, IntoResponse as _, Response};
 use http::StatusCode;

@@ -1,5 +1,5 @@
-//! What pages there are: what each does, by which method and path it is asked for, and who serves it. Which roles may do that
-//! stands in `service::access`, for pages as for all else.
+//! The routes of pages: action, method, path and handler. `service::access` has the roles for them, as for all
+//! calls.
 
 use axum::response::Response;
 use http::Method;

@@ -1,4 +1,4 @@
-//! Signing in: a key or token that a form takes and a cookie keeps, where callers are asked who they are.
+//! Sign-in: a form takes a key or token, and a cookie keeps it, if callers need credentials.
 //!
 //! The cookie is of the pages' own path, so that neither the API nor what is behind a mount ever gets it; no script can
 //! read it, and no page of another site sends it along.

@@ -1,4 +1,4 @@
-//! Kinds and workers: how much waits of each kind, who works, and how much of it.
+//! Kinds and workers: queues, running operations, and places.
 
 use async_trait::async_trait;
 use axum::response::Response;

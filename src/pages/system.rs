@@ -1,4 +1,4 @@
-//! How the server is: its store, who else serves it, who watches, and what its limits are.
+//! The state of the server: its store, replicas, watches and limits.
 
 use async_trait::async_trait;
 use axum::response::Response;

@@ -1,5 +1,5 @@
-//! The templates, compiled once. Every value is escaped, wherever it comes from, and what would hide or turn around the
-//! text beside it is shown instead of obeyed.
+//! The templates, compiled once. Every value is escaped, whatever its source, and characters that would hide or
+//! reverse the text beside them are shown instead.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! What happened to an operation, drawn to scale: a lane for each attempt with its wait before it.
+//! An operation's transitions, drawn to scale: a lane for each attempt with its wait before it.
 
 use std::time::Duration;
 

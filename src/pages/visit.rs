@@ -1,4 +1,4 @@
-//! A request as pages see it: who asks, for what, and where links lead.
+//! A request as pages see it: caller, target, and links.
 
 use std::sync::Arc;
 

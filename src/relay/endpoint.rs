@@ -1,8 +1,8 @@
-//! Handlers that are HTTP endpoints: each attempt is one POST of the input, and the answer is the outcome.
+//! Handlers that are HTTP endpoints: each attempt is one POST of the input, and the response is the outcome.
 //!
-//! 2xx succeeds, and its body is the result. 429, 408, 425 and 5xx ask for another attempt, after `Retry-After` where the
-//! answer has it; so does a connection that cannot be made, or breaks. Every other answer is final. A cancel closes the
-//! connection. `docs/workers.md` has the whole contract.
+//! 2xx succeeds, and its body is the result. 429, 408, 425 and 5xx ask for another attempt, after `Retry-After` if
+//! the response has it; so does a connection that cannot be made, or breaks. Every other response is final. A
+//! cancel closes the connection. `docs/workers.md` has the whole contract.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

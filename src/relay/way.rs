@@ -1,4 +1,4 @@
-//! Where an upstream is: what mounts and endpoints have in common.
+//! The address of an upstream: the common part of mounts and endpoints.
 
 use std::path::Path;
 

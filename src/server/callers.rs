@@ -23,7 +23,6 @@ use crate::store::Store;
 pub(super) struct Callers {
     pub(super) keys: Keys,
     pub(super) authenticator: Authenticator,
-    catalogue: Catalogue,
     file: Option<KeyFile>,
     token_keys: Option<KeyReader>,
 }
@@ -33,21 +32,21 @@ impl Callers {
     pub(super) async fn open(
         config: &ServeConfig,
         store: &Arc<dyn Store>,
+        catalogue: &mut Catalogue,
         clock: Arc<dyn Clock>,
     ) -> anyhow::Result<Self> {
         let (tokens, token_keys) = Tokens::open(&config.tokens, Arc::clone(&clock)).await?.unzip();
         let is_asked = config.must_callers_be_known();
         let certificates = config.tls.callers.clone();
         let config = &config.callers;
-        let mut catalogue = Catalogue::new(Arc::clone(store));
         let secret = match config.secret_file.clone() {
             Some(path) => blocking(move || secret(&path)).await?,
             None => {
-                let made = ServerSecret::of_store(&mut catalogue).await;
+                let made = ServerSecret::of_store(catalogue).await;
                 made.context("the store's secret cannot be read")?
             }
         };
-        let keys = Keys::open(Arc::clone(store), &mut catalogue, secret).await?;
+        let keys = Keys::open(Arc::clone(store), catalogue, secret).await?;
         if let Some(path) = config.bootstrap_key_file.clone() {
             bootstrap(&keys, &*clock, path).await?;
         }
@@ -85,12 +84,11 @@ impl Callers {
             }
             Authenticator::open()
         };
-        Ok(Self { keys, authenticator, catalogue, file, token_keys })
+        Ok(Self { keys, authenticator, file, token_keys })
     }
 
     /// Keeps what is known up to date.
     pub(super) fn spawn(self, tasks: &mut Tasks, stop: &CancellationToken) {
-        tasks.spawn("catalogue", self.catalogue.run(stop.clone()));
         tasks.spawn("last uses of keys", self.keys.run(stop.clone()));
         if let Some(file) = self.file {
             tasks.spawn("key file", file.run(stop.clone()));

@@ -25,7 +25,7 @@ use super::opening::Opening;
 use super::places::Place;
 use super::resets::{Call, ResetBudget};
 use super::{CONNECTION_WINDOW_BYTES, MAX_CONCURRENT_STREAMS, STREAM_WINDOW_BYTES};
-use crate::service::AnswerRoom;
+use crate::service::{AnswerRoom, ConnectionTenants};
 
 // Long streams must outlive proxies, which cut what is silent for a minute, and notice dead peers.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(25);
@@ -98,7 +98,7 @@ impl Connections {
     pub(super) fn serve<I>(
         &self,
         io: I,
-        origin: Extensions,
+        mut origin: Extensions,
         place: Option<Place>,
         closing: CancellationToken,
     ) -> impl Future<Output = ()> + Send + 'static
@@ -106,6 +106,9 @@ impl Connections {
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let Self { builder, front, header_timeout, idle_timeout, room, tasks } = self.clone();
+        if place.is_some() {
+            origin.insert(Arc::new(ConnectionTenants::default()));
+        }
         let (resets, room) = (ResetBudget::new(), room.connection());
         let (budget, share, seat) = (Arc::clone(&resets), Arc::clone(&room), place.clone());
         let answer = move |mut request: Request<Incoming>| {

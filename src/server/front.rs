@@ -23,6 +23,7 @@ use crate::auth::{self, Authenticator};
 use crate::grpc::{self, Services};
 use crate::http::{Gate, Screen};
 use crate::pages::Pages;
+use crate::service::{ConnectionTenants, Identity, Service};
 use crate::telemetry;
 
 /// The body of a response: as gRPC's services make it, or as HTTP does.
@@ -37,6 +38,7 @@ pub(super) struct Front {
     pub(super) grpc: Services,
     pub(super) http: Router,
     pub(super) pages: Option<Pages>,
+    pub(super) service: Service,
 }
 
 /// A request on its way.
@@ -90,14 +92,14 @@ impl Front {
         }
         match self.authenticator.identify_at_once(&parts) {
             Some(identity) => {
-                auth::mark(&mut parts, identity);
+                self.mark(&mut parts, identity);
                 Begun::Routed(self.route(parts, body))
             }
             None => {
                 let front = Arc::clone(self);
                 Begun::Unknown(Box::pin(async move {
                     let identity = front.authenticator.identify(&parts).await;
-                    auth::mark(&mut parts, identity);
+                    front.mark(&mut parts, identity);
                     front.route(parts, body)
                 }))
             }
@@ -107,6 +109,20 @@ impl Front {
     /// The pages, if the request is for one.
     fn pages_for(&self, parts: &Parts) -> Option<&Pages> {
         self.pages.as_ref().filter(|pages| pages.take(parts))
+    }
+
+    /// Marks a request with its caller, or with the refusal of a tenant that has too many connections.
+    fn mark(&self, parts: &mut Parts, identity: Identity) {
+        let connection = parts.extensions.get::<Arc<ConnectionTenants>>();
+        let connected = match (identity.tenant(), connection) {
+            (Some(tenant), Some(connection)) => self.service.connect(tenant, connection),
+            _ => Ok(()),
+        };
+        let identity = match connected {
+            Ok(()) => identity,
+            Err(error) => identity.refused(error),
+        };
+        auth::mark(parts, identity);
     }
 
     /// To the interface whose path it is.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::audit::{self, Actor, Origin};
 use super::{Reason, ServiceError, View, echo};
-use crate::operation::{Kind, Owner, Role, Roles, Scope, TenantId};
+use crate::operation::{Kind, OperationId, Owner, Role, Roles, Scope, TenantId};
 
 /// What use cases do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,10 +18,16 @@ pub enum Action {
     Submit,
     /// Cancels or deletes an operation.
     Change,
-    /// Reads an operation without its contents: its state, its history, lists.
+    /// Reads one operation without its contents: its state, its history.
     Inspect,
-    /// Reads an input or a result.
+    /// Reads many operations, except their contents: lists, feeds, counts.
+    List,
+    /// Reads a result.
     Read,
+    /// Reads an input.
+    ReadInput,
+    /// Shares an operation with whoever has a URL.
+    Share,
     /// Executes operations.
     Work,
     /// Makes, lists and revokes what a tenant has for itself.
@@ -36,8 +42,8 @@ impl Action {
         match self {
             Self::Look => &Role::ALL,
             Self::Submit | Self::Change => &[Role::Submit, Role::Admin],
-            Self::Inspect => &[Role::Read, Role::Admin, Role::Operator],
-            Self::Read => &[Role::Read, Role::Admin],
+            Self::Inspect | Self::List => &[Role::Read, Role::Admin, Role::Operator],
+            Self::Read | Self::ReadInput | Self::Share => &[Role::Read, Role::Admin],
             Self::Work => &[Role::Work],
             Self::Administer => &[Role::Admin, Role::Operator],
             Self::Operate => &[Role::Operator],
@@ -54,11 +60,11 @@ const RPCS: &[(&str, Action)] = &[
     ("/longrun.v1.Operations/GetOperation", Action::Inspect),
     ("/longrun.v1.Operations/WaitOperation", Action::Inspect),
     ("/longrun.v1.Operations/WatchOperation", Action::Inspect),
-    ("/longrun.v1.Operations/WatchOperations", Action::Inspect),
-    ("/longrun.v1.Operations/ListOperations", Action::Inspect),
+    ("/longrun.v1.Operations/WatchOperations", Action::List),
+    ("/longrun.v1.Operations/ListOperations", Action::List),
     ("/longrun.v1.Operations/ListEvents", Action::Inspect),
-    ("/longrun.v1.Operations/ListWorkers", Action::Inspect),
-    ("/longrun.v1.Operations/ListKinds", Action::Inspect),
+    ("/longrun.v1.Operations/ListWorkers", Action::List),
+    ("/longrun.v1.Operations/ListKinds", Action::List),
     ("/longrun.v1.Operations/CancelOperation", Action::Change),
     ("/longrun.v1.Operations/DeleteOperation", Action::Change),
     ("/longrun.v1.Operations/ReadResult", Action::Read),
@@ -74,6 +80,12 @@ const RPCS: &[(&str, Action)] = &[
     ("/longrun.v1.Admin/CreateKey", Action::Administer),
     ("/longrun.v1.Admin/ListKeys", Action::Administer),
     ("/longrun.v1.Admin/RevokeKey", Action::Administer),
+    ("/longrun.v1.Admin/ListLimits", Action::Operate),
+    ("/longrun.v1.Admin/SetLimit", Action::Operate),
+    ("/longrun.v1.Admin/DeleteLimit", Action::Operate),
+    ("/longrun.v1.Admin/CreateShare", Action::Share),
+    ("/longrun.v1.Admin/ListShares", Action::Share),
+    ("/longrun.v1.Admin/RevokeShare", Action::Share),
     // Answers of these carry results.
     ("/google.longrunning.Operations/ListOperations", Action::Read),
     ("/google.longrunning.Operations/GetOperation", Action::Read),
@@ -90,17 +102,17 @@ const ROUTES: &[(&str, Action)] = &[
     ("submit", Action::Submit),
     ("submitOfKind", Action::Submit),
     ("retryOperation", Action::Submit),
-    ("listOperations", Action::Inspect),
-    ("watchOperations", Action::Inspect),
+    ("listOperations", Action::List),
+    ("watchOperations", Action::List),
     ("getOperation", Action::Inspect),
     ("getStatus", Action::Inspect),
     ("listEvents", Action::Inspect),
-    ("listWorkers", Action::Inspect),
-    ("listKinds", Action::Inspect),
+    ("listWorkers", Action::List),
+    ("listKinds", Action::List),
     ("cancelOperation", Action::Change),
     ("deleteOperation", Action::Change),
     ("getResult", Action::Read),
-    ("getInput", Action::Read),
+    ("getInput", Action::ReadInput),
     ("acquireAttempt", Action::Work),
     ("getAttempt", Action::Look),
     ("getInputOfAttempt", Action::Look),
@@ -112,6 +124,17 @@ const ROUTES: &[(&str, Action)] = &[
     ("createKey", Action::Administer),
     ("listKeys", Action::Administer),
     ("revokeKey", Action::Administer),
+    ("listLimits", Action::Operate),
+    ("setLimit", Action::Operate),
+    ("deleteLimit", Action::Operate),
+    ("createShare", Action::Share),
+    ("listShares", Action::Share),
+    ("revokeShare", Action::Share),
+    // By a share's token, which is enough by itself and makes a caller of one operation.
+    ("getShared", Action::Look),
+    ("getSharedStatus", Action::Look),
+    ("getSharedResult", Action::Look),
+    ("watchShared", Action::Look),
     ("listGoogleOperations", Action::Read),
     ("getGoogleOperation", Action::Read),
     ("deleteGoogleOperation", Action::Change),
@@ -137,6 +160,8 @@ pub struct Caller {
     scope: Scope,
     /// Who the caller is within the tenant, where that is known: whose operations it sees beside nobody's.
     pub owner: Option<Owner>,
+    /// The one operation that it may read, and nothing else, if it is known by a share.
+    shared: Option<OperationId>,
     /// What it may do.
     roles: Roles,
     /// The kinds that it may execute; all where none are named.
@@ -173,8 +198,16 @@ impl Caller {
     pub fn of(tenant: TenantId, roles: Roles) -> Self {
         let scope = Scope::from(tenant.clone());
         let (kinds, subject, credential, origin) = (None, None, None, Arc::default());
-        let owner = None;
-        Self { tenant, scope, owner, roles, kinds, subject, credential, origin, is_known: true }
+        let (owner, shared) = (None, None);
+        let is_known = true;
+        Self { tenant, scope, owner, shared, roles, kinds, subject, credential, origin, is_known }
+    }
+
+    /// A caller who has a share of a tenant's operation: reads that, whoever owns it, and does nothing else.
+    pub(super) fn of_share(tenant: TenantId, operation: OperationId, share_id: &str) -> Self {
+        let caller = Self::of(tenant, [Role::Read].into_iter().collect());
+        let subject = format!("share:{share_id}");
+        Self { shared: Some(operation), ..caller.with_subject(subject) }
     }
 
     /// The same, with a subject within the tenant.
@@ -217,6 +250,11 @@ impl Caller {
         self.credential.as_deref()
     }
 
+    /// Where its request comes from.
+    pub fn origin(&self) -> Arc<Origin> {
+        Arc::clone(&self.origin)
+    }
+
     /// The subject, for audit records.
     pub(super) fn actor(&self) -> Actor<'_> {
         Actor { tenant: &self.tenant, subject: self.subject(), origin: &self.origin }
@@ -237,8 +275,16 @@ impl Caller {
         self.subject.as_deref()
     }
 
+    /// The one operation that it may read, if it is known by a share.
+    pub(super) const fn shared(&self) -> Option<OperationId> {
+        self.shared
+    }
+
     /// Whether it may do that.
     pub fn can(&self, action: Action) -> bool {
+        if self.shared.is_some() && !matches!(action, Action::Inspect | Action::Read) {
+            return false;
+        }
         action == Action::Look || action.roles().iter().any(|role| self.roles.has(*role))
     }
 
@@ -255,9 +301,13 @@ impl Caller {
         Err(ServiceError::new(Reason::PermissionDenied, message).with("roles", needed.join(",")))
     }
 
-    /// The view that it gets where it asks for `view`: without contents unless it may read them.
+    /// The view that it gets where it asks for `view`: without contents that it may not read.
     pub fn sees(&self, view: View) -> View {
-        if self.can(Action::Read) { view } else { View::Basic }
+        match view {
+            View::Full if self.can(Action::ReadInput) => View::Full,
+            View::Full | View::Result if self.can(Action::Read) => View::Result,
+            _ => View::Basic,
+        }
     }
 
     /// Refuses kinds that it may not execute.
@@ -300,6 +350,17 @@ impl Identity {
     /// Who it is, whatever it may do; or why that is not known.
     pub fn who(&self) -> Result<&Caller, &ServiceError> {
         self.caller.as_ref()
+    }
+
+    /// The tenant of the caller, if it is known.
+    pub fn tenant(&self) -> Option<&TenantId> {
+        self.caller.as_ref().ok().map(|caller| &caller.tenant)
+    }
+
+    /// The same request, refused for a reason that is not its credentials'.
+    #[must_use]
+    pub fn refused(self, error: ServiceError) -> Self {
+        Self { caller: Err(error), ..self }
     }
 
     /// The caller, who may do that; what has no action in the tables is not there. `what` is the call, for the record
@@ -362,8 +423,15 @@ mod tests {
         let of = |roles: &[Role]| {
             Caller::of(TenantId::default_tenant(), roles.iter().copied().collect())
         };
-        use Action::{Administer, Change, Inspect, Look, Operate, Read, Submit, Work};
-        for action in [Look, Submit, Change, Inspect, Read, Work, Administer, Operate] {
+        use Action::{
+            Administer, Change, Inspect, List, Look, Operate, Read, ReadInput, Share, Submit, Work,
+        };
+        let id = OperationId::from_bytes([1; 16]);
+        let shared = Caller::of_share(TenantId::default_tenant(), id, "x");
+        for action in
+            [Look, Submit, Change, Inspect, List, Read, ReadInput, Share, Work, Administer, Operate]
+        {
+            assert_eq!(shared.can(action), matches!(action, Inspect | Read), "{action:?}");
             assert_eq!(Caller::nobody().can(action), action == Look, "{action:?}");
             assert!(Caller::anonymous().can(action), "{action:?}");
             for role in Role::ALL {

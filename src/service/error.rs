@@ -89,6 +89,10 @@ reasons! {
     OperationExpired = "OPERATION_EXPIRED", 5, 410, "Operation expired";
     /// There is no such API key for this caller.
     KeyNotFound = "KEY_NOT_FOUND", 5, 404, "No such key";
+    /// No such limit was set by an operator.
+    LimitNotFound = "LIMIT_NOT_FOUND", 5, 404, "No such limit";
+    /// There is no such share, or it has expired or was revoked.
+    ShareNotFound = "SHARE_NOT_FOUND", 5, 404, "No such share";
     /// The operation was submitted without an input (gRPC only; 204 over HTTP).
     InputNotFound = "INPUT_NOT_FOUND", 5, 404, "No input";
     /// The operation is done and has no result (gRPC only; 204, or what it ended with, over HTTP).

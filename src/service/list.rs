@@ -2,22 +2,23 @@
 
 use std::sync::Arc;
 
+use super::keys::Whose;
 use super::operations::{named, own_tenant};
 use super::page::PageRequest;
 use super::{
     Action, Budget, Caller, Document, OperationName, Service, ServiceError, View, Violations, room,
 };
 use crate::operation::filter::Filter;
-use crate::operation::{Operation, OperationId, Revision, TenantId, Timestamp};
+use crate::operation::{Operation, OperationId, Revision, Scope, Timestamp};
 use crate::store::{
     HistoryEntry, HistoryPosition, HistoryQuery, ListOrder, ListPosition, ListQuery, OrderBy,
 };
 
 /// What a caller asks of a list.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct ListParameters<'a> {
-    /// Whose: the caller's own tenant, if the request names one.
-    pub tenant: Option<&'a TenantId>,
+    /// Whose. Of another tenant, or of all, an operator lists outlines, by create time.
+    pub whose: Whose,
     /// At most this many; 0 for the default.
     pub page_size: i32,
     /// Where to begin; empty for the beginning.
@@ -34,7 +35,7 @@ pub struct ListParameters<'a> {
 #[derive(Clone, Debug)]
 pub struct ListRequest {
     page: PageRequest,
-    tenant: Option<TenantId>,
+    whose: Whose,
     filter: Filter,
     order: ListOrder,
     within: Vec<(String, String)>,
@@ -53,16 +54,21 @@ impl ListRequest {
 impl ListParameters<'_> {
     /// What `caller` asks for; notes all that breaks a rule.
     pub fn read(&self, caller: &Caller, found: &mut Violations) -> Option<ListRequest> {
-        let Self { tenant, page_size, page_token, filter, order_by, within } = *self;
+        let Self { ref whose, page_size, page_token, filter, order_by, within } = *self;
         let within_text = within.iter().flat_map(|(key, value)| [key.as_str(), value.as_str()]);
-        let about = [caller.tenant.as_str(), filter, order_by].into_iter().chain(within_text);
+        let whose_text = match whose {
+            Whose::Own => caller.tenant.as_str(),
+            Whose::Of(tenant) => tenant.as_str(),
+            Whose::Everybodys => "-",
+        };
+        let about = [whose_text, filter, order_by].into_iter().chain(within_text);
         let about: Vec<&str> = about.collect();
         let page = PageRequest::read(&about, (page_size, 50), page_token, found);
         let filter = found.take(parse_filter(filter));
         let order = found.take(parse_order(order_by));
         Some(ListRequest {
             page: page?,
-            tenant: tenant.cloned(),
+            whose: whose.clone(),
             filter: filter?,
             order: order?,
             within: within.to_vec(),
@@ -111,7 +117,7 @@ pub struct Page<T> {
 }
 
 impl Service {
-    /// A page of the caller's operations, as many as fit by `weigh`, their encoded size in bytes.
+    /// A page of operations, as many as fit by `weigh`, their encoded size in bytes.
     pub async fn list(
         &self,
         caller: &Caller,
@@ -119,13 +125,18 @@ impl Service {
         view: View,
         weigh: fn(&Document) -> usize,
     ) -> Result<Page<Document>, ServiceError> {
-        let ListRequest { page, tenant, filter, order, within, is_unsent } = request;
-        caller.may(Action::Inspect)?;
-        own_tenant(caller, tenant.as_ref())?;
+        let ListRequest { page, whose, filter, order, within, is_unsent } = request;
+        caller.may(Action::List)?;
+        let scope = whose.scope(caller)?;
+        let is_own = matches!(&scope, Scope::Tenant(tenant) if *tenant == caller.tenant);
+        if !is_own {
+            only_outlines(view, order, &scope)?;
+        }
         let view = caller.sees(view);
+        let filter = if is_own { filter.of(caller.owner.as_ref()) } else { filter };
         let mut query = ListQuery {
-            tenant: caller.tenant.clone(),
-            filter: filter.of(caller.owner.as_ref()).within(&within),
+            scope,
+            filter: filter.within(&within),
             order,
             after: page.after.map(list_position),
             limit: 0,
@@ -145,6 +156,7 @@ impl Service {
                 others = Some(self.engine.other_workers().await);
             }
             for operation in found.into_iter().take(reading) {
+                let operation = if is_own { operation } else { operation.outline() };
                 let waiting =
                     others.as_ref().and_then(|others| self.engine.waiting(&operation, others));
                 let document = self.document(Arc::new(operation), view).await?;
@@ -213,6 +225,34 @@ impl Service {
             last.map(|last| page.token(history_bytes(last.position()))).unwrap_or_default();
         Ok(Page { entries, next_page_token })
     }
+}
+
+impl Whose {
+    /// Whose operations these are, which are there for the caller.
+    fn scope(self, caller: &Caller) -> Result<Scope, ServiceError> {
+        match self {
+            Self::Own => Ok(caller.tenant.clone().into()),
+            Self::Of(tenant) => {
+                if !caller.can(Action::Operate) {
+                    own_tenant(caller, Some(&tenant))?;
+                }
+                Ok(tenant.into())
+            }
+            Self::Everybodys => caller.may(Action::Operate).map(|()| Scope::All),
+        }
+    }
+}
+
+/// Refuses what is not to be seen of other tenants, and an order for which there is no index.
+fn only_outlines(view: View, order: ListOrder, scope: &Scope) -> Result<(), ServiceError> {
+    let mut found = Violations::default();
+    if view != View::Basic {
+        found.note("view", "must be BASIC, or left out, for another tenant");
+    }
+    if *scope == Scope::All && order.by == OrderBy::EndTime {
+        found.note("order_by", "must be create_time, alone or followed by desc, for all tenants");
+    }
+    found.check()
 }
 
 /// The filter, or what is wrong with it.

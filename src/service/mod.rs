@@ -32,9 +32,12 @@ mod payloads;
 mod quotas;
 mod reports;
 mod room;
+pub mod shares;
 mod standing;
 mod streams;
+mod tenant_limits;
 mod uploads;
+mod usage;
 mod violations;
 mod wait;
 mod workers;
@@ -49,7 +52,7 @@ pub use error::{Reason, ServiceError, Violation, code_name, echo};
 pub use list::{HistoryRequest, ListParameters, ListRequest, Page, parse_filter};
 pub use operations::Submitted;
 pub use payloads::{ContentStream, Contents, Intake};
-pub use quotas::{RATE_WINDOW, Rate};
+pub use quotas::{ConnectionTenants, RATE_WINDOW, Rate};
 pub use reports::Report;
 pub use room::{AnswerRoom, CallRoom, ConnectionRoom};
 pub use standing::{KindRecord, MAX_LISTED, SystemFigures, WorkerFigures, WorkerState};
@@ -57,6 +60,7 @@ pub use streams::{
     FeedItem, FeedMessage, FeedStart, FeedStream, Lifetime, Pause, WatchMessage, WatchOptions,
     WatchStream,
 };
+pub use tenant_limits::{LimitRecord, TenantLimits};
 pub use uploads::ResultUploads;
 pub use violations::Violations;
 pub use workers::WorkerSession;
@@ -173,12 +177,15 @@ pub struct Service {
     objects: Objects,
     limits: Arc<Limits>,
     quotas: Quotas,
+    usage: usage::Usage,
     /// Cancelled when the server is asked to stop: it takes no new work. `closing` cancels it as well.
     stopping: CancellationToken,
     /// Cancelled when the server closes its connections: long calls end, to be resumed elsewhere.
     closing: CancellationToken,
     /// Where callers have credentials.
     keys: Option<keys::Keys>,
+    tenant_limits: Option<TenantLimits>,
+    shares: Option<shares::Shares>,
     secret: Secret,
 }
 
@@ -193,13 +200,39 @@ impl Service {
         let stopping = closing.child_token();
         let secret = Secret::of(&engine.signing_key().0);
         let (limits, quotas) = (Arc::new(limits), Quotas::default());
-        Self { engine, objects, limits, quotas, stopping, closing, keys: None, secret }
+        let usage = usage::Usage::default();
+        let (keys, tenant_limits, shares) = (None, None, None);
+        Self {
+            engine,
+            objects,
+            limits,
+            quotas,
+            usage,
+            stopping,
+            closing,
+            keys,
+            tenant_limits,
+            shares,
+            secret,
+        }
     }
 
     /// The same, with API keys to administer.
     #[must_use]
     pub fn with_keys(self, keys: keys::Keys) -> Self {
         Self { secret: keys.secret().clone(), keys: Some(keys), ..self }
+    }
+
+    /// The same, with limits of tenants that operators set.
+    #[must_use]
+    pub fn with_tenant_limits(self, limits: TenantLimits) -> Self {
+        Self { tenant_limits: Some(limits), ..self }
+    }
+
+    /// The same, with operations to be shared.
+    #[must_use]
+    pub fn with_shares(self, shares: shares::Shares) -> Self {
+        Self { shares: Some(shares), ..self }
     }
 
     /// The server's secret.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::usage::stored_bytes;
 use super::{
     Action, Caller, Document, MAX_BATCH, OperationName, Reason, Service, ServiceError, View, audit,
 };
@@ -60,6 +61,7 @@ impl Service {
     pub async fn admit(&self, caller: &Caller, new: &NewOperation) -> Result<(), ServiceError> {
         caller.may(Action::Submit)?;
         self.takes_work()?;
+        self.has_storage(&caller.tenant, 0)?;
         let new = NewOperation { tenant: caller.tenant.clone(), ..new.clone() };
         Ok(self.engine.admit(&new).await?)
     }
@@ -132,6 +134,10 @@ impl Service {
             let is_new = matches!(stored, Ok(stored) if !stored.existing);
             if let Some(input) = input.as_ref().filter(|_| !is_new && is_decided(stored)) {
                 self.discard(input).await;
+            }
+            if let (Ok(stored), true) = (stored, is_new) {
+                let operation = &stored.operation;
+                self.usage.add(&operation.submission.tenant, stored_bytes(operation));
             }
         }
         let mut stored = stored.into_iter();
@@ -321,6 +327,9 @@ pub(super) fn visible(
     name: &OperationName,
 ) -> Result<(Scope, OperationId), ServiceError> {
     let scope = caller.scope();
+    if caller.shared().is_some_and(|shared| shared != name.id) {
+        return Err(named(EngineError::NotFound, name.id));
+    }
     match name.tenant.clone() {
         Some(tenant) if scope.contains(&tenant) => Ok((tenant.into(), name.id)),
         Some(_) => Err(named(EngineError::NotFound, name.id)),
@@ -339,9 +348,10 @@ pub(super) fn own_tenant(caller: &Caller, named: Option<&TenantId>) -> Result<()
     }
 }
 
-/// An operation of another owner within the tenant is not found.
+/// An operation of another owner within the tenant is not found, unless it was shared with the caller.
 pub(super) fn readable(caller: &Caller, operation: &Operation) -> Result<(), ServiceError> {
-    if operation.is_readable_by(caller.owner.as_ref()) {
+    let is_shared = caller.shared() == Some(operation.id());
+    if is_shared || operation.is_readable_by(caller.owner.as_ref()) {
         Ok(())
     } else {
         Err(named(EngineError::NotFound, operation.id()))

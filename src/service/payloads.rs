@@ -178,7 +178,7 @@ impl Service {
         let found = self.find_for(caller, name, session).await;
         // Who may not read learns nothing of what it does not hold.
         if !found.as_ref().is_ok_and(|operation| is_held(operation, session)) {
-            caller.may(Action::Read)?;
+            caller.may(Action::ReadInput)?;
         }
         let operation = found?;
         let info = operation.submission.input.clone();

@@ -5,10 +5,11 @@ use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::operations::named;
 use super::{Action, Caller, Service, ServiceError, Violations};
 use crate::engine::{EngineError, Moment};
 use crate::operation::limits::{LimitName, LimitTable};
-use crate::operation::{NewOperation, TenantId};
+use crate::operation::{NewOperation, OperationId, TenantId};
 
 /// The size of the bucket, in seconds of submissions.
 pub const RATE_WINDOW: Duration = Duration::from_secs(10);
@@ -20,7 +21,8 @@ pub(super) struct Quotas(Arc<Mutex<Counts>>);
 #[derive(Debug, Default)]
 struct Counts {
     buckets: HashMap<TenantId, Bucket>,
-    watches: HashMap<TenantId, u64>,
+    /// What a tenant has of each limit's sort now.
+    held: HashMap<(LimitName, TenantId), u64>,
 }
 
 /// What is left of a tenant's rate. Below zero, it was taken in advance.
@@ -41,9 +43,16 @@ pub struct Rate {
     pub reset: Duration,
 }
 
-/// A watch that counts.
+/// One of what is counted, for as long as it is there.
 #[derive(Debug)]
-pub(super) struct Watching(Option<(Quotas, TenantId)>);
+pub(super) struct Held {
+    quotas: Quotas,
+    of: (LimitName, TenantId),
+}
+
+/// The tenants that call over a connection.
+#[derive(Debug, Default)]
+pub struct ConnectionTenants(Mutex<Vec<Held>>);
 
 impl Quotas {
     fn lock(&self) -> MutexGuard<'_, Counts> {
@@ -51,10 +60,9 @@ impl Quotas {
     }
 }
 
-impl Drop for Watching {
+impl Drop for Held {
     fn drop(&mut self) {
-        let Some((quotas, tenant)) = self.0.take() else { return };
-        if let Entry::Occupied(mut entry) = quotas.lock().watches.entry(tenant) {
+        if let Entry::Occupied(mut entry) = self.quotas.lock().held.entry(self.of.clone()) {
             *entry.get_mut() -= 1;
             if *entry.get() == 0 {
                 entry.remove();
@@ -130,42 +138,64 @@ impl Service {
     }
 
     /// Counts a watch or a wait of the caller's tenant for as long as the answer is held.
-    pub(super) fn begin_watch(&self, caller: &Caller) -> Result<Watching, ServiceError> {
-        let name = LimitName::Watches;
-        let tenant = caller.tenant.clone();
-        let most = self.engine.limits().get(name, &tenant, None);
+    pub(super) fn begin_watch(&self, caller: &Caller) -> Result<Held, ServiceError> {
+        self.count_one(LimitName::Watches, &caller.tenant)
+    }
+
+    /// Counts a connection as one of the tenant's, from its first request over it to the end of the connection. Where the
+    /// tenant has as many as it may, it is refused over this one.
+    pub fn connect(
+        &self,
+        tenant: &TenantId,
+        connection: &ConnectionTenants,
+    ) -> Result<(), ServiceError> {
+        let mut tenants = connection.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if tenants.iter().all(|held| held.of.1 != *tenant) {
+            tenants.push(self.count_one(LimitName::Connections, tenant)?);
+        }
+        Ok(())
+    }
+
+    fn count_one(&self, name: LimitName, tenant: &TenantId) -> Result<Held, ServiceError> {
+        let most = self.engine.limits().get(name, tenant, None);
+        let of = (name, tenant.clone());
         let mut counts = self.quotas.lock();
-        let count = counts.watches.entry(tenant.clone()).or_default();
+        let count = counts.held.entry(of.clone()).or_default();
         if let Some(most) = most.filter(|most| *count >= *most) {
             if *count == 0 {
-                counts.watches.remove(&tenant);
+                counts.held.remove(&of);
             }
+            let tenant = of.1;
             return Err(EngineError::Limited { tenant, kind: None, name, most }.into());
         }
         *count += 1;
-        Ok(Watching(Some((self.quotas.clone(), tenant))))
+        Ok(Held { quotas: self.quotas.clone(), of })
     }
 
     /// How many watches and waits of the caller's tenant there are.
     pub(super) fn watches(&self, caller: &Caller) -> u64 {
-        self.quotas.lock().watches.get(&caller.tenant).copied().unwrap_or_default()
+        let of = (LimitName::Watches, caller.tenant.clone());
+        self.quotas.lock().held.get(&of).copied().unwrap_or_default()
     }
 
-    /// The most bytes of a payload of the caller's tenant.
+    /// The most bytes of a payload of the caller's tenant, of any kind.
     pub fn payload_limit(&self, caller: &Caller) -> usize {
         let most = self.engine.limits().get(LimitName::PayloadBytes, &caller.tenant, None);
         let most = most.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
         most.min(self.limits.max_payload_bytes)
     }
 
-    /// The submission as its tenant may have it: kept for no longer than that. Refused where its input is larger.
+    /// The submission as its tenant may have it: kept for no longer than that. Refused where its input is larger, or more
+    /// than the tenant may store.
     pub(super) fn within_limits(
         &self,
         caller: &Caller,
         mut new: NewOperation,
         field: &str,
     ) -> Result<NewOperation, ServiceError> {
-        let limit = self.payload_limit(caller) as u64;
+        let limits = self.engine.limits();
+        let of_kind = limits.least(LimitName::PayloadBytes, &caller.tenant, &new.kind);
+        let limit = (self.limits.max_payload_bytes as u64).min(of_kind.unwrap_or(u64::MAX));
         let size = new.input.as_ref().map_or(0, |input| input.info.size_bytes);
         if size > limit {
             let rule = format!("must be at most {limit} bytes, and is {size}");
@@ -173,9 +203,34 @@ impl Service {
             found.too_large(field, rule);
             return Err(found.refusal());
         }
-        if let Some(most) = self.engine.limits().retention(&caller.tenant) {
+        self.has_storage(&caller.tenant, size)?;
+        if let Some(most) = limits.retention(&caller.tenant) {
             new.settings.retention = new.settings.retention.min(most);
         }
         Ok(new)
+    }
+
+    /// Refuses a result that is larger than its tenant may have of its kind.
+    pub(super) async fn check_result(
+        &self,
+        caller: &Caller,
+        id: OperationId,
+        size: u64,
+    ) -> Result<(), ServiceError> {
+        let limits = self.engine.limits();
+        if !limits.has_any(LimitName::ResultBytes) {
+            return Ok(());
+        }
+        let found = self.engine.get(caller.scope(), id).await.map_err(|error| named(error, id))?;
+        let (tenant, kind) = (&found.submission.tenant, &found.submission.kind);
+        match limits.least(LimitName::ResultBytes, tenant, kind) {
+            Some(most) if size > most => {
+                let mut found = Violations::default();
+                let rule = format!("must be at most {most} bytes for {kind}, and is {size}");
+                found.too_large("result", rule);
+                Err(found.refusal())
+            }
+            _ => Ok(()),
+        }
     }
 }

@@ -60,6 +60,12 @@ impl Service {
             }
             Report::Complete { result, contents, warnings, errors } => {
                 let result = self.put_result_away(result, contents).await?;
+                if let Some(Payload { info, .. }) = &result
+                    && let Err(error) = self.check_result(caller, id, info.size_bytes).await
+                {
+                    self.discard(info).await;
+                    return Err(error);
+                }
                 let in_row = result.as_ref().filter(|result| result.info.object.is_none());
                 work.result = in_row.map(|result| result.data.clone());
                 work.command = Command::complete(reporter, result.as_ref(), warnings, errors);
@@ -76,6 +82,8 @@ impl Service {
             let result = applied.as_ref().ok().and_then(|applied| applied.operation.result());
             if result.is_none_or(|result| result.object != stored.object) {
                 self.discard(&stored).await;
+            } else if let Ok(applied) = &applied {
+                self.usage.add(&applied.operation.submission.tenant, stored.size_bytes);
             }
         }
         applied.map(drop).map_err(|error| named(error, id))

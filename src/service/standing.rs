@@ -62,7 +62,7 @@ impl Service {
         caller: &Caller,
         kind: Option<&Kind>,
     ) -> Result<(Vec<WorkerFigures>, usize), ServiceError> {
-        caller.may(Action::Inspect)?;
+        caller.may(Action::List)?;
         let mut workers = self.engine.workers(&caller.tenant, &self.engine.other_workers().await);
         workers.retain(|worker| kind.is_none_or(|kind| worker.kinds.contains(kind)));
         let total = workers.len();
@@ -75,7 +75,7 @@ impl Service {
         &self,
         caller: &Caller,
     ) -> Result<(Vec<KindRecord>, usize), ServiceError> {
-        caller.may(Action::Inspect)?;
+        caller.may(Action::List)?;
         let mut kinds = self.engine.kinds(&caller.tenant, &self.engine.other_workers().await);
         let total = kinds.len();
         kinds.truncate(MAX_LISTED);
@@ -97,7 +97,7 @@ impl Service {
     ) -> Result<Option<Timestamp>, ServiceError> {
         let filter = parse_filter(&format!("state=QUEUED AND kind=\"{kind}\""))?;
         let query = ListQuery {
-            tenant: caller.tenant.clone(),
+            scope: caller.tenant.clone().into(),
             filter: filter.of(caller.owner.as_ref()),
             order: ListOrder { by: OrderBy::CreateTime, descending: false },
             after: None,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::operations::{named, readable, visible};
-use super::quotas::Watching;
+use super::quotas::Held;
 use super::{Action, Caller, Document, OperationName, Reason, Service, ServiceError, View};
 pub use crate::engine::FeedItem;
 use crate::engine::{self, Clock, Feed, Moment, WatchItem, Watcher};
@@ -119,7 +119,7 @@ pub struct WatchStream {
     view: View,
     lifetime: Lifetime,
     ended: bool,
-    _counted: Watching,
+    _counted: Held,
 }
 
 impl WatchStream {
@@ -201,7 +201,7 @@ pub struct FeedStream {
     key: SigningKey,
     lifetime: Lifetime,
     ended: bool,
-    _counted: Watching,
+    _counted: Held,
 }
 
 impl FeedStream {
@@ -301,7 +301,7 @@ impl Service {
         start: FeedStart<'_>,
         timeout: Option<Duration>,
     ) -> Result<FeedStream, ServiceError> {
-        caller.may(Action::Inspect)?;
+        caller.may(Action::List)?;
         let _counted = self.begin_watch(caller)?;
         let filter = filter.of(caller.owner.as_ref());
         let key = self.engine.signing_key();

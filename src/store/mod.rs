@@ -24,8 +24,8 @@ use bytes::Bytes;
 use crate::operation::filter::Filter;
 use crate::operation::log::LogBook;
 use crate::operation::{
-    Attempt, Event, IdempotencyKey, Kind, ObjectId, Operation, OperationId, Revision, SessionId,
-    TenantId, Timestamp, WorkerId,
+    Attempt, Event, IdempotencyKey, Kind, ObjectId, Operation, OperationId, Revision, Scope,
+    SessionId, TenantId, Timestamp, WorkerId,
 };
 
 mod batch;
@@ -75,7 +75,7 @@ pub trait Store: Send + Sync + 'static {
     /// Of each object, whether a payload of a stored operation is in it.
     async fn known_objects(&self, ids: Vec<ObjectId>) -> Result<Vec<bool>, StoreError>;
 
-    /// A page of a tenant's operations.
+    /// A page of operations.
     async fn list(&self, query: ListQuery) -> Result<Vec<Operation>, StoreError>;
 
     /// A page of an operation's history, oldest first.
@@ -199,11 +199,11 @@ pub enum PayloadRole {
 /// A list of operations to read.
 #[derive(Clone, Debug)]
 pub struct ListQuery {
-    /// The tenant.
-    pub tenant: TenantId,
+    /// The tenant, or all.
+    pub scope: Scope,
     /// The filter.
     pub filter: Filter,
-    /// In which order.
+    /// In which order; of all tenants' there is an index by create time only.
     pub order: ListOrder,
     /// Begin after this place; `None` for the beginning.
     pub after: Option<ListPosition>,

@@ -13,21 +13,27 @@ use serde_json::Value;
 mod bench;
 mod commands;
 mod config;
+mod confinement;
 mod contents;
 mod endpoints;
 mod hands;
 mod keys;
+mod limits;
 mod names;
+mod share;
 mod silence;
 mod support;
+mod unread;
 
 use support::*;
 
-const COMMANDS: [&str; 21] = [
+const COMMANDS: [&str; 23] = [
     "serve",
     "submit",
     "get",
     "list",
+    "share",
+    "limits",
     "watch",
     "wait",
     "cancel",

@@ -134,6 +134,7 @@ async fn every_call_is_refused_for_everything_at_once() {
         filter: "(".to_owned(),
         order_by: "x".to_owned(),
         view,
+        ..Default::default()
     };
     let fields = ["view", "page_size", "page_token", "filter", "order_by"];
     names(soon(client.list_operations(list)).await, &fields);

@@ -114,7 +114,7 @@ async fn a_page_shows_where_an_operation_is_and_why() {
         .has("<b class=\"trouble\">none</b>");
     server.page("/ui/workers").await.expect(200).has("Serving").has("1 of 4");
     server.page("/ui/workers?kind=slow").await.expect(200).has("Those that serve");
-    server.page("/ui/system").await.expect(200).has("The server takes work.").has("sqlite:");
+    server.page("/ui/system").await.expect(200).has("The server accepts work.").has("sqlite:");
     let form = server.page(&format!("/ui/start?from={done}")).await.expect(200);
     form.has("value=\"ok\"").has("one</textarea>");
     std::fs::write(server.directory().join("go"), "").unwrap();

@@ -8,6 +8,7 @@ mod away;
 mod heard;
 mod keys;
 mod large;
+mod limits;
 mod logs;
 #[path = "../postgres_support/mod.rs"]
 #[expect(dead_code, reason = "not everything is used by each of the tests")]

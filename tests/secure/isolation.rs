@@ -18,10 +18,16 @@ const KEY: &str = "one-key";
 const ROLES: [&str; 5] = ["submit", "read", "work", "admin", "operator"];
 
 /// Which roles each rpc is for; all where it is a look that needs none.
-const EXPECTED: [(&str, &[&str]); 31] = [
+const EXPECTED: [(&str, &[&str]); 37] = [
     ("/longrun.v1.Admin/CreateKey", &["admin", "operator"]),
     ("/longrun.v1.Admin/ListKeys", &["admin", "operator"]),
     ("/longrun.v1.Admin/RevokeKey", &["admin", "operator"]),
+    ("/longrun.v1.Admin/ListLimits", &["operator"]),
+    ("/longrun.v1.Admin/SetLimit", &["operator"]),
+    ("/longrun.v1.Admin/DeleteLimit", &["operator"]),
+    ("/longrun.v1.Admin/CreateShare", &["read", "admin"]),
+    ("/longrun.v1.Admin/ListShares", &["read", "admin"]),
+    ("/longrun.v1.Admin/RevokeShare", &["read", "admin"]),
     ("/longrun.v1.Operations/Submit", &["submit", "admin"]),
     ("/longrun.v1.Operations/SubmitAndWatch", &["submit", "admin"]),
     ("/longrun.v1.Operations/SubmitBatch", &["submit", "admin"]),
@@ -207,7 +213,8 @@ async fn nothing_of_a_tenant_is_there_for_another_over_http() {
                         assert!(!names || hidden.contains(&status), "{method} {path}: {status}");
                     }
                     let (status, body) = ask(&server, method, &path, None).await;
-                    let is_open = OPEN.contains(&path.as_str()) || path.contains("/attempts/");
+                    let is_by_token = path.contains("/attempts/") || path.contains("/v1/shares/");
+                    let is_open = OPEN.contains(&path.as_str()) || is_by_token;
                     assert_eq!(
                         status == 401,
                         !is_open,

@@ -76,3 +76,57 @@ async fn who_has_the_token_of_an_attempt_needs_no_credentials_and_no_others() {
     }
     server.end().await;
 }
+
+#[tokio::test]
+async fn an_operator_lists_other_tenants_operations_without_their_texts() {
+    let key = SigningKey::new("one");
+    let issuer = Issuer::of(&[&key]).await;
+    let server = Guarded::start(&issuer.url).await;
+    let mut ids = Vec::new();
+    for tenant in ["a", "b"] {
+        let token = key.sign(&claims(tenant, &["submit", "work"]));
+        ids.push(submit(&server, &token, "secret").await);
+        let request = server.request("POST", "/v1/kinds/demo:acquire").bearer_auth(&token);
+        let acquired = soon(request.send()).await.expect("an answer");
+        let location = acquired.headers()["location"].to_str().expect("a text").to_owned();
+        let attempt = location.rsplit('/').next().expect("a token").to_owned();
+        let path = format!("/v1/attempts/{attempt}:fail?code=BROKEN&final=true");
+        let failed = server.request("POST", &path).header("content-type", "text/plain");
+        let failed = soon(failed.body("secret reason").send()).await.expect("an answer");
+        assert!(failed.status().is_success());
+    }
+    let operator = key.sign(&claims("ops", &["operator"]));
+    let list = async |token: &str, query: &str| {
+        let request = server.request("GET", &format!("/v1/operations{query}")).bearer_auth(token);
+        let answer = soon(request.send()).await.expect("an answer");
+        let status = answer.status().as_u16();
+        (status, soon(answer.text()).await.expect("a body"))
+    };
+    let (status, all) = list(&operator, "?tenant=-&order_by=create_time").await;
+    let page: serde_json::Value = serde_json::from_str(&all).expect("JSON");
+    let listed = page["operations"].as_array().expect("a list");
+    assert_eq!((status, listed.len()), (200, 2), "{all}");
+    assert!(all.contains(&ids[0]) && all.contains(&ids[1]) && all.contains("BROKEN"), "{all}");
+    assert!(!all.contains("secret"), "{all}");
+    assert_eq!((&listed[0]["tenant"], &listed[1]["tenant"]), (&json!("a"), &json!("b")));
+    let (_, one) = list(&operator, "?tenant=b&filter=state%3DFAILED").await;
+    assert!(!one.contains(&ids[0]) && one.contains(&ids[1]) && !one.contains("secret"), "{one}");
+    let (_, page) = list(&operator, "?tenant=-&page_size=1").await;
+    let page: serde_json::Value = serde_json::from_str(&page).expect("JSON");
+    let next = page["nextPageToken"].as_str().expect("there is more");
+    let (_, next) = list(&operator, &format!("?tenant=-&page_size=1&page_token={next}")).await;
+    assert!(next.contains(&ids[0]) && !next.contains(&ids[1]), "{next}");
+
+    for wrong in ["?tenant=-&view=FULL", "?tenant=b&view=RESULT", "?tenant=-&order_by=end_time"] {
+        assert_eq!(list(&operator, wrong).await.0, 400, "{wrong}");
+    }
+    assert_eq!(list(&operator, "").await, (200, "{\"operations\":[]}\n".to_owned()));
+    let stranger = key.sign(&claims("c", &["submit", "read", "work", "admin"]));
+    assert_eq!(list(&stranger, "?tenant=-").await.0, 403);
+    assert_eq!(list(&stranger, "?tenant=b").await.0, 404);
+    let (status, own) = list(&key.sign(&claims("b", &["read"])), "?tenant=b").await;
+    assert!(status == 200 && own.contains("secret reason"), "{own}");
+    let other = server.request("GET", &format!("/v1/operations/{}", ids[0])).bearer_auth(&operator);
+    assert_eq!(soon(other.send()).await.expect("an answer").status().as_u16(), 404);
+    server.end().await;
+}

@@ -259,7 +259,7 @@ impl Disk {
     }
 
     pub fn list(&self, query: &ListQuery) -> Vec<Operation> {
-        let ListQuery { tenant, filter, order: ListOrder { by, descending }, after, limit } = query;
+        let ListQuery { scope, filter, order: ListOrder { by, descending }, after, limit } = query;
         let place = |operation: &Operation| {
             let end = operation.ended_at().unwrap_or(Timestamp::MAX);
             (if *by == OrderBy::EndTime { end } else { Timestamp::MAX }, operation.id())
@@ -268,7 +268,7 @@ impl Disk {
         let after = after.map(|after| (end(after.end_time), after.id));
         let operations = self.rows.values().map(|row| &row.operation);
         let mut page: Vec<&Operation> = operations
-            .filter(|operation| operation.submission.tenant == *tenant && filter.matches(operation))
+            .filter(|it| scope.contains(&it.submission.tenant) && filter.matches(it))
             .filter(|operation| {
                 after.is_none_or(|after| match descending {
                     true => place(operation) < after,

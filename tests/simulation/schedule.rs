@@ -238,7 +238,7 @@ fn trouble_among(world: &World, which: usize, rng: &mut fastrand::Rng) {
 /// Adds to what was recorded what is stored at the end.
 fn collect(record: &Record, disk: &Disk) -> History {
     let query = ListQuery {
-        tenant: TenantId::default_tenant(),
+        scope: TenantId::default_tenant().into(),
         filter: Filter::default(),
         order: ListOrder { by: OrderBy::CreateTime, descending: false },
         after: None,

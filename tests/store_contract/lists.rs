@@ -1,7 +1,7 @@
 //! Lists: their order, their pages and their filters.
 
 use longrun::operation::filter::Filter;
-use longrun::operation::{Operation, OperationId, TenantId, Timestamp};
+use longrun::operation::{Operation, OperationId, Scope, TenantId, Timestamp};
 use longrun::store::{ListOrder, ListPosition, ListQuery, OrderBy, Store};
 use proptest::strategy::{Strategy as _, ValueTree as _};
 use proptest::test_runner::TestRunner;
@@ -18,7 +18,7 @@ pub const ORDERS: [ListOrder; 4] = [
 
 pub fn query(filter: &str, order: ListOrder, limit: usize) -> ListQuery {
     let filter = Filter::parse(filter).unwrap();
-    ListQuery { tenant: TenantId::default_tenant(), filter, order, after: None, limit }
+    ListQuery { scope: TenantId::default_tenant().into(), filter, order, after: None, limit }
 }
 
 fn position(operation: &Operation) -> ListPosition {
@@ -108,6 +108,30 @@ pub async fn a_list_is_of_one_tenant(store: &dyn Store) {
             assert_eq!(store.list(query(filter, order, 10)).await.unwrap(), [], "{filter}");
         }
     }
+}
+
+pub async fn a_list_may_be_of_all_tenants(store: &dyn Store) {
+    let labelled = |number| with_label(submission(number), "team", "a");
+    let submissions = (1..=9).map(|number| {
+        let mut new = labelled(number);
+        new.tenant = TenantId::parse(["a", "b", "c"][number as usize % 3]).unwrap();
+        new
+    });
+    store.commit(submitting(submissions)).await.unwrap();
+    for filter in ["", "kind=report.build", "state=QUEUED", "labels.team=a", "done=false"] {
+        for order in ORDERS {
+            for limit in [2, 10] {
+                let query = ListQuery { scope: Scope::All, ..query(filter, order, limit) };
+                let mut listed = ids(&pages(store, query).await);
+                if order.descending {
+                    listed.reverse();
+                }
+                assert_eq!(listed, [1, 2, 3, 4, 5, 6, 7, 8, 9].map(id), "{filter} in {order:?}");
+            }
+        }
+    }
+    let query = ListQuery { scope: Scope::All, ..query("state=FAILED", ORDERS[0], 10) };
+    assert_eq!(store.list(query).await.unwrap(), []);
 }
 
 pub async fn lists_agree_with_the_filter_whatever_it_is(store: &dyn Store) {

@@ -86,6 +86,7 @@ macro_rules! stores {
             lists::pages_are_in_order_and_complete_in_every_order,
             lists::pages_hold_still_while_operations_come_and_go,
             lists::a_list_is_of_one_tenant,
+            lists::a_list_may_be_of_all_tenants,
             lists::lists_agree_with_the_filter_whatever_it_is,
             lists::the_longest_filters_are_understood,
         ];)* }

@@ -14,7 +14,7 @@ use crate::config::handler::{CommandLine, Handler, Words, Work};
 use crate::config::{ServeConfig, StoreUrl};
 use crate::server::Server;
 use crate::worker::Worker;
-use crate::worker::command::RetryOn;
+use crate::worker::command::{Confinement, RetryOn};
 
 /// The kind of work.
 pub(super) const KIND: &str = "text.statistics";
@@ -72,6 +72,7 @@ impl Stage {
             concurrency: CONCURRENCY,
             variables: Vec::new(),
             retry_on: RetryOn::default(),
+            confinement: Confinement::default(),
             max_result_bytes: MAX_RESULT_BYTES,
         };
         let worker = handlers.workers(&server.local_client())?.pop();

@@ -193,7 +193,7 @@ impl Feed {
         }
         let Some((page, to)) = listing.page.take() else {
             let query = ListQuery {
-                tenant: self.tenant.clone(),
+                scope: self.tenant.clone().into(),
                 filter: self.filter.clone(),
                 order: ListOrder { by: OrderBy::CreateTime, descending: false },
                 after: listing.listed.map(|id| ListPosition { end_time: Timestamp::MAX, id }),

@@ -4,6 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::schemas::{KIND, TENANT, rule_of};
+use crate::operation::limits::LimitName;
 use crate::operation::{Range, Setting, Settings};
 use crate::service::MAX_WAIT;
 
@@ -13,6 +14,12 @@ const ID: &str = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$";
 const TOKEN: &str = "^[0-9A-Za-z_-]{66}$";
 /// What names a key.
 const KEY_ID: &str = "^[a-z2-7]{16}$";
+/// The token of a share.
+const SHARE_TOKEN: &str = "^lrs_[a-z2-7]{16}_[a-z2-7]{60}$";
+/// A tenant, or none.
+const TENANT_OR_NONE: &str = "^([a-z][a-z0-9-]{0,62})?$";
+/// A label's key, or none.
+const LABEL_KEY_OR_NONE: &str = "^([A-Za-z][A-Za-z0-9_./-]{0,62})?$";
 /// A tenant, or all.
 const TENANT_OR_ALL: &str = "^([a-z][a-z0-9-]{0,62}|-)?$";
 /// A kind, or all.
@@ -59,6 +66,11 @@ fn in_path() -> Parameters {
         ("kind", "What sort of work it is.", pattern(KIND)),
         ("token", "The attempt's token.", pattern(TOKEN)),
         ("key_id", "The key's id, the part after `lr_`.", pattern(KEY_ID)),
+        ("token.share", "The share's token.", pattern(SHARE_TOKEN)),
+        ("share_id", "The share's id: the part after `lrs_`.", pattern(KEY_ID)),
+        ("what", "The limit's name.", limit_name()),
+        ("share_id.any", "A share's id.", anything()),
+        ("what.any", "A limit's name.", anything()),
         ("id.any", "An operation's id.", anything()),
         ("key_id.any", "A key's id.", anything()),
         ("tenant.any", "A tenant.", anything()),
@@ -119,6 +131,19 @@ fn in_query() -> Parameters {
             "Whose; the caller's own if left out, `-` for everybody's.",
             pattern(TENANT_OR_ALL),
         ),
+        (
+            "tenant.operations",
+            "Whose; the caller's own if left out. For operators: another tenant's, or `-` for everybody's.",
+            pattern(TENANT_OR_ALL),
+        ),
+        (
+            "tenant.limits",
+            "Only limits of this tenant, and of each that has none of its own; all if left out.",
+            pattern(TENANT_OR_NONE),
+        ),
+        ("tenant.limit", "The limit's tenant, if it has one.", pattern(TENANT_OR_NONE)),
+        ("kind.limit", "The limit's kind, if it has one.", pattern(KIND_OR_ALL)),
+        ("label.limit", "The limit's label, if it has one.", pattern(LABEL_KEY_OR_NONE)),
         (
             "kind.workers",
             "Only workers that serve this kind; all if left out.",
@@ -206,6 +231,10 @@ fn parameters(place: &str, table: &[(&str, &str, Value)]) -> Parameters {
         ((*key).to_owned(), it)
     });
     parameters.collect()
+}
+
+fn limit_name() -> Value {
+    json!({"type": "string", "enum": LimitName::ALL.map(LimitName::as_str)})
 }
 
 fn text() -> Value {

@@ -1,4 +1,5 @@
-//! The text of an API key: `lr_ID_SECRET`, where the id is public, and the secret ends with a checksum.
+//! The text of an API key: `lr_ID_SECRET`, where the id is public, and the secret ends with a checksum. Tokens of shares
+//! have the same form behind a prefix of their own.
 //!
 //! Lower-case letters and digits only: a key needs no escape in a URL or a shell, and a double click selects all of
 //! it.
@@ -18,6 +19,7 @@ const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 /// A key's text, read.
 #[derive(Clone, PartialEq, Eq)]
 pub struct KeyText {
+    prefix: &'static str,
     id: String,
     secret: [u8; SECRET_BYTES],
 }
@@ -25,22 +27,32 @@ pub struct KeyText {
 impl KeyText {
     /// A new key. Errors when the system has no random bytes.
     pub fn generate() -> Result<Self, String> {
+        Self::generate_as(PREFIX)
+    }
+
+    /// The same behind another prefix.
+    pub(in crate::service) fn generate_as(prefix: &'static str) -> Result<Self, String> {
         let random = random::<{ ID_BYTES + SECRET_BYTES }>()?;
         let (id, secret) = random.split_at(ID_BYTES);
-        let mut key = Self { id: base32(id), secret: [0; SECRET_BYTES] };
+        let mut key = Self { prefix, id: base32(id), secret: [0; SECRET_BYTES] };
         key.secret.copy_from_slice(secret);
         Ok(key)
     }
 
     /// Reads a text; `None` if it is no key, or was mistyped.
     pub fn parse(text: &str) -> Option<Self> {
-        let (id, rest) = text.strip_prefix(PREFIX)?.split_once('_')?;
+        Self::parse_as(PREFIX, text)
+    }
+
+    /// The same behind another prefix.
+    pub(in crate::service) fn parse_as(prefix: &'static str, text: &str) -> Option<Self> {
+        let (id, rest) = text.strip_prefix(prefix)?.split_once('_')?;
         if !is_id(id) || rest.len() != 60 || !rest.is_ascii() {
             return None;
         }
         let (secret, checksum) = rest.split_at(52);
         let secret = unbase32(secret)?.try_into().ok()?;
-        let key = Self { id: id.to_owned(), secret };
+        let key = Self { prefix, id: id.to_owned(), secret };
         (key.checksum() == checksum && key.text() == text).then_some(key)
     }
 
@@ -50,13 +62,13 @@ impl KeyText {
     }
 
     /// The SHA-256 of the whole text. The secret has 256 random bits, so it cannot be guessed.
-    pub(super) fn digest(&self) -> [u8; 32] {
+    pub(in crate::service) fn digest(&self) -> [u8; 32] {
         Sha256::digest(self.text().as_bytes()).into()
     }
 
     /// The whole key.
     pub fn text(&self) -> String {
-        format!("{PREFIX}{}_{}{}", self.id, base32(&self.secret), self.checksum())
+        format!("{}{}_{}{}", self.prefix, self.id, base32(&self.secret), self.checksum())
     }
 
     /// What a key file may have in its place: `ID:DIGEST`, the SHA-256 in hexadecimal digits.
@@ -78,7 +90,7 @@ impl KeyText {
 
 impl std::fmt::Debug for KeyText {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{PREFIX}{}", self.id)
+        write!(f, "{}{}", self.prefix, self.id)
     }
 }
 

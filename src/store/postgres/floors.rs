@@ -1,11 +1,9 @@
-//! Where claims of a queue begin while the rows of what has left it cannot be cleaned away.
+//! Where claims of a queue begin while dead rows of claimed operations cannot be cleaned away.
 //!
-//! A transaction that stays open, of a backup or a forgotten `psql`, keeps every version of a row that it may still
-//! see. So what was claimed since stays at the front of its queue, and each claim passes over all of it, longer every
-//! minute. A claim that was slow therefore asks for the least id that is queued, its *floor*, and claims pass over
-//! smaller ones without a look at their rows. What was put off is claimed by its time instead, below the floor as well.
-//! What is committed late may be below the floor too. So a floor is kept for a few seconds, and then the queue is
-//! claimed from its beginning once again.
+//! An open transaction, of a backup or a forgotten `psql`, keeps every version of a row that it may still see. So
+//! claimed operations stay at the front of their queue, and each claim passes over all of them, longer every
+//! minute. Therefore a slow claim reads the least queued id, its *floor*, and claims skip smaller ids without
+//! reading their rows. Deferred operations are claimed by their time instead, below the floor as well.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};

@@ -64,7 +64,7 @@ async fn planned(
             Ok(planned) => return Ok(planned),
             Err(few) => few,
         };
-        let (sql, params) = few.sql(Dialect::Postgres, &query.tenant);
+        let (sql, params) = few.sql(Dialect::Postgres, &query.scope);
         let rows = run(session, &sql, &params).await?;
         let are_few = rows.first().map(|row| row.try_get(0)).transpose()?;
         known.push((few, are_few.unwrap_or(false)));

@@ -14,7 +14,8 @@ use crate::operation::{StateName, Timestamp};
 pub(super) struct Arms<'a> {
     pub(super) dialect: Dialect,
     pub(super) query: &'a ListQuery,
-    pub(super) tenant: String,
+    /// `None` for all tenants.
+    pub(super) tenant: Option<String>,
     pub(super) limit: String,
     pub(super) matches: String,
     pub(super) range: Range,
@@ -28,6 +29,8 @@ pub(super) struct Index {
     of: &'static str,
 }
 
+/// By id.
+const ALL: Index = Index { name: "operations_id", of: "TRUE" };
 /// By tenant and id.
 const ACTIVE: Index = Index { name: "operations_active", of: "o.state < 4 AND o.revision > 0" };
 /// By tenant, kind and id.
@@ -55,6 +58,11 @@ impl Arms<'_> {
     pub(super) fn states(&self, states: &[StateName]) -> Vec<String> {
         let arms = through_states(states).into_iter();
         arms.map(|(index, state)| self.by_id(index, self.of_state(state))).collect()
+    }
+
+    /// By id, of all tenants.
+    pub(super) fn all(&self) -> String {
+        self.by_id(ALL, self.index_range(Vec::new()))
     }
 
     /// By id, of one kind. Of what runs all kinds are looked at: workers do not hold so much of it.
@@ -229,20 +237,30 @@ fn number(state: StateName) -> String {
 }
 
 /// Counts a tenant's operations of a kind, up to `most`; of those that run only what they are with others.
-pub(super) fn count_kind(dialect: Dialect, tenant: &str, kind: String, most: i64) -> String {
+pub(super) fn count_kind(
+    dialect: Dialect,
+    tenant: Option<&str>,
+    kind: String,
+    most: i64,
+) -> String {
     let of_kind = vec![("kind", kind)];
     let ranges = [(QUEUED, &["id"][..]), (DONE_KIND, &["state", "id"])].map(|(index, keys)| {
-        let range = IndexRange::of_tenant(tenant.to_owned(), of_kind.clone());
+        let range = IndexRange::of_tenant(tenant.map(str::to_owned), of_kind.clone());
         (index, IndexRange { keys, ..range })
     });
     count(dialect, &ranges, &[], most)
 }
 
 /// Counts a tenant's operations within these bounds of their ids, up to `most`.
-pub(super) fn count_ids(dialect: Dialect, tenant: &str, bounds: &[Bound], most: i64) -> String {
+pub(super) fn count_ids(
+    dialect: Dialect,
+    tenant: Option<&str>,
+    bounds: &[Bound],
+    most: i64,
+) -> String {
     let arms = through_states(&StateName::ALL).into_iter().map(|(index, state)| {
         let of_state = state.map(|state| ("state", number(state)));
-        (index, IndexRange::of_tenant(tenant.to_owned(), of_state.into_iter().collect()))
+        (index, IndexRange::of_tenant(tenant.map(str::to_owned), of_state.into_iter().collect()))
     });
     count(dialect, &arms.collect::<Vec<_>>(), bounds, most)
 }
@@ -271,8 +289,8 @@ pub(super) struct IndexRange {
 
 impl IndexRange {
     /// Of operations, by id.
-    fn of_tenant(tenant: String, of: Vec<(&'static str, String)>) -> Self {
-        let fixed = [("tenant", tenant)].into_iter().chain(of).collect();
+    fn of_tenant(tenant: Option<String>, of: Vec<(&'static str, String)>) -> Self {
+        let fixed = tenant.map(|tenant| ("tenant", tenant)).into_iter().chain(of).collect();
         Self { alias: "o", fixed, keys: &["id"] }
     }
 
@@ -281,6 +299,7 @@ impl IndexRange {
         let following = self.following(direction);
         match dialect {
             Dialect::Sqlite => following,
+            Dialect::Postgres if self.fixed.is_empty() => following,
             Dialect::Postgres => format!("{}, {following}", self.leading(direction)),
         }
     }
@@ -291,7 +310,7 @@ impl IndexRange {
         let mut conditions = Vec::new();
         match dialect {
             Dialect::Sqlite => {
-                conditions.push(self.equal());
+                conditions.extend(self.equal());
                 conditions.extend(bounds.iter().map(|bound| bound.condition(&id)));
             }
             Dialect::Postgres => {
@@ -300,17 +319,17 @@ impl IndexRange {
                 };
                 for (sign, loose) in [('>', ">="), ('<', "<=")] {
                     let tight = bounds.iter().find(|bound| ends(bound, sign));
-                    conditions.push(self.rows(loose, tight));
+                    conditions.extend(self.rows(loose, tight));
                 }
                 let others = bounds.iter().filter(|bound| !ends(bound, '>') && !ends(bound, '<'));
                 conditions.extend(others.map(|bound| bound.condition(&id)));
             }
         }
-        conditions.join(" AND ")
+        if conditions.is_empty() { "TRUE".to_owned() } else { conditions.join(" AND ") }
     }
 
-    /// The first columns and those of the bound, if there is one, in one comparison.
-    fn rows(&self, loose: &str, bound: Option<&Bound>) -> String {
+    /// The first columns and those of the bound, if there are any, in one comparison.
+    fn rows(&self, loose: &str, bound: Option<&Bound>) -> Option<String> {
         let keys = bound.map_or(&[][..], |bound| bound.columns);
         let values = bound.map_or(&[][..], |bound| &bound.values);
         let columns = self.fixed.iter().map(|(column, _)| *column).chain(keys.iter().copied());
@@ -318,17 +337,19 @@ impl IndexRange {
         let values = self.fixed.iter().map(|(_, value)| value).chain(values);
         let values: Vec<_> = values.map(String::as_str).collect();
         let compare = bound.map_or(loose, |bound| bound.compare);
-        format!("({}) {compare} ({})", columns.join(", "), values.join(", "))
+        let rows = || format!("({}) {compare} ({})", columns.join(", "), values.join(", "));
+        (!columns.is_empty()).then(rows)
     }
 
-    fn equal(&self) -> String {
-        let equal =
-            self.fixed.iter().map(|(column, value)| format!("{} = {value}", self.column(column)));
-        equal.collect::<Vec<_>>().join(" AND ")
+    fn equal(&self) -> impl Iterator<Item = String> {
+        self.fixed.iter().map(|(column, value)| format!("{} = {value}", self.column(column)))
     }
 
-    /// The first columns as an order.
+    /// The first columns as an order; those behind them if there are none.
     pub(super) fn leading(&self, direction: &str) -> String {
+        if self.fixed.is_empty() {
+            return self.following(direction);
+        }
         let columns = self.fixed.iter().map(|(column, _)| *column);
         columns.map(|it| format!("{} {direction}", self.column(it))).collect::<Vec<_>>().join(", ")
     }

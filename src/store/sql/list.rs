@@ -1,4 +1,4 @@
-//! Lists: a page of a tenant's operations, found through an index.
+//! Lists: a page of a tenant's operations, or of all, found through an index.
 //!
 //! A list is made of *arms*, each a range of one index that is in the list's order already; a page
 //! is merged from the first rows of each. Which index is not left to the database, which
@@ -7,6 +7,7 @@
 //! - a label that few operations have is followed and sorted; by end time also a kind that few have,
 //!   and a span of create times with few in it;
 //! - else by create time: the kind's arms, one per state; or the label's; or the states' arms;
+//! - of all tenants: all of them by id, of which the filter is a condition;
 //! - else by end time: one arm per state that is done, by end, and what is not done, by id.
 //!
 //! What is not done and what is done have indexes of their own: an operation that starts and ends writes few of them.
@@ -20,7 +21,7 @@ use super::bounds::Bounds;
 use super::columns::{OPERATION, limit};
 use super::condition::condition;
 use super::params::{Dialect, Params};
-use crate::operation::{StateName, TenantId, Timestamp};
+use crate::operation::{Scope, StateName, Timestamp};
 
 /// So few rows can be sorted for every page.
 const FEW: i64 = 1_000;
@@ -33,7 +34,7 @@ pub(in crate::store) fn plan<E>(
     are_few: impl FnMut(&Few) -> Result<bool, E>,
 ) -> Result<Option<(String, Params)>, E> {
     let mut params = Params::new(dialect);
-    let tenant = params.add(query.tenant.as_str().to_owned());
+    let tenant = tenant_of(&query.scope, &mut params);
     let limit = params.add(limit(query.limit));
     let bounds = Bounds::of(&query.filter);
     if bounds.states.is_empty() {
@@ -47,6 +48,7 @@ pub(in crate::store) fn plan<E>(
         Source::Kind(kind) => list.kind(kind, &bounds.states, &mut params),
         Source::States => list.states(&bounds.states),
         Source::Ends => list.ends(&bounds.states),
+        Source::All => vec![list.all()],
     };
     if arms.is_empty() {
         return Ok(None); // All of them are before the page.
@@ -73,6 +75,16 @@ enum Source<'a> {
     States,
     /// By end time.
     Ends,
+    /// Of all tenants.
+    All,
+}
+
+/// The tenant as a value, where it is one tenant's operations that are looked up.
+fn tenant_of(scope: &Scope, params: &mut Params) -> Option<String> {
+    match scope {
+        Scope::Tenant(tenant) => Some(params.add(tenant.as_str().to_owned())),
+        Scope::All => None,
+    }
 }
 
 fn source<'a, E>(
@@ -80,6 +92,9 @@ fn source<'a, E>(
     bounds: &Bounds<'a>,
     mut are_few: impl FnMut(&Few) -> Result<bool, E>,
 ) -> Result<Source<'a>, E> {
+    if query.scope == Scope::All {
+        return Ok(Source::All);
+    }
     for (key, value) in &bounds.labels {
         let labels = Few::Labels((*key).to_owned(), value.map(str::to_owned));
         if are_few(&labels)? {
@@ -124,12 +139,14 @@ impl Few {
     }
 
     /// The statement that answers whether there are few, as its only value.
-    pub(in crate::store) fn sql(&self, dialect: Dialect, tenant: &TenantId) -> (String, Params) {
+    pub(in crate::store) fn sql(&self, dialect: Dialect, scope: &Scope) -> (String, Params) {
         let mut params = Params::new(dialect);
-        let tenant = params.add(tenant.as_str().to_owned());
+        let tenant = tenant_of(scope, &mut params);
         let some = match self {
             Self::Labels(key, value) => {
-                let mut fixed = vec![("tenant", tenant), ("key", params.add(key.clone()))];
+                let tenant = tenant.map(|tenant| ("tenant", tenant));
+                let mut fixed: Vec<_> = tenant.into_iter().collect();
+                fixed.push(("key", params.add(key.clone())));
                 fixed.extend(value.as_ref().map(|value| ("value", params.add(value.clone()))));
                 let range = IndexRange { alias: "l", fixed, keys: &["id"] };
                 let (through, within) =
@@ -140,11 +157,13 @@ impl Few {
                 };
                 format!("SELECT 1 FROM labels AS l {through} WHERE {within} {order}")
             }
-            Self::OfKind(kind) => count_kind(dialect, &tenant, params.add(kind.clone()), FEW),
+            Self::OfKind(kind) => {
+                count_kind(dialect, tenant.as_deref(), params.add(kind.clone()), FEW)
+            }
             Self::Created(from, to) => {
                 let from = Bound::of_id(">=", params.add(*from));
                 let to = Bound::of_id("<=", params.add(*to));
-                count_ids(dialect, &tenant, &[from, to], FEW)
+                count_ids(dialect, tenant.as_deref(), &[from, to], FEW)
             }
         };
         let sql = format!("SELECT count(*) < {FEW} FROM ({some} LIMIT {FEW}) AS counted");

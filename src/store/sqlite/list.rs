@@ -24,7 +24,7 @@ fn planned(
     query: &ListQuery,
 ) -> rusqlite::Result<Option<(String, Params)>> {
     plan(Dialect::Sqlite, query, |few: &Few| {
-        let (sql, params) = few.sql(Dialect::Sqlite, &query.tenant);
+        let (sql, params) = few.sql(Dialect::Sqlite, &query.scope);
         let mut statement = connection.prepare_cached(&sql)?;
         statement.query_row(params_from_iter(params.values), |row| row.get(0))
     })

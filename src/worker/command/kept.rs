@@ -14,6 +14,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf, pipe};
 
 use super::Command;
+use super::confinement::OwnDirectory;
 use super::keeper::{KILL, PIPES, Report, TERMINATE, WORD};
 
 /// The worker's ends of a command's pipes.
@@ -48,9 +49,10 @@ pub(super) enum NotStarted {
 /// Starts a command and waits until it runs.
 pub(super) async fn start(
     command: &Command,
+    directory: Option<&OwnDirectory>,
     variables: Vec<(String, String)>,
 ) -> Result<(Pipes, Orders, Reports), NotStarted> {
-    let (pipes, control) = launch(command, variables).map_err(NotStarted::Keeper)?;
+    let (pipes, control) = launch(command, directory, variables).map_err(NotStarted::Keeper)?;
     let (reports, orders) = control.into_split();
     let mut lines = BufReader::new(reports).lines();
     let line = lines.next_line().await.map_err(NotStarted::Keeper)?;
@@ -66,7 +68,11 @@ pub(super) async fn start(
 }
 
 /// Starts the keeper and hands the command's ends of the pipes to it.
-fn launch(command: &Command, variables: Vec<(String, String)>) -> io::Result<(Pipes, UnixStream)> {
+fn launch(
+    command: &Command,
+    directory: Option<&OwnDirectory>,
+    variables: Vec<(String, String)>,
+) -> io::Result<(Pipes, UnixStream)> {
     let (ours, theirs) = StdStream::pair()?;
     let (stdin, stdin_sender) = io::pipe()?;
     let (stdout_receiver, stdout) = io::pipe()?;
@@ -77,10 +83,11 @@ fn launch(command: &Command, variables: Vec<(String, String)>) -> io::Result<(Pi
     keeper
         .arg0("longrun")
         .arg(WORD)
-        .args(command.words())
+        .args(command.confinement.words(&command.keeper, directory, command.words()))
         .env_clear()
         .envs(passed.filter_map(|name| Some((name, std::env::var_os(name)?))))
         .envs(variables)
+        .envs(directory.map(|directory| ("TMPDIR", directory.path())))
         .stdin(OwnedFd::from(theirs))
         .stdout(Stdio::null())
         .stderr(Stdio::null())

@@ -23,6 +23,7 @@ use super::Worker;
 use super::context::Context;
 use super::outcome::{Failure, Outcome};
 
+mod confinement;
 mod keeper;
 mod kept;
 mod lines;
@@ -31,6 +32,7 @@ mod process;
 mod progress_line;
 mod retry_on;
 
+pub use self::confinement::{Confinement, ProcessLimit, WORD as CONFINE_WORD, confine};
 pub use self::keeper::{WORD as KEEPER_WORD, keep};
 pub use self::progress_line::ProgressLine;
 pub use self::retry_on::RetryOn;
@@ -51,6 +53,7 @@ pub struct Command {
     retry_on: RetryOn,
     max_result_bytes: u64,
     stop_grace: Duration,
+    confinement: Confinement,
 }
 
 impl Command {
@@ -70,6 +73,7 @@ impl Command {
             retry_on: RetryOn::default(),
             max_result_bytes: Self::DEFAULT_MAX_RESULT_BYTES,
             stop_grace: DEFAULT_STOP_GRACE,
+            confinement: Confinement::default(),
         }
     }
 
@@ -101,6 +105,12 @@ impl Command {
     /// The same with another path of the `longrun` program, which keeps the command. By default `PATH` has it.
     pub fn with_keeper(mut self, program: impl Into<PathBuf>) -> Self {
         self.keeper = program.into();
+        self
+    }
+
+    /// The same within these limits.
+    pub fn with_confinement(mut self, confinement: Confinement) -> Self {
+        self.confinement = confinement;
         self
     }
 

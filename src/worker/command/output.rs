@@ -3,6 +3,7 @@
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 
+use rustix::process::Signal;
 use serde::de::IgnoredAny;
 
 use super::progress_line::ProgressLine;
@@ -101,6 +102,9 @@ pub(super) fn failure(
     said: Said,
     retry_on: &RetryOn,
 ) -> Failure {
+    if let Some((code, message)) = limit_reached(status) {
+        return Failure::permanent(code, message);
+    }
     let (code, fallback) = match (status.code(), status.signal()) {
         (Some(code), _) => (format!("EXIT_{code}"), format!("command exited with status {code}")),
         (None, Some(signal)) => {
@@ -119,6 +123,16 @@ pub(super) fn failure(
     match status.code().is_none_or(|code| retry_on.holds(code)) {
         true => failure,
         false => failure.into_permanent(),
+    }
+}
+
+/// The limit of the system's that ended the command, or that its shell says ended what it ran: the code and the words.
+fn limit_reached(status: ExitStatus) -> Option<(&'static str, &'static str)> {
+    let signal = status.signal().or_else(|| status.code().map(|code| code - 128))?;
+    match Signal::from_named_raw(signal)? {
+        Signal::XCPU => Some(("CPU_TIME_EXCEEDED", "the command used more CPU time than it may")),
+        Signal::XFSZ => Some(("FILE_SIZE_EXCEEDED", "the command wrote a larger file than it may")),
+        _ => None,
     }
 }
 
@@ -173,6 +187,10 @@ mod tests {
         assert!(!end(3 << 8, &stderr, "3").is_permanent());
         assert!(!end(1 << 8, &stderr, "all").is_permanent());
         assert_eq!(end(9, &stderr, "3").code(), "SIGNAL_9");
+        for (status, code) in [(24, "CPU_TIME_EXCEEDED"), (153 << 8, "FILE_SIZE_EXCEEDED")] {
+            let reached = end(status, &stderr, "all");
+            assert_eq!((reached.code(), reached.is_permanent()), (code, true));
+        }
     }
 
     #[test]

@@ -42,7 +42,11 @@ struct Written {
 
 /// Runs the command for an attempt.
 pub(super) async fn run(command: &Command, context: &Context) -> Result<Outcome, Failure> {
-    let started = kept::start(command, environment(context)).await;
+    let directory = command.confinement.directory().map_err(|error| {
+        let message = format!("no directory could be made for the command: {error}");
+        Failure::retryable("COMMAND_NOT_STARTED", message)
+    })?;
+    let started = kept::start(command, directory.as_ref(), environment(context)).await;
     let (pipes, orders, reports) = started.map_err(|error| not_started(command, error))?;
     let mut written = Written::default();
     let status = attend(command, context, pipes, &orders, reports, &mut written).await?;

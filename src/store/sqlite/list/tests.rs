@@ -25,7 +25,7 @@ fn steps(connection: &Connection, filter: &str, order: ListOrder) -> Vec<String>
     for end_time in [None, Some(Timestamp::from_micros(5)), Some(Timestamp::MAX)] {
         let id = OperationId::from_bytes([5; 16]);
         let query = ListQuery {
-            tenant: TenantId::default_tenant(),
+            scope: TenantId::default_tenant().into(),
             filter: Filter::parse(filter).unwrap(),
             order,
             after: end_time.map(|end_time| ListPosition { end_time, id }),

@@ -1,0 +1,46 @@
+//! Limits of tenants over HTTP.
+
+use axum::body::Body;
+use http::StatusCode;
+use serde_json::Value;
+
+use super::call::Call;
+use super::documents::{self, Answer, page_of};
+use crate::proto::v1;
+use crate::wire::limits;
+
+/// `GET /v1/limits`.
+pub(super) async fn list(mut call: Call) -> Answer {
+    let tenant = limits::tenant_of(&call.query.take("tenant").unwrap_or_default());
+    let mut found = call.finish_query();
+    let tenant = found.take(tenant);
+    let tenant = found.settle(tenant)?;
+    let listed = call.service().list_limits(&call.caller, tenant.as_ref())?.into_iter();
+    let listed = listed.map(|it| documents::object(call.types(), &limits::limit(it)));
+    let listed = listed.map(|it| it.map(Value::Object)).collect::<Result<_, _>>()?;
+    Ok(documents::json(StatusCode::OK, &page_of("limits", listed, String::new())))
+}
+
+/// `POST /v1/limits`: 200 with the limit as it holds now.
+pub(super) async fn set(mut call: Call, body: Body) -> Answer {
+    let mut found = call.finish_query();
+    let request: Option<v1::SetLimitRequest> = call.message(body, &mut found).await?;
+    let v1::SetLimitRequest { what, tenant, kind, label, most } = found.settle(request)?;
+    let mut found = call.finish_query();
+    let limit = limits::limit_of([&what, &tenant, &kind, &label], &mut found);
+    let set = call.service().set_limit(&call.caller, found.settle(limit)?, most).await?;
+    let set = documents::object(call.types(), &limits::limit(set))?;
+    Ok(documents::json(StatusCode::OK, &Value::Object(set)))
+}
+
+/// `DELETE /v1/limits/{what}`: 200 with what holds instead.
+pub(super) async fn delete(mut call: Call) -> Answer {
+    let [tenant, kind, label] =
+        ["tenant", "kind", "label"].map(|name| call.query.take(name).unwrap_or_default());
+    let mut found = call.finish_query();
+    let limit = limits::limit_of([call.segment("what"), &tenant, &kind, &label], &mut found);
+    let left = call.service().delete_limit(&call.caller, &found.settle(limit)?).await?;
+    let left = v1::DeleteLimitResponse { limit: left.map(limits::limit) };
+    let left = documents::object(call.types(), &left)?;
+    Ok(documents::json(StatusCode::OK, &Value::Object(left)))
+}

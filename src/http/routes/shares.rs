@@ -1,0 +1,91 @@
+//! The routes of shares: those that make and revoke them, and what whoever has a URL reads.
+
+use super::{ANY, CHANGE, NOT_THERE, OF_ONE, of_one};
+use crate::http::openapi::answers::{Answers, JSON, refer};
+use crate::http::route::Route;
+use crate::http::shares;
+use crate::service::Reason::*;
+
+/// Those of the operation itself, which are there under its tenant as well.
+pub(super) fn of_operation() -> [Route; 3] {
+    [create(), list(), revoke()]
+}
+
+/// What a URL shows.
+pub(super) fn by_url() -> [Route; 4] {
+    let operation = super::get().by_share(
+        "getShared",
+        "Answers an operation that was shared, and where its result is",
+        |call, _| Box::pin(shares::get(call)),
+    );
+    let status = super::status().by_share(
+        "getSharedStatus",
+        "Answers the status document of an operation that was shared",
+        |call, _| Box::pin(shares::status(call)),
+    );
+    let outcome = super::outcome().by_share(
+        "getSharedResult",
+        "Answers the outcome of an operation that was shared",
+        |call, _| Box::pin(shares::outcome(call)),
+    );
+    [operation, status, outcome, watch()]
+}
+
+fn create() -> Route {
+    let about = "The share, with its token, which is shown this once.";
+    let answers = Answers::default().json("201", about, &[], "CreateShareResponse");
+    Route::new(
+        "post",
+        "/v1/operations/{id}/shares",
+        "createShare",
+        "Shares an operation's status and result with whoever has a URL",
+        |call, body| Box::pin(shares::create(call, body)),
+    )
+    .takes(&["id", "Content-Encoding.document"])
+    .body(JSON, &refer("CreateShareRequest"), false)
+    .answers(answers)
+    .refuses(&of_one(&[&CHANGE[..], &[ResourceExhausted, Unsupported]].concat()))
+}
+
+fn list() -> Route {
+    let answers = Answers::default().json("200", "The shares.", &[], "ListSharesResponse");
+    let about = "Lists the shares of an operation, without their tokens";
+    Route::new("get", "/v1/operations/{id}/shares", "listShares", about, |call, _| {
+        Box::pin(shares::list(call))
+    })
+    .takes(&["id"])
+    .answers(answers)
+    .refuses(&of_one(&[Unsupported]))
+}
+
+fn revoke() -> Route {
+    let answers = Answers::default().empty("204", "It is not good any more.", &[]);
+    Route::new(
+        "post",
+        "/v1/operations/{id}/shares/{share_id}:revoke",
+        "revokeShare",
+        "Revokes a share for good",
+        |call, _| Box::pin(shares::revoke(call)),
+    )
+    .takes(&["id", "share_id"])
+    .answers(answers)
+    .refuses(&of_one(&[OriginRefused, ShareNotFound, ResourceExhausted, Unsupported]))
+}
+
+fn watch() -> Route {
+    let answers = Answers::default().events("200", &OF_ONE, "WatchOperationResponse").empty(
+        "204",
+        "The stream is over for good: the client has seen the end.",
+        &[],
+    );
+    Route::new(
+        "get",
+        "/v1/shares/{token}/events",
+        "watchShared",
+        "Streams the life of an operation that was shared",
+        |call, _| Box::pin(shares::watch(call)),
+    )
+    .takes(&["token.share", "include_progress", "last_event_id", "Last-Event-ID"])
+    .answers(answers)
+    .refuses(&[&ANY[..], &NOT_THERE, &[ShareNotFound, RevisionAhead, Unsupported]].concat())
+}

@@ -1,0 +1,244 @@
+//! Limits of tenants: those that operators set while servers run, over those of the configuration file.
+//!
+//! What is set is kept in the store (`catalogue`), so that all replicas know it within a second. The configuration file
+//! is each replica's own.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use super::{Action, Caller, Reason, Service, ServiceError, audit};
+use crate::catalogue::{Catalogue, Change, Entry, Snapshot, Space};
+use crate::engine::{Engine, EngineError};
+use crate::operation::limits::{Limit, LimitName, LimitTable};
+use crate::operation::{Kind, TenantId, Timestamp};
+use crate::store::StoreError;
+
+/// A limit as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Stored", into = "Stored")]
+struct SetLimit {
+    limit: Limit,
+    most: u64,
+    set_at: Timestamp,
+    /// The subject that set it. May be empty.
+    set_by: String,
+}
+
+impl Entry for SetLimit {
+    const SPACE: &'static str = "limits";
+}
+
+/// A limit as it is listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitRecord {
+    /// The limit.
+    pub limit: Limit,
+    /// What holds.
+    pub most: u64,
+    /// What this replica's configuration file says.
+    pub configured: Option<u64>,
+    /// When an operator set it, and the operator's subject.
+    pub set: Option<(Timestamp, String)>,
+}
+
+/// All limits. Cheap to clone.
+#[derive(Clone)]
+pub struct TenantLimits(Arc<Inner>);
+
+struct Inner {
+    configured: LimitTable,
+    space: Arc<Space<SetLimit>>,
+    /// Held while a table goes to the engine, so that the latest is the last.
+    turn: Mutex<()>,
+}
+
+impl TenantLimits {
+    /// Reads the limits of the store.
+    pub async fn open(
+        catalogue: &mut Catalogue,
+        configured: LimitTable,
+    ) -> Result<Self, StoreError> {
+        let (space, turn) = (catalogue.open().await?, Mutex::default());
+        Ok(Self(Arc::new(Inner { configured, space, turn })))
+    }
+
+    /// The limits as they hold now.
+    pub fn table(&self) -> LimitTable {
+        self.over_configured(&self.0.space.snapshot())
+    }
+
+    /// Tells the engine what other replicas have set, until `stop`.
+    pub async fn run(self, engine: Engine, stop: CancellationToken) {
+        let mut changes = self.0.space.subscribe();
+        let follow = async {
+            // Refused when the engine has ended, and the server with it.
+            while self.apply(&engine).await.is_ok() && changes.changed().await.is_ok() {}
+        };
+        stop.run_until_cancelled(follow).await;
+    }
+
+    async fn apply(&self, engine: &Engine) -> Result<(), EngineError> {
+        let _turn = self.0.turn.lock().await;
+        let table = self.table();
+        if *engine.limits() == table {
+            return Ok(());
+        }
+        engine.set_limits(Arc::new(table)).await
+    }
+
+    fn over_configured(&self, set: &Snapshot<SetLimit>) -> LimitTable {
+        let set = set.iter().map(|(_, set)| (set.limit.clone(), set.most));
+        self.0.configured.clone().with(set)
+    }
+
+    fn record(&self, limit: &Limit, set: Option<&SetLimit>) -> Option<LimitRecord> {
+        let configured = self.0.configured.of(limit);
+        Some(LimitRecord {
+            limit: limit.clone(),
+            most: set.map(|set| set.most).or(configured)?,
+            configured,
+            set: set.map(|set| (set.set_at, set.set_by.clone())),
+        })
+    }
+}
+
+impl std::fmt::Debug for TenantLimits {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TenantLimits")
+    }
+}
+
+impl Service {
+    fn tenant_limits(&self) -> Result<&TenantLimits, ServiceError> {
+        self.tenant_limits.as_ref().ok_or_else(|| {
+            ServiceError::new(Reason::Unsupported, "this server was set up without such limits")
+        })
+    }
+
+    /// All limits, in order; of one tenant those that it has of its own, and those for all.
+    pub fn list_limits(
+        &self,
+        caller: &Caller,
+        tenant: Option<&TenantId>,
+    ) -> Result<Vec<LimitRecord>, ServiceError> {
+        caller.may(Action::Operate)?;
+        let limits = self.tenant_limits()?;
+        let snapshot = limits.0.space.snapshot();
+        let set: BTreeMap<&Limit, &SetLimit> =
+            snapshot.iter().map(|(_, set)| (&set.limit, &**set)).collect();
+        let is_wanted = |limit: &Limit| {
+            tenant.is_none() || limit.tenant.is_none() || limit.tenant.as_ref() == tenant
+        };
+        let table = limits.over_configured(&snapshot);
+        let wanted = table.iter().map(|(limit, _)| limit).filter(|limit| is_wanted(limit));
+        Ok(wanted.filter_map(|limit| limits.record(limit, set.get(limit).copied())).collect())
+    }
+
+    /// Sets a limit, for all replicas.
+    pub async fn set_limit(
+        &self,
+        caller: &Caller,
+        limit: Limit,
+        most: u64,
+    ) -> Result<LimitRecord, ServiceError> {
+        caller.may(Action::Operate)?;
+        let limits = self.tenant_limits()?;
+        limit.check(most).map_err(|(field, rule)| ServiceError::invalid_field(field, rule))?;
+        let set_by = caller.subject().unwrap_or_default().to_owned();
+        let set = SetLimit { limit, most, set_at: self.now(), set_by };
+        let key = set.limit.key();
+        let changed = limits.0.space.change::<_, ServiceError>(|before| {
+            let table = limits.over_configured(before);
+            if table.len() >= LimitTable::MOST && table.of(&set.limit).is_none() {
+                let message = format!("there are {} limits, which is the most", LimitTable::MOST);
+                return Err(ServiceError::new(Reason::ResourceExhausted, message));
+            }
+            Ok((Change::put(&key, set.clone()), ()))
+        });
+        changed.await?;
+        limits.apply(&self.engine).await?;
+        audit::changed(caller.actor(), "set-limit", &format!("{key} {most}"));
+        let SetLimit { limit, set_at, set_by, .. } = set;
+        let configured = limits.0.configured.of(&limit);
+        Ok(LimitRecord { limit, most, configured, set: Some((set_at, set_by)) })
+    }
+
+    /// Deletes a limit that was set, and returns what holds instead.
+    pub async fn delete_limit(
+        &self,
+        caller: &Caller,
+        limit: &Limit,
+    ) -> Result<Option<LimitRecord>, ServiceError> {
+        caller.may(Action::Operate)?;
+        let limits = self.tenant_limits()?;
+        let key = limit.key();
+        let changed = limits.0.space.change::<_, ServiceError>(|before| match before.get(&key) {
+            Some(_) => Ok((Change::delete(&key), ())),
+            None => {
+                let message = match limits.0.configured.of(limit) {
+                    Some(_) => "the limit stands in the configuration file: set another over it",
+                    None => "there is no such limit",
+                };
+                Err(ServiceError::new(Reason::LimitNotFound, message))
+            }
+        });
+        changed.await?;
+        limits.apply(&self.engine).await?;
+        audit::changed(caller.actor(), "delete-limit", &key);
+        Ok(limits.record(limit, None))
+    }
+}
+
+/// What JSON has of it. Times are in microseconds.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Stored {
+    what: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tenant: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    kind: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    label: Option<String>,
+    most: u64,
+    set_at: i64,
+    #[serde(default)]
+    set_by: String,
+}
+
+impl From<SetLimit> for Stored {
+    fn from(set: SetLimit) -> Self {
+        let Limit { name, tenant, kind, label } = set.limit;
+        Self {
+            what: name.as_str().to_owned(),
+            tenant: tenant.map(|tenant| tenant.to_string()),
+            kind: kind.map(|kind| kind.to_string()),
+            label,
+            most: set.most,
+            set_at: set.set_at.micros(),
+            set_by: set.set_by,
+        }
+    }
+}
+
+impl TryFrom<Stored> for SetLimit {
+    type Error = String;
+
+    fn try_from(stored: Stored) -> Result<Self, String> {
+        let tenant = stored.tenant.map(|name| TenantId::parse(&name)).transpose();
+        let kind = stored.kind.map(|name| Kind::parse(&name)).transpose();
+        let limit = Limit {
+            name: LimitName::read(&stored.what)?,
+            tenant: tenant.map_err(|rule| format!("tenant {rule}"))?,
+            kind: kind.map_err(|rule| format!("kind {rule}"))?,
+            label: stored.label,
+        };
+        limit.check(stored.most).map_err(|(_, rule)| rule)?;
+        let set_at = Timestamp::from_micros(stored.set_at);
+        Ok(Self { limit, most: stored.most, set_at, set_by: stored.set_by })
+    }
+}

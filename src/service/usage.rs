@@ -1,0 +1,119 @@
+//! How much tenants have stored, roughly: each server goes through all operations every now and then, and adds what comes
+//! by itself in between.
+//!
+//! What other servers take in and what is removed shows with the next walk, so a tenant may have a little more than its
+//! limit, or be refused for a little longer. A walk follows the one before after 20 times as long as that took, 10 s at
+//! least, and there is none while no tenant has such a limit.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{Service, ServiceError};
+use crate::engine::{Engine, EngineError};
+use crate::operation::limits::LimitName;
+use crate::operation::{Operation, TenantId};
+use crate::store::{Store, StoreError};
+
+/// How soon one walk follows another.
+const PAUSE: Duration = Duration::from_secs(10);
+/// A walk takes at most one part in so many of the time.
+const SHARE: u32 = 20;
+/// Operations that are read at once.
+const PAGE: usize = 1_000;
+
+/// What is stored of each tenant. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Usage(Arc<Mutex<Counts>>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    of: HashMap<TenantId, u64>,
+    /// What has come since the walk began that is under way.
+    since: HashMap<TenantId, u64>,
+}
+
+impl Usage {
+    fn lock(&self) -> MutexGuard<'_, Counts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// More is stored.
+    pub(super) fn add(&self, tenant: &TenantId, bytes: u64) {
+        let Counts { of, since } = &mut *self.lock();
+        for counts in [of, since] {
+            match counts.get_mut(tenant) {
+                Some(count) => *count += bytes,
+                None => drop(counts.insert(tenant.clone(), bytes)),
+            }
+        }
+    }
+
+    /// Goes through all operations that were there when it began.
+    async fn walk(&self, engine: &Engine, store: &dyn Store) -> Result<(), StoreError> {
+        let began = engine.clock().now();
+        self.lock().since.clear();
+        let (mut found, mut after): (HashMap<TenantId, u64>, _) = (HashMap::new(), None);
+        loop {
+            let page = store.scan(after, PAGE).await?;
+            after = page.last().map(Operation::id);
+            let is_last = page.len() < PAGE;
+            for operation in page.iter().filter(|it| it.submission.created_at < began) {
+                let count = found.entry(operation.submission.tenant.clone()).or_default();
+                *count += stored_bytes(operation);
+            }
+            if is_last {
+                break;
+            }
+        }
+        let mut counts = self.lock();
+        for (tenant, bytes) in &counts.since {
+            *found.entry(tenant.clone()).or_default() += bytes;
+        }
+        counts.of = found;
+        Ok(())
+    }
+}
+
+/// About how much room an operation takes in the store: its input and its result, and its record.
+pub(super) fn stored_bytes(operation: &Operation) -> u64 {
+    let payloads = [operation.submission.input.as_ref(), operation.result()];
+    let payloads: u64 = payloads.into_iter().flatten().map(|payload| payload.size_bytes).sum();
+    payloads + operation.size() as u64
+}
+
+impl Service {
+    /// Counts what is stored, until `stop`.
+    pub async fn watch_usage(self, store: Arc<dyn Store>, stop: CancellationToken) {
+        let Self { engine, usage, .. } = self;
+        let count = async {
+            loop {
+                let mut took = Duration::ZERO;
+                if engine.limits().has_any(LimitName::StoredBytes) {
+                    let began = Instant::now();
+                    if let Err(error) = usage.walk(&engine, &*store).await {
+                        tracing::debug!(%error, "what is stored cannot be counted");
+                    }
+                    took = began.elapsed();
+                }
+                tokio::time::sleep(PAUSE.max(took * SHARE)).await;
+            }
+        };
+        stop.run_until_cancelled(count).await;
+    }
+
+    /// Refuses what would be more than the tenant may store.
+    pub(super) fn has_storage(&self, tenant: &TenantId, more: u64) -> Result<(), ServiceError> {
+        let name = LimitName::StoredBytes;
+        let Some(most) = self.engine.limits().get(name, tenant, None) else { return Ok(()) };
+        let stored = self.usage.lock().of.get(tenant).copied().unwrap_or_default();
+        if stored.saturating_add(more) <= most {
+            return Ok(());
+        }
+        let limited = EngineError::Limited { tenant: tenant.clone(), kind: None, name, most };
+        Err(ServiceError { retry_after: Some(PAUSE), ..limited.into() })
+    }
+}

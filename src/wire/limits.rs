@@ -1,0 +1,47 @@
+//! Limits of tenants, both ways.
+
+use super::time::encode_timestamp;
+use crate::operation::limits::{Limit, LimitName};
+use crate::operation::{Kind, TenantId};
+use crate::proto::v1;
+use crate::service::{LimitRecord, ServiceError, Violations};
+
+/// Which limit, by its name, tenant, kind and label, of which all but the name may be empty.
+pub fn limit_of([what, tenant, kind, label]: [&str; 4], found: &mut Violations) -> Option<Limit> {
+    let name = LimitName::read(what).map_err(|rule| found.note("what", rule)).ok();
+    let tenant = found.take(tenant_of(tenant));
+    let kind = match kind {
+        "" => Some(None),
+        kind => {
+            Kind::parse(kind).map_err(|rule| found.note("kind", rule.to_string())).ok().map(Some)
+        }
+    };
+    let label = (!label.is_empty()).then(|| label.to_owned());
+    Some(Limit { name: name?, tenant: tenant?, kind: kind?, label })
+}
+
+/// A tenant, if one is named.
+pub fn tenant_of(tenant: &str) -> Result<Option<TenantId>, ServiceError> {
+    match tenant {
+        "" => Ok(None),
+        name => TenantId::parse(name)
+            .map(Some)
+            .map_err(|rule| ServiceError::invalid_field("tenant", rule.to_string())),
+    }
+}
+
+/// A limit as it is listed.
+pub fn limit(record: LimitRecord) -> v1::Limit {
+    let LimitRecord { limit, most, configured, set } = record;
+    let (set_at, set_by) = set.unzip();
+    v1::Limit {
+        what: limit.name.as_str().to_owned(),
+        tenant: limit.tenant.map(|tenant| tenant.to_string()).unwrap_or_default(),
+        kind: limit.kind.map(|kind| kind.to_string()).unwrap_or_default(),
+        label: limit.label.unwrap_or_default(),
+        most,
+        configured_most: configured,
+        set_time: set_at.map(encode_timestamp),
+        set_by: set_by.unwrap_or_default(),
+    }
+}

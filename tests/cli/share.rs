@@ -1,0 +1,44 @@
+//! `longrun share`: a URL for one operation, which needs no other credentials.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
+use crate::support::Server;
+
+fn get(url: &str) -> String {
+    let (host, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
+    let mut stream = TcpStream::connect(host).unwrap();
+    write!(stream, "GET /{path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn an_operation_is_shared_listed_and_revoked() {
+    let server = Server::start(&["shout=tr a-z A-Z"]);
+    let done = server.json(&["submit", "shout", "hello", "--wait"]);
+    let name = done["name"].as_str().unwrap();
+    let url = server.expect(0, &["share", name, "--for", "1h"]);
+    let url = url.trim();
+    assert!(url.starts_with(&format!("{}/v1/shares/lrs_", server.url)), "{url}");
+    let result = get(&format!("{url}/result"));
+    assert!(result.starts_with("HTTP/1.1 200") && result.ends_with("HELLO"), "{result}");
+
+    let listed = server.json(&["share", name, "--list"]);
+    let id = listed["shares"][0]["shareId"].as_str().unwrap();
+    assert!(url.contains(id) && listed["shares"].as_array().unwrap().len() == 1, "{listed}");
+    let table = server.expect(0, &["share", name, "--list"]);
+    assert!(table.contains(id) && table.contains("EXPIRES IN"), "{table}");
+    assert!(!table.contains(&url[url.len() - 20..]));
+    server.expect(0, &["share", name, "--revoke", id]);
+    assert!(get(&format!("{url}/result")).starts_with("HTTP/1.1 404"));
+    server.expect(1, &["share", name, "--revoke", id]);
+    server.expect(1, &["share", "operations/01890000-0000-7000-8000-000000000000"]);
+    server.expect(1, &["share", name, "--for", "400d"]);
+    server.expect(2, &["share", name, "--list", "--revoke", id]);
+
+    let log = std::fs::read_to_string(server.directory.path().join("log")).unwrap();
+    assert!(log.contains("create-share") && log.contains("revoke-share"), "{log}");
+    assert!(!log.contains(&url[url.len() - 20..]), "no token is logged");
+}
