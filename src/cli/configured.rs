@@ -16,8 +16,8 @@ use crate::config::file::{self, Setting, TABLES};
 /// Commands that take a configuration file.
 const CONFIGURED: [&str; 2] = ["serve", "worker"];
 /// Flags that are no settings: they say what is done now, or the file has tables in their place.
-const NO_SETTINGS: [&str; 8] =
-    ["config", "handler", "handler-url", "help", "json", "kind", "url", "version"];
+const NO_SETTINGS: [&str; 9] =
+    ["config", "handler", "handler-url", "help", "json", "kind", "limit", "url", "version"];
 
 /// A command line that has been read, with the file that it names.
 #[derive(Debug)]
