@@ -220,7 +220,9 @@ fn encode<E: Entry>(
 
 fn apply<E>(before: &Snapshot<E>, version: u64, change: Change<E>) -> Snapshot<E> {
     let mut entries = before.entries.clone();
-    entries.retain(|name, _| !change.delete.contains(name));
+    for name in &change.delete {
+        entries.remove(name);
+    }
     entries.extend(change.put.into_iter().map(|(name, entry)| (name, Arc::new(entry))));
     Snapshot { version, entries }
 }

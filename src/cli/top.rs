@@ -25,8 +25,8 @@ Examples:
   longrun top --interval 5s --filter 'kind=\"report.build\"'
   longrun top --json --frames 1
 
-At a terminal the screen is drawn anew at each interval, until Ctrl-C; elsewhere the tables follow each
-other. WAITED and TOOK are medians of the latest attempts.";
+At a terminal the screen is drawn anew at each interval, until Ctrl-C; elsewhere the tables follow
+each other. WAITED and TOOK are medians of the latest attempts.";
 
 /// Transitions that are remembered for the screen.
 const MOST_LINES: usize = 100;
@@ -200,7 +200,7 @@ fn cut(line: &str, columns: usize) -> String {
         if !is_escape {
             seen += 1;
         }
-        if seen <= columns {
+        if is_escape || seen <= columns {
             cut.push(c);
         }
         is_escape &= c != 'm';

@@ -49,7 +49,11 @@ pub(super) fn operation(
     links: &Links,
     document: &Document,
 ) -> Result<Value, Problem> {
-    let mut object = object(types, &encode::operation(document))?;
+    let mut message = encode::operation(document);
+    if links.are_of_share() {
+        message = encode::shared(message);
+    }
+    let mut object = object(types, &message)?;
     object.insert("location".to_owned(), links.operation(document.operation.id()).into());
     Ok(Value::Object(object))
 }

@@ -154,7 +154,14 @@ impl Writer {
             WatchMessage::Heartbeat => return Ok(event_stream::HEARTBEAT.to_owned()),
         };
         let location = self.links.operation(operation.operation.id());
-        let data = documents::object(&self.types, &streams::watch_message(message, cursor))?;
+        let mut message = streams::watch_message(message, cursor);
+        if self.links.are_of_share() {
+            message.operation = message.operation.map(encode::shared);
+            if let Some(event) = &mut message.event {
+                event.worker_id = String::new();
+            }
+        }
+        let data = documents::object(&self.types, &message)?;
         Ok(event_stream::event(name, id, &located(data.into(), Some(location))))
     }
 

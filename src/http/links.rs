@@ -37,6 +37,11 @@ impl Links {
         Self { share: token, ..self }
     }
 
+    /// Whether the client knows the operation by a share alone.
+    pub(super) fn are_of_share(&self) -> bool {
+        self.share.is_some()
+    }
+
     /// Scheme and host, and where this server stands under them.
     pub(crate) fn base(&self) -> &str {
         &self.base

@@ -4,7 +4,7 @@
 
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
-use http::header::REFERRER_POLICY;
+use http::header::{CACHE_CONTROL, REFERRER_POLICY};
 use http::{HeaderValue, StatusCode};
 use serde_json::Value;
 
@@ -68,8 +68,9 @@ pub(super) async fn watch(call: Call) -> Answer {
     events::watch(call.by_share()?).await.map(unreferred)
 }
 
-/// A page that is a result tells no other site where it came from.
+/// A page that is a result tells no other site where it came from, and nobody keeps it beyond the share.
 fn unreferred(mut answer: Response) -> Response {
     answer.headers_mut().insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer
 }

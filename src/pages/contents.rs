@@ -12,6 +12,7 @@ use tokio_stream::StreamExt as _;
 
 use super::pretty;
 use super::visit::Visit;
+use crate::operation::http::is_credential;
 use crate::operation::payload::is_json;
 use crate::operation::{OperationId, PayloadForm, PayloadInfo};
 use crate::service::{Action, Contents, OperationName, Reason, ServiceError};
@@ -153,7 +154,7 @@ fn is_coded(info: &PayloadInfo) -> bool {
     headers.into_iter().any(|header| header.name.eq_ignore_ascii_case("content-encoding"))
 }
 
-/// The head of the request or the response, line by line, without values that may be secrets.
+/// The head of the request or the response, line by line. Credentials are for the worker alone.
 fn envelope(info: &PayloadInfo) -> Vec<String> {
     let Some(http) = &info.http else { return Vec::new() };
     let first = match (http.status, http.method.as_str()) {
@@ -164,6 +165,7 @@ fn envelope(info: &PayloadInfo) -> Vec<String> {
     let fields = http
         .headers
         .iter()
+        .filter(|header| !is_credential(&header.name))
         .map(|header| format!("{}: {}", header.name, String::from_utf8_lossy(&header.value)));
     first.into_iter().chain(fields).collect()
 }

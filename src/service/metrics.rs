@@ -10,7 +10,7 @@ use super::{Action, Caller, Service, ServiceError, access, code_name, parse_filt
 use crate::engine::{Figures, Moment, ServerLimit, StoreHealth, WorkerState};
 use crate::metrics::{Calls, Meters, Metric, OTHER, Process, Scrape};
 use crate::operation::limits::LimitName;
-use crate::operation::{Kind, TenantId, Timestamp};
+use crate::operation::{Kind, Scope, TenantId, Timestamp};
 use crate::store::{ListOrder, ListQuery, OrderBy};
 
 /// Routes of requests that no route of the table takes.
@@ -152,7 +152,7 @@ impl Service {
         kind: &Kind,
     ) -> Result<Option<Timestamp>, ServiceError> {
         let query = ListQuery {
-            scope: tenant.into(),
+            scope: Scope::from(tenant),
             filter: parse_filter(&format!("state=QUEUED AND kind=\"{kind}\""))?,
             order: ListOrder { by: OrderBy::CreateTime, descending: false },
             after: None,

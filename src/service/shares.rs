@@ -194,16 +194,19 @@ impl Service {
     }
 }
 
-/// The tenant's shares that have expired, to be deleted; refuses where there are too many that have not.
+/// Shares that have expired, whoever's they are, to be deleted; refuses where there are too many that have not.
 fn room_for(
     before: &Snapshot<Share>,
     new: &Share,
     now: Timestamp,
 ) -> Result<Vec<String>, ServiceError> {
-    let own = before.iter().filter(|(_, share)| share.tenant == new.tenant);
     let (good, old): (BTreeMap<_, _>, BTreeMap<_, _>) =
-        own.partition(|(_, it)| it.expires_at > now);
-    let of_operation = good.values().filter(|share| share.operation == new.operation).count();
+        before.iter().partition(|(_, it)| it.expires_at > now);
+    let own = good.values().filter(|share| share.tenant == new.tenant);
+    let (own, of_operation) = (
+        own.clone().count(),
+        own.filter(|share| share.operation == new.operation).count(),
+    );
     let full = |what: String, most: usize| {
         let message = format!("{what} has {most} shares, which is the most: revoke some first");
         Err(ServiceError::new(Reason::ResourceExhausted, message))
@@ -211,10 +214,10 @@ fn room_for(
     if of_operation >= MAX_OF_OPERATION {
         return full(new.operation.name(), MAX_OF_OPERATION);
     }
-    if good.len() >= MAX_OF_TENANT {
+    if own >= MAX_OF_TENANT {
         return full(format!("tenant {}", new.tenant), MAX_OF_TENANT);
     }
-    Ok(old.into_keys().map(str::to_owned).collect())
+    Ok(old.into_keys().take(MAX_OF_TENANT).map(str::to_owned).collect())
 }
 
 /// What JSON has of it. Times are in microseconds.

@@ -114,6 +114,7 @@ impl Service {
             return Ok(());
         }
         let limited = EngineError::Limited { tenant: tenant.clone(), kind: None, name, most };
+        let limited = self.engine.refused(limited);
         Err(ServiceError { retry_after: Some(PAUSE), ..limited.into() })
     }
 }

@@ -19,6 +19,20 @@ use crate::proto::v1::submit_batch_result::Outcome as BatchOutcome;
 use crate::service::{Document, ServiceError, Submitted, echo};
 use crate::store::HistoryEntry;
 
+/// What somebody is told of an operation who knows it by a share alone: nothing of its input, of other operations, of who
+/// works and of who submitted it.
+pub fn shared(operation: v1::Operation) -> v1::Operation {
+    v1::Operation {
+        input: None,
+        idempotency_key: String::new(),
+        retry_of: String::new(),
+        worker_id: String::new(),
+        trace_parent: String::new(),
+        trace_state: String::new(),
+        ..operation
+    }
+}
+
 /// An operation with the contents that its document carries.
 pub fn operation(document: &Document) -> v1::Operation {
     let Document { operation, input, result, waiting } = document;

@@ -16,7 +16,7 @@ const TENANT_OR_NONE: &str = "^([a-z][a-z0-9-]{0,62})?$";
 const LABEL_KEY: &str = "^[A-Za-z][A-Za-z0-9_./-]{0,62}$";
 const ASCII: &str = "^[ -~]{0,255}$";
 
-const WRITTEN: [&str; 14] = [
+const WRITTEN: [&str; 19] = [
     "google.longrunning.Operation",
     "google.longrunning.ListOperationsResponse",
     "AcquiredAttempt",
@@ -29,12 +29,19 @@ const WRITTEN: [&str; 14] = [
     "CreateKeyResponse",
     "ListKeysResponse",
     "Key",
+    "ListLimitsResponse",
+    "Limit",
+    "DeleteLimitResponse",
+    "CreateShareResponse",
+    "ListSharesResponse",
     "ListKindsResponse",
     "ListWorkersResponse",
 ];
-const READ: [&str; 8] = [
+const READ: [&str; 10] = [
     "SubmitRequest",
     "CreateKeyRequest",
+    "SetLimitRequest",
+    "CreateShareRequest",
     "CancelOperationRequest",
     "RetryOperationRequest",
     "RenewRequest",
