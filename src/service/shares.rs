@@ -203,10 +203,8 @@ fn room_for(
     let (good, old): (BTreeMap<_, _>, BTreeMap<_, _>) =
         before.iter().partition(|(_, it)| it.expires_at > now);
     let own = good.values().filter(|share| share.tenant == new.tenant);
-    let (own, of_operation) = (
-        own.clone().count(),
-        own.filter(|share| share.operation == new.operation).count(),
-    );
+    let (own, of_operation) =
+        (own.clone().count(), own.filter(|share| share.operation == new.operation).count());
     let full = |what: String, most: usize| {
         let message = format!("{what} has {most} shares, which is the most: revoke some first");
         Err(ServiceError::new(Reason::ResourceExhausted, message))

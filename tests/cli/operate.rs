@@ -205,7 +205,8 @@ fn what_is_deployed_can_be_read_and_names_flags_that_there_are() {
     texts.push(std::fs::read_to_string(root().join("Dockerfile")).unwrap());
     for text in &texts {
         let words = text.split(|c: char| !(c.is_ascii_uppercase() || c == '_'));
-        let named: Vec<&str> = words.filter(|word| word.len() > 8 && word.starts_with("LONGRUN_")).collect();
+        let named: Vec<&str> =
+            words.filter(|word| word.len() > 8 && word.starts_with("LONGRUN_")).collect();
         assert!(!named.is_empty());
         for name in named {
             assert!(
