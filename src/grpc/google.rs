@@ -10,6 +10,7 @@ use crate::proto::google::longrunning::{
     ListOperationsResponse, Operation, WaitOperationRequest,
 };
 use crate::service::keys::Whose;
+use crate::service::own_tenant;
 use crate::service::{Document, ListParameters, Service, ServiceError, View, Violations};
 use crate::wire::{decode, google};
 
@@ -45,9 +46,9 @@ impl Operations for GoogleRpc {
         let request = request.into_inner();
         let mut found = Violations::default();
         found.take(google::check_list(&request));
-        let tenant = found.take(google::tenant("name", &request.name));
+        let tenant = found.take(google::tenant("name", &request.name)).flatten();
         let parameters = ListParameters {
-            whose: tenant.flatten().map(Whose::Of).unwrap_or_default(),
+            whose: Whose::Own,
             page_size: request.page_size,
             page_token: &request.page_token,
             filter: &request.filter,
@@ -56,6 +57,7 @@ impl Operations for GoogleRpc {
         };
         let asked = parameters.read(&caller, &mut found);
         let asked = found.settle(asked).map_err(status)?;
+        own_tenant(&caller, tenant.as_ref()).map_err(status)?;
         let page = self.service.list(&caller, asked, View::Result, google::size).await;
         let page = page.map_err(status)?;
         Ok(reply(ListOperationsResponse {

@@ -14,6 +14,7 @@ use super::problem::{Problem, http_status};
 use crate::proto::google::longrunning;
 use crate::proto::json::to_value;
 use crate::service::keys::Whose;
+use crate::service::own_tenant;
 use crate::service::{Document, ListParameters, View, code_name};
 use crate::wire::google;
 
@@ -40,9 +41,9 @@ pub(super) async fn list(mut call: Call) -> Answer {
     };
     let mut found = call.finish_query();
     found.take(google::check_list(&request));
-    let tenant = found.take(google::tenant("tenant", &request.name));
+    let tenant = found.take(google::tenant("tenant", &request.name)).flatten();
     let parameters = ListParameters {
-        whose: tenant.flatten().map(Whose::Of).unwrap_or_default(),
+        whose: Whose::Own,
         page_size: request.page_size,
         page_token: &request.page_token,
         filter: &request.filter,
@@ -51,6 +52,7 @@ pub(super) async fn list(mut call: Call) -> Answer {
     };
     let asked = parameters.read(&call.caller, &mut found);
     let asked = found.settle(asked)?;
+    own_tenant(&call.caller, tenant.as_ref())?;
     let page = call.service().list(&call.caller, asked, View::Result, google::size).await?;
     let operations = page.entries.iter().map(|document| operation(&call, document));
     let operations = operations.collect::<Result<Vec<_>, _>>()?;

@@ -51,7 +51,7 @@ pub use audit::Origin;
 pub use budget::Budget;
 pub use error::{Reason, ServiceError, Violation, code_name, echo};
 pub use list::{HistoryRequest, ListParameters, ListRequest, Page, parse_filter};
-pub use operations::Submitted;
+pub use operations::{Submitted, own_tenant};
 pub use payloads::{ContentStream, Contents, Intake};
 pub use quotas::{ConnectionTenants, RATE_WINDOW, Rate};
 pub use reports::Report;

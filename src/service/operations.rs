@@ -339,7 +339,7 @@ pub(super) fn visible(
 }
 
 /// A list is of the caller's own tenant, whether the request names it or not.
-pub(super) fn own_tenant(caller: &Caller, named: Option<&TenantId>) -> Result<(), ServiceError> {
+pub fn own_tenant(caller: &Caller, named: Option<&TenantId>) -> Result<(), ServiceError> {
     match named {
         Some(tenant) if *tenant != caller.tenant => {
             let message = format!("there are no operations of tenants/{tenant} for this caller");

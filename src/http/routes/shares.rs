@@ -73,11 +73,10 @@ fn revoke() -> Route {
 }
 
 fn watch() -> Route {
-    let answers = Answers::default().events("200", &OF_ONE, "WatchOperationResponse").empty(
-        "204",
-        "The stream is over for good: the client has seen the end.",
-        &[],
-    );
+    let answers = Answers::default()
+        .empty("200", "The life of the operation as a stream.", &["X-Accel-Buffering?"])
+        .events("200", &OF_ONE, "WatchOperationResponse")
+        .empty("204", "The stream is over for good: the client has seen the end.", &[]);
     Route::new(
         "get",
         "/v1/shares/{token}/events",
