@@ -23,7 +23,8 @@ Examples:
   longrun limits unset outstanding --tenant acme
 
 A limit holds at once at the server that is asked, and within a second at its replicas. It is kept
-in the store, and takes the place of one in the configuration file for the same tenant, kind and label.
+in the store, and takes the place of one in the configuration file for the same tenant, kind and
+label.
 `unset` takes it away, so that the configuration file holds again. For operators.
 Limits: outstanding, running, submissions-per-second, watches, sessions, connections, payload-bytes,
 result-bytes, stored-bytes, retention-seconds, weight (docs/limits.md).";

@@ -29,8 +29,8 @@ The checks:
   clock    the server's clock and this machine's agree
   watch    streams come through: nothing in between holds them back or cuts their silence
   tls      what is sent to other machines is encrypted
-  system   open files that this machine lets a process have (run it where the server runs, as its user)
-  store    with --check-store: a database's settings, its clock, and poolers in between; or a file's disk
+  system   open files that this machine lets a process have (run it as the server's user, beside it)
+  store    with --check-store: a database's settings, clock, and poolers in between; or a file's disk
 
 Exit codes: 0 nothing failed (there may be warnings), 1 something did.";
 
