@@ -30,7 +30,7 @@ The checks:
   watch    streams come through: nothing in between holds them back or cuts their silence
   tls      what is sent to other machines is encrypted
   system   open files that this machine lets a process have (run it as the server's user, beside it)
-  store    with --check-store: a database's settings, clock, and poolers in between; or a file's disk
+  store    with --check-store: a database's settings, clock and pooler; or the disk of a file
 
 Exit codes: 0 nothing failed (there may be warnings), 1 something did.";
 
