@@ -15,6 +15,8 @@ SERVER = sys.argv[1]
 RARE = {"401", "408", "429", "500", "503", "504", "414", "421"}
 # What a server comes to that is set up in another way: roles of callers, no place for keys.
 OTHERWISE = {("GET", "403"), ("POST", "501"), ("GET", "501")}
+# What `tests/secure` and `tests/it` ask for as each caller. Here every answer is compared, and not every one asked for.
+ELSEWHERE = ("/shares", "/v1/limits", "/metrics")
 
 document = requests.get(f"{SERVER}/openapi.json", timeout=10).json()
 validate(document)
@@ -323,6 +325,38 @@ def keys():
     ask("POST", one, 403, {"Origin": "https://evil.example"}, key_id=made["key"]["keyId"])
 
 
+def limits():
+    """What operators change while servers run."""
+    every, one = "/v1/limits", "/v1/limits/{what}"
+    ask("POST", every, 200, JSON, '{"what": "outstanding", "tenant": "acme", "most": "7"}')
+    ask("POST", every, 400, JSON, '{"what": "luck", "most": "7"}')
+    ask("POST", every, 415, TEXT, "outstanding")
+    ask("GET", every, 200)
+    ask("GET", every, 400, query="?a=b")
+    ask("DELETE", one, 200, query="?tenant=acme", what="outstanding")
+    ask("DELETE", one, 404, query="?tenant=acme", what="outstanding")
+    ask("DELETE", one, 403, {"Origin": "https://evil.example"}, what="outstanding")
+
+
+def shares():
+    """What somebody sees who has no more than a URL."""
+    operation = submit("shout")
+    ask("GET", PARENTS[0] + "/result", 204, query="?wait=30s", id=operation)
+    every, one, url = PARENTS[0] + "/shares", PARENTS[0] + "/shares/{share_id}:revoke", "/v1/shares/{token}"
+    made = ask("POST", every, 201, JSON, '{"ttl": "60s"}', id=operation).json()
+    ask("POST", every, 400, JSON, '{"ttl": "-1s"}', id=operation)
+    ask("GET", every, 200, id=operation)
+    token, share = made["token"], made["share"]["shareId"]
+    seen = ask("GET", url, 303, token=token).json()
+    assert "input" not in seen and "idempotencyKey" not in seen, seen
+    ask("GET", url + "/status", 200, token=token)
+    ask("GET", url + "/result", 204, token=token)
+    ask("GET", url + "/events", 200, {"Accept": "text/event-stream"}, token=token)
+    ask("POST", one, 204, id=operation, share_id=share)
+    ask("POST", one, 404, id=operation, share_id=share)
+    ask("GET", url, 404, token=token)
+
+
 def standing():
     """How work stands."""
     for path in ["/v1/kinds", "/v1/workers"]:
@@ -339,6 +373,7 @@ def methods():
     token = ask("POST", ACQUIRE, 200, query="?wait=30s", kind="by-hand").json()["token"]
     for template, methods in document["paths"].items():
         names = {"id": operation, "tenant": "default", "kind": "shout", "token": token, "key_id": "nobodys"}
+        names |= {"share_id": "nobodys", "what": "outstanding"}
         allow = ask("OPTIONS", template, 204, **names).headers["Allow"].split(",")
         assert set(allow) == {method.upper() for method in methods}, f"{template}: {allow}"
         if "get" in methods:
@@ -356,6 +391,8 @@ googles()
 attempts()
 lists()
 keys()
+limits()
+shares()
 standing()
 methods()
 listed = {
@@ -364,6 +401,9 @@ listed = {
     for method, operation in methods.items()
     for status in operation["responses"]
     if method not in ("head", "options") and status not in RARE and status != "default"
+    and not any(part in template for part in ELSEWHERE)
+    # Another tenant's list is not found by those who are no operators.
+    and (method.upper(), template, status) != ("GET", "/v1/operations", "404")
     and not ((method.upper(), status) in OTHERWISE and (status == "403" or "/keys" in template))
 }
 missing = sorted(listed - seen)
