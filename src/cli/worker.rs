@@ -60,7 +60,7 @@ pub(super) struct Args {
     /// Post inputs to this URL in place of running a command, see docs/workers.md
     #[arg(long, value_name = "URL", conflicts_with_all = ["command", "variables", "retry_on"])]
     url: Option<EndpointUrl>,
-    /// Configuration file (TOML): [[handler]] tables, and these flags as keys, see docs/configuration.md
+    /// Configuration file (TOML): tables of handlers, and these flags as keys, see docs/configuration.md
     #[arg(long = "config", value_name = "FILE", env = "LONGRUN_WORKER_CONFIG")]
     file: Option<PathBuf>,
     /// The handlers of the configuration file.

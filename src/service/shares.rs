@@ -1,7 +1,7 @@
 //! Shares: an operation's status and result for whoever has a URL.
 //!
 //! A token is kept as API keys are: the store has a code of it, under its public id. It makes a caller that may read one
-//! operation, whoever owns that, and nothing else ([`Caller::of_share`]).
+//! operation, whoever owns that, and nothing else (`Caller::of_share`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
