@@ -16,9 +16,9 @@ use futures_util::stream;
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 use serde_json::{Map, Value, json};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
-use crate::service::{Service, ServiceError};
+use crate::service::{FeedMessage, FeedStream, Service, ServiceError};
 
 /// Shortest time between two looks at a page.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
@@ -75,6 +75,21 @@ pub(super) trait Live: Send + 'static {
     /// Whether nothing can change any more.
     fn is_over(&self) -> bool {
         false
+    }
+}
+
+/// Waits for the time of the next look, as long as the feed goes on; what it says comes to be seen then.
+pub(super) async fn until(again: Instant, feed: &mut FeedStream) -> Result<Wake, ServiceError> {
+    loop {
+        tokio::select! {
+            message = feed.next() => match message {
+                None => return Ok(Wake::End),
+                Some(Err(error)) => return Err(error),
+                Some(Ok(FeedMessage::Heartbeat)) => return Ok(Wake::Silence),
+                Some(Ok(FeedMessage::Item(_))) => {}
+            },
+            () = sleep_until(again) => return Ok(Wake::Changed),
+        }
     }
 }
 

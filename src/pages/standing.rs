@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use axum::response::Response;
 use http::StatusCode;
 use serde::Serialize;
-use tokio::time::{Duration, Instant, sleep_until};
+use tokio::time::{Duration, Instant};
 
 use super::commands::{self, Command};
 use super::live::{self, Live, Part, Region, Wake};
@@ -12,8 +12,7 @@ use super::view::When;
 use super::visit::{Frame, Visit};
 use crate::operation::{Kind, Timestamp};
 use crate::service::{
-    FeedMessage, FeedStart, FeedStream, KindRecord, ServiceError, WorkerFigures, WorkerState,
-    parse_filter,
+    FeedStart, FeedStream, KindRecord, ServiceError, WorkerFigures, WorkerState, parse_filter,
 };
 
 /// Workers come and go, and figures of the last minute change, without a transition.
@@ -200,18 +199,7 @@ impl Live for Following {
     }
 
     async fn wait(&mut self, due: Instant) -> Result<Wake, ServiceError> {
-        let again = due.max(Instant::now() + INTERVAL);
-        loop {
-            tokio::select! {
-                message = self.feed.next() => match message {
-                    None => return Ok(Wake::End),
-                    Some(Err(error)) => return Err(error),
-                    Some(Ok(FeedMessage::Heartbeat)) => return Ok(Wake::Silence),
-                    Some(Ok(_)) => {}
-                },
-                () = sleep_until(again) => return Ok(Wake::Changed),
-            }
-        }
+        live::until(due.max(Instant::now() + INTERVAL), &mut self.feed).await
     }
 }
 

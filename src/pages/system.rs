@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use axum::response::Response;
 use http::StatusCode;
 use serde::Serialize;
-use tokio::time::{Duration, Instant, sleep_until};
+use tokio::time::{Duration, Instant};
 
 use super::live::{self, Live, Region, Wake};
 use super::view::When;
@@ -12,8 +12,7 @@ use super::visit::{Frame, Visit};
 use crate::operation::Timestamp;
 use crate::operation::limits::Limit;
 use crate::service::{
-    Action, FeedMessage, FeedStart, FeedStream, Limits, ServiceError, StoreHealth, WorkerState,
-    parse_filter,
+    Action, FeedStart, FeedStream, Limits, ServiceError, StoreHealth, WorkerState, parse_filter,
 };
 use crate::words;
 
@@ -148,17 +147,6 @@ impl Live for Following {
     }
 
     async fn wait(&mut self, due: Instant) -> Result<Wake, ServiceError> {
-        let again = due.max(Instant::now() + INTERVAL);
-        loop {
-            tokio::select! {
-                message = self.feed.next() => match message {
-                    None => return Ok(Wake::End),
-                    Some(Err(error)) => return Err(error),
-                    Some(Ok(FeedMessage::Heartbeat)) => return Ok(Wake::Silence),
-                    Some(Ok(FeedMessage::Item(_))) => {}
-                },
-                () = sleep_until(again) => return Ok(Wake::Changed),
-            }
-        }
+        live::until(due.max(Instant::now() + INTERVAL), &mut self.feed).await
     }
 }

@@ -16,11 +16,12 @@
 //! the statements.
 
 use super::super::{ListQuery, OrderBy};
-use super::arms::{Arms, Bound, IndexRange, Range, count_ids, count_kind, id_at};
+use super::arms::{Arms, count_ids, count_kind};
 use super::bounds::Bounds;
 use super::columns::{OPERATION, limit};
 use super::condition::condition;
 use super::params::{Dialect, Params};
+use super::ranges::{Bound, IndexRange, Range, id_at};
 use crate::operation::{Scope, StateName, Timestamp};
 
 /// So few rows can be sorted for every page.

@@ -6,3 +6,4 @@ pub(super) mod columns;
 mod condition;
 pub(super) mod list;
 pub(super) mod params;
+mod ranges;
