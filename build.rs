@@ -5,6 +5,7 @@ use std::error::Error;
 use std::path::PathBuf;
 
 use prost::Message as _;
+use prost_build::{Config, Service, ServiceGenerator};
 
 const PROTOS: [&str; 7] = [
     "longrun/v1/operations.proto",
@@ -21,16 +22,56 @@ fn main() -> Result<(), Box<dyn Error>> {
     let descriptors = protox::compile(PROTOS, ["proto"])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("longrun.fds"), descriptors.encode_to_vec())?;
+    let mut config = Config::new();
     // Each message knows its full name: how the JSON mapping finds its descriptor.
-    let mut config = tonic_prost_build::Config::new();
     config.enable_type_names();
     // Equal messages have equal bytes: maps in the order of their keys.
     config.btree_map(["."]);
-    tonic_prost_build::configure()
-        .build_server(std::env::var_os("CARGO_FEATURE_SERVER").is_some())
-        .bytes(".longrun.v1")
-        .bytes(".google.api")
-        .codec_path("crate::proto::Codec")
-        .compile_fds_with_config(descriptors, config)?;
+    config.bytes([".longrun.v1", ".google.api"]);
+    config.service_generator(Box::new(Stubs::new()));
+    config.compile_fds(descriptors)?;
     Ok(())
+}
+
+/// Methods of `longrun.v1.Operations` whose servers send messages that are encoded already, and may be shared by many
+/// calls.
+const ENCODED: [&str; 2] = ["WatchOperation", "SubmitAndWatch"];
+
+/// Stubs of clients, and of servers where the feature is on.
+struct Stubs {
+    client: Box<dyn ServiceGenerator>,
+    server: Option<Box<dyn ServiceGenerator>>,
+}
+
+impl Stubs {
+    fn new() -> Self {
+        let of = |server| {
+            let stubs = tonic_prost_build::configure().codec_path("crate::proto::Codec");
+            stubs.build_server(server).build_client(!server).service_generator()
+        };
+        let server = std::env::var_os("CARGO_FEATURE_SERVER").is_some().then(|| of(true));
+        Self { client: of(false), server }
+    }
+}
+
+impl ServiceGenerator for Stubs {
+    fn generate(&mut self, mut service: Service, buffer: &mut String) {
+        self.client.generate(service.clone(), buffer);
+        let Some(server) = &mut self.server else { return };
+        let is_ours = service.package == "longrun.v1" && service.proto_name == "Operations";
+        for method in service.methods.iter_mut().filter(|_| is_ours) {
+            if ENCODED.contains(&method.proto_name.as_str()) {
+                method.output_type =
+                    format!("crate::proto::Encoded::<crate::proto::v1::{}>", method.output_type);
+            }
+        }
+        server.generate(service, buffer);
+    }
+
+    fn finalize(&mut self, buffer: &mut String) {
+        self.client.finalize(buffer);
+        if let Some(server) = &mut self.server {
+            server.finalize(buffer);
+        }
+    }
 }

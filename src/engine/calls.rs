@@ -1,39 +1,34 @@
 //! The calls that the service makes to the engine. Reads go to the store, changes to the committer.
 
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch as signal};
-use tokio_util::sync::CancellationToken;
 
+use super::Shared;
 use super::admission::Admission;
-use super::cache::Cache;
-use super::clock::{Clock, Ids};
-use super::commit::committer::Committer;
-use super::commit::counts::{Added, Counts};
-use super::health::{HealthBoard, StoreHealth};
-use super::progress::ProgressBoard;
+use super::clock::Clock;
+use super::commit::counts::Added;
+use super::health::StoreHealth;
 use super::request::{
     Applied, Apply, Connected, EngineError, Request, ServerLimit, Submitted, Taken, ToWorker,
     WorkerHello,
 };
-use super::sharing::Sharer;
-use super::watch::hints::HintReader;
-use super::watch::hub::Hub;
-use super::watch::tail::Tail;
-use super::{EngineConfig, Shared};
 use crate::metrics::Meters;
 use crate::operation::limits::LimitTable;
 use crate::operation::{
     Attempt, NewOperation, ObjectId, Operation, OperationId, Progress, Scope, SessionId,
 };
 use crate::store::shared::TakeOver;
-use crate::store::{HistoryEntry, HistoryQuery, ListQuery, Lookup, PayloadRole, Store, StoreError};
+use crate::store::{HistoryEntry, HistoryQuery, ListQuery, Lookup, PayloadRole};
 
 pub(super) mod figures;
+mod open;
 pub(super) mod standing;
 mod watching;
+
+pub use open::EngineTask;
 
 /// The way to the engine. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -44,65 +39,7 @@ pub struct Engine {
     lease_duration: Duration,
 }
 
-/// The engine's task; the engine's owner runs it.
-pub struct EngineTask {
-    committer: Committer,
-    requests: mpsc::Receiver<Request>,
-    hints: HintReader,
-    tail: Tail,
-    sharer: Sharer,
-}
-
-impl EngineTask {
-    /// Works until `stop`, then finishes what has come in.
-    pub async fn run(self, stop: CancellationToken) {
-        let Self { committer, requests, hints, tail, sharer } = self;
-        let (hints, tail) = (hints.run(stop.clone()), tail.run(stop.clone()));
-        tokio::join!(hints, tail, sharer.run(stop.clone()), committer.run(requests, stop));
-    }
-}
-
 impl Engine {
-    /// Rebuilds from the store what is kept in memory.
-    pub async fn open(
-        store: Arc<dyn Store>,
-        clock: Arc<dyn Clock>,
-        config: EngineConfig,
-    ) -> Result<(Self, EngineTask), StoreError> {
-        let hub = Arc::new(Hub::new(store.shared().is_some()));
-        if store.shared().is_none() {
-            hub.chain().begin(&*store).await?;
-        }
-        let shared = Arc::new(Shared {
-            store,
-            clock,
-            ids: Ids::default(),
-            hub,
-            cache: Cache::new(config.cached_bytes),
-            progress: ProgressBoard::default(),
-            health: HealthBoard::default(),
-            counts: Mutex::new(Counts::new(config.max_outstanding)),
-            roster: Mutex::default(),
-            others: Mutex::default(),
-            meters: Arc::clone(&config.meters),
-            limits: RwLock::new(Arc::clone(&config.limits)),
-        });
-        // What is admitted always finds a place, beside as much else.
-        let (sender, requests) = mpsc::channel(2 * config.queued_requests);
-        let engine = Self {
-            shared: Arc::clone(&shared),
-            requests: sender.clone(),
-            admission: Admission::new(config.queued_requests, config.queued_bytes),
-            lease_duration: config.lease_duration,
-        };
-        let hints = HintReader::new(Arc::clone(&shared), sender);
-        let tail = Tail::new(Arc::clone(&shared));
-        let sharer = Sharer::new(Arc::clone(&shared));
-        let mut committer = Committer::new(shared, config);
-        committer.recover().await?;
-        Ok((engine, EngineTask { committer, requests, hints, tail, sharer }))
-    }
-
     /// The engine's clock.
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.shared.clock

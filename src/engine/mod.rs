@@ -64,7 +64,7 @@ pub use request::{
     WorkerHello,
 };
 pub use watch::feed::Feed;
-pub use watch::hub::Committed;
+pub use watch::item::Committed;
 pub use watch::item::{FeedItem, FeedStart};
 pub use watch::watcher::{WatchItem, Watcher};
 

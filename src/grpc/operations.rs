@@ -11,8 +11,8 @@ use tonic::{Request, Response, Status};
 use super::status::status;
 use super::{caller, reply, streamed, timeout_to_answer, wait_time};
 use crate::operation::{NewOperation, Revision};
-use crate::proto::v1;
 use crate::proto::v1::operations_server::Operations;
+use crate::proto::{Encoded, v1};
 use crate::service::{
     Action, Budget, Contents, Document, FeedStart, HistoryRequest, ListParameters, Service,
     ServiceError, View, Violations, WatchOptions, WatchStream, parse_filter,
@@ -44,8 +44,8 @@ impl OperationsRpc {
 
 #[tonic::async_trait]
 impl Operations for OperationsRpc {
-    type SubmitAndWatchStream = MessageStream<v1::WatchOperationResponse>;
-    type WatchOperationStream = MessageStream<v1::WatchOperationResponse>;
+    type SubmitAndWatchStream = MessageStream<Encoded<v1::WatchOperationResponse>>;
+    type WatchOperationStream = MessageStream<Encoded<v1::WatchOperationResponse>>;
     type WatchOperationsStream = MessageStream<v1::WatchOperationsResponse>;
     type ReadResultStream = MessageStream<v1::ReadResultResponse>;
     type ReadInputStream = MessageStream<v1::ReadInputResponse>;
@@ -317,12 +317,13 @@ impl Operations for OperationsRpc {
 }
 
 /// The messages of a watch.
-fn watched(watch: WatchStream) -> MessageStream<v1::WatchOperationResponse> {
+fn watched(watch: WatchStream) -> MessageStream<Encoded<v1::WatchOperationResponse>> {
     Box::pin(stream::unfold(watch, |mut watch| async move {
-        let message = watch.next().await?;
-        let cursor = watch.cursor();
-        let message = message.map(|message| streams::watch_message(message, cursor));
-        Some((message.map_err(status), watch))
+        let written = watch.next_written(|message, cursor| {
+            streams::watch_message(message, cursor).encode_to_vec().into()
+        });
+        let written = written.await?;
+        Some((written.map(Encoded::new).map_err(status), watch))
     }))
 }
 

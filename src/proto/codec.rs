@@ -4,12 +4,12 @@ use std::collections::HashSet;
 use std::marker::PhantomData;
 use std::sync::LazyLock;
 
-use bytes::BufMut as _;
+use bytes::{BufMut as _, Bytes};
 use prost::{Message, Name};
 use prost_types::FileDescriptorSet;
 use tonic::Status;
 use tonic::codec::{self, BufferSettings, DecodeBuf, EncodeBuf};
-use tonic_prost::{ProstCodec, ProstDecoder, ProstEncoder};
+use tonic_prost::{ProstCodec, ProstDecoder};
 
 /// What a call holds to encode into and to decode from, for as long as it lasts; either grows with its
 /// messages. Most messages fit. The usual 8 KiB each would be most of what an idle watch costs, and are
@@ -19,6 +19,10 @@ const BUFFER_BYTES: usize = 1_000;
 const YIELD_BYTES: usize = 32 << 10;
 /// The largest message of which a copy is cheaper than that its bytes are written one by one.
 const SMALL_BYTES: usize = 16 << 10;
+
+fn settings() -> BufferSettings {
+    BufferSettings::new(BUFFER_BYTES, YIELD_BYTES)
+}
 
 /// The messages that a call may have several of, by their full names with a dot before.
 static STREAMED: LazyLock<HashSet<String>> = LazyLock::new(|| {
@@ -45,7 +49,7 @@ impl<Encode, Decode> Default for Codec<Encode, Decode> {
 
 impl<Encode, Decode> codec::Codec for Codec<Encode, Decode>
 where
-    Encode: Message + 'static,
+    Encode: Outgoing + 'static,
     Decode: Message + Name + Default + 'static,
 {
     type Encode = Encode;
@@ -54,40 +58,68 @@ where
     type Decoder = Decoder<Decode>;
 
     fn encoder(&mut self) -> Self::Encoder {
-        let settings = BufferSettings::new(BUFFER_BYTES, YIELD_BYTES);
-        Encoder(ProstCodec::<Encode, Decode>::raw_encoder(settings))
+        Encoder(PhantomData)
     }
 
     fn decoder(&mut self) -> Self::Decoder {
-        let settings = BufferSettings::new(BUFFER_BYTES, YIELD_BYTES);
         Decoder {
-            messages: ProstCodec::<Encode, Decode>::raw_decoder(settings),
+            messages: ProstCodec::<Decode, Decode>::raw_decoder(settings()),
             decoded: false,
             may_go_on: None,
         }
     }
 }
 
+/// What a call can send: a message, or one that is encoded already.
+pub trait Outgoing: Send {
+    /// Writes the encoded message.
+    fn write(self, buffer: &mut EncodeBuf<'_>);
+}
+
+impl<M: Message> Outgoing for M {
+    fn write(self, buffer: &mut EncodeBuf<'_>) {
+        // prost writes tags and numbers byte by byte. Into a call's buffer each takes a call of a function; into a
+        // vector it is compiled into the encoding.
+        if self.encoded_len() <= SMALL_BYTES {
+            buffer.put_slice(&self.encode_to_vec());
+        } else {
+            self.encode_raw(buffer);
+        }
+    }
+}
+
+/// An encoded message of type `M`. Clones share its bytes.
+#[derive(Clone, Debug)]
+pub struct Encoded<M>(Bytes, PhantomData<M>);
+
+impl<M> Encoded<M> {
+    /// Of a message's bytes.
+    pub fn new(bytes: Bytes) -> Self {
+        Self(bytes, PhantomData)
+    }
+}
+
+impl<M: Send> Outgoing for Encoded<M> {
+    fn write(self, buffer: &mut EncodeBuf<'_>) {
+        buffer.put_slice(&self.0);
+    }
+}
+
 /// Encodes the messages of one direction of a call.
 #[derive(Debug)]
-pub struct Encoder<T>(ProstEncoder<T>);
+pub struct Encoder<T>(PhantomData<T>);
 
-impl<T: Message> codec::Encoder for Encoder<T> {
+impl<T: Outgoing> codec::Encoder for Encoder<T> {
     type Item = T;
     type Error = Status;
 
     fn encode(&mut self, message: T, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        // prost writes tags and numbers byte by byte. Into a call's buffer each takes a call of a function; into a
-        // vector it is compiled into the encoding.
-        if message.encoded_len() <= SMALL_BYTES {
-            buffer.put_slice(&message.encode_to_vec());
-            return Ok(());
-        }
-        self.0.encode(message, buffer)
+        message.write(buffer);
+        Ok(())
     }
 
     fn buffer_settings(&self) -> BufferSettings {
-        self.0.buffer_settings()
+        settings()
     }
 }
 

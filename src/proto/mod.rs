@@ -6,7 +6,7 @@ pub mod json;
 pub mod schema;
 pub mod types;
 
-pub use codec::Codec;
+pub use codec::{Codec, Encoded, Outgoing};
 
 /// Package `longrun.v1`.
 #[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all, clippy::use_self)]

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
+use bytes::Bytes;
+use tokio_util::sync::{CancellationToken, ReusableBoxFuture};
 
 use super::operations::{named, readable, visible};
 use super::quotas::Watching;
@@ -58,6 +59,9 @@ pub struct Lifetime {
     silent_since: Moment,
     ends_at: Moment,
     closing: CancellationToken,
+    /// Goes off when the call may have to speak or end. It is set when the call first waits and left alone while
+    /// the call speaks: a timer for each message would cost more than the message.
+    alarm: Option<ReusableBoxFuture<'static, ()>>,
 }
 
 /// What a pause in a long call leads to.
@@ -82,6 +86,7 @@ impl Lifetime {
             ends_at: now.after(timeout.map_or(age, |timeout| timeout.min(age))),
             closing: service.closing.clone(),
             clock,
+            alarm: None,
         }
     }
 
@@ -91,14 +96,29 @@ impl Lifetime {
         self.closing.is_cancelled() || self.ends_at <= self.clock.moment()
     }
 
-    /// Returns when the silence has lasted long enough, or the call has.
-    pub async fn pause(&self) -> Pause {
-        let heartbeat_at = self.silent_since.after(self.heartbeat_interval);
-        tokio::select! {
-            biased;
-            () = self.closing.cancelled() => Pause::End,
-            () = self.clock.sleep_until_moment(self.ends_at) => Pause::End,
-            () = self.clock.sleep_until_moment(heartbeat_at) => Pause::Heartbeat,
+    /// Returns when the silence has lasted long enough, or the call has. Dropping the future loses nothing.
+    pub async fn pause(&mut self) -> Pause {
+        loop {
+            let heartbeat_at = self.silent_since.after(self.heartbeat_interval);
+            if self.is_over() {
+                return Pause::End;
+            }
+            if heartbeat_at <= self.clock.moment() {
+                return Pause::Heartbeat;
+            }
+            // Silence only ever ends later than it would have when the alarm was set.
+            let alarm = self.alarm.get_or_insert_with(|| {
+                let (clock, closing) = (Arc::clone(&self.clock), self.closing.clone());
+                let at = heartbeat_at.min(self.ends_at);
+                ReusableBoxFuture::new(async move {
+                    tokio::select! {
+                        () = closing.cancelled() => {}
+                        () = clock.sleep_until_moment(at) => {}
+                    }
+                })
+            });
+            alarm.await;
+            self.alarm = None;
         }
     }
 
@@ -126,28 +146,61 @@ impl WatchStream {
     /// The next message; `None` at the end, be it that the operation is done or that the call is to
     /// be resumed.
     pub async fn next(&mut self) -> Option<Result<WatchMessage, ServiceError>> {
+        let message = match self.news().await? {
+            Ok(Some(item)) => self.message(item).await,
+            Ok(None) => Ok(WatchMessage::Heartbeat),
+            Err(error) => Err(error),
+        };
+        self.ended |= message.is_err();
+        Some(message)
+    }
+
+    /// The next message as `write` encodes it. What `write` made of a transition for one watch is what the others get:
+    /// there is one `write` in a program.
+    pub async fn next_written(
+        &mut self,
+        write: fn(WatchMessage, Revision) -> Bytes,
+    ) -> Option<Result<Bytes, ServiceError>> {
+        let news = self.news().await?;
+        let cursor = self.cursor();
+        let written = match news {
+            Ok(Some(WatchItem::Transition(committed, written))) => {
+                let slot = if self.view == View::Basic { &written.basic } else { &written.result };
+                let news = WatchItem::Transition(committed, Arc::clone(&written));
+                let encoded = async || Ok(write(self.message(news).await?, cursor));
+                slot.get_or_try_init(encoded).await.cloned()
+            }
+            Ok(Some(item)) => self.message(item).await.map(|message| write(message, cursor)),
+            Ok(None) => Ok(write(WatchMessage::Heartbeat, cursor)),
+            Err(error) => Err(error),
+        };
+        self.ended |= written.is_err();
+        Some(written)
+    }
+
+    /// What there is to say, `None` for a sign of life. Nothing at the end.
+    async fn news(&mut self) -> Option<Result<Option<WatchItem>, ServiceError>> {
         if self.ended {
             return None;
         }
         if let Some(operation) = self.last_word.take() {
             self.ended = true;
-            return Some(self.message(WatchItem::Snapshot(operation)).await);
+            return Some(Ok(Some(WatchItem::Snapshot(operation))));
         }
-        let message = tokio::select! {
+        let news = tokio::select! {
             biased;
             item = self.watcher.next() => match item {
-                Ok(Some(item)) => Some(self.message(item).await),
-                Ok(None) => None,
+                Ok(item) => item.map(|item| Ok(Some(item))),
                 Err(error) => Some(Err(error.into())),
             },
             pause = self.lifetime.pause() => match pause {
-                Pause::Heartbeat => Some(Ok(WatchMessage::Heartbeat)),
+                Pause::Heartbeat => Some(Ok(None)),
                 Pause::End => None,
             },
         };
         self.lifetime.spoke();
-        self.ended = !matches!(message, Some(Ok(_)));
-        message
+        self.ended = !matches!(news, Some(Ok(_)));
+        news
     }
 
     /// Whether the watch began behind the terminal transition, so that nothing will come.
@@ -169,7 +222,7 @@ impl WatchStream {
                 }
                 WatchMessage::Snapshot(document)
             }
-            WatchItem::Transition(committed) => {
+            WatchItem::Transition(committed, _) => {
                 let document = self.contents(committed.operation).await?;
                 WatchMessage::Transition(document, committed.event_type)
             }

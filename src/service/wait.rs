@@ -61,7 +61,7 @@ impl Service {
                 biased;
                 item = watcher.next() => match item? {
                     Some(WatchItem::Snapshot(now) | WatchItem::Progress(now)) => now,
-                    Some(WatchItem::Transition(committed)) => committed.operation,
+                    Some(WatchItem::Transition(committed, _)) => committed.operation,
                     None => break,
                 },
                 () = clock.sleep_until_moment(until) => break,

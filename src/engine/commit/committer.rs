@@ -15,6 +15,7 @@ use super::in_doubt::InDoubt;
 use super::outage::Outage;
 use super::planner::Planner;
 use super::waiting::Waiting;
+use super::write::write;
 use crate::engine::clock::{Moment, Now};
 use crate::engine::dispatch::quarantine::Suspects;
 use crate::engine::dispatch::resumed::ResumedSessions;
@@ -36,10 +37,6 @@ const MAX_STARTS: usize = 512;
 const HEARTBEATS_PER_LEASE: u32 = 3;
 /// Pauses of an outage are so much shorter than a lease where others would take our sessions for lost.
 const PAUSES_PER_LEASE: u32 = 6;
-/// A commit that takes longer than so many steps makes the store count as failing until it is over. In steps, because
-/// a process that was stopped meanwhile is no slow store.
-const STALLED_STEPS: u32 = 10;
-const STALLED_STEP: Duration = Duration::from_secs(1);
 
 /// A commit that did not succeed.
 struct Failed {
@@ -238,7 +235,7 @@ impl Committer {
             let asks_frontier = self.shared.hub.has_feeds();
             let batch = Batch { sessions: sessions.clone(), asks_frontier, ..draft.batch() };
             self.shared.cache.hold(draft.touched());
-            match self.commit(batch).await {
+            match write(&self.shared, batch).await {
                 Ok(done) => committed = done,
                 Err(error @ StoreError::Unknown(_)) => {
                     let resumed = self.take_told(round);
@@ -279,44 +276,6 @@ impl Committer {
         let written = draft.written().collect();
         self.planner.abandoned(&draft);
         Failed { error, doubt: None, colliding, written }
-    }
-
-    /// Waits for the store, and says so when that takes long.
-    async fn commit(&self, batch: Batch) -> Result<Committed, StoreError> {
-        let (meters, clock) = (&self.shared.meters.commits, &self.shared.clock);
-        let (size, began) = (batch.writes.len() + batch.removals.len(), clock.moment());
-        let committed = self.commit_in_time(batch).await;
-        meters.sizes.add(size as u64);
-        meters.durations.add_duration(clock.moment().since(began));
-        if let Err(error) = &committed {
-            meters.errors.one(error.name());
-        }
-        committed
-    }
-
-    async fn commit_in_time(&self, batch: Batch) -> Result<Committed, StoreError> {
-        let mut commit = self.shared.store.commit(batch);
-        let committed = tokio::select! {
-            biased;
-            committed = &mut commit => return committed,
-            () = self.stalled() => commit.await,
-        };
-        // It answers again. What else it may answer begins an outage.
-        let is_up = !matches!(committed, Err(StoreError::Unavailable(_) | StoreError::Unknown(_)));
-        if is_up {
-            self.shared.health.writable(self.shared.clock.moment());
-        }
-        committed
-    }
-
-    /// Returns when a commit that was begun before takes too long, which everybody may know by then.
-    async fn stalled(&self) {
-        let clock = &self.shared.clock;
-        for _ in 0..STALLED_STEPS {
-            clock.sleep_until_moment(clock.moment().after(STALLED_STEP)).await;
-        }
-        let reason = format!("a commit takes longer than {:?}", STALLED_STEP * STALLED_STEPS);
-        self.shared.health.failing(reason, self.now());
     }
 
     /// A commit failed: nothing more is decided until the store takes writes again. Returns what the callers are

@@ -10,3 +10,4 @@ mod planner;
 pub(crate) mod recent;
 mod recovery;
 mod waiting;
+mod write;

@@ -5,7 +5,7 @@
 //! [`Dispatcher::committed`] makes the work for a draft final, [`Dispatcher::abandoned`] undoes it.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -21,9 +21,7 @@ use crate::engine::request::{StreamNumber, ToWorker, WorkerHello};
 use crate::engine::round::draft::Draft;
 use crate::engine::round::transition::Transition;
 use crate::operation::limits::LimitTable;
-use crate::operation::{
-    Attempt, Command, EventType, Kind, Operation, OperationId, Scope, SessionId, State, Timestamp,
-};
+use crate::operation::{Command, Kind, Operation, OperationId, Scope, SessionId, State, Timestamp};
 
 /// A message for a worker, to be sent after the commit.
 #[derive(Debug)]
@@ -276,49 +274,6 @@ impl Dispatcher {
         stream
     }
 
-    /// What another replica may have done to an operation of which a session here holds the lease. A later attempt
-    /// of the same session is adopted, and its assignment sent.
-    pub(crate) fn recheck(&mut self, id: OperationId, draft: &Draft) -> bool {
-        let operation = draft.stored(id);
-        let mut is_lost = false;
-        for (session, attempt) in self.sessions.holders(id) {
-            let held = operation.as_ref().filter(|operation| {
-                let lease = operation.life.state.lease();
-                lease.is_some_and(|lease| lease.session == session)
-                    && operation.life.attempt >= attempt
-            });
-            let Some(operation) = held else {
-                is_lost = true;
-                self.sessions.send(session, ToWorker::NotCurrent { id, attempt });
-                self.end_lease(session, (id, attempt));
-                continue;
-            };
-            if operation.life.attempt > attempt {
-                self.adopt(session, operation);
-            } else if matches!(operation.life.state, State::Cancelling { .. }) {
-                let operation = Arc::clone(operation);
-                self.sessions.send(session, ToWorker::CancelRequested { operation });
-            }
-        }
-        is_lost
-    }
-
-    /// The session holds a later attempt than was known here.
-    fn adopt(&mut self, session: SessionId, operation: &Operation) {
-        let Some(held) = self.sessions.get(session) else { return };
-        let (scope, worker) = (held.scope().clone(), held.worker().clone());
-        let held: HashSet<(OperationId, Attempt)> = held.leases().collect();
-        let lease = (operation.id(), operation.life.attempt);
-        self.sessions.restore(session, scope, worker, lease, Moment::default());
-        self.resumed.add_missed(session, held, lease);
-    }
-
-    fn end_lease(&mut self, session: SessionId, lease: (OperationId, Attempt)) {
-        for lane in self.sessions.end_lease(session, lease) {
-            self.open(lane);
-        }
-    }
-
     /// The draft is durable: its leases are known, and its messages are sent. A session may be gone where the
     /// outcome was unknown for a while: then it has until it `expires_at` to come back, if it `is_ours`.
     pub(crate) fn committed(
@@ -342,46 +297,6 @@ impl Dispatcher {
         }
     }
 
-    fn settle_lease(
-        &mut self,
-        transition: &Transition,
-        expires_at: &impl Fn(SessionId) -> Moment,
-        is_ours: &impl Fn(SessionId) -> bool,
-    ) {
-        let Transition { before, after, event_type, by_report } = transition;
-        let held = before.as_ref().and_then(|before| before.life.state.lease());
-        match (held, after.life.state.lease()) {
-            (None, Some(lease)) => {
-                self.places.add(after.id(), &after.submission);
-                // One that another replica has taken over since has taken the lease along.
-                let is_known = self.sessions.get(lease.session).is_some();
-                if (is_known || is_ours(lease.session))
-                    && let Some(worker) = after.life.worker.clone()
-                {
-                    let tenant = after.submission.tenant.clone();
-                    let held = (after.id(), after.life.attempt);
-                    let expires_at = expires_at(lease.session);
-                    self.sessions.restore(lease.session, tenant, worker, held, expires_at);
-                }
-            }
-            (Some(lease), Some(_)) if *event_type == EventType::CancelRequested => {
-                let operation = Arc::clone(after);
-                self.sessions.send(lease.session, ToWorker::CancelRequested { operation });
-            }
-            (Some(lease), None) => {
-                let (id, attempt) = (after.id(), after.life.attempt);
-                if !by_report {
-                    self.sessions.send(lease.session, ToWorker::NotCurrent { id, attempt });
-                }
-                self.end_lease(lease.session, (id, attempt));
-                for key in self.places.end(id) {
-                    self.turns.mark(key);
-                }
-            }
-            _ => {}
-        }
-    }
-
     /// The draft did not happen.
     pub(crate) fn abandoned(&mut self, draft: &Draft) {
         self.sessions.settle(self.reserved.drain(..));
@@ -395,5 +310,6 @@ impl Dispatcher {
     }
 }
 
+mod leases;
 #[cfg(test)]
 mod tests;

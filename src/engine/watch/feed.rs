@@ -15,7 +15,7 @@ use super::super::Shared;
 use super::super::request::EngineError;
 use super::chain::{Next, Place};
 use super::gathered::Gathered;
-use super::hub::Committed;
+use super::item::Committed;
 use super::item::{FeedItem, FeedStart};
 use crate::operation::filter::Filter;
 use crate::operation::{Operation, OperationId, TenantId, Timestamp};

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{broadcast, watch};
 
 use super::chain::Chain;
+use super::item::{Committed, Written};
 use crate::operation::{Attempt, EventType, Operation, OperationId, Progress, Revision};
 
 /// How many transitions a topic keeps for watchers that are not quite up to date.
@@ -18,15 +19,6 @@ const RECENT: usize = 16;
 const REPORTS: usize = 1_024;
 /// Locks are spread over this many shards.
 const SHARDS: usize = 64;
-
-/// A committed transition as watchers see it.
-#[derive(Clone, Debug)]
-pub struct Committed {
-    /// The operation after it.
-    pub operation: Arc<Operation>,
-    /// The transition.
-    pub event_type: EventType,
-}
 
 /// Where watchers register and commits are published.
 #[derive(Debug)]
@@ -48,7 +40,7 @@ pub(super) struct Topic {
 #[derive(Debug, Default)]
 struct TopicState {
     /// By rising revision, not always without gaps.
-    recent: VecDeque<Committed>,
+    recent: VecDeque<(Committed, Arc<Written>)>,
     /// There are transitions up to this one at least.
     known: Revision,
     progress: Option<(Attempt, Progress)>,
@@ -58,11 +50,12 @@ struct TopicState {
 impl TopicState {
     fn add(&mut self, committed: Committed) {
         let revision = committed.operation.life.revision;
-        let place = self.recent.partition_point(|it| it.operation.life.revision < revision);
-        if self.recent.get(place).is_some_and(|it| it.operation.life.revision == revision) {
+        let of = |(committed, _): &(Committed, Arc<Written>)| committed.operation.life.revision;
+        let place = self.recent.partition_point(|it| of(it) < revision);
+        if self.recent.get(place).is_some_and(|it| of(it) == revision) {
             return;
         }
-        self.recent.insert(place, committed);
+        self.recent.insert(place, (committed, Arc::default()));
         if self.recent.len() > RECENT {
             self.recent.pop_front();
         }
@@ -208,7 +201,7 @@ pub(super) enum News {
     /// Nothing.
     None,
     /// The next transition.
-    Next(Committed),
+    Next(Committed, Arc<Written>),
     /// The next transition is no longer kept here: it is in the store.
     InStore,
     /// The operation was deleted.
@@ -228,8 +221,10 @@ impl Subscription {
         let Some(topic) = &self.topic else { return News::None };
         let state = topic.lock();
         let revision = |committed: &Committed| committed.operation.life.revision;
-        match state.recent.iter().find(|committed| revision(committed) > cursor) {
-            Some(next) if revision(next) == cursor.next() => News::Next(next.clone()),
+        match state.recent.iter().find(|(committed, _)| revision(committed) > cursor) {
+            Some((next, written)) if revision(next) == cursor.next() => {
+                News::Next(next.clone(), Arc::clone(written))
+            }
             Some(_) => News::InStore,
             None if state.removed => News::Removed,
             None if state.known > cursor => News::InStore,
@@ -270,7 +265,7 @@ mod tests {
 
     fn next(subscription: &mut Subscription, cursor: u64) -> Option<u64> {
         match subscription.news(Revision(cursor)) {
-            News::Next(committed) => Some(committed.operation.life.revision.0),
+            News::Next(committed, _) => Some(committed.operation.life.revision.0),
             News::None | News::InStore | News::Removed => None,
         }
     }

@@ -1,10 +1,30 @@
-//! Where a watch over a filter begins, and what it delivers.
+//! What watches deliver, and where a watch over a filter begins.
 
 use std::sync::Arc;
 
-use super::hub::Committed;
-use crate::operation::Operation;
+use bytes::Bytes;
+use tokio::sync::OnceCell;
+
+use crate::operation::{EventType, Operation};
 use crate::store::log::Position;
+
+/// A committed transition as watchers see it.
+#[derive(Clone, Debug)]
+pub struct Committed {
+    /// The operation after it.
+    pub operation: Arc<Operation>,
+    /// The transition.
+    pub event_type: EventType,
+}
+
+/// The messages that tell of a transition, each encoded by the first watch that sends it and shared by the others.
+#[derive(Debug, Default)]
+pub struct Written {
+    /// Without contents.
+    pub basic: OnceCell<Bytes>,
+    /// With the result.
+    pub result: OnceCell<Bytes>,
+}
 
 /// A message of a watch over a filter.
 #[derive(Clone, Debug)]

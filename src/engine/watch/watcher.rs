@@ -8,7 +8,8 @@ use std::time::Duration;
 use super::super::Shared;
 use super::super::clock::Moment;
 use super::super::request::EngineError;
-use super::hub::{Committed, News, Subscription};
+use super::hub::{News, Subscription};
+use super::item::{Committed, Written};
 use crate::operation::{Operation, Progress, Revision};
 use crate::store::shared::Listening;
 use crate::store::{HistoryEntry, HistoryPosition, HistoryQuery, StoreError};
@@ -26,7 +27,7 @@ pub enum WatchItem {
     /// The operation as it is.
     Snapshot(Arc<Operation>),
     /// The next transition.
-    Transition(Committed),
+    Transition(Committed, Arc<Written>),
     /// Progress since the latest transition.
     Progress(Arc<Operation>),
 }
@@ -97,18 +98,18 @@ impl Watcher {
         }
         loop {
             if let Some(committed) = self.caught_up.pop_front() {
-                return Ok(Some(self.advance(committed)));
+                return Ok(Some(self.advance(committed, Arc::default())));
             }
             if self.is_over() {
                 return Ok(None);
             }
             match self.subscription.news(self.cursor) {
-                News::Next(committed) => {
+                News::Next(committed, written) => {
                     // What was reported before the transition is told before it.
                     if let Some(item) = self.unsent_progress(Moment::MAX) {
                         return Ok(Some(item));
                     }
-                    return Ok(Some(self.advance(committed)));
+                    return Ok(Some(self.advance(committed, written)));
                 }
                 News::InStore => self.read_history().await?,
                 News::Removed => return Err(EngineError::NotFound),
@@ -123,10 +124,10 @@ impl Watcher {
         }
     }
 
-    fn advance(&mut self, committed: Committed) -> WatchItem {
+    fn advance(&mut self, committed: Committed, written: Arc<Written>) -> WatchItem {
         self.cursor = committed.operation.life.revision;
         self.operation = Arc::clone(&committed.operation);
-        WatchItem::Transition(committed)
+        WatchItem::Transition(committed, written)
     }
 
     async fn read_history(&mut self) -> Result<(), EngineError> {

@@ -73,7 +73,7 @@ fn progress_that_comes_after_its_attempt_is_not_told_and_wakes_nobody() {
         let other = stage.work(1, 1, Some(work.session), &[(id, Attempt(1))]).await;
         stage.engine(1).drain(other.session).await.unwrap();
         stage.release(1, other.session, id, 1).await.unwrap();
-        assert!(matches!(watch.next().await, Ok(Some(WatchItem::Transition(_)))));
+        assert!(matches!(watch.next().await, Ok(Some(WatchItem::Transition(..)))));
         stage.house.leave_progress(0, vec![late], &[]);
         let polls = Rc::new(Cell::new(0));
         let counted = Rc::clone(&polls);

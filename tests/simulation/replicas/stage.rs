@@ -378,7 +378,7 @@ pub async fn revisions(watcher: &mut Watcher) -> Vec<u64> {
             Some(WatchItem::Snapshot(operation) | WatchItem::Progress(operation)) => {
                 told.push(operation.life.revision.0);
             }
-            Some(WatchItem::Transition(committed)) => {
+            Some(WatchItem::Transition(committed, _)) => {
                 told.push(committed.operation.life.revision.0);
             }
             None => return told,

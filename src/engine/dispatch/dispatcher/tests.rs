@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::*;
 use crate::engine::EngineConfig;
 use crate::engine::sample::{at, id, operation};
-use crate::operation::{Kind, Reporter, TenantId, WorkerId};
+use crate::operation::{Attempt, Kind, Reporter, TenantId, WorkerId};
 
 const NOW: (Timestamp, Moment) = (Timestamp::from_micros(5_000_000), Moment::new(Duration::ZERO));
 

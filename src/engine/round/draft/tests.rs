@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::engine::sample::{at, cancelled, id, new_operation, operation};
-use crate::operation::Attempt;
+use crate::operation::{Attempt, Revision};
 
 fn draft() -> Draft {
     Draft::new(at(5), &EngineConfig::default())

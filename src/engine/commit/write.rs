@@ -1,0 +1,49 @@
+//! The wait for the store's answer to a commit.
+
+use std::time::Duration;
+
+use crate::engine::Shared;
+use crate::store::{Batch, Committed, StoreError};
+
+/// A commit that takes longer than so many steps makes the store count as failing until it is over. In steps, because
+/// a process that was stopped meanwhile is no slow store.
+const STALLED_STEPS: u32 = 10;
+const STALLED_STEP: Duration = Duration::from_secs(1);
+
+/// Has the store commit a batch, counts it, and reports the store as failing while that takes long.
+pub(super) async fn write(shared: &Shared, batch: Batch) -> Result<Committed, StoreError> {
+    let (meters, clock) = (&shared.meters.commits, &shared.clock);
+    let (size, began) = (batch.writes.len() + batch.removals.len(), clock.moment());
+    let committed = in_time(shared, batch).await;
+    meters.sizes.add(size as u64);
+    meters.durations.add_duration(clock.moment().since(began));
+    if let Err(error) = &committed {
+        meters.errors.one(error.name());
+    }
+    committed
+}
+
+async fn in_time(shared: &Shared, batch: Batch) -> Result<Committed, StoreError> {
+    let mut commit = shared.store.commit(batch);
+    let committed = tokio::select! {
+        biased;
+        committed = &mut commit => return committed,
+        () = stalled(shared) => commit.await,
+    };
+    // It answers again. What else it may answer begins an outage.
+    let is_up = !matches!(committed, Err(StoreError::Unavailable(_) | StoreError::Unknown(_)));
+    if is_up {
+        shared.health.writable(shared.clock.moment());
+    }
+    committed
+}
+
+/// Returns when a commit that was begun before takes too long, which everybody may know by then.
+async fn stalled(shared: &Shared) {
+    let clock = &shared.clock;
+    for _ in 0..STALLED_STEPS {
+        clock.sleep_until_moment(clock.moment().after(STALLED_STEP)).await;
+    }
+    let reason = format!("a commit takes longer than {:?}", STALLED_STEP * STALLED_STEPS);
+    shared.health.failing(reason, (clock.now(), clock.moment()));
+}
