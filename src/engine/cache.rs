@@ -7,23 +7,44 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use hashlink::LruCache;
 
-use crate::operation::{Operation, OperationId};
+use super::round::transition::Transition;
+use super::watch::item::Committed;
+use crate::operation::{Operation, OperationId, Revision};
 
 /// The size of an entry without the operation.
 const ENTRY_BYTES: usize = 128;
+/// How many of an operation's last transitions are kept: those of an ordinary life.
+const RECENT: usize = 3;
 
 #[derive(Debug)]
 struct Entry {
     operation: Arc<Operation>,
     /// Those of the input; once it is done, those of the result.
     contents: Option<Bytes>,
+    /// The last transitions, without a gap.
+    recent: Vec<Committed>,
     /// While a commit changes it: a reader of the store may be ahead of this.
     held: bool,
 }
 
 impl Entry {
     fn bytes(&self) -> usize {
-        ENTRY_BYTES + self.operation.size() + self.contents.as_ref().map_or(0, Bytes::len)
+        let lives: usize = self.recent.iter().map(|it| it.operation.life.size()).sum();
+        let contents = self.contents.as_ref().map_or(0, Bytes::len);
+        ENTRY_BYTES + self.operation.size() + lives + contents
+    }
+
+    fn follow(&mut self, transition: &Transition) {
+        let revision = transition.after.life.revision;
+        let last = self.recent.last().map(|last| last.operation.life.revision);
+        if last.is_some_and(|last| last.next() != revision) {
+            self.recent.clear();
+        }
+        if self.recent.len() == RECENT {
+            self.recent.remove(0);
+        }
+        let (operation, event_type) = (Arc::clone(&transition.after), transition.event_type);
+        self.recent.push(Committed { operation, event_type });
     }
 }
 
@@ -53,6 +74,37 @@ impl Cache {
         let mut entries = self.lock();
         let entry = entries.by_id.get(&id).filter(|entry| !entry.held)?;
         Some(Arc::clone(&entry.operation))
+    }
+
+    /// The operation with its transitions after that revision, as of a commit that a next one may be changing; `None`
+    /// if they are not at hand.
+    pub(super) fn since(
+        &self,
+        id: OperationId,
+        after: Revision,
+    ) -> Option<(Arc<Operation>, Vec<Committed>)> {
+        let mut entries = self.lock();
+        let Entry { operation, recent, .. } = entries.by_id.get(&id)?;
+        let missing = operation.life.revision.0.checked_sub(after.0)?;
+        let recent = recent.iter().filter(|it| it.operation.life.revision > after);
+        let recent: Vec<Committed> = recent.cloned().collect();
+        (recent.len() as u64 == missing).then(|| (Arc::clone(operation), recent))
+    }
+
+    /// These transitions are committed, and their operations put.
+    pub(super) fn follow(&self, transitions: &[Transition]) {
+        let mut entries = self.lock();
+        let Entries { by_id, most, bytes } = &mut *entries;
+        for transition in transitions {
+            let Some(entry) = by_id.get_mut(&transition.after.id()) else { continue };
+            *bytes -= entry.bytes();
+            entry.follow(transition);
+            if entry.bytes() > *most / 16 {
+                entry.recent = Vec::new();
+            }
+            *bytes += entry.bytes();
+        }
+        entries.make_room();
     }
 
     /// These are about to be changed in the store. What comes next is [`Cache::put`] or [`Cache::remove`].
@@ -87,7 +139,7 @@ impl Cache {
     }
 
     /// Keeps an operation as committed with the contents of its input, which stay until it is done, or with those of its
-    /// result from then on. Those that were used longest ago make room.
+    /// result from then on.
     pub(super) fn put(
         &self,
         operation: Arc<Operation>,
@@ -95,29 +147,15 @@ impl Cache {
         result: Option<Bytes>,
     ) {
         let mut entries = self.lock();
-        let id = operation.id();
-        let before = entries.take_out(id).filter(|entry| {
-            // The result of one that was done before is its result still.
-            entry.operation.is_done() == operation.is_done()
-        });
-        let before = before.and_then(|entry| entry.contents);
-        let new = if operation.is_done() { result } else { input };
-        let contents = before.or(new);
-        let mut entry = Entry { operation, contents, held: false };
-        if entry.bytes() > entries.most / 16 {
-            // One must not push out all the others.
-            entry.contents = None;
-        }
-        if entry.bytes() > entries.most / 16 {
-            return;
-        }
-        entries.bytes += entry.bytes();
-        entries.by_id.insert(id, entry);
-        while entries.bytes > entries.most
-            && let Some((_, evicted)) = entries.by_id.remove_lru()
-        {
-            entries.bytes -= evicted.bytes();
-        }
+        let before = entries.take_out(operation.id());
+        let (recent, was_done, contents) = match before {
+            Some(entry) => (entry.recent, entry.operation.is_done(), entry.contents),
+            None => (Vec::new(), false, None),
+        };
+        // The result of one that was done before is its result still.
+        let contents = contents.filter(|_| was_done == operation.is_done());
+        let contents = contents.or(if operation.is_done() { result } else { input });
+        entries.insert(Entry { operation, contents, recent, held: false });
     }
 
     /// Forgets an operation.
@@ -132,13 +170,38 @@ impl Entries {
         self.bytes -= entry.bytes();
         Some(entry)
     }
+
+    fn insert(&mut self, mut entry: Entry) {
+        // One must not push out all the others.
+        if entry.bytes() > self.most / 16 {
+            entry.recent = Vec::new();
+        }
+        if entry.bytes() > self.most / 16 {
+            entry.contents = None;
+        }
+        if entry.bytes() > self.most / 16 {
+            return;
+        }
+        self.bytes += entry.bytes();
+        self.by_id.insert(entry.operation.id(), entry);
+        self.make_room();
+    }
+
+    /// Those that were used longest ago make room.
+    fn make_room(&mut self) {
+        while self.bytes > self.most
+            && let Some((_, evicted)) = self.by_id.remove_lru()
+        {
+            self.bytes -= evicted.bytes();
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::sample::{at, cancelled, id, operation};
     use super::*;
-    use crate::operation::Revision;
+    use crate::operation::EventType;
 
     const MOST: usize = 1 << 20;
 
@@ -176,6 +239,38 @@ mod tests {
         assert_eq!(read, Some(Revision(2)));
         cache.remove(id(1));
         assert!(cache.get(id(1)).is_none() && cache.read(id(1)).is_none());
+    }
+
+    #[test]
+    fn the_last_transitions_are_at_hand_without_a_gap() {
+        let cache = Cache::new(MOST);
+        let at_hand = |after| {
+            let (operation, recent) = cache.since(id(1), Revision(after))?;
+            assert_eq!(operation.life.revision, Revision(after + recent.len() as u64));
+            Some(recent.len())
+        };
+        let to = |revision| {
+            let mut after = operation(1, at(0));
+            after.life.revision = Revision(revision);
+            let after = Arc::new(after);
+            cache.put(Arc::clone(&after), None, None);
+            let event_type = EventType::Submitted;
+            cache.follow(&[Transition { before: None, after, event_type, by_report: false }]);
+        };
+        assert_eq!(at_hand(0), None);
+        (1..=RECENT as u64 + 1).for_each(to);
+        assert_eq!(
+            [0, 1, 2, 3, 4, 5].map(at_hand),
+            [None, Some(3), Some(2), Some(1), Some(0), None]
+        );
+        // Others made the fifth.
+        to(6);
+        assert_eq!([4, 5, 6].map(at_hand), [None, Some(1), Some(0)]);
+        let mut after = operation(1, at(0));
+        after.life.revision = Revision(7);
+        cache.put(Arc::new(after), None, None);
+        assert_eq!([5, 6].map(at_hand), [None, None], "its transition comes next");
+        assert!(is_exact(&cache));
     }
 
     #[test]

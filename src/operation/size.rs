@@ -4,8 +4,8 @@
 use std::mem::size_of;
 
 use super::{
-    Command, HttpEnvelope, NewOperation, Operation, OperationError, Outcome, PayloadInfo, State,
-    Submission,
+    Command, HttpEnvelope, Life, NewOperation, Operation, OperationError, Outcome, PayloadInfo,
+    State, Submission,
 };
 
 /// The size of an entry of a map or a list without its contents.
@@ -19,15 +19,21 @@ fn pair((key, value): (&String, &String)) -> usize {
 impl Operation {
     /// About how many bytes it takes in memory, payloads not included.
     pub fn size(&self) -> usize {
-        let life = &self.life;
-        let texts = life.progress.as_ref().map_or(0, |progress| progress.message.len())
-            + life.cancel.as_ref().map_or(0, |cancel| cancel.reason.len());
-        let state = match &life.state {
+        self.submission.size() + self.life.size()
+    }
+}
+
+impl Life {
+    /// The part of [`Operation::size`] that changes with each transition.
+    pub fn size(&self) -> usize {
+        let texts = self.progress.as_ref().map_or(0, |progress| progress.message.len())
+            + self.cancel.as_ref().map_or(0, |cancel| cancel.reason.len());
+        let state = match &self.state {
             State::Done { outcome, .. } => outcome.size(),
             State::Queued { .. } | State::Running { .. } | State::Cancelling { .. } => 0,
         };
-        let error = life.last_error.as_ref().map_or(0, OperationError::size);
-        size_of::<Self>() + self.submission.size() + texts + state + error
+        let error = self.last_error.as_ref().map_or(0, OperationError::size);
+        size_of::<Self>() + texts + state + error
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::request::{EngineError, Submitted};
 use super::super::watch::feed::Feed;
-use super::super::watch::item::FeedStart;
+use super::super::watch::item::{Committed, FeedStart};
 use super::super::watch::watcher::Watcher;
 use super::Engine;
 use crate::operation::filter::Filter;
@@ -29,13 +29,33 @@ impl Engine {
         // Interest first, then the question: nothing can fall in between.
         let subscription = self.shared.hub.subscribe(id);
         let listening = self.listen(Topic::Operation(id)).await?;
-        let operation = self.get(scope, id).await?;
+        let at_hand = after.and_then(|after| self.at_hand(scope, id, after));
+        let (operation, transitions) = match at_hand {
+            Some(found) => found,
+            None => (self.get(scope, id).await?, Vec::new()),
+        };
         self.shared.hub.known(id, operation.life.revision);
         let found = operation.clone();
         let shared = Arc::clone(&self.shared);
         let watcher =
             Watcher::new(shared, subscription, operation, after, include_progress, listening);
-        Ok((watcher, found))
+        Ok((watcher.caught_up(transitions), found))
+    }
+
+    /// What a client that has seen an operation up to `after` has missed, where that needs no store. It may be a commit
+    /// behind what others have seen: this watch is told of that commit.
+    fn at_hand(
+        &self,
+        scope: &Scope,
+        id: OperationId,
+        after: Revision,
+    ) -> Option<(Operation, Vec<Committed>)> {
+        // Others may have committed what is not in the cache.
+        let is_alone = self.shared.store.shared().is_none();
+        let found = is_alone.then(|| self.shared.cache.since(id, after)).flatten();
+        let (operation, transitions) = found?;
+        let is_within = scope.contains(&operation.submission.tenant);
+        is_within.then(|| (Operation::clone(&operation), transitions))
     }
 
     /// Watches what was submitted to be watched: a new operation from its first transition on, and without asking the store

@@ -250,6 +250,7 @@ impl Planner {
                 self.shared.cache.put(operation, input, result);
             }
         }
+        self.shared.cache.follow(draft.transitions());
         for operation in draft.removed() {
             self.shared.cache.remove(operation.id());
             self.config.discard_objects(operation);

@@ -80,6 +80,12 @@ impl Watcher {
         }
     }
 
+    /// With transitions after the cursor that are at hand already, in order and without a gap.
+    pub(in crate::engine) fn caught_up(mut self, transitions: Vec<Committed>) -> Self {
+        self.caught_up = transitions.into();
+        self
+    }
+
     /// The revision to resume from.
     pub fn cursor(&self) -> Revision {
         self.cursor
