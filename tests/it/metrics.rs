@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use longrun::metrics::{Format, Metric};
+use longrun::proto::v1::event::Type as EventType;
 use longrun::proto::v1::*;
 use longrun::server::{Server, Stopped};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -181,12 +182,14 @@ async fn times_are_those_of_the_operations() {
     })
     .await;
     let policy = attempts(2);
-    server.submit(with_settings(submission("slow"), policy)).await;
+    let operation = server.submit(with_settings(submission("slow"), policy)).await;
     server.advance(Duration::from_secs(2));
     let mut worker = server.worker("slow", 1).await;
     worker.assignment().await;
+    let mut watch = server.watch(watch_from(&operation.name, 2)).await;
     worker.disconnect();
     server.live_through(Duration::from_secs(10)).await;
+    assert_eq!(watch.next().await.event.unwrap().r#type(), EventType::RetryScheduled);
     // Without a session nothing happens by the second.
     server.advance(Duration::from_secs(5));
     let mut worker = server.worker("slow", 1).await;
