@@ -39,6 +39,7 @@ mod connection;
 mod descriptors;
 mod ending;
 mod front;
+mod gathering;
 mod listen;
 mod metrics_port;
 mod opening;

@@ -3,9 +3,10 @@
 //! Serves connections of every listener; it accepts none, and knows no route but those of health.
 
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use http::header::{CONNECTION, RETRY_AFTER};
@@ -21,6 +22,7 @@ use tokio_util::task::TaskTracker;
 use super::answer::Answer;
 use super::ending::{Ending, Step, Watched};
 use super::front::{AnswerBody, Front};
+use super::gathering::Gathering;
 use super::opening::Opening;
 use super::places::Place;
 use super::resets::{Call, ResetBudget};
@@ -137,14 +139,22 @@ impl Connections {
         };
         tasks.track_future(async move {
             let _open = open;
+            let (io, outbox) = Gathering::new(io);
             let (io, opened) = Opening::new(io);
             let watched = Watched { place, resets, room, opened };
             let mut ending = Ending::new(watched, closing, header_timeout, idle_timeout);
             let service = hyper::service::service_fn(answer);
             let mut serving = pin!(builder.serve_connection(TokioIo::new(io), service));
             loop {
+                let served = poll_fn(|cx| match serving.as_mut().poll(cx) {
+                    Poll::Pending => match outbox.poll_empty(cx) {
+                        Poll::Ready(Err(error)) => Poll::Ready(Err(error.into())),
+                        Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+                    },
+                    served => served,
+                });
                 tokio::select! {
-                    served = &mut serving => {
+                    served = served => {
                         if let Err(error) = served {
                             tracing::debug!(error = %error, "a connection failed");
                         }
