@@ -167,7 +167,7 @@ fn submission_of_kind() -> Route {
         "Submits an operation whose input is the body, whatever it is",
         |call, body| Box::pin(submit::of_kind(call, body)),
     )
-    .takes(&["kind", "label", "start_at", "start_in", "start_time"])
+    .takes(&["kind", "label", "start_at", "start_in", "start_time", "callback_url"])
     .takes(&settings)
     .takes(&["Prefer", "Idempotency-Key"])
     .takes(&["Content-Encoding", "Content-Language", "Content-Disposition"])

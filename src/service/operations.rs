@@ -278,6 +278,7 @@ impl Service {
             idempotency_key,
             retry_of: Some(old.id()),
             input,
+            callback: submission.callback.clone(),
             capacity,
             ..NewOperation::of(submission.kind.clone())
         };

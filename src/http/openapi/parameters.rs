@@ -4,6 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::schemas::{KIND, TENANT, rule_of};
+use crate::operation::callback::MAX_URL_BYTES;
 use crate::operation::limits::LimitName;
 use crate::operation::{Range, Setting, Settings};
 use crate::service::MAX_WAIT;
@@ -160,6 +161,11 @@ fn in_query() -> Parameters {
         ),
         ("label", "A label, `KEY=VALUE`.", labels),
         ("start_at", "Not to be started before. At most 9000-01-01T00:00:00Z.", time.clone()),
+        (
+            "callback_url",
+            "Whom to tell of the end, as in `SubmitRequest.callback_url`.",
+            json!({"type": "string", "maxLength": MAX_URL_BYTES}),
+        ),
         (
             "start_in",
             "Not to be started before this long after the submission. At most 3660d.",
