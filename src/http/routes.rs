@@ -14,6 +14,7 @@ mod keys;
 mod limits;
 mod shares;
 mod standing;
+mod webhooks;
 
 const TEXT: &str = "text/plain";
 
@@ -75,6 +76,7 @@ pub(super) fn all() -> Vec<Route> {
     all.extend(keys::all());
     all.extend(limits::all());
     all.extend(standing::all());
+    all.extend(webhooks::all());
     all
 }
 

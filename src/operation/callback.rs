@@ -125,9 +125,8 @@ impl std::str::FromStr for Allowed {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let rule = || {
-            "must be a host, *.DOMAIN, an address or a network such as 10.0.0.0/8".to_owned()
-        };
+        let rule =
+            || "must be a host, *.DOMAIN, an address or a network such as 10.0.0.0/8".to_owned();
         let (address, bits) = match text.split_once('/') {
             Some((address, bits)) => (address, Some(bits)),
             None => (text, None),
@@ -136,7 +135,11 @@ impl std::str::FromStr for Allowed {
             let most = if address.is_ipv4() { 32 } else { 128 };
             let bits = bits.map_or(Ok(most), |bits| bits.parse().map_err(|_| rule()))?;
             let network = Network { address, bits };
-            return if bits <= most { Ok(Self(AllowedKind::Network(network))) } else { Err(rule()) };
+            return if bits <= most {
+                Ok(Self(AllowedKind::Network(network)))
+            } else {
+                Err(rule())
+            };
         }
         let (name, port) = match text.rsplit_once(':') {
             Some((name, port)) => (name, Some(port.parse().map_err(|_| rule())?)),
@@ -296,12 +299,23 @@ mod tests {
 
     #[test]
     fn a_url_has_a_scheme_a_host_and_no_secret_but_its_path() {
-        for good in ["https://a.example/x?y=1", "http://a:80", "https://[::1]:9/", "http://1.2.3.4"] {
+        for good in ["https://a.example/x?y=1", "http://a:80", "https://[::1]:9/", "http://1.2.3.4"]
+        {
             assert_eq!(url(good).as_str(), good);
         }
         for bad in [
-            "", "a.example", "/x", "ftp://a/", "https://", "https://u@a/", "https://u:p@a/",
-            "https://a/#x", "https://a/ b", "https://a/\u{e4}", "https://a:0/", "https://a:99999/",
+            "",
+            "a.example",
+            "/x",
+            "ftp://a/",
+            "https://",
+            "https://u@a/",
+            "https://u:p@a/",
+            "https://a/#x",
+            "https://a/ b",
+            "https://a/\u{e4}",
+            "https://a:0/",
+            "https://a:99999/",
             "https://a:/",
         ] {
             assert!(CallbackUrl::parse(bad).is_err(), "{bad}");
@@ -315,7 +329,8 @@ mod tests {
 
     #[test]
     fn addresses_that_are_not_for_everybody_are_refused_unless_allowed() {
-        let (nobody, own) = (Destinations::default(), only(&["10.0.0.0/8", "127.0.0.1", "fc00::/7"]));
+        let (nobody, own) =
+            (Destinations::default(), only(&["10.0.0.0/8", "127.0.0.1", "fc00::/7"]));
         for (address, is_public, is_own) in [
             ("93.184.215.14", true, true),
             ("2606:2800:21f:cb07::1", true, true),

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::digest::{Fields, micros};
 use super::{
-    CallbackUrl, IdempotencyKey, Kind, OperationId, Payload, Settings, TenantId, Timestamp, TraceContext,
+    CallbackUrl, IdempotencyKey, Kind, OperationId, Payload, Settings, TenantId, Timestamp,
+    TraceContext,
 };
 
 /// A client's checked submission.

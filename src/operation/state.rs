@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::closed_set::closed_set;
 use super::{
-    Attempt, CallbackUrl, IdempotencyKey, Kind, OperationError, OperationId, PayloadInfo, RecordedReport,
-    Revision, SessionId, Settings, TenantId, Timestamp, TraceContext, WorkerId,
+    Attempt, CallbackUrl, IdempotencyKey, Kind, OperationError, OperationId, PayloadInfo,
+    RecordedReport, Revision, SessionId, Settings, TenantId, Timestamp, TraceContext, WorkerId,
 };
 
 /// One piece of work and its whole life.

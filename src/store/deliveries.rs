@@ -107,7 +107,8 @@ pub trait DeliveryStore: Send + Sync {
     /// Notes what became of those that were tried. What is not there any more is left out.
     async fn change_deliveries(&self, changes: Vec<DeliveryChange>) -> Result<(), StoreError>;
 
-    /// The receivers that something is to be sent to, at most `limit`, those first that have waited longest.
+    /// The receivers that something is to be sent to, at most `limit` of each tenant: those that have waited longest, and
+    /// those of all tenants in this order.
     async fn waiting_endpoints(&self, limit: usize) -> Result<Vec<WaitingEndpoint>, StoreError>;
 
     /// The pending ones of a receiver that are due, earliest first, at most `limit`.
@@ -117,6 +118,9 @@ pub trait DeliveryStore: Send + Sync {
         now: Timestamp,
         limit: usize,
     ) -> Result<Vec<Delivery>, StoreError>;
+
+    /// Puts off all that is to be sent to a receiver before that time.
+    async fn postpone_endpoint(&self, endpoint: &str, until: Timestamp) -> Result<(), StoreError>;
 
     /// A page, without bodies.
     async fn list_deliveries(&self, query: DeliveryQuery) -> Result<Vec<Delivery>, StoreError>;

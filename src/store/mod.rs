@@ -41,8 +41,8 @@ pub mod sqlite;
 
 pub use batch::{Batch, FORGET_BATCH, Forget, LogAppend, Removal, Tombstone, Write};
 pub use catalogue::{CatalogueChange, CatalogueSpace, CatalogueVersions, SECRETS};
-pub use error::{OpenError, StoreError};
 use deliveries::DeliveryStore;
+pub use error::{OpenError, StoreError};
 use log::{Frontier, Head, LogPage, LogQuery, SigningKey, Stamp};
 use shared::SharedStore;
 

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use super::{json_value, settings, time};
 use crate::operation::id::{InvalidName, valid_label_key, valid_label_value};
 use crate::operation::{
-    Attempt, CallbackUrl, HttpEnvelope, HttpHeader, IdempotencyKey, InvalidEnvelope, Kind, NewOperation,
-    OperationId, Payload, PayloadForm, Progress, Settings, TenantId, Timestamp, mark,
+    Attempt, CallbackUrl, HttpEnvelope, HttpHeader, IdempotencyKey, InvalidEnvelope, Kind,
+    NewOperation, OperationId, Payload, PayloadForm, Progress, Settings, TenantId, Timestamp, mark,
 };
 use crate::proto::v1::{self, payload::Content};
 use crate::service::{DEFAULT_WAIT, Limits, OperationName, ServiceError, View, Violations};

@@ -303,10 +303,10 @@ impl Draft {
             let (before, after) = (before.clone(), Arc::clone(after));
             Change::Transition { before, after, event_type: *event_type }
         });
-        let removals = self.removed.iter().map(|removed| Change::Removed {
-            last: Arc::clone(removed),
-            is_only_word: false,
-        });
+        let removals = self
+            .removed
+            .iter()
+            .map(|removed| Change::Removed { last: Arc::clone(removed), is_only_word: false });
         let mut logged: Vec<Logged> =
             transitions.chain(removals).map(|change| Logged { stamp, change }).collect();
         logged.sort_by_key(|logged| logged.change.cursor());

@@ -98,7 +98,11 @@ pub(super) fn encode(submission: &Submission) -> Vec<u8> {
         settings: (settings != SettingsMessage::default()).then_some(settings),
         trace_parent: trace.map(|trace| trace.parent.to_string()).unwrap_or_default(),
         trace_state: trace.map(|trace| trace.state.to_string()).unwrap_or_default(),
-        callback: submission.callback.as_ref().map(|url| url.as_str().to_owned()).unwrap_or_default(),
+        callback: submission
+            .callback
+            .as_ref()
+            .map(|url| url.as_str().to_owned())
+            .unwrap_or_default(),
     }
     .encode_to_vec()
 }

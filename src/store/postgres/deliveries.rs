@@ -43,6 +43,11 @@ impl DeliveryStore for PostgresStore {
         self.scans.run(|session| due(session, endpoint, now, limit)).await
     }
 
+    async fn postpone_endpoint(&self, endpoint: &str, until: Timestamp) -> Result<(), StoreError> {
+        let endpoint = endpoint.to_owned();
+        self.scans.run(|session| postpone(session, endpoint, until)).await
+    }
+
     async fn list_deliveries(&self, query: DeliveryQuery) -> Result<Vec<Delivery>, StoreError> {
         self.scans.run(|session| list(session, query)).await
     }
@@ -78,16 +83,11 @@ async fn put(session: Arc<Session>, new: Vec<Delivery>) -> Result<(), StoreError
          SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::smallint[], $5::bigint[],
            $6::bytea[], $7::bytea[])
          ON CONFLICT (id) DO NOTHING";
-    session
-        .query(sql, &[&ids, &tenants, &endpoints, &states, &due, &records, &bodies])
-        .await?;
+    session.query(sql, &[&ids, &tenants, &endpoints, &states, &due, &records, &bodies]).await?;
     Ok(())
 }
 
-async fn change(
-    session: Arc<Session>,
-    mut changes: Vec<DeliveryChange>,
-) -> Result<(), StoreError> {
+async fn change(session: Arc<Session>, mut changes: Vec<DeliveryChange>) -> Result<(), StoreError> {
     changes.sort_unstable_by_key(|it| it.id);
     let ids: Vec<Uuid> = changes.iter().map(|it| Uuid::from_bytes(it.id)).collect();
     let states: Vec<i16> = changes.iter().map(|it| i16::from(it.state.number())).collect();
@@ -101,12 +101,12 @@ async fn change(
     Ok(())
 }
 
-async fn waiting(
-    session: Arc<Session>,
-    most: usize,
-) -> Result<Vec<WaitingEndpoint>, StoreError> {
-    let sql = "SELECT endpoint, min(due_at), count(*), min(tenant) FROM deliveries WHERE state = 1
-               GROUP BY endpoint ORDER BY min(due_at) LIMIT $1";
+async fn waiting(session: Arc<Session>, most: usize) -> Result<Vec<WaitingEndpoint>, StoreError> {
+    let sql = "SELECT endpoint, due_at, count, tenant FROM (
+           SELECT endpoint, min(due_at) AS due_at, count(*) AS count, tenant,
+             row_number() OVER (PARTITION BY tenant ORDER BY min(due_at)) AS place
+           FROM deliveries WHERE state = 1 GROUP BY endpoint, tenant) AS found
+         WHERE place <= $1 ORDER BY due_at";
     let found = session.query(sql, &[&limit(most)]).await?;
     let read = found.iter().map(|row| {
         Ok(WaitingEndpoint {
@@ -127,16 +127,13 @@ async fn due(
 ) -> Result<Vec<Delivery>, StoreError> {
     let sql = format!(
         "SELECT {COLUMNS}, body FROM deliveries
-         WHERE state = 1 AND endpoint = $1 AND due_at <= $2 ORDER BY due_at LIMIT $3"
+         WHERE state = 1 AND endpoint = $1 AND due_at <= $2 ORDER BY due_at, n LIMIT $3"
     );
     let found = session.query(&sql, &[&endpoint, &now.micros(), &limit(most)]).await?;
     found.iter().map(whole).collect()
 }
 
-async fn list(
-    session: Arc<Session>,
-    query: DeliveryQuery,
-) -> Result<Vec<Delivery>, StoreError> {
+async fn list(session: Arc<Session>, query: DeliveryQuery) -> Result<Vec<Delivery>, StoreError> {
     let before = query.before.map_or(i64::MAX, number);
     let mut found = Vec::new();
     for state in query.state.map_or(DeliveryState::ALL.to_vec(), |state| vec![state]) {
@@ -145,8 +142,7 @@ async fn list(
              ORDER BY n DESC LIMIT $4"
         );
         let (state, most) = (i16::from(state.number()), limit(query.limit));
-        let rows =
-            session.query(&sql, &[&query.tenant.as_str(), &state, &before, &most]).await?;
+        let rows = session.query(&sql, &[&query.tenant.as_str(), &state, &before, &most]).await?;
         for row in &rows {
             found.push(bodiless(row)?);
         }
@@ -166,10 +162,7 @@ async fn one(
     found.first().map(whole).transpose()
 }
 
-async fn forget(
-    session: Arc<Session>,
-    forget: ForgetDeliveries,
-) -> Result<u64, StoreError> {
+async fn forget(session: Arc<Session>, forget: ForgetDeliveries) -> Result<u64, StoreError> {
     let (state, most) = (i16::from(forget.state.number()), limit(forget.limit));
     let sql = "WITH old AS (
            SELECT n FROM deliveries WHERE state = $1 AND due_at < $2 LIMIT $4),
@@ -189,10 +182,18 @@ async fn forget(
     Ok(unsigned(found.first().map_or(Ok(0), |row| row.try_get(0))?))
 }
 
-async fn drop_endpoint(
+async fn postpone(
     session: Arc<Session>,
     endpoint: String,
-) -> Result<u64, StoreError> {
+    until: Timestamp,
+) -> Result<(), StoreError> {
+    let sql = "UPDATE deliveries SET due_at = $2
+               WHERE state = 1 AND endpoint = $1 AND due_at < $2";
+    session.query(sql, &[&endpoint, &until.micros()]).await?;
+    Ok(())
+}
+
+async fn drop_endpoint(session: Arc<Session>, endpoint: String) -> Result<u64, StoreError> {
     let sql = "WITH gone AS (
            DELETE FROM deliveries WHERE state = 1 AND endpoint = $1 RETURNING n)
          SELECT count(*) FROM gone";

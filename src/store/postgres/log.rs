@@ -201,8 +201,8 @@ pub(super) async fn log(session: Arc<Session>, query: LogQuery) -> Result<LogPag
     for row in &removals {
         let id = rows::id(row, 0)?;
         let is_only_word = row.try_get(BEHIND + 3)?;
-        let removed = rows::operation(row)
-            .map(|it| Change::Removed { last: Arc::new(it), is_only_word });
+        let removed =
+            rows::operation(row).map(|it| Change::Removed { last: Arc::new(it), is_only_word });
         places.push((place(id, row, BEHIND + 2)?, stamp(row, BEHIND)?, removed));
     }
     // What is beyond the bytes of a page is left for the next, and the removals behind it with it.

@@ -3,11 +3,11 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, TransactionBehavior, params};
 
+use super::super::StoreError;
 use super::super::deliveries::{
     Delivery, DeliveryChange, DeliveryId, DeliveryQuery, DeliveryState, DeliveryStore,
     ForgetDeliveries, WaitingEndpoint,
 };
-use super::super::StoreError;
 use super::super::sql::columns::{limit, number};
 use super::rows::{self, get, unsigned};
 use super::{SqliteStore, store_error};
@@ -39,6 +39,16 @@ impl DeliveryStore for SqliteStore {
         self.threads.log(move |connection| due(connection, &endpoint, now, limit)).await
     }
 
+    async fn postpone_endpoint(&self, endpoint: &str, until: Timestamp) -> Result<(), StoreError> {
+        let endpoint = endpoint.to_owned();
+        let postpone = move |connection: &mut Connection, _: &mut _| {
+            let sql = "UPDATE deliveries SET due_at = ?2
+                       WHERE state = 1 AND endpoint = ?1 AND due_at < ?2";
+            connection.execute(sql, params![endpoint, until.micros()]).map_err(store_error)
+        };
+        self.threads.write(postpone).await.map(drop)
+    }
+
     async fn list_deliveries(&self, query: DeliveryQuery) -> Result<Vec<Delivery>, StoreError> {
         self.threads.list(move |connection| list(connection, &query)).await
     }
@@ -58,9 +68,7 @@ impl DeliveryStore for SqliteStore {
 
     async fn drop_endpoint(&self, endpoint: &str) -> Result<u64, StoreError> {
         let endpoint = endpoint.to_owned();
-        self.threads
-            .write(move |connection, _| drop_endpoint(connection, &endpoint))
-            .await
+        self.threads.write(move |connection, _| drop_endpoint(connection, &endpoint)).await
     }
 }
 
@@ -85,16 +93,12 @@ fn put(connection: &mut Connection, new: &[Delivery]) -> Result<(), StoreError> 
     run(connection).map_err(store_error)
 }
 
-fn change(
-    connection: &mut Connection,
-    changes: &[DeliveryChange],
-) -> Result<(), StoreError> {
+fn change(connection: &mut Connection, changes: &[DeliveryChange]) -> Result<(), StoreError> {
     let run = |connection: &mut Connection| -> rusqlite::Result<()> {
         let change = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for it in changes {
             let sql = "UPDATE deliveries SET state = ?2, due_at = ?3, record = ?4 WHERE id = ?1";
-            let values =
-                params![it.id, it.state.number(), it.due_at.micros(), &it.record[..]];
+            let values = params![it.id, it.state.number(), it.due_at.micros(), &it.record[..]];
             change.prepare_cached(sql)?.execute(values)?;
         }
         change.commit()
@@ -102,12 +106,12 @@ fn change(
     run(connection).map_err(store_error)
 }
 
-fn waiting(
-    connection: &Connection,
-    most: usize,
-) -> Result<Vec<WaitingEndpoint>, StoreError> {
-    let sql = "SELECT endpoint, min(due_at), count(*), tenant FROM deliveries WHERE state = 1
-               GROUP BY endpoint ORDER BY min(due_at) LIMIT ?1";
+fn waiting(connection: &Connection, most: usize) -> Result<Vec<WaitingEndpoint>, StoreError> {
+    let sql = "SELECT * FROM (
+           SELECT endpoint, min(due_at) AS due_at, count(*), tenant,
+             row_number() OVER (PARTITION BY tenant ORDER BY min(due_at)) AS place
+           FROM deliveries WHERE state = 1 GROUP BY endpoint, tenant)
+         WHERE place <= ?1 ORDER BY due_at";
     rows::all(connection, sql, [limit(most)], |row| {
         Ok(WaitingEndpoint {
             endpoint: get(row, 0)?,
@@ -126,15 +130,12 @@ fn due(
 ) -> Result<Vec<Delivery>, StoreError> {
     let sql = format!(
         "SELECT {COLUMNS}, body FROM deliveries
-         WHERE state = 1 AND endpoint = ?1 AND due_at <= ?2 ORDER BY due_at LIMIT ?3"
+         WHERE state = 1 AND endpoint = ?1 AND due_at <= ?2 ORDER BY due_at, n LIMIT ?3"
     );
     rows::all(connection, &sql, params![endpoint, now.micros(), limit(most)], whole)
 }
 
-fn list(
-    connection: &Connection,
-    query: &DeliveryQuery,
-) -> Result<Vec<Delivery>, StoreError> {
+fn list(connection: &Connection, query: &DeliveryQuery) -> Result<Vec<Delivery>, StoreError> {
     let before = query.before.map_or(i64::MAX, number);
     let mut found = Vec::new();
     for state in query.state.map_or(DeliveryState::ALL.to_vec(), |state| vec![state]) {
@@ -142,8 +143,7 @@ fn list(
             "SELECT {COLUMNS} FROM deliveries WHERE tenant = ?1 AND state = ?2 AND n < ?3
              ORDER BY n DESC LIMIT ?4"
         );
-        let values =
-            params![query.tenant.as_str(), state.number(), before, limit(query.limit)];
+        let values = params![query.tenant.as_str(), state.number(), before, limit(query.limit)];
         found.extend(rows::all(connection, &sql, values, bodiless)?);
     }
     found.sort_unstable_by_key(|it| std::cmp::Reverse(it.number));
@@ -160,10 +160,7 @@ fn one(
     Ok(rows::all(connection, &sql, params![id, tenant.as_str()], whole)?.pop())
 }
 
-fn forget(
-    connection: &mut Connection,
-    forget: ForgetDeliveries,
-) -> Result<u64, StoreError> {
+fn forget(connection: &mut Connection, forget: ForgetDeliveries) -> Result<u64, StoreError> {
     let run = |connection: &mut Connection| -> rusqlite::Result<usize> {
         let change = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let state = forget.state.number();
@@ -190,10 +187,7 @@ fn forget(
     Ok(run(connection).map_err(store_error)? as u64)
 }
 
-fn drop_endpoint(
-    connection: &mut Connection,
-    endpoint: &str,
-) -> Result<u64, StoreError> {
+fn drop_endpoint(connection: &mut Connection, endpoint: &str) -> Result<u64, StoreError> {
     let gone = connection
         .execute("DELETE FROM deliveries WHERE state = 1 AND endpoint = ?1", [endpoint])
         .map_err(store_error)?;
