@@ -139,6 +139,13 @@ impl<E: Entry> Space<E> {
         self.current.subscribe()
     }
 
+    /// The space as the store has it now: whatever was changed before this was called is in it.
+    pub async fn current(&self) -> Result<Arc<Snapshot<E>>, StoreError> {
+        let versions = self.store.catalogue_versions().await?;
+        self.refresh(versions.get(E::SPACE).copied().unwrap_or_default()).await?;
+        Ok(self.snapshot())
+    }
+
     /// Changes it. `decide` makes the change of what is there, and is asked again if another replica was first.
     pub async fn change<T, X: From<ChangeError>>(
         &self,

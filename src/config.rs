@@ -26,6 +26,7 @@ pub mod relay;
 mod store;
 mod tls;
 pub mod tokens;
+mod webhooks;
 
 pub use auth::{Auth, Callers};
 pub use connections::Connections;
@@ -33,6 +34,7 @@ pub use listen::{Browsers, Listen, ShowPages};
 pub use metrics::Metrics;
 pub use store::{PostgresUrl, Store, StoreUrl, StoreUrlParser};
 pub use tls::{CertificateCaller, ClientAuth, Tls, TlsFiles};
+pub use webhooks::Webhooks;
 
 /// The default port of servers and clients.
 pub const DEFAULT_PORT: u16 = 7420;
@@ -105,6 +107,9 @@ pub struct ServeConfig {
     /// Where metrics are served.
     #[command(flatten)]
     pub metrics: Metrics,
+    /// Where webhooks are sent.
+    #[command(flatten)]
+    pub webhooks: Webhooks,
     /// How to stop.
     #[command(flatten)]
     pub stop: Stop,
@@ -223,6 +228,7 @@ impl ServeConfig {
         let is_asked = self.must_callers_be_known();
         self.check_exposure(is_asked)?;
         self.check_pages()?;
+        self.webhooks.check()?;
         for (is_given, flag) in [
             (self.tokens.keys.is_some(), "--jwt-keys"),
             (!self.tls.callers.is_empty(), "--tls-caller"),

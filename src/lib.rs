@@ -73,6 +73,8 @@ mod time_text;
 #[cfg(feature = "server")]
 pub mod transfer;
 #[cfg(feature = "server")]
+pub mod webhooks;
+#[cfg(feature = "server")]
 pub mod wire;
 #[cfg(feature = "server")]
 mod words;

@@ -7,6 +7,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -31,6 +32,7 @@ use crate::service::{Limits, Service, TenantLimits, metrics};
 use crate::store::Store;
 use crate::store::postgres::{PostgresOptions, PostgresStore};
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
+use crate::webhooks::Post;
 
 mod answer;
 mod callers;
@@ -44,6 +46,7 @@ mod listen;
 mod metrics_port;
 mod opening;
 mod places;
+mod post;
 mod resets;
 mod socket;
 mod tasks;
@@ -88,6 +91,7 @@ pub struct Server {
     catalogue: Catalogue,
     tenant_limits: TenantLimits,
     callers: Callers,
+    post: Post,
     store: Arc<dyn Store>,
     closing: CancellationToken,
     drain_timeout: Duration,
@@ -124,28 +128,34 @@ impl Server {
         let opened = TenantLimits::open(&mut catalogue, config.tenants.clone()).await;
         let tenant_limits = opened.context("the limits of the store cannot be read")?;
         let (discarded_objects, discarded) = mpsc::channel(DISCARDED_OBJECTS);
+        let log_is_wanted = Arc::<AtomicBool>::default();
         let engine_config = EngineConfig {
             discarded_objects: Some(discarded_objects),
             lease_duration: config.liveness.lease_duration,
             max_outstanding: config.limits.max_outstanding,
             limits: Arc::new(tenant_limits.table()),
             meters: metrics::meters(config.metrics.max_kinds),
+            log_is_wanted: Arc::clone(&log_is_wanted),
             seed: fastrand::u64(..),
             ..EngineConfig::default()
         };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let opened = Engine::open(Arc::clone(&store), Arc::clone(&clock), engine_config).await;
         let (engine, engine_task) = opened.context("cannot recover from the store")?;
-        let callers = Callers::open(&config, &store, &mut catalogue, clock).await?;
+        let callers = Callers::open(&config, &store, &mut catalogue, Arc::clone(&clock)).await?;
         let public_url = config.listen.public_url.as_deref();
         let shares = Shares::open(&mut catalogue, public_url).await;
         let shares = shares.context("the shares of the store cannot be read")?;
+        let secret = callers.keys.secret().clone();
+        let webhooks = post::webhooks(&config, &mut catalogue, &store, secret).await?;
+        let post = post::post(&config, webhooks.clone(), &engine, clock, log_is_wanted)?;
         let closing = CancellationToken::new();
         let service =
             Service::new(engine.clone(), objects.clone(), limits(&config), closing.clone())
                 .with_keys(callers.keys.clone())
                 .with_tenant_limits(tenant_limits.clone())
-                .with_shares(shares);
+                .with_shares(shares)
+                .with_webhooks(webhooks);
         let options = HttpOptions {
             public_url: config.listen.public_url.clone(),
             cors_origins: config.browsers.cors_origins.clone(),
@@ -202,6 +212,7 @@ impl Server {
             catalogue,
             tenant_limits,
             callers,
+            post,
             store,
             closing,
             drain_timeout: config.stop.drain_timeout,
@@ -270,7 +281,7 @@ impl Server {
     ) -> anyhow::Result<Stopped> {
         let Self { sockets, metrics_port, local, connections, max_connections, .. } = self;
         let Self { service, engine, engine_task, collector, callers, store, .. } = self;
-        let Self { catalogue, tenant_limits, closing, drain_timeout, .. } = self;
+        let Self { catalogue, tenant_limits, post, closing, drain_timeout, .. } = self;
         let engine_stop = CancellationToken::new();
         let mut tasks = Tasks::default();
         tasks.spawn("engine", engine_task.run(engine_stop.clone()));
@@ -278,6 +289,7 @@ impl Server {
         tasks.spawn("catalogue", catalogue.run(engine_stop.clone()));
         let usage = service.clone().watch_usage(Arc::clone(&store), engine_stop.clone());
         tasks.spawn("count of stored bytes", usage);
+        tasks.spawn("webhooks", post.run(engine_stop.clone()));
         tasks.spawn("limits", tenant_limits.run(engine.clone(), engine_stop.clone()));
         callers.spawn(&mut tasks, &engine_stop);
         if let Some(port) = metrics_port {

@@ -169,6 +169,7 @@ fn facts(operation: &Operation, now: SystemTime, paint: Paint) -> Vec<(&'static 
         ("purge", at(operation.purge_time.as_ref())),
         ("key", clean(&operation.idempotency_key)),
         ("retry of", clean(&operation.retry_of)),
+        ("callback", clean(&operation.callback_url)),
     ]
 }
 

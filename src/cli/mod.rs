@@ -61,6 +61,7 @@ mod top;
 mod wait;
 mod watch;
 mod watch_many;
+mod webhook;
 mod worker;
 mod yaml;
 
@@ -173,6 +174,8 @@ enum Command {
     Key(key::Args),
     /// Share an operation's status and result with whoever has a URL
     Share(share::Args),
+    /// Tell receivers of transitions by signed requests: webhooks
+    Webhook(webhook::Args),
     /// List, set and unset limits of tenants, while servers run
     Limits(limits::Args),
     /// Copy or back up a store as a whole
@@ -301,6 +304,7 @@ async fn dispatch(command: Command, connection: &Connection, out: &Output) -> an
             Some(exit) => exit,
             None => key::run(args, &remote()?, out).await,
         },
+        Command::Webhook(args) => webhook::run(args, &remote()?, out).await,
         Command::Share(args) => share::run(args, &remote()?, out).await,
         Command::Limits(args) => limits::run(args, &remote()?, out).await,
         Command::Store(args) => store::run(args, out).await,

@@ -53,6 +53,9 @@ pub(super) struct Args {
     /// random]
     #[arg(long, short = 'k', value_name = "KEY", value_parser = NonEmptyStringValueParser::new())]
     idempotency_key: Option<String>,
+    /// URL to be told of the end by a signed POST, a webhook
+    #[arg(long, value_name = "URL")]
+    callback_url: Option<String>,
     #[command(flatten)]
     settings: SettingsArgs,
     #[command(flatten)]
@@ -92,7 +95,8 @@ struct Then {
 }
 
 pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Result<Exit> {
-    let Args { kind, input, content_type, labels, idempotency_key, settings, start, then } = args;
+    let Args { kind, input, content_type, labels, idempotency_key, callback_url, .. } = args;
+    let Args { settings, start, then, .. } = args;
     if then.result && out.is_json() {
         return Err(Usage(
             "--json contradicts --result, which writes the result as it is".to_owned(),
@@ -113,6 +117,7 @@ pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Re
         start_at: start.start_at.map(|(seconds, nanos)| Timestamp { seconds, nanos }),
         start_in: start.start_in.map(message_of).transpose()?,
         settings: Some(settings.message()?),
+        callback_url: callback_url.unwrap_or_default(),
         idempotency_key: idempotency_key.unwrap_or_else(|| Uuid::now_v7().to_string()),
         kind,
         ..Default::default()

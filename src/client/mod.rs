@@ -44,6 +44,7 @@ mod upload;
 mod wait;
 mod watch;
 mod watch_all;
+mod webhooks;
 #[cfg(feature = "worker")]
 mod work;
 

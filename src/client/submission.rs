@@ -82,6 +82,12 @@ impl Submission {
         self
     }
 
+    /// Tell of the end by a signed POST to this URL, a webhook.
+    pub fn callback_url(mut self, url: impl Into<String>) -> Self {
+        self.request.callback_url = url.into();
+        self
+    }
+
     /// Start no sooner than in this time.
     pub fn start_in(mut self, wait: Duration) -> Self {
         let wait = self.duration("start_in", wait);

@@ -79,6 +79,9 @@ fn target(request: &SubmitRequest) -> Result<String, ClientError> {
     if let Some(at) = &request.start_at {
         give("start_at", &at.to_string());
     }
+    if !request.callback_url.is_empty() {
+        give("callback_url", &request.callback_url);
+    }
     if let Some(wait) = &request.start_in {
         give("start_in", &wait.to_string());
     }

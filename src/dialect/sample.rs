@@ -202,6 +202,7 @@ fn submission(kind: &Kind, is_rich: bool) -> Submission {
         idempotency: None,
         retry_of: None,
         trace: None,
+        callback: None,
         input: is_rich.then(|| input.within(envelope).info),
     }
 }

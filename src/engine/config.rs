@@ -1,6 +1,7 @@
 //! How the engine is set up.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -32,6 +33,8 @@ pub struct EngineConfig {
     pub max_tombstones: u64,
     /// Receives ids of objects whose operations were removed; if it is full or absent, the sweep collects them.
     pub discarded_objects: Option<mpsc::Sender<ObjectId>>,
+    /// Whether somebody still has to read what is old in the log: then it is not deleted yet, for a while.
+    pub log_is_wanted: Arc<AtomicBool>,
     /// Counts what happens.
     pub meters: Arc<Meters>,
     /// Seeds the jitter of retries.
@@ -51,6 +54,7 @@ impl Default for EngineConfig {
             tombstone_retention: Duration::from_secs(7 * 24 * 3600),
             max_tombstones: 1_000_000,
             discarded_objects: None,
+            log_is_wanted: Arc::default(),
             meters: Meters::new(DEFAULT_KINDS, Calls::default(), Vec::new()),
             seed: 0,
         }

@@ -31,6 +31,7 @@ pub(crate) fn operation(number: u128, submitted_at: Timestamp) -> Operation {
         idempotency: None,
         retry_of: None,
         trace: None,
+        callback: None,
         input: None,
     };
     transition::submit(Arc::new(submission)).0

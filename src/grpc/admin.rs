@@ -1,4 +1,4 @@
-//! `longrun.v1.Admin`: API keys, limits of tenants, shares of operations.
+//! `longrun.v1.Admin`: API keys, limits of tenants, shares of operations, webhooks.
 
 use tonic::{Request, Response, Status};
 
@@ -7,7 +7,7 @@ use super::{caller, reply};
 use crate::proto::v1;
 use crate::proto::v1::admin_server::Admin;
 use crate::service::{Service, Violations};
-use crate::wire::{decode, keys, limits, shares};
+use crate::wire::{decode, keys, limits, shares, webhooks};
 
 /// The service's gRPC face for administrators.
 #[derive(Clone, Debug)]
@@ -131,5 +131,92 @@ impl Admin for AdminRpc {
         let name = decode::operation_name("name", &name).map_err(status)?;
         self.service.revoke_share(&caller, &name, &share_id).await.map_err(status)?;
         Ok(reply(v1::RevokeShareResponse {}))
+    }
+
+    async fn create_webhook(
+        &self,
+        request: Request<v1::CreateWebhookRequest>,
+    ) -> Result<Response<v1::CreateWebhookResponse>, Status> {
+        let caller = caller(&request)?;
+        let mut found = Violations::default();
+        let new = webhooks::new_webhook(request.into_inner(), &mut found);
+        let new = found.settle(new).map_err(status)?;
+        let (made, secret) = self.service.create_webhook(&caller, new).await.map_err(status)?;
+        let webhook = Some(webhooks::webhook(&made));
+        Ok(reply(v1::CreateWebhookResponse { webhook, secret: secret.text() }))
+    }
+
+    async fn list_webhooks(
+        &self,
+        request: Request<v1::ListWebhooksRequest>,
+    ) -> Result<Response<v1::ListWebhooksResponse>, Status> {
+        let caller = caller(&request)?;
+        let tenant = webhooks::tenant(&request.into_inner().tenant).map_err(status)?;
+        let listed = self.service.list_webhooks(&caller, tenant).map_err(status)?;
+        let webhooks = listed.iter().map(webhooks::webhook).collect();
+        Ok(reply(v1::ListWebhooksResponse { webhooks }))
+    }
+
+    async fn delete_webhook(
+        &self,
+        request: Request<v1::DeleteWebhookRequest>,
+    ) -> Result<Response<v1::DeleteWebhookResponse>, Status> {
+        let caller = caller(&request)?;
+        let v1::DeleteWebhookRequest { webhook_id, tenant } = request.into_inner();
+        let tenant = webhooks::tenant(&tenant).map_err(status)?;
+        self.service.delete_webhook(&caller, tenant, &webhook_id).await.map_err(status)?;
+        Ok(reply(v1::DeleteWebhookResponse {}))
+    }
+
+    async fn get_webhook_secret(
+        &self,
+        request: Request<v1::GetWebhookSecretRequest>,
+    ) -> Result<Response<v1::GetWebhookSecretResponse>, Status> {
+        let caller = caller(&request)?;
+        let v1::GetWebhookSecretRequest { webhook_id, tenant } = request.into_inner();
+        let tenant = webhooks::tenant(&tenant).map_err(status)?;
+        let found = self.service.webhook_secret(&caller, tenant, &webhook_id);
+        let (record, secret) = found.map_err(status)?;
+        let webhook = Some(webhooks::webhook(&record));
+        Ok(reply(v1::GetWebhookSecretResponse { webhook, secret: secret.text() }))
+    }
+
+    async fn rotate_webhook_secret(
+        &self,
+        request: Request<v1::RotateWebhookSecretRequest>,
+    ) -> Result<Response<v1::RotateWebhookSecretResponse>, Status> {
+        let caller = caller(&request)?;
+        let v1::RotateWebhookSecretRequest { webhook_id, tenant } = request.into_inner();
+        let tenant = webhooks::tenant(&tenant).map_err(status)?;
+        let changed = self.service.rotate_webhook_secret(&caller, tenant, &webhook_id).await;
+        let (record, secret) = changed.map_err(status)?;
+        let webhook = Some(webhooks::webhook(&record));
+        Ok(reply(v1::RotateWebhookSecretResponse { webhook, secret: secret.text() }))
+    }
+
+    async fn list_deliveries(
+        &self,
+        request: Request<v1::ListDeliveriesRequest>,
+    ) -> Result<Response<v1::ListDeliveriesResponse>, Status> {
+        let caller = caller(&request)?;
+        let mut found = Violations::default();
+        let listing = webhooks::listing(request.into_inner(), &mut found);
+        let listing = found.settle(listing).map_err(status)?;
+        let page = self.service.list_deliveries(&caller, listing).await.map_err(status)?;
+        let (records, next_page_token) = page;
+        let deliveries = records.iter().map(webhooks::delivery).collect();
+        Ok(reply(v1::ListDeliveriesResponse { deliveries, next_page_token }))
+    }
+
+    async fn redeliver(
+        &self,
+        request: Request<v1::RedeliverRequest>,
+    ) -> Result<Response<v1::RedeliverResponse>, Status> {
+        let caller = caller(&request)?;
+        let v1::RedeliverRequest { delivery_id, tenant } = request.into_inner();
+        let tenant = webhooks::tenant(&tenant).map_err(status)?;
+        let again = self.service.redeliver(&caller, tenant, &delivery_id).await;
+        let delivery = Some(webhooks::delivery(&again.map_err(status)?));
+        Ok(reply(v1::RedeliverResponse { delivery }))
     }
 }

@@ -58,6 +58,7 @@ mod shares;
 mod standing;
 mod submission;
 mod submit;
+mod webhooks;
 
 pub use arrival::Arrival;
 pub(crate) use cors::is_from_here;

@@ -14,6 +14,7 @@ mod keys;
 mod limits;
 mod shares;
 mod standing;
+mod webhooks;
 
 const TEXT: &str = "text/plain";
 
@@ -75,6 +76,7 @@ pub(super) fn all() -> Vec<Route> {
     all.extend(keys::all());
     all.extend(limits::all());
     all.extend(standing::all());
+    all.extend(webhooks::all());
     all
 }
 
@@ -167,7 +169,7 @@ fn submission_of_kind() -> Route {
         "Submits an operation whose input is the body, whatever it is",
         |call, body| Box::pin(submit::of_kind(call, body)),
     )
-    .takes(&["kind", "label", "start_at", "start_in", "start_time"])
+    .takes(&["kind", "label", "start_at", "start_in", "start_time", "callback_url"])
     .takes(&settings)
     .takes(&["Prefer", "Idempotency-Key"])
     .takes(&["Content-Encoding", "Content-Language", "Content-Disposition"])

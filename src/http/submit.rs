@@ -26,7 +26,7 @@ pub(super) async fn operation(mut call: Call, body: Body) -> Answer {
 }
 
 /// `POST /v1/kinds/{kind}/operations`: the body, whatever it is, is the input. The rest of a submission stands
-/// in the query: `label=KEY=VALUE` (may be repeated), `start_at` (RFC 3339), `start_in`, and all of [`Settings::ALL`].
+/// in the query: `label=KEY=VALUE` (may be repeated), `start_at` (RFC 3339), `start_in`, `callback_url`, and all of [`Settings::ALL`].
 pub(super) async fn of_kind(mut call: Call, body: Body) -> Answer {
     let kind = call.segment("kind").to_owned();
     let mut request = v1::SubmitRequest { kind, ..Default::default() };
@@ -67,6 +67,7 @@ fn take_settings(call: &mut Call, request: &mut v1::SubmitRequest) -> Vec<(&'sta
         }
     }
     request.start_at = query.take_moment("start_at");
+    request.callback_url = query.take("callback_url").unwrap_or_default();
     request.start_in = query.take_time("start_in");
     request.start_time = query.take_moment("start_time");
     let mut given = Vec::new();

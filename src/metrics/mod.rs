@@ -15,6 +15,7 @@ mod process;
 mod scrape;
 mod table;
 mod values;
+mod webhooks;
 
 pub use calls::{Begun, Calls, Metered, Route};
 pub use commits::Commits;
@@ -23,6 +24,7 @@ pub use process::Process;
 pub use scrape::{Format, Scrape};
 pub use table::Metric;
 pub use values::{Counter, CounterSet, Gauge, Held, Histogram, Reading};
+pub use webhooks::WebhookMeters;
 
 /// Kinds with figures of their own, unless the configuration says otherwise.
 pub const DEFAULT_KINDS: usize = 100;
@@ -48,6 +50,8 @@ pub struct Meters {
     pub accepted: Counter,
     /// Connections that were refused for want of room.
     pub turned_away: Counter,
+    /// What became of deliveries of webhooks.
+    pub webhooks: WebhookMeters,
     /// The files of the store, where it has any.
     files: OnceLock<Vec<PathBuf>>,
 }
@@ -65,6 +69,7 @@ impl Meters {
             connections: Arc::default(),
             accepted: Counter::default(),
             turned_away: Counter::default(),
+            webhooks: WebhookMeters::default(),
             files: OnceLock::new(),
         })
     }

@@ -97,6 +97,12 @@ metrics! {
     Accepted = "longrun_accepted_connections", Counter, [];
     /// Connections that were refused because of `--max-connections`.
     TurnedAway = "longrun_refused_connections", Counter, [];
+    /// Attempts to deliver webhooks, by outcome: `delivered`, `failed` (to be tried again), `dead` (given up); `dropped` are deliveries beyond those that a tenant may have waiting.
+    Deliveries = "longrun_webhook_deliveries", Counter, ["outcome"];
+    /// Deliveries of webhooks that wait, at the replica that sends.
+    PendingDeliveries = "longrun_webhook_pending_deliveries", Gauge, [];
+    /// Times at which changes were no longer kept when webhooks were to tell of them.
+    WebhookGaps = "longrun_webhook_gaps", Counter, [];
     /// The program; always 1.
     Build = "longrun_build_info", Gauge, ["version"];
     /// Time on processors.

@@ -53,6 +53,11 @@ impl Owner {
         )
     }
 
+    /// One that was stored by its text.
+    pub fn stored(text: &str) -> Self {
+        Self { text: text.into(), sees_all: false }
+    }
+
     fn of_code(code: [u8; 32]) -> Self {
         let hex: String = code.iter().map(|byte| format!("{byte:02x}")).collect();
         Self { text: hex.into(), sees_all: false }

@@ -26,6 +26,7 @@
 //!
 //! Read next: [`state`] for the data, [`transition`] for the rules.
 
+pub mod callback;
 pub(crate) mod closed_set;
 pub mod command;
 mod digest;
@@ -54,6 +55,7 @@ pub mod trace;
 pub mod transition;
 pub mod waiting;
 
+pub use callback::{CallbackUrl, Destinations};
 pub use command::{Command, Decision, Rejection};
 pub use error::{ErrorSource, OperationError};
 pub use event::{Event, EventType};

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::digest::{Fields, micros};
 use super::{
-    IdempotencyKey, Kind, OperationId, Payload, Settings, TenantId, Timestamp, TraceContext,
+    CallbackUrl, IdempotencyKey, Kind, OperationId, Payload, Settings, TenantId, Timestamp,
+    TraceContext,
 };
 
 /// A client's checked submission.
@@ -32,6 +33,8 @@ pub struct NewOperation {
     pub retry_of: Option<OperationId>,
     /// The submitter's place in a trace. No part of the fingerprint: a submission that is sent again is the same.
     pub trace: Option<TraceContext>,
+    /// Whom to tell of its end.
+    pub callback: Option<CallbackUrl>,
     /// The input.
     pub input: Option<Payload>,
     /// Refuse if this many operations of the kind are outstanding.
@@ -56,6 +59,7 @@ impl NewOperation {
             idempotency_key: None,
             retry_of: None,
             trace: None,
+            callback: None,
             input: None,
             capacity: None,
         }
@@ -118,6 +122,10 @@ impl NewOperation {
         if let Some(wait) = self.start_in {
             hash.text("start_in");
             hash.number(micros(wait));
+        }
+        if let Some(url) = &self.callback {
+            hash.text("callback");
+            hash.text(url.as_str());
         }
         hash.finish()
     }

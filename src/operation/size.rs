@@ -40,7 +40,8 @@ impl Life {
 impl Submission {
     fn size(&self) -> usize {
         let labels: usize = self.labels.iter().map(pair).sum();
-        size_of::<Self>() + labels + self.input.as_ref().map_or(0, PayloadInfo::size)
+        let callback = self.callback.as_ref().map_or(0, |url| url.as_str().len());
+        size_of::<Self>() + labels + callback + self.input.as_ref().map_or(0, PayloadInfo::size)
     }
 }
 
@@ -90,7 +91,8 @@ impl NewOperation {
     pub fn size(&self) -> usize {
         let labels: usize = self.labels.iter().map(pair).sum();
         let input = self.input.as_ref().map_or(0, |it| it.info.size() + it.data.len());
-        size_of::<Self>() + size_of::<Operation>() + labels + input
+        let callback = self.callback.as_ref().map_or(0, |url| url.as_str().len());
+        size_of::<Self>() + size_of::<Operation>() + labels + callback + input
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::closed_set::closed_set;
 use super::{
-    Attempt, IdempotencyKey, Kind, OperationError, OperationId, PayloadInfo, RecordedReport,
-    Revision, SessionId, Settings, TenantId, Timestamp, TraceContext, WorkerId,
+    Attempt, CallbackUrl, IdempotencyKey, Kind, OperationError, OperationId, PayloadInfo,
+    RecordedReport, Revision, SessionId, Settings, TenantId, Timestamp, TraceContext, WorkerId,
 };
 
 /// One piece of work and its whole life.
@@ -41,6 +41,8 @@ pub struct Submission {
     pub retry_of: Option<OperationId>,
     /// The submitter's place in a trace.
     pub trace: Option<TraceContext>,
+    /// Whom to tell of its end.
+    pub callback: Option<CallbackUrl>,
     /// The input, without its contents.
     pub input: Option<PayloadInfo>,
 }

@@ -16,6 +16,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use tower::Service;
 
+use super::guard::Guard;
 use super::way::Way;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -47,7 +48,8 @@ pub enum TrustError {
 /// Connects to one upstream, within its time limit, handshake included.
 #[derive(Clone, Debug)]
 pub(super) struct Connector {
-    inner: HttpsConnector<HttpConnector>,
+    inner: HttpsConnector<HttpConnector<Guard>>,
+    guard: Guard,
     limit: Duration,
 }
 
@@ -69,7 +71,8 @@ impl Connector {
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let mut plain = HttpConnector::new();
+        let guard = Guard::new(way.guard.clone());
+        let mut plain = HttpConnector::new_with_resolver(guard.clone());
         plain.set_nodelay(true);
         plain.enforce_http(false);
         let inner = HttpsConnectorBuilder::new()
@@ -77,12 +80,12 @@ impl Connector {
             .https_or_http()
             .enable_http1()
             .wrap_connector(plain);
-        Ok(Self { inner, limit: way.limits.connect_timeout })
+        Ok(Self { inner, guard, limit: way.limits.connect_timeout })
     }
 }
 
 impl Service<Uri> for Connector {
-    type Response = <HttpsConnector<HttpConnector> as Service<Uri>>::Response;
+    type Response = <HttpsConnector<HttpConnector<Guard>> as Service<Uri>>::Response;
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
@@ -91,6 +94,9 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
+        if let Err(refused) = self.guard.check_literal(&uri) {
+            return Box::pin(async move { Err(refused.into()) });
+        }
         let (connecting, limit) = (self.inner.call(uri), self.limit);
         Box::pin(async move {
             tokio::time::timeout(limit, connecting).await.unwrap_or_else(|_elapsed| {

@@ -48,6 +48,7 @@ impl Caller {
             scheme: &endpoint.url.scheme,
             authority: &endpoint.url.authority,
             ca_file: endpoint.ca_file.as_deref(),
+            guard: None,
             limits: &limits,
         })?;
         Ok(Self { endpoint, upstream, max_result_bytes })
@@ -276,8 +277,8 @@ async fn beginning(mut body: Body) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Seconds or a date.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+/// When a response asks to be asked again: seconds or a date.
+pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let said = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let delay = match said.parse() {
         Ok(seconds) => Duration::from_secs(seconds),

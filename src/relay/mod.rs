@@ -17,6 +17,7 @@ mod devious;
 pub mod endpoint;
 pub mod execute;
 pub mod fields;
+mod guard;
 pub mod location;
 mod recording;
 pub mod target;
@@ -25,6 +26,7 @@ mod way;
 
 pub use connect::TrustError;
 pub use devious::Devious;
+pub use endpoint::retry_after;
 pub use target::Onward;
 pub use upstream::{Over, Upstream, UpstreamError};
 pub use way::Way;

@@ -1,6 +1,8 @@
 //! Requests to an upstream over pooled connections, and their errors.
 
 use std::error::Error;
+use std::path::Path;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody as _};
@@ -12,6 +14,11 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use super::connect::{Connector, TrustError};
 use super::is_idempotent;
 use super::way::Way;
+use crate::config::relay::Limits;
+use crate::operation::Destinations;
+
+/// No upstream yet.
+static NOWHERE: LazyLock<Authority> = LazyLock::new(|| Authority::from_static("upstream.invalid"));
 
 /// The connections to one upstream. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -65,6 +72,37 @@ impl Upstream {
         let fresh = builder.pool_max_idle_per_host(0).build(connector);
         let (scheme, authority) = (way.scheme.clone(), way.authority.clone());
         Ok(Self { pooled, fresh, scheme, authority })
+    }
+
+    /// Upstreams whose URLs are no part of the configuration: [`Upstream::to`] names one. Only addresses that `guard` allows
+    /// are connected to. Where the system has no certificates, none within TLS is reached.
+    pub fn guarded(
+        ca_file: Option<&Path>,
+        connect_timeout: Duration,
+        guard: Arc<Destinations>,
+    ) -> Result<Self, TrustError> {
+        let limits = Limits { connect_timeout, ..Limits::default() };
+        let way = |scheme: &'static Scheme| Way {
+            owner: "webhooks".to_owned(),
+            scheme,
+            authority: &NOWHERE,
+            ca_file,
+            guard: Some(Arc::clone(&guard)),
+            limits: &limits,
+        };
+        match Self::new(&way(&Scheme::HTTPS)) {
+            Err(error @ TrustError::NoSystemCertificates(_)) => {
+                tracing::warn!(%error, "receivers of webhooks within TLS cannot be reached");
+                Self::new(&way(&Scheme::HTTP))
+            }
+            made => made,
+        }
+    }
+
+    /// The same connections, to another place.
+    #[must_use]
+    pub fn to(&self, scheme: Scheme, authority: Authority) -> Self {
+        Self { scheme, authority, ..self.clone() }
     }
 
     /// Sends a request to `target` there; returns when the header of the response is in. A request that can be sent

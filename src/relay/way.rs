@@ -1,10 +1,12 @@
 //! The address of an upstream: the common part of mounts and endpoints.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use http::uri::{Authority, Scheme};
 
 use crate::config::relay::{Limits, Mount};
+use crate::operation::Destinations;
 
 /// Where an upstream is, and what its connections are bound by.
 #[derive(Clone, Debug)]
@@ -17,6 +19,8 @@ pub struct Way<'a> {
     pub authority: &'a Authority,
     /// The certificates that alone are trusted, in place of the system's.
     pub ca_file: Option<&'a Path>,
+    /// The addresses that may be connected to, if not all may.
+    pub guard: Option<Arc<Destinations>>,
     /// Time limits, and how much a header may be.
     pub limits: &'a Limits,
 }
@@ -29,6 +33,7 @@ impl<'a> Way<'a> {
             scheme: &mount.upstream.scheme,
             authority: &mount.upstream.authority,
             ca_file: mount.ca_file.as_deref(),
+            guard: None,
             limits: &mount.limits,
         }
     }

@@ -93,6 +93,10 @@ reasons! {
     LimitNotFound = "LIMIT_NOT_FOUND", 5, 404, "No such limit";
     /// There is no such share, or it has expired or was revoked.
     ShareNotFound = "SHARE_NOT_FOUND", 5, 404, "No such share";
+    /// There is no such webhook.
+    WebhookNotFound = "WEBHOOK_NOT_FOUND", 5, 404, "No such webhook";
+    /// There is no such delivery of a webhook.
+    DeliveryNotFound = "DELIVERY_NOT_FOUND", 5, 404, "No such delivery";
     /// The operation was submitted without an input (gRPC only; 204 over HTTP).
     InputNotFound = "INPUT_NOT_FOUND", 5, 404, "No input";
     /// The operation is done and has no result (gRPC only; 204, or what it ended with, over HTTP).

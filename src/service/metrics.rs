@@ -202,7 +202,13 @@ impl Service {
         for (limit, count) in meters.refusals.all() {
             scrape.count(Metric::Refusals, &[limit], count);
         }
+        let webhooks = &meters.webhooks;
+        for (outcome, count) in webhooks.outcomes.all() {
+            scrape.count(Metric::Deliveries, &[outcome], count);
+        }
         for (metric, count) in [
+            (Metric::PendingDeliveries, webhooks.pending()),
+            (Metric::WebhookGaps, webhooks.gaps.get()),
             (Metric::OpenRpcs, meters.calls.open_rpcs.get()),
             (Metric::OpenRequests, meters.calls.open_requests.get()),
             (Metric::Watchers, meters.watchers.get()),

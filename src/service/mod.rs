@@ -41,6 +41,7 @@ mod uploads;
 mod usage;
 mod violations;
 mod wait;
+pub mod webhooks;
 mod workers;
 
 pub use crate::engine::StoreHealth;
@@ -189,6 +190,7 @@ pub struct Service {
     keys: Option<keys::Keys>,
     tenant_limits: Option<TenantLimits>,
     shares: Option<shares::Shares>,
+    webhooks: Option<webhooks::Webhooks>,
     secret: Secret,
     oldest: metrics::Oldest,
 }
@@ -205,7 +207,7 @@ impl Service {
         let secret = Secret::of(&engine.signing_key().0);
         let (limits, quotas) = (Arc::new(limits), Quotas::default());
         let usage = usage::Usage::default();
-        let (keys, tenant_limits, shares) = (None, None, None);
+        let (keys, tenant_limits, shares, webhooks) = (None, None, None, None);
         let oldest = metrics::Oldest::default();
         Self {
             engine,
@@ -218,6 +220,7 @@ impl Service {
             keys,
             tenant_limits,
             shares,
+            webhooks,
             secret,
             oldest,
         }
@@ -239,6 +242,12 @@ impl Service {
     #[must_use]
     pub fn with_shares(self, shares: shares::Shares) -> Self {
         Self { shares: Some(shares), ..self }
+    }
+
+    /// The same, with receivers to be told.
+    #[must_use]
+    pub fn with_webhooks(self, webhooks: webhooks::Webhooks) -> Self {
+        Self { webhooks: Some(webhooks), ..self }
     }
 
     /// The server's secret.

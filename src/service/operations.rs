@@ -159,6 +159,7 @@ impl Service {
         field: &str,
     ) -> Result<NewOperation, ServiceError> {
         let new = self.within_limits(caller, new, field)?;
+        self.prepare_callback(&new, &field.replace("input", "callback_url")).await?;
         let input = match new.input {
             Some(input) => Some(self.put_away(input).await?),
             None => None,
@@ -278,6 +279,7 @@ impl Service {
             idempotency_key,
             retry_of: Some(old.id()),
             input,
+            callback: submission.callback.clone(),
             capacity,
             ..NewOperation::of(submission.kind.clone())
         };

@@ -31,6 +31,7 @@ use crate::operation::{
 mod batch;
 mod catalogue;
 pub mod codec;
+pub mod deliveries;
 mod error;
 pub mod log;
 pub mod postgres;
@@ -40,6 +41,7 @@ pub mod sqlite;
 
 pub use batch::{Batch, FORGET_BATCH, Forget, LogAppend, Removal, Tombstone, Write};
 pub use catalogue::{CatalogueChange, CatalogueSpace, CatalogueVersions, SECRETS};
+use deliveries::DeliveryStore;
 pub use error::{OpenError, StoreError};
 use log::{Frontier, Head, LogPage, LogQuery, SigningKey, Stamp};
 use shared::SharedStore;
@@ -149,6 +151,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// Finishes what is under way and lets go of the storage. Calls after it fail.
     async fn close(&self);
+
+    /// What is to be sent to receivers of webhooks, where the store keeps that.
+    fn deliveries(&self) -> Option<&dyn DeliveryStore> {
+        None
+    }
 
     /// What is possible beyond this where several replicas share the store; `None` where one process has it
     /// to itself.

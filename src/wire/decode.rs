@@ -8,8 +8,8 @@ use bytes::Bytes;
 use super::{json_value, settings, time};
 use crate::operation::id::{InvalidName, valid_label_key, valid_label_value};
 use crate::operation::{
-    Attempt, HttpEnvelope, HttpHeader, IdempotencyKey, InvalidEnvelope, Kind, NewOperation,
-    OperationId, Payload, PayloadForm, Progress, Settings, TenantId, Timestamp, mark,
+    Attempt, CallbackUrl, HttpEnvelope, HttpHeader, IdempotencyKey, InvalidEnvelope, Kind,
+    NewOperation, OperationId, Payload, PayloadForm, Progress, Settings, TenantId, Timestamp, mark,
 };
 use crate::proto::v1::{self, payload::Content};
 use crate::service::{DEFAULT_WAIT, Limits, OperationName, ServiceError, View, Violations};
@@ -41,6 +41,12 @@ pub fn new_operation(
         "" => None,
         key => name(IdempotencyKey::parse(key), path, "idempotency_key", violations),
     };
+    let callback = match request.callback_url.as_str() {
+        "" => None,
+        url => CallbackUrl::parse(url)
+            .map_err(|refused| violations.note(format!("{path}callback_url"), refused.to_string()))
+            .ok(),
+    };
     let most = limits.max_message_payload_bytes();
     let input = payload(request.input, &format!("{path}input"), most, violations);
     Some(NewOperation {
@@ -51,6 +57,7 @@ pub fn new_operation(
         start_in,
         idempotency_key: key,
         input,
+        callback,
         ..NewOperation::of(kind?)
     })
 }

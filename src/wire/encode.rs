@@ -29,6 +29,7 @@ pub fn shared(operation: v1::Operation) -> v1::Operation {
         worker_id: String::new(),
         trace_parent: String::new(),
         trace_state: String::new(),
+        callback_url: String::new(),
         ..operation
     }
 }
@@ -69,6 +70,11 @@ pub fn operation(document: &Document) -> v1::Operation {
         retry_of: submission.retry_of.map(|id| id.name()).unwrap_or_default(),
         trace_parent: trace(|trace| &trace.parent),
         trace_state: trace(|trace| &trace.state),
+        callback_url: submission
+            .callback
+            .as_ref()
+            .map(|url| url.as_str().to_owned())
+            .unwrap_or_default(),
         error: life.last_error.as_ref().map(error),
         waiting: waiting.as_ref().map(standing::waiting),
         ..v1::Operation::default()

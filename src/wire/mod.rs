@@ -16,3 +16,4 @@ pub mod size;
 pub mod standing;
 pub mod streams;
 pub mod time;
+pub mod webhooks;

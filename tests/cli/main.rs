@@ -28,12 +28,13 @@ mod unread;
 
 use support::*;
 
-const COMMANDS: [&str; 23] = [
+const COMMANDS: [&str; 24] = [
     "serve",
     "submit",
     "get",
     "list",
     "share",
+    "webhook",
     "limits",
     "watch",
     "wait",

@@ -114,6 +114,7 @@ async fn every_time_that_is_taken_can_be_written() {
         idempotency: None,
         retry_of: None,
         trace: None,
+        callback: None,
         input: None,
     };
     let (operation, event_type) = transition::submit(Arc::new(submission));

@@ -113,6 +113,8 @@ fn filled(of: &MessageDescriptor, names: &Names) -> DynamicMessage {
             "kind" | "kinds" => "demo".to_owned(),
             "idempotency_key" => names.key.to_owned(),
             "worker_id" => "thief".to_owned(),
+            "webhook_id" => "callbacks".to_owned(),
+            "url" => "https://receiver.example/".to_owned(),
             "code" => "STOLEN".to_owned(),
             "requests" | "hello" | "error" | "timeout" => String::new(),
             _ => continue,

@@ -18,7 +18,7 @@ const KEY: &str = "one-key";
 const ROLES: [&str; 5] = ["submit", "read", "work", "admin", "operator"];
 
 /// Which roles each rpc is for; all where it is a look that needs none.
-const EXPECTED: [(&str, &[&str]); 37] = [
+const EXPECTED: [(&str, &[&str]); 44] = [
     ("/longrun.v1.Admin/CreateKey", &["admin", "operator"]),
     ("/longrun.v1.Admin/ListKeys", &["admin", "operator"]),
     ("/longrun.v1.Admin/RevokeKey", &["admin", "operator"]),
@@ -28,6 +28,13 @@ const EXPECTED: [(&str, &[&str]); 37] = [
     ("/longrun.v1.Admin/CreateShare", &["read", "admin"]),
     ("/longrun.v1.Admin/ListShares", &["read", "admin"]),
     ("/longrun.v1.Admin/RevokeShare", &["read", "admin"]),
+    ("/longrun.v1.Admin/CreateWebhook", &["admin", "operator"]),
+    ("/longrun.v1.Admin/ListWebhooks", &["admin", "operator"]),
+    ("/longrun.v1.Admin/DeleteWebhook", &["admin", "operator"]),
+    ("/longrun.v1.Admin/GetWebhookSecret", &["admin", "operator"]),
+    ("/longrun.v1.Admin/RotateWebhookSecret", &["admin", "operator"]),
+    ("/longrun.v1.Admin/ListDeliveries", &["admin", "operator"]),
+    ("/longrun.v1.Admin/Redeliver", &["admin", "operator"]),
     ("/longrun.v1.Operations/Submit", &["submit", "admin"]),
     ("/longrun.v1.Operations/SubmitAndWatch", &["submit", "admin"]),
     ("/longrun.v1.Operations/SubmitBatch", &["submit", "admin"]),

@@ -88,7 +88,7 @@ impl DiskLog {
         });
         let removals = self.removals.iter().map(|((stamp, _), operation)| Logged {
             stamp: *stamp,
-            change: Change::Removed(Arc::clone(operation)),
+            change: Change::Removed { last: Arc::clone(operation), is_only_word: false },
         });
         let mut entries: Vec<Logged> = transitions.into_iter().chain(removals).collect();
         entries.retain(|logged| {

@@ -227,6 +227,7 @@ pub fn submissions() -> Vec<(&'static str, Submission)> {
             idempotency: new.idempotency_key.map(|key| Idempotency { key, fingerprint }),
             retry_of: new.retry_of,
             trace: new.trace,
+            callback: new.callback,
             input: new.input.map(|input| input.info),
         };
         (name, submission)

@@ -26,7 +26,7 @@ pub fn brief(logged: &Logged) -> (u64, u64, Option<u64>) {
         Change::Transition { before, .. } => {
             (number, revision, before.as_ref().map(|before| before.life.revision.0))
         }
-        Change::Removed(_) => (number, revision, Some(u64::MAX)),
+        Change::Removed { .. } => (number, revision, Some(u64::MAX)),
     }
 }
 

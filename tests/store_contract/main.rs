@@ -24,6 +24,7 @@ mod postgres_support;
 mod catalogue;
 mod commits;
 mod copies;
+mod deliveries;
 mod history;
 mod lists;
 mod log;
@@ -83,6 +84,8 @@ macro_rules! stores {
             log::pages_are_bounded_in_bytes,
             catalogue::entries_are_written_and_deleted_by_space_and_name,
             catalogue::a_space_of_another_version_is_left_as_it_is,
+            deliveries::deliveries_are_stored_once_and_told_when_they_are_due,
+            deliveries::what_became_of_deliveries_is_listed_and_forgotten,
             lists::pages_are_in_order_and_complete_in_every_order,
             lists::pages_hold_still_while_operations_come_and_go,
             lists::a_list_is_of_one_tenant,

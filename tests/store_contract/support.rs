@@ -82,6 +82,7 @@ pub fn submission(number: u64) -> Submission {
         idempotency: None,
         retry_of: None,
         trace: None,
+        callback: None,
         input: None,
     }
 }

@@ -73,7 +73,7 @@ impl Engine {
             lease_duration: config.lease_duration,
         };
         let hints = HintReader::new(Arc::clone(&shared), sender);
-        let tail = Tail::new(Arc::clone(&shared));
+        let tail = Tail::new(Arc::clone(&shared), Arc::clone(&config.log_is_wanted));
         let sharer = Sharer::new(Arc::clone(&shared));
         let mut committer = Committer::new(shared, config);
         committer.recover().await?;

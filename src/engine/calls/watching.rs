@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use super::super::request::{EngineError, Submitted};
 use super::super::watch::feed::Feed;
 use super::super::watch::item::{Committed, FeedStart};
@@ -104,6 +106,12 @@ impl Engine {
         start: FeedStart,
     ) -> Feed {
         Feed::new(Arc::clone(&self.shared), tenant, filter, include_progress, start)
+    }
+
+    /// Changes when something may have been committed: a reason to read the log. Where other replicas write as well, not
+    /// whenever they do.
+    pub fn commits(&self) -> watch::Receiver<()> {
+        self.shared.hub.chain().touched()
     }
 
     /// The key that signs positions of watches over filters.

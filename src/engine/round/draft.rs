@@ -167,6 +167,7 @@ impl Draft {
             idempotency,
             retry_of: new.retry_of,
             trace: new.trace.clone(),
+            callback: new.callback.clone(),
             input: new.input.as_ref().map(|input| input.info.clone()),
         };
         let (operation, event_type) = transition::submit(Arc::new(submission));
@@ -302,7 +303,10 @@ impl Draft {
             let (before, after) = (before.clone(), Arc::clone(after));
             Change::Transition { before, after, event_type: *event_type }
         });
-        let removals = self.removed.iter().map(|removed| Change::Removed(Arc::clone(removed)));
+        let removals = self
+            .removed
+            .iter()
+            .map(|removed| Change::Removed { last: Arc::clone(removed), is_only_word: false });
         let mut logged: Vec<Logged> =
             transitions.chain(removals).map(|change| Logged { stamp, change }).collect();
         logged.sort_by_key(|logged| logged.change.cursor());

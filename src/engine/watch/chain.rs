@@ -38,6 +38,8 @@ pub(in crate::engine) struct Chain {
     grown: watch::Sender<()>,
     /// Something may have been committed that has to be read.
     unread: Notify,
+    /// Something may have been committed, here or elsewhere.
+    touched: watch::Sender<()>,
 }
 
 #[derive(Debug, Default)]
@@ -78,6 +80,7 @@ impl Chain {
             state: Mutex::default(),
             grown: watch::Sender::new(()),
             unread: Notify::new(),
+            touched: watch::Sender::new(()),
         })
     }
 
@@ -122,6 +125,7 @@ impl Chain {
         changes: impl FnOnce() -> Vec<Logged>,
     ) {
         let Some(stamp) = committed.stamp else { return };
+        self.touched.send_replace(());
         let mut state = self.state();
         let Some(tip) = state.tip.as_ref().filter(|tip| !tip.contains(stamp)) else { return };
         let to = match &committed.seen {
@@ -146,7 +150,13 @@ impl Chain {
 
     /// Something may have been committed that has to be read.
     pub(super) fn unread(&self) {
+        self.touched.send_replace(());
         self.unread.notify_one();
+    }
+
+    /// Changes when something may have been committed. Where others write as well, not whenever they do.
+    pub(in crate::engine) fn touched(&self) -> watch::Receiver<()> {
+        self.touched.subscribe()
     }
 
     /// Returns when there may be something to read.

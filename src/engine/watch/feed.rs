@@ -318,8 +318,8 @@ impl Feed {
                         continue;
                     }
                 }
-                Change::Removed(operation) if matches(&operation) => FeedItem::Deleted(operation),
-                Change::Removed(_) => continue,
+                Change::Removed { last, .. } if matches(&last) => FeedItem::Deleted(last),
+                Change::Removed { .. } => continue,
             };
             self.pending.push_back((item, Some(position)));
         }

@@ -3,6 +3,7 @@
 //! It also has old parts of the log deleted.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -20,6 +21,8 @@ const PAGE: usize = 512;
 const MAX_CHANGES: usize = 4_096;
 /// How often old parts of the log are deleted.
 const TRIM_INTERVAL: Duration = Duration::from_secs(120);
+/// How long a reader that is behind puts that off.
+const LONGEST_HOLD: Duration = Duration::from_secs(24 * 3_600);
 /// How long removals are kept, for followers that were away.
 const KEEP_FOR: Duration = Duration::from_secs(3_600);
 /// Most removals that are kept; on SQLite of each writer.
@@ -30,12 +33,16 @@ pub(in crate::engine) struct Tail {
     shared: Arc<Shared>,
     poll_at: Moment,
     trim_at: Moment,
+    /// Whether a reader is behind, and since when it was each time that something was to be deleted.
+    is_wanted: Arc<AtomicBool>,
+    wanted_since: Option<Moment>,
 }
 
 impl Tail {
-    pub(in crate::engine) fn new(shared: Arc<Shared>) -> Self {
+    pub(in crate::engine) fn new(shared: Arc<Shared>, is_wanted: Arc<AtomicBool>) -> Self {
         let now = shared.clock.moment();
-        Self { shared, poll_at: now.after(POLL), trim_at: now.after(TRIM_INTERVAL) }
+        let (poll_at, trim_at) = (now.after(POLL), now.after(TRIM_INTERVAL));
+        Self { shared, poll_at, trim_at, is_wanted, wanted_since: None }
     }
 
     /// Reads until `stop`.
@@ -108,7 +115,15 @@ impl Tail {
 
     async fn trim(&mut self) {
         let clock = &self.shared.clock;
-        self.trim_at = clock.moment().after(TRIM_INTERVAL);
+        let now = clock.moment();
+        self.trim_at = now.after(TRIM_INTERVAL);
+        if self.is_wanted.load(Ordering::Relaxed) {
+            let since = *self.wanted_since.get_or_insert(now);
+            if now.since(since) < LONGEST_HOLD {
+                return;
+            }
+        }
+        self.wanted_since = None;
         let trim = TrimLog { now: clock.now(), keep_for: KEEP_FOR, keep: KEEP };
         if let Err(error) = self.shared.store.trim_log(trim).await {
             tracing::debug!(%error, "the log was not trimmed");

@@ -4,6 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::schemas::{KIND, TENANT, rule_of};
+use crate::operation::callback::MAX_URL_BYTES;
 use crate::operation::limits::LimitName;
 use crate::operation::{Range, Setting, Settings};
 use crate::service::MAX_WAIT;
@@ -14,6 +15,9 @@ const ID: &str = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$";
 const TOKEN: &str = "^[0-9A-Za-z_-]{66}$";
 /// What names a key.
 const KEY_ID: &str = "^[a-z2-7]{16}$";
+/// What names a webhook, and a delivery.
+const WEBHOOK_ID: &str = "^([a-z2-7]{16}|callbacks)$";
+const DELIVERY_ID: &str = "^msg_[0-9a-f]{32}$";
 /// The token of a share.
 const SHARE_TOKEN: &str = "^lrs_[a-z2-7]{16}_[a-z2-7]{60}$";
 /// A tenant, or none.
@@ -68,6 +72,10 @@ fn in_path() -> Parameters {
         ("key_id", "The key's id, the part after `lr_`.", pattern(KEY_ID)),
         ("token.share", "The share's token.", pattern(SHARE_TOKEN)),
         ("share_id", "The share's id: the part after `lrs_`.", pattern(KEY_ID)),
+        ("webhook_id", "The webhook's id, or `callbacks`.", pattern(WEBHOOK_ID)),
+        ("delivery_id", "The delivery's id.", pattern(DELIVERY_ID)),
+        ("webhook_id.any", "A webhook's id.", anything()),
+        ("delivery_id.any", "A delivery's id.", anything()),
         ("what", "The limit's name.", limit_name()),
         ("share_id.any", "A share's id.", anything()),
         ("what.any", "A limit's name.", anything()),
@@ -131,6 +139,12 @@ fn in_query() -> Parameters {
             "Whose; the caller's own if left out, `-` for everybody's.",
             pattern(TENANT_OR_ALL),
         ),
+        ("tenant.webhooks", "Whose; the caller's own if left out.", pattern(TENANT_OR_NONE)),
+        (
+            "state.delivery",
+            "Only deliveries in this state; all if left out.",
+            json!({"type": "string", "enum": ["", "PENDING", "DELIVERED", "DEAD"]}),
+        ),
         (
             "tenant.operations",
             "Whose; the caller's own if left out. For operators: another tenant's, or `-` for everybody's.",
@@ -160,6 +174,11 @@ fn in_query() -> Parameters {
         ),
         ("label", "A label, `KEY=VALUE`.", labels),
         ("start_at", "Not to be started before. At most 9000-01-01T00:00:00Z.", time.clone()),
+        (
+            "callback_url",
+            "Whom to tell of the end, as in `SubmitRequest.callback_url`.",
+            json!({"type": "string", "maxLength": MAX_URL_BYTES}),
+        ),
         (
             "start_in",
             "Not to be started before this long after the submission. At most 3660d.",

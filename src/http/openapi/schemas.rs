@@ -4,6 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::answers::refer;
+use crate::operation::callback::MAX_URL_BYTES;
 use crate::operation::{HttpEnvelope, Range, Settings, StateName};
 use crate::proto::json::{JsonError, camel_case};
 use crate::proto::schema::{Side, schemas};
@@ -14,9 +15,12 @@ pub(super) const KIND: &str = "^[A-Za-z][A-Za-z0-9_.-]{0,127}$";
 pub(super) const TENANT: &str = "^[a-z][a-z0-9-]{0,62}$";
 const TENANT_OR_NONE: &str = "^([a-z][a-z0-9-]{0,62})?$";
 const LABEL_KEY: &str = "^[A-Za-z][A-Za-z0-9_./-]{0,62}$";
+/// The URL of a receiver.
+const URL: &str = "^https?://[^ #@/?]+([/?][!-\"$-~]*)?$";
+const URL_OR_NONE: &str = "^(https?://[^ #@/?]+([/?][!-\"$-~]*)?)?$";
 const ASCII: &str = "^[ -~]{0,255}$";
 
-const WRITTEN: [&str; 19] = [
+const WRITTEN: [&str; 25] = [
     "google.longrunning.Operation",
     "google.longrunning.ListOperationsResponse",
     "AcquiredAttempt",
@@ -36,12 +40,19 @@ const WRITTEN: [&str; 19] = [
     "ListSharesResponse",
     "ListKindsResponse",
     "ListWorkersResponse",
+    "CreateWebhookResponse",
+    "ListWebhooksResponse",
+    "GetWebhookSecretResponse",
+    "RotateWebhookSecretResponse",
+    "ListDeliveriesResponse",
+    "Delivery",
 ];
-const READ: [&str; 10] = [
+const READ: [&str; 11] = [
     "SubmitRequest",
     "CreateKeyRequest",
     "SetLimitRequest",
     "CreateShareRequest",
+    "CreateWebhookRequest",
     "CancelOperationRequest",
     "RetryOperationRequest",
     "RenewRequest",
@@ -114,6 +125,14 @@ const REQUIRED: &[(&str, &[&str])] = &[
     ("CreateShareResponse", &["share", "token", "url"]),
     ("ListSharesResponse", &["shares"]),
     ("Share", &["shareId", "operation", "createTime", "expireTime"]),
+    ("CreateWebhookRequest", &["url"]),
+    ("CreateWebhookResponse", &["webhook", "secret"]),
+    ("GetWebhookSecretResponse", &["webhook", "secret"]),
+    ("RotateWebhookSecretResponse", &["webhook", "secret"]),
+    ("ListWebhooksResponse", &["webhooks"]),
+    ("ListDeliveriesResponse", &["deliveries"]),
+    ("Webhook", &["webhookId", "tenant", "states", "format"]),
+    ("Delivery", &["deliveryId", "tenant", "webhookId", "operation", "event", "state"]),
     ("Key", &["keyId", "tenant", "roles", "createTime"]),
     ("FailRequest", &["error"]),
     ("ListOperationsResponse", &["operations"]),
@@ -131,12 +150,26 @@ fn rules() -> Vec<(&'static str, String, Map<String, Value>)> {
         "propertyNames": {"pattern": LABEL_KEY},
         "additionalProperties": value,
     });
+    let states = json!({
+        "maxItems": 100,
+        "items": {"type": "string", "enum": StateName::ALL.map(StateName::as_str)},
+    });
     let rules = [
         ("SubmitRequest", "kind", json!({"type": "string", "pattern": KIND})),
         ("CreateKeyRequest", "tenant", json!({"pattern": TENANT_OR_NONE})),
         ("CreateKeyRequest", "name", json!({"maxLength": 128})),
         ("SubmitRequest", "idempotencyKey", json!({"pattern": ASCII})),
         ("SubmitRequest", "labels", labels),
+        (
+            "SubmitRequest",
+            "callbackUrl",
+            json!({"pattern": URL_OR_NONE, "maxLength": MAX_URL_BYTES}),
+        ),
+        ("CreateWebhookRequest", "url", json!({"pattern": URL, "maxLength": MAX_URL_BYTES})),
+        ("CreateWebhookRequest", "tenant", json!({"pattern": TENANT_OR_NONE})),
+        ("CreateWebhookRequest", "filter", json!({"maxLength": 4_096})),
+        ("CreateWebhookRequest", "format", json!({"enum": ["", "plain", "cloudevents"]})),
+        ("CreateWebhookRequest", "states", states),
         ("PayloadInput", "contentType", json!({"pattern": ASCII})),
         ("HttpEnvelopeInput", "method", json!({"maxLength": 32})),
         ("HttpEnvelopeInput", "headers", json!({"maxItems": HttpEnvelope::MAX_HEADERS})),

@@ -30,6 +30,7 @@ fn submission(settings: Settings) -> Arc<Submission> {
         idempotency: None,
         retry_of: None,
         trace: None,
+        callback: None,
         input: None,
     })
 }

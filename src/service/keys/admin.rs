@@ -157,7 +157,7 @@ impl Service {
     }
 
     /// The tenant that is asked for, which is the caller's own unless it is an operator.
-    fn tenant_for(
+    pub(in crate::service) fn tenant_for(
         &self,
         caller: &Caller,
         asked: Option<TenantId>,

@@ -8,7 +8,7 @@ use prost::Message as _;
 use super::parts::{DurationMessage, PayloadMessage, offset, time_at};
 use super::{Columns, Damage};
 use crate::operation::state::Idempotency;
-use crate::operation::{OperationId, RetryPolicy, Settings, Submission, TraceContext};
+use crate::operation::{CallbackUrl, OperationId, RetryPolicy, Settings, Submission, TraceContext};
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct SubmissionMessage {
@@ -32,6 +32,9 @@ struct SubmissionMessage {
     trace_parent: String,
     #[prost(string, tag = "8")]
     trace_state: String,
+    /// Empty where nobody is to be told.
+    #[prost(string, tag = "9")]
+    callback: String,
 }
 
 /// All but the priority, which has a column.
@@ -95,6 +98,11 @@ pub(super) fn encode(submission: &Submission) -> Vec<u8> {
         settings: (settings != SettingsMessage::default()).then_some(settings),
         trace_parent: trace.map(|trace| trace.parent.to_string()).unwrap_or_default(),
         trace_state: trace.map(|trace| trace.state.to_string()).unwrap_or_default(),
+        callback: submission
+            .callback
+            .as_ref()
+            .map(|url| url.as_str().to_owned())
+            .unwrap_or_default(),
     }
     .encode_to_vec()
 }
@@ -146,6 +154,7 @@ pub(super) fn decode(columns: Columns, bytes: &[u8]) -> Result<Submission, Damag
         idempotency,
         retry_of,
         trace: TraceContext::parse(&message.trace_parent, &message.trace_state),
+        callback: CallbackUrl::parse(&message.callback).ok(),
         input: message.input.map(PayloadMessage::decode).transpose()?,
     })
 }

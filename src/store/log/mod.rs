@@ -141,15 +141,22 @@ pub enum Change {
         /// The transition.
         event_type: EventType,
     },
-    /// The operation was removed; as it was last.
-    Removed(Arc<Operation>),
+    /// The operation was removed.
+    Removed {
+        /// As it was last.
+        last: Arc<Operation>,
+        /// Whether its last transition is in the same part of the log, where it cannot be read any more: this is the only
+        /// word of it. Of a commit of our own, which is told of as it is made, always false.
+        is_only_word: bool,
+    },
 }
 
 impl Change {
     /// The operation after the change; for a removal, before it.
     pub fn operation(&self) -> &Arc<Operation> {
         match self {
-            Self::Transition { after, .. } | Self::Removed(after) => after,
+            Self::Transition { after, .. } => after,
+            Self::Removed { last, .. } => last,
         }
     }
 
@@ -159,7 +166,7 @@ impl Change {
         let revision = operation.life.revision;
         match self {
             Self::Transition { .. } => (operation.id(), revision),
-            Self::Removed(_) => (operation.id(), revision.next()),
+            Self::Removed { .. } => (operation.id(), revision.next()),
         }
     }
 }

@@ -54,7 +54,7 @@ pub(super) fn parse_head(text: Option<&str>) -> Result<Head, StoreError> {
 }
 
 /// Numbers that only this program has written.
-fn unsigned(number: i64) -> u64 {
+pub(super) fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or_default()
 }
 
@@ -176,7 +176,9 @@ pub(super) async fn log(session: Arc<Session>, query: LogQuery) -> Result<LogPag
          WHERE s.bytes < {PAGE_BYTES} OR s.total = 1 ORDER BY s.id, s.revision"
     );
     let removals = format!(
-        "SELECT {OPERATION}, r.writer, o.sequence, o.revision + 1
+        "SELECT {OPERATION}, r.writer, o.sequence, o.revision + 1, EXISTS (
+           SELECT 1 FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS l (writer, after, up_to)
+           WHERE l.writer = o.last_writer AND o.last_sequence > l.after AND o.last_sequence <= l.up_to)
          FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS r (writer, after, up_to)
          JOIN removals AS o ON o.writer = r.writer AND o.sequence > r.after AND o.sequence <= r.up_to
          WHERE (o.id, o.revision + 1) > ($4, $5) ORDER BY o.id, o.revision LIMIT $6"
@@ -198,7 +200,9 @@ pub(super) async fn log(session: Arc<Session>, query: LogQuery) -> Result<LogPag
     }
     for row in &removals {
         let id = rows::id(row, 0)?;
-        let removed = rows::operation(row).map(|it| Change::Removed(Arc::new(it)));
+        let is_only_word = row.try_get(BEHIND + 3)?;
+        let removed =
+            rows::operation(row).map(|it| Change::Removed { last: Arc::new(it), is_only_word });
         places.push((place(id, row, BEHIND + 2)?, stamp(row, BEHIND)?, removed));
     }
     // What is beyond the bytes of a page is left for the next, and the removals behind it with it.

@@ -18,6 +18,7 @@ use bytes::Bytes;
 use tokio::time::timeout;
 use uuid::Uuid;
 
+use super::deliveries::DeliveryStore;
 use super::log::{Head, LogPage, LogQuery, SigningKey, Stamp};
 use super::shared::SharedStore;
 use super::{
@@ -32,6 +33,7 @@ mod addresses;
 mod catalogue;
 pub mod checkup;
 mod claims;
+mod deliveries;
 mod error;
 mod floors;
 mod hints;
@@ -340,6 +342,10 @@ impl Store for PostgresStore {
             self.server.cut.cancel();
             self.server.tasks.wait().await;
         }
+    }
+
+    fn deliveries(&self) -> Option<&dyn DeliveryStore> {
+        Some(self)
     }
 
     fn shared(&self) -> Option<&dyn SharedStore> {

@@ -188,10 +188,12 @@ fn remove<'a>(operations: &mut Operations<'a>, removals: &'a [Removal], stamp: S
              WHERE o.id = n.id AND o.revision = n.expected RETURNING o.*),
              recorded AS (
                INSERT INTO removals (writer, sequence, id, revision, tenant, kind, priority,
-                 created_at, idempotency_key, submission, life)
-               SELECT {writer}, {sequence}, id, revision, tenant, kind, priority, created_at,
-                 idempotency_key, submission, life
-               FROM removed",
+                 created_at, idempotency_key, submission, life, last_writer, last_sequence)
+               SELECT {writer}, {sequence}, r.id, r.revision, r.tenant, r.kind, r.priority,
+                 r.created_at, r.idempotency_key, r.submission, r.life, e.writer, e.sequence
+               FROM removed AS r LEFT JOIN LATERAL (
+                 SELECT e.writer, e.sequence FROM events AS e
+                 WHERE e.id = r.id AND e.revision = r.revision LIMIT 1) AS e ON TRUE",
             place("uuid"),
             place("bigint"),
             writer = place("bigint").trim_end_matches("[]"),

@@ -22,7 +22,7 @@ struct Migration {
     compatible_with: i32,
 }
 
-const MIGRATIONS: [Migration; 6] = [
+const MIGRATIONS: [Migration; 7] = [
     Migration {
         script: include_str!("../migrations/postgres/0001_initial.sql"),
         compatible_with: 1,
@@ -41,6 +41,10 @@ const MIGRATIONS: [Migration; 6] = [
         compatible_with: 3,
     },
     Migration { script: include_str!("../migrations/postgres/0006_lean.sql"), compatible_with: 3 },
+    Migration {
+        script: include_str!("../migrations/postgres/0007_webhooks.sql"),
+        compatible_with: 3,
+    },
 ];
 
 /// The newest version that this program knows.

@@ -1,6 +1,6 @@
 //! Reads the log by name.
 
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
 use rusqlite::{Connection, Row, params};
@@ -40,7 +40,8 @@ pub(super) fn head(connection: &Connection) -> Result<Head, StoreError> {
 struct Place {
     cursor: Cursor,
     stamp: Stamp,
-    is_removal: bool,
+    /// Of a removal: whether it is the only word of the last transition.
+    removal: Option<bool>,
 }
 
 pub(super) fn log(connection: &Connection, query: &LogQuery) -> Result<LogPage, StoreError> {
@@ -92,6 +93,17 @@ fn find(connection: &Connection, query: &LogQuery) -> Result<Vec<Place>, StoreEr
             }
         }
     };
+    let mut removed = BTreeMap::new();
+    for Range { writer, after, up_to } in &query.ranges {
+        let sql = "SELECT id, revision, sequence FROM removals
+             WHERE writer = ?1 AND sequence > ?2 AND sequence <= ?3";
+        let range = params![number(*writer), number(*after), number(*up_to)];
+        removed.extend(rows::all(connection, sql, range, |row| {
+            let last = (OperationId::from_bytes(get(row, 0)?), Revision(unsigned(get(row, 1)?)));
+            let stamp = Stamp { writer: *writer, sequence: unsigned(get(row, 2)?) };
+            Ok((last, (stamp, false)))
+        })?);
+    }
     for Range { writer, after, up_to } in &query.ranges {
         let range = params![number(*writer), number(*after), number(*up_to)];
         let mut statement = connection
@@ -106,17 +118,17 @@ fn find(connection: &Connection, query: &LogQuery) -> Result<Vec<Place>, StoreEr
             let changes = row.get_ref(1).map_err(store_error)?.as_blob().map_err(|error| {
                 StoreError::Corrupt(format!("what commit {} changed: {error}", stamp.sequence))
             })?;
-            let places = commits::decode(changes);
-            places.for_each(|cursor| add(Place { cursor, stamp, is_removal: false }));
+            for cursor in commits::decode(changes) {
+                if let Some((_, is_only_word)) = removed.get_mut(&cursor) {
+                    *is_only_word = true;
+                }
+                add(Place { cursor, stamp, removal: None });
+            }
         }
-        let removals = "SELECT id, revision + 1, sequence FROM removals
-             WHERE writer = ?1 AND sequence > ?2 AND sequence <= ?3";
-        let place = |row: &Row<'_>| {
-            let cursor = (OperationId::from_bytes(get(row, 0)?), Revision(unsigned(get(row, 1)?)));
-            let stamp = Stamp { writer: *writer, sequence: unsigned(get(row, 2)?) };
-            Ok(Place { cursor, stamp, is_removal: true })
-        };
-        rows::all(connection, removals, range, place)?.into_iter().for_each(&mut add);
+    }
+    for ((id, revision), (stamp, is_only_word)) in removed {
+        let cursor = (id, revision.next());
+        add(Place { cursor, stamp, removal: Some(is_only_word) });
     }
     Ok(first.into_sorted_vec())
 }
@@ -124,7 +136,7 @@ fn find(connection: &Connection, query: &LogQuery) -> Result<Vec<Place>, StoreEr
 /// A change, and how many bytes of lives it has.
 fn read(connection: &Connection, place: &Place) -> Result<Option<(Change, usize)>, StoreError> {
     let (id, Revision(revision)) = place.cursor;
-    if place.is_removal {
+    if let Some(is_only_word) = place.removal {
         let sql = format!(
             "SELECT {OPERATION} FROM removals AS o WHERE writer = ?1 AND sequence = ?2 AND id = ?3"
         );
@@ -134,7 +146,7 @@ fn read(connection: &Connection, place: &Place) -> Result<Option<(Change, usize)
         let removed = removed.into_iter().next();
         return Ok(removed.map(|removed| {
             let size = codec::encode_life(&removed.life).len();
-            (Change::Removed(Arc::new(removed)), size)
+            (Change::Removed { last: Arc::new(removed), is_only_word }, size)
         }));
     }
     let sql = format!(

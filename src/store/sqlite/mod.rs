@@ -21,6 +21,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use super::deliveries::DeliveryStore;
 use super::log::{Head, LogPage, LogQuery, SigningKey};
 use super::{
     Batch, CatalogueChange, CatalogueSpace, CatalogueVersions, Committed, HistoryEntry,
@@ -33,6 +34,7 @@ use crate::operation::{ObjectId, Operation, OperationId, TenantId, Timestamp};
 pub mod backup;
 mod catalogue;
 mod commits;
+mod deliveries;
 mod header;
 mod hold;
 mod list;
@@ -207,6 +209,10 @@ impl Store for SqliteStore {
 
     async fn close(&self) {
         self.threads.close().await;
+    }
+
+    fn deliveries(&self) -> Option<&dyn DeliveryStore> {
+        Some(self)
     }
 }
 

@@ -20,6 +20,7 @@ fn submitting(number: u8) -> Batch {
         idempotency: None,
         retry_of: None,
         trace: None,
+        callback: None,
         input: None,
     }));
     let event = Event { event_type, life: operation.life.clone() };

@@ -1,0 +1,259 @@
+//! `longrun webhook`: receivers that are told of transitions, and what became of it.
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::output::Output;
+use super::remote::Remote;
+use super::table::{Cell, Table};
+use super::{Exit, text};
+use crate::proto::json;
+use crate::proto::v1::{CreateWebhookRequest, Delivery, ListDeliveriesRequest, Webhook};
+
+const EXAMPLES: &str = "\
+Examples:
+  longrun webhook create https://hooks.example.com/longrun
+  longrun webhook create https://hooks.example.com/failed --state FAILED --filter 'kind = \"report\"'
+  longrun webhook list
+  longrun webhook secret callbacks       what signs the callbacks of submissions (--callback-url)
+  longrun webhook rotate mfrggzdfmztwq2lk
+  longrun webhook deliveries --state DEAD
+  longrun webhook redeliver msg_3c0f...
+
+The server sends a signed POST (Standard Webhooks) for every transition that matches, at least once,
+and tries for days (docs/webhooks.md). For admins of the tenant; operators name another by --tenant.";
+
+/// Arguments of `webhook`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+    /// Tenant, for operators [default: the caller's own]
+    #[arg(
+        long,
+        global = true,
+        value_name = "TENANT",
+        default_value = "",
+        hide_default_value = true
+    )]
+    tenant: String,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a webhook, and print its secret
+    Create(CreateArgs),
+    /// List webhooks
+    List,
+    /// Delete a webhook, and what was still to be sent
+    Delete(Which),
+    /// Print the secret of a webhook, or of callbacks
+    Secret(Which),
+    /// Make another secret; the one before signs, too, for 24 h
+    Rotate(Which),
+    /// List deliveries, the latest first
+    Deliveries(DeliveriesArgs),
+    /// Send a delivery once more
+    Redeliver(RedeliverArgs),
+}
+
+#[derive(clap::Args, Debug)]
+struct CreateArgs {
+    /// Where to
+    url: String,
+    /// Only operations that match, as in `longrun list --filter`
+    #[arg(long, value_name = "FILTER", default_value = "", hide_default_value = true)]
+    filter: String,
+    /// State that a transition has to lead to; repeatable [default: those in which operations end]
+    #[arg(long = "state", value_name = "STATE")]
+    states: Vec<String>,
+    /// What is sent
+    #[arg(long, value_name = "FORMAT", default_value = "plain", value_parser = ["plain", "cloudevents"])]
+    format: String,
+}
+
+#[derive(clap::Args, Debug)]
+struct Which {
+    /// Id of the webhook, or `callbacks`
+    #[arg(value_name = "ID")]
+    id: String,
+}
+
+#[derive(clap::Args, Debug)]
+struct DeliveriesArgs {
+    /// Only those in this state
+    #[arg(long, value_name = "STATE", default_value = "", hide_default_value = true, value_parser = ["", "PENDING", "DELIVERED", "DEAD"])]
+    state: String,
+    /// At most this many
+    #[arg(long, value_name = "NUMBER", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    limit: u32,
+}
+
+#[derive(clap::Args, Debug)]
+struct RedeliverArgs {
+    /// Ids of deliveries
+    #[arg(required = true, value_name = "ID")]
+    ids: Vec<String>,
+}
+
+pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Result<Exit> {
+    let Args { command, tenant } = args;
+    match command {
+        Command::Create(args) => create(args, tenant, remote, out).await,
+        Command::List => list(&tenant, remote, out).await,
+        Command::Delete(Which { id }) => {
+            let deleted = remote.client.delete_webhook(&tenant, &id).await;
+            deleted.map_err(|error| remote.failed(&error, &format!("delete {id}")))?;
+            if !out.is_json() {
+                out.line(&format!("{id} is deleted"))?;
+            }
+            Ok(Exit::Ok)
+        }
+        Command::Secret(Which { id }) => {
+            let found = remote.client.webhook_secret(&tenant, &id).await;
+            let found = found
+                .map_err(|error| remote.failed(&error, &format!("show the secret of {id}")))?;
+            match out.is_json() {
+                true => out.document(&json::to_value(&found)?)?,
+                false => out.line(&found.secret)?,
+            }
+            Ok(Exit::Ok)
+        }
+        Command::Rotate(Which { id }) => {
+            let made = remote.client.rotate_webhook_secret(&tenant, &id).await;
+            let made =
+                made.map_err(|error| remote.failed(&error, &format!("change the secret of {id}")))?;
+            if out.is_json() {
+                out.document(&json::to_value(&made)?)?;
+            } else {
+                out.line(&made.secret)?;
+                out.note("for 24 h, messages are signed with the secret before as well");
+            }
+            Ok(Exit::Ok)
+        }
+        Command::Deliveries(args) => deliveries(args, tenant, remote, out).await,
+        Command::Redeliver(args) => redeliver(args, &tenant, remote, out).await,
+    }
+}
+
+async fn create(
+    args: CreateArgs,
+    tenant: String,
+    remote: &Remote,
+    out: &Output,
+) -> anyhow::Result<Exit> {
+    let CreateArgs { url, filter, states, format } = args;
+    let request = CreateWebhookRequest { url, filter, states, format, tenant };
+    let made = remote.client.create_webhook(request).await;
+    let made = made.map_err(|error| remote.failed(&error, "make a webhook"))?;
+    if out.is_json() {
+        out.document(&json::to_value(&made)?)?;
+        return Ok(Exit::Ok);
+    }
+    out.line(&made.secret)?;
+    let id = made.webhook.map(|webhook| webhook.webhook_id).unwrap_or_default();
+    out.note(&format!("the secret of webhook {id}, which its receiver needs to know our messages"));
+    Ok(Exit::Ok)
+}
+
+async fn list(tenant: &str, remote: &Remote, out: &Output) -> anyhow::Result<Exit> {
+    let listed = remote.client.list_webhooks(tenant).await;
+    let listed = listed.map_err(|error| remote.failed(&error, "list webhooks"))?;
+    if out.is_json() {
+        let listed = listed.iter().map(json::to_value).collect::<Result<Vec<_>, _>>()?;
+        out.document(&json!({ "webhooks": listed }))?;
+    } else {
+        let headings = ["ID", "URL", "STATES", "FILTER", "FORMAT", "AGE"];
+        let rows = listed.iter().map(webhook_row).collect();
+        out.line(&Table::new(headings, out.paint).block(rows))?;
+    }
+    Ok(Exit::Ok)
+}
+
+fn webhook_row(webhook: &Webhook) -> [Cell; 6] {
+    let age = text::time(webhook.create_time.as_ref()).map(|time| text::age(time, text::now()));
+    let url = match webhook.url.as_str() {
+        "" => "of each submission".to_owned(),
+        url => text::shorten(&text::clean(url), 60),
+    };
+    [
+        webhook.webhook_id.clone().into(),
+        url.into(),
+        text::shorten(&webhook.states.join(","), 50).into(),
+        text::shorten(&text::clean(&webhook.filter), 40).into(),
+        webhook.format.clone().into(),
+        age.unwrap_or_default().into(),
+    ]
+}
+
+async fn deliveries(
+    args: DeliveriesArgs,
+    tenant: String,
+    remote: &Remote,
+    out: &Output,
+) -> anyhow::Result<Exit> {
+    let DeliveriesArgs { state, limit } = args;
+    let most = usize::try_from(limit).unwrap_or(usize::MAX);
+    let mut request = ListDeliveriesRequest { tenant, state, ..Default::default() };
+    let mut listed: Vec<Delivery> = Vec::new();
+    while listed.len() < most {
+        request.page_size = i32::try_from((most - listed.len()).min(1_000)).unwrap_or(1_000);
+        let page = remote.client.list_deliveries(request.clone()).await;
+        let page = page.map_err(|error| remote.failed(&error, "list deliveries"))?;
+        listed.extend(page.deliveries);
+        request.page_token = page.next_page_token;
+        if request.page_token.is_empty() {
+            break;
+        }
+    }
+    listed.truncate(most);
+    if out.is_json() {
+        let listed = listed.iter().map(json::to_value).collect::<Result<Vec<_>, _>>()?;
+        out.document(&json!({ "deliveries": listed }))?;
+    } else if listed.is_empty() {
+        out.note("no deliveries");
+    } else {
+        let headings = ["ID", "WEBHOOK", "EVENT", "OPERATION", "STATE", "TRIES", "AGE", "LAST"];
+        let rows = listed.iter().map(delivery_row).collect();
+        out.line(&Table::new(headings, out.paint).block(rows))?;
+    }
+    Ok(Exit::Ok)
+}
+
+fn delivery_row(delivery: &Delivery) -> [Cell; 8] {
+    let age = text::time(delivery.create_time.as_ref()).map(|time| text::age(time, text::now()));
+    let last = match (delivery.last_error.as_str(), delivery.last_status) {
+        ("", 0) => String::new(),
+        ("", status) => status.to_string(),
+        (error, _) => text::shorten(&text::clean(error), 60),
+    };
+    let operation = delivery.operation.strip_prefix("operations/").unwrap_or(&delivery.operation);
+    [
+        delivery.delivery_id.clone().into(),
+        delivery.webhook_id.clone().into(),
+        delivery.event.clone().into(),
+        operation.to_owned().into(),
+        delivery.state.clone().into(),
+        delivery.attempts.to_string().into(),
+        age.unwrap_or_default().into(),
+        last.into(),
+    ]
+}
+
+async fn redeliver(
+    args: RedeliverArgs,
+    tenant: &str,
+    remote: &Remote,
+    out: &Output,
+) -> anyhow::Result<Exit> {
+    for id in &args.ids {
+        let again = remote.client.redeliver(tenant, id).await;
+        let again = again.map_err(|error| remote.failed(&error, &format!("redeliver {id}")))?;
+        match out.is_json() {
+            true => out.record(&json::to_value(&again)?)?,
+            false => out.line(&format!("{id} is sent again"))?,
+        }
+    }
+    Ok(Exit::Ok)
+}

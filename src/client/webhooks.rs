@@ -1,0 +1,83 @@
+//! Webhooks and their deliveries.
+
+use super::{Client, ClientError};
+use crate::proto::v1::{
+    CreateWebhookRequest, CreateWebhookResponse, DeleteWebhookRequest, Delivery,
+    GetWebhookSecretRequest, GetWebhookSecretResponse, ListDeliveriesRequest,
+    ListDeliveriesResponse, ListWebhooksRequest, RedeliverRequest, RotateWebhookSecretRequest,
+    RotateWebhookSecretResponse, Webhook,
+};
+
+impl Client {
+    /// Makes a webhook. It is not tried again: a second try could make a second one.
+    pub async fn create_webhook(
+        &self,
+        request: CreateWebhookRequest,
+    ) -> Result<CreateWebhookResponse, ClientError> {
+        let once = self.clone().with_retries(0);
+        once.unary(request, async |_, request| once.admin().create_webhook(request).await).await
+    }
+
+    /// The webhooks of a tenant; of the caller's own if it is empty.
+    pub async fn list_webhooks(&self, tenant: &str) -> Result<Vec<Webhook>, ClientError> {
+        let request = ListWebhooksRequest { tenant: tenant.to_owned() };
+        let listed = self
+            .unary(request, async |_, request| self.admin().list_webhooks(request).await)
+            .await?;
+        Ok(listed.webhooks)
+    }
+
+    /// Deletes a webhook, and what was still to be sent.
+    pub async fn delete_webhook(&self, tenant: &str, webhook_id: &str) -> Result<(), ClientError> {
+        let (tenant, webhook_id) = (tenant.to_owned(), webhook_id.to_owned());
+        let request = DeleteWebhookRequest { webhook_id, tenant };
+        self.unary(request, async |_, request| self.admin().delete_webhook(request).await)
+            .await
+            .map(drop)
+    }
+
+    /// The secret of a webhook.
+    pub async fn webhook_secret(
+        &self,
+        tenant: &str,
+        webhook_id: &str,
+    ) -> Result<GetWebhookSecretResponse, ClientError> {
+        let (tenant, webhook_id) = (tenant.to_owned(), webhook_id.to_owned());
+        let request = GetWebhookSecretRequest { webhook_id, tenant };
+        self.unary(request, async |_, request| self.admin().get_webhook_secret(request).await).await
+    }
+
+    /// Makes another secret for a webhook. It is not tried again: a second try would make a third.
+    pub async fn rotate_webhook_secret(
+        &self,
+        tenant: &str,
+        webhook_id: &str,
+    ) -> Result<RotateWebhookSecretResponse, ClientError> {
+        let (tenant, webhook_id) = (tenant.to_owned(), webhook_id.to_owned());
+        let request = RotateWebhookSecretRequest { webhook_id, tenant };
+        let once = self.clone().with_retries(0);
+        once.unary(request, async |_, request| once.admin().rotate_webhook_secret(request).await)
+            .await
+    }
+
+    /// One page of deliveries.
+    pub async fn list_deliveries(
+        &self,
+        request: ListDeliveriesRequest,
+    ) -> Result<ListDeliveriesResponse, ClientError> {
+        self.unary(request, async |_, request| self.admin().list_deliveries(request).await).await
+    }
+
+    /// Sends a delivery once more.
+    pub async fn redeliver(
+        &self,
+        tenant: &str,
+        delivery_id: &str,
+    ) -> Result<Delivery, ClientError> {
+        let (tenant, delivery_id) = (tenant.to_owned(), delivery_id.to_owned());
+        let request = RedeliverRequest { delivery_id, tenant };
+        let again =
+            self.unary(request, async |_, request| self.admin().redeliver(request).await).await?;
+        Ok(again.delivery.unwrap_or_default())
+    }
+}

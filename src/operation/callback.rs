@@ -1,0 +1,396 @@
+//! Where to tell of an operation: URLs of receivers, and which of them the server may ask.
+//!
+//! Pure functions of text and addresses. Names are checked when a URL is given, addresses when a connection is made:
+//! only then is it known where a name leads.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use http::Uri;
+use http::uri::{Authority, PathAndQuery, Scheme};
+
+/// Longest URL, in bytes.
+pub const MAX_URL_BYTES: usize = 2_048;
+
+/// The URL of a receiver: `http://` or `https://`, a host, no credentials, no fragment.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct CallbackUrl(Arc<str>);
+
+/// A URL that is refused, with the rule.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct RefusedUrl(pub String);
+
+impl CallbackUrl {
+    /// Reads it.
+    pub fn parse(text: &str) -> Result<Self, RefusedUrl> {
+        let refused = |rule: &str| Err(RefusedUrl(rule.to_owned()));
+        if text.len() > MAX_URL_BYTES {
+            return Err(RefusedUrl(format!("must have at most {MAX_URL_BYTES} bytes")));
+        }
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return refused("must be a URL of printable ASCII characters without spaces");
+        }
+        if text.contains('#') {
+            return refused("must have no fragment");
+        }
+        let Ok(uri) = text.parse::<Uri>() else { return refused("must be a URL") };
+        if !uri.scheme().is_some_and(|it| *it == Scheme::HTTP || *it == Scheme::HTTPS) {
+            return refused("must begin with https:// or http://");
+        }
+        let Some(authority) = uri.authority().filter(|it| !it.host().is_empty()) else {
+            return refused("must have a host");
+        };
+        if authority.as_str().contains('@') {
+            return refused("must have no user and no password");
+        }
+        let after_host = authority.as_str().strip_prefix(authority.host()).unwrap_or_default();
+        let is_port = match after_host.strip_prefix(':') {
+            Some(_) => authority.port_u16().is_some_and(|port| port > 0),
+            None => after_host.is_empty(),
+        };
+        if !is_port {
+            return refused("must have a port from 1 to 65535, or none");
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The URL.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Scheme, authority, and what is asked for there.
+    pub fn parts(&self) -> Option<(Scheme, Authority, PathAndQuery)> {
+        let parts = self.0.parse::<Uri>().ok()?.into_parts();
+        let target = parts.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
+        Some((parts.scheme?, parts.authority?, target))
+    }
+
+    /// Scheme, host and port: what receivers of several URLs have in common. Tells nothing of the path, which may be secret.
+    pub fn origin(&self) -> String {
+        match self.parts() {
+            Some((scheme, authority, _)) => {
+                format!("{scheme}://{}", authority.as_str().to_ascii_lowercase())
+            }
+            None => String::new(),
+        }
+    }
+}
+
+/// Paths and queries of receivers are often secrets.
+impl fmt::Debug for CallbackUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CallbackUrl({}/…)", self.origin())
+    }
+}
+
+/// Where the server may send: hosts by name, and networks of addresses.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Destinations {
+    /// If there are any, no other host.
+    hosts: Vec<HostRule>,
+    /// Addresses that are allowed although they are no public ones.
+    networks: Vec<Network>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct HostRule {
+    /// In lower case.
+    name: String,
+    /// Whether all names below it are meant, instead of it.
+    is_suffix: bool,
+    port: Option<u16>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Network {
+    address: IpAddr,
+    bits: u8,
+}
+
+/// One thing that is allowed: `hooks.example.com`, `*.example.com`, each with `:PORT` if only that port is,
+/// `10.0.0.0/8`, `127.0.0.1`, `::1`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allowed(AllowedKind);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum AllowedKind {
+    Host(HostRule),
+    Network(Network),
+}
+
+impl std::str::FromStr for Allowed {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let rule =
+            || "must be a host, *.DOMAIN, an address or a network such as 10.0.0.0/8".to_owned();
+        let (address, bits) = match text.split_once('/') {
+            Some((address, bits)) => (address, Some(bits)),
+            None => (text, None),
+        };
+        if let Ok(address) = address.parse::<IpAddr>() {
+            let most = if address.is_ipv4() { 32 } else { 128 };
+            let bits = bits.map_or(Ok(most), |bits| bits.parse().map_err(|_| rule()))?;
+            let network = Network { address, bits };
+            return if bits <= most {
+                Ok(Self(AllowedKind::Network(network)))
+            } else {
+                Err(rule())
+            };
+        }
+        let (name, port) = match text.rsplit_once(':') {
+            Some((name, port)) => (name, Some(port.parse().map_err(|_| rule())?)),
+            None => (text, None),
+        };
+        let (name, is_suffix) = match name.strip_prefix("*.") {
+            Some(name) => (name, true),
+            None => (name, false),
+        };
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+        if name.is_empty() || bits.is_some() || !name.bytes().all(is_name) {
+            return Err(rule());
+        }
+        Ok(Self(AllowedKind::Host(HostRule { name: name.to_ascii_lowercase(), is_suffix, port })))
+    }
+}
+
+impl FromIterator<Allowed> for Destinations {
+    fn from_iter<I: IntoIterator<Item = Allowed>>(allowed: I) -> Self {
+        let mut all = Self::default();
+        for Allowed(kind) in allowed {
+            match kind {
+                AllowedKind::Host(host) => all.hosts.push(host),
+                AllowedKind::Network(network) => all.networks.push(network),
+            }
+        }
+        all
+    }
+}
+
+impl Destinations {
+    /// Refuses a URL whose host is not allowed. Where a name leads is not known here; of an address it is.
+    pub fn check(&self, url: &CallbackUrl) -> Result<(), RefusedUrl> {
+        let Some((scheme, authority, _)) = url.parts() else {
+            return Err(RefusedUrl("must be a URL".to_owned()));
+        };
+        let host = authority.host().to_ascii_lowercase();
+        let host = host.trim_end_matches('.');
+        if let Some(address) = literal(host) {
+            return match self.allows(address) && self.names_address(address) {
+                true => Ok(()),
+                false => Err(RefusedUrl(format!("must not lead to the address {address}"))),
+            };
+        }
+        let port = authority.port_u16();
+        let port = port.unwrap_or(if scheme == Scheme::HTTPS { 443 } else { 80 });
+        let is_known = self.hosts.iter().any(|rule| rule.is_of(host, port));
+        if self.hosts.is_empty() || is_known {
+            return Ok(());
+        }
+        let host = host.chars().take(100).collect::<String>();
+        Err(RefusedUrl(format!("must not lead to {host}, which this server does not send to")))
+    }
+
+    /// Whether a connection to that address is allowed, whatever name has led there.
+    pub fn allows(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        is_public(address) || self.networks.iter().any(|network| network.has(address))
+    }
+
+    /// Whether an address in place of a name is allowed. Where hosts are listed, an address has to be so as well.
+    fn names_address(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.hosts.is_empty() || self.networks.iter().any(|network| network.has(address))
+    }
+}
+
+/// The address that stands in place of a name.
+pub fn literal(host: &str) -> Option<IpAddr> {
+    let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    inner.unwrap_or(host).parse().ok()
+}
+
+impl HostRule {
+    fn is_of(&self, host: &str, port: u16) -> bool {
+        let is_name = match self.is_suffix {
+            false => host == self.name,
+            true => host.strip_suffix(self.name.as_str()).is_some_and(|it| it.ends_with('.')),
+        };
+        is_name && self.port.is_none_or(|own| own == port)
+    }
+}
+
+impl Network {
+    fn has(self, address: IpAddr) -> bool {
+        let bits = u32::from(self.bits);
+        match (self.address, address) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => {
+                let differs = u32::from(own) ^ u32::from(other);
+                differs.leading_zeros() >= bits
+            }
+            (IpAddr::V6(own), IpAddr::V6(other)) => {
+                let differs = u128::from(own) ^ u128::from(other);
+                differs.leading_zeros() >= bits
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Whether anybody may have that address: none of this machine, of a private network, or of a special purpose.
+fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => is_public_v4(address),
+        IpAddr::V6(address) => is_public_v6(address),
+    }
+}
+
+fn is_public_v4(address: Ipv4Addr) -> bool {
+    let [a, b, c, _] = address.octets();
+    let is_special = address.is_loopback()
+        || address.is_private()
+        || address.is_link_local()
+        || address.is_unspecified()
+        || address.is_broadcast()
+        || address.is_multicast()
+        || address.is_documentation();
+    let is_shared = a == 100 && (64..128).contains(&b);
+    let is_of_protocols = a == 192 && b == 0 && c == 0;
+    let is_benchmark = a == 198 && (18..20).contains(&b);
+    !(is_special || is_shared || is_of_protocols || is_benchmark || a == 0 || a >= 240)
+}
+
+fn is_public_v6(address: Ipv6Addr) -> bool {
+    let [first, second, ..] = address.segments();
+    // Of addresses for everybody, those that carry one of IPv4 lead where that does.
+    let embedded = match first {
+        0x2002 => Some(first_v4(address, 16)),
+        0x0064 if second == 0xff9b => Some(first_v4(address, 96)),
+        _ => None,
+    };
+    if let Some(inner) = embedded {
+        return is_public_v4(inner);
+    }
+    let is_global = first & 0xe000 == 0x2000;
+    let is_documentation = first == 0x2001 && second == 0x0db8 || first == 0x3fff;
+    let is_of_protocols = first == 0x2001 && second < 0x0200;
+    is_global && !is_documentation && !is_of_protocols
+}
+
+/// The address of IPv4 that begins behind so many bits.
+fn first_v4(address: Ipv6Addr, bits: u32) -> Ipv4Addr {
+    Ipv4Addr::from((u128::from(address) >> (96 - bits)) as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(text: &str) -> CallbackUrl {
+        CallbackUrl::parse(text).expect(text)
+    }
+
+    fn only(allowed: &[&str]) -> Destinations {
+        allowed.iter().map(|it| it.parse::<Allowed>().expect(it)).collect()
+    }
+
+    #[test]
+    fn a_url_has_a_scheme_a_host_and_no_secret_but_its_path() {
+        for good in ["https://a.example/x?y=1", "http://a:80", "https://[::1]:9/", "http://1.2.3.4"]
+        {
+            assert_eq!(url(good).as_str(), good);
+        }
+        for bad in [
+            "",
+            "a.example",
+            "/x",
+            "ftp://a/",
+            "https://",
+            "https://u@a/",
+            "https://u:p@a/",
+            "https://a/#x",
+            "https://a/ b",
+            "https://a/\u{e4}",
+            "https://a:0/",
+            "https://a:99999/",
+            "https://a:/",
+        ] {
+            assert!(CallbackUrl::parse(bad).is_err(), "{bad}");
+        }
+        let long = format!("https://a/{}", "x".repeat(MAX_URL_BYTES));
+        assert!(CallbackUrl::parse(&long).is_err());
+        let secret = url("https://A.example:8443/secret?token=1");
+        assert_eq!(secret.origin(), "https://a.example:8443");
+        assert_eq!(format!("{secret:?}"), "CallbackUrl(https://a.example:8443/…)");
+    }
+
+    #[test]
+    fn addresses_that_are_not_for_everybody_are_refused_unless_allowed() {
+        let (nobody, own) =
+            (Destinations::default(), only(&["10.0.0.0/8", "127.0.0.1", "fc00::/7"]));
+        for (address, is_public, is_own) in [
+            ("93.184.215.14", true, true),
+            ("2606:2800:21f:cb07::1", true, true),
+            ("127.0.0.1", false, true),
+            ("127.0.0.2", false, false),
+            ("::ffff:127.0.0.1", false, true),
+            ("10.255.1.1", false, true),
+            ("11.0.0.1", true, true),
+            ("192.168.1.1", false, false),
+            ("172.16.0.1", false, false),
+            ("169.254.169.254", false, false),
+            ("100.64.0.1", false, false),
+            ("0.0.0.0", false, false),
+            ("255.255.255.255", false, false),
+            ("224.0.0.1", false, false),
+            ("198.18.0.1", false, false),
+            ("::1", false, false),
+            ("::", false, false),
+            ("fe80::1", false, false),
+            ("fd00::1", false, true),
+            ("::ffff:169.254.169.254", false, false),
+            ("64:ff9b::a00:1", false, false),
+            ("64:ff9b::5db8:d70e", true, true),
+            ("2002:7f00:1::", false, false),
+            ("2001:db8::1", false, false),
+        ] {
+            let ip: IpAddr = address.parse().expect(address);
+            assert_eq!(nobody.allows(ip), is_public, "{address}");
+            assert_eq!(own.allows(ip), is_own, "{address}");
+        }
+    }
+
+    #[test]
+    fn hosts_are_all_or_those_that_are_listed() {
+        let all = Destinations::default();
+        for (text, is_allowed) in [
+            ("https://a.example/", true),
+            ("http://127.0.0.1/", false),
+            ("http://[::1]:80/", false),
+            ("http://93.184.215.14/", true),
+        ] {
+            assert_eq!(all.check(&url(text)).is_ok(), is_allowed, "{text}");
+        }
+        let some = only(&["hooks.example", "*.a.example", "b.example:8443", "10.0.0.0/8"]);
+        for (text, is_allowed) in [
+            ("https://hooks.example/x", true),
+            ("https://HOOKS.example./x", true),
+            ("https://x.hooks.example/", false),
+            ("https://x.y.a.example/", true),
+            ("https://a.example/", false),
+            ("https://xa.example/", false),
+            ("https://b.example:8443/", true),
+            ("https://b.example/", false),
+            ("http://10.1.2.3/", true),
+            ("http://93.184.215.14/", false),
+        ] {
+            assert_eq!(some.check(&url(text)).is_ok(), is_allowed, "{text}");
+        }
+        for bad in ["", "*", "a/8", "10.0.0.0/33", "10.0.0.0/x", "a:b", "a b", "https://a", "*."] {
+            assert!(bad.parse::<Allowed>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! What became of deliveries: lists, and sending again.
+
+use super::record::parse_id;
+use super::{CALLBACKS, Record, delivery_text};
+use crate::catalogue::ChangeError;
+use crate::operation::{TenantId, Timestamp};
+use crate::service::page::PageRequest;
+use crate::service::{Action, Caller, Reason, Service, ServiceError, Violations, audit, echo};
+use crate::store::deliveries::{Delivery, DeliveryChange, DeliveryQuery, DeliveryState};
+
+/// Deliveries of a page, if the caller does not say.
+const PAGE: usize = 50;
+/// How long one that is sent again is tried.
+const AGAIN: std::time::Duration = std::time::Duration::from_secs(24 * 3_600);
+
+/// Which deliveries to list.
+#[derive(Clone, Debug, Default)]
+pub struct DeliveryListing {
+    /// Whose; the caller's own tenant's if `None`.
+    pub tenant: Option<TenantId>,
+    /// In which state; in any if `None`.
+    pub state: Option<DeliveryState>,
+    /// At most this many; 0 for the default.
+    pub page_size: i32,
+    /// Of the page before.
+    pub page_token: String,
+}
+
+/// A delivery as it is listed.
+#[derive(Clone, Debug)]
+pub struct DeliveryRecord {
+    /// Its id, as receivers get it.
+    pub id: String,
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The id of its webhook.
+    pub webhook: String,
+    /// What became of it.
+    pub state: DeliveryState,
+    /// When it is tried next; of one that is over, when it was.
+    pub due_at: Timestamp,
+    /// What else is known of it.
+    pub record: Record,
+}
+
+impl Service {
+    /// A page of a tenant's deliveries, the latest first, and the token of the next.
+    pub async fn list_deliveries(
+        &self,
+        caller: &Caller,
+        listing: DeliveryListing,
+    ) -> Result<(Vec<DeliveryRecord>, String), ServiceError> {
+        caller.may(Action::Administer)?;
+        let webhooks = self.webhooks()?;
+        let tenant = self.tenant_for(caller, listing.tenant)?;
+        let state = listing.state.map_or("", DeliveryState::as_str);
+        let query = ["deliveries", tenant.as_str(), state];
+        let mut found = Violations::default();
+        let size = (listing.page_size, PAGE);
+        let page = PageRequest::read(&query, size, &listing.page_token, &mut found);
+        let page = found.settle(page)?;
+        let before = page.after.and_then(|place| place.first_chunk().copied());
+        let query = DeliveryQuery {
+            tenant,
+            state: listing.state,
+            before: before.map(u64::from_be_bytes),
+            limit: page.limit + 1,
+        };
+        let store = webhooks.deliveries().map_err(ChangeError::Store)?;
+        let mut listed = store.list_deliveries(query).await.map_err(ChangeError::Store)?;
+        let has_more = listed.len() > page.limit;
+        listed.truncate(page.limit);
+        let last = listed.last().filter(|_| has_more);
+        let next = last.map_or_else(String::new, |last| {
+            let mut place = [0; 24];
+            place.iter_mut().zip(last.number.to_be_bytes()).for_each(|(to, from)| *to = from);
+            page.token(place)
+        });
+        Ok((listed.into_iter().filter_map(record_of).collect(), next))
+    }
+
+    /// Sends a delivery that is over, or has to wait, once more, as soon as possible.
+    pub async fn redeliver(
+        &self,
+        caller: &Caller,
+        tenant: Option<TenantId>,
+        id: &str,
+    ) -> Result<DeliveryRecord, ServiceError> {
+        caller.may(Action::Administer)?;
+        let webhooks = self.webhooks()?;
+        let tenant = self.tenant_for(caller, tenant)?;
+        let missing = || {
+            let message = format!("there is no delivery {}", echo(id));
+            ServiceError::new(Reason::DeliveryNotFound, message)
+        };
+        let store = webhooks.deliveries().map_err(ChangeError::Store)?;
+        let key = parse_id(id).ok_or_else(missing)?;
+        let found = store.delivery(&tenant, key).await.map_err(ChangeError::Store)?;
+        let found = found.ok_or_else(missing)?;
+        let mut record = Record::decode(&found.record).ok_or_else(missing)?;
+        let now = self.now();
+        record.give_up_at = record.give_up_at.max(now.after(AGAIN).micros());
+        let change = DeliveryChange {
+            id: key,
+            state: DeliveryState::Pending,
+            due_at: now,
+            record: record.encode(),
+        };
+        store.change_deliveries(vec![change]).await.map_err(ChangeError::Store)?;
+        webhooks.wake.notify_one();
+        audit::changed(caller.actor(), "redeliver", id);
+        let again = Delivery { state: DeliveryState::Pending, due_at: now, ..found };
+        record_of(Delivery { record: record.encode(), ..again }).ok_or_else(missing)
+    }
+}
+
+fn record_of(delivery: Delivery) -> Option<DeliveryRecord> {
+    let record = Record::decode(&delivery.record)?;
+    let webhook = record.webhook.split('/').next().unwrap_or_default();
+    let webhook = if webhook == CALLBACKS { CALLBACKS } else { &record.webhook };
+    Some(DeliveryRecord {
+        id: delivery_text(&delivery.id),
+        tenant: delivery.tenant,
+        webhook: webhook.to_owned(),
+        state: delivery.state,
+        due_at: delivery.due_at,
+        record,
+    })
+}

@@ -1,0 +1,131 @@
+//! Webhooks: whom to tell of transitions. Subscriptions of tenants, callbacks of operations, and what became of what was
+//! to be sent.
+//!
+//! What is decided here is who is told, and by which secret they know us; `crate::webhooks` reads the log and sends. A
+//! receiver's secret is stored nowhere: it is a code of its name and a number, made with the server's own secret.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::catalogue::{Catalogue, Snapshot, Space};
+use crate::operation::callback::RefusedUrl;
+use crate::operation::secret::Secret;
+use crate::operation::{CallbackUrl, Destinations, TenantId, Timestamp};
+use crate::store::deliveries::DeliveryStore;
+use crate::store::{Store, StoreError};
+
+mod admin;
+mod courier;
+mod deliveries;
+mod entry;
+mod record;
+
+pub use admin::{MAX_WEBHOOKS, NewWebhook};
+pub use courier::CourierState;
+pub use deliveries::{DeliveryListing, DeliveryRecord};
+pub use entry::{CALLBACKS, Format, Webhook, WebhookRecord, callbacks_of};
+pub use record::{Record, delivery_id, delivery_text};
+
+/// What codes of secrets are for.
+const PURPOSE: &str = "webhooks";
+/// What the text of a secret begins with (Standard Webhooks).
+pub const SECRET_PREFIX: &str = "whsec_";
+/// How long the secret before the last change signs too.
+pub const ROTATION: Duration = Duration::from_secs(24 * 3_600);
+
+/// All webhooks. Cheap to clone.
+#[derive(Clone)]
+pub struct Webhooks {
+    /// Subscriptions by their ids, and what is known of each tenant's callbacks.
+    pub hooks: Arc<Space<Webhook>>,
+    /// Which replica sends, and how far it has read.
+    pub courier: Arc<Space<CourierState>>,
+    /// Where deliveries are.
+    pub store: Arc<dyn Store>,
+    /// Where the server may send.
+    pub destinations: Arc<Destinations>,
+    /// There may be something new to send.
+    pub wake: Arc<Notify>,
+    secret: Secret,
+}
+
+impl Webhooks {
+    /// Reads what the store has of them.
+    pub async fn open(
+        catalogue: &mut Catalogue,
+        store: Arc<dyn Store>,
+        secret: Secret,
+        destinations: Destinations,
+    ) -> Result<Self, StoreError> {
+        Ok(Self {
+            hooks: catalogue.open().await?,
+            courier: catalogue.open().await?,
+            store,
+            destinations: Arc::new(destinations),
+            wake: Arc::default(),
+            secret,
+        })
+    }
+
+    /// Where deliveries are kept. An embedder's store may have no such place.
+    pub fn deliveries(&self) -> Result<&dyn DeliveryStore, StoreError> {
+        self.store.deliveries().ok_or_else(|| {
+            StoreError::Unavailable("this store keeps no webhooks' deliveries".to_owned())
+        })
+    }
+
+    /// The secrets that sign what is sent to a receiver at `now`: the present one first.
+    pub fn secrets(
+        &self,
+        hooks: &Snapshot<Webhook>,
+        name: &str,
+        now: Timestamp,
+    ) -> Vec<SigningSecret> {
+        let found = hooks.get(name);
+        let number = found.map_or(1, |hook| hook.secret_number);
+        let former = found.and_then(|hook| hook.former_secret_until).is_some_and(|end| end > now);
+        let mut secrets = vec![self.secret_of(name, number)];
+        secrets.extend((former && number > 1).then(|| self.secret_of(name, number - 1)));
+        secrets
+    }
+
+    fn secret_of(&self, name: &str, number: u64) -> SigningSecret {
+        SigningSecret(self.secret.code(PURPOSE, &[name.as_bytes(), &number.to_be_bytes()]))
+    }
+
+    /// Refuses a URL that the server does not send to.
+    pub fn check(&self, url: &CallbackUrl) -> Result<(), RefusedUrl> {
+        self.destinations.check(url)
+    }
+
+    /// What shares the patience of a callback's receiver.
+    pub fn endpoint_of_callback(tenant: &TenantId, url: &CallbackUrl) -> String {
+        format!("{}/{}", callbacks_of(tenant), url.origin())
+    }
+}
+
+impl std::fmt::Debug for Webhooks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Webhooks")
+    }
+}
+
+/// What signs messages to one receiver.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SigningSecret(pub [u8; 32]);
+
+impl SigningSecret {
+    /// As its receiver gets it.
+    pub fn text(&self) -> String {
+        use base64::Engine as _;
+        SECRET_PREFIX.to_owned() + &base64::engine::general_purpose::STANDARD.encode(self.0)
+    }
+}
+
+impl std::fmt::Debug for SigningSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SigningSecret")
+    }
+}

@@ -1,0 +1,226 @@
+//! Rows of webhooks.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::super::StoreError;
+use super::super::deliveries::{
+    Delivery, DeliveryChange, DeliveryId, DeliveryQuery, DeliveryState, DeliveryStore,
+    ForgetDeliveries, WaitingEndpoint,
+};
+use super::super::sql::columns::{limit, number};
+use super::PostgresStore;
+use super::log::unsigned;
+use super::session::Session;
+use crate::operation::{TenantId, Timestamp};
+
+const COLUMNS: &str = "n, id, tenant, endpoint, state, due_at, record";
+
+#[async_trait]
+impl DeliveryStore for PostgresStore {
+    async fn put_deliveries(&self, new: Vec<Delivery>) -> Result<(), StoreError> {
+        self.scans.run(|session| put(session, new)).await
+    }
+
+    async fn change_deliveries(&self, changes: Vec<DeliveryChange>) -> Result<(), StoreError> {
+        self.scans.run(|session| change(session, changes)).await
+    }
+
+    async fn waiting_endpoints(&self, limit: usize) -> Result<Vec<WaitingEndpoint>, StoreError> {
+        self.scans.run(|session| waiting(session, limit)).await
+    }
+
+    async fn due_deliveries(
+        &self,
+        endpoint: &str,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, StoreError> {
+        let endpoint = endpoint.to_owned();
+        self.scans.run(|session| due(session, endpoint, now, limit)).await
+    }
+
+    async fn postpone_endpoint(&self, endpoint: &str, until: Timestamp) -> Result<(), StoreError> {
+        let endpoint = endpoint.to_owned();
+        self.scans.run(|session| postpone(session, endpoint, until)).await
+    }
+
+    async fn list_deliveries(&self, query: DeliveryQuery) -> Result<Vec<Delivery>, StoreError> {
+        self.scans.run(|session| list(session, query)).await
+    }
+
+    async fn delivery(
+        &self,
+        tenant: &TenantId,
+        id: DeliveryId,
+    ) -> Result<Option<Delivery>, StoreError> {
+        let tenant = tenant.clone();
+        self.scans.run(|session| one(session, tenant, id)).await
+    }
+
+    async fn forget_deliveries(&self, which: ForgetDeliveries) -> Result<u64, StoreError> {
+        self.scans.run(|session| forget(session, which)).await
+    }
+
+    async fn drop_endpoint(&self, endpoint: &str) -> Result<u64, StoreError> {
+        let endpoint = endpoint.to_owned();
+        self.scans.run(|session| drop_endpoint(session, endpoint)).await
+    }
+}
+
+async fn put(session: Arc<Session>, new: Vec<Delivery>) -> Result<(), StoreError> {
+    let ids: Vec<Uuid> = new.iter().map(|it| Uuid::from_bytes(it.id)).collect();
+    let tenants: Vec<&str> = new.iter().map(|it| it.tenant.as_str()).collect();
+    let endpoints: Vec<&str> = new.iter().map(|it| it.endpoint.as_str()).collect();
+    let states: Vec<i16> = new.iter().map(|it| i16::from(it.state.number())).collect();
+    let due: Vec<i64> = new.iter().map(|it| it.due_at.micros()).collect();
+    let records: Vec<&[u8]> = new.iter().map(|it| &it.record[..]).collect();
+    let bodies: Vec<&[u8]> = new.iter().map(|it| &it.body[..]).collect();
+    let sql = "INSERT INTO deliveries (id, tenant, endpoint, state, due_at, record, body)
+         SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::smallint[], $5::bigint[],
+           $6::bytea[], $7::bytea[])
+         ON CONFLICT (id) DO NOTHING";
+    session.query(sql, &[&ids, &tenants, &endpoints, &states, &due, &records, &bodies]).await?;
+    Ok(())
+}
+
+async fn change(session: Arc<Session>, mut changes: Vec<DeliveryChange>) -> Result<(), StoreError> {
+    changes.sort_unstable_by_key(|it| it.id);
+    let ids: Vec<Uuid> = changes.iter().map(|it| Uuid::from_bytes(it.id)).collect();
+    let states: Vec<i16> = changes.iter().map(|it| i16::from(it.state.number())).collect();
+    let due: Vec<i64> = changes.iter().map(|it| it.due_at.micros()).collect();
+    let records: Vec<&[u8]> = changes.iter().map(|it| &it.record[..]).collect();
+    let sql = "UPDATE deliveries AS d SET state = n.state, due_at = n.due_at, record = n.record
+         FROM unnest($1::uuid[], $2::smallint[], $3::bigint[], $4::bytea[])
+           AS n (id, state, due_at, record)
+         WHERE d.id = n.id";
+    session.query(sql, &[&ids, &states, &due, &records]).await?;
+    Ok(())
+}
+
+async fn waiting(session: Arc<Session>, most: usize) -> Result<Vec<WaitingEndpoint>, StoreError> {
+    let sql = "SELECT endpoint, due_at, count, tenant FROM (
+           SELECT endpoint, min(due_at) AS due_at, count(*) AS count, tenant,
+             row_number() OVER (PARTITION BY tenant ORDER BY min(due_at)) AS place
+           FROM deliveries WHERE state = 1 GROUP BY endpoint, tenant) AS found
+         WHERE place <= $1 ORDER BY due_at";
+    let found = session.query(sql, &[&limit(most)]).await?;
+    let read = found.iter().map(|row| {
+        Ok(WaitingEndpoint {
+            endpoint: row.try_get(0)?,
+            due_at: Timestamp::from_micros(row.try_get(1)?),
+            count: unsigned(row.try_get(2)?),
+            tenant: tenant(row, 3)?,
+        })
+    });
+    read.collect()
+}
+
+async fn due(
+    session: Arc<Session>,
+    endpoint: String,
+    now: Timestamp,
+    most: usize,
+) -> Result<Vec<Delivery>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS}, body FROM deliveries
+         WHERE state = 1 AND endpoint = $1 AND due_at <= $2 ORDER BY due_at, n LIMIT $3"
+    );
+    let found = session.query(&sql, &[&endpoint, &now.micros(), &limit(most)]).await?;
+    found.iter().map(whole).collect()
+}
+
+async fn list(session: Arc<Session>, query: DeliveryQuery) -> Result<Vec<Delivery>, StoreError> {
+    let before = query.before.map_or(i64::MAX, number);
+    let mut found = Vec::new();
+    for state in query.state.map_or(DeliveryState::ALL.to_vec(), |state| vec![state]) {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM deliveries WHERE tenant = $1 AND state = $2 AND n < $3
+             ORDER BY n DESC LIMIT $4"
+        );
+        let (state, most) = (i16::from(state.number()), limit(query.limit));
+        let rows = session.query(&sql, &[&query.tenant.as_str(), &state, &before, &most]).await?;
+        for row in &rows {
+            found.push(bodiless(row)?);
+        }
+    }
+    found.sort_unstable_by_key(|it| std::cmp::Reverse(it.number));
+    found.truncate(query.limit);
+    Ok(found)
+}
+
+async fn one(
+    session: Arc<Session>,
+    tenant: TenantId,
+    id: DeliveryId,
+) -> Result<Option<Delivery>, StoreError> {
+    let sql = format!("SELECT {COLUMNS}, body FROM deliveries WHERE id = $1 AND tenant = $2");
+    let found = session.query(&sql, &[&Uuid::from_bytes(id), &tenant.as_str()]).await?;
+    found.first().map(whole).transpose()
+}
+
+async fn forget(session: Arc<Session>, forget: ForgetDeliveries) -> Result<u64, StoreError> {
+    let (state, most) = (i16::from(forget.state.number()), limit(forget.limit));
+    let sql = "WITH old AS (
+           SELECT n FROM deliveries WHERE state = $1 AND due_at < $2 LIMIT $4),
+         tenants AS (SELECT DISTINCT tenant FROM deliveries WHERE state = $1),
+         many AS (
+           SELECT d.n FROM tenants AS t
+           CROSS JOIN LATERAL (
+             SELECT k.n FROM deliveries AS k WHERE k.tenant = t.tenant AND k.state = $1
+             ORDER BY k.n DESC OFFSET $3 LIMIT $4) AS d),
+         gone AS (
+           DELETE FROM deliveries WHERE n IN (SELECT n FROM old UNION SELECT n FROM many)
+           RETURNING n)
+         SELECT count(*) FROM gone";
+    let values: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
+        [&state, &forget.before.micros(), &number(forget.keep), &most];
+    let found = session.query(sql, &values).await?;
+    Ok(unsigned(found.first().map_or(Ok(0), |row| row.try_get(0))?))
+}
+
+async fn postpone(
+    session: Arc<Session>,
+    endpoint: String,
+    until: Timestamp,
+) -> Result<(), StoreError> {
+    let sql = "UPDATE deliveries SET due_at = $2
+               WHERE state = 1 AND endpoint = $1 AND due_at < $2";
+    session.query(sql, &[&endpoint, &until.micros()]).await?;
+    Ok(())
+}
+
+async fn drop_endpoint(session: Arc<Session>, endpoint: String) -> Result<u64, StoreError> {
+    let sql = "WITH gone AS (
+           DELETE FROM deliveries WHERE state = 1 AND endpoint = $1 RETURNING n)
+         SELECT count(*) FROM gone";
+    let found = session.query(sql, &[&endpoint]).await?;
+    Ok(unsigned(found.first().map_or(Ok(0), |row| row.try_get(0))?))
+}
+
+fn whole(row: &Row) -> Result<Delivery, StoreError> {
+    Ok(Delivery { body: row.try_get::<_, Vec<u8>>(7)?.into(), ..bodiless(row)? })
+}
+
+fn bodiless(row: &Row) -> Result<Delivery, StoreError> {
+    let state: i16 = row.try_get(4)?;
+    let state = u8::try_from(state).ok().and_then(DeliveryState::from_number);
+    Ok(Delivery {
+        number: unsigned(row.try_get(0)?),
+        id: *row.try_get::<_, Uuid>(1)?.as_bytes(),
+        tenant: tenant(row, 2)?,
+        endpoint: row.try_get(3)?,
+        state: state.unwrap_or(DeliveryState::Dead),
+        due_at: Timestamp::from_micros(row.try_get(5)?),
+        record: row.try_get::<_, Vec<u8>>(6)?.into(),
+        body: Vec::new().into(),
+    })
+}
+
+fn tenant(row: &Row, at: usize) -> Result<TenantId, StoreError> {
+    let corrupt = |rule| StoreError::Corrupt(format!("the tenant of a delivery {rule}"));
+    TenantId::parse(row.try_get(at)?).map_err(corrupt)
+}

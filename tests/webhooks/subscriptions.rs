@@ -1,0 +1,101 @@
+//! Subscriptions of tenants.
+
+use longrun::proto::v1::{CreateWebhookRequest, Operation};
+
+use crate::support::{Got, Receiver, Server, verify};
+
+async fn subscribe(
+    server: &Server,
+    url: &str,
+    edit: impl FnOnce(&mut CreateWebhookRequest),
+) -> (String, String) {
+    let mut request = CreateWebhookRequest { url: url.to_owned(), ..Default::default() };
+    edit(&mut request);
+    let made = server.client.create_webhook(request).await.unwrap();
+    (made.webhook.unwrap().webhook_id, made.secret)
+}
+
+async fn finished(server: &Server, kind: &str) -> Operation {
+    let operation = server.submit(kind, "").await;
+    server.client.wait_on(&operation, None).await.unwrap()
+}
+
+fn events(got: &[Got]) -> Vec<String> {
+    got.iter().map(|it| it.told().1).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_is_told_of_what_it_asks_for() {
+    let store = tempfile::tempdir().unwrap();
+    let server =
+        Server::start(store.path(), &["--handler", "shout=cat", "--handler", "no=false"]).await;
+    finished(&server, "shout").await;
+    let (mut ends, mut all, mut failed) =
+        (Receiver::accepting().await, Receiver::accepting().await, Receiver::accepting().await);
+    let (_, of_ends) = subscribe(&server, &ends.url, |_| {}).await;
+    let (_, of_all) = subscribe(&server, &all.url, |it| {
+        it.states = ["QUEUED", "RUNNING", "SUCCEEDED"].map(str::to_owned).to_vec();
+        it.filter = "kind = \"shout\"".to_owned();
+        it.format = "cloudevents".to_owned();
+    })
+    .await;
+    subscribe(&server, &failed.url, |it| it.states = vec!["FAILED".to_owned()]).await;
+    let (good, bad) = (finished(&server, "shout").await, finished(&server, "no").await);
+    let got = ends.until(|got| got.len() == 2).await;
+    let mut told: Vec<_> = got.iter().map(Got::told).collect();
+    told.sort_by_key(|(name, _)| *name != good.name);
+    assert_eq!(told[0], (good.name.clone(), "operation.succeeded".to_owned()));
+    assert_eq!(told[1], (bad.name.clone(), "operation.failed".to_owned()));
+    verify(&of_ends, &got).unwrap();
+    assert!(verify(&of_all, &got).is_err());
+    let got = all.until(|got| got.len() == 3).await;
+    let mut told = events(&got);
+    told.sort();
+    assert_eq!(told, ["operation.queued", "operation.running", "operation.succeeded"]);
+    for said in verify(&of_all, &got).unwrap() {
+        assert_eq!(said["subject"], good.name.as_str());
+        assert_eq!(said["data"]["name"], good.name.as_str());
+    }
+    assert_eq!(events(&failed.until(|got| got.len() == 1).await), ["operation.failed"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_a_secret_changes_both_sign() {
+    let store = tempfile::tempdir().unwrap();
+    let server = Server::start(store.path(), &["--handler", "shout=cat"]).await;
+    let mut receiver = Receiver::accepting().await;
+    let (id, first) = subscribe(&server, &receiver.url, |_| {}).await;
+    let (is_done, second) = server.cli(&["webhook", "rotate", &id]);
+    assert!(is_done && second.trim() != first, "{second}");
+    assert_eq!(server.cli(&["webhook", "secret", &id]).1, second);
+    finished(&server, "shout").await;
+    let got = receiver.until(|got| got.len() == 1).await;
+    for secret in [&first, second.trim()] {
+        verify(secret, &got).unwrap();
+    }
+    let (is_done, said) = server.cli(&["webhook", "list"]);
+    assert!(is_done && said.contains(&id) && !said.contains("whsec_"), "{said}");
+    let (is_done, said) = server.cli(&["webhook", "delete", &id]);
+    assert!(is_done, "{said}");
+    finished(&server, "shout").await;
+    assert!(server.cli(&["webhook", "delete", &id]).1.contains("no webhook"));
+    assert_eq!(server.deliveries("").await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_with_a_subscription_is_named() {
+    let store = tempfile::tempdir().unwrap();
+    let server = Server::start(store.path(), &[]).await;
+    for (args, field) in [
+        (["ftp://a/", "--format", "plain"], "url"),
+        (["http://10.0.0.1/", "--format", "plain"], "url"),
+        (["https://a.example/", "--filter", "kind ="], "filter"),
+        (["https://a.example/", "--state", "DONE"], "states"),
+    ] {
+        let (is_done, said) = server.cli(&[&["webhook", "create"][..], &args].concat());
+        assert!(!is_done && said.contains(field), "{args:?}: {said}");
+    }
+    let (is_done, said) =
+        server.cli(&["webhook", "redeliver", "msg_00000000000000000000000000000000"]);
+    assert!(!is_done && said.contains("no delivery"), "{said}");
+}
