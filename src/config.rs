@@ -26,7 +26,9 @@ pub mod relay;
 mod store;
 mod tls;
 pub mod tokens;
+mod tracing;
 
+pub use self::tracing::Tracing;
 pub use auth::{Auth, Callers};
 pub use connections::Connections;
 pub use listen::{Browsers, Listen, ShowPages};
@@ -105,6 +107,9 @@ pub struct ServeConfig {
     /// Where metrics are served.
     #[command(flatten)]
     pub metrics: Metrics,
+    /// Where spans are sent.
+    #[command(flatten)]
+    pub tracing: Tracing,
     /// How to stop.
     #[command(flatten)]
     pub stop: Stop,

@@ -47,6 +47,7 @@ mod resets;
 mod socket;
 mod tasks;
 mod tls;
+mod traces;
 
 use callers::Callers;
 use collector::Collector;
@@ -129,6 +130,7 @@ impl Server {
             max_outstanding: config.limits.max_outstanding,
             limits: Arc::new(tenant_limits.table()),
             meters: metrics::meters(config.metrics.max_kinds),
+            spans: traces::open(&config.tracing)?,
             seed: fastrand::u64(..),
             ..EngineConfig::default()
         };
@@ -329,6 +331,7 @@ impl Server {
             store.close().await;
         })
         .await;
+        traces::close(service.spans().clone(), until + CLOSING_TIME).await;
         if let Some(name) = failed {
             anyhow::bail!("the {name} ended by itself");
         }

@@ -97,7 +97,7 @@ pub fn request_span(method: &Method, uri: &Uri) -> Span {
 }
 
 /// A path without the tokens that are credentials by themselves.
-fn without_tokens(path: &str) -> Cow<'_, str> {
+pub fn without_tokens(path: &str) -> Cow<'_, str> {
     let is_by_token =
         ["/v1/shares/", "/v1/attempts/"].iter().find(|place| path.starts_with(**place));
     let Some(place) = is_by_token else { return Cow::Borrowed(path) };

@@ -114,6 +114,12 @@ impl Client {
         }
     }
 
+    /// The connection, for calls of other services.
+    #[cfg(feature = "server")]
+    pub(crate) fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
     /// The same client, sending `Authorization: Bearer {token}` with every call. Fails where that would go over plain HTTP to
     /// another machine, unless the builder allows it; a channel of the caller's own is the caller's affair.
     pub fn with_bearer_token(mut self, token: &str) -> Result<Self, ClientError> {

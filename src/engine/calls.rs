@@ -28,6 +28,7 @@ use crate::operation::limits::LimitTable;
 use crate::operation::{
     Attempt, NewOperation, ObjectId, Operation, OperationId, Progress, Scope, SessionId,
 };
+use crate::spans::Spans;
 use crate::store::shared::TakeOver;
 use crate::store::{HistoryEntry, HistoryQuery, ListQuery, Lookup, PayloadRole, Store, StoreError};
 
@@ -85,6 +86,7 @@ impl Engine {
             roster: Mutex::default(),
             others: Mutex::default(),
             meters: Arc::clone(&config.meters),
+            spans: config.spans.clone(),
             limits: RwLock::new(Arc::clone(&config.limits)),
         });
         // What is admitted always finds a place, beside as much else.
@@ -111,6 +113,11 @@ impl Engine {
     /// What is counted.
     pub fn meters(&self) -> &Arc<Meters> {
         &self.shared.meters
+    }
+
+    /// Makes spans of what happens.
+    pub fn spans(&self) -> &Spans {
+        &self.shared.spans
     }
 
     /// The limits of tenants, as they hold now.

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use crate::metrics::{Calls, DEFAULT_KINDS, Meters};
 use crate::operation::limits::LimitTable;
 use crate::operation::{ObjectId, Operation};
+use crate::spans::Spans;
 
 /// How the engine is set up.
 #[derive(Clone, Debug)]
@@ -34,6 +35,8 @@ pub struct EngineConfig {
     pub discarded_objects: Option<mpsc::Sender<ObjectId>>,
     /// Counts what happens.
     pub meters: Arc<Meters>,
+    /// Makes spans of what happens.
+    pub spans: Spans,
     /// Seeds the jitter of retries.
     pub seed: u64,
 }
@@ -52,6 +55,7 @@ impl Default for EngineConfig {
             max_tombstones: 1_000_000,
             discarded_objects: None,
             meters: Meters::new(DEFAULT_KINDS, Calls::default(), Vec::new()),
+            spans: Spans::off(),
             seed: 0,
         }
     }

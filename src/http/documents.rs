@@ -12,8 +12,9 @@ use super::etag;
 use super::headers::{PREFERENCE_APPLIED, retry_after, vary_by};
 use super::links::Links;
 use super::problem::Problem;
-use crate::operation::{Operation, StateName};
+use crate::operation::{Operation, OperationId, StateName};
 use crate::proto::types::KnownTypes;
+use crate::proto::v1;
 use crate::service::{Document, MAX_WAIT, Reason, ServiceError};
 use crate::wire::encode;
 
@@ -53,8 +54,18 @@ pub(super) fn operation(
     if links.are_of_share() {
         message = encode::shared(message);
     }
-    let mut object = object(types, &message)?;
-    object.insert("location".to_owned(), links.operation(document.operation.id()).into());
+    located(types, links, document.operation.id(), &message)
+}
+
+/// An operation's message with where the operation is.
+pub(super) fn located(
+    types: &KnownTypes,
+    links: &Links,
+    id: OperationId,
+    message: &v1::Operation,
+) -> Result<Value, Problem> {
+    let mut object = object(types, message)?;
+    object.insert("location".to_owned(), links.operation(id).into());
     Ok(Value::Object(object))
 }
 
