@@ -91,9 +91,10 @@ fn check_words(filter: &str) -> Result<(), TelemetryError> {
     }
 }
 
-/// The span within which a request is answered.
-pub fn request_span(method: &Method, uri: &Uri) -> Span {
-    tracing::debug_span!("request", http.method = %method, http.path = &*without_tokens(uri.path()))
+/// The span within which a request is answered. `id` is the client's own name for it.
+pub fn request_span(method: &Method, uri: &Uri, id: Option<&str>) -> Span {
+    let path = || without_tokens(uri.path());
+    tracing::debug_span!("request", http.method = %method, http.path = &*path(), request.id = id)
 }
 
 /// A path without the tokens that are credentials by themselves.

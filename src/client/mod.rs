@@ -21,7 +21,7 @@ use crate::proto::v1::operations_client::OperationsClient;
 use crate::proto::v1::{
     CancelOperationRequest, DeleteOperationRequest, Event, GetOperationRequest, ListEventsRequest,
     ListEventsResponse, ListOperationsRequest, ListOperationsResponse, Operation, OperationView,
-    RetryOperationRequest, WatchOperationRequest, WatchOperationsRequest,
+    RetryOperationRequest, RunOperationRequest, WatchOperationRequest, WatchOperationsRequest,
 };
 
 mod address;
@@ -184,6 +184,12 @@ impl Client {
                 Ok((page.operations, page.next_page_token))
             }
         })
+    }
+
+    /// Starts an operation that is put off as soon as a worker has room.
+    pub async fn run_now(&self, name: &str) -> Result<Operation, ClientError> {
+        let request = RunOperationRequest { name: name.to_owned() };
+        self.unary(request, async |mut rpc, request| rpc.run_operation(request).await).await
     }
 
     /// Asks for an operation to be cancelled, `reason` saying why.

@@ -47,7 +47,7 @@ mod progress;
 mod request;
 mod round;
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 mod sharing;
 mod watch;
 

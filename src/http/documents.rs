@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::call::Call;
 use super::etag;
-use super::headers::{PREFERENCE_APPLIED, retry_after, vary_by};
+use super::headers::{PREFERENCE_APPLIED, vary_by};
 use super::links::Links;
 use super::problem::Problem;
 use crate::operation::{Operation, OperationId, StateName};
@@ -102,8 +102,7 @@ pub(super) fn about(response: &mut Response, call: &Call, operation: &Operation)
         headers.insert(ETAG, etag);
     }
     if !operation.is_done() {
-        let age = call.service().now().since(operation.submission.created_at);
-        headers.insert(RETRY_AFTER, retry_after(age).into());
+        headers.insert(RETRY_AFTER, call.service().poll_after(operation).as_secs().into());
     }
 }
 

@@ -66,7 +66,11 @@ impl Front {
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let span = telemetry::request_span(request.method(), request.uri());
+        let span = telemetry::request_span(
+            request.method(),
+            request.uri(),
+            auth::request_id(request.headers()),
+        );
         let (mut parts, body) = request.into_parts();
         let mut traced = self.service.spans().call(&mut parts, telemetry::without_tokens);
         let entered = self.enter(parts, Body::new(body));

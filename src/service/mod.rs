@@ -30,6 +30,7 @@ pub mod metrics;
 mod operations;
 mod page;
 mod payloads;
+mod poll_after;
 mod quotas;
 mod reports;
 mod room;

@@ -260,6 +260,7 @@ pub fn transition(event_type: EventType, life: &Life) -> v1::Event {
         EventType::Released => Type::Released,
         EventType::CancelRequested => Type::CancelRequested,
         EventType::Finished => Type::Finished,
+        EventType::StartRequested => Type::StartRequested,
     };
     let why = match &life.state {
         State::Done {

@@ -17,6 +17,7 @@ mod confinement;
 mod contents;
 mod endpoints;
 mod hands;
+mod hold;
 mod keys;
 mod limits;
 mod names;
@@ -40,6 +41,7 @@ const COMMANDS: [&str; 23] = [
     "cancel",
     "delete",
     "retry",
+    "run-now",
     "result",
     "input",
     "events",

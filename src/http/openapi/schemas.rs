@@ -37,12 +37,13 @@ const WRITTEN: [&str; 19] = [
     "ListKindsResponse",
     "ListWorkersResponse",
 ];
-const READ: [&str; 10] = [
+const READ: [&str; 11] = [
     "SubmitRequest",
     "CreateKeyRequest",
     "SetLimitRequest",
     "CreateShareRequest",
     "CancelOperationRequest",
+    "RunOperationRequest",
     "RetryOperationRequest",
     "RenewRequest",
     "FailRequest",
