@@ -28,6 +28,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "config",
             "dialect",
             "metrics",
+            "spans",
             "wire",
             "proto",
             "service",

@@ -25,6 +25,7 @@ use crate::http::{Gate, Screen};
 use crate::metrics::{Begun, Metered, Meters, Route};
 use crate::pages::Pages;
 use crate::service::{ConnectionTenants, Identity, Service};
+use crate::spans::PathTemplate;
 use crate::telemetry;
 
 /// The body of a response: as gRPC's services make it, or as HTTP does.
@@ -89,7 +90,8 @@ impl Front {
                     let route = response.extensions().get::<Route>().copied();
                     meters.calls.answered(&mut begun, route, response.status());
                     if let Some(traced) = &mut traced {
-                        traced.responded(route.map(|Route(name)| name), response.status());
+                        let template = response.extensions().get::<PathTemplate>();
+                        traced.responded(template, response.status());
                     }
                     response.map(|body| Either::Right(Metered::request(body, begun).within(traced)))
                 }

@@ -29,6 +29,7 @@ mod list;
 pub mod metrics;
 mod operations;
 mod page;
+mod pauses;
 mod payloads;
 mod poll_after;
 mod quotas;

@@ -14,7 +14,7 @@ use super::{Action, Caller, Reason, Service, ServiceError, audit};
 use crate::catalogue::{Catalogue, Change, Entry, Snapshot, Space};
 use crate::engine::{Engine, EngineError};
 use crate::operation::limits::{Limit, LimitName, LimitTable};
-use crate::operation::{Kind, Scope, TenantId, Timestamp};
+use crate::operation::{Kind, TenantId, Timestamp};
 use crate::store::StoreError;
 
 /// A limit as it is stored.
@@ -113,7 +113,7 @@ impl std::fmt::Debug for TenantLimits {
 }
 
 impl Service {
-    fn tenant_limits(&self) -> Result<&TenantLimits, ServiceError> {
+    pub(super) fn tenant_limits(&self) -> Result<&TenantLimits, ServiceError> {
         self.tenant_limits.as_ref().ok_or_else(|| {
             ServiceError::new(Reason::Unsupported, "this server was set up without such limits")
         })
@@ -149,7 +149,7 @@ impl Service {
         self.put_limit(caller, limit, most).await
     }
 
-    async fn put_limit(
+    pub(super) async fn put_limit(
         &self,
         caller: &Caller,
         limit: Limit,
@@ -186,7 +186,7 @@ impl Service {
         self.drop_limit(caller, limit).await
     }
 
-    async fn drop_limit(
+    pub(super) async fn drop_limit(
         &self,
         caller: &Caller,
         limit: &Limit,
@@ -208,60 +208,6 @@ impl Service {
         audit::changed(caller.actor(), "delete-limit", &key);
         Ok(limits.record(limit, None))
     }
-}
-
-/// Kinds that are paused: a limit of the kind, by which nothing of it starts.
-impl Service {
-    /// Starts none of a kind's operations any more.
-    pub async fn pause_kind(
-        &self,
-        caller: &Caller,
-        whose: Option<Scope>,
-        kind: Kind,
-    ) -> Result<(), ServiceError> {
-        let limit = pause_of(caller, whose, kind)?;
-        self.put_limit(caller, limit, 1).await.map(drop)
-    }
-
-    /// Starts a kind's operations again.
-    pub async fn resume_kind(
-        &self,
-        caller: &Caller,
-        whose: Option<Scope>,
-        kind: Kind,
-    ) -> Result<(), ServiceError> {
-        let limit = pause_of(caller, whose, kind)?;
-        let limits = self.tenant_limits()?;
-        let table = limits.table();
-        let for_all = table.of(&Limit { tenant: None, ..limit.clone() }).is_some_and(|it| it > 0);
-        if limit.tenant.is_some() && for_all {
-            // What an operator has paused for all, an operator resumes.
-            caller.may(Action::Operate)?;
-            return self.put_limit(caller, limit, 0).await.map(drop);
-        }
-        match self.drop_limit(caller, &limit).await {
-            Err(error) if error.reason == Reason::LimitNotFound => {
-                match limits.table().of(&limit).is_some_and(|it| it > 0) {
-                    // By the configuration file.
-                    true => self.put_limit(caller, limit, 0).await.map(drop),
-                    false => Ok(()),
-                }
-            }
-            dropped => dropped.map(drop),
-        }
-    }
-}
-
-/// The limit that pauses a kind: of the caller's own tenant, or as `whose` says.
-fn pause_of(caller: &Caller, whose: Option<Scope>, kind: Kind) -> Result<Limit, ServiceError> {
-    let tenant = match whose {
-        None => Some(caller.tenant.clone()),
-        Some(Scope::Tenant(tenant)) => Some(tenant),
-        Some(Scope::All) => None,
-    };
-    let is_own = tenant.as_ref() == Some(&caller.tenant);
-    caller.may(if is_own { Action::Administer } else { Action::Operate })?;
-    Ok(Limit { name: LimitName::Paused, tenant, kind: Some(kind), label: None })
 }
 
 /// What JSON has of it. Times are in microseconds.

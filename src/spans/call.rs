@@ -40,6 +40,11 @@ const CODES: [&str; 17] = [
 const FAULTS: [&str; 6] =
     ["UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"];
 
+/// The template of the path that a response is of, e.g. `/v1/operations/{id}`; an extension of the response, which only
+/// spans read.
+#[derive(Clone, Debug)]
+pub struct PathTemplate(pub String);
+
 /// The span of a call that is under way. It ends when it is dropped.
 #[derive(Debug)]
 pub struct CallSpan {
@@ -85,11 +90,11 @@ impl Spans {
 }
 
 impl CallSpan {
-    /// The head of a response over HTTP is there. `route` is the template of the path, if it has one.
-    pub fn responded(&mut self, route: Option<&'static str>, status: StatusCode) {
-        if let Some(route) = route.filter(|route| route.starts_with('/')) {
-            self.span.set_attribute(KeyValue::new("http.route", route));
-            self.span.update_name(format!("{} {route}", self.method));
+    /// The head of a response over HTTP is there.
+    pub fn responded(&mut self, template: Option<&PathTemplate>, status: StatusCode) {
+        if let Some(PathTemplate(path)) = template {
+            self.span.set_attribute(KeyValue::new("http.route", path.clone()));
+            self.span.update_name(format!("{} {path}", self.method));
         }
         let number = i64::from(status.as_u16());
         self.span.set_attribute(KeyValue::new("http.response.status_code", number));

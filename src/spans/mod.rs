@@ -26,7 +26,7 @@ mod call;
 mod exporter;
 mod ids;
 
-pub use call::CallSpan;
+pub use call::{CallSpan, PathTemplate};
 use exporter::Watched;
 use ids::Ids;
 

@@ -24,7 +24,7 @@ fn a_paused_kind_starts_nothing_until_it_is_resumed_also_after_a_restart() {
     let mut server = start();
     assert_eq!(server.expect(0, &["kinds", "pause", "a"]).trim(), "a paused");
     assert_eq!(server.expect(0, &["kinds", "pause", "a"]).trim(), "a paused");
-    let held = server.expect(0, &["submit", "a", "x", "--quiet"]).trim().to_owned();
+    let held = server.submit(&["a", "x"]);
     server.expect(0, &["submit", "b", "x", "--wait"]);
     let shown = server.json(&["get", &held]);
     assert_eq!(shown["state"], "STATE_QUEUED");
@@ -44,7 +44,7 @@ fn a_paused_kind_starts_nothing_until_it_is_resumed_also_after_a_restart() {
 
     // For each tenant, but for one that is excepted.
     server.expect(0, &["kinds", "pause", "a", "--tenant", "-"]);
-    let held = server.expect(0, &["submit", "a", "x", "--quiet"]).trim().to_owned();
+    let held = server.submit(&["a", "x"]);
     assert_eq!(server.json(&["get", &held])["waiting"]["reason"], "REASON_PAUSED");
     server.expect(0, &["kinds", "resume", "a"]);
     assert_eq!(outcome(&server, &held), "STATE_SUCCEEDED");
@@ -56,7 +56,7 @@ fn a_paused_kind_starts_nothing_until_it_is_resumed_also_after_a_restart() {
 
 #[test]
 fn a_pause_leaves_the_kinds_limit_as_it_was() {
-    let server = Server::start(&["--handler", "a=cat"]);
+    let server = Server::start(&["a=cat"]);
     server.expect(0, &["limits", "set", "running", "5", "--kind", "a"]);
     server.expect(0, &["kinds", "pause", "a"]);
     server.expect(0, &["kinds", "resume", "a"]);
@@ -67,9 +67,8 @@ fn a_pause_leaves_the_kinds_limit_as_it_was() {
 
 #[test]
 fn what_is_put_off_runs_now_when_it_is_asked_to() {
-    let server = Server::start(&["--handler", "a=cat", "--handler", "flaky=exit 75"]);
-    let submit = ["submit", "a", "x", "--quiet", "--start-in", "1h"];
-    let later = server.expect(0, &submit).trim().to_owned();
+    let server = Server::start(&["a=cat", "flaky=exit 75"]);
+    let later = server.submit(&["a", "x", "--start-in", "1h"]);
     assert_eq!(server.json(&["get", &later])["waiting"]["reason"], "REASON_SCHEDULED");
     let said = server.expect(0, &["run-now", &later]);
     assert!(said.contains(&later), "{said}");
@@ -82,14 +81,14 @@ fn what_is_put_off_runs_now_when_it_is_asked_to() {
 
     // And what waits for its next attempt.
     let retry = ["--max-attempts", "2", "--initial-backoff", "1h", "--max-backoff", "1h"];
-    let submit = [&["submit", "flaky", "x", "--quiet"][..], &retry].concat();
-    let flaky = server.expect(0, &submit).trim().to_owned();
+    let flaky = server.submit(&[&["flaky", "x"][..], &retry].concat());
     let began = Instant::now();
     while server.json(&["get", &flaky])["waiting"]["reason"] != "REASON_BACKING_OFF" {
         assert!(began.elapsed() < Duration::from_secs(30), "it never backs off");
     }
     server.expect(0, &["run-now", &flaky]);
-    let failed = server.json(&["wait", &flaky, "--timeout", "30s"]);
+    server.expect(3, &["wait", &flaky, "--timeout", "30s"]);
+    let failed = server.json(&["get", &flaky]);
     assert_eq!(
         (&failed["state"], &failed["attempt"]),
         (&"STATE_FAILED".into(), &2.into()),

@@ -132,7 +132,7 @@ async fn one_trace_goes_from_the_submission_to_the_result_across_a_restart() {
         initial_backoff: Some(prost_types::Duration { seconds: 0, nanos: 1_000_000 }),
         ..RetryPolicy::default()
     };
-    let settings = Settings { retry: Some(retries), ..Settings::default() };
+    let settings = Settings { retry_policy: Some(retries), ..Settings::default() };
     let request = with_settings(submission("a"), settings);
     let submitted = submit(&server.api, request, "01").await;
     assert!(submitted.trace_parent.starts_with(&format!("00-{TRACE}-")));
