@@ -29,7 +29,7 @@ mod unread;
 
 use support::*;
 
-const COMMANDS: [&str; 23] = [
+const COMMANDS: [&str; 24] = [
     "serve",
     "submit",
     "get",
