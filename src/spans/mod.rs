@@ -120,9 +120,13 @@ fn remote(context: &TraceContext) -> SpanContext {
     SpanContext::new(trace, span, flags, true, context.state.parse().unwrap_or_default())
 }
 
-/// As the child of this context.
+/// As the child of this context, or the first span of a trace if it is none: the sampler takes an invalid parent for one
+/// that is not sampled.
 fn within(parent: SpanContext) -> Context {
-    Context::new().with_remote_span_context(parent)
+    match parent.is_valid() {
+        true => Context::new().with_remote_span_context(parent),
+        false => Context::new(),
+    }
 }
 
 /// A context as it is kept and passed on.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use longrun::operation::Kind;
 use longrun::operation::limits::{Limit, LimitName, LimitTable};
 use longrun::service::Caller;
 use serde_json::json;
@@ -51,9 +52,18 @@ async fn an_input_over_its_tenants_limit_is_too_large() {
 #[tokio::test]
 async fn a_paused_kind_and_what_is_put_off_are_let_go() {
     let server = Server::start().await;
+    // This server has no store for limits that are set.
     let pause = "/v1/kinds/k:pause";
-    server.ask("POST", pause, &[], "").await.expect(204);
+    server.ask("POST", pause, &[], "").await.problem(501, "UNSUPPORTED");
     server.ask("GET", pause, &[], "").await.expect(405);
+    let limit = |kind: &str| Limit {
+        name: LimitName::Paused,
+        tenant: None,
+        kind: Kind::parse(kind).ok(),
+        label: None,
+    };
+    let paused = LimitTable::new([(limit("k"), 1)]).expect("a table");
+    server.service.set_limits(&Caller::anonymous(), paused).await.expect("they hold");
     let submit = async |body: serde_json::Value| {
         let body = body.to_string();
         server.ask("POST", "/v1/operations", &[JSON], body).await.expect(202)
@@ -61,7 +71,8 @@ async fn a_paused_kind_and_what_is_put_off_are_let_go() {
     let held = submit(json!({"kind": "k"})).await;
     let shown = server.ask("GET", held.header("location"), &[], "").await.expect(202).json();
     assert_eq!(shown["waiting"]["reason"], "REASON_PAUSED", "{shown}");
-    server.ask("POST", "/v1/kinds/k:resume", &[], "").await.expect(204);
+    let none = LimitTable::default();
+    server.service.set_limits(&Caller::anonymous(), none).await.expect("they hold");
     let shown = server.ask("GET", held.header("location"), &[], "").await.expect(202).json();
     assert_eq!(shown["waiting"]["reason"], "REASON_NO_WORKER", "{shown}");
     server.ask("POST", "/v1/kinds/K%20:pause", &[], "").await.problem(400, "INVALID_ARGUMENT");

@@ -62,6 +62,14 @@ async fn what_is_held_back_is_let_go() {
     server.send("/ui/kinds/a/resume", &[("token", &token)], "").await.expect(303);
     server.until(&id, "SUCCEEDED").await;
     server.page("/ui/kinds").await.expect(200).has_not("paused").has("Took");
+    // The same over the API.
+    for (verb, is_paused) in [("pause", true), ("resume", false)] {
+        let path = format!("/v1/kinds/a:{verb}");
+        server.ask("POST", &path, &[], "").await.expect(204);
+        let kinds = server.page("/v1/kinds").await.expect(200);
+        let paused = "\"paused\":true";
+        _ = if is_paused { kinds.has(paused) } else { kinds.has_not(paused) };
+    }
     let (server, keys) = Server::start_for(&["read"], &["--handler", "a=cat"]).await;
     server.page_for(&keys[0], "/ui/kinds").await.expect(200).has_not(">Pause</button>");
 }
