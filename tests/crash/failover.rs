@@ -106,9 +106,9 @@ impl Host for Failover {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_when_the_primary_dies_and_its_standby_takes_over() {
     // The first kill is the primary's, the others are a replica's.
-    let plan = Plan { kills: 3, longest_uptime: Duration::from_secs(3), ..Plan::of(3) };
+    let plan = Plan { kills: 3, longest_uptime: Duration::from_secs(3), ..Plan::of(3, 1) };
     let mut host = Failover::new(fastrand::Rng::with_seed(plan.seed)).await.unwrap();
-    if let Err(violations) = try_out(&mut host, plan, 1).await {
+    if let Err(violations) = try_out(&mut host, plan).await {
         panic!("{violations}");
     }
 }

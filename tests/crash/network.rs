@@ -179,9 +179,9 @@ impl Host for BadNetwork {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_changed_or_doubled_when_the_way_to_the_database_is_bad() {
-    let plan = Plan::of(16);
+    let plan = Plan::of(16, 1);
     let mut host = BadNetwork::new(fastrand::Rng::with_seed(plan.seed)).await.unwrap();
-    if let Err(violations) = try_out(&mut host, plan, 1).await {
+    if let Err(violations) = try_out(&mut host, plan).await {
         panic!("{violations}");
     }
 }

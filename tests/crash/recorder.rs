@@ -2,6 +2,7 @@
 //!
 //! Also the only thing that they share, so that they know of each other's operations.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -21,6 +22,8 @@ pub struct Recorder {
     shared: Mutex<Shared>,
     /// Counts questions and answers.
     moment: AtomicU64,
+    /// The operations that were acknowledged.
+    acknowledged: tokio::sync::watch::Sender<HashSet<Name>>,
 }
 
 /// What is known to all.
@@ -65,6 +68,14 @@ impl Recorder {
         };
         self.history().submissions.push(submission);
         self.shared().names.push(operation.name.clone());
+        self.acknowledged.send_if_modified(|names| names.insert(operation.name.clone()));
+    }
+
+    /// Returns once so many operations have been acknowledged.
+    pub async fn acknowledged(&self, operations: usize) {
+        let mut names = self.acknowledged.subscribe();
+        // The sender is here: it is not gone.
+        let _ = names.wait_for(|names| names.len() >= operations).await;
     }
 
     /// An operation was answered to a question that was asked at `asked`.

@@ -74,9 +74,9 @@ impl Host for Replicas {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_changed_or_doubled_when_replicas_and_their_database_are_killed() {
-    let plan = Plan::of(24);
+    let plan = Plan::of(24, 2);
     let mut host = Replicas::new(fastrand::Rng::with_seed(plan.seed)).await.unwrap();
-    if let Err(violations) = try_out(&mut host, plan, 2).await {
+    if let Err(violations) = try_out(&mut host, plan).await {
         panic!("{violations}");
     }
 }
