@@ -26,8 +26,10 @@ pub mod relay;
 mod store;
 mod tls;
 pub mod tokens;
+mod tracing;
 mod webhooks;
 
+pub use self::tracing::Tracing;
 pub use auth::{Auth, Callers};
 pub use connections::Connections;
 pub use listen::{Browsers, Listen, ShowPages};
@@ -110,6 +112,9 @@ pub struct ServeConfig {
     /// Where webhooks are sent.
     #[command(flatten)]
     pub webhooks: Webhooks,
+    /// Where spans are sent.
+    #[command(flatten)]
+    pub tracing: Tracing,
     /// How to stop.
     #[command(flatten)]
     pub stop: Stop,

@@ -51,6 +51,7 @@ mod resets;
 mod socket;
 mod tasks;
 mod tls;
+mod traces;
 
 use callers::Callers;
 use collector::Collector;
@@ -136,6 +137,7 @@ impl Server {
             limits: Arc::new(tenant_limits.table()),
             meters: metrics::meters(config.metrics.max_kinds),
             log_is_wanted: Arc::clone(&log_is_wanted),
+            spans: traces::open(&config.tracing)?,
             seed: fastrand::u64(..),
             ..EngineConfig::default()
         };
@@ -342,6 +344,7 @@ impl Server {
             store.close().await;
         })
         .await;
+        traces::close(service.spans().clone(), until + CLOSING_TIME).await;
         if let Some(name) = failed {
             anyhow::bail!("the {name} ended by itself");
         }

@@ -91,13 +91,14 @@ fn check_words(filter: &str) -> Result<(), TelemetryError> {
     }
 }
 
-/// The span within which a request is answered.
-pub fn request_span(method: &Method, uri: &Uri) -> Span {
-    tracing::debug_span!("request", http.method = %method, http.path = &*without_tokens(uri.path()))
+/// The span within which a request is answered. `id` is the client's own name for it.
+pub fn request_span(method: &Method, uri: &Uri, id: Option<&str>) -> Span {
+    let path = || without_tokens(uri.path());
+    tracing::debug_span!("request", http.method = %method, http.path = &*path(), request.id = id)
 }
 
 /// A path without the tokens that are credentials by themselves.
-fn without_tokens(path: &str) -> Cow<'_, str> {
+pub fn without_tokens(path: &str) -> Cow<'_, str> {
     let is_by_token =
         ["/v1/shares/", "/v1/attempts/"].iter().find(|place| path.starts_with(**place));
     let Some(place) = is_by_token else { return Cow::Borrowed(path) };

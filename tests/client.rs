@@ -121,6 +121,13 @@ impl Operations for Handle {
         Err(Status::unimplemented(""))
     }
 
+    async fn run_operation(
+        &self,
+        _request: Request<RunOperationRequest>,
+    ) -> Result<Response<Operation>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
     async fn delete_operation(
         &self,
         _request: Request<DeleteOperationRequest>,

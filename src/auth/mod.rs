@@ -170,10 +170,15 @@ fn bearer(value: &str) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
+/// The client's own name for a request, if it gives one.
+pub fn request_id(headers: &HeaderMap) -> Option<&str> {
+    let id = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
+    id.filter(|id| (1..=MAX_REQUEST_ID).contains(&id.len()))
+}
+
 fn origin(parts: &Parts) -> Origin {
     let peer = parts.extensions.get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
-    let id = parts.headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
-    let id = id.filter(|id| (1..=MAX_REQUEST_ID).contains(&id.len()));
+    let id = request_id(&parts.headers);
     let field = |name| parts.headers.get(name).and_then(|value| value.to_str().ok());
     let trace = field("traceparent")
         .and_then(|parent| TraceContext::parse(parent, field("tracestate").unwrap_or_default()));

@@ -1,4 +1,4 @@
-//! `longrun cancel`, `delete` and `retry`: what changes an operation that exists.
+//! `longrun cancel`, `run-now`, `delete` and `retry`: what changes an operation that exists.
 
 use clap::builder::NonEmptyStringValueParser;
 
@@ -25,6 +25,14 @@ Examples:
 
 Only done operations can be deleted: deleting does not cancel.";
 
+const RUN_NOW_EXAMPLES: &str = "\
+Examples:
+  longrun run-now 01980a3e-7f2b-7c11-9d5e-3b1f6a2c4d5e
+  longrun run-now --kind report.build --yes                  all that wait for their time
+
+For queued operations that are put off: whose start time has not come, or whose last attempt failed.
+They start as soon as a worker has room. Others stay as they are.";
+
 const RETRY_EXAMPLES: &str = "\
 Examples:
   longrun retry 01980a3e-7f2b-7c11-9d5e-3b1f6a2c4d5e
@@ -47,6 +55,14 @@ pub(super) struct CancelArgs {
 #[derive(clap::Args, Debug)]
 #[command(after_help = DELETE_EXAMPLES)]
 pub(super) struct DeleteArgs {
+    #[command(flatten)]
+    chosen: Chosen,
+}
+
+/// Arguments of `run-now`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = RUN_NOW_EXAMPLES)]
+pub(super) struct RunNowArgs {
     #[command(flatten)]
     chosen: Chosen,
 }
@@ -75,6 +91,21 @@ pub(super) async fn cancel(
         match remote.client.cancel(name, &args.reason).await {
             Ok(operation) => state_line(&operation, out)?,
             Err(error) => exit = refused(&error, &format!("cancel {name}"), remote, out)?,
+        }
+    }
+    Ok(exit)
+}
+
+pub(super) async fn run_now(
+    args: RunNowArgs,
+    remote: &Remote,
+    out: &Output,
+) -> anyhow::Result<Exit> {
+    let mut exit = Exit::Ok;
+    for name in &args.chosen.names("run", "state=QUEUED", remote, out).await? {
+        match remote.client.run_now(name).await {
+            Ok(operation) => state_line(&operation, out)?,
+            Err(error) => exit = refused(&error, &format!("run {name}"), remote, out)?,
         }
     }
     Ok(exit)

@@ -64,6 +64,7 @@ pub(super) fn event(event: &Event) -> String {
         Type::Released => format!("attempt {attempt} given back{by}"),
         Type::CancelRequested if event.reason.is_empty() => "cancel requested".to_owned(),
         Type::CancelRequested => format!("cancel requested: {}", clean(&event.reason)),
+        Type::StartRequested => "asked to run now".to_owned(),
         Type::Finished if !error.is_empty() => error,
         Type::Finished => "done".to_owned(),
         Type::Log => log_line(event),

@@ -27,7 +27,7 @@ in the store, and takes the place of one in the configuration file for the same 
 label.
 `unset` takes it away, so that the configuration file holds again. For operators.
 Limits: outstanding, running, submissions-per-second, watches, sessions, connections, payload-bytes,
-result-bytes, stored-bytes, retention-seconds, weight (docs/limits.md).";
+result-bytes, stored-bytes, retention-seconds, weight, paused (docs/limits.md).";
 
 /// Arguments of `limits`.
 #[derive(clap::Args, Debug)]

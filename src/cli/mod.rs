@@ -152,6 +152,8 @@ enum Command {
     Wait(wait::Args),
     /// Cancel operations
     Cancel(change::CancelArgs),
+    /// Start operations that are put off as soon as a worker has room
+    RunNow(change::RunNowArgs),
     /// Forget done operations: their records, histories and results
     Delete(change::DeleteArgs),
     /// Submit the input of a done operation again, as a new operation
@@ -291,6 +293,7 @@ async fn dispatch(command: Command, connection: &Connection, out: &Output) -> an
         Command::Watch(args) => watch::run(args, &remote()?, out).await,
         Command::Wait(args) => wait::run(args, &remote()?, out).await,
         Command::Cancel(args) => change::cancel(args, &remote()?, out).await,
+        Command::RunNow(args) => change::run_now(args, &remote()?, out).await,
         Command::Delete(args) => change::delete(args, &remote()?, out).await,
         Command::Retry(args) => change::retry(args, &remote()?, out).await,
         Command::Result(args) => result::run(args, &remote()?, out).await,

@@ -120,6 +120,12 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
     let handlers_share = host::handlers_share(config.stop.drain_timeout);
     let max_result_bytes = config.limits.max_payload_bytes as u64;
     let store = config.store.url.to_string();
+    if config.has_pages() && !config.relay.is_empty() {
+        tracing::warn!(
+            "pages and mounted APIs have one origin: a script that a mounted API serves can do what people who are \
+             signed in to the pages may do; give one of them a host name of its own, or set --pages off"
+        );
+    }
     let is_new = matches!(&config.store.url, StoreUrl::Sqlite(path) if !path.exists());
     let server = tokio::select! {
         bound = Server::bind(config) => bound.map_err(not_started)?,

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use clap::Subcommand;
+
 use super::output::Output;
 use super::remote::Remote;
 use super::table::{Cell, Table};
@@ -22,10 +24,15 @@ const KINDS_EXAMPLES: &str = "\
 Examples:
   longrun kinds
   longrun kinds --json | jq '.kinds[] | select(.workers == 0) | .kind'
+  longrun kinds pause report.build
+  longrun kinds resume report.build
 
 OLDEST is how long the oldest queued operation has waited. ENDED/MIN and FAILED/MIN count the
 operations that have ended in the last minute. WAITED and TOOK are medians of the latest
-attempts: how long they waited, and how long they took.";
+attempts: how long they waited, and how long they took; --json has percentiles.
+
+Of a paused kind nothing is started: what runs goes on, and what is submitted waits. It holds at
+once at the server that is asked, within a second at its replicas, and after restarts.";
 
 /// Arguments of `workers`.
 #[derive(clap::Args, Debug)]
@@ -39,7 +46,28 @@ pub(super) struct WorkersArgs {
 /// Arguments of `kinds`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = KINDS_EXAMPLES)]
-pub(super) struct KindsArgs {}
+pub(super) struct KindsArgs {
+    #[command(subcommand)]
+    command: Option<KindCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+enum KindCommand {
+    /// Start none of a kind's operations any more
+    Pause(WhichKind),
+    /// Start a kind's operations again
+    Resume(WhichKind),
+}
+
+#[derive(clap::Args, Debug)]
+struct WhichKind {
+    /// The kind
+    #[arg(value_name = "KIND")]
+    kind: String,
+    /// Tenant, your own by default; - for each tenant. Another than your own is for operators
+    #[arg(long, value_name = "TENANT", default_value = "", hide_default_value = true)]
+    tenant: String,
+}
 
 pub(super) async fn workers(
     args: WorkersArgs,
@@ -92,7 +120,32 @@ fn worker_row(worker: &Worker, now: SystemTime) -> [Cell; 6] {
     ]
 }
 
-pub(super) async fn kinds(_: KindsArgs, remote: &Remote, out: &Output) -> anyhow::Result<Exit> {
+pub(super) async fn kinds(args: KindsArgs, remote: &Remote, out: &Output) -> anyhow::Result<Exit> {
+    let (WhichKind { kind, tenant }, done) = match args.command {
+        None => return list_kinds(remote, out).await,
+        Some(KindCommand::Pause(which)) => {
+            let paused = remote.client.pause_kind(&which.kind, &which.tenant).await;
+            paused.map_err(|error| remote.failed(&error, "pause the kind"))?;
+            (which, "paused")
+        }
+        Some(KindCommand::Resume(which)) => {
+            let resumed = remote.client.resume_kind(&which.kind, &which.tenant).await;
+            resumed.map_err(|error| remote.failed(&error, "resume the kind"))?;
+            (which, "resumed")
+        }
+    };
+    if !out.is_json() {
+        let of = match tenant.as_str() {
+            "" => String::new(),
+            "-" => " for each tenant".to_owned(),
+            tenant => format!(" for {}", text::clean(tenant)),
+        };
+        out.line(&format!("{} {done}{of}", text::clean(&kind)))?;
+    }
+    Ok(Exit::Ok)
+}
+
+async fn list_kinds(remote: &Remote, out: &Output) -> anyhow::Result<Exit> {
     let listed = remote.client.list_kinds().await;
     let listed = listed.map_err(|error| remote.failed(&error, "list kinds"))?;
     if out.is_json() {
@@ -130,7 +183,10 @@ fn kind_row(kind: &KindSummary, now: SystemTime) -> [Cell; 9] {
         .and_then(|since| now.duration_since(since).ok())
         .map(text::duration);
     [
-        text::clean(&kind.kind).into(),
+        match kind.paused {
+            true => format!("{} (paused)", text::clean(&kind.kind)).into(),
+            false => text::clean(&kind.kind).into(),
+        },
         kind.queued.to_string().into(),
         waited.unwrap_or_default().into(),
         kind.running.to_string().into(),

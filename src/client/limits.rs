@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::{Client, ClientError};
 use crate::proto::v1::{
     CreateShareRequest, CreateShareResponse, DeleteLimitRequest, Limit, ListLimitsRequest,
-    ListSharesRequest, RevokeShareRequest, SetLimitRequest, Share,
+    ListSharesRequest, PauseKindRequest, ResumeKindRequest, RevokeShareRequest, SetLimitRequest,
+    Share,
 };
 
 impl Client {
@@ -35,6 +36,20 @@ impl Client {
             .unary(request, async |_, request| once.admin().delete_limit(request).await)
             .await?;
         Ok(left.limit)
+    }
+
+    /// Pauses a kind, of the caller's tenant where `tenant` is empty, of each for `-`.
+    pub async fn pause_kind(&self, kind: &str, tenant: &str) -> Result<(), ClientError> {
+        let request = PauseKindRequest { kind: kind.to_owned(), tenant: tenant.to_owned() };
+        self.unary(request, async |_, request| self.admin().pause_kind(request).await).await?;
+        Ok(())
+    }
+
+    /// Resumes a kind that is paused. `tenant` as for a pause.
+    pub async fn resume_kind(&self, kind: &str, tenant: &str) -> Result<(), ClientError> {
+        let request = ResumeKindRequest { kind: kind.to_owned(), tenant: tenant.to_owned() };
+        self.unary(request, async |_, request| self.admin().resume_kind(request).await).await?;
+        Ok(())
     }
 
     /// Shares an operation, for 24 hours where `ttl` is `None`. It is not tried again: a second try could make a second

@@ -21,7 +21,7 @@ use crate::proto::v1::operations_client::OperationsClient;
 use crate::proto::v1::{
     CancelOperationRequest, DeleteOperationRequest, Event, GetOperationRequest, ListEventsRequest,
     ListEventsResponse, ListOperationsRequest, ListOperationsResponse, Operation, OperationView,
-    RetryOperationRequest, WatchOperationRequest, WatchOperationsRequest,
+    RetryOperationRequest, RunOperationRequest, WatchOperationRequest, WatchOperationsRequest,
 };
 
 mod address;
@@ -115,6 +115,12 @@ impl Client {
         }
     }
 
+    /// The connection, for calls of other services.
+    #[cfg(feature = "server")]
+    pub(crate) fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
     /// The same client, sending `Authorization: Bearer {token}` with every call. Fails where that would go over plain HTTP to
     /// another machine, unless the builder allows it; a channel of the caller's own is the caller's affair.
     pub fn with_bearer_token(mut self, token: &str) -> Result<Self, ClientError> {
@@ -179,6 +185,12 @@ impl Client {
                 Ok((page.operations, page.next_page_token))
             }
         })
+    }
+
+    /// Starts an operation that is put off as soon as a worker has room.
+    pub async fn run_now(&self, name: &str) -> Result<Operation, ClientError> {
+        let request = RunOperationRequest { name: name.to_owned() };
+        self.unary(request, async |mut rpc, request| rpc.run_operation(request).await).await
     }
 
     /// Asks for an operation to be cancelled, `reason` saying why.

@@ -20,6 +20,7 @@ use crate::operation::limits::LimitTable;
 use crate::operation::{
     Attempt, NewOperation, ObjectId, Operation, OperationId, Progress, Scope, SessionId,
 };
+use crate::spans::Spans;
 use crate::store::shared::TakeOver;
 use crate::store::{HistoryEntry, HistoryQuery, ListQuery, Lookup, PayloadRole};
 
@@ -48,6 +49,11 @@ impl Engine {
     /// What is counted.
     pub fn meters(&self) -> &Arc<Meters> {
         &self.shared.meters
+    }
+
+    /// Makes spans of what happens.
+    pub fn spans(&self) -> &Spans {
+        &self.shared.spans
     }
 
     /// The limits of tenants, as they hold now.

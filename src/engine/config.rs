@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use crate::metrics::{Calls, DEFAULT_KINDS, Meters};
 use crate::operation::limits::LimitTable;
 use crate::operation::{ObjectId, Operation};
+use crate::spans::Spans;
 
 /// How the engine is set up.
 #[derive(Clone, Debug)]
@@ -37,6 +38,8 @@ pub struct EngineConfig {
     pub log_is_wanted: Arc<AtomicBool>,
     /// Counts what happens.
     pub meters: Arc<Meters>,
+    /// Makes spans of what happens.
+    pub spans: Spans,
     /// Seeds the jitter of retries.
     pub seed: u64,
 }
@@ -56,6 +59,7 @@ impl Default for EngineConfig {
             discarded_objects: None,
             log_is_wanted: Arc::default(),
             meters: Meters::new(DEFAULT_KINDS, Calls::default(), Vec::new()),
+            spans: Spans::off(),
             seed: 0,
         }
     }

@@ -30,6 +30,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use crate::metrics::Meters;
 use crate::operation::limits::LimitTable;
+use crate::spans::Spans;
 use crate::store::Store;
 use crate::store::shared::OtherWorker;
 
@@ -46,7 +47,7 @@ mod progress;
 mod request;
 mod round;
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 mod sharing;
 mod watch;
 
@@ -92,6 +93,8 @@ struct Shared {
     others: Mutex<Option<(Moment, Arc<[OtherWorker]>)>>,
     /// Counts what happens.
     meters: Arc<Meters>,
+    /// Makes spans of what happens.
+    spans: Spans,
     /// How much tenants may have.
     limits: RwLock<Arc<LimitTable>>,
 }

@@ -96,6 +96,32 @@ impl Admin for AdminRpc {
         Ok(reply(v1::DeleteLimitResponse { limit: left.map(limits::limit) }))
     }
 
+    async fn pause_kind(
+        &self,
+        request: Request<v1::PauseKindRequest>,
+    ) -> Result<Response<v1::PauseKindResponse>, Status> {
+        let caller = caller(&request)?;
+        let v1::PauseKindRequest { kind, tenant } = request.into_inner();
+        let mut found = Violations::default();
+        let of = limits::kind_of(&kind, &tenant, &mut found);
+        let (kind, whose) = found.settle(of).map_err(status)?;
+        self.service.pause_kind(&caller, whose, kind).await.map_err(status)?;
+        Ok(reply(v1::PauseKindResponse {}))
+    }
+
+    async fn resume_kind(
+        &self,
+        request: Request<v1::ResumeKindRequest>,
+    ) -> Result<Response<v1::ResumeKindResponse>, Status> {
+        let caller = caller(&request)?;
+        let v1::ResumeKindRequest { kind, tenant } = request.into_inner();
+        let mut found = Violations::default();
+        let of = limits::kind_of(&kind, &tenant, &mut found);
+        let (kind, whose) = found.settle(of).map_err(status)?;
+        self.service.resume_kind(&caller, whose, kind).await.map_err(status)?;
+        Ok(reply(v1::ResumeKindResponse {}))
+    }
+
     async fn create_share(
         &self,
         request: Request<v1::CreateShareRequest>,

@@ -204,6 +204,15 @@ impl Operations for OperationsRpc {
         answer(self.service.cancel(&caller, &name, reason).await)
     }
 
+    async fn run_operation(
+        &self,
+        request: Request<v1::RunOperationRequest>,
+    ) -> Result<Response<v1::Operation>, Status> {
+        let caller = caller(&request)?;
+        let name = decode::operation_name("name", &request.into_inner().name).map_err(status)?;
+        answer(self.service.run_now(&caller, &name).await)
+    }
+
     async fn delete_operation(
         &self,
         request: Request<v1::DeleteOperationRequest>,

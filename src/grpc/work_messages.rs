@@ -6,7 +6,7 @@ use crate::engine::WorkerHello;
 use crate::operation::{Attempt, Operation, OperationId, Payload, Scope, TenantId};
 use crate::proto::v1::work_response::Message as Down;
 use crate::proto::v1::{self, cancel_attempt::Cause};
-use crate::service::{Caller, Document, Service, ServiceError, Violations};
+use crate::service::{Caller, Service, ServiceError, Violations};
 use crate::wire::{decode, encode, reports};
 
 pub(super) fn hello(
@@ -43,12 +43,17 @@ pub(super) fn hello(
     })
 }
 
-pub(super) fn assignment(operation: Arc<Operation>, input: Option<Payload>) -> Down {
+pub(super) fn assignment(
+    service: &Service,
+    operation: Arc<Operation>,
+    input: Option<Payload>,
+) -> Down {
+    let trace = service.spans().context_of_attempt(&operation);
     Down::Assignment(v1::Assignment {
         attempt: operation.life.attempt.0.cast_signed(),
         input: input.map(encode::exact_payload),
         deadline_time: reports::attempt_deadline(&operation),
-        operation: Some(encode::operation(&Document::basic(operation))),
+        operation: Some(encode::attempted(operation, trace)),
     })
 }
 

@@ -127,7 +127,7 @@ impl Conversation {
                     return Some(Err(status(superseded())));
                 }
                 Some(Step::FromEngine(Some(ToWorker::Assignment { operation, input }))) => {
-                    return Some(Ok(work_messages::assignment(operation, input)));
+                    return Some(Ok(work_messages::assignment(&self.service, operation, input)));
                 }
                 Some(Step::FromEngine(Some(ToWorker::CancelRequested { operation }))) => {
                     return Some(Ok(work_messages::cancel_requested(&operation)));

@@ -38,7 +38,8 @@ impl WorkersRpc {
 
     fn acquired(&self, acquired: Acquired) -> v1::AcquiredAttempt {
         let token = self.service.sign_attempt(&acquired.token);
-        let message = reports::acquired(&acquired, token);
+        let trace = self.service.spans().context_of_attempt(&acquired.operation);
+        let message = reports::acquired(&acquired, token, trace);
         v1::AcquiredAttempt { input: acquired.input.map(encode::exact_payload), ..message }
     }
 }

@@ -13,7 +13,7 @@ use super::submission::{self, Sent};
 use super::{contents, input};
 use crate::operation::{HttpEnvelope, Payload};
 use crate::proto::v1;
-use crate::service::{Acquired, AttemptToken, Document, Report, Violations};
+use crate::service::{Acquired, AttemptToken, Report, Violations};
 use crate::wire::{decode, encode, reports};
 
 /// The name of a worker that gives none.
@@ -67,9 +67,11 @@ pub(super) async fn get(mut call: Call) -> Answer {
 fn document(call: &Call, acquired: Acquired) -> Answer {
     let token = call.service().sign_attempt(&acquired.token);
     let location = call.links().attempt(&token);
-    let message = reports::acquired(&acquired, token);
-    let operation = Document::basic(acquired.operation);
-    let operation = documents::operation(call.types(), &call.links(), &operation)?;
+    let trace = call.service().spans().context_of_attempt(&acquired.operation);
+    let mut message = reports::acquired(&acquired, token, trace);
+    let id = acquired.operation.id();
+    let operation = message.operation.take().unwrap_or_default();
+    let operation = documents::located(call.types(), &call.links(), id, &operation)?;
     let input = acquired.input.map(|Payload { info, data }| {
         let data = info.object.is_none().then_some(data);
         encode::payload(&info, data)

@@ -9,11 +9,12 @@ use serde_json::{Map, Value, json};
 
 use super::call::Call;
 use super::etag;
-use super::headers::{PREFERENCE_APPLIED, retry_after, vary_by};
+use super::headers::{PREFERENCE_APPLIED, vary_by};
 use super::links::Links;
 use super::problem::Problem;
-use crate::operation::{Operation, StateName};
+use crate::operation::{Operation, OperationId, StateName};
 use crate::proto::types::KnownTypes;
+use crate::proto::v1;
 use crate::service::{Document, MAX_WAIT, Reason, ServiceError};
 use crate::wire::encode;
 
@@ -53,8 +54,18 @@ pub(super) fn operation(
     if links.are_of_share() {
         message = encode::shared(message);
     }
-    let mut object = object(types, &message)?;
-    object.insert("location".to_owned(), links.operation(document.operation.id()).into());
+    located(types, links, document.operation.id(), &message)
+}
+
+/// An operation's message with where the operation is.
+pub(super) fn located(
+    types: &KnownTypes,
+    links: &Links,
+    id: OperationId,
+    message: &v1::Operation,
+) -> Result<Value, Problem> {
+    let mut object = object(types, message)?;
+    object.insert("location".to_owned(), links.operation(id).into());
     Ok(Value::Object(object))
 }
 
@@ -91,8 +102,7 @@ pub(super) fn about(response: &mut Response, call: &Call, operation: &Operation)
         headers.insert(ETAG, etag);
     }
     if !operation.is_done() {
-        let age = call.service().now().since(operation.submission.created_at);
-        headers.insert(RETRY_AFTER, retry_after(age).into());
+        headers.insert(RETRY_AFTER, call.service().poll_after(operation).as_secs().into());
     }
 }
 

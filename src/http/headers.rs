@@ -31,8 +31,6 @@ pub(super) static TYPE_URL: HeaderName = HeaderName::from_static("longrun-type-u
 /// The header fields that say what a body is, beside its type (RFC 9110, section 8): without them an input is not
 /// what was sent.
 const OF_A_BODY: [HeaderName; 3] = [CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_DISPOSITION];
-/// Retry-After never asks for more than this.
-const LONGEST_RETRY_AFTER: u64 = 30;
 
 /// The fields that tell how submissions stand to their limit: `"submissions";q=QUOTA;w=SECONDS`, and
 /// `"submissions";r=REMAINING;t=SECONDS`.
@@ -70,14 +68,6 @@ pub(super) fn of_a_body(headers: &HeaderMap) -> Vec<HttpHeader> {
 /// Whether the field says what a body is.
 pub(super) fn is_of_a_body(name: &str) -> bool {
     OF_A_BODY.iter().any(|known| known.as_str() == name)
-}
-
-/// Seconds until it makes sense to ask for an operation of this age again: 1, 2, 4, … up to 30. A client that
-/// obeys asks a number of times that grows with the logarithm of a short life and linearly with a long one,
-/// and learns of the end at most as late again as the operation took.
-pub(super) fn retry_after(age: Duration) -> u64 {
-    let seconds = age.as_secs().clamp(1, LONGEST_RETRY_AFTER);
-    if seconds == LONGEST_RETRY_AFTER { seconds } else { 1 << seconds.ilog2() }
 }
 
 /// A duration in whole seconds, rounded up; at least 1.
@@ -207,15 +197,6 @@ mod tests {
     fn headers(name: &HeaderName, values: &[&str]) -> HeaderMap {
         let values = values.iter().map(|value| HeaderValue::from_bytes(value.as_bytes()).unwrap());
         values.map(|value| (name.clone(), value)).collect()
-    }
-
-    #[test]
-    fn retry_after_grows_with_age_to_its_maximum() {
-        let seconds: Vec<u64> = [0, 1, 2, 3, 4, 7, 8, 15, 16, 29, 30, 31, 86_400]
-            .map(|age| retry_after(Duration::from_secs(age)))
-            .into();
-        assert_eq!(seconds, [1, 1, 2, 2, 4, 4, 8, 8, 16, 16, 30, 30, 30]);
-        assert_eq!(retry_after(Duration::MAX), 30);
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! Limits of tenants over HTTP.
 
 use axum::body::Body;
+use axum::response::IntoResponse as _;
 use http::StatusCode;
 use serde_json::Value;
 
 use super::call::Call;
 use super::documents::{self, Answer, page_of};
+use super::problem::Problem;
+use crate::operation::{Kind, Scope};
 use crate::proto::v1;
 use crate::wire::limits;
 
@@ -31,6 +34,27 @@ pub(super) async fn set(mut call: Call, body: Body) -> Answer {
     let set = call.service().set_limit(&call.caller, found.settle(limit)?, most).await?;
     let set = documents::object(call.types(), &limits::limit(set))?;
     Ok(documents::json(StatusCode::OK, &Value::Object(set)))
+}
+
+/// `POST /v1/kinds/{kind}:pause`: 204.
+pub(super) async fn pause(mut call: Call) -> Answer {
+    let (kind, whose) = kind(&mut call)?;
+    call.service().pause_kind(&call.caller, whose, kind).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// `POST /v1/kinds/{kind}:resume`: 204.
+pub(super) async fn resume(mut call: Call) -> Answer {
+    let (kind, whose) = kind(&mut call)?;
+    call.service().resume_kind(&call.caller, whose, kind).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+fn kind(call: &mut Call) -> Result<(Kind, Option<Scope>), Problem> {
+    let tenant = call.query.take("tenant").unwrap_or_default();
+    let mut found = call.finish_query();
+    let of = limits::kind_of(call.segment("kind"), &tenant, &mut found);
+    Ok(found.settle(of)?)
 }
 
 /// `DELETE /v1/limits/{what}`: 200 with what holds instead.

@@ -9,7 +9,7 @@ use super::conditional::{self, Found, not_modified};
 use super::documents::{self, Answer, page_of};
 use super::submission::{self, Face};
 use crate::proto::v1;
-use crate::service::{ListParameters, OperationName, ServiceError, View};
+use crate::service::{Document, ListParameters, OperationName, ServiceError, View};
 use crate::wire::{decode, keys, size};
 
 /// `GET /v1/operations`: a page.
@@ -87,12 +87,29 @@ pub(super) async fn cancel(mut call: Call, body: Body) -> Answer {
     let ((name, tags), reason) = found.settle(name.zip(tags).zip(reason))?;
     conditional::require_match(call, &name, tags).await?;
     let document = call.service().cancel(&call.caller, &name, reason).await?;
+    changed(call, &document)
+}
+
+/// 200 with the operation where it is done; else 202, with where to ask.
+fn changed(call: &Call, document: &Document) -> Answer {
     let location = call.links().operation(document.operation.id());
-    if document.operation.is_done() {
-        documents::answer(call, StatusCode::OK, None, &document)
-    } else {
-        documents::answer(call, StatusCode::ACCEPTED, Some(location), &document)
+    match document.operation.is_done() {
+        true => documents::answer(call, StatusCode::OK, None, document),
+        false => documents::answer(call, StatusCode::ACCEPTED, Some(location), document),
     }
+}
+
+/// `POST …/{id}:run`: as a cancel is answered.
+pub(super) async fn run(mut call: Call, body: Body) -> Answer {
+    let (name, mut found) = call.finish_path();
+    let call = &call;
+    let tags = found.take(conditional::if_match(&call.parts.headers));
+    let request = call.optional_message(body, &mut found).await?;
+    let v1::RunOperationRequest { name: in_body } = request.unwrap_or_default();
+    found.take(same_name(name.as_ref(), &in_body));
+    let (name, tags) = found.settle(name.zip(tags))?;
+    conditional::require_match(call, &name, tags).await?;
+    changed(call, &call.service().run_now(&call.caller, &name).await?)
 }
 
 /// `POST …/{id}:retry`: a new operation with the same input, answered as a submission.

@@ -29,6 +29,7 @@ use crate::service::Reason::{
     self, HostRefused, InvalidArgument, OriginRefused, RouteNotFound, UriTooLong,
 };
 use crate::service::{Action, access};
+use crate::spans::PathTemplate;
 
 pub(super) type Handler = fn(Call, Body) -> BoxFuture<'static, Answer>;
 
@@ -322,6 +323,9 @@ impl Resource {
         };
         if let Some(label) = route.label {
             response.extensions_mut().insert(label);
+        }
+        if !http.service.spans().are_off() {
+            response.extensions_mut().insert(PathTemplate(route.path.clone()));
         }
         Ok(response)
     }

@@ -64,7 +64,8 @@ pub(super) fn all() -> Vec<Route> {
         submission_of_kind(),
         watch_all(),
     ];
-    let of_one = || [get(), delete(), cancel(), retry(), status(), outcome(), payload(), history()];
+    let of_one =
+        || [get(), delete(), cancel(), run(), retry(), status(), outcome(), payload(), history()];
     all.extend(of_one());
     let parts = [retry(), status(), outcome(), payload(), history()];
     all.extend(parts.map(Route::under_tenant));
@@ -257,6 +258,25 @@ fn cancel() -> Route {
     )
     .takes(&["id", "If-Match", "Content-Encoding.document"])
     .body(JSON, &refer("CancelOperationRequest"), false)
+    .answers(answers)
+    .refuses(&of_one(&CHANGE))
+    .refuses(&[PreconditionFailed])
+}
+
+fn run() -> Route {
+    let accepted = ["Location", "ETag", "Retry-After", "Vary"];
+    let answers = Answers::default()
+        .json("200", "It is done.", &["ETag", "Vary"], "Operation")
+        .json("202", "It is not put off.", &accepted, "Operation");
+    Route::new(
+        "post",
+        "/v1/operations/{id}:run",
+        "runOperation",
+        "Starts an operation that is put off as soon as a worker has room",
+        |call, body| Box::pin(operations::run(call, body)),
+    )
+    .takes(&["id", "If-Match", "Content-Encoding.document"])
+    .body(JSON, &refer("RunOperationRequest"), false)
     .answers(answers)
     .refuses(&of_one(&CHANGE))
     .refuses(&[PreconditionFailed])

@@ -11,6 +11,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
 use super::values::{Counter, Gauge, Held, Histogram};
+use crate::spans::CallSpan;
 
 /// Microseconds: from 1 ms to 5 minutes, the age of a stream.
 const DURATIONS: [u64; 15] = [
@@ -108,14 +109,20 @@ impl Calls {
     /// A call over gRPC to this path begins.
     pub fn rpc(&self, path: &str) -> Begun {
         let ends = Arc::clone(self.rpcs.find(path));
-        Begun { ends, code: CANCELLED, at: Instant::now(), _open: self.open_rpcs.hold() }
+        Begun {
+            ends,
+            code: CANCELLED,
+            at: Instant::now(),
+            span: None,
+            _open: self.open_rpcs.hold(),
+        }
     }
 
     /// A request over HTTP begins.
     pub fn request(&self) -> Begun {
         let ends = Arc::clone(&self.routes.none);
         let code = CLIENT_GONE - FIRST_STATUS;
-        Begun { ends, code, at: Instant::now(), _open: self.open_requests.hold() }
+        Begun { ends, code, at: Instant::now(), span: None, _open: self.open_requests.hold() }
     }
 
     /// The head of the response to a request is there.
@@ -162,6 +169,8 @@ pub struct Begun {
     /// The place among the codes.
     code: usize,
     at: Instant,
+    /// Ends with the call.
+    span: Option<CallSpan>,
     _open: Held,
 }
 
@@ -182,6 +191,9 @@ impl Drop for Begun {
             counter.one();
         }
         self.ends.durations.add_duration(self.at.elapsed());
+        if let Some(span) = self.span.take() {
+            span.ended(self.code);
+        }
     }
 }
 
@@ -203,6 +215,14 @@ impl<B> Metered<B> {
     /// Of a request over HTTP.
     pub fn request(body: B, call: Begun) -> Self {
         Self { body, call: Some(call), is_rpc: false }
+    }
+
+    /// With the span of the call, which ends with it.
+    pub fn within(mut self, span: Option<CallSpan>) -> Self {
+        if let (Some(call), Some(span)) = (&mut self.call, span) {
+            call.span = Some(span);
+        }
+        self
     }
 
     /// Of what counts as no call.

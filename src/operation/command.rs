@@ -65,6 +65,8 @@ pub enum Command {
         /// Why, for people; may be empty.
         reason: String,
     },
+    /// A caller asks for its next attempt to start now, if it was put off.
+    RunNow,
     /// A caller asks for it to be forgotten.
     Delete,
     /// Time has passed: apply the limits that are up.
@@ -109,6 +111,7 @@ impl Command {
             Self::Acquire { .. }
             | Self::LoseLease { .. }
             | Self::Cancel { .. }
+            | Self::RunNow
             | Self::Delete
             | Self::Tick { .. } => None,
         }

@@ -18,6 +18,8 @@ closed_set! {
         CancelRequested = 5 "CANCEL_REQUESTED",
         /// It is done.
         Finished = 6 "FINISHED",
+        /// Its next attempt was put off, and was asked to start now. (7 is a log line's on the wire.)
+        StartRequested = 8 "START_REQUESTED",
     }
 }
 

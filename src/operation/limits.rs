@@ -35,6 +35,8 @@ closed_set! {
         StoredBytes = 10 "stored-bytes",
         /// Connections at once. Each server counts its own.
         Connections = 11 "connections",
+        /// Of one kind: 1 while none of its operations are started. 0 excepts a tenant from what holds for all.
+        Paused = 12 "paused",
     }
 }
 
@@ -54,7 +56,14 @@ pub struct Limit {
 impl LimitName {
     /// Whether there may be a limit of one kind beside that of all kinds.
     const fn may_be_of_kind(self) -> bool {
-        matches!(self, Self::Outstanding | Self::Running | Self::PayloadBytes | Self::ResultBytes)
+        matches!(
+            self,
+            Self::Outstanding
+                | Self::Running
+                | Self::PayloadBytes
+                | Self::ResultBytes
+                | Self::Paused
+        )
     }
 
     /// The limit of that name, with hyphens or underscores.
@@ -76,6 +85,15 @@ impl Limit {
         }
         if let Some(label) = label {
             valid_label_key(label).map_err(|rule| ("label", format!("the label {rule}")))?;
+        }
+        if *name == LimitName::Paused && kind.is_none() {
+            return Err(("kind", "paused must have a kind".to_owned()));
+        }
+        if *name == LimitName::Paused && most > 1 {
+            return Err((
+                "most",
+                "paused must be 1, or 0 for a tenant that is excepted".to_owned(),
+            ));
         }
         if *name == LimitName::Weight && !(1..=1_000).contains(&most) {
             return Err(("most", "a weight must be from 1 to 1000".to_owned()));
@@ -175,6 +193,19 @@ impl LimitTable {
         of.into_iter().flatten().min()
     }
 
+    /// Whether none of the tenant's operations of that kind are started.
+    pub fn is_paused(&self, tenant: &TenantId, kind: &Kind) -> bool {
+        self.get(LimitName::Paused, tenant, Some(kind)).is_some_and(|most| most > 0)
+    }
+
+    /// The kinds that are paused for the tenant.
+    pub fn paused(&self, tenant: &TenantId) -> impl Iterator<Item = &Kind> {
+        let of = self.0.keys().filter(move |limit| {
+            limit.name == LimitName::Paused && limit.tenant.as_ref().is_none_or(|it| it == tenant)
+        });
+        of.filter_map(|limit| limit.kind.as_ref()).filter(|kind| self.is_paused(tenant, kind))
+    }
+
     /// Whether any tenant has a limit of that name.
     pub fn has_any(&self, name: LimitName) -> bool {
         self.0.keys().any(|limit| limit.name == name)
@@ -191,7 +222,7 @@ impl LimitTable {
         of.filter_map(|(limit, weight)| Some((limit.tenant.clone()?, *weight)))
     }
 
-    /// The limits of running attempts that hold for a queue.
+    /// The limits of running attempts that hold for a queue. That of a kind that is paused is 0.
     pub fn running(&self, tenant: &TenantId, kind: &Kind) -> Vec<RunningLimit> {
         let mut found = BTreeMap::new();
         // Those of all first, so that its own take their places.
@@ -210,6 +241,9 @@ impl LimitTable {
                     found.insert((limit.kind.is_some(), limit.label.as_ref()), *most);
                 }
             }
+        }
+        if self.is_paused(tenant, kind) {
+            found.insert((true, None), 0);
         }
         let limit = |((of_kind, label), most): ((bool, Option<&String>), u64)| RunningLimit {
             of_kind,
@@ -273,12 +307,29 @@ mod tests {
     }
 
     #[test]
+    fn a_paused_kind_has_no_places_and_keeps_its_limit() {
+        use LimitName::{Paused, Running};
+        let (a, b) = (TenantId::parse("a").expect("a"), TenantId::parse("b").expect("b"));
+        let k = Kind::parse("k").expect("k");
+        let limits = [(limit(Running, "a", "k", ""), 5), (limit(Paused, "", "k", ""), 1)];
+        let table = LimitTable::new(limits).expect("a table");
+        let most = |table: &LimitTable, tenant| -> Vec<u64> {
+            table.running(tenant, &k).into_iter().map(|it| it.most).collect()
+        };
+        assert_eq!((most(&table, &a), most(&table, &b)), (vec![0], vec![0]));
+        let table = table.with([(limit(Paused, "a", "k", ""), 0)]);
+        assert_eq!((most(&table, &a), most(&table, &b)), (vec![5], vec![0]));
+        assert_eq!((table.paused(&a).count(), table.paused(&b).count()), (0, 1));
+    }
+
+    #[test]
     fn a_limit_that_makes_no_sense_is_refused_by_its_rule() {
-        use LimitName::{Outstanding, Running, Sessions, Weight};
+        use LimitName::{Outstanding, Paused, Running, Sessions, Weight};
         let refused = |limit, most| LimitTable::new([(limit, most)]).expect_err("refused");
         assert_eq!(refused(limit(Sessions, "", "k", ""), 1), "sessions has no kind");
         assert_eq!(refused(limit(Outstanding, "", "", "l"), 1), "outstanding has no label");
         assert_eq!(refused(limit(Weight, "a", "", ""), 0), "a weight must be from 1 to 1000");
+        assert_eq!(refused(limit(Paused, "a", "", ""), 1), "paused must have a kind");
         assert!(refused(limit(Running, "", "", "!"), 1).starts_with("the label "));
     }
 }

@@ -70,6 +70,7 @@ pub fn decide(
         }
         Command::LoseLease { attempt } => Ok(step.lose_lease(*attempt)),
         Command::Cancel { reason } => Ok(step.cancel(reason)),
+        Command::RunNow => Ok(step.run_now()),
         Command::Delete => match operation.life.state {
             State::Done { .. } => Ok(Decision::Remove),
             _ => Err(Rejection::NotDone),
@@ -250,6 +251,17 @@ impl Step<'_> {
                 change(EventType::CancelRequested, life)
             }
             State::Cancelling { .. } | State::Done { .. } => Decision::NoChange,
+        }
+    }
+
+    /// Takes away what puts the next attempt off. Limits, pauses and other operations may still be in its way.
+    fn run_now(&self) -> Decision {
+        match self.operation.may_start_at() {
+            Some(may_start_at) if may_start_at > self.now => {
+                let not_before = self.operation.submission.created_at;
+                change(EventType::StartRequested, self.next_life(State::Queued { not_before }))
+            }
+            _ => Decision::NoChange,
         }
     }
 

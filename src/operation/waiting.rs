@@ -20,6 +20,8 @@ closed_set! {
         WorkersBusy = 6 "WORKERS_BUSY",
         /// It can start, and other operations are before it.
         WaitingTurn = 7 "WAITING_TURN",
+        /// Its kind is paused.
+        Paused = 8 "PAUSED",
     }
 }
 

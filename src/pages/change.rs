@@ -5,6 +5,7 @@ use axum::response::Response;
 use super::operation::named;
 use super::to;
 use super::visit::Visit;
+use crate::operation::Kind;
 use crate::service::ServiceError;
 use crate::wire::decode;
 
@@ -16,6 +17,13 @@ pub(super) async fn cancel(visit: &Visit) -> Result<Response, ServiceError> {
     Ok(to(&format!("../{}", name.id)))
 }
 
+/// `POST operations/ID/run-now`.
+pub(super) async fn run_now(visit: &Visit) -> Result<Response, ServiceError> {
+    let name = named(visit)?;
+    visit.service().run_now(&visit.caller, &name).await?;
+    Ok(to(&format!("../{}", name.id)))
+}
+
 /// `POST operations/ID/retry`: leads to the new operation.
 pub(super) async fn retry(visit: &Visit) -> Result<Response, ServiceError> {
     let name = named(visit)?;
@@ -24,6 +32,23 @@ pub(super) async fn retry(visit: &Visit) -> Result<Response, ServiceError> {
     let key = decode::idempotency_key("once", &key)?;
     let submitted = visit.service().retry(&visit.caller, &name, key, None).await?;
     Ok(to(&format!("../{}", submitted.document.operation.id())))
+}
+
+/// `POST kinds/KIND/pause`: for the caller's tenant.
+pub(super) async fn pause_kind(visit: &Visit) -> Result<Response, ServiceError> {
+    visit.service().pause_kind(&visit.caller, None, kind(visit)?).await?;
+    Ok(to("../../kinds"))
+}
+
+/// `POST kinds/KIND/resume`.
+pub(super) async fn resume_kind(visit: &Visit) -> Result<Response, ServiceError> {
+    visit.service().resume_kind(&visit.caller, None, kind(visit)?).await?;
+    Ok(to("../../kinds"))
+}
+
+fn kind(visit: &Visit) -> Result<Kind, ServiceError> {
+    let kind = visit.places.first().map(String::as_str).unwrap_or_default();
+    Kind::parse(kind).map_err(|rule| ServiceError::invalid_field("kind", rule.to_string()))
 }
 
 /// `POST operations/ID/delete`.

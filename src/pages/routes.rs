@@ -43,9 +43,12 @@ pages! {
     Input = Read, GET, "operations/*/input";
     Result = Read, GET, "operations/*/result";
     Cancel = Change, POST, "operations/*/cancel";
+    RunNow = Change, POST, "operations/*/run-now";
     Retry = Submit, POST, "operations/*/retry";
     Delete = Change, POST, "operations/*/delete";
     Kinds = Inspect, GET, "kinds";
+    PauseKind = Administer, POST, "kinds/*/pause";
+    ResumeKind = Administer, POST, "kinds/*/resume";
     LiveKinds = Inspect, GET, "kinds/live";
     Workers = Inspect, GET, "workers";
     LiveWorkers = Inspect, GET, "workers/live";

@@ -12,8 +12,10 @@ use super::view::When;
 use super::visit::{Frame, Visit};
 use crate::operation::{Kind, Timestamp};
 use crate::service::{
-    FeedStart, FeedStream, KindRecord, ServiceError, WorkerFigures, WorkerState, parse_filter,
+    FeedStart, FeedStream, KindRecord, Percentiles, ServiceError, WorkerFigures, WorkerState,
+    parse_filter,
 };
+use crate::words;
 
 /// Workers come and go, and figures of the last minute change, without a transition.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -37,6 +39,10 @@ struct KindRow {
     workers: usize,
     ended: u64,
     failed: u64,
+    /// The median, the 95th and the 99th percentile of the latest attempts.
+    waited: Option<[String; 3]>,
+    took: Option<[String; 3]>,
+    is_paused: bool,
     /// Something waits, and nobody works on it.
     is_stuck: bool,
 }
@@ -76,9 +82,16 @@ impl KindRow {
             workers: figures.workers,
             ended: figures.ended,
             failed: figures.failed,
+            waited: figures.waits.map(percentiles),
+            took: figures.attempts.map(percentiles),
+            is_paused: figures.is_paused,
             is_stuck: figures.queued > 0 && figures.workers == 0,
         }
     }
+}
+
+fn percentiles(of: Percentiles) -> [String; 3] {
+    [of.p50, of.p95, of.p99].map(words::duration)
 }
 
 impl WorkerRow {

@@ -125,6 +125,7 @@ fn said(event: &Event) -> String {
             None | Some("") => "cancel requested".to_owned(),
             Some(reason) => format!("cancel requested: {reason}"),
         },
+        EventType::StartRequested => "asked to run now".to_owned(),
         EventType::Finished => match &life.state {
             State::Done { outcome: Outcome::Failed { error }, .. } => failed(error),
             State::Done { outcome: Outcome::Cancelled { error }, .. } => failed(error),

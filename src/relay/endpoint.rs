@@ -28,8 +28,6 @@ const MAX_MESSAGE_BYTES: usize = 4 << 10;
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(24 * 3600);
 /// What describes the body beside its type, and goes with it both ways.
 const OF_THE_BODY: [HeaderName; 3] = [CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_DISPOSITION];
-/// What a submission over HTTP may have said of the trace that it is part of.
-const OF_THE_TRACE: [&str; 2] = ["traceparent", "tracestate"];
 
 /// An endpoint that is ready to be asked.
 #[derive(Debug)]
@@ -101,6 +99,8 @@ impl Caller {
         headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(agent));
         let input = context.input();
         describe(&mut headers, input);
+        let operation = context.operation();
+        fields::set_trace(&mut headers, &operation.trace_parent, &operation.trace_state);
         let mut say = |name: &str, value: &str| {
             let name = HeaderName::try_from(format!("longrun-{name}")).ok();
             let field = name.zip(HeaderValue::try_from(value).ok());
@@ -157,13 +157,12 @@ impl Caller {
     }
 }
 
-/// What the body is, and how long; and the trace, where the submission came over HTTP and had one.
+/// What the body is, and how long.
 fn describe(headers: &mut HeaderMap, input: &Input) {
     let of_submission = input.http().map(|http| http.headers.as_slice()).unwrap_or_default();
     for header in of_submission {
         let name = header.name.as_str();
-        let is_passed_on =
-            OF_THE_BODY.iter().any(|known| known == name) || OF_THE_TRACE.contains(&name);
+        let is_passed_on = OF_THE_BODY.iter().any(|known| known == name);
         let name = HeaderName::try_from(name).ok().filter(|_| is_passed_on);
         let field = name.zip(HeaderValue::try_from(header.value.as_str()).ok());
         headers.extend(field);

@@ -90,6 +90,8 @@ impl Call {
             };
             headers.append(name, value);
         }
+        let operation = context.operation();
+        fields::set_trace(&mut headers, &operation.trace_parent, &operation.trace_state);
         fields::strip_hop_by_hop(&mut headers);
         fields::strip_credentials(&mut headers, &mount.headers, None);
         let host = headers.remove(HOST).filter(|_| mount.preserve_host);

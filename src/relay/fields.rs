@@ -76,6 +76,19 @@ fn retain(headers: &mut HeaderMap, keeps: impl Fn(&HeaderName) -> bool) {
     }
 }
 
+/// The trace that an attempt is part of, if its submission had one, instead of what was recorded.
+pub fn set_trace(headers: &mut HeaderMap, parent: &str, state: &str) {
+    if parent.is_empty() {
+        return;
+    }
+    for (name, value) in [("traceparent", parent), ("tracestate", state)] {
+        match HeaderValue::try_from(value) {
+            Ok(value) if !value.is_empty() => _ = headers.insert(name, value),
+            _ => _ = headers.remove(name),
+        }
+    }
+}
+
 /// Joins the pieces that HTTP/2 lets clients make of a `Cookie` (RFC 9113, section 8.2.3): HTTP/1.1 has one field.
 pub fn join_cookies(headers: &mut HeaderMap) {
     let pieces: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();

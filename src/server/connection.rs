@@ -147,10 +147,7 @@ impl Connections {
             let mut serving = pin!(builder.serve_connection(TokioIo::new(io), service));
             loop {
                 let served = poll_fn(|cx| match serving.as_mut().poll(cx) {
-                    Poll::Pending => match outbox.poll_empty(cx) {
-                        Poll::Ready(Err(error)) => Poll::Ready(Err(error.into())),
-                        Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
-                    },
+                    Poll::Pending => outbox.poll_after_run(cx).map_err(Into::into),
                     served => served,
                 });
                 tokio::select! {

@@ -25,6 +25,7 @@ use crate::http::{Gate, Screen};
 use crate::metrics::{Begun, Metered, Meters, Route};
 use crate::pages::Pages;
 use crate::service::{ConnectionTenants, Identity, Service};
+use crate::spans::PathTemplate;
 use crate::telemetry;
 
 /// The body of a response: as gRPC's services make it, or as HTTP does.
@@ -66,8 +67,14 @@ impl Front {
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let span = telemetry::request_span(request.method(), request.uri());
-        let entered = self.enter(request.map(Body::new));
+        let span = telemetry::request_span(
+            request.method(),
+            request.uri(),
+            auth::request_id(request.headers()),
+        );
+        let (mut parts, body) = request.into_parts();
+        let mut traced = self.service.spans().call(&mut parts, telemetry::without_tokens);
+        let entered = self.enter(parts, Body::new(body));
         let meters = Arc::clone(&self.meters);
         let answer = async move {
             let routed = match entered {
@@ -75,12 +82,18 @@ impl Front {
                 Entered::Unknown(routed) => routed.await,
             };
             let mut response = match routed {
-                Routed::Grpc(call) => call.answer().await.map(Either::Left),
+                Routed::Grpc(call) => {
+                    call.answer().await.map(|body| Either::Left(body.within(traced)))
+                }
                 Routed::Http(mut begun, answer) => {
                     let response = answer.await;
                     let route = response.extensions().get::<Route>().copied();
                     meters.calls.answered(&mut begun, route, response.status());
-                    response.map(|body| Either::Right(Metered::request(body, begun)))
+                    if let Some(traced) = &mut traced {
+                        let template = response.extensions().get::<PathTemplate>();
+                        traced.responded(template, response.status());
+                    }
+                    response.map(|body| Either::Right(Metered::request(body, begun).within(traced)))
                 }
             };
             grpc::explain(response.headers_mut());
@@ -90,8 +103,7 @@ impl Front {
         answer.instrument(span)
     }
 
-    fn enter(self: &Arc<Self>, request: Request<Body>) -> Entered {
-        let (mut parts, body) = request.into_parts();
+    fn enter(self: &Arc<Self>, mut parts: Parts, body: Body) -> Entered {
         if let Some(refusal) = self.screen.refusal(&parts) {
             return Entered::Routed(self.over_http(ready(refusal)));
         }

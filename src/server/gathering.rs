@@ -29,6 +29,8 @@ struct Gathered<I> {
     bytes: Vec<u8>,
     /// So many of them are written.
     written: usize,
+    /// Whether the other tasks that are ready have had their turn to add to it.
+    has_waited: bool,
 }
 
 fn lock<I>(gathered: &Mutex<Gathered<I>>) -> MutexGuard<'_, Gathered<I>> {
@@ -37,15 +39,26 @@ fn lock<I>(gathered: &Mutex<Gathered<I>>) -> MutexGuard<'_, Gathered<I>> {
 
 impl<I> Gathering<I> {
     pub(super) fn new(io: I) -> (Self, Outbox<I>) {
-        let gathered = Arc::new(Mutex::new(Gathered { io, bytes: Vec::new(), written: 0 }));
+        let gathered =
+            Arc::new(Mutex::new(Gathered { io, bytes: Vec::new(), written: 0, has_waited: false }));
         (Self(Arc::clone(&gathered)), Outbox(gathered))
     }
 }
 
 impl<I: AsyncWrite + Unpin> Outbox<I> {
-    /// Writes what was gathered.
-    pub(super) fn poll_empty(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        lock(&self.0).poll_empty(cx)
+    /// The connection's task has run, and has nothing more to do: writes what was gathered, once the tasks that are ready
+    /// now have run as well. One commit makes many calls ready. Ends with an error only.
+    pub(super) fn poll_after_run<T>(&self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        let mut gathered = lock(&self.0);
+        if !gathered.bytes.is_empty() && !gathered.has_waited {
+            gathered.has_waited = true;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        match gathered.poll_empty(cx) {
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+        }
     }
 }
 
@@ -62,6 +75,7 @@ impl<I: AsyncWrite + Unpin> Gathered<I> {
         }
         ready!(Pin::new(&mut self.io).poll_flush(cx))?;
         self.written = 0;
+        self.has_waited = false;
         self.bytes.clear();
         self.bytes.shrink_to(KEPT_BYTES);
         Poll::Ready(Ok(()))
@@ -143,7 +157,7 @@ mod tests {
                 gathering.write_all(&piece).await.unwrap();
                 gathering.flush().await.unwrap();
                 if is_end {
-                    poll_fn(|cx| outbox.poll_empty(cx)).await.unwrap();
+                    poll_fn(|cx| lock(&outbox.0).poll_empty(cx)).await.unwrap();
                     assert!(lock(&outbox.0).bytes.capacity() <= KEPT_BYTES);
                 }
                 assert!(lock(&outbox.0).bytes.len() <= MOST_BYTES);
@@ -183,7 +197,7 @@ mod tests {
         let mut read = [0; 100];
         let nothing = tokio::time::timeout(std::time::Duration::ZERO, peer.read(&mut read)).await;
         assert!(nothing.is_err(), "it is still gathered");
-        poll_fn(|cx| outbox.poll_empty(cx)).await.unwrap();
+        poll_fn(|cx| lock(&outbox.0).poll_empty(cx)).await.unwrap();
         let length = peer.read(&mut read).await.unwrap();
         assert_eq!(&read[..length], b"one, two");
     }

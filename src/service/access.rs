@@ -16,7 +16,7 @@ pub enum Action {
     Look,
     /// Stores an operation.
     Submit,
-    /// Cancels or deletes an operation.
+    /// Cancels an operation, deletes it, or starts one that is put off.
     Change,
     /// Reads one operation without its contents: its state, its history.
     Inspect,
@@ -66,6 +66,7 @@ const RPCS: &[(&str, Action)] = &[
     ("/longrun.v1.Operations/ListWorkers", Action::List),
     ("/longrun.v1.Operations/ListKinds", Action::List),
     ("/longrun.v1.Operations/CancelOperation", Action::Change),
+    ("/longrun.v1.Operations/RunOperation", Action::Change),
     ("/longrun.v1.Operations/DeleteOperation", Action::Change),
     ("/longrun.v1.Operations/ReadResult", Action::Read),
     // By an attempt's token, which is enough by itself; else the use case asks for the role.
@@ -83,6 +84,8 @@ const RPCS: &[(&str, Action)] = &[
     ("/longrun.v1.Admin/ListLimits", Action::Operate),
     ("/longrun.v1.Admin/SetLimit", Action::Operate),
     ("/longrun.v1.Admin/DeleteLimit", Action::Operate),
+    ("/longrun.v1.Admin/PauseKind", Action::Administer),
+    ("/longrun.v1.Admin/ResumeKind", Action::Administer),
     ("/longrun.v1.Admin/CreateShare", Action::Share),
     ("/longrun.v1.Admin/ListShares", Action::Share),
     ("/longrun.v1.Admin/RevokeShare", Action::Share),
@@ -118,6 +121,7 @@ const ROUTES: &[(&str, Action)] = &[
     ("listWorkers", Action::List),
     ("listKinds", Action::List),
     ("cancelOperation", Action::Change),
+    ("runOperation", Action::Change),
     ("deleteOperation", Action::Change),
     ("getResult", Action::Read),
     ("getInput", Action::ReadInput),
@@ -135,6 +139,8 @@ const ROUTES: &[(&str, Action)] = &[
     ("listLimits", Action::Operate),
     ("setLimit", Action::Operate),
     ("deleteLimit", Action::Operate),
+    ("pauseKind", Action::Administer),
+    ("resumeKind", Action::Administer),
     ("createShare", Action::Share),
     ("listShares", Action::Share),
     ("revokeShare", Action::Share),

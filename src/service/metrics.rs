@@ -11,6 +11,7 @@ use crate::engine::{Figures, Moment, ServerLimit, StoreHealth, WorkerState};
 use crate::metrics::{Calls, Meters, Metric, OTHER, Process, Scrape};
 use crate::operation::limits::LimitName;
 use crate::operation::{Kind, Scope, TenantId, Timestamp};
+use crate::spans::Spans;
 use crate::store::{ListOrder, ListQuery, OrderBy};
 
 /// Routes of requests that no route of the table takes.
@@ -46,6 +47,11 @@ impl Service {
     /// What is counted.
     pub fn meters(&self) -> &Arc<Meters> {
         self.engine.meters()
+    }
+
+    /// Makes spans of calls and attempts.
+    pub fn spans(&self) -> &Spans {
+        self.engine.spans()
     }
 
     /// What is counted of the whole server, for who operates it.

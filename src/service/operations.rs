@@ -226,6 +226,16 @@ impl Service {
         Ok(Document::basic(operation))
     }
 
+    /// Starts an operation that is put off as soon as there is room for it.
+    pub async fn run_now(
+        &self,
+        caller: &Caller,
+        name: &OperationName,
+    ) -> Result<Document, ServiceError> {
+        let operation = self.apply(caller, name, Command::RunNow).await?;
+        Ok(Document::basic(operation))
+    }
+
     /// Forgets a done operation.
     pub async fn delete(&self, caller: &Caller, name: &OperationName) -> Result<(), ServiceError> {
         self.apply(caller, name, Command::Delete).await.map(drop)
@@ -244,7 +254,11 @@ impl Service {
         if !found.is_changeable_by(caller.owner.as_ref()) {
             return Err(named(EngineError::NotFound, id));
         }
-        let action = if matches!(command, Command::Delete) { "delete" } else { "cancel" };
+        let action = match command {
+            Command::Delete => "delete",
+            Command::RunNow => "run-now",
+            _ => "cancel",
+        };
         let work = Apply { scope, id, command, result: None, lines: Vec::new() };
         let applied = self.engine.apply(work).await.map_err(|error| named(error, id))?;
         audit::operation(caller.actor(), action, id);

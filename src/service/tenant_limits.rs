@@ -113,7 +113,7 @@ impl std::fmt::Debug for TenantLimits {
 }
 
 impl Service {
-    fn tenant_limits(&self) -> Result<&TenantLimits, ServiceError> {
+    pub(super) fn tenant_limits(&self) -> Result<&TenantLimits, ServiceError> {
         self.tenant_limits.as_ref().ok_or_else(|| {
             ServiceError::new(Reason::Unsupported, "this server was set up without such limits")
         })
@@ -146,6 +146,15 @@ impl Service {
         most: u64,
     ) -> Result<LimitRecord, ServiceError> {
         caller.may(Action::Operate)?;
+        self.put_limit(caller, limit, most).await
+    }
+
+    pub(super) async fn put_limit(
+        &self,
+        caller: &Caller,
+        limit: Limit,
+        most: u64,
+    ) -> Result<LimitRecord, ServiceError> {
         let limits = self.tenant_limits()?;
         limit.check(most).map_err(|(field, rule)| ServiceError::invalid_field(field, rule))?;
         let set_by = caller.subject().unwrap_or_default().to_owned();
@@ -174,6 +183,14 @@ impl Service {
         limit: &Limit,
     ) -> Result<Option<LimitRecord>, ServiceError> {
         caller.may(Action::Operate)?;
+        self.drop_limit(caller, limit).await
+    }
+
+    pub(super) async fn drop_limit(
+        &self,
+        caller: &Caller,
+        limit: &Limit,
+    ) -> Result<Option<LimitRecord>, ServiceError> {
         let limits = self.tenant_limits()?;
         let key = limit.key();
         let changed = limits.0.space.change::<_, ServiceError>(|before| match before.get(&key) {

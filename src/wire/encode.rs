@@ -1,6 +1,7 @@
 //! Domain types into messages.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use prost_types::Any;
@@ -84,6 +85,19 @@ pub fn operation(document: &Document) -> v1::Operation {
     }
     state_fields(operation, &mut message);
     message
+}
+
+/// An operation for the worker of its current attempt: where there are spans, its trace is the attempt's.
+pub fn attempted(operation: Arc<Operation>, trace: Option<TraceContext>) -> v1::Operation {
+    let message = self::operation(&Document::basic(operation));
+    match trace {
+        Some(TraceContext { parent, state }) => v1::Operation {
+            trace_parent: parent.to_string(),
+            trace_state: state.to_string(),
+            ..message
+        },
+        None => message,
+    }
 }
 
 /// The client's labels, without those that are the service's own.
@@ -252,6 +266,7 @@ pub fn transition(event_type: EventType, life: &Life) -> v1::Event {
         EventType::Released => Type::Released,
         EventType::CancelRequested => Type::CancelRequested,
         EventType::Finished => Type::Finished,
+        EventType::StartRequested => Type::StartRequested,
     };
     let why = match &life.state {
         State::Done {

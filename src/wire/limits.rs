@@ -2,7 +2,7 @@
 
 use super::time::encode_timestamp;
 use crate::operation::limits::{Limit, LimitName};
-use crate::operation::{Kind, TenantId};
+use crate::operation::{Kind, Scope, TenantId};
 use crate::proto::v1;
 use crate::service::{LimitRecord, ServiceError, Violations};
 
@@ -28,6 +28,16 @@ pub fn tenant_of(tenant: &str) -> Result<Option<TenantId>, ServiceError> {
             .map(Some)
             .map_err(|rule| ServiceError::invalid_field("tenant", rule.to_string())),
     }
+}
+
+/// A kind and the tenant whose it is: the caller's own if none is named, all for `-`.
+pub fn kind_of(kind: &str, tenant: &str, found: &mut Violations) -> Option<(Kind, Option<Scope>)> {
+    let kind = Kind::parse(kind).map_err(|rule| found.note("kind", rule.to_string())).ok();
+    let whose = match tenant {
+        "-" => Some(Some(Scope::All)),
+        tenant => found.take(tenant_of(tenant)).map(|tenant| tenant.map(Scope::from)),
+    };
+    kind.zip(whose)
 }
 
 /// A limit as it is listed.

@@ -5,12 +5,11 @@ use std::time::Duration;
 use super::{decode, encode, errors, time};
 use crate::operation::id::InvalidName;
 use crate::operation::{
-    Kind, Operation, OperationError, Payload, RequestId, Settings, State, WorkerId,
+    Kind, Operation, OperationError, Payload, RequestId, Settings, State, TraceContext, WorkerId,
 };
 use crate::proto::v1::{self, cancel_attempt::Cause};
 use crate::service::{
-    Acquire, Acquired, AttemptToken, Document, MAX_ACQUIRED, MAX_ATTEMPT_LEASE, Renewal, Report,
-    Violations,
+    Acquire, Acquired, AttemptToken, MAX_ACQUIRED, MAX_ATTEMPT_LEASE, Renewal, Report, Violations,
 };
 
 /// Most kinds that a worker serves.
@@ -128,10 +127,14 @@ pub fn acquire(request: &v1::AcquireRequest, violations: &mut Violations) -> Opt
 }
 
 /// An attempt that was acquired, with its token as text, but for its input.
-pub fn acquired(acquired: &Acquired, token: String) -> v1::AcquiredAttempt {
+pub fn acquired(
+    acquired: &Acquired,
+    token: String,
+    trace: Option<TraceContext>,
+) -> v1::AcquiredAttempt {
     let operation = &acquired.operation;
     v1::AcquiredAttempt {
-        operation: Some(encode::operation(&Document::basic(operation.clone()))),
+        operation: Some(encode::attempted(operation.clone(), trace)),
         attempt: operation.life.attempt.0.cast_signed(),
         input: None,
         deadline_time: attempt_deadline(operation),

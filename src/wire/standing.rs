@@ -27,6 +27,7 @@ fn reason(reason: WaitReason) -> v1::waiting::Reason {
         WaitReason::LimitReached => Wire::LimitReached,
         WaitReason::WorkersBusy => Wire::WorkersBusy,
         WaitReason::WaitingTurn => Wire::WaitingTurn,
+        WaitReason::Paused => Wire::Paused,
     }
 }
 
@@ -87,14 +88,15 @@ pub fn kinds((kinds, total): (Vec<KindRecord>, usize)) -> v1::ListKindsResponse 
         started_last_minute: figures.started.cast_signed(),
         queue_durations: figures.waits.map(percentiles),
         attempt_durations: figures.attempts.map(percentiles),
+        paused: figures.is_paused,
     };
     let kinds = kinds.into_iter().map(summary).collect();
     v1::ListKindsResponse { kinds, total_size: number(total) }
 }
 
 fn percentiles(of: Percentiles) -> v1::DurationPercentiles {
-    let [p50, p95] = [of.p50, of.p95].map(|it| Some(encode_duration(it)));
-    v1::DurationPercentiles { p50, p95 }
+    let [p50, p95, p99] = [of.p50, of.p95, of.p99].map(|it| Some(encode_duration(it)));
+    v1::DurationPercentiles { p50, p95, p99 }
 }
 
 fn number(count: usize) -> i32 {

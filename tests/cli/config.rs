@@ -165,3 +165,19 @@ fn a_worker_serves_several_kinds_and_takes_a_file() {
     let relay = server.command(&["worker", "--config", path.to_str().unwrap()]).output().unwrap();
     assert!(stderr(&relay).contains("[[relay]] is for `longrun serve`"), "{}", stderr(&relay));
 }
+
+#[test]
+fn pages_beside_mounted_apis_are_warned_of() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("longrun.toml");
+    let relay = "[[relay]]\nname = \"r\"\nprefix = \"/r\"\nupstream = \"http://127.0.0.1:9\"\n";
+    std::fs::write(&config, relay).unwrap();
+    for (pages, is_warned) in [("on", true), ("off", false)] {
+        let mut command = longrun(&["serve", "--listen", "127.0.0.1:0", "--pages", pages]);
+        command.arg("--config").arg(&config).current_dir(directory.path());
+        let server = Server::spawned(command, tempfile::tempdir().unwrap());
+        server.expect(0, &["kinds"]);
+        let log = std::fs::read_to_string(server.directory.path().join("log")).unwrap();
+        assert_eq!(log.contains("have one origin"), is_warned, "{log}");
+    }
+}

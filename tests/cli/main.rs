@@ -17,6 +17,7 @@ mod confinement;
 mod contents;
 mod endpoints;
 mod hands;
+mod hold;
 mod keys;
 mod limits;
 mod names;
@@ -41,6 +42,7 @@ const COMMANDS: [&str; 24] = [
     "cancel",
     "delete",
     "retry",
+    "run-now",
     "result",
     "input",
     "events",

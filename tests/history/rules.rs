@@ -114,6 +114,7 @@ pub(super) fn attempts(name: &str, last: &Final, violations: &mut Violations) {
                 let needs_attempt = matches!(state, State::Succeeded | State::PartiallySucceeded);
                 attempt == highest && is_final(state) && (by_attempt.is_some() || !needs_attempt)
             }
+            EventType::StartRequested => current.is_none() && state == State::Queued,
             EventType::Submitted => {
                 event.mark.revision == 1 && attempt == 0 && state == State::Queued
             }

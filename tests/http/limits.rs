@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use longrun::operation::Kind;
 use longrun::operation::limits::{Limit, LimitName, LimitTable};
 use longrun::service::Caller;
 use serde_json::json;
@@ -46,4 +47,50 @@ async fn an_input_over_its_tenants_limit_is_too_large() {
     };
     post("0123456789").await.expect(202);
     post("0123456789a").await.problem(413, "PAYLOAD_TOO_LARGE");
+}
+
+#[tokio::test]
+async fn a_paused_kind_and_what_is_put_off_are_let_go() {
+    let server = Server::start().await;
+    // This server has no store for limits that are set.
+    let pause = "/v1/kinds/k:pause";
+    server.ask("POST", pause, &[], "").await.problem(501, "UNSUPPORTED");
+    server.ask("GET", pause, &[], "").await.expect(405);
+    let limit = |kind: &str| Limit {
+        name: LimitName::Paused,
+        tenant: None,
+        kind: Kind::parse(kind).ok(),
+        label: None,
+    };
+    let paused = LimitTable::new([(limit("k"), 1)]).expect("a table");
+    server.service.set_limits(&Caller::anonymous(), paused).await.expect("they hold");
+    let submit = async |body: serde_json::Value| {
+        let body = body.to_string();
+        server.ask("POST", "/v1/operations", &[JSON], body).await.expect(202)
+    };
+    let held = submit(json!({"kind": "k"})).await;
+    let shown = server.ask("GET", held.header("location"), &[], "").await.expect(202).json();
+    assert_eq!(shown["waiting"]["reason"], "REASON_PAUSED", "{shown}");
+    let none = LimitTable::default();
+    server.service.set_limits(&Caller::anonymous(), none).await.expect("they hold");
+    let shown = server.ask("GET", held.header("location"), &[], "").await.expect(202).json();
+    assert_eq!(shown["waiting"]["reason"], "REASON_NO_WORKER", "{shown}");
+    server.ask("POST", "/v1/kinds/K%20:pause", &[], "").await.problem(400, "INVALID_ARGUMENT");
+    let wrong = format!("{pause}?tenant=%21");
+    server.ask("POST", &wrong, &[], "").await.problem(400, "INVALID_ARGUMENT");
+
+    let later = submit(json!({"kind": "k", "startIn": "300s"})).await;
+    assert_eq!(later.header("retry-after"), "30", "a tenth of what is left");
+    let location = later.header("location").to_owned();
+    let due = server.ask("POST", &format!("{location}:run"), &[], "").await.expect(202);
+    assert_eq!(
+        (due.header("retry-after"), due.json()["state"].clone()),
+        ("1", "STATE_QUEUED".into())
+    );
+    let again = server.ask("POST", &format!("{location}:run"), &[], "").await.expect(202);
+    assert_eq!(due.header("etag"), again.header("etag"), "nothing has changed");
+    server.ask("POST", &format!("{location}:cancel"), &[], "").await.expect(200);
+    server.ask("POST", &format!("{location}:run"), &[], "").await.expect(200);
+    let stale = [("if-match", "\"x\"")];
+    server.ask("POST", &format!("{location}:run"), &stale, "").await.expect(412);
 }

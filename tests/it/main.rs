@@ -40,6 +40,7 @@ mod retention;
 mod retry;
 mod sessions;
 mod shutdown;
+mod spans;
 mod standing;
 mod submit;
 mod submit_and_watch;

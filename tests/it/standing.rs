@@ -126,7 +126,7 @@ async fn workers_and_kinds_are_listed_as_they_are() {
     assert!((1..=2).contains(&done.ended_last_minute), "{done:?}");
     assert_eq!((done.submitted_last_minute, done.started_last_minute), (3, 3));
     let no_time = Some(prost_types::Duration::default());
-    let at_once = Some(DurationPercentiles { p50: no_time, p95: no_time });
+    let at_once = Some(DurationPercentiles { p50: no_time, p95: no_time, p99: no_time });
     assert_eq!((done.queue_durations, done.attempt_durations), (at_once, at_once));
     assert_eq!((lonely.submitted_last_minute, lonely.queue_durations), (1, None));
 

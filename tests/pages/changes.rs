@@ -44,6 +44,37 @@ async fn one_operation_is_cancelled_retried_and_deleted() {
 }
 
 #[tokio::test]
+async fn what_is_held_back_is_let_go() {
+    let server = Server::start(&["--handler", "a=cat"]).await;
+    let token = server.page("/ui/kinds").await.expect(200).has(">Pause</button>").token();
+    let path = "/ui/kinds/a/pause";
+    let answer = server.send(path, &[("token", &token)], "").await.expect(303);
+    assert_eq!(next(path, answer.header("location")), "/ui/kinds");
+    server.page("/ui/kinds").await.expect(200).has("paused").has(">Resume</button>");
+    let id = server.submit("", json!({"kind": "a", "startIn": "3600s"})).await;
+    let page = format!("/ui/operations/{id}");
+    server.page(&page).await.expect(200).has(">Run now</button>");
+    let path = format!("{page}/run-now");
+    let answer = server.send(&path, &[("token", &token)], "").await.expect(303);
+    assert_eq!(next(&path, answer.header("location")), page);
+    let shown = server.page(&page).await.expect(200).has("the kind a is paused");
+    shown.has("asked to run now").has_not(">Run now</button>");
+    server.send("/ui/kinds/a/resume", &[("token", &token)], "").await.expect(303);
+    server.until(&id, "SUCCEEDED").await;
+    server.page("/ui/kinds").await.expect(200).has_not("paused").has("Took");
+    // The same over the API.
+    for (verb, is_paused) in [("pause", true), ("resume", false)] {
+        let path = format!("/v1/kinds/a:{verb}");
+        server.ask("POST", &path, &[], "").await.expect(204);
+        let kinds = server.page("/v1/kinds").await.expect(200);
+        let paused = "\"paused\":true";
+        _ = if is_paused { kinds.has(paused) } else { kinds.has_not(paused) };
+    }
+    let (server, keys) = Server::start_for(&["read"], &["--handler", "a=cat"]).await;
+    server.page_for(&keys[0], "/ui/kinds").await.expect(200).has_not(">Pause</button>");
+}
+
+#[tokio::test]
 async fn changes_come_from_this_servers_own_pages() {
     let server = Server::start(&[]).await;
     let id = server.submit("", json!({"kind": "nobody"})).await;

@@ -3,7 +3,10 @@
 use std::time::{Duration, Instant};
 
 use longrun::proto::v1::admin_client::AdminClient;
-use longrun::proto::v1::{DeleteLimitRequest, SetLimitRequest, SubmitRequest};
+use longrun::proto::v1::{
+    DeleteLimitRequest, ListKindsRequest, PauseKindRequest, ResumeKindRequest, SetLimitRequest,
+    SubmitRequest,
+};
 use tonic::Code;
 use tonic::transport::Endpoint;
 
@@ -58,4 +61,33 @@ async fn a_limit_is_set_and_deleted_at_all_replicas_within_a_second() {
     // Except for what else this machine has to do.
     times.sort_unstable();
     assert!(times[times.len() / 2] < Duration::from_secs(1), "{times:?}");
+}
+
+#[tokio::test]
+async fn a_kind_is_paused_and_resumed_at_all_replicas_within_a_second() {
+    let database = crate::postgres_support::database().await;
+    let replicas = [(); 2].map(|()| Replica::start(&database.url, &[]));
+    let channel = Endpoint::from_shared(replicas[0].url.clone()).unwrap().connect_lazy();
+    let mut admin = AdminClient::new(channel);
+    let is_paused = async |replica: &Replica| {
+        let mut operations = replica.operations();
+        let listed = soon(operations.list_kinds(ListKindsRequest {})).await.unwrap().into_inner();
+        listed.kinds.iter().any(|it| it.kind == "k" && it.paused)
+    };
+    let request = PauseKindRequest { kind: "k".into(), ..Default::default() };
+    soon(admin.pause_kind(request)).await.unwrap();
+    for replica in &replicas {
+        let began = Instant::now();
+        while !is_paused(replica).await {
+            assert!(began.elapsed() < Duration::from_secs(20), "it is never paused");
+        }
+    }
+    let request = ResumeKindRequest { kind: "k".into(), ..Default::default() };
+    soon(admin.resume_kind(request)).await.unwrap();
+    for replica in &replicas {
+        let began = Instant::now();
+        while is_paused(replica).await {
+            assert!(began.elapsed() < Duration::from_secs(20), "it is never resumed");
+        }
+    }
 }

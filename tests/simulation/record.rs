@@ -247,6 +247,7 @@ fn event_type(event: EventType) -> Type {
         EventType::Released => Type::Released,
         EventType::CancelRequested => Type::CancelRequested,
         EventType::Finished => Type::Finished,
+        EventType::StartRequested => Type::StartRequested,
     }
 }
 

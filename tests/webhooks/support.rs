@@ -11,12 +11,12 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
-use longrun::client::Client;
-use longrun::proto::v1::{Delivery, ListDeliveriesRequest, Operation, SubmitRequest};
-use serde_json::{Value, json};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
+use longrun::client::Client;
+use longrun::proto::v1::{Delivery, ListDeliveriesRequest, Operation, SubmitRequest};
+use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 

@@ -62,6 +62,7 @@ impl Engine {
             roster: Mutex::default(),
             others: Mutex::default(),
             meters: Arc::clone(&config.meters),
+            spans: config.spans.clone(),
             limits: RwLock::new(Arc::clone(&config.limits)),
         });
         // What is admitted always finds a place, beside as much else.

@@ -75,6 +75,8 @@ pub struct KindFigures {
     pub waits: Option<Percentiles>,
     /// How long the latest attempts took, as this server has seen them end.
     pub attempts: Option<Percentiles>,
+    /// Whether none of its operations are started.
+    pub is_paused: bool,
 }
 
 impl OtherWorkers {
@@ -130,6 +132,10 @@ impl Engine {
             return Some(until(operation, may_start_at));
         }
         let key = QueueKey::of(operation);
+        if self.shared.limits().is_paused(&key.tenant, &key.kind) {
+            let message = format!("the kind {} is paused", key.kind);
+            return Some(because(WaitReason::Paused, message));
+        }
         let workers = others.workers_for(&key, self.shared.roster().workers_for(&key));
         if workers.count == 0 {
             return Some(because(WaitReason::NoWorker, self.nobody_serves(&key, others)));
@@ -183,6 +189,16 @@ impl Engine {
         })
     }
 
+    /// How long the latest attempts of the operation's queue waited and took, as this server has seen them.
+    pub fn latest_durations(
+        &self,
+        operation: &Operation,
+    ) -> (Option<Percentiles>, Option<Percentiles>) {
+        let counts = self.shared.counts();
+        let seen = counts.seen(&QueueKey::of(operation), self.shared.clock.moment());
+        (seen.waits, seen.attempts)
+    }
+
     /// The workers that execute the tenant's operations, by name.
     pub fn workers(&self, tenant: &TenantId, others: &OtherWorkers) -> Vec<WorkerFigures> {
         let scope = Scope::from(tenant.clone());
@@ -202,7 +218,8 @@ impl Engine {
         workers
     }
 
-    /// The tenant's kinds: those with operations that are not done or have ended lately, and those that a worker serves.
+    /// The tenant's kinds: those with operations that are not done or have ended lately, those that a worker serves, and
+    /// those that are paused.
     pub fn kinds(&self, tenant: &TenantId, others: &OtherWorkers) -> Vec<KindFigures> {
         let scope = Scope::from(tenant.clone());
         let now = self.shared.clock.moment();
@@ -224,6 +241,11 @@ impl Engine {
             let new = || figures_of(kind.clone(), Live::default(), Seen::default());
             entry.or_insert_with(new).workers += workers;
         }
+        for kind in self.shared.limits().paused(tenant) {
+            let entry = figures.entry(kind.clone());
+            let new = || figures_of(kind.clone(), Live::default(), Seen::default());
+            entry.or_insert_with(new).is_paused = true;
+        }
         figures.into_values().collect()
     }
 }
@@ -241,6 +263,7 @@ fn figures_of(kind: Kind, live: Live, seen: Seen) -> KindFigures {
         failed: happened.failed,
         waits,
         attempts,
+        is_paused: false,
     }
 }
 

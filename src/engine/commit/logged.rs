@@ -20,7 +20,13 @@ pub(super) fn log(transition: &Transition) {
     }
 }
 
+/// The trace that the operation is part of, without the place in it.
+fn trace_id(operation: &Operation) -> Option<&str> {
+    operation.submission.trace.as_ref().and_then(|trace| trace.parent.get(3..35))
+}
+
 fn finished(operation: &Operation, outcome: &Outcome, at: Timestamp) {
+    let trace = trace_id(operation);
     let (submission, life) = (&operation.submission, &operation.life);
     let waited = life.started_at.unwrap_or(at).since(submission.created_at);
     let took = life.started_at.map(|started| at.since(started)).unwrap_or_default();
@@ -35,6 +41,7 @@ fn finished(operation: &Operation, outcome: &Outcome, at: Timestamp) {
                 ?waited,
                 ?took,
                 error.code = $code,
+                trace.id = trace,
                 "finished"
             )
         };

@@ -234,6 +234,7 @@ impl Planner {
             log(transition);
             let Transition { before, after, event_type, .. } = transition;
             self.recorder.record(before.as_deref(), after, *event_type);
+            self.shared.spans.transition(before.as_deref(), after);
             self.shared.counts().committed(transition, moment);
             let had_lease =
                 transition.before.as_ref().is_some_and(|it| it.life.state.lease().is_some());

@@ -31,13 +31,15 @@ pub(crate) struct Happened {
     pub(crate) failed: u64,
 }
 
-/// The median and the 95th percentile of the latest durations.
+/// The median, the 95th and the 99th percentile of the latest durations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Percentiles {
     /// Half of them are at most this.
     pub p50: Duration,
     /// 95 % of them are at most this.
     pub p95: Duration,
+    /// 99 % of them are at most this.
+    pub p99: Duration,
 }
 
 /// What is known of a queue.
@@ -83,7 +85,7 @@ impl Latest {
             let (_, millis, _) = all.select_nth_unstable((last * percent).div_ceil(100));
             Duration::from_millis((*millis).into())
         };
-        Some(Percentiles { p50: at(50), p95: at(95) })
+        Some(Percentiles { p50: at(50), p95: at(95), p99: at(99) })
     }
 }
 

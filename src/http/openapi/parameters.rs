@@ -156,6 +156,11 @@ fn in_query() -> Parameters {
             pattern(TENANT_OR_NONE),
         ),
         ("tenant.limit", "The limit's tenant, if it has one.", pattern(TENANT_OR_NONE)),
+        (
+            "tenant.kind",
+            "The kind's tenant: the caller's own if left out, - for each.",
+            pattern("^([a-z][a-z0-9-]{0,62}|-)?$"),
+        ),
         ("kind.limit", "The limit's kind, if it has one.", pattern(KIND_OR_ALL)),
         ("label.limit", "The limit's label, if it has one.", pattern(LABEL_KEY_OR_NONE)),
         (

@@ -47,13 +47,14 @@ const WRITTEN: [&str; 25] = [
     "ListDeliveriesResponse",
     "Delivery",
 ];
-const READ: [&str; 11] = [
+const READ: [&str; 12] = [
     "SubmitRequest",
     "CreateKeyRequest",
     "SetLimitRequest",
     "CreateShareRequest",
     "CreateWebhookRequest",
     "CancelOperationRequest",
+    "RunOperationRequest",
     "RetryOperationRequest",
     "RenewRequest",
     "FailRequest",

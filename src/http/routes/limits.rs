@@ -7,7 +7,7 @@ use crate::http::route::Route;
 use crate::service::Reason::*;
 
 pub(super) fn all() -> Vec<Route> {
-    vec![list(), set(), delete()]
+    vec![list(), set(), delete(), pause(), resume()]
 }
 
 fn list() -> Route {
@@ -29,6 +29,28 @@ fn set() -> Route {
     .body(JSON, &refer("SetLimitRequest"), true)
     .answers(answers)
     .refuses(&[&ANY[..], &CHANGE, &[ResourceExhausted, Unsupported]].concat())
+}
+
+fn pause() -> Route {
+    let answers = Answers::default().empty("204", "The kind is paused.", &[]);
+    let about = "Pauses a kind: none of its operations are started";
+    Route::new("post", "/v1/kinds/{kind}:pause", "pauseKind", about, |call, _| {
+        Box::pin(limits::pause(call))
+    })
+    .takes(&["kind", "tenant.kind"])
+    .answers(answers)
+    .refuses(&[&ANY[..], &[OriginRefused, ResourceExhausted, Unsupported]].concat())
+}
+
+fn resume() -> Route {
+    let answers = Answers::default().empty("204", "The kind is not paused.", &[]);
+    let about = "Resumes a kind that is paused";
+    Route::new("post", "/v1/kinds/{kind}:resume", "resumeKind", about, |call, _| {
+        Box::pin(limits::resume(call))
+    })
+    .takes(&["kind", "tenant.kind"])
+    .answers(answers)
+    .refuses(&[&ANY[..], &[OriginRefused, ResourceExhausted, Unsupported]].concat())
 }
 
 fn delete() -> Route {

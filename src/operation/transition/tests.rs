@@ -164,6 +164,7 @@ fn commands(attempt: u32) -> Vec<(&'static str, Command, Timestamp)> {
         ("complete, successor", complete(successor), soon),
         ("fail, successor", fail(successor, false), soon),
         ("cancel", cancel(), soon),
+        ("run now", Command::RunNow, after(1)),
         ("delete", Command::Delete, soon),
         ("tick, nothing up", TICK, soon),
         ("tick, own limit up", TICK, after(30)),
@@ -239,6 +240,20 @@ fn a_limit_that_is_up_stops_a_start_even_before_its_timer() {
     let delayed = submit(Arc::new(later)).0;
     assert_eq!(decide(&delayed, &acquire(1), None, after(4)), Err(Rejection::NotDue));
     assert!(decide(&delayed, &acquire(1), None, after(5)).is_ok());
+}
+
+#[test]
+fn what_is_put_off_runs_now_when_it_is_asked_to() {
+    let mut later = Submission::clone(&submitted(limited()).submission);
+    later.start_at = after(5);
+    let delayed = submit(Arc::new(later)).0;
+    assert_eq!(decide(&delayed, &acquire(1), None, after(1)), Err(Rejection::NotDue));
+    let due = changed(&delayed, &Command::RunNow, after(1));
+    assert_eq!(due.life.revision, delayed.life.revision.next());
+    // Wherever the clock stands.
+    assert!(decide(&due, &acquire(1), None, after(0)).is_ok());
+    assert_eq!(decide(&due, &Command::RunNow, None, after(1)), Ok(Decision::NoChange));
+    assert_eq!(due.next_limit(), delayed.next_limit());
 }
 
 #[test]

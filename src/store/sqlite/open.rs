@@ -37,7 +37,7 @@ pub(super) struct Opened {
 
 /// The writer's cache. Commits of a store below 1 GiB end with a look at every page in it: pages that change places in a tree
 /// take the number of a page that far away for a moment, and SQLite then looks for pages beyond the end.
-const WRITER_CACHE_KIB: i32 = 16 << 10;
+const WRITER_CACHE_KIB: i32 = 4 << 10;
 
 pub(super) fn open(path: &Path, options: &SqliteOptions) -> Result<Opened, OpenError> {
     let failed = |reason: String| OpenError::Failed { path: path.display().to_string(), reason };
