@@ -21,6 +21,7 @@ mod keys;
 mod limits;
 mod names;
 mod operate;
+mod refusals;
 mod share;
 mod silence;
 mod support;
