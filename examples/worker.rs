@@ -29,6 +29,11 @@ async fn count_words(context: Context) -> Result<Outcome, Failure> {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    // The library logs its connection, and the start and end of each attempt.
+    tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::INFO)
+        .with_writer(std::io::stderr)
+        .init();
     let url = std::env::args().nth(1).unwrap_or_else(|| "http://127.0.0.1:7420".to_owned());
     let stop = CancellationToken::new();
     let worker = Worker::new(Client::connect_lazy(&url)?).handler("count-words", count_words);

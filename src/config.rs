@@ -3,8 +3,11 @@
 //! The structs are what the flags say, checked; nothing here opens, binds or starts anything.
 //! Programs that embed the server begin with [`ServeConfig::default`], which equals no flags.
 
+use std::fmt::Display;
 use std::net::SocketAddr;
+use std::ops::{Bound, RangeBounds};
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
@@ -13,6 +16,7 @@ use crate::operation::limits::LimitTable;
 use crate::time_text::parse_duration;
 
 mod auth;
+pub mod confinement;
 mod connections;
 pub mod dialect;
 mod exposure;
@@ -23,6 +27,7 @@ mod listen;
 mod metrics;
 mod pages;
 pub mod relay;
+mod rules;
 mod store;
 mod tls;
 pub mod tokens;
@@ -49,7 +54,8 @@ pub enum ConfigError {
         "{flag} {address} is reachable from other machines, and nothing asks callers who they are: \
          say --bootstrap-key-file FILE for a first API key, --key-file FILE for a file of keys, --auth required where \
          the store has keys already, or --insecure where the network itself keeps others out; \
-         or listen on a loopback address"
+         or listen on a loopback address, e.g. {flag} 127.0.0.1:{}",
+        .address.port()
     )]
     Exposed {
         /// The flag.
@@ -58,16 +64,24 @@ pub enum ConfigError {
         address: SocketAddr,
     },
     /// Credentials are given that nobody would be asked for.
-    #[error("--auth none contradicts {0}, which is for callers that are asked who they are")]
+    #[error(
+        "--auth none contradicts {0}, which is for callers that are asked who they are: leave one of them out, or say \
+         --auth required"
+    )]
     Pointless(&'static str),
     /// Pages would hide what is mounted at their paths.
-    #[error("--pages on contradicts the mount at {0}: pages are at / and under /ui/")]
+    #[error(
+        "--pages on contradicts the mount at {0}: pages are at / and under /ui/; say --pages off, or mount it elsewhere, \
+         e.g. prefix = \"/api\""
+    )]
     Mounted(String),
-    /// A duration or a number is out of its range.
-    #[error("{flag} must be {rule}")]
+    /// A duration or a number is out of its range, or a flag lacks another.
+    #[error("{flag}{} must be {rule}", .given.as_ref().map(|given| format!(" {given}")).unwrap_or_default())]
     Range {
         /// The flag.
         flag: &'static str,
+        /// Its value, where one value is wrong.
+        given: Option<String>,
         /// The rule that it breaks.
         rule: &'static str,
     },
@@ -159,7 +173,7 @@ pub struct Limits {
     #[arg(long, value_name = "SIZE", env = "LONGRUN_INLINE_PAYLOAD_BYTES", default_value = "64KiB", value_parser = size)]
     pub inline_payload_bytes: usize,
     /// Most operations that are not done; the server refuses further submissions with a retry hint
-    #[arg(long, value_name = "N", env = "LONGRUN_MAX_OUTSTANDING", default_value_t = Limits::default().max_outstanding)]
+    #[arg(long, value_name = "N", env = "LONGRUN_MAX_OUTSTANDING", default_value_t = Limits::default().max_outstanding, value_parser = whole(1_u64..))]
     pub max_outstanding: u64,
     /// How long done operations are kept unless their submission says otherwise, e.g. 12h, 7d
     #[arg(long, value_name = "DURATION", env = "LONGRUN_RETENTION", default_value = "7d", value_parser = parse_duration)]
@@ -226,92 +240,6 @@ impl ServeConfig {
             self.tokens.keys.is_some() || self.callers.has_source() || !self.tls.callers.is_empty();
         self.callers.auth.map_or(has_source, |auth| auth == Auth::Required)
     }
-
-    /// Refuses what no server should be started with.
-    pub fn validate(&self) -> Result<(), ConfigError> {
-        self.tokens.validate()?;
-        let is_asked = self.must_callers_be_known();
-        self.check_exposure(is_asked)?;
-        self.check_pages()?;
-        self.webhooks.check()?;
-        for (is_given, flag) in [
-            (self.tokens.keys.is_some(), "--jwt-keys"),
-            (!self.tls.callers.is_empty(), "--tls-caller"),
-            (self.callers.private_operations, "--private-operations"),
-            (self.callers.key_file.is_some(), "--key-file"),
-            (self.callers.bootstrap_key_file.is_some(), "--bootstrap-key-file"),
-        ] {
-            if is_given && !is_asked {
-                return Err(ConfigError::Pointless(flag));
-            }
-        }
-        let rules = [
-            (
-                self.tls.is_whole(),
-                "--tls-listen, --tls-cert and --tls-key",
-                "given together, --tls-client-ca with them, --tls-client-auth with that",
-            ),
-            (
-                !self.listen.no_plain || self.tls.listen.is_some() || self.listen.unix.is_some(),
-                "--no-plain",
-                "given with --tls-listen or --listen-unix",
-            ),
-            (self.limits.max_payload_bytes >= 1 << 10, "--max-payload-bytes", "at least 1KiB"),
-            (
-                self.limits.inline_payload_bytes <= self.limits.max_payload_bytes,
-                "--inline-payload-bytes",
-                "at most --max-payload-bytes",
-            ),
-            (
-                (1 << 10..=1 << 30).contains(&self.limits.max_message_bytes),
-                "--max-message-bytes",
-                "from 1KiB to 1GiB",
-            ),
-            (
-                self.limits.inline_payload_bytes <= self.store.object_threshold_bytes,
-                "--inline-payload-bytes",
-                "at most --object-threshold-bytes",
-            ),
-            (
-                self.store.object_threshold_bytes <= 64 << 20,
-                "--object-threshold-bytes",
-                "at most 64MiB",
-            ),
-            (self.limits.max_outstanding >= 1, "--max-outstanding", "at least 1"),
-            (self.limits.retention <= MAX_DURATION, "--retention", "at most ten years"),
-            (self.connections.max_connections >= 1, "--max-connections", "at least 1"),
-            (brief(self.connections.header_timeout), "--header-timeout", "from 100ms to 1h"),
-            (brief(self.connections.idle_timeout), "--idle-timeout", "from 100ms to 1h"),
-            (brief(self.connections.body_timeout), "--body-timeout", "from 100ms to 1h"),
-            (within(self.liveness.lease_duration), "--lease-duration", "from 1s to 1h"),
-            (within(self.liveness.heartbeat_interval), "--heartbeat-interval", "from 1s to 1h"),
-            (within(self.liveness.max_stream_age), "--max-stream-age", "from 1s to 1h"),
-            (self.metrics.max_kinds <= 10_000, "--metrics-max-kinds", "at most 10000"),
-            (
-                !(self.metrics.off && self.metrics.listen.is_some()),
-                "--no-metrics",
-                "given without --metrics-listen",
-            ),
-            (self.stop.drain_timeout <= LONGEST, "--drain-timeout", "at most 1h"),
-        ];
-        match rules.into_iter().find(|(kept, ..)| !kept) {
-            Some((_, flag, rule)) => Err(ConfigError::Range { flag, rule }),
-            None => Ok(()),
-        }
-    }
-}
-
-const MAX_DURATION: Duration = crate::operation::Settings::MAX_DURATION;
-const LONGEST: Duration = Duration::from_secs(3600);
-
-/// Whether an interval is neither a busy loop nor so long that the dead are never noticed.
-fn within(interval: Duration) -> bool {
-    (Duration::from_secs(1)..=LONGEST).contains(&interval)
-}
-
-/// Whether a time limit leaves an honest peer time, and ends.
-fn brief(limit: Duration) -> bool {
-    (Duration::from_millis(100)..=LONGEST).contains(&limit)
 }
 
 /// A number of bytes, with or without a unit.
@@ -322,10 +250,29 @@ pub(crate) fn size(text: &str) -> Result<usize, String> {
         "KiB" => 1 << 10,
         "MiB" => 1 << 20,
         "GiB" => 1 << 30,
-        _ => return Err("the unit must be KiB, MiB or GiB".to_owned()),
+        _ => return Err("must be a number of bytes, with KiB, MiB, GiB or no unit".to_owned()),
     };
     let number: usize = digits.parse().map_err(|_| "must be a number, e.g. 64KiB".to_owned())?;
-    number.checked_mul(factor).ok_or_else(|| "is too large".to_owned())
+    number.checked_mul(factor).ok_or_else(|| "is too large, e.g. 5GiB would do".to_owned())
+}
+
+/// Reads a whole number of a range.
+pub(crate) fn whole<N>(
+    range: impl RangeBounds<N> + Clone,
+) -> impl Fn(&str) -> Result<N, String> + Clone
+where
+    N: FromStr + PartialOrd + Display,
+{
+    move |text| {
+        let number = text.parse().ok().filter(|number| range.contains(number));
+        number.ok_or_else(|| match (range.start_bound(), range.end_bound()) {
+            (Bound::Included(least), Bound::Included(most)) => {
+                format!("must be a whole number from {least} to {most}")
+            }
+            (Bound::Included(least), _) => format!("must be a whole number, at least {least}"),
+            _ => "must be a whole number".to_owned(),
+        })
+    }
 }
 
 #[cfg(test)]
@@ -359,12 +306,11 @@ mod tests {
     #[test]
     fn errors_name_the_flag() {
         for (flags, message) in [
-            (["--lease-duration", "10ms"], "--lease-duration must be from 1s to 1h"),
+            (["--lease-duration", "10ms"], "--lease-duration 10ms must be from 1s to 1h"),
             (
                 ["--inline-payload-bytes", "2MiB"],
-                "--inline-payload-bytes must be at most --object-threshold-bytes",
+                "--inline-payload-bytes 2MiB must be at most --object-threshold-bytes",
             ),
-            (["--max-outstanding", "0"], "--max-outstanding must be at least 1"),
         ] {
             assert_eq!(parse(&flags).validate().unwrap_err().to_string(), message);
         }

@@ -1,9 +1,11 @@
 //! The server's own files: one file is one thing under all its names, and only its owner may read it.
 
 use std::ffi::OsString;
-use std::fs::{DirBuilder, OpenOptions};
+use std::fs::{DirBuilder, OpenOptions, Permissions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::{Component, Path, PathBuf};
 
 /// The absolute path of a file or directory without links, `.` or `..`. The last components need not exist; a link
@@ -53,6 +55,11 @@ pub(crate) fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.mode(0o600);
     options
+}
+
+/// Lets the owner of a file alone read and write it.
+pub(crate) async fn make_private(path: &Path) -> io::Result<()> {
+    tokio::fs::set_permissions(path, Permissions::from_mode(0o600)).await
 }
 
 /// Makes a directory that its owner alone may enter, and those above it, unless it is there.

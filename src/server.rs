@@ -22,10 +22,7 @@ use crate::catalogue::Catalogue;
 use crate::client::Client;
 use crate::config::{ServeConfig, StoreUrl};
 use crate::engine::{Clock, Engine, EngineConfig, EngineTask, SystemClock};
-use crate::grpc::Services;
-use crate::http::{self, Gate, Hosts, HttpOptions, Screen};
 use crate::objects::Objects;
-use crate::pages::{Pages, PagesOptions};
 use crate::relay::Relay;
 use crate::service::shares::Shares;
 use crate::service::{Limits, Service, TenantLimits, metrics};
@@ -42,6 +39,7 @@ mod descriptors;
 mod ending;
 mod front;
 mod gathering;
+mod interfaces;
 mod listen;
 mod metrics_port;
 mod opening;
@@ -57,7 +55,6 @@ use callers::Callers;
 use collector::Collector;
 use connection::Connections;
 pub use descriptors::{Descriptors, DescriptorsError};
-use front::Front;
 use metrics_port::MetricsPort;
 use socket::Sockets;
 use tasks::Tasks;
@@ -158,39 +155,10 @@ impl Server {
                 .with_tenant_limits(tenant_limits.clone())
                 .with_shares(shares)
                 .with_webhooks(webhooks);
-        let options = HttpOptions {
-            public_url: config.listen.public_url.clone(),
-            cors_origins: config.browsers.cors_origins.clone(),
-            relay: relay.clone(),
-            dialects: config.dialects.clone(),
-            metrics: !config.metrics.off && config.metrics.listen.is_none(),
-            types: descriptors.types().clone(),
-        };
         if let Some(files) = store_files(&config.store.url) {
             service.meters().measure_files(files);
         }
-        let pages = match config.has_pages() {
-            true => Some(Pages::new(
-                service.clone(),
-                callers.authenticator.clone(),
-                PagesOptions {
-                    public_url: config.listen.public_url.clone(),
-                    store: config.store.url.to_string(),
-                },
-            )?),
-            false => None,
-        };
-        let hosts = Hosts::of(config.listen.public_url.as_deref(), &config.listen.allowed_hosts);
-        let front = Front {
-            screen: Screen::new(hosts, service.clone(), options.clone()),
-            authenticator: callers.authenticator.clone(),
-            gate: Gate::new(service.clone(), options.clone()),
-            grpc: Services::new(&service, descriptors.reflection()),
-            http: http::router(service.clone(), options),
-            meters: Arc::clone(service.meters()),
-            pages,
-            service: service.clone(),
-        };
+        let front = interfaces::front(&config, &service, &callers, &relay, &descriptors)?;
         Ok(Self {
             sockets,
             metrics_port,

@@ -42,7 +42,8 @@ pub enum TelemetryError {
     },
     /// A word of the filter is neither a level nor anything that logs.
     #[error(
-        "--log {filter}: {word} is neither a level (error, warn, info, debug, trace, off) nor TARGET=LEVEL"
+        "--log {filter}: {word} is neither a level (error, warn, info, debug, trace, off) nor TARGET=LEVEL, \
+         e.g. --log debug or --log info,h2=warn"
     )]
     Word {
         /// The filter as given.

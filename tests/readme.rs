@@ -1,5 +1,6 @@
-//! The tours of the README and of pages of `docs/`, as a reader would take them: their commands are run, and print
-//! what is said.
+//! The tours of the README and of pages of `docs/`, from top to bottom, as a stranger would take them: with an empty
+//! home, no variables, and no programs but the system's, the built one and those that the page names. Their commands are
+//! run, and print what is said.
 //!
 //! What differs from run to run is left out of the comparison (ids are matched one to one, times and
 //! durations are blanked), everything else must be the same.
@@ -104,21 +105,18 @@ impl Drop for Process {
     }
 }
 
-/// `bash` in a place of its own, with the program and grpcurl on its path.
+/// `bash` as a stranger has it: an empty home, the system's programs and this one on its path, no variable of whoever
+/// runs the tests.
 fn bash(directory: &Path) -> Command {
-    let mut command = Command::new("bash");
-    for (name, _) in env::vars_os() {
-        let name = name.to_string_lossy();
-        if name.starts_with("LONGRUN_") || name.to_ascii_lowercase().ends_with("_proxy") {
-            command.env_remove(name.as_ref());
-        }
-    }
     let program = Path::new(env!("CARGO_BIN_EXE_longrun")).parent().unwrap();
-    let path = env::var_os("PATH").unwrap_or_default();
-    let first = [program.to_owned(), directory.join("bin")];
-    let path = env::join_paths(first.into_iter().chain(env::split_paths(&path))).unwrap();
-    command.args(["--noprofile", "--norc"]).current_dir(directory).env("PATH", path);
-    command.env_remove("BASH_ENV").env("CURL_HOME", directory);
+    let own = [program.to_owned(), directory.join("bin")];
+    let system = ["/usr/local/bin", "/usr/bin", "/bin"].map(PathBuf::from);
+    let path = env::join_paths(own.into_iter().chain(system)).unwrap();
+    let home = directory.join("home");
+    std::fs::create_dir_all(&home).unwrap();
+    let mut command = Command::new("/bin/bash");
+    command.args(["--noprofile", "--norc"]).current_dir(directory);
+    command.env_clear().env("PATH", path).env("HOME", home);
     command
 }
 
@@ -341,6 +339,19 @@ fn take(document: &str, directory: &Path) {
         compare(step, &actual, &mut names);
     }
     assert!(tour.len() >= 4, "the tour has become short: {}", tour.len());
+}
+
+/// The first command of the README, by the program that `cargo run` would run.
+#[test]
+fn the_demo_runs_for_a_stranger_and_leaves_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let output = bash(directory.path()).args(["-c", "longrun demo"]).output().unwrap();
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{shown}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(shown.contains("SUCCEEDED"), "{shown}");
+    let left: Vec<_> = std::fs::read_dir(directory.path()).unwrap().collect();
+    assert_eq!(left.len(), 1, "the empty home is all that there is: {left:?}");
+    assert_eq!(std::fs::read_dir(directory.path().join("home")).unwrap().count(), 0);
 }
 
 #[test]

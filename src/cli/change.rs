@@ -138,7 +138,8 @@ pub(super) async fn retry(args: RetryArgs, remote: &Remote, out: &Output) -> any
     let RetryArgs { chosen, idempotency_key, quiet } = args;
     let names = chosen.names("retry", "done=true", remote, out).await?;
     if names.len() > 1 && idempotency_key.is_some() {
-        let text = "--idempotency-key is for one operation: each retry needs a key of its own";
+        let text = "--idempotency-key is for one operation, because each retry needs a key of its own: name one, e.g. longrun \
+                    retry 01980a3e --idempotency-key again";
         return Err(Usage(text.to_owned()).into());
     }
     let mut exit = Exit::Ok;

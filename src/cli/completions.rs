@@ -29,7 +29,7 @@ kinds and states, from the server of LONGRUN_SERVER or --server.";
 
 /// With this variable, the program is asked for completions.
 const VARIABLE: &str = "LONGRUN_COMPLETE";
-/// Longest time for a server to say what there is: somebody waits with a finger on a key.
+/// Longest time for the server's response, because a person waits at the keyboard.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How many operations are offered, the latest.
 const MOST: i32 = 100;

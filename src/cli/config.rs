@@ -58,7 +58,7 @@ pub(super) fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
     let mut words: Vec<OsString> = vec!["longrun".into(), name.into()];
     match file {
         Some(file) => words.extend(["--config".into(), file.into()]),
-        // What a worker must be told beside settings.
+        // Flags that a worker requires beside settings.
         None if worker => words.extend(["--kind=any", "--", "true"].map(OsString::from)),
         None => {}
     }
@@ -110,7 +110,7 @@ fn describe(command: &Command, matches: &ArgMatches, file: Option<&File>) -> Str
     text
 }
 
-/// What stands where a setting would.
+/// The placeholder of a setting without a value.
 fn placeholder(arg: &Arg) -> String {
     let name = arg.get_value_names().and_then(<[_]>::first).map_or("VALUE", |name| name.as_str());
     let one = Value::String(name.to_owned());

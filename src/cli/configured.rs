@@ -10,7 +10,7 @@ use clap::error::ContextKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory as _};
 
-use super::{Cli, Usage};
+use super::{Cli, Usage, refusal};
 use crate::config::file::{self, Setting, TABLES};
 
 /// Commands that take a configuration file.
@@ -40,7 +40,7 @@ pub(super) struct File {
 
 /// Reads a command line, and the configuration file that it names. The error is clap's, or a [`Usage`].
 pub(super) fn read(mut words: Vec<OsString>) -> anyhow::Result<Configured> {
-    let matches = discreet().try_get_matches_from(&words)?;
+    let matches = read_words(&words)?;
     let Some((name, of_command)) = matches.subcommand() else {
         return Ok(Configured { matches, file: None });
     };
@@ -64,13 +64,21 @@ pub(super) fn read(mut words: Vec<OsString>) -> anyhow::Result<Configured> {
     }
     let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
     words.splice(end..end, flags);
-    match discreet().try_get_matches_from(words) {
+    match read_words(&words) {
         Ok(matches) => Ok(Configured { matches, file: Some(file) }),
         Err(error) => Err(match blamed(&error, &command, &config.settings) {
-            Some(setting) => wrong(setting.wrong(reason(&error, setting))).into(),
+            Some(setting) => wrong(setting.wrong(reason(&error, setting, &command))).into(),
             None => error.into(),
         }),
     }
+}
+
+fn read_words(words: &[OsString]) -> Result<ArgMatches, clap::Error> {
+    discreet().try_get_matches_from(words).map_err(|error| {
+        let mut root = Cli::command();
+        root.build();
+        refusal::with_example(error, &root, words)
+    })
 }
 
 /// The command line, whose help shows no variable's value: many can hold a password, of a store, a URL or a command.
@@ -160,7 +168,13 @@ fn find<'a>(command: &'a Command, setting: &Setting) -> Result<&'a Arg, file::Fi
         None => {
             let known: Vec<String> = settings(command).map(|(key, _)| key).collect();
             let known = known.iter().map(String::as_str).chain(TABLES);
-            format!("there is no key {key} here{}", file::question(key, known))
+            let question = match file::question(key, known) {
+                question if question.is_empty() => {
+                    "; docs/configuration.md has the keys, e.g. listen".to_owned()
+                }
+                question => question,
+            };
+            format!("there is no key {key} here{question}")
         }
     }))
 }
@@ -171,14 +185,18 @@ fn words_of(arg: &Arg, setting: &Setting) -> Result<Vec<OsString>, file::FileErr
     let long = arg.get_long().unwrap_or_default();
     let one = || match values.as_slice() {
         [one] => Ok(one.as_str()),
-        _ => Err(setting.wrong(format!("{key} must be one value, not a list"))),
+        _ => Err(setting
+            .wrong(format!("{key} must be one value, not a list, e.g. {key} = {}", in_toml(arg)))),
     };
     match arg.get_action() {
-        ArgAction::SetTrue => match one()? {
-            "true" => Ok(vec![format!("--{long}").into()]),
-            "false" => Ok(Vec::new()),
-            _ => Err(setting.wrong(format!("{key} must be true or false"))),
-        },
+        ArgAction::SetTrue => {
+            match one()? {
+                "true" => Ok(vec![format!("--{long}").into()]),
+                "false" => Ok(Vec::new()),
+                other => Err(setting
+                    .wrong(format!("{key} {other} must be true or false, e.g. {key} = true"))),
+            }
+        }
         ArgAction::Append => Ok(values.iter().map(|it| format!("--{long}={it}").into()).collect()),
         _ => Ok(vec![format!("--{long}={}", one()?).into()]),
     }
@@ -194,21 +212,42 @@ fn blamed<'a>(
     settings.iter().find(|setting| find(command, setting).is_ok_and(|arg| arg.to_string() == about))
 }
 
-/// What is wrong, without what is known from the place.
-fn reason(error: &clap::Error, setting: &Setting) -> String {
+/// What is wrong with a setting, and what would do.
+fn reason(error: &clap::Error, setting: &Setting, command: &Command) -> String {
     let key = &setting.key;
-    if let Some(rule) = std::error::Error::source(error) {
-        let rule = rule.to_string();
-        let separator = if rule.starts_with("must ") { "" } else { ":" };
-        return format!("{key}{separator} {rule}");
+    let arg = find(command, setting).ok();
+    let is_secret = arg.is_some_and(Arg::is_hide_env_values_set);
+    let given = match error.get(ContextKind::InvalidValue).filter(|_| !is_secret) {
+        Some(value) => format!("{key} {value}"),
+        None => key.clone(),
+    };
+    let rule = match std::error::Error::source(error) {
+        Some(rule) => {
+            let rule = rule.to_string();
+            let separator = if rule.starts_with("must ") { "" } else { ":" };
+            format!("{given}{separator} {rule}")
+        }
+        None => {
+            let said = error.render().to_string();
+            let is_rule = |line: &&str| {
+                !["For more", "Usage", "tip:"].iter().any(|other| line.starts_with(other))
+            };
+            let lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
+            let said = lines.take_while(is_rule).collect::<Vec<_>>().join(" ");
+            format!("{key}: {}", said.trim_start_matches("error: "))
+        }
+    };
+    match arg.and_then(refusal::example).filter(|_| !refusal::has_example(&rule)) {
+        Some(_) => format!("{rule}, e.g. {key} = {}", arg.map(in_toml).unwrap_or_default()),
+        None => rule,
     }
-    let said = error.render().to_string();
-    let lines = said
-        .lines()
-        .map(str::trim)
-        .take_while(|line| !line.starts_with("For more") && !line.starts_with("Usage"));
-    let said = lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
-    format!("{key}: {}", said.trim_start_matches("error: "))
+}
+
+/// A value of the setting that would do.
+fn in_toml(arg: &Arg) -> String {
+    let value = refusal::example(arg).unwrap_or_default();
+    let number = value.parse().map(toml::Value::Integer);
+    number.unwrap_or_else(|_| toml::Value::String(value)).to_string()
 }
 
 #[cfg(test)]

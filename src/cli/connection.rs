@@ -95,6 +95,21 @@ impl Connection {
         Self { server: url.to_owned(), ..self.clone() }
     }
 
+    /// The flag whose file an error names, and a file that would do.
+    pub(super) fn file_in(&self, error: &str) -> Option<(&'static str, &'static str)> {
+        let files = [
+            ("--token-file", &self.token_file, "longrun.key"),
+            ("--ca", &self.ca, "ca.pem"),
+            ("--client-cert", &self.client_cert, "client.pem"),
+            ("--client-key", &self.client_key, "client.key"),
+        ];
+        let is_named = |file: &Option<PathBuf>| {
+            file.as_ref().is_some_and(|file| error.contains(&file.display().to_string()))
+        };
+        let found = files.into_iter().find(|(_, file, _)| is_named(file));
+        found.map(|(flag, _, example)| (flag, example))
+    }
+
     pub(super) fn builder(&self) -> ClientBuilder {
         let mut builder = Client::builder(&self.server);
         if let Some(file) = &self.ca {

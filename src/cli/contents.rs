@@ -27,7 +27,7 @@ impl To {
     /// Refuses JSON where stdout is taken.
     pub(super) fn check(&self, out: &Output) -> Result<(), Usage> {
         match out.is_json() && self.file().is_none() {
-            true => Err(Usage("--json needs --output FILE: stdout is for the contents".to_owned())),
+            true => Err(Usage("--json needs --output FILE, because stdout is for the contents, e.g. --json --output result.bin".to_owned())),
             false => Ok(()),
         }
     }
@@ -36,7 +36,8 @@ impl To {
     pub(super) fn check_several(&self, count: usize) -> Result<(), Usage> {
         match self.file() {
             Some(_) if count > 1 => Err(Usage(format!(
-                "--output takes one operation's contents, and {count} are named"
+                "--output FILE takes the contents of one operation, and {count} are named: name one, or leave --output out, \
+                 e.g. longrun result 01980a3e --output result.bin"
             ))),
             _ => Ok(()),
         }

@@ -23,7 +23,7 @@ pub(super) struct Handlers {
     pub(super) variables: Vec<String>,
     /// Exit codes that ask for another attempt, where a command does not say it itself.
     pub(super) retry_on: RetryOn,
-    /// What all commands are confined to.
+    /// What commands are confined to, where they do not say it themselves.
     pub(super) confinement: Confinement,
     /// Largest result.
     pub(super) max_result_bytes: u64,
@@ -48,7 +48,7 @@ pub(super) fn merge(flags: Vec<Handler>, file: Vec<Handler>) -> Result<Vec<Handl
     if let Some(twice) = flags.iter().find(|handler| !kinds.insert(handler.kind.clone())) {
         let kind = &twice.kind;
         return Err(Usage(format!(
-            "{kind} has two handlers: give --handler or --handler-url once for each kind"
+            "{kind} has two handlers: give --handler or --handler-url once for each kind, e.g. --handler '{kind}=sh work.sh'"
         )));
     }
     let others = file.into_iter().filter(|handler| !kinds.contains(&handler.kind));
@@ -56,6 +56,26 @@ pub(super) fn merge(flags: Vec<Handler>, file: Vec<Handler>) -> Result<Vec<Handl
 }
 
 impl Handlers {
+    /// Refuses commands that this process cannot start: before it has a store, or a server.
+    pub(super) fn check(&self) -> Result<(), Usage> {
+        self.confinement.check().map_err(Usage)?;
+        for Handler { kind, work, .. } in &self.list {
+            let Work::Command(CommandLine { words, confinement, .. }) = work else { continue };
+            let confinement = confinement.within(&self.confinement);
+            let confined = confinement.check();
+            confined.map_err(|reason| Usage(format!("the handler of {kind}: {reason}")))?;
+            if let Words::Program(words) = words
+                && let Some(program) = words.first().filter(|program| !is_there(program))
+            {
+                let program = program.display();
+                return Err(Usage(format!(
+                    "the handler of {kind}: there is no program {program} to run: name one on PATH, or by its path, e.g. /usr/bin/tr"
+                )));
+            }
+        }
+        Ok(())
+    }
+
     /// Workers that execute them: one for all that share, and one for each that has a concurrency of its own.
     pub(super) fn workers(&self, client: &Client) -> anyhow::Result<Vec<Worker>> {
         let mut shared = None;
@@ -83,7 +103,7 @@ impl Handlers {
                 let caller = caller.map_err(|error| Usage(error.to_string()))?;
                 Ok(caller.serve(worker, kind))
             }
-            Work::Command(CommandLine { words, variables, retry_on }) => {
+            Work::Command(CommandLine { words, variables, retry_on, confinement }) => {
                 let command = match words {
                     Words::Shell(line) => {
                         tracing::info!(operation.kind = %kind, command = %line, "handler");
@@ -93,13 +113,6 @@ impl Handlers {
                         let mut words = words.iter().cloned();
                         let program = words.next().unwrap_or_default();
                         tracing::info!(operation.kind = %kind, command = %program.display(), "handler");
-                        if !is_there(&program) {
-                            let program = program.display();
-                            return Err(Usage(format!(
-                                "there is no program {program} to run, see PATH"
-                            ))
-                            .into());
-                        }
                         Command::new(program, words)
                     }
                 };
@@ -108,7 +121,7 @@ impl Handlers {
                     .with_keeper(keeper()?)
                     .with_max_result_bytes(self.max_result_bytes)
                     .with_retry_on(retry_on)
-                    .with_confinement(self.confinement.clone())
+                    .with_confinement(confinement.within(&self.confinement))
                     .with_variables(self.variables.iter().chain(variables));
                 Ok(worker.command(kind, command))
             }

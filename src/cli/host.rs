@@ -18,7 +18,7 @@ const GIVING_BACK: Duration = Duration::from_secs(2);
 /// What handlers leave to the server at least, to finish calls and to close the store.
 const SERVER_SHARE: Duration = Duration::from_secs(3);
 
-/// The part of a drain timeout after which handlers are told to stop.
+/// The part of the drain timeout after which handlers get SIGTERM.
 pub(super) fn handlers_share(drain_timeout: Duration) -> Duration {
     drain_timeout.saturating_sub(SERVER_SHARE.min(drain_timeout / 2) + GIVING_BACK)
 }

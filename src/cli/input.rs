@@ -14,7 +14,7 @@ use super::output::Output;
 use crate::proto::v1::Payload;
 use crate::proto::v1::payload::Content;
 
-/// What goes in one message; servers take 4 MiB by default, with what stands around it.
+/// The largest input of one message: by default servers take messages of 4 MiB, other fields included.
 const MOST_AT_ONCE: usize = (4 << 20) - (64 << 10);
 /// How much is read at once of what is larger.
 const PIECE_BYTES: usize = 256 << 10;
@@ -32,7 +32,7 @@ pub(super) enum Input {
 
 /// What is read while it is sent.
 pub(super) struct Large {
-    /// As it was said, or what stands for bytes of any kind.
+    /// As given, or the media type of arbitrary bytes.
     pub(super) content_type: String,
     size: Option<u64>,
     head: Bytes,
@@ -85,7 +85,7 @@ async fn begin(
 }
 
 impl Large {
-    /// All of it, piece by piece; how far it is is shown to somebody who looks on.
+    /// Reads the whole input in pieces; a progress bar shows how far, at a terminal.
     pub(super) fn into_stream(
         self,
         out: &Output,
@@ -115,7 +115,7 @@ impl Bar {
         Self(out.is_live().then(|| {
             let bar = ProgressBar::with_draw_target(size, ProgressDrawTarget::stderr());
             let template = if size.is_some() { OF_KNOWN_SIZE } else { OF_UNKNOWN_SIZE };
-            // The templates are ours; were one wrong, the default is no worse than none.
+            // The templates are constants; a wrong one would show the default bar.
             if let Ok(style) = ProgressStyle::with_template(template) {
                 bar.set_style(style.progress_chars("━╸─"));
             }

@@ -20,6 +20,7 @@ Examples:
   longrun key create --tenant acme --role work --kind report.build --expires 90d
   longrun key list --json
   longrun key revoke mfrggzdfmztwq2lk
+  longrun key generate                               for the file of `serve --key-file`
 
 A key is printed once, when it is made. Give it to clients as `authorization: Bearer KEY`.
 It is good at once, and a revoked one is good no longer than a second at any replica.
@@ -113,7 +114,12 @@ async fn create(args: CreateArgs, remote: &Remote, out: &Output) -> anyhow::Resu
         None => None,
         Some(after) => {
             let at = text::now().checked_add(after);
-            Some(at.ok_or_else(|| Usage("--expires is too long".to_owned()))?.into())
+            Some(
+                at.ok_or_else(|| {
+                    Usage("--expires is too long, e.g. --expires 90d would do".to_owned())
+                })?
+                .into(),
+            )
         }
     };
     let request = CreateKeyRequest { tenant, roles, kinds, name, expire_time };

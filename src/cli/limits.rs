@@ -186,6 +186,10 @@ fn read(what: &str, most: &str) -> anyhow::Result<u64> {
         }
         _ => (None, "1000"),
     };
-    let wrong = || Usage(format!("MOST must be a whole number such as {example}, and is {most}"));
+    let wrong = || {
+        Usage(format!(
+            "MOST {most} must be a whole number, e.g. longrun limits set {what} {example}"
+        ))
+    };
     Ok(read.ok_or_else(wrong)?)
 }

@@ -8,6 +8,7 @@ use super::remote::Remote;
 use super::selection::{LARGEST_PAGE, Selection};
 use super::table::{Cell, Table};
 use super::{Exit, describe, text, yaml};
+use crate::config::whole;
 use crate::proto::json;
 use crate::proto::v1::{ListOperationsRequest, Operation, OperationView};
 
@@ -46,7 +47,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "FIELD", default_value = "create_time desc")]
     order_by: String,
     /// Most operations to list
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = whole(1_u64..))]
     limit: u64,
     /// List all that match
     #[arg(long, conflicts_with = "limit")]

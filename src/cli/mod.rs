@@ -22,7 +22,6 @@ mod change;
 mod completions;
 mod config;
 mod configured;
-mod confinement;
 mod connection;
 mod contents;
 mod demo;
@@ -43,6 +42,7 @@ mod man;
 mod names;
 mod output;
 mod paint;
+mod refusal;
 mod remote;
 mod result;
 mod selection;
@@ -174,7 +174,7 @@ enum Command {
     Top(top::Args),
     /// Make, list and revoke API keys
     Key(key::Args),
-    /// Share an operation's status and result with whoever has a URL
+    /// Share an operation's status and result by a URL
     Share(share::Args),
     /// Tell receivers of transitions by signed requests: webhooks
     Webhook(webhook::Args),
@@ -197,8 +197,8 @@ enum Command {
 }
 
 impl Command {
-    /// What is logged where the user does not say: the log of a server or a worker is its face, other commands
-    /// have answers.
+    /// The default of --log: servers and workers log what they do, other commands only warnings, because they print
+    /// results.
     fn log_filter(&self) -> &'static str {
         match self {
             Self::Serve(_) | Self::Worker(_) => "info",

@@ -4,6 +4,7 @@ use anyhow::anyhow;
 
 use super::connection::Connection;
 use super::output::{Refusal, Usage};
+use super::refusal;
 use crate::client::{Client, ClientError};
 
 /// A command that waits for nothing else says soon that no server answers.
@@ -25,8 +26,13 @@ impl Remote {
     pub(super) fn new(connection: &Connection) -> anyhow::Result<Self> {
         let url = connection.server.clone();
         let client = connection.builder().connect_lazy();
-        let client =
-            client.map_err(|error| Usage(format!("--server {url}: {}", error.message())))?;
+        let client = client.map_err(|error| {
+            let reason = error.message();
+            Usage(match connection.file_in(reason) {
+                Some((flag, example)) => format!("{flag}: {reason}, e.g. {flag} {example}"),
+                None => format!("--server {url}: {reason}"),
+            })
+        })?;
         Ok(Self { patient: client.clone(), client: client.with_retries(RETRIES), url })
     }
 
@@ -85,6 +91,9 @@ impl Remote {
             let line = format!("{} {}", violation.field, violation.description);
             if !error.message().contains(&line) {
                 text.push_str(&format!("\n{line}"));
+            }
+            if let Some(advice) = refusal::advice(&violation.field) {
+                text.push_str(&format!("\n{advice}"));
             }
         }
         if let Some(wait) = error.retry_after() {

@@ -128,11 +128,14 @@ impl Chosen {
         let filter = format!("({}) AND {also}", self.selection.expression());
         let names = matching(filter, remote).await?;
         let count = names.len();
-        let operations = if count == 1 { "operation" } else { "operations" };
+        let (operations, match_) =
+            if count == 1 { ("operation", "matches") } else { ("operations", "match") };
         if count == 0 {
             out.note(&format!("no operation to {verb} matches"));
         } else if !self.yes && !stdin().is_terminal() {
-            let text = format!("{count} {operations} match; add --yes to {verb} them");
+            let text = format!(
+                "{count} {operations} {match_}; add --yes to {verb} them, e.g. longrun {verb} --filter '{also}' --yes"
+            );
             return Err(Usage(text).into());
         } else if !self.yes && !agrees(&format!("{verb} {count} {operations}? [y/N] "))? {
             out.note("nothing was changed");

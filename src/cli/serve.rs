@@ -5,20 +5,19 @@ use std::path::PathBuf;
 use clap::builder::NonEmptyStringValueParser;
 use tokio_util::sync::CancellationToken;
 
-use super::Exit;
-use super::confinement::{Limit, User, confinement};
 use super::handlers::{self, Handlers};
 use super::host;
 use super::output::{Output, Usage};
 use super::signals::{Hangups, Signals};
-use super::systemd;
+use super::{Exit, configured, refusal, systemd};
+use crate::config::confinement::{Limit, OwnConfinement, User};
 use crate::config::handler::Handler;
-use crate::config::{ServeConfig, StoreUrl, file};
+use crate::config::{ServeConfig, StoreUrl, file, whole};
 use crate::relay;
 use crate::server::{
     Certificates, CertificatesError, Descriptors, DescriptorsError, Server, Stopped,
 };
-use crate::worker::command::RetryOn;
+use crate::worker::command::{Confinement, RetryOn};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -73,7 +72,7 @@ struct HandlerArgs {
     #[arg(long = "handler-url", value_name = "KIND=URL", env = "LONGRUN_HANDLER_URL", value_parser = handlers::endpoint)]
     endpoints: Vec<Handler>,
     /// How many attempts run at once, all handlers without a `concurrency` of their own together
-    #[arg(long, value_name = "N", env = "LONGRUN_HANDLER_CONCURRENCY", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    #[arg(long, value_name = "N", env = "LONGRUN_HANDLER_CONCURRENCY", default_value_t = 4, value_parser = whole(1_u16..=10_000))]
     handler_concurrency: u16,
     /// Environment variable of the server that commands get too, beside PATH, HOME, LANG and TZ; repeatable
     #[arg(long = "handler-env", value_name = "NAME", env = "LONGRUN_HANDLER_ENV", value_parser = NonEmptyStringValueParser::new())]
@@ -106,19 +105,39 @@ impl Args {
         let HandlerArgs { commands, endpoints, .. } = &mut self.handlers;
         let flags = [std::mem::take(commands), std::mem::take(endpoints)].concat();
         self.merged = handlers::merge(flags, handlers)?;
-        self.config.validate().map_err(|error| Usage(error.to_string()))
+        self.config
+            .validate()
+            .map_err(|error| refusal::of_config(&error, &configured::command("serve")))
+    }
+}
+
+impl HandlerArgs {
+    /// These handlers with what the flags say of all.
+    fn with(self, list: Vec<Handler>, max_result_bytes: u64) -> Handlers {
+        let of_all = OwnConfinement {
+            limits: self.handler_limits,
+            user: self.handler_user,
+            own_directory: Some(self.handler_own_directory),
+        };
+        Handlers {
+            list,
+            concurrency: self.handler_concurrency,
+            variables: self.handler_variables,
+            retry_on: self.handler_retry_on.unwrap_or_default(),
+            confinement: of_all.within(&Confinement::default()),
+            max_result_bytes,
+        }
     }
 }
 
 pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
     let Args { config, handlers, merged, file: _ } = args;
-    let HandlerArgs { handler_limits, handler_user, handler_own_directory, .. } = &handlers;
-    let confinement = confinement(handler_limits, *handler_user, *handler_own_directory)?;
+    let handlers = handlers.with(merged, config.limits.max_payload_bytes as u64);
+    handlers.check()?;
     let mut signals = Signals::catch()?;
     let hangups = Hangups::catch()?;
     let has_types = !config.types.descriptor_sets.is_empty();
     let handlers_share = host::handlers_share(config.stop.drain_timeout);
-    let max_result_bytes = config.limits.max_payload_bytes as u64;
     let store = config.store.url.to_string();
     if config.has_pages() && !config.relay.is_empty() {
         tracing::warn!(
@@ -132,19 +151,11 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
         // A signal stops the start, which a large store may delay.
         signal = signals.next() => return Ok(signal),
     };
-    let handlers = Handlers {
-        list: merged,
-        concurrency: handlers.handler_concurrency,
-        variables: handlers.handler_variables,
-        retry_on: handlers.handler_retry_on.unwrap_or_default(),
-        confinement,
-        max_result_bytes,
-    };
     let workers = handlers.workers(&server.local_client())?;
     let relaying = server.relay().mounts().iter().map(|mounted| {
         let mount = &mounted.mount;
         tracing::info!(prefix = %mount.prefix, operation.kind = %mount.kind(), "relay");
-        relay::execute::worker(server.local_client(), mounted.clone(), max_result_bytes)
+        relay::execute::worker(server.local_client(), mounted.clone(), handlers.max_result_bytes)
     });
     let workers = workers.into_iter().chain(relaying);
     let workers = workers.map(|worker| worker.drain_timeout(handlers_share)).collect();

@@ -9,6 +9,7 @@ use clap::{Arg, ArgMatches, Command, FromArgMatches};
 use serde_json::Value;
 
 use super::text;
+use crate::config::whole;
 use crate::operation::{Range, Setting, Settings};
 use crate::proto::{json, v1};
 use crate::time_text::parse_duration;
@@ -52,8 +53,8 @@ impl clap::Args for SettingsArgs {
             let Setting { name, range, default, about, .. } = setting;
             let (value, parser) = match *range {
                 Range::Whole(least, most) => {
-                    let parser = clap::value_parser!(i32).range(i64::from(least)..=i64::from(most));
-                    ("N", ValueParser::from(parser))
+                    let parser = whole(least..=most);
+                    ("N", ValueParser::new(parser))
                 }
                 Range::Real(least, most) => ("X", ValueParser::new(real(least, most))),
                 Range::Time(..) => ("DURATION", ValueParser::new(parse_duration)),

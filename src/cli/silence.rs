@@ -19,8 +19,8 @@ const NOBODY: &str = "operations/00000000-0000-7000-8000-000000000000";
 /// Longest time between two looks.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// Does `work`, which waits for an operation. Meanwhile `note` is told if no worker serves its kind. `name` is asked again
-/// each time, for it may not be known yet.
+/// Does `work`, which waits for an operation. Meanwhile calls `note` if no worker serves its kind. Calls `name` each time,
+/// because the name may not be known at first.
 pub(super) async fn broken<T>(
     remote: &Remote,
     name: impl Fn() -> Option<String>,

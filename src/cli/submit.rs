@@ -99,7 +99,7 @@ pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Re
     let Args { settings, start, then, .. } = args;
     if then.result && out.is_json() {
         return Err(Usage(
-            "--json contradicts --result, which writes the result as it is".to_owned(),
+            "--json contradicts --result, which writes the result as it is: leave one of them out, e.g. --json --wait".to_owned(),
         )
         .into());
     }
@@ -193,14 +193,16 @@ impl Then {
 }
 
 fn message_of(wait: Duration) -> anyhow::Result<prost_types::Duration> {
-    wait.try_into().map_err(|_| Usage("--start-in must be at most 3660d".to_owned()).into())
+    wait.try_into().map_err(|_| {
+        Usage("--start-in must be at most 3660d, e.g. --start-in 1h".to_owned()).into()
+    })
 }
 
 /// `KEY=VALUE`; the server knows what keys and values may be.
 fn label(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err("must be KEY=VALUE".to_owned()),
+        _ => Err("must be KEY=VALUE, e.g. team=maps".to_owned()),
     }
 }
 

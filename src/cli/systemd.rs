@@ -1,4 +1,4 @@
-//! What systemd is told that has started the server and waits for word of it (`Type=notify`). Without it nobody is told.
+//! Notifies systemd of the server's state, if systemd has started it with `Type=notify`.
 
 use sd_notify::NotifyState;
 

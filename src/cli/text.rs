@@ -7,6 +7,15 @@ use prost_types::Timestamp;
 pub(super) use crate::words::duration;
 use crate::words::{self, whole};
 
+/// A word for a POSIX shell that means `text`.
+pub(super) fn quote(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-=:,+".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
 /// The clock of the person who reads: ages are seen from here.
 #[expect(clippy::disallowed_methods, reason = "a reader's clock decides nothing")]
 pub(super) fn now() -> SystemTime {

@@ -12,6 +12,7 @@ use super::signals::Signals;
 use super::standing::{kinds_table, workers_table};
 use super::{Exit, text};
 use crate::client::{Client, ClientError, WatchAll};
+use crate::config::whole;
 use crate::proto::json;
 use crate::proto::v1::watch_operations_response::Type;
 use crate::proto::v1::{
@@ -44,7 +45,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_duration)]
     interval: Duration,
     /// Show this many looks, and end
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = whole(1_u64..))]
     frames: Option<u64>,
     /// Show only transitions of operations that match, see `longrun list --help`
     #[arg(long, value_name = "FILTER", default_value = "", hide_default_value = true)]

@@ -7,6 +7,7 @@ use super::output::{Output, Usage};
 use super::remote::Remote;
 use super::{Exit, completions, describe, signals, silence, text, wait, watch_many};
 use crate::client::Watch;
+use crate::config::whole;
 use crate::proto::v1::watch_operation_response::Type;
 use crate::proto::v1::{Operation, WatchOperationRequest};
 
@@ -34,7 +35,7 @@ pub(super) struct Args {
     #[arg(value_name = "NAME", conflicts_with = "filter", add = completions::operations())]
     names: Vec<String>,
     /// Begin with every transition after this revision, 0 for all, in place of the operation as it is
-    #[arg(long, value_name = "N", conflicts_with = "filter", value_parser = clap::value_parser!(i64).range(0..))]
+    #[arg(long, value_name = "N", conflicts_with = "filter", value_parser = whole(0_i64..))]
     after_revision: Option<i64>,
     /// Watch all that match, e.g. kind=report.build; AIP-160 as in `longrun list`
     #[arg(long, value_name = "EXPR")]

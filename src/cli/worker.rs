@@ -9,17 +9,17 @@ use clap::builder::NonEmptyStringValueParser;
 use futures_util::future::try_join_all;
 use tokio_util::sync::CancellationToken;
 
-use super::confinement::{Limit, User, confinement};
 use super::handlers::Handlers;
 use super::output::Output;
 use super::remote::Remote;
 use super::signals::Signals;
 use super::{Exit, Usage, completions};
-use crate::config::file;
+use crate::config::confinement::{Limit, OwnConfinement, User};
 use crate::config::handler::{CommandLine, Endpoint, EndpointUrl, Handler, Words, Work};
+use crate::config::{file, whole};
 use crate::operation::Kind;
 use crate::time_text::parse_duration;
-use crate::worker::command::{Command, RetryOn};
+use crate::worker::command::{Command, Confinement, RetryOn};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -83,7 +83,7 @@ pub(super) struct Args {
     #[arg(long)]
     own_directory: bool,
     /// How many attempts run at once
-    #[arg(long, value_name = "N", env = "LONGRUN_CONCURRENCY", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    #[arg(long, value_name = "N", env = "LONGRUN_CONCURRENCY", default_value_t = 1, value_parser = whole(1_u16..=10_000))]
     concurrency: u16,
     /// This worker's name, for people; by default host and process id
     #[arg(long, value_name = "ID", env = "LONGRUN_WORKER_ID")]
@@ -97,7 +97,7 @@ fn kind(text: &str) -> Result<String, String> {
     Kind::parse(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
-/// What is larger is refused by servers that are not told otherwise.
+/// The largest result that servers take by default.
 const MAX_RESULT_BYTES: u64 = Command::DEFAULT_MAX_RESULT_BYTES;
 
 impl Args {
@@ -110,7 +110,8 @@ impl Args {
         ];
         if let Some((table, _)) = of_servers.iter().find(|(_, is_empty)| !is_empty) {
             return Err(Usage(format!(
-                "--config: [[{table}]] is for `longrun serve`, not for a worker"
+                "--config: [[{table}]] is for `longrun serve`, not for a worker, whose file has settings and [[handler]] \
+                 tables, e.g. [[handler]] kind = 'shout' command = 'tr a-z A-Z'"
             )));
         }
         self.of_file = tables.handlers;
@@ -137,7 +138,7 @@ impl Args {
             None if kinds.count() == 0 => Vec::new(),
             None => {
                 return Err(Usage(
-                    "KIND is given, and nothing to do: give -- COMMAND or --url URL too".to_owned(),
+                    "KIND is given, and nothing to do: add -- COMMAND or --url URL, e.g. longrun worker shout -- tr a-z A-Z".to_owned(),
                 ));
             }
         };
@@ -146,13 +147,14 @@ impl Args {
             && (self.url.is_some() || !self.command.is_empty())
         {
             return Err(Usage(
-                "a command or --url is given, and no KIND that it is for".to_owned(),
+                "a command or --url is given, and no KIND that it is for, e.g. longrun worker shout -- tr a-z A-Z".to_owned(),
             ));
         }
         let list = super::handlers::merge(flags, self.of_file.clone())?;
         if list.is_empty() {
             return Err(Usage(
-                "--config has no [[handler]], so there is nothing to serve".to_owned(),
+                "--config has no [[handler]], so there is nothing to serve; add one, e.g. [[handler]] kind = 'shout' command = \
+                 'tr a-z A-Z'".to_owned(),
             ));
         }
         Ok(list)
@@ -161,8 +163,13 @@ impl Args {
 
 pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Result<Exit> {
     let list = args.handlers()?;
-    let confinement = confinement(&args.limits, args.user, args.own_directory)?;
     let Args { variables, retry_on, concurrency, worker_id, drain_timeout, .. } = args;
+    let of_all = OwnConfinement {
+        limits: args.limits,
+        user: args.user,
+        own_directory: Some(args.own_directory),
+    };
+    let confinement = of_all.within(&Confinement::default());
     let kinds: Vec<&str> = list.iter().map(|handler| handler.kind.as_str()).collect();
     let kinds = kinds.join(", ");
     let retry_on = retry_on.unwrap_or_default();
@@ -172,6 +179,7 @@ pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Re
     let at_once = own + if is_shared { u32::from(concurrency) } else { 0 };
     let handlers =
         Handlers { list, concurrency, variables, retry_on, confinement, max_result_bytes };
+    handlers.check()?;
     let workers = handlers.workers(&remote.client)?.into_iter().map(|worker| {
         let worker = worker.drain_timeout(drain_timeout);
         match &worker_id {

@@ -19,17 +19,21 @@ impl Address {
     /// Reads `http://`, `https://` with a host and a port or without, `unix:PATH`, and `host:port` as `http://host:port`.
     /// Parts that would be ignored are refused.
     pub(super) fn parse(url: &str) -> Result<Self, String> {
+        Self::read(url).map_err(|rule| format!("{rule}, e.g. http://127.0.0.1:7420"))
+    }
+
+    fn read(url: &str) -> Result<Self, String> {
         if let Some(path) = url.strip_prefix("unix:") {
             let path = path.strip_prefix("//").unwrap_or(path);
             if path.is_empty() {
-                return Err(format!("{url}: no path"));
+                return Err(format!("{url}: must have a path behind unix:"));
             }
             return Ok(Self::Unix(format!("unix:{path}")));
         }
         let url = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
-        let uri: Uri = url.parse().map_err(|error| format!("{url}: {error}"))?;
+        let uri: Uri = url.parse().map_err(|error| format!("{url}: must be a URL ({error})"))?;
         if uri.host().is_none_or(str::is_empty) {
-            return Err(format!("{url}: no host"));
+            return Err(format!("{url}: must have a host"));
         }
         if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
             // It may be a password, so it is not repeated.

@@ -58,7 +58,7 @@ struct File {
     #[serde(default)]
     dialect: Vec<Spanned<dialect::MountTable>>,
     #[serde(default)]
-    handler: Vec<Spanned<handler::Table>>,
+    handler: Vec<Spanned<handler::table::Table>>,
     #[serde(default)]
     limit: Vec<Spanned<limit::Table>>,
 }
@@ -69,7 +69,7 @@ pub fn parse(text: &str, files: Files<'_>) -> Result<Config, FileError> {
     let settings = settings(text)?;
     let relay = relay::mounts(text, file.relay)?;
     let dialects = dialect::mounts(text, file.dialect, &relay, files)?;
-    let handlers = handler::handlers(text, file.handler)?;
+    let handlers = handler::table::handlers(text, file.handler)?;
     let limits = limit::table(text, file.limit)?;
     Ok(Config { settings, relay, dialects, handlers, limits })
 }

@@ -91,7 +91,9 @@ fn socket_path(text: &str) -> Result<PathBuf, String> {
 
 /// A URL of this server, without the slash at its end.
 fn public_url(text: &str) -> Result<String, String> {
-    let uri: http::Uri = text.parse().map_err(|error| format!("{error}"))?;
+    let uri: http::Uri = text
+        .parse()
+        .map_err(|error| format!("must be a URL such as https://jobs.example.com ({error})"))?;
     let plain = matches!(uri.scheme_str(), Some("http" | "https")) && uri.query().is_none();
     if plain && uri.host().is_some_and(|host| !host.is_empty()) {
         Ok(text.trim_end_matches('/').to_owned())

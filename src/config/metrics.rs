@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use clap::Args;
 
 use super::listen::address;
+use super::whole;
 use crate::metrics::DEFAULT_KINDS;
 
 /// Where metrics are served, and how much of them.
@@ -19,7 +20,7 @@ pub struct Metrics {
     #[arg(id = "no_metrics", long = "no-metrics", env = "LONGRUN_NO_METRICS")]
     pub off: bool,
     /// Kinds with figures of their own; those that come later are counted together as `other`
-    #[arg(id = "metrics_max_kinds", long = "metrics-max-kinds", value_name = "N", env = "LONGRUN_METRICS_MAX_KINDS", default_value_t = DEFAULT_KINDS)]
+    #[arg(id = "metrics_max_kinds", long = "metrics-max-kinds", value_name = "N", env = "LONGRUN_METRICS_MAX_KINDS", default_value_t = DEFAULT_KINDS, value_parser = whole(0_usize..=10_000))]
     pub max_kinds: usize,
 }
 

@@ -314,7 +314,7 @@ fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
 /// A time limit; an error reads behind the name of its key.
 pub(super) fn to_duration(text: &str) -> Result<Duration, String> {
     let duration = parse_duration(text).map_err(|error| error.to_string())?;
-    let in_range = (Duration::from_millis(1)..=super::MAX_DURATION).contains(&duration);
+    let in_range = (Duration::from_millis(1)..=super::rules::MAX_DURATION).contains(&duration);
     if in_range { Ok(duration) } else { Err("must be from 1ms to ten years".to_owned()) }
 }
 

@@ -125,7 +125,10 @@ impl FromStr for StoreUrl {
             Some(("postgres" | "postgresql", rest)) if rest.starts_with("//") => {
                 Ok(Self::Postgres(PostgresUrl(text.to_owned())))
             }
-            _ => Err("must be sqlite:PATH or postgres://USER@HOST/DATABASE".to_owned()),
+            _ => {
+                Err("must be sqlite:PATH or postgres://USER@HOST/DATABASE, e.g. sqlite:longrun.db"
+                    .to_owned())
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use jsonwebtoken::Algorithm;
 
-use super::ConfigError;
+use super::{ConfigError, rules};
 use crate::operation::{Role, TenantId};
 use crate::time_text::parse_duration;
 
@@ -119,23 +119,24 @@ impl Default for TokenConfig {
 impl TokenConfig {
     /// Refuses what would take tokens that were made for others.
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
-        let rules = [
+        let skew = humantime::format_duration(self.skew).to_string().replace(' ', "");
+        rules::keep([
             (
                 self.keys.is_none() || self.issuer.is_some() && self.audience.is_some(),
                 "--jwt-keys",
-                "used with --jwt-issuer and --jwt-audience: without them, tokens that were made for others would do",
+                None,
+                "used with --jwt-issuer and --jwt-audience, because tokens that were made for others would do without \
+                 them, e.g. --jwt-keys https://id.example.com/keys --jwt-issuer https://id.example.com \
+                 --jwt-audience longrun",
             ),
             (
                 self.keys.is_some() || self.issuer.is_none() && self.audience.is_none(),
                 "--jwt-issuer and --jwt-audience",
-                "used with --jwt-keys",
+                None,
+                "used with --jwt-keys, e.g. --jwt-keys https://id.example.com/keys",
             ),
-            (self.skew <= Duration::from_secs(600), "--jwt-skew", "at most 10m"),
-        ];
-        match rules.into_iter().find(|(kept, ..)| !kept) {
-            Some((_, flag, rule)) => Err(ConfigError::Range { flag, rule }),
-            None => Ok(()),
-        }
+            (self.skew <= Duration::from_secs(600), "--jwt-skew", Some(skew), "at most 10m"),
+        ])
     }
 
     /// What tokens may be signed by.
@@ -158,7 +159,8 @@ fn tenant(text: &str) -> Result<TenantId, String> {
 }
 
 fn mapping(text: &str) -> Result<(String, Role), String> {
-    let (value, role) = text.rsplit_once('=').ok_or("must be VALUE=ROLE")?;
+    let (value, role) =
+        text.rsplit_once('=').ok_or("must be VALUE=ROLE, e.g. longrun-admins=admin")?;
     let role = Role::parse(role).ok_or("the role must be submit, read, work, admin or operator")?;
     Ok((value.to_owned(), role))
 }

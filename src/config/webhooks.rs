@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::ConfigError;
 use crate::operation::callback::Allowed;
 use crate::time_text::parse_duration;
 
@@ -41,19 +40,5 @@ impl Default for Webhooks {
             timeout: Duration::from_secs(15),
             ca_file: None,
         }
-    }
-}
-
-impl Webhooks {
-    /// Refuses times that make no sense.
-    pub(super) fn check(&self) -> Result<(), ConfigError> {
-        let wrong = |flag, rule| Err(ConfigError::Range { flag, rule });
-        if self.retry_for > Duration::from_secs(30 * 24 * 3_600) {
-            return wrong("--webhook-retry-for", "at most 30d");
-        }
-        if !(Duration::from_millis(100)..=Duration::from_secs(300)).contains(&self.timeout) {
-            return wrong("--webhook-timeout", "from 100ms to 5m");
-        }
-        Ok(())
     }
 }

@@ -18,7 +18,7 @@ use crate::wire::{decode, encode, reports};
 
 /// The name of a worker that gives none.
 const NAMELESS: &str = "http";
-/// The code of a failure that is told as plain text without one.
+/// The error code of a failure that a worker reports as plain text.
 const FAILED: &str = "FAILED";
 /// Most bytes of such a text.
 const MAX_TEXT: usize = 64 << 10;

@@ -23,7 +23,7 @@ use crate::service::{
 };
 use crate::wire::decode;
 
-/// Room for what stands around a payload in a JSON body, beyond twice the payload: base64 and escapes.
+/// Room for the rest of a JSON body, beyond twice the payload, which base64 and escapes may need.
 const JSON_SLACK: usize = 64 << 10;
 
 /// A request but for its body.
@@ -39,13 +39,13 @@ pub(super) struct Call {
     share: Option<String>,
 }
 
-/// Who asks, and may do that. The only place where the caller of a request over HTTP is known.
+/// The caller, if it may do that. Only this function determines the caller of an HTTP request.
 pub(super) fn caller(parts: &Parts, action: Option<Action>) -> Result<Caller, ServiceError> {
     let identity = parts.extensions.get::<Identity>().cloned().unwrap_or_default();
     identity.caller(action, parts.uri.path())
 }
 
-/// Who asks by a mount, and may do that.
+/// The caller of a request under a mount, if it may do that.
 pub(super) fn caller_by_mount(
     parts: &Parts,
     tenant: Option<&TenantId>,

@@ -110,7 +110,7 @@ pub(super) fn range_applies(headers: &HeaderMap, etag: &str) -> bool {
 #[derive(Debug, PartialEq)]
 pub(super) enum EntityTags {
     Any,
-    /// What stands between the quotes.
+    /// The text between the quotes.
     Listed(Vec<String>),
 }
 

@@ -20,7 +20,7 @@ use super::replay;
 use crate::operation::{HttpEnvelope, PayloadForm, PayloadInfo};
 use crate::service::{Contents, Reason, ServiceError};
 
-/// The payload that `info` tells of, read from `contents` unless only its length is asked for. `etag` is its entity
+/// The payload that `info` describes, read from `contents` unless only its length is asked for. `etag` is its entity
 /// tag.
 pub(super) async fn answer(
     call: &Call,

@@ -56,7 +56,7 @@ pub(super) fn is_foreign(http: &Http, parts: &Parts, also: &[String]) -> bool {
     origin.is_some_and(|origin| !is_trusted(http, parts, origin))
 }
 
-/// What such a page is told.
+/// The response to a request of such a page.
 pub(super) fn refusal() -> Problem {
     let message = "pages of this origin may not make changes here (--cors-origin lets them)";
     ServiceError::new(Reason::OriginRefused, message).into()
@@ -100,8 +100,8 @@ pub(super) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
     method == Method::OPTIONS && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// Answers preflights, and tells browsers whose pages may read an answer. An API behind a relay that does so itself
-/// has the say: its answers stay as they are.
+/// Answers preflights, and adds the fields that allow pages of other origins to read a response. Responses of a relayed API
+/// that has these fields are not changed.
 pub(super) async fn cors(State(http): State<Http>, request: Request, next: Next) -> Response {
     let page = Page::of(request.method(), request.headers());
     page.may_read(&http, next.run(request).await)

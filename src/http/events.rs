@@ -5,11 +5,11 @@
 //! gRPC streams (`WatchOperationResponse`, `WatchOperationsResponse`) as JSON, the operation in it with its
 //! `location`: a page that shows an operation needs no state of its own, whichever event comes. An event is named
 //! for its type, so that a page listens to what it wants: `snapshot`, `transition` and `progress` of one operation;
-//! `current`, `synced`, `transition`, `left`, `deleted`, `progress` and `reset` of many. `problem` tells why a stream
+//! `current`, `synced`, `transition`, `left`, `deleted`, `progress` and `reset` of many. `problem` says why a stream
 //! breaks off.
 //!
 //! The id of a snapshot or a transition is its revision, from which a reconnect resumes. Progress has none. After
-//! the terminal event the response ends; the browser comes back once, and is told by 204 to stay away. The id of an event
+//! the terminal event the response ends; the browser reconnects once, and 204 makes it stop. The id of an event
 //! over a filter is its position, from which a reconnect goes on as gRPC does: without a gap, or with a `reset`.
 
 use axum::response::IntoResponse;

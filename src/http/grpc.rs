@@ -138,7 +138,7 @@ async fn call<F: Future<Output = Response>>(
 /// Room for the prefix of a message, and for the end of base64.
 const FRAMING_BYTES: usize = 16;
 
-/// What a call over gRPC-Web is told that does not get to its method.
+/// The response to a gRPC-Web call that is refused before it reaches its method.
 fn refused_call(problem: &Problem, content_type: HeaderValue) -> Response {
     let unread = || ServiceError::invalid_field("body", "must arrive whole");
     let refusal = google::refusal(&problem.error().cloned().unwrap_or_else(unread));

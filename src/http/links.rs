@@ -55,7 +55,7 @@ impl Links {
         }
     }
 
-    /// An operation for whoever has this token.
+    /// An operation for the holder of this share token.
     pub(super) fn share(&self, token: &str) -> String {
         format!("{}/v1/shares/{token}", self.base)
     }

@@ -59,7 +59,7 @@ impl Problem {
         self
     }
 
-    /// The document, as it is told of a request for `path`.
+    /// The document for a request for `path`.
     pub(super) fn document(self, path: &str) -> Value {
         Value::Object(self.with("instance", path).0.members)
     }
@@ -90,7 +90,7 @@ impl Problem {
         &self.0.headers
     }
 
-    /// Notes in `found` what rules for fields are broken, to be told with others; any other refusal stands by itself.
+    /// Adds violations of fields to `found`, so that one response reports them all; returns any other refusal.
     pub(super) fn note_in(self, found: &mut Violations) -> Result<(), Self> {
         match self.0.error {
             Some(error) if !error.violations.is_empty() => {
@@ -205,8 +205,8 @@ pub(super) fn render(response: &mut Response, method: &Method, path: &str) {
     *response.body_mut() = if method == Method::HEAD { Body::empty() } else { Body::from(text) };
 }
 
-/// Why a request could not be relayed, if that is what an operation of this kind failed with: so that it is told alike
-/// whether it passed through or became an operation.
+/// The reason why a request could not be relayed, if the operation failed with it: the client gets the same response
+/// whether its request passed through or became an operation.
 pub(super) fn upstream_reason(kind: &str, code: &str) -> Option<Reason> {
     if !kind.starts_with(Mount::KIND_PREFIX) {
         return None;

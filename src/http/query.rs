@@ -8,7 +8,7 @@ use crate::operation::query;
 use crate::service::{ServiceError, Violations};
 use crate::time_text::{NotADuration, NotATime, parse_duration, parse_time};
 
-/// The parameters of a request that nobody has asked for yet, and what is wrong with all of them.
+/// The query parameters that no handler has read yet, and the violations found so far.
 #[derive(Debug, Default)]
 pub(super) struct Parameters {
     left: Vec<(String, String)>,

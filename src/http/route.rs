@@ -161,7 +161,7 @@ impl Route {
         Self { id, summary, handler, ..self }.refuses(&[Reason::ShareNotFound, Reason::Unsupported])
     }
 
-    /// The names of its parameters. What stands behind a dot tells apart parameters of one name.
+    /// The names of its parameters. A suffix after a dot distinguishes parameters of the same name.
     fn names(&self) -> impl Iterator<Item = &str> + Clone {
         self.parameters.iter().filter_map(|key| key.split('.').next())
     }
@@ -171,7 +171,7 @@ impl Route {
         access::action_of_route(self.id.strip_suffix(OF_TENANT).unwrap_or(&self.id))
     }
 
-    /// What stands behind the colon of the last segment, which no pattern of a router can say.
+    /// The text after the colon of the last segment, which the router's patterns cannot express.
     fn verb(&self) -> Option<&str> {
         self.path.rsplit('/').next()?.split_once(':').map(|(_, verb)| verb)
     }

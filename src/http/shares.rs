@@ -68,7 +68,7 @@ pub(super) async fn watch(call: Call) -> Answer {
     events::watch(call.by_share()?).await.map(unreferred)
 }
 
-/// A page that is a result tells no other site where it came from, and nobody keeps it beyond the share.
+/// Browsers send no `Referer` from a result that is a page, and no cache keeps it longer than the share lives.
 fn unreferred(mut answer: Response) -> Response {
     answer.headers_mut().insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

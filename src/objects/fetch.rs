@@ -52,7 +52,8 @@ impl Objects {
         id: ObjectId,
         size_bytes: u64,
     ) -> Result<[u8; 32], ObjectError> {
-        let mut upload = Upload::new(self.store.clone(), self.path(id), id, self.part_bytes);
+        let mut upload =
+            Upload::new(self.store.clone(), self.path(id), self.file(id), id, self.part_bytes);
         let written = from.each(id, size_bytes, async |bytes| upload.write(bytes).await).await;
         if let Err(error) = written {
             upload.abort().await;

@@ -146,7 +146,7 @@ impl Objects {
             let _ = files::make_private_directory(directory);
         }
         let id = ObjectId::from_uuid(Uuid::now_v7());
-        Upload::new(Arc::clone(&self.store), self.path(id), id, self.part_bytes)
+        Upload::new(Arc::clone(&self.store), self.path(id), self.file(id), id, self.part_bytes)
     }
 
     /// Reads an object of `size_bytes` bytes whole. The last bytes come only if all of them have the SHA-256 that was
@@ -201,7 +201,13 @@ impl Objects {
     pub async fn copy(&self, id: ObjectId) -> Result<ObjectId, ObjectError> {
         let copy = ObjectId::from_uuid(Uuid::now_v7());
         let copied = self.store.copy(&self.path(id), &self.path(copy)).await;
-        copied.map(|()| copy).map_err(|error| failed(id, &error))
+        copied.map_err(|error| failed(id, &error))?;
+        if let Some(file) = self.file(copy) {
+            files::make_private(&file)
+                .await
+                .map_err(|it| ObjectError::Unavailable(it.to_string()))?;
+        }
+        Ok(copy)
     }
 
     /// Deletes an object; one that is not there is fine.
@@ -210,6 +216,11 @@ impl Objects {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(failed(id, &error)),
         }
+    }
+
+    /// The file of an object, where objects are files.
+    fn file(&self, id: ObjectId) -> Option<PathBuf> {
+        self.directory.as_ref().map(|directory| directory.join(id.to_string()))
     }
 
     fn path(&self, id: ObjectId) -> Path {

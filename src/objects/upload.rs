@@ -1,5 +1,6 @@
 //! Uploads of contents: in parts, with a digest, and a bounded number of bytes in memory.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,12 +11,15 @@ use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncWriteExt as _;
 
 use super::ObjectError;
+use crate::files;
 use crate::operation::{ObjectId, StoredObject};
 
 /// An object in the making. Dropped before it is finished, it was never there; at a remote store what was sent
 /// of it waits for the bucket's rule for incomplete uploads, unless it is aborted.
 pub struct Upload {
     writer: BufWriter,
+    /// Where the object will be, if that is a file.
+    file: Option<PathBuf>,
     id: ObjectId,
     digest: Sha256,
     size_bytes: u64,
@@ -26,12 +30,13 @@ impl Upload {
     pub(super) fn new(
         store: Arc<dyn ObjectStore>,
         path: Path,
+        file: Option<PathBuf>,
         id: ObjectId,
         part_bytes: usize,
     ) -> Self {
         // One part on its way while the next one fills.
         let writer = BufWriter::with_capacity(store, path, part_bytes).with_max_concurrency(1);
-        Self { writer, id, digest: Sha256::new(), size_bytes: 0, is_possible: part_bytes > 0 }
+        Self { writer, file, id, digest: Sha256::new(), size_bytes: 0, is_possible: part_bytes > 0 }
     }
 
     /// The number of bytes written.
@@ -52,7 +57,12 @@ impl Upload {
     /// Makes the object durable.
     pub async fn finish(mut self) -> Result<StoredObject, ObjectError> {
         let finished = self.writer.shutdown().await;
-        finished.map_err(|error| ObjectError::Unavailable(error.to_string()))?;
+        let unavailable = |error: std::io::Error| ObjectError::Unavailable(error.to_string());
+        finished.map_err(unavailable)?;
+        if let Some(file) = &self.file {
+            // It was made with the permissions that the umask leaves.
+            files::make_private(file).await.map_err(unavailable)?;
+        }
         Ok(StoredObject { id: self.id, sha256: self.digest.finalize().into() })
     }
 

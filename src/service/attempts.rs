@@ -43,7 +43,7 @@ pub struct Acquire {
 
 impl Acquire {
     /// The session of a place of this poll: the same for the same request, at any replica and after restarts, so that
-    /// leases which were taken by it are found by it. A digest, because nobody else is to have that session.
+    /// leases which were taken by it are found by it. A digest, so that no other worker can name that session.
     fn session(&self, tenant: &TenantId, lease: Duration, number: usize) -> Option<SessionId> {
         let Self { worker, kinds, request, .. } = self;
         let mut digest = Sha256::new();
@@ -61,8 +61,8 @@ impl Acquire {
 /// What became of a sign of life.
 #[derive(Clone, Debug)]
 pub enum Renewal {
-    /// The lease lives on. The operation as it was found, not long before, whose state tells whether somebody has asked for
-    /// it to stop.
+    /// The lease is renewed. The operation as it was read shortly before; its state is CANCELLING if a client has requested a
+    /// cancel.
     Renewed(Arc<Operation>),
     /// The attempt is over: its worker owes nothing.
     Over {
@@ -158,7 +158,7 @@ impl Service {
                 let (id, role) = (one.operation.id(), PayloadRole::Input);
                 match self.whole(id, role, info.clone(), limit).await {
                     Err(error) if error.reason == Reason::Unavailable => return Err(error),
-                    // What is damaged stays so: a worker that reads it by itself is told.
+                    // Damage is permanent: the worker gets the error when it reads the input.
                     read => read.ok().flatten().unwrap_or_default(),
                 }
             }
@@ -243,7 +243,7 @@ impl Service {
         }
         let reported = self.report(caller, token.id(), token.reporter(), report).await;
         if reported.as_ref().is_err_and(|error| error.reason == Reason::OperationNotFound) {
-            // Why it is not there, a read tells.
+            // A read finds out why it is missing.
             self.admit_report(caller, token).await?;
         }
         reported

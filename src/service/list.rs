@@ -100,7 +100,7 @@ impl HistoryRequest {
         Some(Self { name: name?, page: page?, is_unsent: false })
     }
 
-    /// What stands behind `position`, as much as fits, for who looks at it within this process and lets it go.
+    /// The page after `position`, for callers within this process.
     pub fn behind(name: OperationName, position: HistoryPosition) -> Self {
         let page = PageRequest::behind(history_bytes(position));
         Self { name, page, is_unsent: true }
@@ -148,7 +148,7 @@ impl Service {
         let mut others = None;
         let more = 'full: loop {
             let reading = budget.next_read(page.limit - entries.len());
-            // One more tells whether there is a next page.
+            // One more row shows whether there is a next page.
             query.limit = reading + 1;
             let found = self.engine.list(query.clone()).await?;
             let is_last = found.len() <= reading;

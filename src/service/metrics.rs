@@ -60,7 +60,7 @@ impl Service {
         Ok(self.scrape().await)
     }
 
-    /// The same for whoever may ask without a word about itself.
+    /// The same for a listener that asks for no credentials.
     pub async fn scrape(&self) -> Scrape {
         let mut scrape = Scrape::default();
         let figures = self.engine.figures();

@@ -146,13 +146,15 @@ impl Service {
         })
     }
 
-    /// Counts a watch or a wait of the caller's tenant, and in the gauge, for as long as the answer is held.
+    /// Counts a watch or a wait of the caller's tenant, and in the gauge, for as long as the answer is held. Holders of
+    /// shares are refused where half of the tenant's watches are taken, so that a URL that has become known leaves the
+    /// tenant watches of its own.
     pub(super) fn begin_watch(
         &self,
         caller: &Caller,
         gauge: &Arc<Gauge>,
     ) -> Result<Watching, ServiceError> {
-        let held = self.count_one(LimitName::Watches, &caller.tenant)?;
+        let held = self.count_one(LimitName::Watches, &caller.tenant, caller.is_of_share())?;
         Ok(Watching { _held: held, _counted: gauge.hold() })
     }
 
@@ -165,13 +167,19 @@ impl Service {
     ) -> Result<(), ServiceError> {
         let mut tenants = connection.0.lock().unwrap_or_else(PoisonError::into_inner);
         if tenants.iter().all(|held| held.of.1 != *tenant) {
-            tenants.push(self.count_one(LimitName::Connections, tenant)?);
+            tenants.push(self.count_one(LimitName::Connections, tenant, false)?);
         }
         Ok(())
     }
 
-    fn count_one(&self, name: LimitName, tenant: &TenantId) -> Result<Held, ServiceError> {
+    fn count_one(
+        &self,
+        name: LimitName,
+        tenant: &TenantId,
+        leaves_half: bool,
+    ) -> Result<Held, ServiceError> {
         let most = self.engine.limits().get(name, tenant, None);
+        let most = most.map(|most| if leaves_half { most.div_ceil(2) } else { most });
         let of = (name, tenant.clone());
         let mut counts = self.quotas.lock();
         let count = counts.held.entry(of.clone()).or_default();

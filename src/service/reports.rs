@@ -108,7 +108,7 @@ impl Service {
         }
     }
 
-    /// Refuses an attempt on which whoever it is has nothing to report, and nothing to report again.
+    /// Refuses a report of a caller that holds no lease of the attempt, unless it repeats the report that ended it.
     pub(super) async fn check_may_report(
         &self,
         caller: &Caller,

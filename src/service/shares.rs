@@ -1,7 +1,7 @@
-//! Shares: an operation's status and result for whoever has a URL.
+//! Shares: URLs whose holders read the status and the result of one operation.
 //!
-//! A token is kept as API keys are: the store has a code of it, under its public id. It makes a caller that may read one
-//! operation, whoever owns that, and nothing else (`Caller::of_share`).
+//! A token is kept as API keys are: the store has a code of it, under its public id. It identifies a caller that may read one
+//! operation, of any owner, and nothing else (`Caller::of_share`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -194,7 +194,7 @@ impl Service {
     }
 }
 
-/// Shares that have expired, whoever's they are, to be deleted; refuses where there are too many that have not.
+/// The expired shares of all tenants, which the caller deletes; refuses if too many others remain.
 fn room_for(
     before: &Snapshot<Share>,
     new: &Share,

@@ -43,7 +43,7 @@ impl ResultUploads {
                 }
             }
         };
-        // Refusals take a place as well, so that the completion is told which it was.
+        // Refused uploads keep their place too, so that Complete can say which upload was refused.
         if self.uploads.len() < 2 * MAX_UPLOADS {
             self.uploads.insert((id, attempt), upload);
         }

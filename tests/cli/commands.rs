@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
@@ -115,9 +116,16 @@ fn files_of_a_store_are_private() {
     let (store, to) = (format!("sqlite:{}", path.display()), backup.display().to_string());
     let copied = longrun(&["store", "backup", "--store", &store, &to]).output().unwrap();
     assert!(copied.status.success(), "{}", stderr(&copied));
-    let mut found = vec![backup];
-    found.extend(fs::read_dir(&made).unwrap().map(|entry| entry.unwrap().path()));
-    assert!(found.len() >= 6, "{found:?}");
+    let within = |path: &Path| {
+        fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>()
+    };
+    let mut found = [vec![backup], within(&made)].concat();
+    let directories = found.clone().into_iter().chain(within(server.directory.path()));
+    let objects: Vec<_> =
+        directories.filter(|path| path.to_string_lossy().ends_with(".objects")).collect();
+    assert_eq!(objects.len(), 2, "the store's and the backup's: {objects:?}");
+    found.extend(objects.iter().flat_map(|directory| within(directory)));
+    assert!(found.len() >= 8, "{found:?}");
     for path in found {
         let metadata = fs::metadata(&path).unwrap();
         let mode = metadata.permissions().mode() & 0o777;

@@ -108,14 +108,14 @@ fn a_check_prints_what_the_file_comes_to_without_secrets() {
 fn what_is_wrong_is_named_with_its_line_and_with_what_was_probably_meant() {
     for (text, said) in [
         ("\nlistn = \"x\"\n", "line 2, column 1: there is no key listn here; did you mean listen?"),
-        ("listen = \"x\"\n", "line 1, column 1: listen must be an IP address and a port"),
+        ("listen = \"x\"\n", "line 1, column 1: listen x must be an IP address and a port"),
         ("max-connections = 3\n", "did you mean max_connections?"),
         ("retention = \"1 fortnight\"\n", "line 1, column 1: retention"),
         ("auth = \"maybe\"\n", "line 1, column 1: auth"),
-        ("insecure = \"yes\"\n", "insecure must be true or false"),
+        ("insecure = \"yes\"\n", "insecure yes must be true or false"),
         ("listen = [\"127.0.0.1:1\", \"127.0.0.1:2\"]\n", "listen must be one value, not a list"),
         ("store = \"mysql://a:s3cret@b\"\n", "line 1, column 1: store"),
-        ("lease_duration = \"1ms\"\n", "--lease-duration must be from 1s to 1h"),
+        ("lease_duration = \"1ms\"\n", "--lease-duration 1ms must be from 1s to 1h"),
         ("[[handlr]]\nkind = \"k\"\n", "there is no key handlr here; did you mean handler?"),
         (
             "[[handler]]\nkind = \"k\"\ncommand = \"x\"\nlisten = \"127.0.0.1:0\"\n",
@@ -180,4 +180,28 @@ fn pages_beside_mounted_apis_are_warned_of() {
         let log = std::fs::read_to_string(server.directory.path().join("log")).unwrap();
         assert_eq!(log.contains("have one origin"), is_warned, "{log}");
     }
+}
+
+#[test]
+fn a_table_confines_its_handler_in_place_of_what_confines_all() {
+    let more = "handler_limit = [\"cpu=9s\", \"open-files=99\"]\nhandler_own_directory = true\n\n\
+                [[handler]]\nkind = \"of-all\"\ncommand = \"ulimit -t; ulimit -n; ls -A; pwd\"\n\n\
+                [[handler]]\nkind = \"own\"\ncommand = \"ulimit -t; ulimit -n; ulimit -v; pwd\"\n\
+                limit = [\"cpu=3s\", \"memory=1GiB\"]\nown_directory = false\n\n\
+                [[handler]]\nkind = \"rights\"\ncommand = \"grep NoNewPrivs /proc/self/status || echo NoNewPrivs: 1\"\n";
+    let server = serve(more, |_, _| {});
+    let lines = |kind| {
+        let operation = server.json(&["submit", kind, "--wait=20s"]);
+        let text = operation["result"]["text"].as_str().unwrap_or_else(|| panic!("{operation}"));
+        text.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let (of_all, own) = (lines("of-all"), lines("own"));
+    assert_eq!(of_all[..2], ["9", "99"], "{of_all:?}");
+    assert_eq!(own[..3], ["3", "99", "1048576"], "{own:?}");
+    let here = std::env::current_dir().unwrap();
+    assert_eq!((own.len(), own[3].as_str()), (4, here.to_str().unwrap()));
+    assert_eq!(of_all.len(), 3, "the directory is empty: {of_all:?}");
+    assert_ne!(of_all[2], own[3]);
+    // A confined command cannot get rid of its limits by a program such as sudo.
+    assert!(lines("rights")[0].split_whitespace().eq(["NoNewPrivs:", "1"]));
 }

@@ -83,8 +83,8 @@ fn a_command_runs_as_another_user_where_longrun_is_root() {
 fn what_cannot_be_done_is_refused_at_the_start() {
     for (flag, value, reason) in [
         ("--handler-limit", "cpu=0", "at least 1"),
-        ("--handler-limit", "disk=1", "the limits are cpu, memory"),
-        ("--handler-limit", "memory=much", "the unit must be KiB"),
+        ("--handler-limit", "disk=1", "must be cpu, memory"),
+        ("--handler-limit", "memory=much", "with KiB, MiB, GiB"),
         ("--handler-user", "nobody-of-that-name", "/etc/passwd"),
     ] {
         let refused = run(&["serve", "--store", "sqlite:never.db", flag, value]);

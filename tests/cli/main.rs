@@ -22,6 +22,7 @@ mod keys;
 mod limits;
 mod names;
 mod operate;
+mod refusals;
 mod share;
 mod silence;
 mod support;

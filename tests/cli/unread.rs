@@ -8,8 +8,12 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::support::Server;
 
-/// Clients, a third each with a feed, a watch and a long poll.
-const CLIENTS: usize = 999;
+/// Clients, a fifth each with a feed, a watch, a long poll, an upload and many small requests at once.
+const CLIENTS: usize = 1_000;
+/// Requests that a client sends at once, whose answers have 12 KiB each.
+const REQUESTS: usize = 40;
+/// Bytes of an upload, of which its client sends an eighth.
+const UPLOAD: usize = 8 << 20;
 /// Operations that come while nobody reads. A feed would have more than 6 MiB of them to send.
 const OPERATIONS: usize = 600;
 /// Labels of each, of 250 bytes.
@@ -61,21 +65,34 @@ fn a_thousand_clients_that_read_nothing_take_a_bounded_part_of_memory() {
     let first = ask(&mut busy, "POST /v1/operations", &submission);
     let id = first.split("\"name\":\"operations/").nth(1).unwrap()[..36].to_owned();
 
+    let get = |path: &str, accept: &str| {
+        format!("GET {path} HTTP/1.1\r\nhost: localhost\r\naccept: {accept}\r\n\r\n")
+    };
+    let upload = format!(
+        "POST /v1/kinds/k/operations HTTP/1.1\r\nhost: localhost\r\ncontent-length: {UPLOAD}\r\n\r\n{}",
+        "x".repeat(UPLOAD / 8)
+    );
+    let before = memory(&server);
     let mut held = Vec::new();
     for at in 0..CLIENTS {
-        let (path, accept) = match at % 3 {
-            0 => ("/v1/operations/events".to_owned(), "text/event-stream"),
-            1 => (format!("/v1/operations/{id}/events"), "text/event-stream"),
-            _ => (format!("/v1/operations/{id}?wait=300"), "application/json"),
+        let sent = match at % 5 {
+            0 => get("/v1/operations/events", "text/event-stream"),
+            1 => get(&format!("/v1/operations/{id}/events"), "text/event-stream"),
+            2 => get(&format!("/v1/operations/{id}?wait=300"), "application/json"),
+            3 => upload.clone(),
+            _ => get(&format!("/v1/operations/{id}"), "application/json").repeat(REQUESTS),
         };
-        let mut stream = connect();
-        write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\naccept: {accept}\r\n\r\n")
-            .unwrap();
+        let stream = connect();
+        // As much as the server takes for now.
+        stream.set_nonblocking(true).unwrap();
+        let mut rest = sent.as_bytes();
+        while let Ok(written @ 1..) = (&stream).write(rest) {
+            rest = &rest[written..];
+        }
         held.push(stream);
     }
     // Whoever waits is known to the server once it has answered those that came later.
     ask(&mut busy, "GET /livez", "");
-    let before = memory(&server);
     for _ in 0..OPERATIONS {
         let answer = ask(&mut busy, "POST /v1/operations", &submission);
         assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");

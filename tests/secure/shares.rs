@@ -1,5 +1,6 @@
 //! Shares: whoever has the URL reads one operation, and nothing else.
 
+use longrun::operation::limits::{Limit, LimitName, LimitTable};
 use longrun::proto::v1;
 use longrun::proto::v1::admin_client::AdminClient;
 use longrun::proto::v1::operations_client::OperationsClient;
@@ -173,5 +174,42 @@ async fn a_share_ends_with_its_time_its_revocation_or_its_operation() {
     let mut operations = OperationsClient::new(server.channel());
     soon(operations.delete_operation(with(delete, &token))).await.unwrap();
     assert_eq!(get(&server, &last.url).await.0, 404);
+    server.end().await;
+}
+
+#[tokio::test]
+async fn watches_of_a_share_are_the_tenants_and_leave_it_half() {
+    let key = SigningKey::new("one");
+    let issuer = Issuer::of(&[&key]).await;
+    let server = Guarded::start_with(&issuer.url, |config| {
+        let watches = Limit { name: LimitName::Watches, tenant: None, kind: None, label: None };
+        config.tenants = LimitTable::new([(watches, 4)]).unwrap();
+    })
+    .await;
+    let token = key.sign(&claims("a", &["submit", "read", "work"]));
+    let (name, _) = running(&server, &token).await;
+    let mut admin = AdminClient::new(server.channel());
+    let new = v1::CreateShareRequest { name: name.clone(), ttl: None };
+    let made = soon(admin.create_share(with(new, &token))).await.unwrap().into_inner();
+    let watch = async |path: String, token: Option<&str>| {
+        let request = server.request("GET", &path).header("accept", "text/event-stream");
+        let request = token.into_iter().fold(request, |request, token| request.bearer_auth(token));
+        soon(request.send()).await.unwrap()
+    };
+    let shared = format!("{}/events", made.url);
+    let own = format!("/v1/{name}/events");
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        held.push(watch(shared.clone(), None).await);
+    }
+    let refused = watch(shared.clone(), None).await;
+    assert_eq!(refused.status(), 429);
+    assert!(soon(refused.text()).await.unwrap().contains("watches"));
+    for _ in 0..2 {
+        held.push(watch(own.clone(), Some(&token)).await);
+    }
+    assert!(held.iter().all(|answer| answer.status() == 200), "{held:?}");
+    assert_eq!(watch(own.clone(), Some(&token)).await.status(), 429, "they count together");
+    drop(held);
     server.end().await;
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
+use crate::config::whole;
 use crate::time_text::parse_duration;
 
 const EXAMPLES: &str = "\
@@ -49,25 +50,25 @@ pub(in crate::cli) struct Args {
 #[command(next_help_heading = "Load")]
 pub(super) struct Load {
     /// How many clients submit, each with one operation in flight
-    #[arg(long, short, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, short, value_name = "N", default_value_t = 64, value_parser = whole(1_u32..=100_000))]
     pub(super) clients: u32,
     /// How many connections they share
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = whole(1_u32..=1_000))]
     pub(super) connections: u32,
     /// How many workers execute, each over a connection of its own; 0 for none
-    #[arg(long, short, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=1_000))]
+    #[arg(long, short, value_name = "N", default_value_t = 1, value_parser = whole(0_u32..=1_000))]
     pub(super) workers: u32,
     /// How many attempts a worker runs at once [default: as many as there are clients]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, value_name = "N", value_parser = whole(1_u32..=10_000))]
     pub(super) concurrency: Option<u32>,
     /// How many kinds the work is spread over
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole(1_u32..=100))]
     pub(super) kinds: u32,
     /// Bytes of each input, at least the 8 that carry the time
-    #[arg(long, value_name = "BYTES", default_value_t = 300, value_parser = clap::value_parser!(u32).range(8..))]
+    #[arg(long, value_name = "BYTES", default_value_t = 300, value_parser = whole(8_u32..))]
     pub(super) payload: u32,
     /// Bytes of each result
-    #[arg(long, value_name = "BYTES", default_value_t = 300)]
+    #[arg(long, value_name = "BYTES", default_value_t = 300, value_parser = whole(0_u32..))]
     pub(super) result: u32,
     /// How long the work takes
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = parse_duration)]
@@ -76,14 +77,14 @@ pub(super) struct Load {
     #[arg(long, value_name = "HOW", value_enum, default_value_t)]
     pub(super) watch: Watch,
     /// Submissions per second, all clients together [default: as many as can be]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = whole(1_u32..))]
     pub(super) rate: Option<u32>,
     /// How long the server keeps what is done
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = parse_duration)]
     pub(super) retention: Duration,
 }
 
-/// How long it goes on, and how often it tells.
+/// How long to measure, and how often to report.
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Length")]
 pub(super) struct Span {
@@ -91,7 +92,7 @@ pub(super) struct Span {
     #[arg(long, short, value_name = "DURATION", default_value = "10s", value_parser = parse_duration)]
     pub(super) duration: Duration,
     /// Measure so many operations instead
-    #[arg(long, short = 'n', value_name = "N", conflicts_with = "duration", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, short = 'n', value_name = "N", conflicts_with = "duration", value_parser = whole(1_u64..))]
     pub(super) count: Option<u64>,
     /// How long to run before the measuring begins [default: 1s, with --count 0s]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]

@@ -13,8 +13,8 @@ use crate::client::{self, Client, ClientError, WatchAll};
 use crate::proto::v1::watch_operations_response::Type;
 use crate::proto::v1::{Operation, OperationView, WatchOperationRequest, WatchOperationsRequest};
 
-/// Who waits for the end of an operation, by the key that it was submitted under: the end may be told
-/// before the submission is answered.
+/// The waiters for ends of operations, by idempotency key, because an end may arrive
+/// before the response to the submission.
 #[derive(Debug, Default)]
 pub(super) struct Waiting(Mutex<HashMap<String, oneshot::Sender<Operation>>>);
 

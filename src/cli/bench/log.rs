@@ -17,7 +17,7 @@ pub(super) struct Log {
     begins: Instant,
     ends: Option<Instant>,
     interval: Option<Duration>,
-    /// Once the measuring has begun: the first moment, and the last that was told.
+    /// Once the measuring has begun: its first moment, and the last that was reported.
     told: Option<(Moment, Moment)>,
     next_line: Option<Instant>,
 }

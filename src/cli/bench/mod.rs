@@ -47,8 +47,8 @@ const LAST_WORK: Duration = Duration::from_secs(3);
 
 pub(super) async fn run(args: Args, connection: &Connection, out: &Output) -> anyhow::Result<Exit> {
     if args.load.workers == 0 && args.load.watch != Watch::None {
-        let rule =
-            "--workers 0 leaves everything undone, which is waited for but with --watch none";
+        let rule = "--workers 0 leaves everything undone, so that nothing ends that --watch waits for: add --watch none, e.g. \
+             longrun bench --workers 0 --watch none";
         return Err(Usage(rule.to_owned()).into());
     }
     if !args.embedded {
@@ -79,7 +79,7 @@ pub(super) async fn run(args: Args, connection: &Connection, out: &Output) -> an
     measured
 }
 
-/// Loads the replicas of a service, of which there is at least one, and tells what came of it.
+/// Loads the replicas of a service, at least one, and reports the figures.
 async fn measure(args: &Args, replicas: &[Connection], out: &Output) -> anyhow::Result<Exit> {
     let Args { load, span, .. } = args;
     let mut signals = Signals::catch()?;

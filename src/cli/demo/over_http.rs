@@ -14,7 +14,7 @@ use super::transcript::Transcript;
 /// The headers worth a look.
 const SHOWN: [&str; 4] = ["location", "retry-after", "content-type", "longrun-error-source"];
 
-/// Submits, polls as told, waits, follows the redirect, and compares the result with gRPC's.
+/// Submits, polls after `Retry-After`, waits, follows the redirect, and compares the result with gRPC's.
 pub(super) async fn submit_and_poll(
     stage: &Stage,
     transcript: &Transcript<'_>,

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use super::super::connection::Connection;
 use super::super::handlers::Handlers;
 use super::super::remote::Remote;
+use super::super::text::quote;
 use super::transcript::Transcript;
 use crate::config::handler::{CommandLine, Handler, Words, Work};
 use crate::config::{ServeConfig, StoreUrl};
@@ -129,15 +130,6 @@ fn write(directory: &Path, name: &str, text: &str) -> anyhow::Result<PathBuf> {
     let path = directory.join(name);
     std::fs::write(&path, text).with_context(|| format!("failed to write {}", path.display()))?;
     Ok(path)
-}
-
-/// A word for a POSIX shell that means `text`.
-fn quote(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-=:,+".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        return text.to_owned();
-    }
-    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 #[cfg(test)]

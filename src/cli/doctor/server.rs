@@ -8,7 +8,7 @@ use super::{Check, Finding};
 use crate::cli::remote::Remote;
 use crate::cli::text;
 
-/// Clocks that differ by more than this are worth a word; a `Date` tells seconds only.
+/// Clocks that differ by more are reported. `Date` has whole seconds.
 const CLOCKS: Duration = Duration::from_secs(3);
 /// A stream whose first message takes longer is held back by something.
 const FIRST: Duration = Duration::from_secs(3);

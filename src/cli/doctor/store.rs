@@ -12,7 +12,7 @@ use crate::store::postgres::checkup::{self, Examination};
 const OLDEST: u32 = 130_000;
 /// A replica takes this many connections.
 const PER_REPLICA: u64 = 6;
-/// A snapshot that is held for longer lets rows pile up that nobody needs.
+/// A snapshot that is held for longer keeps many dead rows in the database.
 const LONG_SNAPSHOT: Duration = Duration::from_secs(600);
 const CLOCKS: Duration = Duration::from_secs(2);
 /// A disk with less room is nearly full.

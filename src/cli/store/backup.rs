@@ -54,7 +54,7 @@ pub(super) struct Args {
 /// A file, also as the store that it will be.
 fn target(text: &str) -> Result<PathBuf, String> {
     match text.strip_prefix("sqlite:").unwrap_or(text) {
-        "" => Err("must be a file".to_owned()),
+        "" => Err("must be a file, e.g. longrun.bak.db".to_owned()),
         path => Ok(PathBuf::from(path)),
     }
 }
@@ -62,8 +62,8 @@ fn target(text: &str) -> Result<PathBuf, String> {
 pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
     let Args { to, store, objects } = args;
     let Some(source) = file(&store).map(Path::to_owned) else {
-        let how = "a PostgreSQL store is backed up by PostgreSQL's own means: pg_dump, or a base backup with \
-                   an archive of its log";
+        let how = "--store is a PostgreSQL store, which PostgreSQL's own programs back up: pg_dump, or a base backup with an \
+                   archive of its log, e.g. pg_dump --format=custom --file=longrun.dump";
         return Err(Usage(how.to_owned()).into());
     };
     let objects = open_objects(&store, objects.as_ref())?;

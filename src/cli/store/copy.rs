@@ -51,12 +51,12 @@ pub(super) struct Args {
 pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
     let Args { from, to, from_objects, to_objects } = args;
     if from == to {
-        return Err(Usage(format!("FROM and TO are both {from}")).into());
+        return Err(Usage(format!("FROM and TO are both {from}, and must differ, e.g. longrun store copy sqlite:longrun.db sqlite:copy.db")).into());
     }
     if let (Some(one), Some(other)) = (file(&from), file(&to))
         && files::is_same(one, other)
     {
-        return Err(Usage(format!("{from} and {to} are the same file")).into());
+        return Err(Usage(format!("FROM {from} and TO {to} are the same file, and must differ, e.g. longrun store copy sqlite:longrun.db sqlite:copy.db")).into());
     }
     if let Some(path) = file(&from).filter(|path| !path.exists()) {
         anyhow::bail!("there is no store {}", path.display());

@@ -93,7 +93,7 @@ struct Teller {
     first: Document,
     /// None behind the last word.
     watch: Option<WatchStream>,
-    /// The operation as it was told last.
+    /// The operation as the client last saw it.
     last: Option<Document>,
 }
 

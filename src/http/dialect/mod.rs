@@ -32,7 +32,7 @@ pub(super) use visit::Visit;
 /// What a request is for.
 struct Hit<'a> {
     mount: &'a Mount,
-    /// What stands in the places of the path.
+    /// The values of the path's placeholders.
     places: Vec<(&'a str, &'a str)>,
     place: Place<'a>,
 }
@@ -165,8 +165,8 @@ async fn serve(call: Call, visit: &Visit<'_>, place: Place<'_>, body: Body) -> A
     }
 }
 
-/// Who asks: where operations have owners, whoever has these credentials. Whether they are good is not known here;
-/// they are compared, and never kept.
+/// The owner that the request's credentials stand for, if operations of this dialect have owners. The credentials are
+/// not verified here; they are compared, and never stored.
 fn caller(call: &Call, mount: &Mount) -> Result<Caller, Problem> {
     if !mount.dialect.has_owners {
         return Ok(call.caller.clone());

@@ -84,7 +84,7 @@ pub(super) async fn answer(
             if matches!(action, Action::Read | Action::Retry) {
                 visit::keep(&mut response, |response| {
                     documents::about(response, &call, &document.operation);
-                    // No tag of an operation tells of its log lines.
+                    // The entity tag of an operation does not cover its log lines.
                     if route.needs.history {
                         response.headers_mut().remove(ETAG);
                     }

@@ -27,7 +27,7 @@ const MAX_PLACE_BYTES: usize = 256;
 #[derive(Debug)]
 pub(in crate::http) struct Visit<'a> {
     pub(in crate::http) mount: &'a Mount,
-    /// What stands in the path's place `{id}`, as it came; empty without one.
+    /// The undecoded value of the placeholder `{id}`; empty if the path has none.
     pub(super) id: String,
     pub(super) asked: Asked,
     /// What is wrong with the path or the query, in whose place there is nothing then.
@@ -37,7 +37,7 @@ pub(in crate::http) struct Visit<'a> {
 /// What is asked for, and by what words.
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
-    /// What stands in the places of the path other than `{id}`.
+    /// The values of the path's other placeholders.
     pub(super) places: Places,
     pub(super) request: Request,
     base: String,
@@ -60,7 +60,7 @@ impl Asked {
 }
 
 impl<'a> Visit<'a> {
-    /// The request under `mount`, with what stands in the places of its path as it came.
+    /// The request under `mount`, with the undecoded values of its path's placeholders.
     pub(in crate::http) fn of(
         http: &'a Http,
         mount: &'a Mount,
@@ -168,7 +168,7 @@ pub(super) fn unwritable(mount: &Mount, error: &TemplateError) -> Problem {
     ServiceError::new(Reason::Internal, "the answer cannot be written").into()
 }
 
-/// What stands in a place of a path, decoded.
+/// The decoded value of a placeholder.
 fn place(name: &str, value: &str) -> Result<String, ServiceError> {
     let decoded = segment(value)
         .filter(|text| text.len() <= MAX_PLACE_BYTES && !text.chars().any(char::is_control));
@@ -218,8 +218,8 @@ pub(super) fn keep(response: &mut Response, add: impl FnOnce(&mut Response)) {
     response.headers_mut().extend(own);
 }
 
-/// The key of the submission. Keys are the tenant's: one that is given to a mount is told apart from those of other
-/// mounts, of other texts in the places of the prefix, and of other owners.
+/// The idempotency key of the submission. Keys belong to the tenant, so the key includes the mount, the values of the
+/// placeholders in the prefix, and the owner.
 pub(super) fn idempotency_key(
     call: &Call,
     visit: &Visit<'_>,

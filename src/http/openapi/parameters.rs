@@ -247,7 +247,7 @@ fn in_header() -> Parameters {
     parameters("header", &table)
 }
 
-/// What stands behind a dot tells apart parameters of one name.
+/// A suffix after a dot distinguishes parameters of the same name.
 fn parameters(place: &str, table: &[(&str, &str, Value)]) -> Parameters {
     let parameters = table.iter().map(|(key, description, schema)| {
         let name = key.split('.').next();

@@ -21,7 +21,7 @@ pub(super) struct Claim<'a> {
     pub(super) is_asynchronous: bool,
 }
 
-/// A dialect whose trigger is for requests such as this, and what stands in the places of the path.
+/// A dialect whose trigger matches the request, and the values of the path's placeholders.
 struct Candidate<'a, 'p> {
     mount: &'a DialectMount,
     places: Vec<(&'p str, &'p str)>,

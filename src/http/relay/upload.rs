@@ -69,7 +69,7 @@ impl Watched {
         }
     }
 
-    /// What the client is told of a body that it did not send.
+    /// The error if the client did not send the whole body.
     pub(super) fn refusal(&self) -> Option<ServiceError> {
         self.with(|known| known.failure).map(|unsent| match unsent {
             Unsent::Broken => ServiceError::invalid_field("body", "must arrive whole"),

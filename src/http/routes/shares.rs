@@ -1,4 +1,4 @@
-//! The routes of shares: those that make and revoke them, and what whoever has a URL reads.
+//! The routes of shares: making, listing and revoking them, and reading by a share's URL.
 
 use super::{ANY, CHANGE, NOT_THERE, OF_ONE, of_one};
 use crate::http::openapi::answers::{Answers, JSON, refer};

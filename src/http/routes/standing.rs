@@ -39,8 +39,10 @@ fn metrics() -> Route {
         .also("200", "text/plain", &text)
         .also("200", "application/openmetrics-text", &text);
     let about = "Metrics of the whole server, for Prometheus";
+    // Nothing of the request is an argument.
+    let reasons: Vec<_> = ANY.into_iter().filter(|reason| *reason != InvalidArgument).collect();
     Route::new("get", "/metrics", "getMetrics", about, |call, _| Box::pin(measured::metrics(call)))
         .ignores_query()
         .answers(answers)
-        .refuses(&[&ANY[..], &[RouteNotFound]].concat())
+        .refuses(&[&reasons[..], &[RouteNotFound]].concat())
 }

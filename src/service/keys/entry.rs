@@ -119,7 +119,9 @@ impl TryFrom<Stored> for Key {
 /// The roles of these names.
 pub fn roles(names: &[String]) -> Result<Roles, String> {
     let all = || Role::ALL.map(Role::as_str).join(", ");
-    let role = |name: &String| Role::parse(name).ok_or_else(|| format!("roles are {}", all()));
+    let role = |name: &String| {
+        Role::parse(name).ok_or_else(|| format!("{name:?} must be one of {}, e.g. submit", all()))
+    };
     names.iter().map(role).collect()
 }
 

@@ -9,8 +9,8 @@ use crate::catalogue::{Catalogue, Change, ChangeError, Entry};
 use crate::operation::secret::Secret;
 use crate::store::{SECRETS, StoreError};
 
-/// The secret that the store keeps where none is given. Then whoever can read the database can check guesses against what
-/// is in it. Keys have 256 random bits, and cannot be guessed; passwords of owners can.
+/// The secret in the store, if no file has one. Then a reader of the database can check guesses against the codes
+/// in it. Keys have 256 random bits, and cannot be guessed; passwords of owners can.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct ServerSecret(String);
 

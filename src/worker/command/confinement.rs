@@ -1,7 +1,8 @@
 //! Limits of commands: CPU time, memory, file size, processes, open files; another user; a directory of their own.
 //!
 //! A confined command is started by the `longrun` program itself, with [`WORD`]: it limits itself, becomes the other user,
-//! and then turns into the command. So the command and all that it starts have the limits from their first instruction on.
+//! and then turns into the command. So the command and all that it starts have the limits from their first instruction on,
+//! and on Linux no program that they run, `sudo` for one, gives them more rights than they have.
 //! Where one of these steps fails, the command is not run.
 
 use std::ffi::{OsStr, OsString};
@@ -67,6 +68,15 @@ impl ProcessLimit {
         }
     }
 
+    const fn name(self) -> &'static str {
+        self.parts().0
+    }
+
+    /// Seconds, bytes, or a number of things.
+    pub const fn most(self) -> u64 {
+        self.parts().2
+    }
+
     fn word(self) -> String {
         let (name, _, most) = self.parts();
         format!("{name}={most}")
@@ -81,9 +91,10 @@ impl ProcessLimit {
 }
 
 impl Confinement {
-    /// The same with a limit of each process.
+    /// The same with a limit of each process, in place of another of the same name.
     #[must_use]
     pub fn with_limit(mut self, limit: ProcessLimit) -> Self {
+        self.limits.retain(|other| other.name() != limit.name());
         self.limits.push(limit);
         self
     }
@@ -94,11 +105,11 @@ impl Confinement {
         Self { user: Some((user, group)), ..self }
     }
 
-    /// The same in an empty directory that is made for each attempt and removed after it, as `TMPDIR` and as the working
-    /// directory.
+    /// The same with or without an empty directory that is made for each attempt and removed after it, as `TMPDIR` and as
+    /// the working directory.
     #[must_use]
-    pub fn with_own_directory(self) -> Self {
-        Self { has_own_directory: true, ..self }
+    pub fn with_own_directory(self, has_own_directory: bool) -> Self {
+        Self { has_own_directory, ..self }
     }
 
     /// Refuses what this process cannot do.
@@ -218,6 +229,9 @@ fn turn(mut words: impl Iterator<Item = OsString>) -> io::Result<Never> {
         }
     }
     let program = words.next().ok_or_else(wrong)?;
+    // A set-user-ID program would run as a user to whom the limits do not apply. Becoming another user needs no program.
+    #[cfg(target_os = "linux")]
+    rustix::thread::set_no_new_privs(true)?;
     let mut command = std::process::Command::new(&program);
     command.args(words);
     if let Some((user, group)) = user {

@@ -30,7 +30,7 @@ impl FromStr for RetryOn {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const RULE: &str = "must be `all`, or exit codes from 1 to 255 like 1,64-78";
+        const RULE: &str = "must be `all`, or exit codes from 1 to 255, e.g. 1,64-78";
         if text == "all" {
             return Ok(Self::all());
         }

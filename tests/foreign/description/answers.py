@@ -13,10 +13,9 @@ from schemathesis.checks import not_a_server_error
 SERVER = sys.argv[1]
 # What no client can bring about, or only by a long wait or a crowd; and what any resource answers alike.
 RARE = {"401", "408", "429", "500", "503", "504", "414", "421"}
-# What a server comes to that is set up in another way: roles of callers, no place for keys.
-OTHERWISE = {("GET", "403"), ("POST", "501"), ("GET", "501")}
-# What `tests/secure` and `tests/it` ask for as each caller. Here every answer is compared, and not every one asked for.
-ELSEWHERE = ("/shares", "/v1/limits", "/metrics")
+# What a server comes to that is set up in another way: roles of callers, no place for keys, shares and limits, no metrics.
+OTHERWISE = {("GET", "403"), ("POST", "501"), ("GET", "501"), ("DELETE", "501")}
+WITH_PLACES = ("/keys", "/shares", "/v1/limits")
 
 document = requests.get(f"{SERVER}/openapi.json", timeout=10).json()
 validate(document)
@@ -80,6 +79,15 @@ NOBODY = "00000000-0000-7000-8000-000000000000"
 def submit(kind, data="", query="", headers=None):
     headers = TEXT | (headers or {})
     return ask("POST", OF_KIND, 202, headers, data, query, kind=kind).json()["name"].split("/")[1]
+
+
+def expired(operation):
+    """The operation, once its retention is up. The server tells no client of that."""
+    began = time.monotonic()
+    while ask("GET", PARENTS[0] + "/status", [200, 202, 410], id=operation).status_code != 410:
+        assert time.monotonic() - began < 20, "it was not removed"
+        time.sleep(0.02)
+    return operation
 
 
 def life_of(one):
@@ -152,13 +160,9 @@ def life_of(one):
     about("POST", ":retry", 403, {"Origin": "http://elsewhere.example"}, id=done)
     about("DELETE", "", 403, {"Origin": "http://elsewhere.example"}, id=done)
     about("DELETE", "", 204, id=done)
-    # Its retention is up as soon as it is done; nobody is told of that.
-    expired, began = submit("shout", query="?retention=0s"), time.monotonic()
-    while about("GET", "/status", [200, 410], id=expired).status_code != 410:
-        assert time.monotonic() - began < 20, "it was not removed"
-        time.sleep(0.02)
+    gone = expired(submit("shout", query="?retention=0s"))
     for method, part in OF_ONE:
-        about(method, part, 410, id=expired)
+        about(method, part, 410, id=gone)
         about(method, part, 404, id=NOBODY)
         about(method, part, 400, id="no-id")
 
@@ -335,26 +339,81 @@ def limits():
     ask("GET", every, 400, query="?a=b")
     ask("DELETE", one, 200, query="?tenant=acme", what="outstanding")
     ask("DELETE", one, 404, query="?tenant=acme", what="outstanding")
+    ask("DELETE", one, 400, query="?tenant=A", what="outstanding")
     ask("DELETE", one, 403, {"Origin": "https://evil.example"}, what="outstanding")
+    ask("POST", every, 403, JSON | {"Origin": "https://evil.example"}, '{"what": "outstanding", "most": "7"}')
+    ask("POST", every, 413, JSON, " " * 10_000_000)
+
+
+EVIL = {"Origin": "https://evil.example"}
+
+
+def shares_of(one):
+    """How an operation is shared, by one of its two names."""
+    operation = submit("nobody")
+    every, revoke = one + "/shares", one + "/shares/{share_id}:revoke"
+
+    def about(method, template, status, *rest, id=operation, **names):
+        return ask(method, template, status, *rest, tenant="default", id=id, **names)
+
+    share = about("POST", every, 201, JSON, '{"ttl": "60s"}').json()["share"]["shareId"]
+    about("POST", every, 400, JSON, '{"ttl": "-1s"}')
+    about("POST", every, 403, JSON | EVIL, "{}")
+    about("POST", every, 413, JSON, " " * 10_000_000)
+    about("POST", every, 415, TEXT, "60s")
+    about("GET", every, 200)
+    about("GET", every, 400, None, None, "?a=b")
+    about("POST", revoke, 400, None, None, "?a=b", share_id=share)
+    about("POST", revoke, 403, EVIL, share_id=share)
+    about("POST", revoke, 204, share_id=share)
+    about("POST", revoke, 404, share_id=share)
+    for id, status in [(NOBODY, 404), (expired(submit("shout", query="?retention=0s")), 410)]:
+        about("POST", every, status, JSON, "{}", id=id)
+        about("GET", every, status, id=id)
+        about("POST", revoke, status, id=id, share_id=share)
 
 
 def shares():
     """What somebody sees who has no more than a URL."""
-    operation = submit("shout")
-    ask("GET", PARENTS[0] + "/result", 204, query="?wait=30s", id=operation)
-    every, one, url = PARENTS[0] + "/shares", PARENTS[0] + "/shares/{share_id}:revoke", "/v1/shares/{token}"
-    made = ask("POST", every, 201, JSON, '{"ttl": "60s"}', id=operation).json()
-    ask("POST", every, 400, JSON, '{"ttl": "-1s"}', id=operation)
-    ask("GET", every, 200, id=operation)
-    token, share = made["token"], made["share"]["shareId"]
-    seen = ask("GET", url, 303, token=token).json()
-    assert "input" not in seen and "idempotencyKey" not in seen, seen
-    ask("GET", url + "/status", 200, token=token)
-    ask("GET", url + "/result", 204, token=token)
-    ask("GET", url + "/events", 200, {"Accept": "text/event-stream"}, token=token)
-    ask("POST", one, 204, id=operation, share_id=share)
-    ask("POST", one, 404, id=operation, share_id=share)
-    ask("GET", url, 404, token=token)
+    url = "/v1/shares/{token}"
+
+    def shared(operation):
+        return ask("POST", PARENTS[0] + "/shares", 201, JSON, '{"ttl": "60s"}', id=operation).json()["token"]
+
+    def done(kind, data=""):
+        operation = submit(kind, data)
+        ask("GET", PARENTS[0] + "/status", 200, query="?wait=30s", id=operation)
+        return operation
+
+    waiting = shared(submit("nobody"))
+    known = {"If-None-Match": ask("GET", url, 202, token=waiting).headers["ETag"]}
+    ask("GET", url, 304, known, token=waiting)
+    ask("GET", url + "/result", 202, token=waiting)
+    ask("GET", url + "/events", 200, EVENTS, token=waiting)
+    full = shared(done("shout", "hello"))
+    seen = ask("GET", url, 303, token=full)
+    assert "input" not in seen.json() and "idempotencyKey" not in seen.json(), seen.text
+    known = {"If-None-Match": ask("GET", url + "/status", 200, token=full).headers["ETag"]}
+    ask("GET", url + "/status", 304, known, token=full)
+    known = {"If-None-Match": ask("GET", url + "/result", 200, token=full).headers["ETag"]}
+    ask("GET", url + "/result", 304, known, token=full)
+    ask("GET", url + "/result", 206, {"Range": "bytes=1-2"}, token=full)
+    ask("GET", url + "/result", 416, {"Range": "bytes=9-"}, token=full)
+    ask("GET", url + "/events", 204, EVENTS | {"Last-Event-ID": "3"}, token=full)
+    ask("GET", url + "/result", 204, token=shared(done("nothing")))
+    for part in ["", "/status", "/result", "/events"]:
+        ask("GET", url + part, 400, query="?a=b", token=full)
+        ask("GET", url + part, 404, token="nobodys")
+    token = shared(brief := submit("shout", "hello", "?retention=2s"))
+    expired(brief)
+    for part in ["", "/status", "/result", "/events"]:
+        ask("GET", url + part, 410, token=token)
+
+
+def metrics():
+    """What the server counts."""
+    ask("GET", "/metrics", 200)
+    ask("GET", "/metrics", 200, {"Accept": "application/openmetrics-text; version=1.0.0"}, query="?a=b")
 
 
 def standing():
@@ -392,7 +451,10 @@ attempts()
 lists()
 keys()
 limits()
+for one in PARENTS:
+    shares_of(one)
 shares()
+metrics()
 standing()
 methods()
 listed = {
@@ -401,10 +463,12 @@ listed = {
     for method, operation in methods.items()
     for status in operation["responses"]
     if method not in ("head", "options") and status not in RARE and status != "default"
-    and not any(part in template for part in ELSEWHERE)
     # Another tenant's list is not found by those who are no operators.
     and (method.upper(), template, status) != ("GET", "/v1/operations", "404")
-    and not ((method.upper(), status) in OTHERWISE and (status == "403" or "/keys" in template))
+    and not (
+        (method.upper(), status) in OTHERWISE and (status == "403" or any(it in template for it in WITH_PLACES))
+    )
+    and (template, status) != ("/metrics", "404")
 }
 missing = sorted(listed - seen)
 assert not missing, f"listed, but never answered: {missing}"

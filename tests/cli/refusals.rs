@@ -1,0 +1,149 @@
+//! Each refusal of a command line or of a configuration file says which flag it is about, what was given, what would do,
+//! and one example.
+
+use super::support::{Server, longrun, run, stderr};
+
+/// Whether a text has an example of what would do.
+fn has_example(text: &str) -> bool {
+    ["e.g. ", "such as ", "for example: ", "did you mean "].iter().any(|it| text.contains(it))
+}
+
+/// Command lines that are refused without a server, with what they are about, and what was given.
+#[test]
+fn a_wrong_command_line_is_told_in_four_parts() {
+    let here = tempfile::tempdir().unwrap();
+    let empty = here.path().join("empty.toml");
+    std::fs::write(&empty, "").unwrap();
+    let empty = empty.to_str().unwrap();
+    for (words, about, given) in [
+        (&["serve", "--listen", "x"][..], "--listen", "'x'"),
+        (&["serve", "--store", "mysql://u:s3cret@h"], "--store", "--store"),
+        (&["serve", "--max-connections", "x"], "--max-connections", "'x'"),
+        (&["serve", "--max-connections", "0"], "--max-connections", "'0'"),
+        (&["serve", "--handler-concurrency", "0"], "--handler-concurrency", "'0'"),
+        (&["serve", "--lease-duration", "1ms"], "--lease-duration", "1ms"),
+        (&["serve", "--inline-payload-bytes", "2MiB"], "--inline-payload-bytes", "2MiB"),
+        (&["serve", "--retention", "1 fortnight"], "--retention", "1 fortnight"),
+        (&["serve", "--auth", "maybe"], "--auth", "'maybe'"),
+        (&["serve", "--tls-cert", "c.pem"], "--tls-cert", "--tls-cert"),
+        (&["serve", "--jwt-keys", "k.json"], "--jwt-keys", "--jwt-issuer"),
+        (&["serve", "--listen", "0.0.0.0:7420"], "--listen", "0.0.0.0:7420"),
+        (&["serve", "--handler", "shout"], "--handler", "'shout'"),
+        (&["serve", "--handler", "a=1", "--handler", "a=2"], "--handler", "a has two handlers"),
+        (&["serve", "--handler-url", "a=ftp://h"], "--handler-url", "ftp://h"),
+        (&["serve", "--handler-limit", "disk=1"], "--handler-limit", "disk"),
+        (&["serve", "--handler-user", "no-body"], "--handler-user", "no-body"),
+        (&["serve", "--handler-retry-on", "0"], "--handler-retry-on", "'0'"),
+        (&["--log", "verbose", "serve"], "--log", "verbose"),
+        (&["--log-format", "xml", "serve"], "--log-format", "'xml'"),
+        (&["--server", "foo://", "list"], "--server", "foo://"),
+        (&["--token-file", "/none", "list"], "--token-file", "/none"),
+        (&["list", "--state", "RUN"], "--state", "'RUN'"),
+        (&["list", "--limit", "0"], "--limit", "'0'"),
+        (&["list", "-o", "csv"], "--output", "'csv'"),
+        (&["list", "--since", "yesterday"], "--since", "'yesterday'"),
+        (&["get"], "NAME", "longrun get"),
+        (&["submit"], "KIND", "longrun submit"),
+        (&["submit", "k", "--retension=1h"], "--retention", "--retension"),
+        (&["submit", "k", "--label", "x"], "--label", "'x'"),
+        (&["submit", "k", "--priority", "high"], "--priority", "'high'"),
+        (&["submit", "k", "--max-attempts", "0"], "--max-attempts", "'0'"),
+        (&["submit", "k", "--result", "--json"], "--result", "--json"),
+        (
+            &["submit", "k", "--start-in", "1s", "--start-at", "2026-03-01T12:00:00Z"],
+            "--start-at",
+            "--start-in",
+        ),
+        (&["worker"], "KIND", "longrun worker"),
+        (&["worker", "k"], "COMMAND", "longrun worker"),
+        (&["worker", "k", "--", "nosuchcommand"], "k", "nosuchcommand"),
+        (&["worker", "k", "--url", "ftp://h"], "--url", "'ftp://h'"),
+        (&["worker", "--config", empty], "--config", "[[handler]]"),
+        (&["watch"], "NAME", "--filter"),
+        (&["top", "--interval", "soon"], "--interval", "'soon'"),
+        (&["bench", "--clients", "0"], "--clients", "'0'"),
+        (&["bench", "--workers", "0"], "--workers 0", "--watch"),
+        (&["store", "copy", "a", "b"], "FROM", "FROM"),
+        (&["store", "copy", "sqlite:a", "sqlite:a"], "FROM", "sqlite:a"),
+        (&["completions", "csh"], "SHELL", "'csh'"),
+        (&["key", "create"], "--role", "--role"),
+        (&["limits", "set", "running", "many"], "MOST", "many"),
+        (&["nosuch"], "nosuch", "nosuch"),
+    ] {
+        let output = run(words);
+        assert_eq!(output.status.code(), Some(2), "{words:?}: {}", stderr(&output));
+        let said = stderr(&output);
+        assert!(said.contains(about) && said.contains(given), "{words:?}: {said}");
+        assert!(has_example(&said), "{words:?}: {said}");
+        assert!(!said.contains("s3cret"), "{said}");
+    }
+    // A variable is named where it is what is wrong.
+    let output = longrun(&["serve"]).env("LONGRUN_MAX_CONNECTIONS", "many").output().unwrap();
+    assert!(stderr(&output).contains("LONGRUN_MAX_CONNECTIONS=10000"), "{}", stderr(&output));
+}
+
+/// What the server refuses, by the names of its API, is said of the flags.
+#[test]
+fn what_a_server_refuses_is_told_of_the_flags() {
+    let server = Server::start(&[]);
+    let name = server.submit(&["k"]);
+    let long = "x".repeat(300);
+    for (words, about, given) in [
+        (&["get", "nosuch"][..], "NAME", "nosuch"),
+        (&["list", "--filter", "foo=1"], "--filter", "foo=1"),
+        (&["list", "--order-by", "size"], "--order-by", "size"),
+        (&["watch", "--filter", "kind="], "--filter", "kind="),
+        (&["submit", "a b"], "KIND", "a b"),
+        (&["submit", "k", "--label", "X!=1"], "--label", "X!=1"),
+        (&["submit", "k", "--deadline", "0s"], "--deadline", "0s"),
+        (&["submit", "k", "--max-backoff", "9999d"], "--max-backoff", "9999d"),
+        (&["submit", "k", "--idempotency-key", &long], "--idempotency-key", &long),
+        (&["key", "create", "--role", "boss"], "--role", "boss"),
+        (&["limits", "set", "patience", "3"], "LIMIT", "patience"),
+        (&["share", &name, "--for", "9999d"], "--for", "9999d"),
+    ] {
+        let output = server.command(words).output().unwrap();
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{words:?}: {said}");
+        let line = said.lines().find(|line| line.trim_start().starts_with("given: "));
+        let line = line.unwrap_or_else(|| panic!("{words:?}: {said}"));
+        assert!(line.contains(about) && line.contains(given), "{words:?}: {said}");
+        assert!(has_example(line), "{words:?}: {said}");
+    }
+}
+
+#[test]
+fn a_wrong_configuration_file_is_told_in_four_parts() {
+    let handler = |keys: &str| format!("[[handler]]\nkind = \"k\"\n{keys}\n");
+    let command = |keys: &str| handler(&format!("command = \"x\"\n{keys}"));
+    for (text, about, given) in [
+        ("listen = \"x\"\n".to_owned(), "listen", "x must"),
+        ("max_connections = 0\n".to_owned(), "max_connections", "0 must"),
+        ("retention = \"1 fortnight\"\n".to_owned(), "retention", "1 fortnight"),
+        ("lease_duration = \"1ms\"\n".to_owned(), "--lease-duration", "1ms"),
+        ("auth = \"maybe\"\n".to_owned(), "auth", "maybe"),
+        ("insecure = \"yes\"\n".to_owned(), "insecure", "yes"),
+        ("handler_limit = \"disk=1\"\n".to_owned(), "handler_limit", "disk"),
+        ("listn = \"x\"\n".to_owned(), "listn", "listen"),
+        (handler(""), "handler", "a command or a url"),
+        (handler("command = \"\""), "command", "line 3"),
+        (handler("url = \"h\""), "url", "line 3"),
+        (command("concurrency = 0"), "concurrency", "line 4"),
+        (command("retry_on = \"0\""), "retry_on", "line 4"),
+        (command("limit = [\"disk=1\"]"), "limit", "disk=1"),
+        (command("limit = \"cpu=1s\""), "limit", "line 4"),
+        (command("user = \"no-body\""), "user", "no-body"),
+        (command("attempt_timeout = \"1h\""), "attempt_timeout", "url"),
+        (command("concurency = 1"), "concurency", "concurrency"),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("longrun.toml");
+        std::fs::write(&path, &text).unwrap();
+        let output = run(&["config", "check", path.to_str().unwrap()]);
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{text}: {said}");
+        assert!(said.contains("longrun.toml, line "), "{text}: {said}");
+        assert!(said.contains(about) && said.contains(given), "{text}: {said}");
+        assert!(has_example(&said), "{text}: {said}");
+    }
+}
