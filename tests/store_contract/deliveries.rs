@@ -34,13 +34,20 @@ fn ids(found: &[Delivery]) -> Vec<u8> {
 
 pub async fn deliveries_are_stored_once_and_told_when_they_are_due(store: &dyn Store) {
     let Some(kept) = store.deliveries() else { return };
-    let all = vec![new(1, "a", "a/x", 30), new(2, "a", "a/x", 10), new(3, "a", "a/y", 20), new(4, "b", "b/x", 5)];
+    let all = vec![
+        new(1, "a", "a/x", 30),
+        new(2, "a", "a/x", 10),
+        new(3, "a", "a/y", 20),
+        new(4, "b", "b/x", 5),
+    ];
     kept.put_deliveries(all).await.unwrap();
     // Again, and in another form: it stays as it is.
     kept.put_deliveries(vec![new(2, "a", "a/z", 1), new(5, "a", "a/x", 40)]).await.unwrap();
     let waiting = kept.waiting_endpoints(10).await.unwrap();
-    let brief: Vec<_> =
-        waiting.iter().map(|it| (it.endpoint.as_str(), it.tenant.as_str(), it.due_at, it.count)).collect();
+    let brief: Vec<_> = waiting
+        .iter()
+        .map(|it| (it.endpoint.as_str(), it.tenant.as_str(), it.due_at, it.count))
+        .collect();
     assert_eq!(brief, [("b/x", "b", at(5), 1), ("a/x", "a", at(10), 3), ("a/y", "a", at(20), 1)]);
     // A tenant with many receivers hides none of another.
     let first: Vec<_> = kept.waiting_endpoints(1).await.unwrap();
@@ -81,7 +88,10 @@ pub async fn what_became_of_deliveries_is_listed_and_forgotten(store: &dyn Store
     assert_eq!(ids(&list(None, Some(first[3].number), 4).await), [2, 1]);
     assert_eq!(ids(&list(Some(DeliveryState::Delivered), None, 10).await), [3, 2, 1]);
     let one = kept.delivery(&tenant("a"), [4; 16]).await.unwrap().unwrap();
-    assert_eq!((one.state, &one.record[..], one.body.len()), (DeliveryState::Dead, &b"over"[..], 300));
+    assert_eq!(
+        (one.state, &one.record[..], one.body.len()),
+        (DeliveryState::Dead, &b"over"[..], 300)
+    );
     assert!(kept.delivery(&tenant("b"), [4; 16]).await.unwrap().is_none());
     let forget = async |state, before, keep| {
         let forget = ForgetDeliveries { state, before, keep, limit: 100 };

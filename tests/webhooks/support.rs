@@ -11,12 +11,12 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
-use longrun::client::Client;
-use longrun::proto::v1::{Delivery, ListDeliveriesRequest, Operation, SubmitRequest};
-use serde_json::{Value, json};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
+use longrun::client::Client;
+use longrun::proto::v1::{Delivery, ListDeliveriesRequest, Operation, SubmitRequest};
+use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -207,11 +207,6 @@ impl Receiver {
 
     pub fn got(&self) -> Vec<Got> {
         self.desk.got.lock().unwrap().clone()
-    }
-
-    /// What was accepted.
-    pub fn accepted(&self) -> Vec<Got> {
-        self.got().into_iter().filter(|got| got.status < 300).collect()
     }
 
     /// Waits until what it got is as it should be.
