@@ -4,19 +4,14 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::hold::{BEAT, Hold, LEASE, Lost};
 use super::{Post, follow, send};
-use crate::catalogue::ChangeError;
 use crate::engine::Moment;
 use crate::service::webhooks::CourierState;
 
-/// How long a courier may be silent.
-const LEASE: Duration = Duration::from_secs(15);
-/// How often it gives a sign.
-const BEAT: Duration = Duration::from_secs(4);
 /// How often others look.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -27,28 +22,6 @@ pub(super) struct Courier {
     name: String,
     /// When the state was last seen to change.
     seen: Option<(CourierState, Moment)>,
-}
-
-/// Why a change of the state was not made.
-pub(super) enum Lost {
-    /// Another is the courier.
-    Other,
-    /// The store did not take it.
-    Store(ChangeError),
-}
-
-impl From<ChangeError> for Lost {
-    fn from(error: ChangeError) -> Self {
-        Self::Store(error)
-    }
-}
-
-/// The right to send, while it lasts.
-pub(super) struct Hold<'a> {
-    pub(super) post: &'a Post,
-    name: &'a str,
-    /// When it was last renewed.
-    renewed: Mutex<Moment>,
 }
 
 impl Courier {
@@ -64,13 +37,9 @@ impl Courier {
                 () = stop.cancelled() => return,
                 state = self.turn() => {
                     let Some(state) = state else { continue };
-                    let hold = Hold {
-                        post: &self.post,
-                        name: &self.name,
-                        renewed: Mutex::new(self.post.clock.moment()),
-                    };
+                    let hold = Hold::new(&self.post, &self.name);
                     tracing::info!("this replica sends webhooks");
-                    let is_over = hold.work(&state, &stop).await;
+                    let is_over = work(&hold, &state, &stop).await;
                     if is_over {
                         return;
                     }
@@ -132,59 +101,18 @@ impl Courier {
     }
 }
 
-impl Hold<'_> {
-    /// Reads and sends until another is the courier, or until `stop`; whether it was that.
-    async fn work(&self, state: &CourierState, stop: &CancellationToken) -> bool {
-        self.post.log_is_wanted.store(true, Ordering::Relaxed);
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => {
-                // For the next, which need not wait then.
-                let _ = tokio::time::timeout(BEAT, self.change(|state| state.holder.clear())).await;
-                true
-            }
-            () = self.keep() => false,
-            () = follow::follow(self, &state.position) => false,
-            () = send::send(self) => false,
+/// Reads and sends until another is the courier, or until `stop`; whether it was that.
+async fn work(hold: &Hold<'_>, state: &CourierState, stop: &CancellationToken) -> bool {
+    hold.post.log_is_wanted.store(true, Ordering::Relaxed);
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => {
+            // For the next, which need not wait then.
+            let _ = tokio::time::timeout(BEAT, hold.change(|state| state.holder.clear())).await;
+            true
         }
-    }
-
-    /// Gives signs of life until they are not taken any more.
-    async fn keep(&self) {
-        loop {
-            self.post.pause(BEAT).await;
-            let is_shared = self.post.webhooks.store.shared().is_some();
-            if !is_shared {
-                continue;
-            }
-            match self.change(|_| ()).await {
-                Ok(()) => {}
-                Err(Lost::Other) => return,
-                Err(Lost::Store(_)) => {
-                    let renewed = *self.renewed.lock().await;
-                    if self.post.clock.moment().since(renewed) > LEASE {
-                        return;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Changes the state, if this is still the courier.
-    pub(super) async fn change(&self, edit: impl Fn(&mut CourierState)) -> Result<(), Lost> {
-        let mut renewed = self.renewed.lock().await;
-        let now = self.post.clock.moment();
-        let changed = self.post.webhooks.courier.change(|before| {
-            let Some(state) = CourierState::of(before).filter(|it| it.holder == self.name) else {
-                return Err(Lost::Other);
-            };
-            let mut state = state.clone();
-            state.beat += 1;
-            edit(&mut state);
-            Ok((state.put(), ()))
-        });
-        changed.await?;
-        *renewed = now;
-        Ok(())
+        () = hold.keep() => false,
+        () = follow::follow(hold, &state.position) => false,
+        () = send::send(hold) => false,
     }
 }

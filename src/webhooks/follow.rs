@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::courier::{Hold, Lost};
+use super::hold::{Hold, Lost};
 use super::message;
 use crate::catalogue::Snapshot;
 use crate::operation::filter::Filter;
@@ -120,7 +120,7 @@ async fn restart(hold: &Hold<'_>) -> Option<Reader> {
 
 /// Stores the position, however long that takes; `None` if another is the courier.
 async fn save(hold: &Hold<'_>, reader: &Reader, is_behind: bool) -> Option<()> {
-    let position = reader.position().encode(&hold.post.webhooks.store.signing_key());
+    let position = reader.certain_position().encode(&hold.post.webhooks.store.signing_key());
     loop {
         let edit = |state: &mut crate::service::webhooks::CourierState| {
             state.position.clone_from(&position);

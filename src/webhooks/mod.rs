@@ -28,6 +28,7 @@ use crate::service::webhooks::Webhooks;
 
 mod courier;
 mod follow;
+mod hold;
 mod message;
 mod patience;
 mod post;

@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 
 use super::Post;
-use super::courier::Hold;
+use super::hold::Hold;
 use super::patience::{self, Breaker, LONGEST_RETRY_AFTER};
 use super::post::{Letter, Refusal};
 use crate::operation::{TenantId, Timestamp};

@@ -231,6 +231,7 @@ pub fn submission() -> impl Strategy<Value = Submission> {
                 }),
                 retry_of: retry_of.map(OperationId::from_bytes),
                 trace: trace.and_then(|state| TraceContext::parse(TRACE_PARENT, &state)),
+                callback: None,
                 input,
             }
         })

@@ -178,12 +178,57 @@ pub async fn what_is_trimmed_is_gone_and_not_passed_over(store: &dyn Store) {
     assert!(head.since(&beginning).is_err() && head.since(&ranges).is_ok());
     let writer = last.unwrap().writer;
     let range = Range { writer, after: 0, up_to: 100 };
-    let page = store.log(LogQuery { ranges: vec![range], after: None, limit: 9 }).await.unwrap();
+    let page = store
+        .log(LogQuery { ranges: vec![range], unsure: vec![range], after: None, limit: 9 })
+        .await
+        .unwrap();
     assert!(page.is_gone);
     // Who has seen them goes on.
     changed(store, &kept, &cancel()).await;
     let told: Vec<_> = read(store, now, 9).await.iter().map(brief).collect();
     assert_eq!(told, [(4, 2, Some(1))]);
+}
+
+pub async fn a_removal_says_whether_it_is_the_only_word_of_the_end(store: &dyn Store) {
+    // The model says it of none.
+    let is_said = store.deliveries().is_some();
+    let only_words = |read: &[Logged]| {
+        let of = |logged: &Logged| match logged.change {
+            Change::Removed { is_only_word, .. } => Some(is_only_word),
+            Change::Transition { .. } => None,
+        };
+        read.iter().filter_map(of).collect::<Vec<bool>>()
+    };
+    let beginning = frontier(store).await;
+    stored(store, submission(1)).await;
+    let queued = stored(store, submission(2)).await;
+    let done = changed(store, &queued, &cancel()).await;
+    let end = frontier(store).await;
+    let mut early = Reader::new(Position::at(beginning.clone()));
+    assert_eq!(early.read(store, 1).await.unwrap().len(), 1);
+    store.commit(removing(&done)).await.unwrap();
+    for page in [1, 9] {
+        let all = read(store, beginning.clone(), page).await;
+        assert_eq!(only_words(&all), [is_said], "pages of {page}");
+        // Who stands behind the end was told of it.
+        assert_eq!(only_words(&read(store, end.clone(), page).await), [false]);
+    }
+    // Who was about to be told when it was removed is told by the removal, which is in the next part.
+    let mut rest = Vec::new();
+    loop {
+        let page = early.read(store, 1).await.unwrap();
+        if page.is_empty() {
+            break;
+        }
+        rest.extend(page);
+    }
+    assert_eq!(only_words(&rest), [is_said]);
+    // Once everything was read, nothing is unsure.
+    let other = stored(store, submission(3)).await;
+    let gone = changed(store, &other, &cancel()).await;
+    while !early.read(store, 9).await.unwrap().is_empty() {}
+    store.commit(removing(&gone)).await.unwrap();
+    assert_eq!(only_words(&early.read(store, 9).await.unwrap()), [false]);
 }
 
 pub async fn a_removed_operation_frees_its_key_in_the_same_batch(store: &dyn Store) {

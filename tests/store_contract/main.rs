@@ -79,6 +79,7 @@ macro_rules! stores {
             log::a_reader_goes_on_behind_any_entry,
             log::a_list_shows_what_its_frontier_says,
             log::what_is_trimmed_is_gone_and_not_passed_over,
+            log::a_removal_says_whether_it_is_the_only_word_of_the_end,
             log::a_removed_operation_frees_its_key_in_the_same_batch,
             log::a_batch_with_nothing_to_change_is_not_in_the_log,
             log::pages_are_bounded_in_bytes,

@@ -21,8 +21,7 @@ async fn a_receiver_that_never_answers_delays_nobody_else() {
     other.until(|got| got.len() == 1).await;
     assert!(asked.elapsed() < Duration::from_secs(20), "{:?}", asked.elapsed());
     assert_eq!(silent.got().len(), 8);
-    let found = server.deliveries("PENDING").await;
-    assert_eq!(found.len(), 40);
+    server.until("PENDING", |found| found.len() == 40).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

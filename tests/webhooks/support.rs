@@ -209,11 +209,6 @@ impl Receiver {
         self.desk.got.lock().unwrap().clone()
     }
 
-    /// What was accepted.
-    pub fn accepted(&self) -> Vec<Got> {
-        self.got().into_iter().filter(|got| got.status < 300).collect()
-    }
-
     /// Waits until what it got is as it should be.
     pub async fn until(&mut self, enough: impl Fn(&[Got]) -> bool) -> Vec<Got> {
         let waiting = async {

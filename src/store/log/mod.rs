@@ -100,6 +100,9 @@ pub type Cursor = (OperationId, Revision);
 pub struct LogQuery {
     /// Of which commits.
     pub ranges: Vec<Range>,
+    /// In which a last transition may not have been told before its operation was removed: these ranges and what was read
+    /// just before, where removals of these ranges may have hidden it already.
+    pub unsure: Vec<Range>,
     /// Begin behind this place.
     pub after: Option<Cursor>,
     /// At most this many entries, and about [`PAGE_BYTES`].
@@ -145,8 +148,8 @@ pub enum Change {
     Removed {
         /// As it was last.
         last: Arc<Operation>,
-        /// Whether its last transition is in the same part of the log, where it cannot be read any more: this is the only
-        /// word of it. Of a commit of our own, which is told of as it is made, always false.
+        /// Whether this may be the only word of its last transition: that is in [`LogQuery::unsure`], and cannot be read any
+        /// more. Of a commit of our own, which is told of as it is made, always false.
         is_only_word: bool,
     },
 }

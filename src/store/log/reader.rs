@@ -27,6 +27,9 @@ pub struct Reader {
     at: Arc<Frontier>,
     /// The part of the log that is being read beyond it.
     part: Option<Part>,
+    /// Where the part before began. What was committed behind it may have been removed before that part was read, and then the
+    /// removal, which is in the next part, is the only word of it.
+    floor: Arc<Frontier>,
 }
 
 /// Everything between two frontiers.
@@ -35,6 +38,8 @@ struct Part {
     to: Arc<Frontier>,
     /// Empty until they are known.
     ranges: Vec<Range>,
+    /// As in [`LogQuery`].
+    unsure: Vec<Range>,
     after: Option<Cursor>,
     /// Whether the last page was the last.
     is_over: bool,
@@ -42,7 +47,7 @@ struct Part {
 
 impl Part {
     fn new(to: Arc<Frontier>, after: Option<Cursor>) -> Self {
-        Self { to, ranges: Vec::new(), after, is_over: false }
+        Self { to, ranges: Vec::new(), unsure: Vec::new(), after, is_over: false }
     }
 }
 
@@ -50,7 +55,8 @@ impl Reader {
     /// Begins behind `position`, of which the list is left out of account.
     pub fn new(position: Position) -> Self {
         let Position { at, part, .. } = position;
-        Self { at, part: part.map(|(to, after)| Part::new(to, Some(after))) }
+        let floor = Arc::clone(&at);
+        Self { at, part: part.map(|(to, after)| Part::new(to, Some(after))), floor }
     }
 
     /// Goes on to that frontier first, unless something is being read.
@@ -80,6 +86,12 @@ impl Reader {
         }
     }
 
+    /// A place from which everything is told that was not told for certain: that of before the last part, unless nothing has
+    /// come since.
+    pub fn certain_position(&self) -> Position {
+        Position::at(Arc::clone(&self.floor))
+    }
+
     /// The place just behind an entry of the page that was read last.
     pub fn position_behind(&self, cursor: Cursor) -> Position {
         let part = self.part.as_ref().map(|part| (Arc::clone(&part.to), cursor));
@@ -101,9 +113,11 @@ impl Reader {
             if ranges.is_empty() {
                 // Writers may have come or ended.
                 self.at = joined(&self.at, &to);
+                self.floor = Arc::clone(&self.at);
                 return Ok(Vec::new());
             }
-            self.part = Some(Part { ranges, ..Part::new(to.into(), None) });
+            let unsure = self.unsure(&head, &ranges);
+            self.part = Some(Part { ranges, unsure, ..Part::new(to.into(), None) });
         }
     }
 
@@ -116,16 +130,20 @@ impl Reader {
         loop {
             let Some(part) = &mut self.part else { return Ok(None) };
             if !part.is_over && part.ranges.is_empty() {
-                part.ranges = store.head().await?.since(&self.at)?;
+                let head = store.head().await?;
+                part.ranges = head.since(&self.at)?;
                 part.ranges.retain_mut(|range| part.to.limits(range));
+                part.unsure = head.since(&self.floor).unwrap_or_else(|Gone| part.ranges.clone());
                 part.is_over = part.ranges.is_empty();
             }
             if part.is_over {
-                self.at = joined(&self.at, &part.to);
+                let at = joined(&self.at, &part.to);
+                self.floor = std::mem::replace(&mut self.at, at);
                 self.part = None;
                 return Ok(None);
             }
-            let query = LogQuery { ranges: part.ranges.clone(), after: part.after, limit };
+            let (ranges, unsure) = (part.ranges.clone(), part.unsure.clone());
+            let query = LogQuery { ranges, unsure, after: part.after, limit };
             let LogPage { entries, next, is_gone } = store.log(query).await?;
             if is_gone {
                 return Err(Gone.into());
@@ -136,6 +154,11 @@ impl Reader {
                 return Ok(Some(entries));
             }
         }
+    }
+
+    /// Where a last transition may be that was not told; of what is not kept any more nothing can be said.
+    fn unsure(&self, head: &Head, ranges: &[Range]) -> Vec<Range> {
+        head.since(&self.floor).unwrap_or_else(|Gone| ranges.to_vec())
     }
 
     /// The next part to read, and its frontier.

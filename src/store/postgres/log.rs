@@ -177,7 +177,7 @@ pub(super) async fn log(session: Arc<Session>, query: LogQuery) -> Result<LogPag
     );
     let removals = format!(
         "SELECT {OPERATION}, r.writer, o.sequence, o.revision + 1, EXISTS (
-           SELECT 1 FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS l (writer, after, up_to)
+           SELECT 1 FROM unnest($7::bigint[], $8::bigint[], $9::bigint[]) AS l (writer, after, up_to)
            WHERE l.writer = o.last_writer AND o.last_sequence > l.after AND o.last_sequence <= l.up_to)
          FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS r (writer, after, up_to)
          JOIN removals AS o ON o.writer = r.writer AND o.sequence > r.after AND o.sequence <= r.up_to
@@ -186,8 +186,16 @@ pub(super) async fn log(session: Arc<Session>, query: LogQuery) -> Result<LogPag
     let gone = "SELECT count(*) FROM unnest($1::bigint[], $2::bigint[]) AS r (writer, after)
          LEFT JOIN writers AS w ON w.id = r.writer WHERE w.id IS NULL OR w.trimmed > r.after";
     let values: [&(dyn ToSql + Sync); 6] = [&writers, &afters, &up_tos, &id, &revision, &most];
-    let (transitions, removals) =
-        tokio::try_join!(session.query(&transitions, &values), session.query(&removals, &values))?;
+    let unsure = |part: fn(&Range) -> u64| -> Vec<i64> {
+        query.unsure.iter().map(|range| number(part(range))).collect()
+    };
+    let unsure = [unsure(|it| it.writer), unsure(|it| it.after), unsure(|it| it.up_to)];
+    let also: Vec<&(dyn ToSql + Sync)> = unsure.iter().map(|it| it as _).collect();
+    let of_removals = [&values[..], &also].concat();
+    let (transitions, removals) = tokio::try_join!(
+        session.query(&transitions, &values),
+        session.query(&removals, &of_removals)
+    )?;
     // Asked last: what was there until then was read.
     let gone = session.query(gone, &[&writers, &afters]).await?;
     if gone.first().map_or(Ok(0), |row| row.try_get::<_, i64>(0))? > 0 {

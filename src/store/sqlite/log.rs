@@ -104,7 +104,30 @@ fn find(connection: &Connection, query: &LogQuery) -> Result<Vec<Place>, StoreEr
             Ok((last, (stamp, false)))
         })?);
     }
-    for Range { writer, after, up_to } in &query.ranges {
+    changes(connection, &query.ranges, |cursor, stamp| {
+        add(Place { cursor, stamp, removal: None });
+    })?;
+    if !removed.is_empty() {
+        changes(connection, &query.unsure, |cursor, _| {
+            if let Some((_, is_only_word)) = removed.get_mut(&cursor) {
+                *is_only_word = true;
+            }
+        })?;
+    }
+    for ((id, revision), (stamp, is_only_word)) in removed {
+        let cursor = (id, revision.next());
+        add(Place { cursor, stamp, removal: Some(is_only_word) });
+    }
+    Ok(first.into_sorted_vec())
+}
+
+/// Tells of each change of the commits of these ranges where it is.
+fn changes(
+    connection: &Connection,
+    ranges: &[Range],
+    mut tell: impl FnMut(Cursor, Stamp),
+) -> Result<(), StoreError> {
+    for Range { writer, after, up_to } in ranges {
         let range = params![number(*writer), number(*after), number(*up_to)];
         let mut statement = connection
             .prepare_cached(
@@ -118,19 +141,10 @@ fn find(connection: &Connection, query: &LogQuery) -> Result<Vec<Place>, StoreEr
             let changes = row.get_ref(1).map_err(store_error)?.as_blob().map_err(|error| {
                 StoreError::Corrupt(format!("what commit {} changed: {error}", stamp.sequence))
             })?;
-            for cursor in commits::decode(changes) {
-                if let Some((_, is_only_word)) = removed.get_mut(&cursor) {
-                    *is_only_word = true;
-                }
-                add(Place { cursor, stamp, removal: None });
-            }
+            commits::decode(changes).for_each(|cursor| tell(cursor, stamp));
         }
     }
-    for ((id, revision), (stamp, is_only_word)) in removed {
-        let cursor = (id, revision.next());
-        add(Place { cursor, stamp, removal: Some(is_only_word) });
-    }
-    Ok(first.into_sorted_vec())
+    Ok(())
 }
 
 /// A change, and how many bytes of lives it has.

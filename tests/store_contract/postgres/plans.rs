@@ -160,7 +160,10 @@ async fn reads_are_by_index_and_few() {
     ask!(database, admin, ["events_commit"], "a page of the log", async |store: &PostgresStore| {
         let range = Range { writer: WRITER, after: 20_000, up_to: 20_300 };
         let after = Some((id(2), Revision(1)));
-        let page = store.log(LogQuery { ranges: vec![range], after, limit: 100 }).await.unwrap();
+        let page = store
+            .log(LogQuery { ranges: vec![range], unsure: vec![range], after, limit: 100 })
+            .await
+            .unwrap();
         assert_eq!((page.entries.len(), page.is_gone), (100, false));
         assert!(page.next.is_some());
     });
