@@ -154,7 +154,8 @@ impl Cache {
         };
         // The result of one that was done before is its result still.
         let contents = contents.filter(|_| was_done == operation.is_done());
-        let contents = contents.or(if operation.is_done() { result } else { input });
+        let new = if operation.is_done() { result } else { input };
+        let contents = contents.or(new);
         entries.insert(Entry { operation, contents, recent, held: false });
     }
 

@@ -207,13 +207,13 @@ mod tests {
         let mut latest = Latest::default();
         assert_eq!(latest.percentiles(), None);
         latest.add(Duration::from_millis(7));
-        let millis = |p50, p95| {
-            let [p50, p95] = [p50, p95].map(Duration::from_millis);
-            Some(Percentiles { p50, p95 })
+        let millis = |p50, p95, p99| {
+            let [p50, p95, p99] = [p50, p95, p99].map(Duration::from_millis);
+            Some(Percentiles { p50, p95, p99 })
         };
-        assert_eq!(latest.percentiles(), millis(7, 7));
+        assert_eq!(latest.percentiles(), millis(7, 7, 7));
         (1..=1_000).for_each(|milli| latest.add(Duration::from_millis(milli)));
-        assert_eq!(latest.percentiles(), millis(951, 996));
+        assert_eq!(latest.percentiles(), millis(951, 996, 1_000));
         assert_eq!(latest.0.len(), LATEST);
     }
 }

@@ -136,7 +136,7 @@ async fn due(
 async fn list(session: Arc<Session>, query: DeliveryQuery) -> Result<Vec<Delivery>, StoreError> {
     let before = query.before.map_or(i64::MAX, number);
     let mut found = Vec::new();
-    for state in query.state.map_or(DeliveryState::ALL.to_vec(), |state| vec![state]) {
+    for state in query.state.map_or_else(|| DeliveryState::ALL.to_vec(), |state| vec![state]) {
         let sql = format!(
             "SELECT {COLUMNS} FROM deliveries WHERE tenant = $1 AND state = $2 AND n < $3
              ORDER BY n DESC LIMIT $4"

@@ -138,7 +138,7 @@ fn due(
 fn list(connection: &Connection, query: &DeliveryQuery) -> Result<Vec<Delivery>, StoreError> {
     let before = query.before.map_or(i64::MAX, number);
     let mut found = Vec::new();
-    for state in query.state.map_or(DeliveryState::ALL.to_vec(), |state| vec![state]) {
+    for state in query.state.map_or_else(|| DeliveryState::ALL.to_vec(), |state| vec![state]) {
         let sql = format!(
             "SELECT {COLUMNS} FROM deliveries WHERE tenant = ?1 AND state = ?2 AND n < ?3
              ORDER BY n DESC LIMIT ?4"
