@@ -8,10 +8,12 @@ use std::time::Duration;
 use futures_util::{FutureExt as _, Stream, StreamExt as _, TryStreamExt as _, stream};
 use longrun::client::{Client, Submission};
 use longrun::config::{ServeConfig, StoreUrl};
+use longrun::proto::Encoded;
 use longrun::proto::v1::operations_server::{Operations, OperationsServer};
 use longrun::proto::v1::*;
 use longrun::server::Server;
 use longrun::worker::Worker;
+use prost::Message as _;
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -45,6 +47,14 @@ fn messages<T: Send + 'static>(items: Vec<Result<T, Status>>) -> Response<Messag
     Response::new(stream::iter(items).boxed())
 }
 
+/// As servers send what watches see.
+fn encoded(
+    items: Vec<Result<WatchOperationResponse, Status>>,
+) -> Response<Messages<Encoded<WatchOperationResponse>>> {
+    let encode = |message: WatchOperationResponse| Encoded::new(message.encode_to_vec().into());
+    messages(items.into_iter().map(|item| item.map(encode)).collect())
+}
+
 fn requests<Req: Clone, Res>(script: &Script<Req, Res>) -> Vec<Req> {
     script.lock().unwrap().1.clone()
 }
@@ -55,8 +65,8 @@ fn play<Req, Res>(script: &Script<Req, Res>, answers: impl IntoIterator<Item = R
 
 #[tonic::async_trait]
 impl Operations for Handle {
-    type SubmitAndWatchStream = Messages<WatchOperationResponse>;
-    type WatchOperationStream = Messages<WatchOperationResponse>;
+    type SubmitAndWatchStream = Messages<Encoded<WatchOperationResponse>>;
+    type WatchOperationStream = Messages<Encoded<WatchOperationResponse>>;
     type WatchOperationsStream = Messages<WatchOperationsResponse>;
     type ReadResultStream = Messages<ReadResultResponse>;
     type ReadInputStream = Messages<ReadInputResponse>;
@@ -69,7 +79,7 @@ impl Operations for Handle {
         &self,
         request: Request<SubmitRequest>,
     ) -> Result<Response<Self::SubmitAndWatchStream>, Status> {
-        answer(&self.0.submit_and_watch, request).map(messages)
+        answer(&self.0.submit_and_watch, request).map(encoded)
     }
 
     async fn submit_batch(
@@ -97,7 +107,7 @@ impl Operations for Handle {
         &self,
         request: Request<WatchOperationRequest>,
     ) -> Result<Response<Self::WatchOperationStream>, Status> {
-        answer(&self.0.watch, request).map(messages)
+        answer(&self.0.watch, request).map(encoded)
     }
 
     async fn list_operations(

@@ -86,6 +86,7 @@ fn add(
         idempotency: None,
         retry_of: None,
         trace: None,
+        callback: None,
         input: Some(result.info.clone()),
     };
     let (mut operation, event_type) = submit(Arc::new(submission));

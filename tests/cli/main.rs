@@ -30,7 +30,7 @@ mod unread;
 
 use support::*;
 
-const COMMANDS: [&str; 24] = [
+const COMMANDS: [&str; 25] = [
     "serve",
     "submit",
     "get",

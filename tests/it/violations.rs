@@ -68,6 +68,7 @@ fn bad_submission() -> SubmitRequest {
         idempotency_key: "k".repeat(256),
         input: Some(too_large()),
         settings: Some(settings),
+        callback_url: "no URL".to_owned(),
     }
 }
 
@@ -79,6 +80,7 @@ fn of_submission(path: &str) -> Vec<String> {
         "settings.queue_timeout",
         "start_time",
         "idempotency_key",
+        "callback_url",
     ];
     let fields = fields.map(str::to_owned).into_iter().chain(of_payload("input"));
     fields.map(|field| format!("{path}{field}")).collect()

@@ -18,7 +18,7 @@ const KEY: &str = "one-key";
 const ROLES: [&str; 5] = ["submit", "read", "work", "admin", "operator"];
 
 /// Which roles each rpc is for; all where it is a look that needs none.
-const EXPECTED: [(&str, &[&str]); 44] = [
+const EXPECTED: [(&str, &[&str]); 47] = [
     ("/longrun.v1.Admin/CreateKey", &["admin", "operator"]),
     ("/longrun.v1.Admin/ListKeys", &["admin", "operator"]),
     ("/longrun.v1.Admin/RevokeKey", &["admin", "operator"]),
