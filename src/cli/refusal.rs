@@ -13,7 +13,7 @@ use crate::config::ConfigError;
 use crate::operation::Settings;
 
 /// Values that would do: of flags, or of all whose value has that name.
-const EXAMPLES: [(&str, &str); 55] = [
+const EXAMPLES: [(&str, &str); 56] = [
     ("--after-revision", "3"),
     ("--ca", "ca.pem"),
     ("--check-store", "sqlite:longrun.db"),
@@ -38,6 +38,7 @@ const EXAMPLES: [(&str, &str); 55] = [
     ("--replica", "http://127.0.0.1:7421"),
     ("--server", "http://127.0.0.1:7420"),
     ("--token-file", "longrun.key"),
+    ("--webhook-allow", "hooks.example.com"),
     ("CODES", "1,64-78"),
     ("DIR|URL", "s3://bucket/longrun"),
     ("DIR", "man"),

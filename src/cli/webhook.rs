@@ -7,6 +7,7 @@ use super::output::Output;
 use super::remote::Remote;
 use super::table::{Cell, Table};
 use super::{Exit, text};
+use crate::config::whole;
 use crate::proto::json;
 use crate::proto::v1::{CreateWebhookRequest, Delivery, ListDeliveriesRequest, Webhook};
 
@@ -15,6 +16,7 @@ Examples:
   longrun webhook create https://hooks.example.com/longrun
   longrun webhook create https://hooks.example.com/failed --state FAILED --filter 'kind = \"report\"'
   longrun webhook list
+  longrun webhook delete mfrggzdfmztwq2lk
   longrun webhook secret callbacks       what signs the callbacks of submissions (--callback-url)
   longrun webhook rotate mfrggzdfmztwq2lk
   longrun webhook deliveries --state DEAD
@@ -83,10 +85,10 @@ struct Which {
 #[derive(clap::Args, Debug)]
 struct DeliveriesArgs {
     /// Only those in this state
-    #[arg(long, value_name = "STATE", default_value = "", hide_default_value = true, value_parser = ["", "PENDING", "DELIVERED", "DEAD"])]
-    state: String,
+    #[arg(long, value_name = "STATE", value_parser = ["PENDING", "DELIVERED", "DEAD"])]
+    state: Option<String>,
     /// At most this many
-    #[arg(long, value_name = "NUMBER", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, value_name = "NUMBER", default_value_t = 50, value_parser = whole(1_u32..=100_000))]
     limit: u32,
 }
 
@@ -194,6 +196,7 @@ async fn deliveries(
     out: &Output,
 ) -> anyhow::Result<Exit> {
     let DeliveriesArgs { state, limit } = args;
+    let state = state.unwrap_or_default();
     let most = usize::try_from(limit).unwrap_or(usize::MAX);
     let mut request = ListDeliveriesRequest { tenant, state, ..Default::default() };
     let mut listed: Vec<Delivery> = Vec::new();
