@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use http::header::{CONNECTION, RETRY_AFTER};
@@ -145,10 +145,18 @@ impl Connections {
             let mut ending = Ending::new(watched, closing, header_timeout, idle_timeout);
             let service = hyper::service::service_fn(answer);
             let mut serving = pin!(builder.serve_connection(TokioIo::new(io), service));
+            let mut ended = None;
             loop {
-                let served = poll_fn(|cx| match serving.as_mut().poll(cx) {
-                    Poll::Pending => outbox.poll_after_run(cx).map_err(Into::into),
-                    served => served,
+                let served = poll_fn(|cx| {
+                    if ended.is_none() {
+                        match serving.as_mut().poll(cx) {
+                            Poll::Ready(served) => ended = Some(served),
+                            Poll::Pending => return outbox.poll_after_run(cx).map_err(Into::into),
+                        }
+                    }
+                    // Not every connection is shut down in order.
+                    ready!(outbox.poll_empty(cx))?;
+                    Poll::Ready(ended.take().unwrap_or(Ok(())))
                 });
                 tokio::select! {
                     served = served => {

@@ -60,6 +60,11 @@ impl<I: AsyncWrite + Unpin> Outbox<I> {
             Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
         }
     }
+
+    /// Writes what was gathered.
+    pub(super) fn poll_empty(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        lock(&self.0).poll_empty(cx)
+    }
 }
 
 impl<I: AsyncWrite + Unpin> Gathered<I> {
@@ -157,7 +162,7 @@ mod tests {
                 gathering.write_all(&piece).await.unwrap();
                 gathering.flush().await.unwrap();
                 if is_end {
-                    poll_fn(|cx| lock(&outbox.0).poll_empty(cx)).await.unwrap();
+                    poll_fn(|cx| outbox.poll_empty(cx)).await.unwrap();
                     assert!(lock(&outbox.0).bytes.capacity() <= KEPT_BYTES);
                 }
                 assert!(lock(&outbox.0).bytes.len() <= MOST_BYTES);
@@ -197,7 +202,7 @@ mod tests {
         let mut read = [0; 100];
         let nothing = tokio::time::timeout(std::time::Duration::ZERO, peer.read(&mut read)).await;
         assert!(nothing.is_err(), "it is still gathered");
-        poll_fn(|cx| lock(&outbox.0).poll_empty(cx)).await.unwrap();
+        poll_fn(|cx| outbox.poll_empty(cx)).await.unwrap();
         let length = peer.read(&mut read).await.unwrap();
         assert_eq!(&read[..length], b"one, two");
     }

@@ -200,6 +200,10 @@ async fn all_that_match_are_followed() {
 async fn a_stream_tells_why_it_breaks_off() {
     let server = Server::start().await;
     let path = server.submit("gone").await;
+    // Its last three transitions are at hand.
+    let acquired = server.ask("POST", "/v1/kinds/gone:acquire", &[], "").await.expect(200);
+    let token = acquired.json()["token"].as_str().unwrap().to_owned();
+    server.ask("POST", &format!("/v1/attempts/{token}:release"), &[], "").await.expect(204);
     server.ask("POST", &format!("{path}:cancel"), &[JSON], "").await.expect(200);
     let mut events = server.listen(&format!("{path}/events?last_event_id=0"), &[]).await;
     server.ask("DELETE", &path, &[], "").await.expect(204);

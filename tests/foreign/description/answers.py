@@ -15,7 +15,7 @@ SERVER = sys.argv[1]
 RARE = {"401", "408", "429", "500", "503", "504", "414", "421"}
 # What a server comes to that is set up in another way: roles of callers, no place for keys, shares and limits, no metrics.
 OTHERWISE = {("GET", "403"), ("POST", "501"), ("GET", "501"), ("DELETE", "501")}
-WITH_PLACES = ("/keys", "/shares", "/v1/limits")
+WITH_PLACES = ("/keys", "/shares", "/v1/limits", "/v1/webhooks", "/v1/deliveries", ":pause", ":resume")
 
 document = requests.get(f"{SERVER}/openapi.json", timeout=10).json()
 validate(document)
@@ -65,6 +65,7 @@ OF_ONE = [
     ("DELETE", ""),
     ("POST", ":cancel"),
     ("POST", ":retry"),
+    ("POST", ":run"),
     ("GET", "/status"),
     ("GET", "/result"),
     ("GET", "/input"),
@@ -115,6 +116,14 @@ def life_of(one):
     about("GET", "/result", 499, id=waiting)
     about("GET", "/status", 200, id=waiting)
 
+    # While it is put off.
+    later = submit("nobody", query="?start_in=1h")
+    about("POST", ":run", 415, TEXT, "now", id=later)
+    about("POST", ":run", 413, JSON, " " * 3_000_000, id=later)
+    about("POST", ":run", 403, {"Origin": "http://elsewhere.example"}, id=later)
+    about("POST", ":run", 412, {"If-Match": '"9"'}, id=later)
+    about("POST", ":run", 202, id=later)
+
     # While its worker is at work.
     stuck = submit("stuck")
     while about("GET", "/status", 200, id=stuck).json()["status"] != "Running":
@@ -126,6 +135,7 @@ def life_of(one):
     # When it is done: with a result, without one, not at all.
     done = submit("shout", "hello")
     about("GET", "", 303, query="?wait=30s&view=FULL", id=done)
+    about("POST", ":run", 200, id=done)
     about("GET", "/status", 200, id=done)
     assert about("GET", "/result", 200, id=done).text == "HELLO"
     assert about("GET", "/result", 206, {"Range": "bytes=1-2"}, id=done).text == "EL"
@@ -421,6 +431,45 @@ def standing():
     for path in ["/v1/kinds", "/v1/workers"]:
         ask("GET", path, 200)
         ask("GET", path, 400, query="?a=b")
+    for path in ["/v1/kinds/{kind}:pause", "/v1/kinds/{kind}:resume"]:
+        ask("POST", path, 204, kind="nobody")
+        ask("POST", path, 400, None, None, "?a=b", kind="nobody")
+        ask("POST", path, 403, EVIL, kind="nobody")
+
+
+def webhooks():
+    """Who is told of transitions."""
+    every, one, secret = "/v1/webhooks", "/v1/webhooks/{webhook_id}", "/v1/webhooks/{webhook_id}/secret"
+    deliveries, redeliver = "/v1/deliveries", "/v1/deliveries/{delivery_id}:redeliver"
+    webhook = '{"url": "https://hooks.example.com/longrun"}'
+    id = ask("POST", every, 201, JSON, webhook).json()["webhook"]["webhookId"]
+    ask("POST", every, 400, JSON, '{"url": "no URL"}')
+    ask("POST", every, 415, TEXT, "https://hooks.example.com")
+    ask("POST", every, 403, JSON | EVIL, webhook)
+    ask("POST", every, 413, JSON, " " * 10_000_000)
+    for path in [every, deliveries]:
+        ask("GET", path, 200)
+        ask("GET", path, 400, query="?a=b")
+    ask("GET", secret, 200, webhook_id=id)
+    ask("GET", secret, 400, query="?a=b", webhook_id=id)
+    ask("GET", secret, 404, webhook_id="nobodys")
+    submit("shout")
+    until = time.monotonic() + 60
+    while not (told := ask("GET", deliveries, 200).json().get("deliveries")):
+        assert time.monotonic() < until, "nobody is told"
+    delivery = told[0]["deliveryId"]
+    ask("POST", redeliver, 200, delivery_id=delivery)
+    ask("POST", redeliver, 404, delivery_id="nobodys")
+    ask("POST", redeliver, 400, None, None, "?a=b", delivery_id=delivery)
+    ask("POST", redeliver, 403, EVIL, delivery_id=delivery)
+    ask("POST", one + ":rotate", 200, webhook_id=id)
+    ask("POST", one + ":rotate", 404, webhook_id="nobodys")
+    ask("POST", one + ":rotate", 400, None, None, "?a=b", webhook_id=id)
+    ask("POST", one + ":rotate", 403, EVIL, webhook_id=id)
+    ask("DELETE", one, 400, None, None, "?a=b", webhook_id=id)
+    ask("DELETE", one, 403, EVIL, webhook_id=id)
+    ask("DELETE", one, 204, webhook_id=id)
+    ask("DELETE", one, 404, webhook_id=id)
 
 
 def methods():
@@ -432,7 +481,7 @@ def methods():
     token = ask("POST", ACQUIRE, 200, query="?wait=30s", kind="by-hand").json()["token"]
     for template, methods in document["paths"].items():
         names = {"id": operation, "tenant": "default", "kind": "shout", "token": token, "key_id": "nobodys"}
-        names |= {"share_id": "nobodys", "what": "outstanding"}
+        names |= {"share_id": "nobodys", "what": "outstanding", "webhook_id": "nobodys", "delivery_id": "nobodys"}
         allow = ask("OPTIONS", template, 204, **names).headers["Allow"].split(",")
         assert set(allow) == {method.upper() for method in methods}, f"{template}: {allow}"
         if "get" in methods:
@@ -456,6 +505,7 @@ for one in PARENTS:
 shares()
 metrics()
 standing()
+webhooks()
 methods()
 listed = {
     (method.upper(), template, status)
