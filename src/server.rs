@@ -129,14 +129,9 @@ impl Server {
         let log_is_wanted = Arc::<AtomicBool>::default();
         let engine_config = EngineConfig {
             discarded_objects: Some(discarded_objects),
-            lease_duration: config.liveness.lease_duration,
-            max_outstanding: config.limits.max_outstanding,
             limits: Arc::new(tenant_limits.table()),
-            meters: metrics::meters(config.metrics.max_kinds),
             log_is_wanted: Arc::clone(&log_is_wanted),
-            spans: traces::open(&config.tracing)?,
-            seed: fastrand::u64(..),
-            ..EngineConfig::default()
+            ..engine_config(&config)?
         };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let opened = Engine::open(Arc::clone(&store), Arc::clone(&clock), engine_config).await;
@@ -318,6 +313,18 @@ impl Server {
         }
         Ok(if drained.is_ok() && closed.is_ok() { Stopped::Drained } else { Stopped::CutOff })
     }
+}
+
+/// What the configuration says of the engine.
+fn engine_config(config: &ServeConfig) -> anyhow::Result<EngineConfig> {
+    Ok(EngineConfig {
+        lease_duration: config.liveness.lease_duration,
+        max_outstanding: config.limits.max_outstanding,
+        meters: metrics::meters(config.metrics.max_kinds),
+        spans: traces::open(&config.tracing)?,
+        seed: fastrand::u64(..),
+        ..EngineConfig::default()
+    })
 }
 
 /// Opens the store that a URL names.

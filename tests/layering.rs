@@ -7,16 +7,20 @@ use std::path::{Path, PathBuf};
 /// Each module with the modules of this crate that it may name.
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("time_text", &[]),
+    ("codes", &[]),
     ("words", &[]),
     ("operation", &["time_text"]),
     ("files", &[]),
     ("store", &["files", "operation"]),
     ("objects", &["files", "operation"]),
     ("catalogue", &["store"]),
-    ("spans", &["operation"]),
+    ("spans", &["codes", "operation"]),
     ("metrics", &["spans", "operation"]),
     ("engine", &["metrics", "spans", "store", "operation"]),
-    ("service", &["catalogue", "engine", "metrics", "objects", "spans", "store", "operation"]),
+    (
+        "service",
+        &["catalogue", "codes", "engine", "metrics", "objects", "spans", "store", "operation"],
+    ),
     ("auth", &["config", "catalogue", "service", "engine", "operation", "time_text"]),
     ("proto", &["time_text"]),
     ("wire", &["proto", "service", "store", "operation", "time_text"]),

@@ -6,7 +6,6 @@ use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Poll, ready};
 use std::time::Duration;
 
 use http::header::{CONNECTION, RETRY_AFTER};
@@ -147,20 +146,10 @@ impl Connections {
             let mut serving = pin!(builder.serve_connection(TokioIo::new(io), service));
             let mut ended = None;
             loop {
-                let served = poll_fn(|cx| {
-                    if ended.is_none() {
-                        match serving.as_mut().poll(cx) {
-                            Poll::Ready(served) => ended = Some(served),
-                            Poll::Pending => return outbox.poll_after_run(cx).map_err(Into::into),
-                        }
-                    }
-                    // Not every connection is shut down in order.
-                    ready!(outbox.poll_empty(cx))?;
-                    Poll::Ready(ended.take().unwrap_or(Ok(())))
-                });
+                let served = poll_fn(|cx| outbox.poll_behind(cx, serving.as_mut(), &mut ended));
                 tokio::select! {
                     served = served => {
-                        if let Err(error) = served {
+                        if let Err(error) = served.map_err(Into::into).flatten() {
                             tracing::debug!(error = %error, "a connection failed");
                         }
                         break;

@@ -46,28 +46,39 @@ impl<I> Gathering<I> {
 }
 
 impl<I: AsyncWrite + Unpin> Outbox<I> {
-    /// The connection's task has run, and has nothing more to do: writes what was gathered, once the tasks that are ready
-    /// now have run as well. One commit makes many calls ready. Ends with an error only.
-    pub(super) fn poll_after_run<T>(&self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+    /// Lets the connection run, which ends as `ended`, and then writes what was gathered; ready when it has ended and
+    /// everything is written. Not every connection is shut down in order.
+    pub(super) fn poll_behind<F: Future>(
+        &self,
+        cx: &mut Context<'_>,
+        connection: Pin<&mut F>,
+        ended: &mut Option<F::Output>,
+    ) -> Poll<io::Result<F::Output>> {
+        if ended.is_none()
+            && let Poll::Ready(end) = connection.poll(cx)
+        {
+            *ended = Some(end);
+        }
         let mut gathered = lock(&self.0);
-        if !gathered.bytes.is_empty() && !gathered.has_waited {
-            gathered.has_waited = true;
-            cx.waker().wake_by_ref();
+        if ended.is_none() && gathered.waits(cx) {
             return Poll::Pending;
         }
-        match gathered.poll_empty(cx) {
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
-        }
-    }
-
-    /// Writes what was gathered.
-    pub(super) fn poll_empty(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        lock(&self.0).poll_empty(cx)
+        ready!(gathered.poll_empty(cx))?;
+        ended.take().map_or(Poll::Pending, |end| Poll::Ready(Ok(end)))
     }
 }
 
 impl<I: AsyncWrite + Unpin> Gathered<I> {
+    /// Whether the tasks that are ready now are to run before this is written: one commit makes many calls ready.
+    fn waits(&mut self, cx: &Context<'_>) -> bool {
+        let waits = !self.bytes.is_empty() && !self.has_waited;
+        if waits {
+            self.has_waited = true;
+            cx.waker().wake_by_ref();
+        }
+        waits
+    }
+
     fn poll_empty(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.bytes.is_empty() {
             return Poll::Ready(Ok(()));
@@ -162,7 +173,7 @@ mod tests {
                 gathering.write_all(&piece).await.unwrap();
                 gathering.flush().await.unwrap();
                 if is_end {
-                    poll_fn(|cx| outbox.poll_empty(cx)).await.unwrap();
+                    poll_fn(|cx| lock(&outbox.0).poll_empty(cx)).await.unwrap();
                     assert!(lock(&outbox.0).bytes.capacity() <= KEPT_BYTES);
                 }
                 assert!(lock(&outbox.0).bytes.len() <= MOST_BYTES);
@@ -202,7 +213,7 @@ mod tests {
         let mut read = [0; 100];
         let nothing = tokio::time::timeout(std::time::Duration::ZERO, peer.read(&mut read)).await;
         assert!(nothing.is_err(), "it is still gathered");
-        poll_fn(|cx| outbox.poll_empty(cx)).await.unwrap();
+        poll_fn(|cx| lock(&outbox.0).poll_empty(cx)).await.unwrap();
         let length = peer.read(&mut read).await.unwrap();
         assert_eq!(&read[..length], b"one, two");
     }

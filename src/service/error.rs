@@ -153,32 +153,6 @@ reasons! {
     UpstreamTimeout = "UPSTREAM_TIMEOUT", 4, 504, "Upstream timed out";
 }
 
-/// The names of canonical gRPC codes by their numbers.
-const CODES: [&str; 17] = [
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-];
-
-/// The name of a canonical gRPC code, in upper snake case.
-pub fn code_name(code: i32) -> &'static str {
-    usize::try_from(code).ok().and_then(|code| CODES.get(code)).unwrap_or(&"UNKNOWN")
-}
-
 /// A refused call.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
@@ -277,6 +251,7 @@ pub(super) fn rfc3339(at: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::service::code_name;
 
     #[test]
     fn the_page_of_reasons_is_true() {

@@ -48,6 +48,7 @@ mod wait;
 pub mod webhooks;
 mod workers;
 
+pub use crate::codes::code_name;
 pub use crate::engine::StoreHealth;
 pub use access::Action;
 pub use attempt_token::AttemptToken;
@@ -55,7 +56,7 @@ pub use attempts::{Acquire, Acquired, MAX_ACQUIRED, MAX_ATTEMPT_LEASE, Renewal};
 pub use audit::Origin;
 pub use budget::Budget;
 pub use caller::Caller;
-pub use error::{Reason, ServiceError, Violation, code_name, echo};
+pub use error::{Reason, ServiceError, Violation, echo};
 pub use identity::{Identity, InProcess};
 pub use list::{HistoryRequest, ListParameters, ListRequest, Page, parse_filter};
 pub use operations::{Submitted, own_tenant};

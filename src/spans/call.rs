@@ -10,32 +10,13 @@ use opentelemetry::trace::{Span as _, SpanBuilder, SpanContext, SpanKind, Status
 use opentelemetry_sdk::trace::Span;
 
 use super::{Spans, kept, remote, within};
+use crate::codes::code_name;
 use crate::operation::TraceContext;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 /// Paths that are asked by the minute, of which nobody wants spans.
 const QUIET: [&str; 4] = ["/livez", "/readyz", "/metrics", "/grpc.health.v1.Health/"];
-/// The canonical codes of gRPC, by number.
-const CODES: [&str; 17] = [
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-];
 /// The codes that are the server's fault, as the conventions have it.
 const FAULTS: [&str; 6] =
     ["UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"];
@@ -109,7 +90,7 @@ impl CallSpan {
         if !self.is_rpc {
             return;
         }
-        let code = CODES.get(code).copied().unwrap_or("UNKNOWN");
+        let code = i32::try_from(code).map_or("UNKNOWN", code_name);
         self.span.set_attribute(KeyValue::new("rpc.response.status_code", code));
         if FAULTS.contains(&code) {
             self.span.set_attribute(KeyValue::new("error.type", code));

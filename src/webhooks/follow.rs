@@ -10,7 +10,9 @@ use super::message;
 use crate::catalogue::Snapshot;
 use crate::operation::filter::Filter;
 use crate::operation::{CallbackUrl, Operation, TenantId, Timestamp};
-use crate::service::webhooks::{Format, Record, Webhook, Webhooks, callbacks_of, delivery_id};
+use crate::service::webhooks::{
+    CourierState, Format, Record, Webhook, Webhooks, callbacks_of, delivery_id,
+};
 use crate::store::StoreError;
 use crate::store::deliveries::{Delivery, DeliveryState};
 use crate::store::log::{Change, Logged, Position, ReadError, Reader};
@@ -122,7 +124,7 @@ async fn restart(hold: &Hold<'_>) -> Option<Reader> {
 async fn save(hold: &Hold<'_>, reader: &Reader, is_behind: bool) -> Option<()> {
     let position = reader.certain_position().encode(&hold.post.webhooks.store.signing_key());
     loop {
-        let edit = |state: &mut crate::service::webhooks::CourierState| {
+        let edit = |state: &mut CourierState| {
             state.position.clone_from(&position);
             state.is_behind = is_behind;
         };
