@@ -10,8 +10,10 @@ use std::io::{IsTerminal as _, stderr};
 use clap::ValueEnum;
 use http::{HeaderMap, Method, StatusCode, Uri};
 use tracing::Span;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use lines::Lines;
 
@@ -61,17 +63,32 @@ pub enum TelemetryError {
 
 /// Sends what `filter` lets through to stderr, stdout being for answers. The last lines are written when the log is dropped.
 pub fn init(filter: &str, format: LogFormat) -> Result<Log, TelemetryError> {
-    check_words(filter)?;
-    let parsed = EnvFilter::try_new(filter)
-        .map_err(|source| TelemetryError::Filter { filter: filter.to_owned(), source })?;
+    let targets = targets(filter)?;
     let (lines, log) = Lines::start(stderr()).map_err(TelemetryError::Thread)?;
-    let builder = tracing_subscriber::fmt().with_env_filter(parsed).with_writer(lines);
-    match format {
-        LogFormat::Human => builder.with_ansi(is_colored()).try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
-    }
-    .map_err(TelemetryError::Again)?;
+    let written = tracing_subscriber::fmt::layer().with_writer(lines);
+    let layer = match format {
+        LogFormat::Human => written.with_ansi(is_colored()).boxed(),
+        LogFormat::Json => written.json().flatten_event(true).boxed(),
+    };
+    tracing_subscriber::registry()
+        .with(layer)
+        .with(targets)
+        .try_init()
+        .map_err(|error| TelemetryError::Again(error.into()))?;
     Ok(log)
+}
+
+/// What the filter lets through: errors if it says nothing.
+fn targets(filter: &str) -> Result<Targets, TelemetryError> {
+    check_words(filter)?;
+    let words: Vec<_> = filter.split(',').map(str::trim).filter(|word| !word.is_empty()).collect();
+    if words.is_empty() {
+        return Ok(Targets::new().with_default(LevelFilter::ERROR));
+    }
+    words
+        .join(",")
+        .parse()
+        .map_err(|source| TelemetryError::Filter { filter: filter.to_owned(), source })
 }
 
 /// A word by itself is a level, or else names what logs, of which all is let through, and nothing of anything else: a
@@ -79,7 +96,7 @@ pub fn init(filter: &str, format: LogFormat) -> Result<Log, TelemetryError> {
 fn check_words(filter: &str) -> Result<(), TelemetryError> {
     let is_known = |word: &&str| {
         word.is_empty()
-            || word.contains(['=', '[', ':'])
+            || word.contains(['=', ':'])
             || word.starts_with(env!("CARGO_PKG_NAME"))
             || word.parse::<LevelFilter>().is_ok()
     };
@@ -141,7 +158,10 @@ mod tests {
             assert!(error.contains("is neither a level"), "{error}");
         }
         for right in ["", "DEBUG", "info, h2=warn", "longrun::engine", "longrun", "3"] {
-            assert!(check_words(right).is_ok(), "{right}");
+            assert!(targets(right).is_ok(), "{right}");
         }
+        let errors_alone = targets(" ,").unwrap();
+        assert!(errors_alone.would_enable("longrun::server", &tracing::Level::ERROR));
+        assert!(!errors_alone.would_enable("longrun::server", &tracing::Level::WARN));
     }
 }
