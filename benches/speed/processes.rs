@@ -54,7 +54,7 @@ impl Server {
     pub(crate) fn with(url: &str, more: &[&str]) -> anyhow::Result<Self> {
         let mut command = longrun();
         command.args(["serve", "--listen", "127.0.0.1:0", "--max-outstanding", "10000000"]);
-        command.args(["--log", "warn", "--store", url]).args(more);
+        command.args(["--log", "error", "--store", url]).args(more);
         Self::start(command)
     }
 
