@@ -10,7 +10,6 @@ use std::io::{IsTerminal as _, stderr};
 use clap::ValueEnum;
 use http::{HeaderMap, Method, StatusCode, Uri};
 use tracing::Span;
-use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -65,42 +64,37 @@ pub enum TelemetryError {
 pub fn init(filter: &str, format: LogFormat) -> Result<Log, TelemetryError> {
     let targets = targets(filter)?;
     let (lines, log) = Lines::start(stderr()).map_err(TelemetryError::Thread)?;
-    let written = tracing_subscriber::fmt::layer().with_writer(lines);
-    let layer = match format {
-        LogFormat::Human => written.with_ansi(is_colored()).boxed(),
-        LogFormat::Json => written.json().flatten_event(true).boxed(),
-    };
-    tracing_subscriber::registry()
-        .with(layer)
-        .with(targets)
-        .try_init()
-        .map_err(|error| TelemetryError::Again(error.into()))?;
+    let layer = tracing_subscriber::fmt::layer().with_writer(lines);
+    let filtered = tracing_subscriber::registry().with(targets);
+    match format {
+        LogFormat::Human => filtered.with(layer.with_ansi(is_colored())).try_init(),
+        LogFormat::Json => filtered.with(layer.json().flatten_event(true)).try_init(),
+    }
+    .map_err(|error| TelemetryError::Again(error.into()))?;
     Ok(log)
 }
 
-/// What the filter lets through: errors if it says nothing.
+/// What `filter` lets through; errors alone where it is empty.
 fn targets(filter: &str) -> Result<Targets, TelemetryError> {
     check_words(filter)?;
-    let words: Vec<_> = filter.split(',').map(str::trim).filter(|word| !word.is_empty()).collect();
-    if words.is_empty() {
-        return Ok(Targets::new().with_default(LevelFilter::ERROR));
-    }
-    words
-        .join(",")
-        .parse()
-        .map_err(|source| TelemetryError::Filter { filter: filter.to_owned(), source })
+    let words: Vec<&str> = words(filter).filter(|word| !word.is_empty()).collect();
+    let parsed = words.join(",").parse();
+    parsed.map_err(|source| TelemetryError::Filter { filter: filter.to_owned(), source })
+}
+
+fn words(filter: &str) -> impl Iterator<Item = &str> {
+    filter.split(',').map(str::trim)
 }
 
 /// A word by itself is a level, or else names what logs, of which all is let through, and nothing of anything else: a
 /// mistyped level would switch errors off.
 fn check_words(filter: &str) -> Result<(), TelemetryError> {
     let is_known = |word: &&str| {
-        word.is_empty()
-            || word.contains(['=', ':'])
-            || word.starts_with(env!("CARGO_PKG_NAME"))
-            || word.parse::<LevelFilter>().is_ok()
+        let is_target = word.contains(['=', ':']) || word.starts_with(env!("CARGO_PKG_NAME"));
+        // Spans and their fields are no targets.
+        word.is_empty() || is_target && !word.contains('[') || word.parse::<LevelFilter>().is_ok()
     };
-    match filter.split(',').map(str::trim).find(|word| !is_known(word)) {
+    match words(filter).find(|word| !is_known(word)) {
         None => Ok(()),
         Some(word) => {
             let (filter, word) = (filter.to_owned(), word.to_owned());
@@ -153,15 +147,25 @@ mod tests {
     fn a_filter_that_cannot_be_read_is_named() {
         let error = init("longrun=loud", LogFormat::Human).unwrap_err();
         assert_eq!(error.to_string(), "--log longrun=loud");
-        for wrong in ["verbose", "info,lout", "h2"] {
+        for wrong in ["verbose", "info,lout", "h2", "longrun[request]=debug"] {
             let error = init(wrong, LogFormat::Human).unwrap_err().to_string();
             assert!(error.contains("is neither a level"), "{error}");
         }
-        for right in ["", "DEBUG", "info, h2=warn", "longrun::engine", "longrun", "3"] {
+        for right in ["", "DEBUG", "info, h2=warn", "longrun::engine", "longrun", "3", "info,"] {
             assert!(targets(right).is_ok(), "{right}");
         }
-        let errors_alone = targets(" ,").unwrap();
-        assert!(errors_alone.would_enable("longrun::server", &tracing::Level::ERROR));
-        assert!(!errors_alone.would_enable("longrun::server", &tracing::Level::WARN));
+    }
+
+    #[test]
+    fn the_longest_target_decides() {
+        use tracing::Level;
+        let filter = targets("info, h2=warn,,longrun::engine=debug,").unwrap();
+        assert!(filter.would_enable("longrun::http", &Level::INFO));
+        assert!(!filter.would_enable("longrun::http", &Level::DEBUG));
+        assert!(filter.would_enable("longrun::engine::commit", &Level::DEBUG));
+        assert!(!filter.would_enable("h2::proto", &Level::INFO));
+        let errors = targets("").unwrap();
+        assert!(errors.would_enable("longrun", &Level::ERROR));
+        assert!(!errors.would_enable("longrun", &Level::WARN));
     }
 }

@@ -223,6 +223,7 @@ async fn identify(
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -252,5 +253,26 @@ mod tests {
         let mut given = headers(&[("authorization", "Bearer lr_x")]);
         strip(&mut given);
         assert!(given.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn any_credentials_are_read_or_refused_and_no_key_goes_further(
+            values in prop::collection::vec(prop_oneof![
+                prop::collection::vec(any::<u8>(), 0..60),
+                "(Bearer|bearer|BEARER|Basic)  ?(lr_)?.{0,20}".prop_map(String::into_bytes),
+            ], 0..3),
+            is_own in any::<bool>(),
+        ) {
+            let field = if is_own { OWN_FIELD } else { AUTHORIZATION };
+            let mut given = HeaderMap::new();
+            for value in values.into_iter().filter_map(|value| HeaderValue::try_from(value).ok()) {
+                given.append(field.clone(), value);
+            }
+            let is_key = token(&given).is_ok_and(|(token, _)| token.is_some_and(|it| it.starts_with(PREFIX)));
+            strip(&mut given);
+            prop_assert!(!given.contains_key(OWN_FIELD));
+            prop_assert!(!is_key || given.is_empty());
+        }
     }
 }

@@ -4,9 +4,15 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
-use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::GeneralName;
-use x509_parser::prelude::FromDer as _;
+use x509_cert::Certificate;
+use x509_cert::der::asn1::ObjectIdentifier;
+use x509_cert::der::{Decode as _, Tag, Tagged as _};
+use x509_cert::ext::pkix::SubjectAltName;
+use x509_cert::ext::pkix::name::GeneralName;
+use x509_cert::name::Name;
+
+/// The attribute of a name that is its common name (RFC 5280, appendix A.1).
+const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
 
 /// Bytes that are no certificate, or one with names that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,25 +38,16 @@ impl PeerCertificate {
     /// Reads the names of a certificate in DER. Signatures and dates are not checked.
     pub fn from_der(der: &[u8]) -> Result<Self, UnreadableCertificate> {
         let unreadable = |error: &dyn std::fmt::Display| UnreadableCertificate(error.to_string());
-        let (rest, certificate) =
-            X509Certificate::from_der(der).map_err(|error| unreadable(&error))?;
-        if !rest.is_empty() {
-            return Err(UnreadableCertificate("bytes follow it".to_owned()));
-        }
-        let mut common_names = certificate.subject().iter_common_name();
-        let common_name = match (common_names.next(), common_names.next()) {
-            (Some(name), None) => name.as_str().ok().map(str::to_owned),
-            // Of several names, which one counts would be a guess.
-            _ => None,
-        };
+        let certificate = Certificate::from_der(der).map_err(|error| unreadable(&error))?;
+        let certificate = certificate.tbs_certificate;
         let (mut dns, mut uris, mut emails) = (Vec::new(), Vec::new(), Vec::new());
-        let alternatives =
-            certificate.subject_alternative_name().map_err(|error| unreadable(&error))?;
-        for name in alternatives.iter().flat_map(|names| &names.value.general_names) {
+        let alternatives = certificate.get::<SubjectAltName>();
+        let alternatives = alternatives.map_err(|error| unreadable(&error))?;
+        for name in alternatives.iter().flat_map(|(_, names)| &names.0) {
             match name {
-                GeneralName::DNSName(name) => dns.push((*name).to_owned()),
-                GeneralName::URI(uri) => uris.push((*uri).to_owned()),
-                GeneralName::RFC822Name(email) => emails.push((*email).to_owned()),
+                GeneralName::DnsName(name) => dns.push(name.to_string()),
+                GeneralName::UniformResourceIdentifier(uri) => uris.push(uri.to_string()),
+                GeneralName::Rfc822Name(email) => emails.push(email.to_string()),
                 _ => {}
             }
         }
@@ -59,9 +56,10 @@ impl PeerCertificate {
             let _ = write!(text, "{byte:02x}");
             text
         });
-        let expires_at_seconds = certificate.validity().not_after.timestamp();
+        let expires_at = certificate.validity.not_after.to_unix_duration().as_secs();
+        let expires_at_seconds = i64::try_from(expires_at).unwrap_or(i64::MAX);
         Ok(Self(Arc::new(Names {
-            common_name,
+            common_name: common_name(&certificate.subject),
             dns,
             uris,
             emails,
@@ -110,8 +108,20 @@ impl PeerCertificate {
     }
 }
 
+/// The only common name; of several, which one counts would be a guess.
+fn common_name(subject: &Name) -> Option<String> {
+    let attributes = subject.0.iter().flat_map(|part| part.0.iter());
+    let mut names = attributes.filter(|attribute| attribute.oid == COMMON_NAME);
+    let (name, None) = (names.next()?, names.next()) else { return None };
+    let is_text =
+        matches!(name.value.tag(), Tag::Utf8String | Tag::PrintableString | Tag::Ia5String);
+    let text = std::str::from_utf8(name.value.value()).ok()?;
+    is_text.then(|| text.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use rcgen::{CertificateParams, DnType, KeyPair, SanType};
 
     use super::*;
@@ -152,5 +162,21 @@ mod tests {
         assert!(PeerCertificate::from_der(&der[..der.len() - 1]).is_err());
         assert!(PeerCertificate::from_der(&[&der[..], b"x"].concat()).is_err());
         assert!(PeerCertificate::from_der(b"").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_certificate_is_read_or_refused(
+            bytes in prop::collection::vec(any::<u8>(), 0..200),
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..5),
+        ) {
+            let _ = PeerCertificate::from_der(&bytes);
+            let mut der = certificate(&["a", "b"]);
+            for (at, byte) in changes {
+                let at = at.index(der.len());
+                der[at] = byte;
+            }
+            let _ = PeerCertificate::from_der(&der);
+        }
     }
 }

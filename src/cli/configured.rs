@@ -10,7 +10,7 @@ use clap::error::ContextKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory as _};
 
-use super::{Cli, Usage, refusal};
+use super::{Cli, Usage, refusal, table_examples};
 use crate::config::file::{self, Setting, TABLES};
 
 /// Commands that take a configuration file.
@@ -106,7 +106,11 @@ fn read_file(path: &Path) -> Result<File, Usage> {
         if known {
             error.reason.push_str("; if it is a setting, it must stand before the first [[table]]");
         }
-        Usage(format!("--config {name}, {error}"))
+        let advice = match refusal::has_example(&error.reason) {
+            true => None,
+            false => table_examples::advice(&text, &error),
+        };
+        Usage(format!("--config {name}, {error}{}", advice.unwrap_or_default()))
     })?;
     Ok(File { path: path.to_owned(), text, config })
 }

@@ -56,6 +56,7 @@ mod store;
 mod submit;
 mod systemd;
 mod table;
+mod table_examples;
 mod text;
 mod top;
 mod wait;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use jsonwebtoken::Algorithm;
 
+use super::handler::EndpointUrl;
 use super::{ConfigError, rules};
 use crate::operation::{Role, TenantId};
 use crate::time_text::parse_duration;
@@ -19,6 +20,14 @@ pub struct TokenConfig {
     /// `https://id.example.com/keys`; read again every five minutes, and when a token names a key that is not in it
     #[arg(id = "jwt_keys", long = "jwt-keys", value_name = "FILE|URL", env = "LONGRUN_JWT_KEYS")]
     pub keys: Option<KeySource>,
+    /// Trust only the certificates of this file (PEM) for an `https` URL of --jwt-keys; by default the system's are trusted
+    #[arg(
+        id = "jwt_ca_file",
+        long = "jwt-ca-file",
+        value_name = "FILE",
+        env = "LONGRUN_JWT_CA_FILE"
+    )]
+    pub ca_file: Option<PathBuf>,
     /// The issuer that tokens must name (`iss`)
     #[arg(
         id = "jwt_issuer",
@@ -74,7 +83,7 @@ pub enum KeySource {
     /// A file.
     File(PathBuf),
     /// A URL of `https`, or of `http` on this machine.
-    Url(String),
+    Url(EndpointUrl),
 }
 
 impl FromStr for KeySource {
@@ -84,15 +93,19 @@ impl FromStr for KeySource {
         let Some((scheme, _)) = text.split_once("://") else {
             return Ok(Self::File(text.into()));
         };
-        let uri: http::Uri = text.parse().map_err(|_| "must be a file or a URL".to_owned())?;
-        let host = uri.host().unwrap_or_default();
-        let is_local = matches!(host, "localhost" | "127.0.0.1" | "[::1]");
-        match scheme {
-            "https" => Ok(Self::Url(text.to_owned())),
+        let url = || text.parse::<EndpointUrl>();
+        let is_local =
+            |url: &EndpointUrl| matches!(url.authority.host(), "localhost" | "127.0.0.1" | "[::1]");
+        match scheme.to_ascii_lowercase().as_str() {
+            "https" => url().map(Self::Url),
             // An attacker in between could answer.
-            "http" if is_local => Ok(Self::Url(text.to_owned())),
+            "http" if url().as_ref().is_ok_and(is_local) => url().map(Self::Url),
             "http" => Err("must be https://, unless it is on this machine".to_owned()),
-            "file" => Ok(Self::File(uri.path().into())),
+            "file" => {
+                let uri: http::Uri =
+                    text.parse().map_err(|_| "must be a file or a URL".to_owned())?;
+                Ok(Self::File(uri.path().into()))
+            }
             _ => Err("must be a file or an https:// URL".to_owned()),
         }
     }
@@ -102,6 +115,7 @@ impl Default for TokenConfig {
     fn default() -> Self {
         Self {
             keys: None,
+            ca_file: None,
             issuer: None,
             audience: None,
             algorithms: Vec::new(),
@@ -173,7 +187,8 @@ mod tests {
     fn keys_come_from_a_file_or_over_a_connection_that_nobody_reads() {
         assert_eq!("keys.json".parse(), Ok(KeySource::File("keys.json".into())));
         let url = "https://id.example.com/keys";
-        assert_eq!(url.parse(), Ok(KeySource::Url(url.to_owned())));
+        assert_eq!(url.parse(), url.parse().map(KeySource::Url));
+        assert!("https://ada:secret@id.example.com/keys".parse::<KeySource>().is_err());
         assert!("http://localhost:8080/keys".parse::<KeySource>().is_ok());
         assert!("http://id.example.com/keys".parse::<KeySource>().is_err());
         assert!("ftp://id.example.com/keys".parse::<KeySource>().is_err());

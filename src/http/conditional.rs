@@ -116,7 +116,7 @@ pub(super) enum EntityTags {
 
 impl EntityTags {
     /// From `If-None-Match`; one that cannot be read is none. Whether a tag is weak makes no difference to it.
-    fn if_none_match(headers: &HeaderMap) -> Option<Self> {
+    pub(super) fn if_none_match(headers: &HeaderMap) -> Option<Self> {
         Self::read(headers, IF_NONE_MATCH, |_weak| true)
     }
 

@@ -169,3 +169,6 @@ async fn no_route(State(http): State<Http>, request: Request) -> Response {
         },
     }
 }
+
+#[cfg(test)]
+mod tests;

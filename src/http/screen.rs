@@ -88,7 +88,8 @@ impl Screen {
     }
 }
 
-fn check(hosts: &Hosts, parts: &Parts) -> Result<(), Problem> {
+/// Refuses what breaks a rule of HTTP, or asks a server for its own machine by a name that is not its own.
+pub(super) fn check(hosts: &Hosts, parts: &Parts) -> Result<(), Problem> {
     let uri = &parts.uri;
     if parts.method == Method::CONNECT {
         return Err(Problem::method_not_allowed(&parts.method, METHODS));

@@ -48,6 +48,8 @@ impl TraceContext {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -77,6 +79,20 @@ mod tests {
             "00-4bf92f3577b34da6a3ce929d0e0e47é6-00f067aa0ba902b7-0",
         ] {
             assert_eq!(TraceContext::parse(wrong, ""), None, "{wrong}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_fields_are_a_sound_context_or_none(
+            parent in prop_oneof![any::<String>(), "[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-.{0,6}"],
+            state in any::<String>(),
+        ) {
+            if let Some(context) = TraceContext::parse(&parent, &state) {
+                prop_assert_eq!(context.parent.len(), PARENT_BYTES);
+                prop_assert!(context.state.len() <= MAX_STATE_BYTES);
+                prop_assert_eq!(TraceContext::parse(&context.parent, &context.state), Some(context));
+            }
         }
     }
 }

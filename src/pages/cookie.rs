@@ -56,6 +56,7 @@ pub(super) fn is_signed_in(parts: &Parts) -> bool {
 #[cfg(test)]
 mod tests {
     use http::Request;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -80,5 +81,25 @@ mod tests {
         assert_eq!(brought(&[("cookie", "xlongrun_key=a")]), (None, false));
         let own = brought(&[cookie, ("longrun-authorization", "Bearer o")]);
         assert_eq!(own, (Some("Bearer o".to_owned()), false));
+    }
+
+    proptest! {
+        #[test]
+        fn any_cookie_brings_a_credential_that_fits_or_none(
+            value in prop_oneof![
+                prop::collection::vec(any::<u8>(), 0..80),
+                "[a-z_=; ]{0,9}longrun_key=.{0,30}[;,a-z=]{0,9}".prop_map(String::into_bytes),
+            ],
+        ) {
+            let Ok(value) = HeaderValue::try_from(value) else { return Ok(()) };
+            let (mut parts, ()) = Request::new(()).into_parts();
+            parts.headers.insert(COOKIE, value);
+            bring_credentials(&mut parts);
+            let brought = parts.headers.get(OWN_FIELD).map(|own| own.to_str().unwrap());
+            let key = brought.map(|own| own.strip_prefix("Bearer ").unwrap());
+            prop_assert!(key.is_none_or(fits));
+            prop_assert_eq!(key.is_some(), is_signed_in(&parts));
+            prop_assert!(!parts.headers.contains_key(COOKIE));
+        }
     }
 }

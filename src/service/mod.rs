@@ -318,3 +318,6 @@ impl Service {
         self.engine.clock().now()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,7 @@ mod contents;
 mod endpoints;
 mod hands;
 mod hold;
+mod idle;
 mod keys;
 mod limits;
 mod names;

@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -34,6 +34,13 @@ pub(crate) fn stderr(output: &Output) -> String {
 
 pub(crate) fn signal(child: &Child, signal: Signal) {
     kill_process(Pid::from_child(child), signal).unwrap();
+}
+
+/// Lets this process, and what it starts, have as many files open as it may; so many.
+pub(crate) fn raise_files() -> u64 {
+    let files = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files }).unwrap();
+    files.maximum.unwrap_or(u64::MAX)
 }
 
 /// Until the process has a handler for SIGINT, where the system tells.
@@ -101,6 +108,14 @@ impl Server {
         let url = line.trim().strip_prefix("longrun listening on ");
         let url = url.unwrap_or_else(|| panic!("{line:?}")).to_owned();
         Self { process, url, directory }
+    }
+
+    /// Resident memory in bytes.
+    pub(crate) fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()));
+        let status = status.unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.split_whitespace().next().unwrap().parse::<u64>().unwrap() << 10
     }
 
     pub(crate) fn command(&self, args: &[&str]) -> Command {

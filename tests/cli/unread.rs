@@ -4,11 +4,10 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use crate::support::{Server, raise_files};
 
-use crate::support::Server;
-
-/// Clients, a fifth each with a feed, a watch, a long poll, an upload and many small requests at once.
+/// Clients, a seventh each with a feed, a watch, a long poll, an upload, many small requests at once, and a watch and a feed
+/// over gRPC.
 const CLIENTS: usize = 1_000;
 /// Requests that a client sends at once, whose answers have 12 KiB each.
 const REQUESTS: usize = 40;
@@ -18,15 +17,10 @@ const UPLOAD: usize = 8 << 20;
 const OPERATIONS: usize = 600;
 /// Labels of each, of 250 bytes.
 const LABELS: usize = 40;
+/// Streams over each connection of gRPC.
+const STREAMS: u32 = 5;
 /// What the server may hold for a connection of which nothing is read: `docs/performance.md`.
 const PER_CONNECTION: u64 = 256 << 10;
-
-/// Resident memory in bytes.
-fn memory(server: &Server) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.process.id())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.split_whitespace().next().unwrap().parse::<u64>().unwrap() << 10
-}
 
 /// One request over a connection that stays open.
 fn ask(stream: &mut TcpStream, head: &str, body: &str) -> String {
@@ -47,13 +41,44 @@ fn ask(stream: &mut TcpStream, head: &str, body: &str) -> String {
     }
 }
 
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = (payload.len() as u32).to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// A field as HPACK has it when it is not to be remembered.
+fn literal(name: &str, value: &str) -> Vec<u8> {
+    [&[0, name.len() as u8], name.as_bytes(), &[value.len() as u8], value.as_bytes()].concat()
+}
+
+/// Calls of one method over a connection of gRPC that says no word of windows.
+fn calls(method: &str, message: &[u8]) -> Vec<u8> {
+    let path = format!("/longrun.v1.Operations/{method}");
+    let fields = [
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":path", &path),
+        (":authority", "localhost"),
+        ("content-type", "application/grpc"),
+        ("te", "trailers"),
+    ];
+    let head: Vec<u8> = fields.iter().flat_map(|(name, value)| literal(name, value)).collect();
+    let message = [&[0, 0, 0, 0, message.len() as u8], message].concat();
+    let mut sent = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(4, 0, 0, &[])].concat();
+    for stream in (1..).step_by(2).take(STREAMS as usize) {
+        // The end of the header, and of the stream.
+        sent.extend(frame(1, 4, stream, &head));
+        sent.extend(frame(0, 1, stream, &message));
+    }
+    sent
+}
+
 #[test]
 fn a_thousand_clients_that_read_nothing_take_a_bounded_part_of_memory() {
     if !std::path::Path::new("/proc/self/status").exists() {
         return;
     }
-    let files = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files }).unwrap();
+    raise_files();
     let server = Server::start(&[]);
     let address = server.url.strip_prefix("http://").unwrap().to_owned();
     let connect = || TcpStream::connect(&address).unwrap();
@@ -66,26 +91,32 @@ fn a_thousand_clients_that_read_nothing_take_a_bounded_part_of_memory() {
     let id = first.split("\"name\":\"operations/").nth(1).unwrap()[..36].to_owned();
 
     let get = |path: &str, accept: &str| {
-        format!("GET {path} HTTP/1.1\r\nhost: localhost\r\naccept: {accept}\r\n\r\n")
+        let head = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\naccept: {accept}\r\n\r\n");
+        head.into_bytes()
     };
+    let name = format!("operations/{id}");
     let upload = format!(
         "POST /v1/kinds/k/operations HTTP/1.1\r\nhost: localhost\r\ncontent-length: {UPLOAD}\r\n\r\n{}",
         "x".repeat(UPLOAD / 8)
-    );
-    let before = memory(&server);
+    )
+    .into_bytes();
+    let before = server.memory();
     let mut held = Vec::new();
     for at in 0..CLIENTS {
-        let sent = match at % 5 {
+        let sent = match at % 7 {
             0 => get("/v1/operations/events", "text/event-stream"),
             1 => get(&format!("/v1/operations/{id}/events"), "text/event-stream"),
             2 => get(&format!("/v1/operations/{id}?wait=300"), "application/json"),
             3 => upload.clone(),
-            _ => get(&format!("/v1/operations/{id}"), "application/json").repeat(REQUESTS),
+            4 => get(&format!("/v1/operations/{id}"), "application/json").repeat(REQUESTS),
+            // A message whose one field is the name.
+            5 => calls("WatchOperation", &[&[0x0a, name.len() as u8], name.as_bytes()].concat()),
+            _ => calls("WatchOperations", &[]),
         };
         let stream = connect();
         // As much as the server takes for now.
         stream.set_nonblocking(true).unwrap();
-        let mut rest = sent.as_bytes();
+        let mut rest = &sent[..];
         while let Ok(written @ 1..) = (&stream).write(rest) {
             rest = &rest[written..];
         }
@@ -101,7 +132,7 @@ fn a_thousand_clients_that_read_nothing_take_a_bounded_part_of_memory() {
     let cancelled = ask(&mut busy, &format!("POST /v1/operations/{id}:cancel"), "{}");
     assert!(cancelled.starts_with("HTTP/1.1 200"), "{cancelled}");
     assert!(ask(&mut busy, "GET /livez", "").starts_with("HTTP/1.1 200"));
-    let grown = memory(&server).saturating_sub(before);
+    let grown = server.memory().saturating_sub(before);
     let bound = CLIENTS as u64 * PER_CONNECTION;
     assert!(grown < bound, "{} MiB more, and {} MiB are the bound", grown >> 20, bound >> 20);
     drop(held);

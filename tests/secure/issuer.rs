@@ -1,14 +1,18 @@
 //! An issuer of tokens: keys that it makes, a set of keys that it serves, and tokens good and bad.
 
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures_util::stream::unfold;
 use http::StatusCode;
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
@@ -46,7 +50,12 @@ impl SigningKey {
 
     /// A token with these claims, signed.
     pub fn sign(&self, claims: &Value) -> String {
-        let signed = self.unsigned(&json!({"alg": "ES256", "typ": "JWT", "kid": self.id}), claims);
+        self.sign_under(&json!({"alg": "ES256", "typ": "JWT", "kid": self.id}), claims)
+    }
+
+    /// The same with another header.
+    pub fn sign_under(&self, header: &Value, claims: &Value) -> String {
+        let signed = self.unsigned(header, claims);
         let signature = self.pair.sign(&SystemRandom::new(), signed.as_bytes());
         format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature.expect("a signature")))
     }
@@ -78,12 +87,18 @@ pub enum Served {
     Keys(Value),
     Status(u16),
     Huge,
+    /// A redirect.
+    Moved,
+    /// The beginning of an answer that never ends.
+    Drops,
     Nothing,
 }
 
 pub struct Issuer {
     pub url: String,
     served: Arc<Mutex<Served>>,
+    /// Requests for anything but the keys.
+    strayed: Arc<AtomicUsize>,
     _running: JoinSet<()>,
 }
 
@@ -92,14 +107,21 @@ impl Issuer {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}/keys", listener.local_addr().expect("an address"));
         let served = Arc::new(Mutex::new(served));
+        let strayed = Arc::new(AtomicUsize::new(0));
         let router = Router::new().route("/keys", get(keys)).with_state(Arc::clone(&served));
+        let counted = Arc::clone(&strayed);
+        let router = router.fallback(async move || _ = counted.fetch_add(1, Ordering::SeqCst));
         let mut running = JoinSet::new();
         running.spawn(async move { axum_server(listener, router).await });
-        Self { url, served, _running: running }
+        Self { url, served, strayed, _running: running }
     }
 
     pub async fn of(keys: &[&SigningKey]) -> Self {
         Self::start(Served::of(keys)).await
+    }
+
+    pub fn strayed(&self) -> usize {
+        self.strayed.load(Ordering::SeqCst)
     }
 
     pub fn serve(&self, served: Served) {
@@ -120,6 +142,14 @@ async fn keys(State(served): State<Arc<Mutex<Served>>>) -> Response {
         Served::Keys(keys) => keys.to_string().into_response(),
         Served::Status(status) => StatusCode::from_u16(status).expect("a status").into_response(),
         Served::Huge => "x".repeat(4 << 20).into_response(),
+        Served::Moved => (StatusCode::FOUND, [("location", "/others")]).into_response(),
+        Served::Drops => {
+            let drop = async || {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                Some((Ok::<_, Infallible>(" "), ()))
+            };
+            Body::from_stream(unfold((), move |()| drop())).into_response()
+        }
         Served::Nothing => std::future::pending().await,
     }
 }

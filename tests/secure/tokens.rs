@@ -95,6 +95,14 @@ async fn tokens_that_are_not_good_are_refused_and_nothing_of_them_is_repeated() 
         ("a public key as a secret", hmac_token),
         ("no token", "a.b.c".to_owned()),
         ("something else", "opaque".to_owned()),
+        ("another key's id", key.sign_under(&json!({"alg": "ES256", "kid": "two"}), &good)),
+        ("another algorithm than its key's", {
+            key.sign_under(&json!({"alg": "ES384", "kid": "one"}), &good)
+        }),
+        ("what must be understood and is not", {
+            let header = json!({"alg": "ES256", "kid": "one", "crit": ["b64"], "b64": false});
+            key.sign_under(&header, &good)
+        }),
         ("a key of its own", {
             let header = json!({"alg": "ES256", "kid": "one", "jwk": stranger.jwk()});
             format!("{}.{signature}", stranger.unsigned(&header, &good))
@@ -136,4 +144,31 @@ async fn keys_rotate_and_an_issuer_that_is_away_lets_nobody_in_and_keeps_nobody_
     assert_eq!(server.status("/v1/operations", &unknown).await, 401);
     assert_eq!(server.status("/v1/operations", &token).await, 200, "known keys stay good");
     server.end().await;
+}
+
+#[tokio::test]
+async fn an_issuer_that_answers_strangely_lets_nobody_in_until_it_answers_well() {
+    let key = SigningKey::new("one");
+    let token = key.sign(&claims("a", &["read"]));
+    let strange = [
+        Served::Status(500),
+        Served::Huge,
+        Served::Moved,
+        Served::Drops,
+        Served::Keys(json!("no set")),
+        Served::Keys(json!({"keys": []})),
+        Served::Keys(json!({"keys": [{"kty": "oct", "kid": "one", "k": "c2VjcmV0"}, 7]})),
+    ];
+    let tries = strange.map(async |served| {
+        let about = format!("{served:?}");
+        let issuer = Issuer::start(served).await;
+        let server = Guarded::start(&issuer.url).await;
+        assert_eq!(server.status("/v1/operations", &token).await, 503, "{about}");
+        assert_eq!(server.status("/livez", &token).await, 200, "{about}");
+        issuer.serve(Served::of(&[&key]));
+        soon(async { while server.status("/v1/operations", &token).await != 200 {} }).await;
+        assert_eq!(issuer.strayed(), 0, "{about}");
+        server.end().await;
+    });
+    futures_util::future::join_all(tries).await;
 }

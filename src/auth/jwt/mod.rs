@@ -230,3 +230,6 @@ impl Span {
         if now < self.from { "it is not good yet" } else { "it has expired" }
     }
 }
+
+#[cfg(test)]
+mod tests;

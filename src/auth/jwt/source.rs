@@ -1,16 +1,23 @@
 //! Where the set of keys comes from, and the task that keeps it fresh.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
+use http::Request;
+use http::header::{ACCEPT, HeaderValue, USER_AGENT};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::keys::KeySet;
+use crate::config::handler::EndpointUrl;
+use crate::config::relay::Limits;
 use crate::config::tokens::{KeySource, TokenConfig};
+use crate::relay::{Over, TrustError, Upstream, UpstreamError, Way};
 
 /// How old a set may be.
 const REFRESH: Duration = Duration::from_secs(300);
@@ -28,13 +35,19 @@ pub(super) type Latest = watch::Receiver<Option<Arc<KeySet>>>;
 #[derive(Debug)]
 pub struct KeyReader {
     config: TokenConfig,
-    source: KeySource,
-    client: reqwest::Client,
+    source: Source,
     latest: watch::Sender<Option<Arc<KeySet>>>,
     /// A token named a key that is not in the set.
     asked: Arc<Notify>,
     /// The number of readings, for tasks that wait for one.
     readings: watch::Sender<u64>,
+}
+
+/// Where the set is read, ready to be asked.
+#[derive(Debug)]
+enum Source {
+    File(PathBuf),
+    Issuer { url: EndpointUrl, upstream: Upstream },
 }
 
 /// The set for its users.
@@ -58,30 +71,25 @@ impl Keys {
 
 impl KeyReader {
     pub(super) fn new(config: &TokenConfig, source: KeySource) -> anyhow::Result<(Self, Keys)> {
-        // Whoever builds a client first chooses the cryptography of all of this kind: ring.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder()
-            .timeout(PATIENCE)
-            .redirect(reqwest::redirect::Policy::none())
-            .build()?;
+        let source = Source::new(config, source)?;
         let (latest, latest_seen) = watch::channel(None);
         let (readings, readings_seen) = watch::channel(0);
         let asked = Arc::new(Notify::new());
         let keys = Keys { latest: latest_seen, asked: Arc::clone(&asked), readings: readings_seen };
         let config = config.clone();
-        Ok((Self { config, source, client, latest, asked, readings }, keys))
+        Ok((Self { config, source, latest, asked, readings }, keys))
     }
 
     /// The first reading. A file must be there and good; a URL may come to be later.
     pub(super) async fn begin(&self) -> anyhow::Result<()> {
         let read = self.read().await;
         match (&self.source, read) {
-            (KeySource::File(path), Err(reason)) => {
+            (Source::File(path), Err(reason)) => {
                 anyhow::bail!("--jwt-keys {}: {reason}", path.display())
             }
-            (KeySource::Url(url), Err(reason)) => {
+            (Source::Issuer { url, .. }, Err(reason)) => {
                 tracing::warn!(
-                    url,
+                    %url,
                     reason,
                     "cannot verify tokens yet: the token keys cannot be read"
                 );
@@ -140,31 +148,59 @@ impl KeyReader {
 
     async fn read(&self) -> Result<KeySet, String> {
         let (document, is_local) = match &self.source {
-            KeySource::File(path) => (of_file(path).await?, true),
-            KeySource::Url(url) => (self.of_url(url).await?, false),
+            Source::File(path) => (of_file(path).await?, true),
+            Source::Issuer { url, upstream } => (of_url(upstream, url).await?, false),
         };
         KeySet::parse(&document, &self.config.allowed(), is_local)
     }
+}
 
-    async fn of_url(&self, url: &str) -> Result<Vec<u8>, String> {
-        // Its errors name the URL again, and nothing that helps.
-        let away = |error: reqwest::Error| match error.is_timeout() {
-            true => "no answer in time".to_owned(),
-            false => "no answer".to_owned(),
+impl Source {
+    /// Nothing is connected yet.
+    fn new(config: &TokenConfig, source: KeySource) -> Result<Self, TrustError> {
+        let url = match source {
+            KeySource::File(path) => return Ok(Self::File(path)),
+            KeySource::Url(url) => url,
         };
-        let mut response = self.client.get(url).send().await.map_err(away)?;
-        if !response.status().is_success() {
-            return Err(format!("the answer was {}", response.status().as_u16()));
-        }
-        let mut document = Vec::new();
-        while let Some(piece) = response.chunk().await.map_err(away)? {
-            document.extend_from_slice(&piece);
-            if document.len() > MAX_BYTES {
-                return Err(too_large());
-            }
-        }
-        Ok(document)
+        let upstream = Upstream::new(&Way {
+            owner: "--jwt-keys".to_owned(),
+            scheme: &url.scheme,
+            authority: &url.authority,
+            ca_file: config.ca_file.as_deref(),
+            guard: None,
+            limits: &Limits::default(),
+        })?;
+        Ok(Self::Issuer { url, upstream })
     }
+}
+
+/// The whole document at the URL. Redirects are not followed.
+async fn of_url(issuer: &Upstream, url: &EndpointUrl) -> Result<Vec<u8>, String> {
+    let late = || away(&UpstreamError::Timeout(PATIENCE));
+    timeout(PATIENCE, get(issuer, url)).await.unwrap_or_else(|_elapsed| Err(late()))
+}
+
+async fn get(issuer: &Upstream, url: &EndpointUrl) -> Result<Vec<u8>, String> {
+    let mut request = Request::new(Body::empty());
+    let agent = concat!("longrun/", env!("CARGO_PKG_VERSION"));
+    let headers = request.headers_mut();
+    headers.insert(USER_AGENT, HeaderValue::from_static(agent));
+    headers.insert(ACCEPT, HeaderValue::from_static("application/jwk-set+json, application/json"));
+    let answer = issuer.exchange(request, url.target.clone(), Over::Fresh).await;
+    let response = answer.map_err(|error| away(&error))?;
+    if !response.status().is_success() {
+        return Err(format!("the issuer answered {}", response.status()));
+    }
+    let document = Limited::new(response.into_body(), MAX_BYTES).collect().await;
+    let document = document.map_err(|error| match error.is::<LengthLimitError>() {
+        true => too_large(),
+        false => "the issuer's answer broke off".to_owned(),
+    })?;
+    Ok(document.to_bytes().into())
+}
+
+fn away(error: &UpstreamError) -> String {
+    error.to_string().replacen("upstream", "issuer", 1)
 }
 
 async fn of_file(path: &Path) -> Result<Vec<u8>, String> {

@@ -200,3 +200,6 @@ fn generate() -> Result<KeyText, ServiceError> {
         ServiceError::new(Reason::Internal, "no key can be made")
     })
 }
+
+#[cfg(test)]
+mod tests;

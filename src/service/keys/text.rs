@@ -56,6 +56,14 @@ impl KeyText {
         (key.checksum() == checksum && key.text() == text).then_some(key)
     }
 
+    /// A key of the same id whose secret ends differently.
+    #[cfg(test)]
+    pub(super) fn with_other_end(&self) -> Self {
+        let mut other = self.clone();
+        other.secret[SECRET_BYTES - 1] ^= 1;
+        other
+    }
+
     /// The public part, by which the key is found.
     pub fn id(&self) -> &str {
         &self.id
