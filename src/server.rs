@@ -2,10 +2,10 @@
 //!
 //! Order of stopping: health reports not serving and new work is refused; workers within the process finish; long
 //! calls and worker streams end, to be resumed; the listener closes; calls in flight finish; the engine finishes
-//! its last commit; the store closes. All of it within the drain timeout, after which remaining calls are cut off.
+//! its last commit; the store closes. All of it within the drain timeout; calls are cut off a little before its end. What
+//! calls leave of the time belongs to the engine and the store, because a last sync takes as long as the disk does.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -20,15 +20,12 @@ use tonic::transport::{Endpoint, Uri};
 
 use crate::catalogue::Catalogue;
 use crate::client::Client;
-use crate::config::{ServeConfig, StoreUrl};
+use crate::config::ServeConfig;
 use crate::engine::{Clock, Engine, EngineConfig, EngineTask, SystemClock};
-use crate::objects::Objects;
 use crate::relay::Relay;
 use crate::service::shares::Shares;
 use crate::service::{Limits, Service, TenantLimits, metrics};
 use crate::store::Store;
-use crate::store::postgres::{PostgresOptions, PostgresStore};
-use crate::store::sqlite::{SqliteOptions, SqliteStore};
 use crate::webhooks::Post;
 
 mod answer;
@@ -47,6 +44,7 @@ mod places;
 mod post;
 mod resets;
 mod socket;
+mod storage;
 mod tasks;
 mod tls;
 mod traces;
@@ -57,6 +55,7 @@ use connection::Connections;
 pub use descriptors::{Descriptors, DescriptorsError};
 use metrics_port::MetricsPort;
 use socket::Sockets;
+pub(crate) use storage::{open_objects, open_store};
 use tasks::Tasks;
 pub use tls::{Certificates, CertificatesError};
 
@@ -70,7 +69,7 @@ const LOCAL_PIPE_BYTES: usize = 1 << 20;
 const LOCAL_BACKLOG: usize = 16;
 /// Objects of removed operations that wait to be deleted; the others are left to the next sweep.
 const DISCARDED_OBJECTS: usize = 1_024;
-/// Of the drain timeout, what is kept for the engine and the store.
+/// Of the drain timeout, what is kept for the engine and the store at least.
 const CLOSING_TIME: Duration = Duration::from_secs(1);
 
 /// A server that listens and is ready to run.
@@ -150,7 +149,7 @@ impl Server {
                 .with_tenant_limits(tenant_limits.clone())
                 .with_shares(shares)
                 .with_webhooks(webhooks);
-        if let Some(files) = store_files(&config.store.url) {
+        if let Some(files) = storage::files_of(&config.store.url) {
             service.meters().measure_files(files);
         }
         let front = interfaces::front(&config, &service, &callers, &relay, &descriptors)?;
@@ -284,13 +283,13 @@ impl Server {
             name = serving.first_to_end() => Some(name),
         };
         tracing::info!("stopping");
-        let until = Instant::now() + drain_timeout.saturating_sub(CLOSING_TIME);
+        let end = Instant::now() + drain_timeout;
         service.begin_to_stop();
         if failed.is_none() {
             // They know their own share of the drain timeout.
             workers.await;
         }
-        let drained = tokio::time::timeout_at(until, async {
+        let drained = tokio::time::timeout_at(end - CLOSING_TIME.min(drain_timeout), async {
             closing.cancel();
             // Refused when the engine has ended already: then there are no workers either.
             let _ = engine.disconnect_all().await;
@@ -301,13 +300,18 @@ impl Server {
         .await;
         serving.abort_all().await;
         engine_stop.cancel();
-        let closed = tokio::time::timeout(CLOSING_TIME, async {
+        let end = end.max(Instant::now() + CLOSING_TIME);
+        let closed = tokio::time::timeout_at(end, async {
             connections.ended().await;
             tasks.join_all().await;
             store.close().await;
         })
         .await;
-        traces::close(service.spans().clone(), until + CLOSING_TIME).await;
+        if closed.is_err() {
+            let running = tasks.names().collect::<Vec<_>>().join(", ");
+            tracing::warn!(running, "the server ends before its tasks and its store do");
+        }
+        traces::close(service.spans().clone(), end).await;
         if let Some(name) = failed {
             anyhow::bail!("the {name} ended by itself");
         }
@@ -324,39 +328,6 @@ fn engine_config(config: &ServeConfig) -> anyhow::Result<EngineConfig> {
         spans: traces::open(&config.tracing)?,
         seed: fastrand::u64(..),
         ..EngineConfig::default()
-    })
-}
-
-/// Opens the store that a URL names.
-pub(crate) async fn open_store(url: StoreUrl) -> anyhow::Result<Arc<dyn Store>> {
-    match url {
-        StoreUrl::Sqlite(path) => {
-            let open = move || SqliteStore::open(&path, &SqliteOptions::default());
-            let store = tokio::task::spawn_blocking(open).await.context("opening was cut off")?;
-            Ok(Arc::new(store?))
-        }
-        StoreUrl::Postgres(url) => {
-            let options = PostgresOptions::default();
-            Ok(Arc::new(PostgresStore::open(url.secret(), &options).await?))
-        }
-    }
-}
-
-/// The files of a store of files: the database, and its log.
-fn store_files(url: &StoreUrl) -> Option<Vec<PathBuf>> {
-    let StoreUrl::Sqlite(path) = url else { return None };
-    let mut log = path.clone().into_os_string();
-    log.push("-wal");
-    Some(vec![path.clone(), log.into()])
-}
-
-/// Opens the objects that are in a directory, at a URL, or nowhere.
-pub(crate) fn open_objects(place: Option<&str>) -> anyhow::Result<Objects> {
-    let Some(place) = place else { return Ok(Objects::nowhere()) };
-    Ok(match place.split_once("://") {
-        None => Objects::in_directory(Path::new(place))?,
-        Some(("file", path)) => Objects::in_directory(Path::new(path))?,
-        Some(_) => Objects::at_url(place, std::env::vars())?,
     })
 }
 

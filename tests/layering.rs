@@ -100,7 +100,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "webhooks",
         ],
     ),
-    ("transfer", &["engine", "objects", "store", "operation"]),
+    ("transfer", &["catalogue", "engine", "objects", "operation", "service", "store", "webhooks"]),
     ("telemetry", &[]),
     (
         "cli",

@@ -16,10 +16,14 @@ Examples:
   longrun webhook create https://hooks.example.com/longrun
   longrun webhook create https://hooks.example.com/failed --state FAILED --filter 'kind = \"report\"'
   longrun webhook list
+  longrun webhook pause mfrggzdfmztwq2lk
+  longrun webhook resume mfrggzdfmztwq2lk
   longrun webhook delete mfrggzdfmztwq2lk
   longrun webhook secret callbacks       what signs the callbacks of submissions (--callback-url)
   longrun webhook rotate mfrggzdfmztwq2lk
   longrun webhook deliveries --state DEAD
+  longrun webhook deliveries --webhook callbacks
+  longrun webhook deliveries --operation 0198000a-0000-7000-8000-000000000000
   longrun webhook redeliver msg_3c0f...
 
 The server sends a signed POST (Standard Webhooks) for every transition that matches, at least once,
@@ -50,6 +54,10 @@ enum Command {
     List,
     /// Delete a webhook, and what was still to be sent
     Delete(Which),
+    /// Pause a webhook: deliveries are stored and not sent
+    Pause(Which),
+    /// Resume a webhook: deliveries that waited are sent
+    Resume(Which),
     /// Print the secret of a webhook, or of callbacks
     Secret(Which),
     /// Make another secret; the one before signs, too, for 24 h
@@ -87,6 +95,12 @@ struct DeliveriesArgs {
     /// Only those in this state
     #[arg(long, value_name = "STATE", value_parser = ["PENDING", "DELIVERED", "DEAD"])]
     state: Option<String>,
+    /// Only those of this webhook, or of `callbacks`
+    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
+    webhook: String,
+    /// Only those of this operation
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    operation: String,
     /// At most this many
     #[arg(long, value_name = "NUMBER", default_value_t = 50, value_parser = whole(1_u32..=100_000))]
     limit: u32,
@@ -109,6 +123,25 @@ pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Re
             deleted.map_err(|error| remote.failed(&error, &format!("delete {id}")))?;
             if !out.is_json() {
                 out.line(&format!("{id} is deleted"))?;
+            }
+            Ok(Exit::Ok)
+        }
+        Command::Pause(Which { id }) => {
+            let paused = remote.client.pause_webhook(&tenant, &id).await;
+            let paused = paused.map_err(|error| remote.failed(&error, &format!("pause {id}")))?;
+            match out.is_json() {
+                true => out.document(&json::to_value(&paused)?)?,
+                false => out.line(&format!("{id} is paused"))?,
+            }
+            Ok(Exit::Ok)
+        }
+        Command::Resume(Which { id }) => {
+            let resumed = remote.client.resume_webhook(&tenant, &id).await;
+            let resumed =
+                resumed.map_err(|error| remote.failed(&error, &format!("resume {id}")))?;
+            match out.is_json() {
+                true => out.document(&json::to_value(&resumed)?)?,
+                false => out.line(&format!("{id} is resumed"))?,
             }
             Ok(Exit::Ok)
         }
@@ -166,15 +199,16 @@ async fn list(tenant: &str, remote: &Remote, out: &Output) -> anyhow::Result<Exi
         let listed = listed.iter().map(json::to_value).collect::<Result<Vec<_>, _>>()?;
         out.document(&json!({ "webhooks": listed }))?;
     } else {
-        let headings = ["ID", "URL", "STATES", "FILTER", "FORMAT", "AGE"];
+        let headings = ["ID", "URL", "STATES", "FILTER", "FORMAT", "AGE", "PAUSED"];
         let rows = listed.iter().map(webhook_row).collect();
         out.line(&Table::new(headings, out.paint).block(rows))?;
     }
     Ok(Exit::Ok)
 }
 
-fn webhook_row(webhook: &Webhook) -> [Cell; 6] {
-    let age = text::time(webhook.create_time.as_ref()).map(|time| text::age(time, text::now()));
+fn webhook_row(webhook: &Webhook) -> [Cell; 7] {
+    let age = |time| text::time(time).map(|time| text::age(time, text::now()));
+    let paused = age(webhook.pause_time.as_ref()).map(|age| format!("for {age}"));
     let url = match webhook.url.as_str() {
         "" => "of each submission".to_owned(),
         url => text::shorten(&text::clean(url), 60),
@@ -185,7 +219,8 @@ fn webhook_row(webhook: &Webhook) -> [Cell; 6] {
         text::shorten(&webhook.states.join(","), 50).into(),
         text::shorten(&text::clean(&webhook.filter), 40).into(),
         webhook.format.clone().into(),
-        age.unwrap_or_default().into(),
+        age(webhook.create_time.as_ref()).unwrap_or_default().into(),
+        paused.unwrap_or_default().into(),
     ]
 }
 
@@ -195,10 +230,15 @@ async fn deliveries(
     remote: &Remote,
     out: &Output,
 ) -> anyhow::Result<Exit> {
-    let DeliveriesArgs { state, limit } = args;
-    let state = state.unwrap_or_default();
+    let DeliveriesArgs { state, webhook, operation, limit } = args;
+    let (state, webhook_id) = (state.unwrap_or_default(), webhook);
+    let operation = match operation.as_str() {
+        "" => operation,
+        text => remote.name(text).await?,
+    };
     let most = usize::try_from(limit).unwrap_or(usize::MAX);
-    let mut request = ListDeliveriesRequest { tenant, state, ..Default::default() };
+    let mut request =
+        ListDeliveriesRequest { tenant, state, webhook_id, operation, ..Default::default() };
     let mut listed: Vec<Delivery> = Vec::new();
     while listed.len() < most {
         request.page_size = i32::try_from((most - listed.len()).min(1_000)).unwrap_or(1_000);

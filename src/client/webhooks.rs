@@ -4,8 +4,8 @@ use super::{Client, ClientError};
 use crate::proto::v1::{
     CreateWebhookRequest, CreateWebhookResponse, DeleteWebhookRequest, Delivery,
     GetWebhookSecretRequest, GetWebhookSecretResponse, ListDeliveriesRequest,
-    ListDeliveriesResponse, ListWebhooksRequest, RedeliverRequest, RotateWebhookSecretRequest,
-    RotateWebhookSecretResponse, Webhook,
+    ListDeliveriesResponse, ListWebhooksRequest, PauseWebhookRequest, RedeliverRequest,
+    ResumeWebhookRequest, RotateWebhookSecretRequest, RotateWebhookSecretResponse, Webhook,
 };
 
 impl Client {
@@ -34,6 +34,34 @@ impl Client {
         self.unary(request, async |_, request| self.admin().delete_webhook(request).await)
             .await
             .map(drop)
+    }
+
+    /// Pauses a webhook: deliveries are stored and not sent.
+    pub async fn pause_webhook(
+        &self,
+        tenant: &str,
+        webhook_id: &str,
+    ) -> Result<Webhook, ClientError> {
+        let (tenant, webhook_id) = (tenant.to_owned(), webhook_id.to_owned());
+        let request = PauseWebhookRequest { webhook_id, tenant };
+        let paused = self
+            .unary(request, async |_, request| self.admin().pause_webhook(request).await)
+            .await?;
+        Ok(paused.webhook.unwrap_or_default())
+    }
+
+    /// Resumes a webhook.
+    pub async fn resume_webhook(
+        &self,
+        tenant: &str,
+        webhook_id: &str,
+    ) -> Result<Webhook, ClientError> {
+        let (tenant, webhook_id) = (tenant.to_owned(), webhook_id.to_owned());
+        let request = ResumeWebhookRequest { webhook_id, tenant };
+        let resumed = self
+            .unary(request, async |_, request| self.admin().resume_webhook(request).await)
+            .await?;
+        Ok(resumed.webhook.unwrap_or_default())
     }
 
     /// The secret of a webhook.

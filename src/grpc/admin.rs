@@ -194,6 +194,30 @@ impl Admin for AdminRpc {
         Ok(reply(v1::DeleteWebhookResponse {}))
     }
 
+    async fn pause_webhook(
+        &self,
+        request: Request<v1::PauseWebhookRequest>,
+    ) -> Result<Response<v1::PauseWebhookResponse>, Status> {
+        let caller = caller(&request)?;
+        let v1::PauseWebhookRequest { webhook_id, tenant } = request.into_inner();
+        let tenant = webhooks::tenant(&tenant).map_err(status)?;
+        let record = self.service.pause_webhook(&caller, tenant, &webhook_id).await;
+        let webhook = Some(webhooks::webhook(&record.map_err(status)?));
+        Ok(reply(v1::PauseWebhookResponse { webhook }))
+    }
+
+    async fn resume_webhook(
+        &self,
+        request: Request<v1::ResumeWebhookRequest>,
+    ) -> Result<Response<v1::ResumeWebhookResponse>, Status> {
+        let caller = caller(&request)?;
+        let v1::ResumeWebhookRequest { webhook_id, tenant } = request.into_inner();
+        let tenant = webhooks::tenant(&tenant).map_err(status)?;
+        let record = self.service.resume_webhook(&caller, tenant, &webhook_id).await;
+        let webhook = Some(webhooks::webhook(&record.map_err(status)?));
+        Ok(reply(v1::ResumeWebhookResponse { webhook }))
+    }
+
     async fn get_webhook_secret(
         &self,
         request: Request<v1::GetWebhookSecretRequest>,

@@ -7,7 +7,10 @@ use serde_json::Value;
 
 use super::call::Call;
 use super::documents::{self, Answer};
+use crate::operation::TenantId;
 use crate::proto::v1;
+use crate::service::ServiceError;
+use crate::service::webhooks::WebhookRecord;
 use crate::wire::webhooks;
 
 /// `POST /v1/webhooks`: 201 with the webhook, its secret included.
@@ -25,10 +28,7 @@ pub(super) async fn create(mut call: Call, body: Body) -> Answer {
 
 /// `GET /v1/webhooks`.
 pub(super) async fn list(mut call: Call) -> Answer {
-    let tenant = webhooks::tenant(&call.query.take("tenant").unwrap_or_default());
-    let mut found = call.finish_query();
-    let tenant = found.take(tenant);
-    let tenant = found.settle(tenant)?;
+    let tenant = tenant(&mut call)?;
     let listed = call.service().list_webhooks(&call.caller, tenant)?;
     let listed = listed.iter().map(|it| documents::object(call.types(), &webhooks::webhook(it)));
     let listed = listed.map(|it| it.map(Value::Object)).collect::<Result<_, _>>()?;
@@ -37,20 +37,43 @@ pub(super) async fn list(mut call: Call) -> Answer {
 
 /// `DELETE /v1/webhooks/{webhook_id}`: 204.
 pub(super) async fn delete(mut call: Call) -> Answer {
-    let tenant = webhooks::tenant(&call.query.take("tenant").unwrap_or_default());
-    let mut found = call.finish_query();
-    let tenant = found.take(tenant);
-    let tenant = found.settle(tenant)?;
+    let tenant = tenant(&mut call)?;
     call.service().delete_webhook(&call.caller, tenant, call.segment("webhook_id")).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// `GET /v1/webhooks/{webhook_id}/secret`: the secret.
-pub(super) async fn secret(mut call: Call) -> Answer {
+/// `POST /v1/webhooks/{webhook_id}:pause`: the webhook.
+pub(super) async fn pause(mut call: Call) -> Answer {
+    let tenant = tenant(&mut call)?;
+    let id = call.segment("webhook_id");
+    let record = call.service().pause_webhook(&call.caller, tenant, id).await?;
+    shown(&call, &record)
+}
+
+/// `POST /v1/webhooks/{webhook_id}:resume`: the webhook.
+pub(super) async fn resume(mut call: Call) -> Answer {
+    let tenant = tenant(&mut call)?;
+    let id = call.segment("webhook_id");
+    let record = call.service().resume_webhook(&call.caller, tenant, id).await?;
+    shown(&call, &record)
+}
+
+fn shown(call: &Call, record: &WebhookRecord) -> Answer {
+    let webhook = documents::object(call.types(), &webhooks::webhook(record))?;
+    Ok(documents::json(StatusCode::OK, &Value::Object(webhook)))
+}
+
+/// The tenant of a query that has nothing else.
+fn tenant(call: &mut Call) -> Result<Option<TenantId>, ServiceError> {
     let tenant = webhooks::tenant(&call.query.take("tenant").unwrap_or_default());
     let mut found = call.finish_query();
     let tenant = found.take(tenant);
-    let tenant = found.settle(tenant)?;
+    found.settle(tenant)
+}
+
+/// `GET /v1/webhooks/{webhook_id}/secret`: the secret.
+pub(super) async fn secret(mut call: Call) -> Answer {
+    let tenant = tenant(&mut call)?;
     let id = call.segment("webhook_id");
     let (record, secret) = call.service().webhook_secret(&call.caller, tenant, id)?;
     let webhook = Some(webhooks::webhook(&record));
@@ -60,10 +83,7 @@ pub(super) async fn secret(mut call: Call) -> Answer {
 
 /// `POST /v1/webhooks/{webhook_id}:rotate`: the new secret.
 pub(super) async fn rotate(mut call: Call) -> Answer {
-    let tenant = webhooks::tenant(&call.query.take("tenant").unwrap_or_default());
-    let mut found = call.finish_query();
-    let tenant = found.take(tenant);
-    let tenant = found.settle(tenant)?;
+    let tenant = tenant(&mut call)?;
     let id = call.segment("webhook_id");
     let (record, secret) = call.service().rotate_webhook_secret(&call.caller, tenant, id).await?;
     let webhook = Some(webhooks::webhook(&record));
@@ -78,6 +98,8 @@ pub(super) async fn deliveries(mut call: Call) -> Answer {
         state: call.query.take("state").unwrap_or_default(),
         page_size: call.query.take_number("page_size").unwrap_or_default(),
         page_token: call.query.take("page_token").unwrap_or_default(),
+        webhook_id: call.query.take("webhook_id").unwrap_or_default(),
+        operation: call.query.take("operation").unwrap_or_default(),
     };
     let mut found = call.finish_query();
     let listing = webhooks::listing(request, &mut found);
@@ -90,10 +112,7 @@ pub(super) async fn deliveries(mut call: Call) -> Answer {
 
 /// `POST /v1/deliveries/{delivery_id}:redeliver`: 200 with the delivery as it is now.
 pub(super) async fn redeliver(mut call: Call) -> Answer {
-    let tenant = webhooks::tenant(&call.query.take("tenant").unwrap_or_default());
-    let mut found = call.finish_query();
-    let tenant = found.take(tenant);
-    let tenant = found.settle(tenant)?;
+    let tenant = tenant(&mut call)?;
     let id = call.segment("delivery_id");
     let again = call.service().redeliver(&call.caller, tenant, id).await?;
     let again = documents::object(call.types(), &webhooks::delivery(&again))?;

@@ -54,8 +54,7 @@ impl Way {
         let port = if has_port { "" } else { port };
         let token = if self.is_open { "" } else { " -H \"authorization: Bearer $LONGRUN_TOKEN\"" };
         let data = quoted(&request.to_string());
-        let text =
-            format!("grpcurl{plain}{token} -d {data} {host}{port} longrun.v1.Operations/{rpc}");
+        let text = format!("grpcurl{plain}{token} -d {data} {host}{port} longrun.v1.{rpc}");
         Command { name: "grpcurl", text }
     }
 }
@@ -68,7 +67,7 @@ pub(super) fn of_operation(visit: &Visit, id: &str, is_done: bool) -> Vec<Comman
         true => (format!("result {id}"), format!("/v1/operations/{id}/result")),
         false => (format!("watch {id}"), format!("/v1/operations/{id}")),
     };
-    vec![way.longrun(&words), way.curl(&path), way.grpcurl("GetOperation", &name)]
+    vec![way.longrun(&words), way.curl(&path), way.grpcurl("Operations/GetOperation", &name)]
 }
 
 /// For a list.
@@ -85,14 +84,57 @@ pub(super) fn of_list(visit: &Visit, filter: &str) -> Vec<Command> {
     vec![
         way.longrun(&words),
         way.curl(&format!("/v1/operations{query}")),
-        way.grpcurl("ListOperations", &request),
+        way.grpcurl("Operations/ListOperations", &request),
     ]
 }
 
 /// For kinds or workers.
 pub(super) fn of_standing(visit: &Visit, what: &str, rpc: &str) -> Vec<Command> {
     let way = Way::of(visit);
-    vec![way.longrun(what), way.curl(&format!("/v1/{what}")), way.grpcurl(rpc, &json!({}))]
+    vec![
+        way.longrun(what),
+        way.curl(&format!("/v1/{what}")),
+        way.grpcurl(&format!("Operations/{rpc}"), &json!({})),
+    ]
+}
+
+/// For the webhooks of the caller's tenant.
+pub(super) fn of_webhooks(visit: &Visit) -> Vec<Command> {
+    let way = Way::of(visit);
+    vec![
+        way.longrun("webhook list"),
+        way.curl("/v1/webhooks"),
+        way.grpcurl("Admin/ListWebhooks", &json!({})),
+    ]
+}
+
+/// For deliveries; what is empty is left out.
+pub(super) fn of_deliveries(
+    visit: &Visit,
+    webhook: &str,
+    operation: &str,
+    state: &str,
+) -> Vec<Command> {
+    let way = Way::of(visit);
+    let name = if operation.is_empty() { "" } else { &*format!("operations/{operation}") };
+    let (mut words, mut query, mut request) = ("webhook deliveries".to_owned(), vec![], json!({}));
+    for (flag, field, key, value) in [
+        ("webhook", "webhook_id", "webhookId", webhook),
+        ("operation", "operation", "operation", name),
+        ("state", "state", "state", state),
+    ] {
+        if !value.is_empty() {
+            words += &format!(" --{flag} {}", quoted(value));
+            query.push(format!("{field}={}", encode(value)));
+            request[key] = value.into();
+        }
+    }
+    let query = if query.is_empty() { String::new() } else { format!("?{}", query.join("&")) };
+    vec![
+        way.longrun(&words),
+        way.curl(&format!("/v1/deliveries{query}")),
+        way.grpcurl("Admin/ListDeliveries", &request),
+    ]
 }
 
 /// A word for a shell.
@@ -115,12 +157,10 @@ mod tests {
         let curl =
             "curl -H \"Authorization: Bearer $LONGRUN_TOKEN\" 'https://lro.example/api/v1/a?b'";
         assert_eq!(way.curl("/v1/a?b").text, curl);
-        let grpcurl = way.grpcurl("ListOperations", &json!({"filter": "a='b'"})).text;
+        let grpcurl = way.grpcurl("Operations/ListOperations", &json!({"filter": "a='b'"})).text;
         assert!(grpcurl.contains(r#"-d '{"filter":"a='\''b'\''"}' lro.example:443 "#), "{grpcurl}");
         let way = Way { base: "http://127.0.0.1:7420".to_owned(), is_open: true };
         assert_eq!(way.longrun("list").text, "longrun list");
-        assert!(
-            way.grpcurl("X", &json!({})).text.ends_with("127.0.0.1:7420 longrun.v1.Operations/X")
-        );
+        assert!(way.grpcurl("A/X", &json!({})).text.ends_with("127.0.0.1:7420 longrun.v1.A/X"));
     }
 }

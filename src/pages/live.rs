@@ -18,7 +18,8 @@ use http::header::CONTENT_TYPE;
 use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep_until};
 
-use crate::service::{FeedMessage, FeedStream, Service, ServiceError};
+use super::visit::Visit;
+use crate::service::{FeedMessage, FeedStart, FeedStream, Service, ServiceError, parse_filter};
 
 /// Shortest time between two looks at a page.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
@@ -76,6 +77,13 @@ pub(super) trait Live: Send + 'static {
     fn is_over(&self) -> bool {
         false
     }
+}
+
+/// The feed of a page that is read at intervals: it counts as a watch of the tenant, and has nothing but heartbeats and
+/// its end.
+pub(super) fn quiet_feed(visit: &Visit) -> Result<FeedStream, ServiceError> {
+    let nothing = parse_filter("done=true AND done=false")?;
+    visit.service().watch_all(&visit.caller, nothing, false, FeedStart::Now, None)
 }
 
 /// Waits for the time of the next look, as long as the feed goes on; what it says comes to be seen then.

@@ -29,6 +29,7 @@ mod change;
 mod commands;
 mod contents;
 mod cookie;
+mod deliveries;
 mod facts;
 mod fields;
 mod live;
@@ -46,6 +47,7 @@ mod template;
 mod timeline;
 mod view;
 mod visit;
+mod webhooks;
 
 use fields::Fields;
 use routes::Page;

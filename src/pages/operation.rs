@@ -8,6 +8,7 @@ use tokio::time::{Duration, Instant, sleep_until};
 
 use super::commands::{self, Command};
 use super::contents::{self, Role, Shown};
+use super::deliveries::{self, DeliveryRow};
 use super::facts::{Facts, Trouble, troubles};
 use super::live::{self, Live, Part, Region, Wake};
 use super::pretty::without_colours;
@@ -16,7 +17,7 @@ use super::view::{Row, When};
 use super::visit::{Frame, Visit};
 use crate::operation::{OperationId, Revision, Timestamp};
 use crate::service::{
-    Document, HistoryRequest, OperationName, Reason, ServiceError, View, WatchMessage,
+    Action, Document, HistoryRequest, OperationName, Reason, ServiceError, View, WatchMessage,
     WatchOptions, WatchStream, echo,
 };
 use crate::store::{HistoryEntry, HistoryPosition, LogEntry};
@@ -29,12 +30,13 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const MOST_READS: usize = 32;
 
 /// The regions of the page and the templates of their parts.
-const PARTS: [(&str, &str); 5] = [
+const PARTS: [(&str, &str); 6] = [
     ("head", "operation_head.html"),
     ("facts", "operation_facts.html"),
     ("troubles", "operation_troubles.html"),
     ("timeline", "operation_timeline.html"),
     ("contents", "operation_contents.html"),
+    ("deliveries", "operation_deliveries.html"),
 ];
 
 #[derive(Debug, Serialize)]
@@ -48,11 +50,18 @@ struct Whole<'a> {
     left_out: usize,
     lines: Vec<Line>,
     contents: Vec<&'a Shown>,
+    deliveries: Deliveries<'a>,
     commands: Vec<Command>,
     /// Tells this page's forms from those of another look at it.
     once: String,
     /// The stream of the page, while something can change.
     live: Option<String>,
+}
+
+/// Deliveries of webhooks.
+#[derive(Debug, Serialize)]
+struct Deliveries<'a> {
+    rows: &'a [DeliveryRow],
 }
 
 /// A line of the log.
@@ -138,6 +147,8 @@ pub(super) fn by_id(text: &str) -> Result<OperationName, ServiceError> {
 struct Read {
     document: Document,
     contents: [Option<Shown>; 2],
+    /// Of webhooks, for callers that administer them.
+    deliveries: Vec<DeliveryRow>,
 }
 
 impl Read {
@@ -146,6 +157,7 @@ impl Read {
         visit: &Visit,
         name: &OperationName,
         input: Option<Option<Shown>>,
+        now: Option<Timestamp>,
     ) -> Result<Self, ServiceError> {
         let document = visit.service().get(&visit.caller, name, View::Full).await?;
         let (id, operation) = (name.id, &document.operation);
@@ -157,7 +169,11 @@ impl Read {
                 contents::show(visit, id, Role::Input, info).await
             }
         };
-        Ok(Self { document, contents: [result, input] })
+        let deliveries = match visit.caller.can(Action::Administer) {
+            true => deliveries::of_operation(visit, name, now).await?,
+            false => Vec::new(),
+        };
+        Ok(Self { document, contents: [result, input], deliveries })
     }
 
     fn whole<'a>(
@@ -178,6 +194,7 @@ impl Read {
             left_out: history.left_out,
             lines: lines.iter().map(|line| Line::of(line, None)).collect(),
             contents: self.contents.iter().flatten().collect(),
+            deliveries: Deliveries { rows: &self.deliveries },
             once: format!("{:x}", visit.service().now().micros()),
             commands: commands::of_operation(visit, &id, operation.is_done()),
             live: (!operation.is_done()).then(|| format!("{id}/live?from={}", history.position())),
@@ -191,8 +208,9 @@ pub(super) async fn page(visit: &Visit) -> Result<Response, ServiceError> {
     // The history first: what comes later comes by the stream.
     let mut history = History::default();
     let lines = history.read(visit, &name).await?;
-    let read = Read::of(visit, &name, None).await?;
-    let whole = read.whole(visit, &history, &lines, Some(visit.service().now()));
+    let now = Some(visit.service().now());
+    let read = Read::of(visit, &name, None, now).await?;
+    let whole = read.whole(visit, &history, &lines, now);
     let title = format!("{} …{}", whole.row.kind, whole.row.short);
     visit.show(StatusCode::OK, "operation.html", &visit.frame(title, "operations"), whole)
 }
@@ -232,7 +250,7 @@ pub(super) async fn live(visit: Visit) -> Result<Response, ServiceError> {
 impl Live for Following {
     async fn look(&mut self) -> Result<Vec<Region>, ServiceError> {
         // The operation first: a history that is read later holds all that it has come through.
-        let read = Read::of(&self.visit, &self.name, self.input.take()).await?;
+        let read = Read::of(&self.visit, &self.name, self.input.take(), None).await?;
         let mut lines = self.history.read(&self.visit, &self.name).await?;
         lines.retain(|line| line.number > self.seen.log_number);
         let whole = read.whole(&self.visit, &self.history, &[], None);
@@ -328,6 +346,7 @@ mod tests {
                     left_out: 0,
                     lines: Vec::new(),
                     contents: Vec::new(),
+                    deliveries: Deliveries { rows: &[] },
                     commands: Vec::new(),
                     once: "1".to_owned(),
                     live: None,

@@ -56,6 +56,18 @@ pages! {
     ChangeMany = Inspect, POST, "bulk";
     Start = Submit, GET, "start";
     Submit = Submit, POST, "start";
+    Webhooks = Administer, GET, "webhooks";
+    CreateWebhook = Administer, POST, "webhooks";
+    Webhook = Administer, GET, "webhooks/*";
+    LiveWebhook = Administer, GET, "webhooks/*/live";
+    PauseWebhook = Administer, POST, "webhooks/*/pause";
+    ResumeWebhook = Administer, POST, "webhooks/*/resume";
+    WebhookSecret = Administer, POST, "webhooks/*/secret";
+    RotateWebhook = Administer, POST, "webhooks/*/rotate";
+    DeleteWebhook = Administer, POST, "webhooks/*/delete";
+    Deliveries = Administer, GET, "deliveries";
+    LiveDeliveries = Administer, GET, "deliveries/live";
+    Redeliver = Administer, POST, "deliveries/redeliver";
     System = Inspect, GET, "system";
     LiveSystem = Inspect, GET, "system/live";
 }
@@ -78,6 +90,8 @@ impl Page {
                 | Self::LiveOperation
                 | Self::LiveKinds
                 | Self::LiveWorkers
+                | Self::LiveWebhook
+                | Self::LiveDeliveries
                 | Self::LiveSystem
         )
     }
@@ -86,6 +100,13 @@ impl Page {
     pub(super) const fn takes_input(self) -> bool {
         matches!(self, Self::Submit)
     }
+}
+
+/// Whether a text that a client sent leads to one of these pages, and to nothing else.
+pub(super) fn is_shown(text: &str) -> bool {
+    let path = text.split('?').next().unwrap_or_default();
+    let is_page = find(&Method::GET, path).is_ok_and(|(page, _)| page.is_shown());
+    is_page && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// The page at this path below that of all pages, with what stands in its places; else the methods of those that are

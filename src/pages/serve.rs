@@ -6,7 +6,9 @@ use super::contents::Role;
 use super::routes::Page;
 use super::standing::{self, What};
 use super::visit::Visit;
-use super::{bulk, change, contents, operation, operations, sign_in, start, system};
+use super::{
+    bulk, change, contents, deliveries, operation, operations, sign_in, start, system, webhooks,
+};
 use crate::service::ServiceError;
 
 /// The page as an answer.
@@ -35,6 +37,18 @@ pub(super) async fn answer(page: Page, visit: Visit) -> Result<Response, Service
         Page::ChangeMany => bulk::change(&visit).await,
         Page::Start => start::page(&visit).await,
         Page::Submit => start::submit(&visit).await,
+        Page::Webhooks => webhooks::list(&visit),
+        Page::CreateWebhook => webhooks::create(&visit).await,
+        Page::Webhook => webhooks::page(&visit).await,
+        Page::LiveWebhook => webhooks::live(visit),
+        Page::PauseWebhook => webhooks::pause(&visit).await,
+        Page::ResumeWebhook => webhooks::resume(&visit).await,
+        Page::WebhookSecret => webhooks::secret(&visit),
+        Page::RotateWebhook => webhooks::rotate(&visit).await,
+        Page::DeleteWebhook => webhooks::delete(&visit).await,
+        Page::Deliveries => deliveries::page(&visit).await,
+        Page::LiveDeliveries => deliveries::live(visit),
+        Page::Redeliver => deliveries::redeliver(&visit).await,
         Page::System => system::page(&visit).await,
         Page::LiveSystem => system::live(visit),
     }

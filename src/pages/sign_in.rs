@@ -96,10 +96,7 @@ fn is_on_loopback(parts: &Parts) -> bool {
 
 /// Where to go on: a page of these, and nothing else that a link may say.
 fn next(text: &str) -> &str {
-    let path = text.split('?').next().unwrap_or_default();
-    let is_page = routes::find(&http::Method::GET, path).is_ok();
-    let plain = text.bytes().all(|byte| byte.is_ascii_graphic());
-    if is_page && plain && !path.starts_with("sign-") { text } else { "operations" }
+    if routes::is_shown(text) && !text.starts_with("sign-") { text } else { "operations" }
 }
 
 #[cfg(test)]

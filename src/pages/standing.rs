@@ -12,8 +12,7 @@ use super::view::When;
 use super::visit::{Frame, Visit};
 use crate::operation::{Kind, Timestamp};
 use crate::service::{
-    FeedStart, FeedStream, KindRecord, Percentiles, ServiceError, WorkerFigures, WorkerState,
-    parse_filter,
+    FeedStream, KindRecord, Percentiles, ServiceError, WorkerFigures, WorkerState,
 };
 use crate::words;
 
@@ -178,9 +177,7 @@ struct Following {
 
 /// `GET kinds/live` and `GET workers/live`.
 pub(super) fn live(visit: Visit, what: What) -> Result<Response, ServiceError> {
-    // Nothing is both: the feed counts as a watch, and tells of nothing.
-    let nothing = parse_filter("done=true AND done=false")?;
-    let feed = visit.service().watch_all(&visit.caller, nothing, false, FeedStart::Now, None)?;
+    let feed = live::quiet_feed(&visit)?;
     let frame = visit.frame("", "").at("");
     let service = visit.service().clone();
     Ok(live::follow(&service, Following { visit, frame, what, feed }))

@@ -11,9 +11,7 @@ use super::view::When;
 use super::visit::{Frame, Visit};
 use crate::operation::Timestamp;
 use crate::operation::limits::Limit;
-use crate::service::{
-    Action, FeedStart, FeedStream, Limits, ServiceError, StoreHealth, WorkerState, parse_filter,
-};
+use crate::service::{Action, FeedStream, Limits, ServiceError, StoreHealth, WorkerState};
 use crate::words;
 
 /// How often the figures are looked at.
@@ -131,9 +129,7 @@ struct Following {
 
 /// `GET system/live`.
 pub(super) fn live(visit: Visit) -> Result<Response, ServiceError> {
-    // Nothing is both: the feed counts as a watch, and tells of nothing.
-    let nothing = parse_filter("done=true AND done=false")?;
-    let feed = visit.service().watch_all(&visit.caller, nothing, false, FeedStart::Now, None)?;
+    let feed = live::quiet_feed(&visit)?;
     let frame = visit.frame("", "").at("");
     let service = visit.service().clone();
     Ok(live::follow(&service, Following { visit, frame, feed }))

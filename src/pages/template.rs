@@ -22,6 +22,8 @@ templates! {
     "operation.html", "operation_head.html", "operation_facts.html", "operation_troubles.html",
     "operation_timeline.html", "operation_steps.html", "operation_log.html", "operation_contents.html",
     "kinds.html", "kind_rows.html", "workers.html", "worker_rows.html",
+    "webhooks.html", "webhook.html", "webhook_secret.html", "deliveries.html", "delivery_list.html",
+    "delivery_rows.html", "operation_deliveries.html",
     "bulk.html", "bulk_done.html", "start.html", "started.html", "system.html", "system_figures.html",
 }
 

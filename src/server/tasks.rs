@@ -1,12 +1,16 @@
 //! The server's tasks, by name.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinSet};
 
 /// Tasks with their names. Dropping them ends them.
 #[derive(Default)]
-pub(super) struct Tasks(JoinSet<&'static str>);
+pub(super) struct Tasks {
+    tasks: JoinSet<()>,
+    names: BTreeMap<Id, &'static str>,
+}
 
 impl Tasks {
     pub(super) fn spawn(
@@ -14,26 +18,39 @@ impl Tasks {
         name: &'static str,
         task: impl Future<Output = ()> + Send + 'static,
     ) {
-        self.0.spawn(async move {
-            task.await;
-            name
-        });
+        let task = self.tasks.spawn(task);
+        self.names.insert(task.id(), name);
     }
 
     /// The name of the first task that ends; never, when there is none.
     pub(super) async fn first_to_end(&mut self) -> &'static str {
-        match self.0.join_next().await {
-            Some(Ok(name)) => name,
-            Some(Err(_)) => "task that panicked",
+        match self.next_end().await {
+            Some(name) => name,
             None => std::future::pending().await,
         }
     }
 
     pub(super) async fn join_all(&mut self) {
-        while self.0.join_next().await.is_some() {}
+        while self.next_end().await.is_some() {}
     }
 
     pub(super) async fn abort_all(&mut self) {
-        self.0.shutdown().await;
+        self.tasks.shutdown().await;
+        self.names.clear();
+    }
+
+    /// The names of those that have not ended.
+    pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.names.values().copied()
+    }
+
+    async fn next_end(&mut self) -> Option<&'static str> {
+        let ended = self.tasks.join_next_with_id().await?;
+        let (id, is_panic) = match &ended {
+            Ok((id, ())) => (*id, false),
+            Err(error) => (error.id(), true),
+        };
+        let name = self.names.remove(&id).filter(|_| !is_panic);
+        Some(name.unwrap_or("task that panicked"))
     }
 }

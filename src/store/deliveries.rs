@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::StoreError;
 use crate::operation::closed_set::closed_set;
-use crate::operation::{TenantId, Timestamp};
+use crate::operation::{OperationId, TenantId, Timestamp};
 
 /// What a delivery is known by: 16 bytes, made of operation, revision and receiver.
 pub type DeliveryId = [u8; 16];
@@ -34,6 +34,10 @@ pub struct Delivery {
     pub id: DeliveryId,
     /// The tenant.
     pub tenant: TenantId,
+    /// The name of its webhook; empty if an earlier version stored it.
+    pub webhook: String,
+    /// The operation; all zero if an earlier version stored it.
+    pub operation: OperationId,
     /// What shares a receiver's patience.
     pub endpoint: String,
     /// What became of it.
@@ -79,6 +83,10 @@ pub struct DeliveryQuery {
     pub tenant: TenantId,
     /// In which state; in any if `None`.
     pub state: Option<DeliveryState>,
+    /// Of the webhook of this name; of any if `None`.
+    pub webhook: Option<String>,
+    /// Of this operation; of any if `None`.
+    pub operation: Option<OperationId>,
     /// Those before this number; from the latest on if `None`.
     pub before: Option<u64>,
     /// At most this many are looked at.
@@ -124,6 +132,9 @@ pub trait DeliveryStore: Send + Sync {
 
     /// A page, without bodies.
     async fn list_deliveries(&self, query: DeliveryQuery) -> Result<Vec<Delivery>, StoreError>;
+
+    /// A page of all deliveries of all tenants, with bodies, by rising number, beginning after `after`.
+    async fn scan_deliveries(&self, after: u64, limit: usize) -> Result<Vec<Delivery>, StoreError>;
 
     /// A tenant's delivery.
     async fn delivery(

@@ -1,11 +1,12 @@
 //! Copies the catalogue unchanged, the server's secret included, because keys are useless without it: it replaces
-//! the secret of an empty store that was served before.
+//! the secret of an empty store that was served before. The place in the log of webhooks is left out: it is one of its own
+//! store's log (`deliveries`).
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::{Side, TransferError};
+use super::{Side, TransferError, deliveries};
 use crate::store::{CatalogueChange, SECRETS};
 
 /// A space and a name.
@@ -15,7 +16,7 @@ pub(super) type Name = (String, String);
 pub(super) async fn read(side: &Side) -> Result<BTreeMap<Name, Bytes>, TransferError> {
     let mut read = BTreeMap::new();
     let versions = side.store.catalogue_versions().await.map_err(side.failed())?;
-    for space in versions.into_keys() {
+    for space in versions.into_keys().filter(|space| space != deliveries::OWN_SPACE) {
         let found = side.store.catalogue(&space).await.map_err(side.failed())?;
         let entries = found.entries.into_iter();
         read.extend(entries.map(|(name, value)| ((space.clone(), name), value)));

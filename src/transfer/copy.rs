@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 
-use super::catalogue;
+use super::deliveries::{self, Unread};
 use super::leases::Leases;
 use super::record::{PAGE, Record, groups};
 use super::verify::{Verified, verify};
-use super::{Progress, Side, Stage, TransferError, Watcher, bring_object, payloads};
-use crate::operation::{Operation, OperationId};
+use super::{Progress, Side, Stage, TransferError, Watcher, bring_object, catalogue, payloads};
+use crate::operation::{Operation, OperationId, Timestamp};
 use crate::store::{Batch, Lookup};
 
 /// Tombstones that are copied at once.
@@ -32,21 +32,39 @@ pub struct Copied {
     pub tombstones: u64,
     /// Entries of the catalogue that were written.
     pub catalogue: u64,
+    /// Deliveries of webhooks that were written.
+    pub deliveries: u64,
+    /// Whether transitions that the source's server had not read for webhooks are not delivered, because the source's log
+    /// is gone behind the place to which it had read.
+    pub has_gap: bool,
     /// The result of the comparison at the end.
     pub verified: Verified,
 }
 
-/// Copies all that is in `from` to `to`, and compares them. Nobody may write to either meanwhile. Where sessions
-/// are rows, those that hold leases are kept for one `lease_duration` behind the end of it.
+/// Settings of the server that a copy needs.
+#[derive(Clone, Copy, Debug)]
+pub struct CopyOptions {
+    /// Where sessions are rows, those that hold leases are kept for this long after the end of the copy.
+    pub lease_duration: Duration,
+    /// How long deliveries are tried of transitions that the source's server had not read for webhooks.
+    pub retry_for: Duration,
+    /// The time now.
+    pub now: Timestamp,
+}
+
+/// Copies all that is in `from` to `to`, and compares them. Nobody may write to either meanwhile.
 pub async fn copy(
     from: &Side,
     to: &Side,
-    lease_duration: Duration,
+    options: CopyOptions,
     watcher: Watcher<'_>,
 ) -> Result<Copied, TransferError> {
+    let CopyOptions { lease_duration, retry_for, now } = options;
     tokio::try_join!(from.refuse_in_use(), to.refuse_in_use())?;
     refuse_others(from, to, watcher).await?;
     catalogue::refuse_others(from, to).await?;
+    let unread = Unread::read(from, retry_for, now).await?;
+    deliveries::refuse_others(from, to, &unread).await?;
     let total = from.store.count().await.map_err(from.failed())?;
     let leases = Leases::new(to, lease_duration);
     let copied = Copied::default();
@@ -55,8 +73,12 @@ pub async fn copy(
     copying.tombstones().await?;
     let Copying { leases, mut copied, .. } = copying;
     copied.catalogue = catalogue::copy(from, to).await?;
-    copied.verified = verify(from, to, total, watcher).await?;
+    copied.deliveries = deliveries::copy(from, to, &unread).await?;
+    copied.has_gap = unread.is_gap;
+    copied.verified = verify(from, to, (total, &unread), watcher).await?;
     leases.renew().await?;
+    // Last, so that a copy that was cut off delivers nothing of history.
+    deliveries::begin_at_end(to, &unread).await?;
     Ok(copied)
 }
 

@@ -18,12 +18,13 @@ use crate::store::{Batch, PayloadRole, Store, StoreError};
 mod backup;
 mod catalogue;
 mod copy;
+mod deliveries;
 mod leases;
 mod record;
 mod verify;
 
 pub use backup::{BackedUp, back_up};
-pub use copy::{Copied, copy};
+pub use copy::{Copied, CopyOptions, copy};
 pub use verify::{Tally, Verified};
 
 /// After this time nobody who has died counts among those who have a store open.
@@ -147,6 +148,18 @@ pub enum TransferError {
         space: String,
         /// The entry.
         name: String,
+    },
+    /// There is another delivery at the destination.
+    #[error(
+        "{to} is neither empty nor part of an earlier copy of {from}, and was left as it is: its delivery {id} is another one or none in {from}"
+    )]
+    OtherDelivery {
+        /// The source.
+        from: String,
+        /// The destination.
+        to: String,
+        /// The delivery.
+        id: String,
     },
     /// A backup cannot be begun, or not be written.
     #[error(transparent)]

@@ -1,15 +1,16 @@
 //! The comparison at the end: reads both sides again, counts and sums them up, record by record.
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use futures_util::future::try_join_all;
 
-use super::catalogue;
+use super::deliveries::{self, Unread};
 use super::record::{PAGE, Record, Sum, Sums, groups};
-use super::{Progress, Side, Stage, TransferError, Watcher, payloads};
+use super::{Progress, Side, Stage, TransferError, Watcher, catalogue, payloads};
 use crate::objects::ObjectError;
 use crate::operation::{Operation, OperationId};
+use crate::service::webhooks::delivery_text;
 use crate::store::Tombstone;
 
 /// Most differences that are told; all are counted.
@@ -51,6 +52,10 @@ pub struct Tally {
     pub catalogue: u64,
     /// Over these.
     pub catalogue_sum: [u8; 32],
+    /// Deliveries of webhooks: of the source with those of transitions that its server had not read.
+    pub deliveries: u64,
+    /// Over these.
+    pub deliveries_sum: [u8; 32],
     /// Objects: of the source those that are referred to, of the destination those that were read and have the
     /// SHA-256 that was recorded with the operation.
     pub objects: u64,
@@ -83,6 +88,7 @@ struct Counting {
     history: Sum,
     tombstones: Sum,
     catalogue: Sum,
+    deliveries: Sum,
 }
 
 impl Counting {
@@ -111,6 +117,11 @@ impl Counting {
         }
     }
 
+    fn deliver(&mut self, sum: &[u8; 32]) {
+        self.tally.deliveries += 1;
+        self.deliveries.bytes(sum);
+    }
+
     fn end(self) -> Tally {
         Tally {
             operations_sum: self.operations.end(),
@@ -118,6 +129,7 @@ impl Counting {
             history_sum: self.history.end(),
             tombstones_sum: self.tombstones.end(),
             catalogue_sum: self.catalogue.end(),
+            deliveries_sum: self.deliveries.end(),
             ..self.tally
         }
     }
@@ -127,7 +139,7 @@ impl Counting {
 pub(super) async fn verify(
     from: &Side,
     to: &Side,
-    total: u64,
+    (total, unread): (u64, &Unread),
     watcher: Watcher<'_>,
 ) -> Result<Verified, TransferError> {
     let sides = [from, to].map(|side| (side, Counting::default()));
@@ -153,6 +165,7 @@ pub(super) async fn verify(
     }
     comparing.tombstones().await?;
     comparing.catalogue().await?;
+    comparing.deliveries(unread).await?;
     let Comparing { from, to, verified } = comparing;
     Ok(Verified { from: from.1.end(), to: to.1.end(), ..verified })
 }
@@ -249,6 +262,43 @@ impl Comparing<'_> {
         }
         for (counting, entries) in [(&mut self.from.1, &left), (&mut self.to.1, &right)] {
             entries.iter().for_each(|(name, value)| counting.keep(name, value));
+        }
+        Ok(())
+    }
+
+    /// Both sides have the same deliveries in the same order; behind those of the source, the destination has those of
+    /// transitions that the source's server had not read.
+    async fn deliveries(&mut self, unread: &Unread) -> Result<(), TransferError> {
+        let mut sides = [self.from.0, self.to.0].map(|side| deliveries::Sums::of(side, unread));
+        let mut pages = [VecDeque::new(), VecDeque::new()];
+        let mut made = 0;
+        loop {
+            for (side, page) in sides.iter_mut().zip(&mut pages) {
+                if page.is_empty() {
+                    *page = side.next().await?.into();
+                }
+            }
+            let [left, right] = pages.each_mut().map(VecDeque::pop_front);
+            if left.is_none() && right.is_none() {
+                break;
+            }
+            let is_made = left.is_none() && right.as_ref().is_some_and(|it| unread.has(it));
+            made += usize::from(is_made);
+            let in_source = if is_made { &right } else { &left };
+            in_source.iter().for_each(|(_, sum)| self.from.1.deliver(sum));
+            right.iter().for_each(|(_, sum)| self.to.1.deliver(sum));
+            if let Some((id, _)) = in_source.as_ref().or(right.as_ref())
+                && *in_source != right
+            {
+                let id = delivery_text(id);
+                self.verified.differs_in(|| format!("delivery {id} is not the same"));
+            }
+        }
+        if made != unread.count() {
+            let missing = unread.count().saturating_sub(made);
+            self.verified.differs_in(|| {
+                format!("{missing} deliveries of unread transitions are not in {}", self.to.0.name)
+            });
         }
         Ok(())
     }

@@ -7,11 +7,13 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::hold::{BEAT, Hold, LEASE, Lost};
+use super::hold::{Hold, LEASE, Lost};
 use super::{Post, follow, send};
 use crate::engine::Moment;
 use crate::service::webhooks::CourierState;
 
+/// How long a courier that stops tries to release its lease. It is short beside the time that a stop has.
+const RELEASE: Duration = Duration::from_millis(300);
 /// How often others look.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -107,8 +109,11 @@ async fn work(hold: &Hold<'_>, state: &CourierState, stop: &CancellationToken) -
     tokio::select! {
         biased;
         () = stop.cancelled() => {
-            // For the next, which need not wait then.
-            let _ = tokio::time::timeout(BEAT, hold.change(|state| state.holder.clear())).await;
+            // The next replica need not wait for the lease's end then. A stop does not wait for a store that is away.
+            if hold.post.webhooks.store.shared().is_some() {
+                let release = hold.change(|state| state.holder.clear());
+                let _ = tokio::time::timeout(RELEASE, release).await;
+            }
             true
         }
         () = hold.keep() => false,

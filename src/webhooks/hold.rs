@@ -12,7 +12,10 @@ use crate::service::webhooks::CourierState;
 /// How long a courier may be silent.
 pub(super) const LEASE: Duration = Duration::from_secs(15);
 /// How often it gives a sign.
-pub(super) const BEAT: Duration = Duration::from_secs(4);
+const BEAT: Duration = Duration::from_secs(4);
+
+/// How long to wait before the store is asked again.
+pub(super) const PAUSE: Duration = Duration::from_secs(1);
 
 /// Why a change of the state was not made.
 pub(super) enum Lost {

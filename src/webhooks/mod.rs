@@ -13,7 +13,8 @@
 //! the same id. Slow and dead receivers harm nobody else: what they wait for is rows, and how many of them are asked at
 //! once is bounded for each receiver, for each tenant and in all.
 //!
-//! Read next: `follow` for what is read, `message` for what is sent, `send` for when, `courier` for who.
+//! Read next: `follow` for what is read, `plan` for which webhooks match, `message` for what is sent, `send` for when,
+//! `courier` for the replica that does it.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -26,14 +27,17 @@ use crate::engine::Clock;
 use crate::metrics::Meters;
 use crate::service::webhooks::Webhooks;
 
+mod bookmark;
 mod courier;
 mod follow;
 mod hold;
 mod message;
 mod patience;
+mod plan;
 mod post;
 mod send;
 
+pub use plan::Planner;
 pub use post::Sender;
 
 use courier::Courier;

@@ -12,7 +12,7 @@ use super::hold::Hold;
 use super::patience::{self, Breaker, LONGEST_RETRY_AFTER};
 use super::post::{Letter, Refusal};
 use crate::operation::{TenantId, Timestamp};
-use crate::service::webhooks::{CALLBACKS, Record, delivery_text};
+use crate::service::webhooks::{CALLBACKS, Record, Webhooks, delivery_text};
 use crate::store::StoreError;
 use crate::store::deliveries::{
     Delivery, DeliveryChange, DeliveryId, DeliveryState, ForgetDeliveries, WaitingEndpoint,
@@ -105,10 +105,14 @@ impl Sending<'_> {
         let waiting = store.waiting_endpoints(ENDPOINTS).await?;
         self.post.meters.webhooks.set_pending(waiting.iter().map(|it| it.count).sum());
         let now = self.post.clock.now();
+        let hooks = self.post.webhooks.hooks.snapshot();
         for WaitingEndpoint { endpoint, tenant, due_at, .. } in waiting {
             // They come by their time.
             if due_at > now || self.under_way.len() >= IN_ALL {
                 break;
+            }
+            if Webhooks::is_paused(&hooks, &tenant, &endpoint) {
+                continue;
             }
             let moment = self.post.clock.moment();
             let known = self.endpoints.get(&endpoint);

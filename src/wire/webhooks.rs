@@ -1,5 +1,6 @@
 //! Webhooks and their deliveries, both ways.
 
+use super::decode;
 use super::time::encode_timestamp;
 use crate::operation::callback::CallbackUrl;
 use crate::operation::{StateName, TenantId, Timestamp};
@@ -59,8 +60,20 @@ pub fn listing(
     if state.is_none() {
         found.note("state", "must be PENDING, DELIVERED or DEAD");
     }
-    let v1::ListDeliveriesRequest { page_size, page_token, .. } = request;
-    Some(DeliveryListing { tenant: tenant?, state: state?, page_size, page_token })
+    let operation = match request.operation.as_str() {
+        "" => Some(None),
+        name => found.take(decode::operation_name("operation", name)).map(|name| Some(name.id)),
+    };
+    let v1::ListDeliveriesRequest { page_size, page_token, webhook_id, .. } = request;
+    let webhook = Some(webhook_id).filter(|id| !id.is_empty());
+    Some(DeliveryListing {
+        tenant: tenant?,
+        state: state?,
+        webhook,
+        operation: operation?,
+        page_size,
+        page_token,
+    })
 }
 
 /// A webhook as it is listed.
@@ -77,6 +90,7 @@ pub fn webhook(record: &WebhookRecord) -> v1::Webhook {
         create_time: is_made.then(|| encode_timestamp(webhook.created_at)),
         created_by: webhook.created_by.clone(),
         former_secret_expire_time: webhook.former_secret_until.map(encode_timestamp),
+        pause_time: webhook.paused_at.map(encode_timestamp),
     }
 }
 

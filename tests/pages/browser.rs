@@ -3,11 +3,13 @@
 
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::atomic::Ordering;
 
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
+use crate::receiver::Receiver;
 use crate::support::Server;
 
 /// The script with its browser. It says what it has seen, a line each, and waits for a line to go on.
@@ -97,6 +99,22 @@ async fn a_page_comes_back_when_the_server_does() {
     server.restart();
     script.go_on().await;
     script.ends().await;
+}
+
+#[tokio::test]
+async fn webhooks_are_made_and_followed() {
+    if has_no_browser() {
+        return;
+    }
+    let arguments = ["--handler", "ok=cat", "--webhook-allow", "127.0.0.0/8"];
+    let server = Server::start(&[&arguments[..], &["--webhook-retry-for", "0s"]].concat()).await;
+    let receiver = Receiver::start(503);
+    let mut script = Script::start("webhooks", &server, &receiver.url);
+    script.says("refused").await;
+    receiver.status.store(204, Ordering::SeqCst);
+    script.go_on().await;
+    script.ends().await;
+    assert_eq!(receiver.got().len(), 2);
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ const require = createRequire(`${process.env.LONGRUN_PAGES_MODULES}/`);
 const { chromium } = require("playwright-core");
 const axe = require.resolve("axe-core/axe.min.js");
 
+// The third word is a key to sign in with, or the URL of a receiver of webhooks.
 const [scene, url, key] = process.argv.slice(2);
 const shots = process.env.LONGRUN_PAGES_SHOTS;
 const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
@@ -268,6 +269,84 @@ const scenes = {
     await page.locator(`tr[data-key="${after}"]`, { hasText: "Succeeded" }).waitFor();
     await page.locator("#live[data-state=live]").waitFor();
     await page.locator(`tr[data-key="${before}"]`).waitFor();
+    settle();
+  },
+
+  async webhooks() {
+    const { page, settle } = await open();
+    await page.goto(`${url}/ui/operations`);
+    await page.getByRole("link", { name: "Webhooks", exact: true }).click();
+    await page.getByText("Make a webhook…").click();
+    await page.getByLabel("Receiver").fill("ftp://wrong");
+    await page.getByRole("button", { name: "Make it" }).click();
+    await page.getByText("must be").first().waitFor();
+    await barriers(page);
+    await page.getByLabel("Receiver").fill(`${key}/hook`);
+    await page.getByLabel("Filter").fill('kind = "ok"');
+    await page.getByLabel("cancelled").uncheck();
+    await shot(page, "webhook-form-light");
+    await page.getByRole("button", { name: "Make it" }).click();
+    await page.waitForURL(/\/ui\/webhooks\/[a-z2-7]{16}$/);
+    const one = page.url();
+    await page.locator("#live[data-state=live]").waitFor();
+
+    // A delivery is there within a second, and so is what becomes of it.
+    await page.getByRole("button", { name: "Pause" }).click();
+    await page.getByText("It is paused").waitFor();
+    await page.locator("#live[data-state=live]").waitFor();
+    const done = await submit("ok");
+    await ended(done);
+    await soon(page.locator("#rows tr", { hasText: "Waiting" }));
+    await barriers(page);
+    await shot(page, "webhook-paused-light");
+    await page.getByRole("button", { name: "Resume" }).click();
+    await page.locator("#live[data-state=live]").waitFor();
+    await page.locator("#rows tr", { hasText: "Given up" }).waitFor();
+    say("refused");
+    await goOn();
+    await page.getByRole("button", { name: "Send again" }).click();
+    await page.waitForURL(one);
+    await soon(page.locator("#rows tr", { hasText: "Delivered" }));
+    await page.getByRole("link", { name: "Dead letters" }).click();
+    await page.getByText("No delivery matches").waitFor();
+    await page.goto(`${url}/ui/operations/${done}`);
+    await page.getByRole("heading", { name: "Webhooks" }).waitFor();
+    await barriers(page);
+    await shot(page, "operation-webhooks-light");
+    await page.getByRole("link", { name: "deliveries", exact: true }).click();
+    await page.getByRole("heading", { name: "Deliveries" }).waitFor();
+    await page.locator("#live[data-state=live]").waitFor();
+    await barriers(page);
+    await shot(page, "deliveries-light");
+    await page.goto(one);
+    await page.getByRole("button", { name: "Show the secret" }).click();
+    await page.getByText("whsec_").waitFor();
+    await barriers(page);
+    await shot(page, "webhook-secret-light");
+    await page.getByRole("link", { name: "Back" }).click();
+    inTime();
+    settle();
+    for (const [name, options] of [
+      ["dark", { colorScheme: "dark" }],
+      ["narrow", { viewport: { width: 390, height: 844 } }],
+      ["bare", { javaScriptEnabled: false }],
+    ]) {
+      const other = await open(options);
+      for (const [path, title] of [["webhooks", "webhooks"], [one.slice(url.length + 4), "webhook"], ["deliveries", "deliveries"]]) {
+        await other.page.goto(`${url}/ui/${path}`);
+        await other.page.locator("h1").waitFor();
+        if (name === "narrow") {
+          const wide = await other.page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+          assert.ok(wide <= 1, `${path} is ${wide} pixels too wide`);
+        }
+        if (name !== "bare") await barriers(other.page);
+        await shot(other.page, `${title}-${name}`);
+      }
+      other.settle();
+    }
+    await page.getByText("Delete…").click();
+    await page.getByRole("button", { name: "Delete", exact: true }).click();
+    await page.waitForURL(`${url}/ui/webhooks`);
     settle();
   },
 

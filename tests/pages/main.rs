@@ -4,6 +4,9 @@
 mod browser;
 mod changes;
 mod markup;
+#[path = "../receiver/mod.rs"]
+mod receiver;
 mod signed_in;
 mod states;
 mod support;
+mod webhooks;

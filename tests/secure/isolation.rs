@@ -19,7 +19,7 @@ const KEY: &str = "one-key";
 const ROLES: [&str; 5] = ["submit", "read", "work", "admin", "operator"];
 
 /// Which roles each rpc is for; all where it is a look that needs none.
-const EXPECTED: [(&str, &[&str]); 47] = [
+const EXPECTED: [(&str, &[&str]); 49] = [
     ("/longrun.v1.Admin/CreateKey", &["admin", "operator"]),
     ("/longrun.v1.Admin/ListKeys", &["admin", "operator"]),
     ("/longrun.v1.Admin/RevokeKey", &["admin", "operator"]),
@@ -34,6 +34,8 @@ const EXPECTED: [(&str, &[&str]); 47] = [
     ("/longrun.v1.Admin/CreateWebhook", &["admin", "operator"]),
     ("/longrun.v1.Admin/ListWebhooks", &["admin", "operator"]),
     ("/longrun.v1.Admin/DeleteWebhook", &["admin", "operator"]),
+    ("/longrun.v1.Admin/PauseWebhook", &["admin", "operator"]),
+    ("/longrun.v1.Admin/ResumeWebhook", &["admin", "operator"]),
     ("/longrun.v1.Admin/GetWebhookSecret", &["admin", "operator"]),
     ("/longrun.v1.Admin/RotateWebhookSecret", &["admin", "operator"]),
     ("/longrun.v1.Admin/ListDeliveries", &["admin", "operator"]),

@@ -5,6 +5,8 @@ mod generate;
 #[path = "../postgres_support/mod.rs"]
 #[expect(dead_code, reason = "only other tests stop the server")]
 mod postgres_support;
+#[path = "../receiver/mod.rs"]
+mod receiver;
 #[path = "../cli/support.rs"]
 #[expect(dead_code, reason = "only other tests stop programs by signals")]
 mod support;
@@ -14,3 +16,4 @@ mod copy;
 mod refusals;
 mod served;
 mod stored;
+mod webhooks;

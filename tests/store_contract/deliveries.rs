@@ -1,7 +1,7 @@
 //! What is to be sent to receivers of webhooks. The model keeps none of it.
 
 use bytes::Bytes;
-use longrun::operation::{TenantId, Timestamp};
+use longrun::operation::{OperationId, TenantId, Timestamp};
 use longrun::store::Store;
 use longrun::store::deliveries::{
     Delivery, DeliveryChange, DeliveryQuery, DeliveryState, ForgetDeliveries,
@@ -20,6 +20,8 @@ fn new(id: u8, whose: &str, endpoint: &str, due: i64) -> Delivery {
         number: 0,
         id: [id; 16],
         tenant: tenant(whose),
+        webhook: endpoint.to_owned(),
+        operation: OperationId::from_bytes([id % 3; 16]),
         endpoint: endpoint.to_owned(),
         state: DeliveryState::Pending,
         due_at: at(due),
@@ -79,7 +81,8 @@ pub async fn what_became_of_deliveries_is_listed_and_forgotten(store: &dyn Store
     let others = vec![change(4, DeliveryState::Dead), change(77, DeliveryState::Dead)];
     kept.change_deliveries(others).await.unwrap();
     let list = async |state, before, limit| {
-        let query = DeliveryQuery { tenant: tenant("a"), state, before, limit };
+        let (webhook, operation) = (None, None);
+        let query = DeliveryQuery { tenant: tenant("a"), state, webhook, operation, before, limit };
         kept.list_deliveries(query).await.unwrap()
     };
     let first = list(None, None, 4).await;
@@ -103,4 +106,49 @@ pub async fn what_became_of_deliveries_is_listed_and_forgotten(store: &dyn Store
     assert_eq!(forget(DeliveryState::Pending, at(0), 1).await, 1);
     assert_eq!(ids(&list(Some(DeliveryState::Pending), None, 10).await), [6]);
     assert_eq!(kept.waiting_endpoints(10).await.unwrap().len(), 2);
+}
+
+pub async fn deliveries_are_listed_by_webhook_and_operation_and_read_whole(store: &dyn Store) {
+    let Some(kept) = store.deliveries() else { return };
+    let receivers = ["a/x", "a/y", "a/x", "a/y", "a/x", "b/x"];
+    let all: Vec<Delivery> = receivers
+        .iter()
+        .zip(1..)
+        .map(|(receiver, id)| new(id, &receiver[..1], receiver, id.into()))
+        .collect();
+    kept.put_deliveries(all.clone()).await.unwrap();
+    let dead = DeliveryChange {
+        id: [3; 16],
+        state: DeliveryState::Dead,
+        due_at: at(9),
+        record: Bytes::from_static(b"over"),
+    };
+    kept.change_deliveries(vec![dead]).await.unwrap();
+    let list = async |webhook: &str, operation: Option<u8>, state| {
+        let query = DeliveryQuery {
+            tenant: tenant("a"),
+            state,
+            webhook: Some(webhook.to_owned()).filter(|it| !it.is_empty()),
+            operation: operation.map(|id| OperationId::from_bytes([id; 16])),
+            before: None,
+            limit: 10,
+        };
+        ids(&kept.list_deliveries(query).await.unwrap())
+    };
+    assert_eq!(list("a/x", None, None).await, [5, 3, 1]);
+    assert_eq!(list("a/x", None, Some(DeliveryState::Pending)).await, [5, 1]);
+    assert_eq!(list("a/z", None, None).await, [0; 0]);
+    // Of another tenant.
+    assert_eq!(list("b/x", None, None).await, [0; 0]);
+    assert_eq!(list("", Some(1), None).await, [4, 1]);
+    assert_eq!(list("a/y", Some(1), None).await, [4]);
+    assert_eq!(list("", Some(0), Some(DeliveryState::Dead)).await, [3]);
+    let first = kept.scan_deliveries(0, 4).await.unwrap();
+    let rest = kept.scan_deliveries(first[3].number, 4).await.unwrap();
+    for (read, put) in first.iter().chain(&rest).zip(&all) {
+        let put = Delivery { number: read.number, ..put.clone() };
+        let is_dead = read.id == [3; 16];
+        assert!(*read == put || is_dead, "{read:?}");
+    }
+    assert_eq!((first.len(), rest.len()), (4, 2));
 }

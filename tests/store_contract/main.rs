@@ -87,6 +87,7 @@ macro_rules! stores {
             catalogue::a_space_of_another_version_is_left_as_it_is,
             deliveries::deliveries_are_stored_once_and_told_when_they_are_due,
             deliveries::what_became_of_deliveries_is_listed_and_forgotten,
+            deliveries::deliveries_are_listed_by_webhook_and_operation_and_read_whole,
             lists::pages_are_in_order_and_complete_in_every_order,
             lists::pages_hold_still_while_operations_come_and_go,
             lists::a_list_is_of_one_tenant,

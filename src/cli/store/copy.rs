@@ -9,10 +9,11 @@ use super::super::signals::interruptible;
 use super::super::{Exit, text};
 use super::bar::Bar;
 use super::{count, file, open_objects};
-use crate::config::{Liveness, StoreUrl};
+use crate::config::{Liveness, StoreUrl, Webhooks};
+use crate::engine::{Clock as _, SystemClock};
 use crate::files;
 use crate::server;
-use crate::transfer::{self, Copied, Side, Tally};
+use crate::transfer::{self, Copied, CopyOptions, Side, Tally};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -21,7 +22,8 @@ Examples:
 
 Stop the servers of both first. Everything goes over: operations in every state, inputs, results,
 histories with their log lines, idempotency keys, tombstones, API keys with the server's secret,
-objects. FROM stays as it is.
+webhooks with their deliveries, objects. FROM stays as it is. TO's server delivers what FROM's had
+not, and nothing a second time.
 
 TO must be empty, or part of an earlier copy of FROM: a copy that was cut off goes on where it ended
 when it is started again. If TO has anything else, nothing is written and the first such operation
@@ -72,9 +74,13 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
             }
         };
         let bar = Bar::new(out);
-        let lease_duration = Liveness::default().lease_duration;
+        let options = CopyOptions {
+            lease_duration: Liveness::default().lease_duration,
+            retry_for: Webhooks::default().retry_for,
+            now: SystemClock.now(),
+        };
         let watcher = |progress| bar.show(progress);
-        let copied = transfer::copy(&from, &to, lease_duration, &watcher).await;
+        let copied = transfer::copy(&from, &to, options, &watcher).await;
         from.store.close().await;
         to.store.close().await;
         copied.with_context(|| {
@@ -90,6 +96,11 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
         out.document(&summary(&from, &to, &copied, seconds))?;
     } else if copied.verified.is_same() {
         out.line(&words(&copied, seconds))?;
+    }
+    if copied.has_gap {
+        out.note(
+            "the log of FROM is gone behind the last transition that its server had read for webhooks: what came              after that is not delivered",
+        );
     }
     if copied.verified.is_same() {
         return Ok(Exit::Ok);
@@ -131,9 +142,14 @@ fn words(copied: &Copied, seconds: f64) -> String {
         line(&format!("{} of history", count(tally.history_entries, "record")), &tally.history_sum),
         line(&count(tally.tombstones, "tombstone"), &tally.tombstones_sum),
         line(&count(tally.catalogue, "setting"), &tally.catalogue_sum),
+        line(&deliveries(tally.deliveries), &tally.deliveries_sum),
         format!("  {:<28}  as recorded with their operations", count(tally.objects, "object")),
     ];
     parts.join("\n")
+}
+
+fn deliveries(number: u64) -> String {
+    if number == 1 { "1 delivery".to_owned() } else { format!("{number} deliveries") }
 }
 
 fn line(what: &str, sum: &[u8; 32]) -> String {
@@ -149,9 +165,17 @@ fn hex(sum: &[u8; 32]) -> String {
 }
 
 fn summary(from: &StoreUrl, to: &StoreUrl, copied: &Copied, seconds: f64) -> Value {
-    let Copied { operations, skipped, objects, tombstones, catalogue, verified } = copied;
+    let Copied { operations, skipped, objects, tombstones, catalogue, .. } = copied;
+    let Copied { deliveries, has_gap, verified, .. } = copied;
     json!({
-        "copied": { "operations": operations, "objects": objects, "tombstones": tombstones, "catalogue": catalogue },
+        "copied": {
+            "operations": operations,
+            "objects": objects,
+            "tombstones": tombstones,
+            "catalogue": catalogue,
+            "deliveries": deliveries,
+        },
+        "webhookGap": has_gap,
         "alreadyThere": { "operations": skipped },
         "same": verified.is_same(),
         "from": tally(from, &verified.from),
@@ -170,6 +194,7 @@ fn tally(url: &StoreUrl, tally: &Tally) -> Value {
         "history": { "entries": tally.history_entries, "sha256": hex(&tally.history_sum) },
         "tombstones": { "count": tally.tombstones, "sha256": hex(&tally.tombstones_sum) },
         "catalogue": { "count": tally.catalogue, "sha256": hex(&tally.catalogue_sum) },
+        "deliveries": { "count": tally.deliveries, "sha256": hex(&tally.deliveries_sum) },
         "objects": { "count": tally.objects },
     })
 }

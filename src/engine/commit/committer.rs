@@ -163,7 +163,7 @@ impl Committer {
 
     /// Commits works together, and apart from each other where they lose races or cannot be written.
     async fn commit_all(&mut self, works: Vec<Work>, mut lost: Vec<SessionId>, now: Now) {
-        let mut rounds = VecDeque::from([Round::new(works, MAX_STARTS)]);
+        let mut rounds = VecDeque::from(Round::in_order(works, MAX_STARTS));
         let mut suspects = Suspects::default();
         while let Some(round) = rounds.pop_front() {
             // What was found to be lost is kept from others until the first of these only.

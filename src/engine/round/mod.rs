@@ -5,7 +5,7 @@
 //! its own. Requests about rows that others keep locked are split off at once, and given up soon, because all other
 //! requests wait meanwhile.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 pub(crate) mod draft;
 pub(crate) mod load;
@@ -52,6 +52,29 @@ pub(crate) enum Next {
 impl Round {
     pub(crate) fn new(works: Vec<Work>, starts: usize) -> Self {
         Self { works, starts, losses: 0 }
+    }
+
+    /// Rounds to be committed in this order. A removal is not in the commit of a transition of the same operation: it would
+    /// take that transition along, and readers of the log would never see it.
+    pub(crate) fn in_order(works: Vec<Work>, starts: usize) -> Vec<Self> {
+        let (mut first, mut later) = (Vec::with_capacity(works.len()), Vec::new());
+        let has_removals = works.iter().any(Work::may_remove);
+        let (mut touched, mut put_off) = (HashSet::new(), HashSet::new());
+        for work in works {
+            let Some(id) = work.id().filter(|_| has_removals) else {
+                first.push(work);
+                continue;
+            };
+            let is_second = !touched.insert(id);
+            if put_off.contains(&id) || is_second && work.may_remove() {
+                put_off.insert(id);
+                later.push(work);
+            } else {
+                first.push(work);
+            }
+        }
+        let later = (!later.is_empty()).then(|| Self::new(later, 0));
+        std::iter::once(Self::new(first, starts)).chain(later).collect()
     }
 
     pub(crate) fn works(&self) -> &[Work] {
@@ -121,6 +144,7 @@ impl Round {
 mod tests {
     use super::*;
     use crate::engine::sample::id;
+    use crate::operation::{Attempt, Command};
 
     fn round(works: u128, starts: usize) -> Round {
         Round::new((1..=works).map(|number| Work::Recheck(id(number))).collect(), starts)
@@ -145,6 +169,31 @@ mod tests {
     fn again(next: Next) -> Round {
         let Next::Again(round) = next else { panic!("{next:?}") };
         round
+    }
+
+    #[test]
+    fn a_removal_is_behind_the_commit_of_a_transition() {
+        let own = |number, command: &Command| Work::Own(id(number), command.clone());
+        let (lose, tick) =
+            (Command::LoseLease { attempt: Attempt(1) }, Command::Tick { chance: 0.0 });
+        let works = vec![
+            own(1, &tick),
+            own(2, &lose),
+            own(2, &tick),
+            own(3, &lose),
+            own(2, &lose),
+            Work::Forget,
+        ];
+        let rounds = Round::in_order(works, 5);
+        let of = |round: &Round| {
+            let ids =
+                round.works.iter().map(|work| work.id().map(|it| (1..9).find(|n| id(*n) == it)));
+            (ids.map(Option::flatten).collect::<Vec<_>>(), round.starts)
+        };
+        let rounds: Vec<_> = rounds.iter().map(of).collect();
+        let expected = [(vec![Some(1), Some(2), Some(3), None], 5), (vec![Some(2), Some(2)], 0)];
+        assert_eq!(rounds, expected);
+        assert_eq!(Round::in_order(vec![own(2, &lose), own(2, &lose)], 5).len(), 1);
     }
 
     #[test]

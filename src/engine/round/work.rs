@@ -55,6 +55,15 @@ impl Work {
         }
     }
 
+    /// Whether it may remove its operation.
+    pub(crate) fn may_remove(&self) -> bool {
+        match self {
+            Self::Apply { apply, .. } => matches!(apply.command, Command::Delete),
+            Self::Own(_, command) => matches!(command, Command::Tick { .. }),
+            Self::Submit { .. } | Self::Recheck(_) | Self::Forget => false,
+        }
+    }
+
     /// Tells the caller what became of it.
     pub(crate) fn answer(self, answer: Answer) {
         match (self, answer) {

@@ -11,6 +11,8 @@ use crate::service::MAX_WAIT;
 
 /// A canonical UUID.
 const ID: &str = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$";
+/// The name of an operation, or none.
+const OPERATION_OR_NONE: &str = "^(operations/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})?$";
 /// What names an attempt, signed.
 const TOKEN: &str = "^[0-9A-Za-z_-]{66}$";
 /// What names a key.
@@ -144,6 +146,16 @@ fn in_query() -> Parameters {
             "state.delivery",
             "Only deliveries in this state; all if left out.",
             json!({"type": "string", "enum": ["", "PENDING", "DELIVERED", "DEAD"]}),
+        ),
+        (
+            "webhook_id.delivery",
+            "Only deliveries of this webhook, or of `callbacks`; all if left out.",
+            text(),
+        ),
+        (
+            "operation.delivery",
+            "Only deliveries of this operation, `operations/{id}`; all if left out.",
+            pattern(OPERATION_OR_NONE),
         ),
         (
             "tenant.operations",

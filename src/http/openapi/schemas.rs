@@ -20,7 +20,7 @@ const URL: &str = "^https?://[^ #@/?]+([/?][!-\"$-~]*)?$";
 const URL_OR_NONE: &str = "^(https?://[^ #@/?]+([/?][!-\"$-~]*)?)?$";
 const ASCII: &str = "^[ -~]{0,255}$";
 
-const WRITTEN: [&str; 25] = [
+const WRITTEN: [&str; 26] = [
     "google.longrunning.Operation",
     "google.longrunning.ListOperationsResponse",
     "AcquiredAttempt",
@@ -42,6 +42,7 @@ const WRITTEN: [&str; 25] = [
     "ListWorkersResponse",
     "CreateWebhookResponse",
     "ListWebhooksResponse",
+    "Webhook",
     "GetWebhookSecretResponse",
     "RotateWebhookSecretResponse",
     "ListDeliveriesResponse",

@@ -7,7 +7,17 @@ use crate::http::webhooks;
 use crate::service::Reason::{self, *};
 
 pub(super) fn all() -> Vec<Route> {
-    vec![create(), list(), delete(), secret(), rotate(), deliveries(), redeliver()]
+    vec![
+        create(),
+        list(),
+        delete(),
+        pause(),
+        resume(),
+        secret(),
+        rotate(),
+        deliveries(),
+        redeliver(),
+    ]
 }
 
 /// What everything may come to that changes one of them.
@@ -48,6 +58,26 @@ fn delete() -> Route {
     .refuses(&[&ANY[..], &OF_ONE, &[WebhookNotFound]].concat())
 }
 
+fn pause() -> Route {
+    let answers = Answers::default().json("200", "The paused webhook.", &[], "Webhook");
+    let about = "Pauses a webhook: deliveries are stored and not sent";
+    let path = "/v1/webhooks/{webhook_id}:pause";
+    Route::new("post", path, "pauseWebhook", about, |call, _| Box::pin(webhooks::pause(call)))
+        .takes(&["webhook_id", "tenant.webhooks"])
+        .answers(answers)
+        .refuses(&[&ANY[..], &OF_ONE, &[WebhookNotFound]].concat())
+}
+
+fn resume() -> Route {
+    let answers = Answers::default().json("200", "The webhook.", &[], "Webhook");
+    let about = "Resumes a webhook: deliveries that waited are sent";
+    let path = "/v1/webhooks/{webhook_id}:resume";
+    Route::new("post", path, "resumeWebhook", about, |call, _| Box::pin(webhooks::resume(call)))
+        .takes(&["webhook_id", "tenant.webhooks"])
+        .answers(answers)
+        .refuses(&[&ANY[..], &OF_ONE, &[WebhookNotFound]].concat())
+}
+
 fn secret() -> Route {
     let answers = Answers::default().json("200", "The secret.", &[], "GetWebhookSecretResponse");
     let about = "Answers the secret of a webhook";
@@ -78,7 +108,14 @@ fn deliveries() -> Route {
     Route::new("get", "/v1/deliveries", "listDeliveries", about, |call, _| {
         Box::pin(webhooks::deliveries(call))
     })
-    .takes(&["tenant.webhooks", "state.delivery", "page_size", "page_token"])
+    .takes(&[
+        "tenant.webhooks",
+        "state.delivery",
+        "webhook_id.delivery",
+        "operation.delivery",
+        "page_size",
+        "page_token",
+    ])
     .answers(answers)
     .refuses(&[&ANY[..], &[Unsupported]].concat())
 }

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use super::entry::CALLBACKS;
-use super::{Format, ROTATION, SigningSecret, Webhook, WebhookRecord, Webhooks, callbacks_of};
+use super::{
+    Format, ROTATION, SigningSecret, Webhook, WebhookRecord, Webhooks, callbacks_of,
+    endpoint_of_webhook,
+};
 use crate::catalogue::{Change, ChangeError, Snapshot};
 use crate::operation::filter::Filter;
 use crate::operation::{CallbackUrl, NewOperation, StateName, TenantId, Timestamp};
@@ -101,6 +104,7 @@ impl Service {
             created_by: caller.subject().unwrap_or_default().to_owned(),
             secret_number: 1,
             former_secret_until: None,
+            paused_at: None,
         })
     }
 
@@ -141,10 +145,66 @@ impl Service {
         deleted.await?;
         audit::changed(caller.actor(), "delete-webhook", id);
         // What the courier stores meanwhile, it gives up when it comes to it.
-        let endpoint = format!("{tenant}/{id}");
+        let endpoint = endpoint_of_webhook(&tenant, id);
         let store = webhooks.deliveries().map_err(ChangeError::Store)?;
         store.drop_endpoint(&endpoint).await.map_err(ChangeError::Store)?;
         Ok(())
+    }
+
+    /// Pauses a subscription, or a tenant's callbacks: deliveries are stored and not sent.
+    pub async fn pause_webhook(
+        &self,
+        caller: &Caller,
+        tenant: Option<TenantId>,
+        id: &str,
+    ) -> Result<WebhookRecord, ServiceError> {
+        let now = self.now();
+        let pause = |since: Option<Timestamp>| since.or(Some(now));
+        self.set_pause(caller, tenant, (id, "pause-webhook"), pause).await
+    }
+
+    /// Resumes a subscription, or a tenant's callbacks: what has waited is sent.
+    pub async fn resume_webhook(
+        &self,
+        caller: &Caller,
+        tenant: Option<TenantId>,
+        id: &str,
+    ) -> Result<WebhookRecord, ServiceError> {
+        self.set_pause(caller, tenant, (id, "resume-webhook"), |_| None).await
+    }
+
+    async fn set_pause(
+        &self,
+        caller: &Caller,
+        tenant: Option<TenantId>,
+        (id, act): (&str, &'static str),
+        paused_at: impl Fn(Option<Timestamp>) -> Option<Timestamp>,
+    ) -> Result<WebhookRecord, ServiceError> {
+        caller.may(Action::Administer)?;
+        let webhooks = self.webhooks()?;
+        let tenant = self.tenant_for(caller, tenant)?;
+        let changed = webhooks.hooks.change::<_, ServiceError>(|before| {
+            let (name, webhook) = named(before, &tenant, id)?;
+            let changed = Webhook { paused_at: paused_at(webhook.paused_at), ..webhook };
+            Ok((Change::put(name, changed.clone()), changed))
+        });
+        let webhook = Arc::new(changed.await?);
+        audit::changed(caller.actor(), act, id);
+        webhooks.wake.notify_one();
+        Ok(WebhookRecord { id: id.to_owned(), webhook })
+    }
+
+    /// A subscription, or what is known of a tenant's callbacks.
+    pub fn webhook(
+        &self,
+        caller: &Caller,
+        tenant: Option<TenantId>,
+        id: &str,
+    ) -> Result<WebhookRecord, ServiceError> {
+        caller.may(Action::Administer)?;
+        let tenant = self.tenant_for(caller, tenant)?;
+        let (_, webhook) = named(&self.webhooks()?.hooks.snapshot(), &tenant, id)?;
+        Ok(WebhookRecord { id: id.to_owned(), webhook: Arc::new(webhook) })
     }
 
     /// The secret of a subscription, or of a tenant's callbacks.
@@ -225,6 +285,7 @@ fn callbacks(snapshot: &Snapshot<Webhook>, tenant: &TenantId) -> Webhook {
         created_by: String::new(),
         secret_number: 1,
         former_secret_until: None,
+        paused_at: None,
     })
 }
 

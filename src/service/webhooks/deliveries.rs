@@ -1,9 +1,9 @@
 //! What became of deliveries: lists, and sending again.
 
 use super::record::parse_id;
-use super::{CALLBACKS, Record, delivery_text};
+use super::{CALLBACKS, Record, callbacks_of, delivery_text};
 use crate::catalogue::ChangeError;
-use crate::operation::{TenantId, Timestamp};
+use crate::operation::{OperationId, TenantId, Timestamp};
 use crate::service::page::PageRequest;
 use crate::service::{Action, Caller, Reason, Service, ServiceError, Violations, audit, echo};
 use crate::store::deliveries::{Delivery, DeliveryChange, DeliveryQuery, DeliveryState};
@@ -20,6 +20,10 @@ pub struct DeliveryListing {
     pub tenant: Option<TenantId>,
     /// In which state; in any if `None`.
     pub state: Option<DeliveryState>,
+    /// Of the webhook of this id; of any if `None`.
+    pub webhook: Option<String>,
+    /// Of this operation; of any if `None`.
+    pub operation: Option<OperationId>,
     /// At most this many; 0 for the default.
     pub page_size: i32,
     /// Of the page before.
@@ -54,7 +58,13 @@ impl Service {
         let webhooks = self.webhooks()?;
         let tenant = self.tenant_for(caller, listing.tenant)?;
         let state = listing.state.map_or("", DeliveryState::as_str);
-        let query = ["deliveries", tenant.as_str(), state];
+        let webhook = listing.webhook.map(|id| match id.as_str() {
+            CALLBACKS => callbacks_of(&tenant),
+            _ => id,
+        });
+        let operation = listing.operation.map(|id| id.to_string()).unwrap_or_default();
+        let of = webhook.as_deref().unwrap_or_default();
+        let query = ["deliveries", tenant.as_str(), state, of, &operation];
         let mut found = Violations::default();
         let size = (listing.page_size, PAGE);
         let page = PageRequest::read(&query, size, &listing.page_token, &mut found);
@@ -63,6 +73,8 @@ impl Service {
         let query = DeliveryQuery {
             tenant,
             state: listing.state,
+            webhook,
+            operation: listing.operation,
             before: before.map(u64::from_be_bytes),
             limit: page.limit + 1,
         };

@@ -15,6 +15,11 @@ pub fn callbacks_of(tenant: &TenantId) -> String {
     format!("{CALLBACKS}/{tenant}")
 }
 
+/// What shares the patience of a webhook's receiver.
+pub fn endpoint_of_webhook(tenant: &TenantId, name: &str) -> String {
+    format!("{tenant}/{name}")
+}
+
 /// What is sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -71,6 +76,8 @@ pub struct Webhook {
     pub secret_number: u64,
     /// How long the secret before that signs, too.
     pub former_secret_until: Option<Timestamp>,
+    /// Since when nothing is sent; `None` if it is not paused.
+    pub paused_at: Option<Timestamp>,
 }
 
 impl Entry for Webhook {
@@ -109,6 +116,8 @@ struct Stored {
     secret_number: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     former_secret_until: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    paused_at: Option<i64>,
 }
 
 impl From<Webhook> for Stored {
@@ -125,6 +134,7 @@ impl From<Webhook> for Stored {
             created_by: webhook.created_by,
             secret_number: webhook.secret_number,
             former_secret_until: webhook.former_secret_until.map(Timestamp::micros),
+            paused_at: webhook.paused_at.map(Timestamp::micros),
         }
     }
 }
@@ -153,6 +163,7 @@ impl TryFrom<Stored> for Webhook {
             created_by: stored.created_by,
             secret_number: stored.secret_number.max(1),
             former_secret_until: stored.former_secret_until.map(Timestamp::from_micros),
+            paused_at: stored.paused_at.map(Timestamp::from_micros),
         })
     }
 }

@@ -25,7 +25,7 @@ mod record;
 pub use admin::{MAX_WEBHOOKS, NewWebhook};
 pub use courier::CourierState;
 pub use deliveries::{DeliveryListing, DeliveryRecord};
-pub use entry::{CALLBACKS, Format, Webhook, WebhookRecord, callbacks_of};
+pub use entry::{CALLBACKS, Format, Webhook, WebhookRecord, callbacks_of, endpoint_of_webhook};
 pub use record::{Record, delivery_id, delivery_text};
 
 /// What codes of secrets are for.
@@ -103,6 +103,17 @@ impl Webhooks {
     /// What shares the patience of a callback's receiver.
     pub fn endpoint_of_callback(tenant: &TenantId, url: &CallbackUrl) -> String {
         format!("{}/{}", callbacks_of(tenant), url.origin())
+    }
+
+    /// Whether nothing is sent to an endpoint because its webhook is paused.
+    pub fn is_paused(hooks: &Snapshot<Webhook>, tenant: &TenantId, endpoint: &str) -> bool {
+        let callbacks = callbacks_of(tenant);
+        let is_callback = endpoint.strip_prefix(&callbacks).is_some_and(|it| it.starts_with('/'));
+        let webhook = match is_callback {
+            true => hooks.get(&callbacks),
+            false => endpoint.rsplit_once('/').and_then(|(_, name)| hooks.get(name)),
+        };
+        webhook.is_some_and(|webhook| webhook.paused_at.is_some())
     }
 }
 

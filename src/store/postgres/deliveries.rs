@@ -15,9 +15,9 @@ use super::super::sql::columns::{limit, number};
 use super::PostgresStore;
 use super::log::unsigned;
 use super::session::Session;
-use crate::operation::{TenantId, Timestamp};
+use crate::operation::{OperationId, TenantId, Timestamp};
 
-const COLUMNS: &str = "n, id, tenant, endpoint, state, due_at, record";
+const COLUMNS: &str = "n, id, tenant, webhook, operation, endpoint, state, due_at, record";
 
 #[async_trait]
 impl DeliveryStore for PostgresStore {
@@ -52,6 +52,10 @@ impl DeliveryStore for PostgresStore {
         self.scans.run(|session| list(session, query)).await
     }
 
+    async fn scan_deliveries(&self, after: u64, limit: usize) -> Result<Vec<Delivery>, StoreError> {
+        self.scans.run(|session| scan(session, after, limit)).await
+    }
+
     async fn delivery(
         &self,
         tenant: &TenantId,
@@ -74,16 +78,22 @@ impl DeliveryStore for PostgresStore {
 async fn put(session: Arc<Session>, new: Vec<Delivery>) -> Result<(), StoreError> {
     let ids: Vec<Uuid> = new.iter().map(|it| Uuid::from_bytes(it.id)).collect();
     let tenants: Vec<&str> = new.iter().map(|it| it.tenant.as_str()).collect();
+    let webhooks: Vec<&str> = new.iter().map(|it| it.webhook.as_str()).collect();
+    let operations: Vec<Uuid> =
+        new.iter().map(|it| Uuid::from_bytes(*it.operation.as_bytes())).collect();
     let endpoints: Vec<&str> = new.iter().map(|it| it.endpoint.as_str()).collect();
     let states: Vec<i16> = new.iter().map(|it| i16::from(it.state.number())).collect();
     let due: Vec<i64> = new.iter().map(|it| it.due_at.micros()).collect();
     let records: Vec<&[u8]> = new.iter().map(|it| &it.record[..]).collect();
     let bodies: Vec<&[u8]> = new.iter().map(|it| &it.body[..]).collect();
-    let sql = "INSERT INTO deliveries (id, tenant, endpoint, state, due_at, record, body)
-         SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::smallint[], $5::bigint[],
-           $6::bytea[], $7::bytea[])
+    let sql = "INSERT INTO deliveries
+           (id, tenant, webhook, operation, endpoint, state, due_at, record, body)
+         SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::text[],
+           $6::smallint[], $7::bigint[], $8::bytea[], $9::bytea[])
          ON CONFLICT (id) DO NOTHING";
-    session.query(sql, &[&ids, &tenants, &endpoints, &states, &due, &records, &bodies]).await?;
+    let values: [&(dyn tokio_postgres::types::ToSql + Sync); 9] =
+        [&ids, &tenants, &webhooks, &operations, &endpoints, &states, &due, &records, &bodies];
+    session.query(sql, &values).await?;
     Ok(())
 }
 
@@ -134,22 +144,57 @@ async fn due(
 }
 
 async fn list(session: Arc<Session>, query: DeliveryQuery) -> Result<Vec<Delivery>, StoreError> {
+    if let Some(operation) = query.operation {
+        return of_operation(session, operation, query).await;
+    }
     let before = query.before.map_or(i64::MAX, number);
+    let (column, name) = match &query.webhook {
+        Some(webhook) => ("webhook", webhook.as_str()),
+        None => ("tenant", query.tenant.as_str()),
+    };
     let mut found = Vec::new();
     for state in query.state.map_or_else(|| DeliveryState::ALL.to_vec(), |state| vec![state]) {
         let sql = format!(
-            "SELECT {COLUMNS} FROM deliveries WHERE tenant = $1 AND state = $2 AND n < $3
+            "SELECT {COLUMNS} FROM deliveries WHERE {column} = $1 AND state = $2 AND n < $3
              ORDER BY n DESC LIMIT $4"
         );
         let (state, most) = (i16::from(state.number()), limit(query.limit));
-        let rows = session.query(&sql, &[&query.tenant.as_str(), &state, &before, &most]).await?;
+        let rows = session.query(&sql, &[&name, &state, &before, &most]).await?;
         for row in &rows {
             found.push(bodiless(row)?);
         }
     }
+    // A webhook has one tenant.
+    found.retain(|it| it.tenant == query.tenant);
     found.sort_unstable_by_key(|it| std::cmp::Reverse(it.number));
     found.truncate(query.limit);
     Ok(found)
+}
+
+/// Reads all deliveries of the operation first: there is at most one for each of its revisions and webhooks.
+async fn of_operation(
+    session: Arc<Session>,
+    operation: OperationId,
+    query: DeliveryQuery,
+) -> Result<Vec<Delivery>, StoreError> {
+    let sql = format!(
+        "WITH found AS MATERIALIZED (SELECT {COLUMNS} FROM deliveries WHERE operation = $1)
+         SELECT * FROM found
+         WHERE tenant = $2 AND n < $3 AND ($4::smallint IS NULL OR state = $4)
+           AND ($5::text IS NULL OR webhook = $5)
+         ORDER BY n DESC LIMIT $6"
+    );
+    let operation = Uuid::from_bytes(*operation.as_bytes());
+    let before = query.before.map_or(i64::MAX, number);
+    let state = query.state.map(|state| i16::from(state.number()));
+    let values: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
+        [&operation, &query.tenant.as_str(), &before, &state, &query.webhook, &limit(query.limit)];
+    session.query(&sql, &values).await?.iter().map(bodiless).collect()
+}
+
+async fn scan(session: Arc<Session>, after: u64, most: usize) -> Result<Vec<Delivery>, StoreError> {
+    let sql = format!("SELECT {COLUMNS}, body FROM deliveries WHERE n > $1 ORDER BY n LIMIT $2");
+    session.query(&sql, &[&number(after), &limit(most)]).await?.iter().map(whole).collect()
 }
 
 async fn one(
@@ -202,20 +247,22 @@ async fn drop_endpoint(session: Arc<Session>, endpoint: String) -> Result<u64, S
 }
 
 fn whole(row: &Row) -> Result<Delivery, StoreError> {
-    Ok(Delivery { body: row.try_get::<_, Vec<u8>>(7)?.into(), ..bodiless(row)? })
+    Ok(Delivery { body: row.try_get::<_, Vec<u8>>(9)?.into(), ..bodiless(row)? })
 }
 
 fn bodiless(row: &Row) -> Result<Delivery, StoreError> {
-    let state: i16 = row.try_get(4)?;
+    let state: i16 = row.try_get(6)?;
     let state = u8::try_from(state).ok().and_then(DeliveryState::from_number);
     Ok(Delivery {
         number: unsigned(row.try_get(0)?),
         id: *row.try_get::<_, Uuid>(1)?.as_bytes(),
         tenant: tenant(row, 2)?,
-        endpoint: row.try_get(3)?,
+        webhook: row.try_get(3)?,
+        operation: OperationId::from_bytes(*row.try_get::<_, Uuid>(4)?.as_bytes()),
+        endpoint: row.try_get(5)?,
         state: state.unwrap_or(DeliveryState::Dead),
-        due_at: Timestamp::from_micros(row.try_get(5)?),
-        record: row.try_get::<_, Vec<u8>>(6)?.into(),
+        due_at: Timestamp::from_micros(row.try_get(7)?),
+        record: row.try_get::<_, Vec<u8>>(8)?.into(),
         body: Vec::new().into(),
     })
 }

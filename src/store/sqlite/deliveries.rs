@@ -11,9 +11,9 @@ use super::super::deliveries::{
 use super::super::sql::columns::{limit, number};
 use super::rows::{self, get, unsigned};
 use super::{SqliteStore, store_error};
-use crate::operation::{TenantId, Timestamp};
+use crate::operation::{OperationId, TenantId, Timestamp};
 
-const COLUMNS: &str = "n, id, tenant, endpoint, state, due_at, record";
+const COLUMNS: &str = "n, id, tenant, webhook, operation, endpoint, state, due_at, record";
 
 #[async_trait]
 impl DeliveryStore for SqliteStore {
@@ -53,6 +53,10 @@ impl DeliveryStore for SqliteStore {
         self.threads.list(move |connection| list(connection, &query)).await
     }
 
+    async fn scan_deliveries(&self, after: u64, limit: usize) -> Result<Vec<Delivery>, StoreError> {
+        self.threads.log(move |connection| scan(connection, after, limit)).await
+    }
+
     async fn delivery(
         &self,
         tenant: &TenantId,
@@ -76,11 +80,14 @@ fn put(connection: &mut Connection, new: &[Delivery]) -> Result<(), StoreError> 
     let run = |connection: &mut Connection| -> rusqlite::Result<()> {
         let change = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for it in new {
-            let sql = "INSERT INTO deliveries (id, tenant, endpoint, state, due_at, record, body)
-                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (id) DO NOTHING";
+            let sql = "INSERT INTO deliveries
+                         (id, tenant, webhook, operation, endpoint, state, due_at, record, body)
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (id) DO NOTHING";
             change.prepare_cached(sql)?.execute(params![
                 it.id,
                 it.tenant.as_str(),
+                it.webhook,
+                it.operation.as_bytes(),
                 it.endpoint,
                 it.state.number(),
                 it.due_at.micros(),
@@ -136,19 +143,56 @@ fn due(
 }
 
 fn list(connection: &Connection, query: &DeliveryQuery) -> Result<Vec<Delivery>, StoreError> {
+    if let Some(operation) = query.operation {
+        return of_operation(connection, operation, query);
+    }
     let before = query.before.map_or(i64::MAX, number);
+    let (column, name) = match &query.webhook {
+        Some(webhook) => ("webhook", webhook.as_str()),
+        None => ("tenant", query.tenant.as_str()),
+    };
     let mut found = Vec::new();
     for state in query.state.map_or_else(|| DeliveryState::ALL.to_vec(), |state| vec![state]) {
         let sql = format!(
-            "SELECT {COLUMNS} FROM deliveries WHERE tenant = ?1 AND state = ?2 AND n < ?3
+            "SELECT {COLUMNS} FROM deliveries WHERE {column} = ?1 AND state = ?2 AND n < ?3
              ORDER BY n DESC LIMIT ?4"
         );
-        let values = params![query.tenant.as_str(), state.number(), before, limit(query.limit)];
+        let values = params![name, state.number(), before, limit(query.limit)];
         found.extend(rows::all(connection, &sql, values, bodiless)?);
     }
+    // A webhook has one tenant.
+    found.retain(|it| it.tenant == query.tenant);
     found.sort_unstable_by_key(|it| std::cmp::Reverse(it.number));
     found.truncate(query.limit);
     Ok(found)
+}
+
+/// Reads all deliveries of the operation first: there is at most one for each of its revisions and webhooks.
+fn of_operation(
+    connection: &Connection,
+    operation: OperationId,
+    query: &DeliveryQuery,
+) -> Result<Vec<Delivery>, StoreError> {
+    let sql = format!(
+        "WITH found AS MATERIALIZED (SELECT {COLUMNS} FROM deliveries WHERE operation = ?1)
+         SELECT * FROM found
+         WHERE tenant = ?2 AND n < ?3 AND (?4 IS NULL OR state = ?4) AND (?5 IS NULL OR webhook = ?5)
+         ORDER BY n DESC LIMIT ?6"
+    );
+    let values = params![
+        operation.as_bytes(),
+        query.tenant.as_str(),
+        query.before.map_or(i64::MAX, number),
+        query.state.map(DeliveryState::number),
+        query.webhook,
+        limit(query.limit)
+    ];
+    rows::all(connection, &sql, values, bodiless)
+}
+
+fn scan(connection: &Connection, after: u64, most: usize) -> Result<Vec<Delivery>, StoreError> {
+    let sql = format!("SELECT {COLUMNS}, body FROM deliveries WHERE n > ?1 ORDER BY n LIMIT ?2");
+    rows::all(connection, &sql, params![number(after), limit(most)], whole)
 }
 
 fn one(
@@ -195,7 +239,7 @@ fn drop_endpoint(connection: &mut Connection, endpoint: &str) -> Result<u64, Sto
 }
 
 fn whole(row: &Row<'_>) -> Result<Delivery, StoreError> {
-    Ok(Delivery { body: get::<Vec<u8>>(row, 7)?.into(), ..bodiless(row)? })
+    Ok(Delivery { body: get::<Vec<u8>>(row, 9)?.into(), ..bodiless(row)? })
 }
 
 fn bodiless(row: &Row<'_>) -> Result<Delivery, StoreError> {
@@ -203,10 +247,12 @@ fn bodiless(row: &Row<'_>) -> Result<Delivery, StoreError> {
         number: unsigned(get(row, 0)?),
         id: get(row, 1)?,
         tenant: tenant(row, 2)?,
-        endpoint: get(row, 3)?,
-        state: DeliveryState::from_number(get(row, 4)?).unwrap_or(DeliveryState::Dead),
-        due_at: Timestamp::from_micros(get(row, 5)?),
-        record: get::<Vec<u8>>(row, 6)?.into(),
+        webhook: get(row, 3)?,
+        operation: OperationId::from_bytes(get(row, 4)?),
+        endpoint: get(row, 5)?,
+        state: DeliveryState::from_number(get(row, 6)?).unwrap_or(DeliveryState::Dead),
+        due_at: Timestamp::from_micros(get(row, 7)?),
+        record: get::<Vec<u8>>(row, 8)?.into(),
         body: Vec::new().into(),
     })
 }

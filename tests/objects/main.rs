@@ -1,0 +1,7 @@
+//! Objects in S3, against a double that others wrote (`moto`), with faults in between. With the feature `cloud` only:
+//! `cargo test --features cloud --test objects`; `tests/run` installs the double, and says so where it cannot.
+
+mod double;
+mod faults;
+mod served;
+mod uploads;
