@@ -142,6 +142,7 @@ proptest! {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the time that it takes is what is tested")]
 fn long_heads_take_no_longer_than_their_length() {
     // Nearly as much as a header may have, of what could be read again and again.
     const LENGTH: usize = 60 << 10;

@@ -47,7 +47,7 @@ pub struct KeyReader {
 #[derive(Debug)]
 enum Source {
     File(PathBuf),
-    Issuer { url: EndpointUrl, upstream: Upstream },
+    Issuer { url: EndpointUrl, upstream: Box<Upstream> },
 }
 
 /// The set for its users.
@@ -170,7 +170,7 @@ impl Source {
             guard: None,
             limits: &Limits::default(),
         })?;
-        Ok(Self::Issuer { url, upstream })
+        Ok(Self::Issuer { url, upstream: Box::new(upstream) })
     }
 }
 

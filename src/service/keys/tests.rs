@@ -17,6 +17,7 @@ fn median(mut times: Vec<Duration>) -> Duration {
 }
 
 #[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "the time that it takes is what is tested")]
 async fn an_unknown_key_is_refused_as_fast_as_a_wrong_secret() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("longrun.db");
