@@ -22,7 +22,7 @@ struct Migration {
     compatible_with: i32,
 }
 
-const MIGRATIONS: [Migration; 7] = [
+const MIGRATIONS: [Migration; 8] = [
     Migration {
         script: include_str!("../migrations/postgres/0001_initial.sql"),
         compatible_with: 1,
@@ -43,6 +43,10 @@ const MIGRATIONS: [Migration; 7] = [
     Migration { script: include_str!("../migrations/postgres/0006_lean.sql"), compatible_with: 3 },
     Migration {
         script: include_str!("../migrations/postgres/0007_webhooks.sql"),
+        compatible_with: 3,
+    },
+    Migration {
+        script: include_str!("../migrations/postgres/0008_children.sql"),
         compatible_with: 3,
     },
 ];
