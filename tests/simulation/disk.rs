@@ -336,9 +336,10 @@ impl Disk {
         )
     }
 
-    pub fn children(&self, batch: OperationId) -> ChildCounts {
+    pub fn children(&self, tenant: &TenantId, batch: OperationId) -> ChildCounts {
         let mut counts = ChildCounts::default();
         let stored = self.rows.values().map(|row| &row.operation);
+        let stored = stored.filter(|it| it.submission.tenant == *tenant);
         for child in stored.filter(|it| it.submission.parent == Some(batch)) {
             counts.add_stored(child.state_name(), 1);
         }

@@ -411,7 +411,9 @@ impl Store for SimStore {
         &self,
         batches: Vec<(TenantId, OperationId)>,
     ) -> Result<Vec<ChildCounts>, StoreError> {
-        self.read(|disk| batches.iter().map(|(_, batch)| disk.children(*batch)).collect()).await
+        let of =
+            |disk: &Disk, (tenant, batch): &(TenantId, OperationId)| disk.children(tenant, *batch);
+        self.read(|disk| batches.iter().map(|batch| of(disk, batch)).collect()).await
     }
 
     async fn count(&self) -> Result<u64, StoreError> {
