@@ -30,6 +30,8 @@ mod of_rust {}
 #[cfg(feature = "server")]
 pub mod auth;
 #[cfg(feature = "server")]
+pub mod batches;
+#[cfg(feature = "server")]
 pub mod catalogue;
 #[cfg(feature = "server")]
 pub mod cli;

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Endpoint, Uri};
 
+use crate::batches::Batches;
 use crate::catalogue::Catalogue;
 use crate::client::Client;
 use crate::config::ServeConfig;
@@ -273,6 +274,9 @@ impl Server {
             listeners_closed.clone(),
         );
         serving.spawn("listener", over_network);
+        // Gives back what it has while the engine still takes it.
+        let batches = Batches::new(service.clone(), engine.clone());
+        serving.spawn("worker of batches", batches.run(closing.clone()));
         let (_, local) = local;
         let locally = listen::locally(local, connections.clone(), listeners_closed.clone());
         serving.spawn("local listener", locally);

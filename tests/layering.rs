@@ -71,6 +71,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "wire",
         ],
     ),
+    ("batches", &["engine", "operation", "service"]),
     ("client", &["proto"]),
     ("worker", &["client", "proto"]),
     ("dialect", &["operation", "time_text"]),
@@ -80,6 +81,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         "server",
         &[
             "auth",
+            "batches",
             "catalogue",
             "config",
             "files",

@@ -85,6 +85,7 @@ fn add(
         start_at: at,
         idempotency: None,
         retry_of: None,
+        parent: None,
         trace: None,
         callback: None,
         input: Some(result.info.clone()),

@@ -4,7 +4,9 @@ use tonic::Code;
 use uuid::Uuid;
 
 use super::{Client, ClientError, Submission, Watch};
-use crate::proto::v1::{Operation, SubmitBatchRequest, SubmitRequest, submit_batch_result};
+use crate::proto::v1::{
+    Batch, Operation, SubmitBatchRequest, SubmitBatchResponse, SubmitRequest, submit_batch_result,
+};
 
 impl Client {
     /// Submits work and returns its operation, which is durable then. Without an idempotency
@@ -33,16 +35,41 @@ impl Client {
         mut requests: Vec<SubmitRequest>,
     ) -> Result<Vec<Result<Operation, ClientError>>, ClientError> {
         requests.iter_mut().for_each(|request| fill_key(&mut request.idempotency_key));
-        let request = SubmitBatchRequest { requests };
-        let response =
-            self.unary(request, async |mut rpc, request| rpc.submit_batch(request).await).await?;
-        let outcomes = response.results.into_iter().map(|result| match result.outcome {
-            Some(submit_batch_result::Outcome::Operation(operation)) => Ok(operation),
-            Some(submit_batch_result::Outcome::Error(error)) => Err(error.into()),
-            None => Err(ClientError::local(Code::Internal, "the server gave no outcome")),
-        });
-        Ok(outcomes.collect())
+        let request = SubmitBatchRequest { requests, batch: None };
+        Ok(outcomes(self.submit_many(request).await?))
     }
+
+    /// Submits a batch: an operation with these as its children, at most 1,000 of them, in one commit, all or nothing. More
+    /// follow by [`Self::submit_batch`] with the batch's name as their `parent`. Without an idempotency key the batch gets a
+    /// random one. A child that was deleted since an earlier call with the same key is an error in its place.
+    pub async fn submit_children(
+        &self,
+        mut batch: Batch,
+        requests: Vec<SubmitRequest>,
+    ) -> Result<(Operation, Vec<Result<Operation, ClientError>>), ClientError> {
+        fill_key(&mut batch.idempotency_key);
+        let request = SubmitBatchRequest { requests, batch: Some(batch) };
+        let mut response = self.submit_many(request).await?;
+        let batch = response.batch.take();
+        let missing = || ClientError::local(Code::Internal, "the server gave no batch");
+        Ok((batch.ok_or_else(missing)?, outcomes(response)))
+    }
+
+    async fn submit_many(
+        &self,
+        request: SubmitBatchRequest,
+    ) -> Result<SubmitBatchResponse, ClientError> {
+        self.unary(request, async |mut rpc, request| rpc.submit_batch(request).await).await
+    }
+}
+
+fn outcomes(response: SubmitBatchResponse) -> Vec<Result<Operation, ClientError>> {
+    let outcomes = response.results.into_iter().map(|result| match result.outcome {
+        Some(submit_batch_result::Outcome::Operation(operation)) => Ok(operation),
+        Some(submit_batch_result::Outcome::Error(error)) => Err(error.into()),
+        None => Err(ClientError::local(Code::Internal, "the server gave no outcome")),
+    });
+    outcomes.collect()
 }
 
 /// Gives a submission without a name of its own a random one.

@@ -201,6 +201,7 @@ fn submission(kind: &Kind, is_rich: bool) -> Submission {
         start_at: AT,
         idempotency: None,
         retry_of: None,
+        parent: None,
         trace: None,
         callback: None,
         input: is_rich.then(|| input.within(envelope).info),

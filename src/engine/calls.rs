@@ -12,8 +12,8 @@ use super::clock::Clock;
 use super::commit::counts::Added;
 use super::health::StoreHealth;
 use super::request::{
-    Applied, Apply, Connected, EngineError, Request, ServerLimit, Submitted, Taken, ToWorker,
-    WorkerHello,
+    Applied, Apply, Connected, EngineError, Request, ServerLimit, SubmitMode, Submitted, Taken,
+    ToWorker, WorkerHello,
 };
 use crate::metrics::Meters;
 use crate::operation::limits::LimitTable;
@@ -24,6 +24,7 @@ use crate::spans::Spans;
 use crate::store::shared::TakeOver;
 use crate::store::{HistoryEntry, HistoryQuery, ListQuery, Lookup, PayloadRole};
 
+mod children;
 pub(super) mod figures;
 mod open;
 pub(super) mod standing;
@@ -103,7 +104,7 @@ impl Engine {
         &self,
         items: Vec<NewOperation>,
     ) -> Result<Vec<Result<Submitted, EngineError>>, EngineError> {
-        self.store(items, false).await
+        self.store(items, SubmitMode::Each).await
     }
 
     /// The same with submissions that are to be watched, by [`Engine::follow`].
@@ -111,13 +112,22 @@ impl Engine {
         &self,
         items: Vec<NewOperation>,
     ) -> Result<Vec<Result<Submitted, EngineError>>, EngineError> {
-        self.store(items, true).await
+        self.store(items, SubmitMode::Watched).await
+    }
+
+    /// Stores a batch, which is the first of these, with the others as its children: all of them or none. What one of them
+    /// is refused for is the error of each.
+    pub async fn submit_batch(
+        &self,
+        items: Vec<NewOperation>,
+    ) -> Result<Vec<Result<Submitted, EngineError>>, EngineError> {
+        self.store(items, SubmitMode::Batch).await
     }
 
     async fn store(
         &self,
         items: Vec<NewOperation>,
-        watched: bool,
+        mode: SubmitMode,
     ) -> Result<Vec<Result<Submitted, EngineError>>, EngineError> {
         self.shared.health.check()?;
         let Some(tenant) = items.first().map(|new| new.tenant.clone()) else {
@@ -128,7 +138,7 @@ impl Engine {
         let full = || self.refused(EngineError::Full { what: ServerLimit::Requests, limit });
         let admission = self.admission.try_admit(&tenant, size).ok_or_else(full)?;
         let (reply, answer) = oneshot::channel();
-        self.send(Request::Submit { items, watched, reply, admission }).await?;
+        self.send(Request::Submit { items, mode, reply, admission }).await?;
         let submitted = answer.await.map_err(|_| closed())?;
         let count = |submitted: Result<_, _>| submitted.map_err(|error| self.refused(error));
         Ok(submitted.into_iter().map(count).collect())

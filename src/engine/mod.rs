@@ -37,6 +37,7 @@ use crate::store::shared::OtherWorker;
 mod admission;
 mod cache;
 mod calls;
+mod children;
 pub mod clock;
 mod commit;
 mod config;
@@ -70,6 +71,7 @@ pub use watch::item::{FeedItem, FeedStart};
 pub use watch::watcher::{WatchItem, Watcher};
 
 use cache::Cache;
+use children::ChildrenBoard;
 use commit::counts::Counts;
 use dispatch::roster::Roster;
 use health::HealthBoard;
@@ -85,6 +87,7 @@ struct Shared {
     cache: Cache,
     progress: ProgressBoard,
     health: HealthBoard,
+    children: ChildrenBoard,
     /// The committer alone counts; callers that are about to submit read.
     counts: Mutex<Counts>,
     /// The workers here. Only the committer writes it.

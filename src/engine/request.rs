@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::admission::Admitted;
 use super::watch::hub::Subscription;
+use crate::operation::batch::NotOpen;
 use crate::operation::limits::LimitName;
 use crate::operation::{
     Attempt, Command, Kind, NewOperation, Operation, OperationId, Payload, Progress, Rejection,
@@ -70,8 +71,7 @@ pub(crate) enum Request {
     /// Store submissions, all in one commit.
     Submit {
         items: Vec<NewOperation>,
-        /// Whether each new operation is to be watched from its first transition on.
-        watched: bool,
+        mode: SubmitMode,
         reply: oneshot::Sender<Vec<Result<Submitted, EngineError>>>,
         /// Holds the room that the request takes in memory.
         admission: Admitted,
@@ -124,6 +124,17 @@ pub(crate) enum Request {
     Counts(Vec<Outstanding>),
     /// The store cannot be written to, as was found out without a commit.
     StoreFailed(StoreError),
+}
+
+/// What several submissions of a request have to do with each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SubmitMode {
+    /// Nothing: each is stored or refused by itself.
+    Each,
+    /// The same, and each new operation is to be watched from its first transition on.
+    Watched,
+    /// The first is a batch, of which the others become children. All are stored or none.
+    Batch,
 }
 
 /// The state of a session that a worker wants to resume.
@@ -231,6 +242,17 @@ pub enum EngineError {
     /// The idempotency key was used for something else.
     #[error("the idempotency key was used before with different content, for {}", .0.name())]
     KeyReused(OperationId),
+    /// The batch that a submission names as its parent does not exist for that tenant.
+    #[error("there is no operation {}", .0.name())]
+    NoParent(OperationId),
+    /// The operation that a submission names as its parent takes no children.
+    #[error("{} {why}", .parent.name())]
+    ParentNotOpen {
+        /// Which it is.
+        parent: OperationId,
+        /// Why not.
+        why: NotOpen,
+    },
     /// A limit is reached; trying again later may succeed.
     #[error("the server has reached its limit of {limit} {what}")]
     Full {

@@ -30,6 +30,7 @@ pub(crate) fn operation(number: u128, submitted_at: Timestamp) -> Operation {
         start_at: submitted_at,
         idempotency: None,
         retry_of: None,
+        parent: None,
         trace: None,
         callback: None,
         input: None,

@@ -14,10 +14,10 @@ use crate::operation::{NewOperation, Revision};
 use crate::proto::v1::operations_server::Operations;
 use crate::proto::{Encoded, v1};
 use crate::service::{
-    Action, Budget, Contents, Document, FeedStart, HistoryRequest, ListParameters, Service,
-    ServiceError, View, Violations, WatchOptions, WatchStream, parse_filter,
+    Action, Contents, Document, FeedStart, HistoryRequest, ListParameters, Service, ServiceError,
+    View, Violations, WatchOptions, WatchStream, parse_filter,
 };
-use crate::wire::{decode, encode, keys, size, standing, streams};
+use crate::wire::{batches, decode, encode, keys, size, standing, streams};
 
 /// Most bytes per message of streamed contents.
 const CHUNK_BYTES: usize = 128 << 10;
@@ -76,20 +76,9 @@ impl Operations for OperationsRpc {
         request: Request<v1::SubmitBatchRequest>,
     ) -> Result<Response<v1::SubmitBatchResponse>, Status> {
         let caller = caller(&request)?;
-        let limits = self.service.limits();
-        let items = request.into_inner().requests.into_iter().enumerate();
-        let items = items.map(|(at, new)| {
-            let (mut found, path) = (Violations::default(), format!("requests[{at}]."));
-            let new = decode::new_operation(new, &path, limits, &mut found);
-            found.settle(new)
-        });
-        let answers = self.service.submit_batch(&caller, items.collect()).await;
-        let mut budget = Budget::new(limits.page_bytes);
-        let results = answers.map_err(status)?.into_iter().map(|answer| {
-            let whole = encode::batch_result(&answer);
-            if budget.take(whole.encoded_len()) { whole } else { encode::abridged(whole) }
-        });
-        Ok(reply(v1::SubmitBatchResponse { results: results.collect() }))
+        let asked = batches::read(request.into_inner(), self.service.limits()).map_err(status)?;
+        let stored = self.service.submit_many(&caller, asked).await.map_err(status)?;
+        Ok(reply(batches::response(&stored, self.service.limits().page_bytes)))
     }
 
     async fn get_operation(

@@ -222,11 +222,13 @@ impl LimitTable {
         of.filter_map(|(limit, weight)| Some((limit.tenant.clone()?, *weight)))
     }
 
-    /// The limits of running attempts that hold for a queue. That of a kind that is paused is 0.
+    /// The limits of running attempts that hold for a queue. That of a kind that is paused is 0. For batches no other
+    /// holds: they run as long as their children, which need the places.
     pub fn running(&self, tenant: &TenantId, kind: &Kind) -> Vec<RunningLimit> {
         let mut found = BTreeMap::new();
         // Those of all first, so that its own take their places.
-        for tenant in [None, Some(tenant)] {
+        let tenants = [None, Some(tenant)].into_iter().filter(|_| !kind.is_of_batches());
+        for tenant in tenants {
             let first = Limit {
                 name: LimitName::Running,
                 tenant: tenant.cloned(),
@@ -304,6 +306,16 @@ mod tests {
         };
         assert_eq!(most(&a), [(false, false, 20), (false, true, 1), (true, false, 2)]);
         assert_eq!(most(&b), [(false, false, 10), (false, true, 1), (true, false, 2)]);
+    }
+
+    #[test]
+    fn batches_take_no_places_but_can_be_paused() {
+        use LimitName::{Paused, Running};
+        let (a, batches) = (TenantId::parse("a").expect("a"), Kind::of_batches().expect("a kind"));
+        let table = LimitTable::new([(limit(Running, "", "", ""), 1)]).expect("a table");
+        assert_eq!(table.running(&a, &batches), []);
+        let table = table.with([(limit(Paused, "", batches.as_str(), ""), 1)]);
+        assert_eq!(table.running(&a, &batches).len(), 1);
     }
 
     #[test]

@@ -26,6 +26,7 @@
 //!
 //! Read next: [`state`] for the data, [`transition`] for the rules.
 
+pub mod batch;
 pub mod callback;
 pub(crate) mod closed_set;
 pub mod command;
@@ -55,6 +56,7 @@ pub mod trace;
 pub mod transition;
 pub mod waiting;
 
+pub use batch::{BatchRule, ChildCounts};
 pub use callback::{CallbackUrl, Destinations};
 pub use command::{Command, Decision, Rejection};
 pub use error::{ErrorSource, OperationError};

@@ -31,6 +31,10 @@ pub struct NewOperation {
     pub idempotency_key: Option<IdempotencyKey>,
     /// The operation that this one tries again.
     pub retry_of: Option<OperationId>,
+    /// The batch that it is to be a child of.
+    pub parent: Option<OperationId>,
+    /// Of a batch: the digest of the children that come with it.
+    pub children: Option<[u8; 32]>,
     /// The submitter's place in a trace. No part of the fingerprint: a submission that is sent again is the same.
     pub trace: Option<TraceContext>,
     /// Whom to tell of its end.
@@ -58,6 +62,8 @@ impl NewOperation {
             start_in: None,
             idempotency_key: None,
             retry_of: None,
+            parent: None,
+            children: None,
             trace: None,
             callback: None,
             input: None,
@@ -126,6 +132,25 @@ impl NewOperation {
         if let Some(url) = &self.callback {
             hash.text("callback");
             hash.text(url.as_str());
+        }
+        if let Some(parent) = &self.parent {
+            hash.text("parent");
+            hash.bytes(parent.as_bytes());
+        }
+        if let Some(children) = &self.children {
+            hash.text("children");
+            hash.bytes(children);
+        }
+        hash.finish()
+    }
+
+    /// The digest of the children that come with a batch.
+    pub fn digest_of(children: &[Self]) -> [u8; 32] {
+        let mut hash = Fields::new();
+        hash.number(children.len() as u64);
+        for child in children {
+            hash.bytes(&child.fingerprint());
+            hash.text(child.idempotency_key.as_ref().map_or("", IdempotencyKey::as_str));
         }
         hash.finish()
     }

@@ -39,6 +39,8 @@ pub struct Submission {
     pub idempotency: Option<Idempotency>,
     /// The operation that this one tries again.
     pub retry_of: Option<OperationId>,
+    /// The batch that it is a child of.
+    pub parent: Option<OperationId>,
     /// The submitter's place in a trace.
     pub trace: Option<TraceContext>,
     /// Whom to tell of its end.

@@ -217,6 +217,10 @@ impl Step<'_> {
         if matches!(life.state, State::Cancelling { .. }) {
             return self.finish_cancelled(None);
         }
+        // The server itself executes it, and has ended: the batch goes on with the next.
+        if self.operation.is_batch() {
+            return self.release();
+        }
         let worker = life.worker.as_ref().map_or("?", WorkerId::as_str);
         let most = self.operation.submission.settings.retry_policy.max_attempts;
         // Whoever reads it as the end of the operation must not take it for work undone.

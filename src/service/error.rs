@@ -105,6 +105,10 @@ reasons! {
     IdempotencyKeyReused = "IDEMPOTENCY_KEY_REUSED", 6, 422, "Idempotency key reused";
     /// The operation must be done for this. Wait, or cancel it.
     OperationNotDone = "OPERATION_NOT_DONE", 9, 409, "Operation not done";
+    /// The operation that a submission names as its parent is no batch, is done, or is being cancelled.
+    ParentNotOpen = "PARENT_NOT_OPEN", 9, 409, "Parent not open";
+    /// None of the batch's children failed or was cancelled, or some that did were deleted since. Submit them anew.
+    NothingToRetry = "NOTHING_TO_RETRY", 9, 409, "Nothing to retry";
     /// The attempt of a worker's report or token is not current: it is over, or another one has the work. Stop, and report nothing more.
     StaleAttempt = "STALE_ATTEMPT", 9, 409, "Attempt not current";
     /// Another stream has the worker's session. Do not take it back: the later stream is the worker's own (gRPC only).
@@ -220,6 +224,12 @@ impl From<EngineError> for ServiceError {
             },
             EngineError::KeyReused(id) => {
                 Self::new(Reason::IdempotencyKeyReused, message).with("operation", id.name())
+            }
+            EngineError::NoParent(id) => {
+                Self::new(Reason::OperationNotFound, message).with("operation", id.name())
+            }
+            EngineError::ParentNotOpen { parent, .. } => {
+                Self::new(Reason::ParentNotOpen, message).with("operation", parent.name())
             }
             EngineError::Full { what, limit } => {
                 Self { retry_after: again, ..Self::new(Reason::ResourceExhausted, message) }

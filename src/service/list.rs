@@ -155,6 +155,9 @@ impl Service {
             if others.is_none() && found.iter().any(Operation::is_queued) {
                 others = Some(self.engine.other_workers().await);
             }
+            if view != View::Basic {
+                self.count_for(&found).await?;
+            }
             for operation in found.into_iter().take(reading) {
                 let operation = if is_own { operation } else { operation.outline() };
                 let waiting =

@@ -15,13 +15,14 @@ use quotas::Quotas;
 use crate::engine::Engine;
 use crate::objects::Objects;
 use crate::operation::secret::Secret;
-use crate::operation::{Operation, OperationId, TenantId, Waiting};
+use crate::operation::{ChildCounts, Operation, OperationId, TenantId, Waiting};
 pub use crate::operation::{Role, Roles};
 
 pub mod access;
 mod attempt_token;
 mod attempts;
 pub mod audit;
+mod batches;
 mod budget;
 mod caller;
 pub mod error;
@@ -54,6 +55,7 @@ pub use access::Action;
 pub use attempt_token::AttemptToken;
 pub use attempts::{Acquire, Acquired, MAX_ACQUIRED, MAX_ATTEMPT_LEASE, Renewal};
 pub use audit::Origin;
+pub use batches::{ManySubmissions, ManySubmitted};
 pub use budget::Budget;
 pub use caller::Caller;
 pub use error::{Reason, ServiceError, Violation, echo};
@@ -105,6 +107,8 @@ pub struct Document {
     pub input: Option<Bytes>,
     /// The result's contents, if they are carried.
     pub result: Option<Bytes>,
+    /// How many children it has, if it is a batch and that is asked for.
+    pub children: Option<ChildCounts>,
     /// Why it is not running, if it is queued and the reason is asked for.
     pub waiting: Option<Waiting>,
 }
@@ -173,7 +177,7 @@ impl Limits {
     }
 }
 
-/// Most submissions in one batch.
+/// Most submissions in one call.
 pub const MAX_BATCH: usize = 1_000;
 /// How long a wait lasts without a time-out of its own: below 30 s, the shortest idle limit that proxies in common use have by
 /// default, with room for a slow answer. Nothing can break the silence of a unary call.

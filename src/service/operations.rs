@@ -1,7 +1,9 @@
 //! Submits, gets, cancels, deletes, and retries operations.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::batches::is_made_as_a_batch;
 use super::usage::stored_bytes;
 use super::{
     Action, Caller, Document, MAX_BATCH, OperationName, Reason, Service, ServiceError, View, audit,
@@ -12,6 +14,17 @@ use crate::operation::{
     TenantId, mark,
 };
 use crate::store::PayloadRole;
+
+/// How submissions are stored.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Road {
+    /// Each by itself.
+    Each,
+    /// The same, to be watched.
+    Watched,
+    /// The first is a batch, of which the others are the children: all or none.
+    Batch,
+}
 
 /// A stored submission.
 #[derive(Clone, Debug)]
@@ -35,7 +48,7 @@ impl Service {
         caller: &Caller,
         new: NewOperation,
     ) -> Result<Submitted, ServiceError> {
-        Ok(self.submit_one(caller, new, false).await?.into())
+        Ok(self.submit_one(caller, new, Road::Each).await?.into())
     }
 
     /// The one road of single submissions.
@@ -43,13 +56,16 @@ impl Service {
         &self,
         caller: &Caller,
         new: NewOperation,
-        watched: bool,
+        road: Road,
     ) -> Result<Stored, ServiceError> {
         caller.may(Action::Submit)?;
         self.takes_work()?;
         self.spend(caller, 1)?;
+        if let Some(parent) = new.parent {
+            self.check_parent(caller, parent).await?;
+        }
         let new = self.prepare(caller, new, "input").await?;
-        let mut answers = self.store(vec![Ok(new)], watched).await?;
+        let mut answers = self.store(vec![Ok(new)], road).await?;
         let stored = answers.pop().unwrap_or_else(|| Err(EngineError::NotFound.into()));
         let stored = stored.map_err(|error| unnamed(caller, error))?;
         audit::operation(caller.actor(), "submit", stored.operation.id());
@@ -80,13 +96,22 @@ impl Service {
         self.takes_work()?;
         self.spend(caller, items.len())?;
         let mut prepared = Vec::with_capacity(items.len());
+        // Most have the same.
+        let mut parents: HashMap<OperationId, Result<(), ServiceError>> = HashMap::new();
         for (at, item) in items.into_iter().enumerate() {
-            prepared.push(match item {
+            let parent = item.as_ref().ok().and_then(|new| new.parent);
+            if let Some(parent) = parent
+                && !parents.contains_key(&parent)
+            {
+                parents.insert(parent, self.check_parent(caller, parent).await);
+            }
+            let parent = parent.and_then(|parent| parents.get(&parent).cloned()).unwrap_or(Ok(()));
+            prepared.push(match parent.and(item) {
                 Ok(new) => self.prepare(caller, new, &format!("requests[{at}].input")).await,
                 Err(error) => Err(error),
             });
         }
-        let answers = self.store(prepared, false).await?;
+        let answers = self.store(prepared, Road::Each).await?;
         for stored in answers.iter().flatten() {
             audit::operation(caller.actor(), "submit", stored.operation.id());
         }
@@ -103,10 +128,10 @@ impl Service {
     }
 
     /// Stores the checked submissions in one commit; returns the errors of the others.
-    async fn store(
+    pub(super) async fn store(
         &self,
         items: Vec<Result<NewOperation, ServiceError>>,
-        watched: bool,
+        road: Road,
     ) -> Result<Vec<Result<Stored, ServiceError>>, ServiceError> {
         let mut good = Vec::with_capacity(items.len());
         let mut bad: Vec<Option<ServiceError>> = Vec::with_capacity(items.len());
@@ -122,10 +147,11 @@ impl Service {
         let inputs = good.iter().map(|new| new.input.as_ref().map(|input| input.info.clone()));
         let inputs: Vec<_> = inputs.collect();
         let count = good.len();
-        let stored = match (count, watched) {
+        let stored = match (count, road) {
             (0, _) => Ok(Vec::new()),
-            (_, false) => self.engine.submit(good).await,
-            (_, true) => self.engine.submit_watched(good).await,
+            (_, Road::Each) => self.engine.submit(good).await,
+            (_, Road::Watched) => self.engine.submit_watched(good).await,
+            (_, Road::Batch) => self.engine.submit_batch(good).await,
         };
         let stored = stored.unwrap_or_else(|error| {
             std::iter::repeat_with(|| Err(error.clone())).take(count).collect()
@@ -152,12 +178,13 @@ impl Service {
     }
 
     /// The submission as the caller's own, its input put away. `field` is the input's path in the request.
-    async fn prepare(
+    pub(super) async fn prepare(
         &self,
         caller: &Caller,
         new: NewOperation,
         field: &str,
     ) -> Result<NewOperation, ServiceError> {
+        is_made_as_a_batch(&new, field)?;
         let new = self.within_limits(caller, new, field)?;
         self.prepare_callback(&new, &field.replace("input", "callback_url")).await?;
         let input = match new.input {
@@ -187,7 +214,11 @@ impl Service {
             _ => None,
         };
         let document = self.document(Arc::new(operation), caller.sees(view)).await?;
-        Ok(Document { waiting, ..document })
+        let children = match document.children {
+            None => self.children_of(&document.operation).await?,
+            known => known,
+        };
+        Ok(Document { waiting, children, ..document })
     }
 
     /// The one way in which an operation is looked up: by its owner.
@@ -223,6 +254,11 @@ impl Service {
         reason: String,
     ) -> Result<Document, ServiceError> {
         let operation = self.apply(caller, name, Command::Cancel { reason }).await?;
+        if operation.is_batch() {
+            let record = |id| audit::operation(caller.actor(), "cancel", id);
+            let children = Some(self.cancel_children(&operation, record).await?);
+            return Ok(Document { children, ..Document::basic(operation) });
+        }
         Ok(Document::basic(operation))
     }
 
@@ -282,22 +318,29 @@ impl Service {
         if !old.is_done() {
             return Err(not_done(old.id()));
         }
+        if old.is_batch() {
+            let new = self.retry_of_batch(&old).await?;
+            return self.submit(caller, NewOperation { idempotency_key, ..new }).await;
+        }
+        let new = self.again(&old).await?;
+        self.submit(caller, NewOperation { idempotency_key, capacity, ..new }).await
+    }
+
+    /// The submission of a retry.
+    pub(super) async fn again(&self, old: &Operation) -> Result<NewOperation, ServiceError> {
         let submission = &old.submission;
         let input = match &submission.input {
             Some(info) => self.copy(old.id(), PayloadRole::Input, info).await?,
             None => None,
         };
-        let new = NewOperation {
+        Ok(NewOperation {
             labels: submission.labels.clone(),
             settings: submission.settings.clone(),
-            idempotency_key,
             retry_of: Some(old.id()),
             input,
             callback: submission.callback.clone(),
-            capacity,
             ..NewOperation::of(submission.kind.clone())
-        };
-        self.submit(caller, new).await
+        })
     }
 
     /// The operation with the contents that `view` asks for.
@@ -321,14 +364,18 @@ impl Service {
         } else {
             None
         };
-        Ok(Document { operation, input, result, waiting: None })
+        let children = match view {
+            View::Basic => None,
+            View::Result | View::Full => self.children_of(&operation).await?,
+        };
+        Ok(Document { operation, input, result, children, waiting: None })
     }
 }
 
 impl Document {
     /// Without contents.
     pub fn basic(operation: Arc<Operation>) -> Self {
-        Self { operation, input: None, result: None, waiting: None }
+        Self { operation, input: None, result: None, children: None, waiting: None }
     }
 }
 
@@ -382,7 +429,7 @@ pub(super) fn is_held(operation: &Operation, session: Option<SessionId>) -> bool
 }
 
 /// The refusal of an idempotency key, for a caller who may not be the owner of the operation that has it.
-fn unnamed(caller: &Caller, error: ServiceError) -> ServiceError {
+pub(super) fn unnamed(caller: &Caller, error: ServiceError) -> ServiceError {
     match error.reason {
         Reason::IdempotencyKeyReused if caller.owner.is_some() => {
             ServiceError::new(error.reason, "the idempotency key was used for another submission")

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio_util::sync::{CancellationToken, ReusableBoxFuture};
 
-use super::operations::{named, readable, visible};
+use super::operations::{Road, named, readable, visible};
 use super::quotas::Watching;
 use super::{Action, Caller, Document, OperationName, Reason, Service, ServiceError, View};
 pub use crate::engine::FeedItem;
@@ -309,7 +309,7 @@ impl Service {
         // Storing takes of the call's time.
         let lifetime = Lifetime::new(self, timeout);
         let _counted = self.begin_watch(caller, &self.meters().watchers)?;
-        let stored = self.submit_one(caller, new, true).await?;
+        let stored = self.submit_one(caller, new, Road::Watched).await?;
         readable(caller, &stored.operation)?;
         let id = stored.operation.id();
         let watcher = self.engine.follow(stored, true).await.map_err(|error| named(error, id))?;

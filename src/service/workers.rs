@@ -30,6 +30,23 @@ impl Service {
         hello: WorkerHello,
     ) -> Result<(WorkerSession, mpsc::Receiver<ToWorker>), ServiceError> {
         caller.may_execute(&hello.kinds)?;
+        super::batches::not_of_batches("hello.kinds", &hello.kinds)?;
+        self.connect_any(caller, hello).await
+    }
+
+    /// Connects the server's own worker, which executes the batches of all tenants.
+    pub async fn connect_batches(
+        &self,
+        hello: WorkerHello,
+    ) -> Result<(WorkerSession, mpsc::Receiver<ToWorker>), ServiceError> {
+        self.connect_any(&Caller::in_process(), hello).await
+    }
+
+    async fn connect_any(
+        &self,
+        caller: &Caller,
+        hello: WorkerHello,
+    ) -> Result<(WorkerSession, mpsc::Receiver<ToWorker>), ServiceError> {
         let limit = self.limits.max_in_flight;
         if hello.max_in_flight == 0 || hello.max_in_flight > limit {
             let rule = format!("must be from 1 to {limit}");

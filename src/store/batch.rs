@@ -16,6 +16,9 @@ pub struct Batch {
     /// Transitions, each operation's in the order of their revisions. Every one belongs to an
     /// operation of `writes`.
     pub events: Vec<(OperationId, Event)>,
+    /// Batches that new operations are children of, each once, at the revision that it must have; none that is itself among
+    /// `writes`.
+    pub parents: Vec<(OperationId, Revision)>,
     /// Log lines.
     pub logs: Vec<LogAppend>,
     /// Operations to forget, with their history and payloads.

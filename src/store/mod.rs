@@ -14,6 +14,8 @@
 //! - A write, a removal or a log append happens only if the stored revision is the expected one;
 //!   otherwise the whole batch is refused with [`StoreError::Conflict`], which names as many of those that
 //!   were changed as the store knows. What others hold locked for too long refuses it with [`StoreError::Locked`].
+//! - A child is stored only if its batch is at the revision that [`Batch::parents`] names.
+//! - A child that is removed counts among those of its batch, until the batch is removed.
 //! - Reads see committed data only.
 
 use std::time::Duration;
@@ -24,8 +26,8 @@ use bytes::Bytes;
 use crate::operation::filter::Filter;
 use crate::operation::log::LogBook;
 use crate::operation::{
-    Attempt, Event, IdempotencyKey, Kind, ObjectId, Operation, OperationId, Revision, Scope,
-    SessionId, TenantId, Timestamp, WorkerId,
+    Attempt, ChildCounts, Event, IdempotencyKey, Kind, ObjectId, Operation, OperationId, Revision,
+    Scope, SessionId, TenantId, Timestamp, WorkerId,
 };
 
 mod batch;
@@ -85,6 +87,12 @@ pub trait Store: Send + Sync + 'static {
 
     /// The numbers of an operation's kept log lines.
     async fn log_book(&self, id: OperationId) -> Result<LogBook, StoreError>;
+
+    /// How many children each of these batches has, in the order asked.
+    async fn children(
+        &self,
+        batches: Vec<(TenantId, OperationId)>,
+    ) -> Result<Vec<ChildCounts>, StoreError>;
 
     /// How many operations there are.
     async fn count(&self) -> Result<u64, StoreError>;

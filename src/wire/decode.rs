@@ -47,6 +47,10 @@ pub fn new_operation(
             .map_err(|refused| violations.note(format!("{path}callback_url"), refused.to_string()))
             .ok(),
     };
+    let parent = match request.parent.as_str() {
+        "" => None,
+        parent => violations.take(operation_name(&format!("{path}parent"), parent)),
+    };
     let most = limits.max_message_payload_bytes();
     let input = payload(request.input, &format!("{path}input"), most, violations);
     Some(NewOperation {
@@ -58,6 +62,7 @@ pub fn new_operation(
         idempotency_key: key,
         input,
         callback,
+        parent: parent.map(|parent| parent.id),
         ..NewOperation::of(kind?)
     })
 }
@@ -89,7 +94,7 @@ fn start(
     (start_at, start_in)
 }
 
-fn name<T>(
+pub(super) fn name<T>(
     parsed: Result<T, InvalidName>,
     path: &str,
     field: &str,
@@ -101,7 +106,7 @@ fn name<T>(
     parsed.map_err(note).ok()
 }
 
-fn labels(
+pub(super) fn labels(
     given: impl IntoIterator<Item = (String, String)>,
     path: &str,
     violations: &mut Violations,

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use prost_types::Any;
 
 use super::time::encode_timestamp;
-use super::{json_value, settings, standing};
+use super::{batches, json_value, settings, standing};
 use crate::operation::error::ErrorSource;
 use crate::operation::http::is_credential;
 use crate::operation::state::Limit;
@@ -27,6 +27,7 @@ pub fn shared(operation: v1::Operation) -> v1::Operation {
         input: None,
         idempotency_key: String::new(),
         retry_of: String::new(),
+        parent: String::new(),
         worker_id: String::new(),
         trace_parent: String::new(),
         trace_state: String::new(),
@@ -37,7 +38,7 @@ pub fn shared(operation: v1::Operation) -> v1::Operation {
 
 /// An operation with the contents that its document carries.
 pub fn operation(document: &Document) -> v1::Operation {
-    let Document { operation, input, result, waiting } = document;
+    let Document { operation, input, result, children, waiting } = document;
     let submission = &operation.submission;
     let trace = |field: fn(&TraceContext) -> &str| {
         submission.trace.as_ref().map(|trace| field(trace).to_owned()).unwrap_or_default()
@@ -69,6 +70,8 @@ pub fn operation(document: &Document) -> v1::Operation {
             .map(|idempotency| idempotency.key.as_str().to_owned())
             .unwrap_or_default(),
         retry_of: submission.retry_of.map(|id| id.name()).unwrap_or_default(),
+        parent: submission.parent.map(|id| id.name()).unwrap_or_default(),
+        children: children.as_ref().map(batches::counts),
         trace_parent: trace(|trace| &trace.parent),
         trace_state: trace(|trace| &trace.state),
         callback_url: submission

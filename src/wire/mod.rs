@@ -2,6 +2,7 @@
 //!
 //! All conversions are here. Nothing here acts.
 
+pub mod batches;
 pub mod decode;
 pub mod encode;
 pub mod errors;

@@ -32,6 +32,25 @@ pub(super) fn decode(
     }
 }
 
+/// The retention that is asked for by itself, or that of settings by default.
+pub(super) fn retention(
+    given: Option<prost_types::Duration>,
+    path: &str,
+    violations: &mut Violations,
+) -> Duration {
+    let default = Settings::default().retention;
+    let Some(Range::Time(least, most)) = range("retention").filter(|_| given.is_some()) else {
+        return default;
+    };
+    let given = given.as_ref().and_then(decode_duration);
+    given.filter(|given| (least..=most).contains(given)).unwrap_or_else(|| {
+        let (least, most) = (least.as_secs_f64(), most.as_secs_f64());
+        let rule = format!("must be a valid duration from {least} s to {most} s");
+        violations.note(format!("{path}retention"), rule);
+        default
+    })
+}
+
 fn retry_policy(message: v1::RetryPolicy, check: &mut Check<'_>) -> RetryPolicy {
     let default = RetryPolicy::default();
     let max_attempts = match message.max_attempts {

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use longrun::client::Client;
 use longrun::operation::log::LogBook;
-use longrun::operation::{ObjectId, Operation, OperationId, TenantId, Timestamp};
+use longrun::operation::{ChildCounts, ObjectId, Operation, OperationId, TenantId, Timestamp};
 use longrun::proto::v1::SubmitRequest;
 use longrun::store::log::{Head, LogPage, LogQuery, SigningKey};
 use longrun::store::sqlite::{SqliteOptions, SqliteStore};
@@ -152,6 +152,13 @@ impl Store for BrokenStore {
 
     async fn log_book(&self, id: OperationId) -> Result<LogBook, StoreError> {
         self.honest.log_book(id).await
+    }
+
+    async fn children(
+        &self,
+        batches: Vec<(TenantId, OperationId)>,
+    ) -> Result<Vec<ChildCounts>, StoreError> {
+        self.honest.children(batches).await
     }
 
     async fn count(&self) -> Result<u64, StoreError> {

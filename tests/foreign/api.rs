@@ -7,7 +7,8 @@ use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderValue, StatusCode};
 
-use crate::support::{Server, Site};
+use crate::site::Site;
+use crate::support::Server;
 
 /// A request and the API's answer to it.
 #[derive(Clone)]

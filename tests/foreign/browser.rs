@@ -17,7 +17,8 @@ use tempfile::TempDir;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 use crate::api::{exchanges, relay};
-use crate::support::{Server, Site};
+use crate::site::Site;
+use crate::support::Server;
 
 const PAGE: &str = include_str!("../../examples/progress.html");
 

@@ -8,5 +8,7 @@ mod browser;
 mod description;
 mod openai;
 mod relay;
+#[path = "../site/mod.rs"]
+mod site;
 mod support;
 mod tes;

@@ -6,13 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use axum::Router;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::service::TowerToHyperService;
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::net::TcpListener;
-use tokio::task::JoinSet;
 
 /// `longrun serve` with a store of its own.
 pub(crate) struct Server {
@@ -65,33 +60,6 @@ impl Drop for Server {
             let log = std::fs::read_to_string(self.directory.path().join("log"));
             eprintln!("the server's log:\n{}", log.unwrap_or_default());
         }
-    }
-}
-
-/// An HTTP server of the test's own, gone when this is dropped.
-pub(crate) struct Site {
-    pub(crate) url: String,
-    _serving: JoinSet<()>,
-}
-
-impl Site {
-    pub(crate) async fn start(router: Router) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let mut serving = JoinSet::new();
-        serving.spawn(async move {
-            let mut connections = JoinSet::new();
-            loop {
-                let (socket, _) = listener.accept().await.unwrap();
-                let service = TowerToHyperService::new(router.clone());
-                connections.spawn(async move {
-                    let builder =
-                        hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
-                    let _ = builder.serve_connection(TokioIo::new(socket), service).await;
-                });
-            }
-        });
-        Self { url, _serving: serving }
     }
 }
 

@@ -207,6 +207,13 @@ pub fn labels() -> impl Strategy<Value = BTreeMap<String, String>> {
     btree_map("(a|b|a/b)", "(|x|xy|yx|é|\\*|x%)", 0..3)
 }
 
+/// Batches of which operations are children.
+const PARENTS: [&str; 3] = [
+    "00000000-0000-7000-8000-00000000000a",
+    "0191e2ab-7c1d-7000-8000-0123456789ab",
+    "ffffffff-ffff-7fff-bfff-ffffffffffff",
+];
+
 const TRACE_PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 pub fn submission() -> impl Strategy<Value = Submission> {
@@ -214,8 +221,9 @@ pub fn submission() -> impl Strategy<Value = Submission> {
         (time(), any::<u64>(), "(a|b|ab|report\\.a|A)", labels(), settings()),
         (any_time(), option::of(("[!-~]{1,12}", any::<[u8; 32]>()))),
         (option::of(any::<[u8; 16]>()), option::of(payload()), option::of("(|a=b)")),
+        option::of(0..3_usize),
     )
-        .prop_map(|(first, (start_at, key), (retry_of, input, trace))| {
+        .prop_map(|(first, (start_at, key), (retry_of, input, trace), parent)| {
             let (created_at, random, kind, labels, settings) = first;
             Submission {
                 id: id(created_at, random),
@@ -230,6 +238,7 @@ pub fn submission() -> impl Strategy<Value = Submission> {
                     fingerprint,
                 }),
                 retry_of: retry_of.map(OperationId::from_bytes),
+                parent: parent.and_then(|n| OperationId::parse(PARENTS[n]).ok()),
                 trace: trace.and_then(|state| TraceContext::parse(TRACE_PARENT, &state)),
                 callback: None,
                 input,
@@ -269,6 +278,11 @@ pub fn filter() -> impl Strategy<Value = String> {
         text("(create|update|start|end)_time:\\*".to_owned()),
         text(format!("(priority|attempt){compare}[0-3]")),
         text("done(=|!=)(true|false)".to_owned()),
+        ("(=|!=|:)", 0..4_usize, "(|operations/)").prop_map(|(compare, n, before)| {
+            let parent = PARENTS.get(n).copied().unwrap_or("0191e2ab-7c1d-7000-8000-000000000000");
+            format!("parent{compare}\"{before}{parent}\"")
+        }),
+        text("parent:\\*".to_owned()),
     ];
     test.prop_recursive(4, 12, 3, |inner| {
         prop_oneof![

@@ -113,6 +113,7 @@ async fn every_time_that_is_taken_can_be_written() {
         start_at: Timestamp::from_unix(253_402_300_799, 0).unwrap(),
         idempotency: None,
         retry_of: None,
+        parent: None,
         trace: None,
         callback: None,
         input: None,

@@ -62,7 +62,7 @@ async fn listed(server: &TestServer, page_size: i32) -> Vec<String> {
 async fn batches_and_lists_with_the_largest_labels_fit() {
     let server = TestServer::start().await;
     let requests = vec![labelled(); 100];
-    let request = SubmitBatchRequest { requests };
+    let request = SubmitBatchRequest { requests, batch: None };
     let answer = soon(stock(&server).submit_batch(request)).await.unwrap().into_inner();
     assert!(answer.encoded_len() > 2 << 20, "what fits is whole");
     let mut names = Vec::new();
@@ -85,7 +85,7 @@ async fn a_batch_of_bad_items_fits() {
     let bad = |n: usize| (format!("-{n:02}{}", "y".repeat(60)), String::new());
     let labels: BTreeMap<String, String> = (0..64).map(bad).collect();
     let requests = vec![SubmitRequest { labels, ..submission("demo") }; 1_000];
-    let request = SubmitBatchRequest { requests };
+    let request = SubmitBatchRequest { requests, batch: None };
     let answer = soon(stock(&server).submit_batch(request)).await.unwrap().into_inner();
     assert_eq!(answer.results.len(), 1_000);
     for result in answer.results {

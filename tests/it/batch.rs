@@ -74,7 +74,7 @@ async fn a_thousand_items_are_taken() {
 async fn none_and_more_than_a_thousand_are_refused_as_a_whole() {
     let server = TestServer::start().await;
     for count in [0, 1_001] {
-        let request = SubmitBatchRequest { requests: vec![submission("demo"); count] };
+        let request = SubmitBatchRequest { requests: vec![submission("demo"); count], batch: None };
         let refused = soon(server.operations().submit_batch(request)).await.refused();
         refused.is_about("requests").is(Code::InvalidArgument, "INVALID_ARGUMENT");
     }

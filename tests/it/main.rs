@@ -12,6 +12,7 @@ mod acquire_inputs;
 mod answer_sizes;
 mod batch;
 mod cancel;
+mod children;
 mod clocks;
 mod damaged;
 mod delete;

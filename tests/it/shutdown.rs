@@ -84,7 +84,7 @@ async fn no_work_is_taken_while_workers_within_the_process_finish() {
     let pushback =
         status.metadata().get("grpc-retry-pushback-ms").expect("for retries of the library");
     assert_eq!(pushback.to_str().unwrap(), refused.retry_after.unwrap().as_millis().to_string());
-    let batch = SubmitBatchRequest { requests: vec![submission("demo")] };
+    let batch = SubmitBatchRequest { requests: vec![submission("demo")], batch: None };
     let refused = soon(server.operations().submit_batch(batch)).await.refused();
     refused.is(Code::Unavailable, "UNAVAILABLE");
     let mut health = HealthClient::new(server.channel.clone());

@@ -44,7 +44,8 @@ async fn each_of_a_batch_has_the_trace_and_what_is_no_trace_is_none() {
     let server = TestServer::start().await;
     let requests = vec![submission("a"), submission("b")];
     let mut operations = server.operations();
-    let batch = operations.submit_batch(traced(SubmitBatchRequest { requests }, PARENT));
+    let batch =
+        operations.submit_batch(traced(SubmitBatchRequest { requests, batch: None }, PARENT));
     for result in soon(batch).await.unwrap().into_inner().results {
         let Some(submit_batch_result::Outcome::Operation(operation)) = result.outcome else {
             panic!("{result:?}")

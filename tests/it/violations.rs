@@ -69,6 +69,7 @@ fn bad_submission() -> SubmitRequest {
         input: Some(too_large()),
         settings: Some(settings),
         callback_url: "no URL".to_owned(),
+        parent: "no name".to_owned(),
     }
 }
 
@@ -81,6 +82,7 @@ fn of_submission(path: &str) -> Vec<String> {
         "start_time",
         "idempotency_key",
         "callback_url",
+        "parent",
     ];
     let fields = fields.map(str::to_owned).into_iter().chain(of_payload("input"));
     fields.map(|field| format!("{path}{field}")).collect()

@@ -16,7 +16,8 @@ use http_body_util::BodyExt as _;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use longrun::objects::Objects;
-use tokio::task::JoinSet;
+
+use crate::site::Site;
 
 /// What becomes of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,8 +49,7 @@ struct Proxy {
 pub struct S3 {
     moto: Child,
     proxy: Proxy,
-    pub url: String,
-    _tasks: JoinSet<()>,
+    site: Site,
 }
 
 /// Whether `tests/run` has found none, and has said so.
@@ -75,12 +75,9 @@ impl S3 {
         let to = at.expect("the double says where it is").trim().parse().unwrap();
         let client = Client::builder(TokioExecutor::new()).build_http();
         let proxy = Proxy { to, rules: Arc::default(), asked: Arc::default(), client };
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
         let router = Router::new().fallback(forward).with_state(proxy.clone());
-        let mut tasks = JoinSet::new();
-        tasks.spawn(async move { axum::serve(listener, router).await.unwrap() });
-        let s3 = Self { moto, proxy, url, _tasks: tasks };
+        let site = Site::start(router).await;
+        let s3 = Self { moto, proxy, site };
         let made = s3.ask(Method::PUT, "/bucket", Bytes::new()).await;
         assert_eq!(made.0, StatusCode::OK);
         s3
@@ -89,7 +86,7 @@ impl S3 {
     /// The variables by which the server finds it.
     pub fn variables(&self) -> Vec<(String, String)> {
         let variables = [
-            ("AWS_ENDPOINT", self.url.as_str()),
+            ("AWS_ENDPOINT", self.site.url.as_str()),
             ("AWS_ALLOW_HTTP", "true"),
             ("AWS_REGION", "us-east-1"),
             ("AWS_ACCESS_KEY_ID", "key"),

@@ -4,4 +4,6 @@
 mod double;
 mod faults;
 mod served;
+#[path = "../site/mod.rs"]
+mod site;
 mod uploads;

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use longrun::operation::log::LogBook;
 use longrun::operation::{
-    Event, IdempotencyKey, Life, ObjectId, Operation, OperationId, Revision, State, TenantId,
-    Timestamp,
+    ChildCounts, Event, IdempotencyKey, Life, ObjectId, Operation, OperationId, Revision, State,
+    StateName, TenantId, Timestamp,
 };
 use longrun::store::log::{Change, LogPage, LogQuery, Logged, Stamp};
 use longrun::store::{
@@ -42,6 +42,8 @@ pub struct Disk {
     tombstones: Vec<(OperationId, Tombstone)>,
     /// How many tombstones there ever were.
     buried: u64,
+    /// Of each batch that is there, the states of its children that were removed.
+    removed_children: BTreeMap<OperationId, Vec<StateName>>,
     catalogue: BTreeMap<String, CatalogueSpace>,
     pub log: DiskLog,
 }
@@ -106,6 +108,11 @@ impl Disk {
                 conflicts.insert(removal.id);
             }
         }
+        for (parent, expected) in &batch.parents {
+            if revision(*parent) != Some(*expected) {
+                conflicts.insert(*parent);
+            }
+        }
         for append in &batch.logs {
             let is_moved =
                 !written.contains(&append.id) && revision(append.id) != Some(append.revision);
@@ -140,6 +147,11 @@ impl Disk {
             }
             if write.result.is_some() {
                 self.row(id)?.result = write.result.clone();
+            }
+        }
+        for (parent, expected) in &batch.parents {
+            if self.row(*parent)?.operation.life.revision != *expected {
+                return Err(StoreError::Conflict(vec![*parent]));
             }
         }
         for (id, event) in &batch.events {
@@ -180,8 +192,13 @@ impl Disk {
         if operation.life.revision != removal.expected {
             return Err(StoreError::Conflict(vec![removal.id]));
         }
-        self.log.removed(stamp, operation);
         self.rows.remove(&removal.id);
+        self.removed_children.remove(&removal.id);
+        let parent = operation.submission.parent.filter(|parent| self.rows.contains_key(parent));
+        if let Some(parent) = parent {
+            self.removed_children.entry(parent).or_default().push(operation.state_name());
+        }
+        self.log.removed(stamp, operation);
         self.keys.retain(|_, id| *id != removal.id);
         if let Some(tombstone) = &removal.tombstone {
             self.buried += 1;
@@ -317,6 +334,19 @@ impl Disk {
             || LogBook::new(0, []),
             |row| LogBook::new(row.last_line, row.lines.iter().map(|line| line.text.len() as u32)),
         )
+    }
+
+    pub fn children(&self, tenant: &TenantId, batch: OperationId) -> ChildCounts {
+        let mut counts = ChildCounts::default();
+        let stored = self.rows.values().map(|row| &row.operation);
+        let stored = stored.filter(|it| it.submission.tenant == *tenant);
+        for child in stored.filter(|it| it.submission.parent == Some(batch)) {
+            counts.add_stored(child.state_name(), 1);
+        }
+        for state in self.removed_children.get(&batch).into_iter().flatten() {
+            counts.add_removed(*state, 1);
+        }
+        counts
     }
 
     pub fn count(&self) -> u64 {

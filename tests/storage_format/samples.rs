@@ -226,6 +226,7 @@ pub fn submissions() -> Vec<(&'static str, Submission)> {
             start_at: new.start_at.unwrap_or_else(|| at(0)),
             idempotency: new.idempotency_key.map(|key| Idempotency { key, fingerprint }),
             retry_of: new.retry_of,
+            parent: new.parent,
             trace: new.trace,
             callback: new.callback,
             input: new.input.map(|input| input.info),

@@ -22,6 +22,7 @@ mod store;
 mod postgres_support;
 
 mod catalogue;
+mod children;
 mod commits;
 mod copies;
 mod deliveries;
@@ -88,6 +89,10 @@ macro_rules! stores {
             deliveries::deliveries_are_stored_once_and_told_when_they_are_due,
             deliveries::what_became_of_deliveries_is_listed_and_forgotten,
             deliveries::deliveries_are_listed_by_webhook_and_operation_and_read_whole,
+            children::children_are_counted_by_state,
+            children::removed_children_count_until_their_batch_is_removed,
+            children::a_child_is_taken_only_at_the_revision_of_its_batch,
+            children::children_are_listed_in_every_order,
             lists::pages_are_in_order_and_complete_in_every_order,
             lists::pages_hold_still_while_operations_come_and_go,
             lists::a_list_is_of_one_tenant,

@@ -81,6 +81,7 @@ pub fn submission(number: u64) -> Submission {
         start_at: at(number as i64),
         idempotency: None,
         retry_of: None,
+        parent: None,
         trace: None,
         callback: None,
         input: None,

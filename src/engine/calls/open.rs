@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::Engine;
 use crate::engine::admission::Admission;
 use crate::engine::cache::Cache;
+use crate::engine::children::ChildrenBoard;
 use crate::engine::clock::{Clock, Ids};
 use crate::engine::commit::committer::Committer;
 use crate::engine::commit::counts::Counts;
@@ -58,6 +59,7 @@ impl Engine {
             cache: Cache::new(config.cached_bytes),
             progress: ProgressBoard::default(),
             health: HealthBoard::default(),
+            children: ChildrenBoard::default(),
             counts: Mutex::new(Counts::new(config.max_outstanding)),
             roster: Mutex::default(),
             others: Mutex::default(),

@@ -11,7 +11,7 @@ use super::super::watch::item::{Committed, FeedStart};
 use super::super::watch::watcher::Watcher;
 use super::Engine;
 use crate::operation::filter::Filter;
-use crate::operation::{Operation, OperationId, Revision, Scope, TenantId};
+use crate::operation::{Operation, OperationId, Revision, Scope};
 use crate::store::log::SigningKey;
 use crate::store::shared::{Listening, Topic};
 
@@ -97,15 +97,15 @@ impl Engine {
         }
     }
 
-    /// Watches all operations of a tenant that match.
+    /// Watches all operations of a tenant, or of all, that match.
     pub fn feed(
         &self,
-        tenant: TenantId,
+        scope: impl Into<Scope>,
         filter: Filter,
         include_progress: bool,
         start: FeedStart,
     ) -> Feed {
-        Feed::new(Arc::clone(&self.shared), tenant, filter, include_progress, start)
+        Feed::new(Arc::clone(&self.shared), scope.into(), filter, include_progress, start)
     }
 
     /// Changes when something may have been committed: a reason to read the log. Where other replicas write as well, not

@@ -33,7 +33,7 @@ pub(crate) struct Live {
 }
 
 /// Submissions that a draft has taken in.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Added {
     all: u64,
     of: HashMap<QueueKey, u64>,
@@ -123,6 +123,11 @@ impl Counts {
     /// What has become of a queue lately.
     pub(crate) fn seen(&self, key: &QueueKey, now: Moment) -> Seen {
         self.recent.seen(key, now)
+    }
+
+    /// Whether anything is not done of such a kind.
+    pub(crate) fn has_kind(&self, is_it: impl Fn(&Kind) -> bool) -> bool {
+        self.of.iter().any(|(key, live)| live.all > 0 && is_it(&key.kind))
     }
 
     /// What is not done of each kind, whichever tenant's.

@@ -12,7 +12,7 @@ use crate::engine::clock::{Moment, Now};
 use crate::engine::dispatch::dispatcher::Outgoing;
 use crate::engine::dispatch::quarantine::Suspects;
 use crate::engine::dispatch::workforce::Workforce;
-use crate::engine::request::{Applied, Apply, EngineError, Request, Submitted};
+use crate::engine::request::{Applied, Apply, EngineError, Request};
 use crate::engine::round::Round;
 use crate::engine::round::draft::{Draft, Outcome};
 use crate::engine::round::load::Loader;
@@ -21,8 +21,10 @@ use crate::engine::round::transition::Transition;
 use crate::engine::round::work::{Answer, Work};
 use crate::engine::{EngineConfig, Shared};
 use crate::metrics::KindRecorder;
-use crate::operation::{Command, NewOperation, Operation, OperationId, Revision};
+use crate::operation::{Command, Operation, OperationId, Revision};
 use crate::store::{Committed, Lookup, StoreError};
+
+mod submit;
 
 pub(super) struct Planner {
     shared: Arc<Shared>,
@@ -128,6 +130,9 @@ impl Planner {
         if let Some(id) = work.id().filter(|_| !is_held) {
             self.shared.cache.remove(id);
         }
+        if let Work::Submit { items, .. } = work {
+            items.iter().filter_map(|new| new.parent).for_each(|it| self.shared.cache.remove(it));
+        }
         if let Work::Recheck(id) = work {
             self.log_books.close(*id);
         }
@@ -135,16 +140,8 @@ impl Planner {
 
     fn decide(&mut self, work: &Work, added: &mut Added, draft: &mut Draft) -> Answer {
         match work {
-            Work::Submit { items, watched, .. } => {
-                let submitted = items.iter().map(|new| {
-                    let mut submitted = self.submit(new, added, draft)?;
-                    if *watched && !submitted.existing {
-                        let id = submitted.operation.id();
-                        submitted.subscription = Some(self.shared.hub.subscribe(id));
-                    }
-                    Ok(submitted)
-                });
-                Answer::Submit(submitted.collect())
+            Work::Submit { items, mode, .. } => {
+                Answer::Submit(self.submit_all(items, *mode, added, draft))
             }
             Work::Apply { apply, .. } => Answer::Apply(self.apply(apply, draft)),
             Work::Own(id, _) | Work::Recheck(id) if draft.is_damaged(&Lookup::Id(*id)) => {
@@ -169,26 +166,6 @@ impl Planner {
                 Answer::None
             }
         }
-    }
-
-    fn submit(
-        &mut self,
-        new: &NewOperation,
-        added: &mut Added,
-        draft: &mut Draft,
-    ) -> Result<Submitted, EngineError> {
-        // A known key is answered whatever the load: it is no new work.
-        if let Some(existing) = draft.existing(new) {
-            return existing.map(|operation| Submitted::unwatched(operation, true));
-        }
-        let key = new.idempotency_key.clone();
-        let lookup = key.map(|key| Lookup::Key(new.tenant.clone(), key));
-        if lookup.is_some_and(|lookup| draft.is_damaged(&lookup)) {
-            return Err(EngineError::damaged());
-        }
-        self.shared.counts().submit(new, added, &self.shared.limits())?;
-        let operation = draft.submit(new, self.shared.ids.operation(draft.now()));
-        Ok(Submitted::unwatched(operation, false))
     }
 
     fn apply(&mut self, apply: &Apply, draft: &mut Draft) -> Result<Applied, EngineError> {
@@ -236,6 +213,7 @@ impl Planner {
             self.recorder.record(before.as_deref(), after, *event_type);
             self.shared.spans.transition(before.as_deref(), after);
             self.shared.counts().committed(transition, moment);
+            self.shared.children.committed(transition);
             let had_lease =
                 transition.before.as_ref().is_some_and(|it| it.life.state.lease().is_some());
             if had_lease && transition.after.life.state.lease().is_none() {

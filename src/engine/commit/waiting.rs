@@ -130,6 +130,7 @@ mod tests {
 
     use super::*;
     use crate::engine::admission::Admission;
+    use crate::engine::request::SubmitMode;
     use crate::engine::sample::new_operation;
     use crate::operation::{NewOperation, SessionId, TenantId};
 
@@ -142,7 +143,7 @@ mod tests {
         let new = NewOperation { tenant: tenant.clone(), ..new_operation("a") };
         let (reply, _) = oneshot::channel();
         let admission = Admission::new(10, 10 << 10).try_admit(&tenant, 1).expect("there is room");
-        Request::Submit { items: vec![new; items], watched: false, reply, admission }
+        Request::Submit { items: vec![new; items], mode: SubmitMode::Each, reply, admission }
     }
 
     fn taken(waiting: &mut Waiting, now: Moment) -> Vec<(String, usize)> {

@@ -2,7 +2,7 @@
 //!
 //! Decides in memory and does no I/O: dropping a draft that is not committed undoes it.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::engine::request::EngineError;
 use crate::operation::state::{Idempotency, Submission};
 use crate::operation::{
     Command, Decision, Event, EventType, IdempotencyKey, NewOperation, Operation, OperationId,
-    Progress, TenantId, Timestamp, decide, transition,
+    Progress, Revision, TenantId, Timestamp, decide, transition,
 };
 use crate::store::log::{Change, Logged, Stamp};
 use crate::store::{Batch, Forget, LogAppend, Lookup, Removal, Tombstone, Write};
@@ -166,6 +166,7 @@ impl Draft {
             start_at: new.earliest_start(self.now),
             idempotency,
             retry_of: new.retry_of,
+            parent: new.parent,
             trace: new.trace.clone(),
             callback: new.callback.clone(),
             input: new.input.as_ref().map(|input| input.info.clone()),
@@ -249,9 +250,23 @@ impl Draft {
         nothing_written && self.removed.is_empty() && !self.forgets
     }
 
+    /// The stored batches that new operations are children of.
+    fn parents(&self) -> Vec<(OperationId, Revision)> {
+        let is_new = |known: &&Known| known.stored.is_none();
+        let new = self.known.values().filter(is_new).filter_map(|known| known.current.as_ref());
+        let parents: BTreeSet<OperationId> = new.filter_map(|it| it.submission.parent).collect();
+        let untouched = parents.into_iter().filter_map(|parent| {
+            let known = self.known.get(&parent)?;
+            let (stored, current) = (known.stored.as_ref()?, known.current.as_ref()?);
+            let revision = stored.life.revision;
+            (revision == current.life.revision).then_some((parent, revision))
+        });
+        untouched.collect()
+    }
+
     /// The rows to write.
     pub(crate) fn batch(&self) -> Batch {
-        let mut batch = Batch::default();
+        let mut batch = Batch { parents: self.parents(), ..Batch::default() };
         for (id, known) in &self.known {
             match (&known.stored, &known.current) {
                 (stored, Some(current)) => {

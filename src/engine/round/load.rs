@@ -50,6 +50,8 @@ impl Loader {
         let mut lookups = Vec::new();
         for work in works {
             if let Work::Submit { items, .. } = work {
+                let parents = items.iter().filter_map(|new| new.parent);
+                parents.for_each(|parent| self.know(parent, draft, &mut lookups));
                 // Where a kind has its own limit, whether there is room is known too late.
                 let asked = items.iter().filter(|new| prechecks || new.capacity.is_some());
                 lookups.extend(asked.filter_map(|new| {

@@ -3,7 +3,7 @@
 use tokio::sync::oneshot;
 
 use crate::engine::admission::Admitted;
-use crate::engine::request::{Applied, Apply, EngineError, Submitted};
+use crate::engine::request::{Applied, Apply, EngineError, SubmitMode, Submitted};
 use crate::operation::{Command, NewOperation, OperationId};
 
 /// A part of a commit. Its caller, if it has one, may have gone away.
@@ -11,7 +11,7 @@ use crate::operation::{Command, NewOperation, OperationId};
 pub(crate) enum Work {
     Submit {
         items: Vec<NewOperation>,
-        watched: bool,
+        mode: SubmitMode,
         reply: oneshot::Sender<Vec<Result<Submitted, EngineError>>>,
         /// The room in memory, given back with the answer.
         admission: Admitted,

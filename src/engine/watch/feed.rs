@@ -18,7 +18,7 @@ use super::gathered::Gathered;
 use super::item::Committed;
 use super::item::{FeedItem, FeedStart};
 use crate::operation::filter::Filter;
-use crate::operation::{Operation, OperationId, TenantId, Timestamp};
+use crate::operation::{Operation, OperationId, Scope, Timestamp};
 use crate::store::log::{Change, Frontier, Logged, Position, ReadError, Reader};
 use crate::store::shared::{Listening, Topic};
 use crate::store::{ListOrder, ListPosition, ListQuery, OrderBy, StoreError};
@@ -40,7 +40,7 @@ pub struct Feed {
     reports: broadcast::Receiver<Arc<Operation>>,
     /// Held as long as others are to be heard.
     listening: Option<Listening>,
-    tenant: TenantId,
+    scope: Scope,
     filter: Filter,
     include_progress: bool,
     phase: Phase,
@@ -81,7 +81,7 @@ struct Listing {
 impl Feed {
     pub(in crate::engine) fn new(
         shared: Arc<Shared>,
-        tenant: TenantId,
+        scope: Scope,
         filter: Filter,
         include_progress: bool,
         start: FeedStart,
@@ -97,7 +97,7 @@ impl Feed {
             reports: shared.hub.reports(),
             listening,
             shared,
-            tenant,
+            scope,
             filter,
             include_progress,
             phase: Phase::Opening(start),
@@ -193,7 +193,7 @@ impl Feed {
         }
         let Some((page, to)) = listing.page.take() else {
             let query = ListQuery {
-                scope: self.tenant.clone().into(),
+                scope: self.scope.clone(),
                 filter: self.filter.clone(),
                 order: ListOrder { by: OrderBy::CreateTime, descending: false },
                 after: listing.listed.map(|id| ListPosition { end_time: Timestamp::MAX, id }),
@@ -270,7 +270,7 @@ impl Feed {
                 report = self.reports.recv(), if self.include_progress => {
                     // What is lagged behind is told with the next report.
                     let is_match = |it: &Arc<Operation>| {
-                        it.submission.tenant == self.tenant && self.filter.matches(it)
+                        self.scope.contains(&it.submission.tenant) && self.filter.matches(it)
                     };
                     if let Some(operation) = report.ok().filter(is_match) {
                         self.progress.add(operation, self.shared.clock.moment());
@@ -302,7 +302,8 @@ impl Feed {
     /// Tells what of these changes matches and is not known at `at`.
     fn tell(&mut self, changes: Vec<(Logged, Position)>, at: &Frontier) {
         for (Logged { stamp, change }, position) in changes {
-            if change.operation().submission.tenant != self.tenant || at.contains(stamp) {
+            let is_within = self.scope.contains(&change.operation().submission.tenant);
+            if !is_within || at.contains(stamp) {
                 continue;
             }
             let matches = |operation: &Operation| self.filter.matches(operation);

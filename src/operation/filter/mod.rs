@@ -8,7 +8,7 @@
 //!
 //! Read next: `parse` for the grammar.
 
-use super::{Operation, Owner, StateName, Timestamp, mark};
+use super::{Operation, OperationId, Owner, StateName, Timestamp, mark};
 
 mod lex;
 mod parse;
@@ -84,6 +84,19 @@ pub enum Test {
     },
     /// The operation is, or is not, done.
     Done(bool),
+    /// It is a child of a batch, and what is said of that holds.
+    Parent(ParentTest),
+}
+
+/// A condition on the batch that an operation is a child of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ParentTest {
+    /// There is one.
+    Present,
+    /// It is this one.
+    Is(OperationId),
+    /// It is another one.
+    IsNot(OperationId),
 }
 
 /// A condition on a label's value.
@@ -192,6 +205,20 @@ impl Filter {
         Self { root: (!parts.is_empty()).then_some(Expr::All(parts)) }
     }
 
+    /// The children of any batch that are done.
+    pub fn ended_children() -> Self {
+        let tests = [Test::Parent(ParentTest::Present), Test::Done(true)];
+        Self { root: Some(Expr::All(tests.map(Expr::Test).into())) }
+    }
+
+    /// The children of a batch that are in one of these states.
+    pub fn children(parent: OperationId, states: &[StateName]) -> Self {
+        let state = |state: &StateName| Expr::Test(Test::State { is: true, state: *state });
+        let of = Expr::Test(Test::Parent(ParentTest::Is(parent)));
+        let states = (!states.is_empty()).then(|| Expr::Any(states.iter().map(state).collect()));
+        Self { root: Some(Expr::All([of].into_iter().chain(states).collect())) }
+    }
+
     /// Whether the filter is about this operation.
     pub fn matches(&self, operation: &Operation) -> bool {
         self.root.as_ref().is_none_or(|root| root.matches(operation))
@@ -235,6 +262,11 @@ impl Test {
             }
             Self::Number { field, compare, value } => compare.holds(field.of(operation), *value),
             Self::Done(done) => operation.is_done() == *done,
+            Self::Parent(test) => submission.parent.is_some_and(|parent| match test {
+                ParentTest::Present => true,
+                ParentTest::Is(id) => parent == *id,
+                ParentTest::IsNot(id) => parent != *id,
+            }),
         }
     }
 }

@@ -15,12 +15,14 @@
 //! is the character.
 
 use super::lex::{Lexer, Literal, Operator, error, unescape};
-use super::{Comparison, Expr, Filter, FilterError, LabelTest, NumberField, Test, TimeField};
-use crate::operation::StateName;
+use super::{
+    Comparison, Expr, Filter, FilterError, LabelTest, NumberField, ParentTest, Test, TimeField,
+};
 use crate::operation::id::valid_label_key;
+use crate::operation::{OperationId, StateName};
 
 const FIELDS: &str = "state, kind, labels.KEY, create_time, update_time, start_time, end_time, \
-                      priority, attempt or done";
+                      priority, attempt, done or parent";
 
 pub(super) fn parse(text: &str) -> Result<Option<Expr>, FilterError> {
     let chars: Vec<char> = text.chars().take(Filter::MAX_CHARS + 1).collect();
@@ -129,6 +131,7 @@ impl Parser {
             "priority" => self.number(NumberField::Priority),
             "attempt" => self.number(NumberField::Attempt),
             "done" => self.done(),
+            "parent" => self.parent(),
             _ => {
                 let shown: String = field.chars().take(64).collect();
                 Err(error(position, format!("there is no field {shown:?}, only {FIELDS}")))
@@ -223,6 +226,24 @@ impl Parser {
             "false" if !literal.quoted => Ok(Test::Done(!is)),
             _ => Err(error(literal.position, "true or false is expected, without quotes")),
         }
+    }
+
+    fn parent(&mut self) -> Result<Test, FilterError> {
+        let (operator, at) = self.lexer.operator()?;
+        let literal = self.lexer.value()?;
+        if operator == Operator::Has && literal.is_star() {
+            return Ok(Test::Parent(ParentTest::Present));
+        }
+        let text = unescape(&literal.raw);
+        let id = OperationId::parse(text.strip_prefix("operations/").unwrap_or(&text));
+        let rule =
+            "the name of a batch is expected, operations/{id}, or :* for the children of any";
+        let id = id.map_err(|_| error(literal.position, rule))?;
+        Ok(Test::Parent(match operator {
+            Operator::Has | Operator::Compare(Comparison::Equal) => ParentTest::Is(id),
+            Operator::Compare(Comparison::NotEqual) => ParentTest::IsNot(id),
+            Operator::Compare(_) => return Err(error(at, "parent takes =, != or :")),
+        }))
     }
 
     /// An operator that says equal or not, and the value behind it.

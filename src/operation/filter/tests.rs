@@ -82,6 +82,22 @@ fn labels_go_by_key_in_each_way_of_writing_it() {
 }
 
 #[test]
+fn parents_go_by_name_or_id() {
+    let id = "0191e2ab-7c1d-7000-8000-0123456789ab";
+    let by_name = Filter::parse(&format!("parent = \"operations/{id}\""));
+    assert_eq!(by_name, Filter::parse(&format!("parent:{id}")));
+    assert_eq!(
+        by_name.as_ref().ok(),
+        Some(&Filter::children(OperationId::parse(id).unwrap(), &[]))
+    );
+    assert_ne!(by_name, Filter::parse(&format!("parent!={id}")));
+    assert_eq!(Filter::parse("parent:* AND done=true"), Ok(Filter::ended_children()));
+    for bad in ["parent=x", "parent=*", "parent:\"*\"", "parent", &format!("parent<{id}")] {
+        refused(bad);
+    }
+}
+
+#[test]
 fn errors_name_the_place_and_the_rule() {
     let cases = [
         ("colour=red", 0, "there is no field"),

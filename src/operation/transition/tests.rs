@@ -29,6 +29,7 @@ fn submission(settings: Settings) -> Arc<Submission> {
         start_at: START,
         idempotency: None,
         retry_of: None,
+        parent: None,
         trace: None,
         callback: None,
         input: None,

@@ -35,6 +35,9 @@ struct SubmissionMessage {
     /// Empty where nobody is to be told.
     #[prost(string, tag = "9")]
     callback: String,
+    /// Absent where it is no child of a batch.
+    #[prost(bytes = "vec", optional, tag = "10")]
+    parent: Option<Vec<u8>>,
 }
 
 /// All but the priority, which has a column.
@@ -94,6 +97,7 @@ pub(super) fn encode(submission: &Submission) -> Vec<u8> {
             .as_ref()
             .map_or_else(Vec::new, |idempotency| idempotency.fingerprint.to_vec()),
         retry_of: submission.retry_of.map(|id| id.as_bytes().to_vec()),
+        parent: submission.parent.map(|id| id.as_bytes().to_vec()),
         input: submission.input.as_ref().map(PayloadMessage::encode),
         settings: (settings != SettingsMessage::default()).then_some(settings),
         trace_parent: trace.map(|trace| trace.parent.to_string()).unwrap_or_default(),
@@ -136,13 +140,12 @@ pub(super) fn decode(columns: Columns, bytes: &[u8]) -> Result<Submission, Damag
             Some(Idempotency { key, fingerprint })
         }
     };
-    let retry_of = match message.retry_of {
-        None => None,
-        Some(id) => {
-            let id = id.try_into().map_err(|_| Damage("retry_of is not an id".to_owned()))?;
-            Some(OperationId::from_bytes(id))
-        }
+    let id = |id: Option<Vec<u8>>, field: &str| {
+        let id = id.map(|id| id.try_into().map(OperationId::from_bytes)).transpose();
+        id.map_err(|_| Damage(format!("{field} is not an id")))
     };
+    let retry_of = id(message.retry_of, "retry_of")?;
+    let parent = id(message.parent, "parent")?;
     Ok(Submission {
         id: columns.id,
         tenant: columns.tenant,
@@ -153,6 +156,7 @@ pub(super) fn decode(columns: Columns, bytes: &[u8]) -> Result<Submission, Damag
         start_at: time_at(message.start_at, columns.created_at),
         idempotency,
         retry_of,
+        parent,
         trace: TraceContext::parse(&message.trace_parent, &message.trace_state),
         callback: CallbackUrl::parse(&message.callback).ok(),
         input: message.input.map(PayloadMessage::decode).transpose()?,

@@ -27,11 +27,12 @@ use super::{
     Tombstone, TrimLog, Unfinished,
 };
 use crate::operation::log::LogBook;
-use crate::operation::{ObjectId, Operation, OperationId, TenantId, Timestamp};
+use crate::operation::{ChildCounts, ObjectId, Operation, OperationId, TenantId, Timestamp};
 
 mod addresses;
 mod catalogue;
 pub mod checkup;
+mod children;
 mod claims;
 mod deliveries;
 mod error;
@@ -256,6 +257,13 @@ impl Store for PostgresStore {
 
     async fn log_book(&self, id: OperationId) -> Result<LogBook, StoreError> {
         self.lookups.run(|session| read::log_book(session, id)).await
+    }
+
+    async fn children(
+        &self,
+        batches: Vec<(TenantId, OperationId)>,
+    ) -> Result<Vec<ChildCounts>, StoreError> {
+        self.lookups.run(|session| children::count(session, batches)).await
     }
 
     async fn count(&self) -> Result<u64, StoreError> {

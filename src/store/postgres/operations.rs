@@ -12,7 +12,7 @@ use super::super::sql::columns::{Changing, inline, number};
 use super::super::{Batch, Removal, Write, codec};
 use super::rows::uuid;
 use super::step::Step;
-use crate::operation::OperationId;
+use crate::operation::{OperationId, Revision};
 
 /// The statement, if the batch has anything for it. Operations that are removed are recorded under the commit's name.
 pub(super) fn step(batch: &Batch, stamp: Stamp) -> Option<Step<'_>> {
@@ -36,6 +36,9 @@ pub(super) fn step(batch: &Batch, stamp: Stamp) -> Option<Step<'_>> {
     }
     if !batch.logs.is_empty() {
         check_current(&mut operations, batch);
+    }
+    if !batch.parents.is_empty() {
+        check_parents(&mut operations, &batch.parents);
     }
     operations.step()
 }
@@ -93,7 +96,7 @@ fn insert<'a>(operations: &mut Operations<'a>, writes: &[&'a Write], after_remov
         let types = [
             "uuid", "text", "text", "smallint", "smallint", "bigint", "bigint", "bigint", "bigint",
             "bigint", "bigint", "bigint", "bigint", "uuid", "text", "text", "bytea", "bytea",
-            "bytea", "bytea",
+            "bytea", "bytea", "uuid",
         ];
         let places: Vec<String> = types.into_iter().map(place).collect();
         // Counted, so that their keys are free by then.
@@ -101,7 +104,7 @@ fn insert<'a>(operations: &mut Operations<'a>, writes: &[&'a Write], after_remov
         format!(
             "INSERT INTO operations (id, tenant, kind, state, priority, attempt, revision,
                created_at, updated_at, started_at, ended_at, not_before, wake_at, session, worker,
-               idempotency_key, submission, life, input, result)
+               idempotency_key, submission, life, input, result, parent)
              SELECT * FROM unnest({}) {removed} ON CONFLICT DO NOTHING RETURNING id",
             places.join(", ")
         )
@@ -127,6 +130,7 @@ fn insert<'a>(operations: &mut Operations<'a>, writes: &[&'a Write], after_remov
             .with(changing.into_iter().map(|it| it.life).collect::<Vec<_>>())
             .with(writes.iter().map(|it| inline(it.input.as_deref())).collect::<Vec<_>>())
             .with(writes.iter().map(|it| inline(it.result.as_deref())).collect::<Vec<_>>())
+            .with(submissions().map(|it| it.parent.map(uuid)).collect::<Vec<_>>())
     });
 }
 
@@ -229,5 +233,23 @@ fn check_current(operations: &mut Operations<'_>, batch: &Batch) {
         )
     });
     let revisions = current.iter().map(|(_, revision)| number(revision.0));
+    operations.bind(|step| step.with(ids).with(revisions.collect::<Vec<_>>()));
+}
+
+/// Batches that take children: at these revisions, and they stay so until the commit. Others may add children as well.
+fn check_parents(operations: &mut Operations<'_>, parents: &[(OperationId, Revision)]) {
+    let mut parents = parents.to_vec();
+    parents.sort_unstable();
+    let ids: Vec<Uuid> = parents.iter().map(|(id, _)| uuid(*id)).collect();
+    operations.part("parents", ids.clone(), |place| {
+        format!(
+            "SELECT o.id FROM unnest({}, {}) AS n (id, revision)
+             JOIN operations AS o ON o.id = n.id AND o.revision = n.revision
+             FOR SHARE OF o",
+            place("uuid"),
+            place("bigint"),
+        )
+    });
+    let revisions = parents.iter().map(|(_, revision)| number(revision.0));
     operations.bind(|step| step.with(ids).with(revisions.collect::<Vec<_>>()));
 }

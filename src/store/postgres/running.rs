@@ -84,7 +84,9 @@ impl Running {
                 true => Some((row.try_get(3)?, row.try_get(4)?)),
                 false => None,
             };
-            for kind in [None, Some(kind)] {
+            // Batches count by themselves only.
+            let all = (!kind.is_of_batches()).then_some(None);
+            for kind in all.into_iter().chain([Some(kind)]) {
                 let place = Place { tenant: tenant.clone(), kind, label: label.clone() };
                 *self.taken.entry(place).or_default() += count;
             }

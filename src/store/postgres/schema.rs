@@ -22,7 +22,7 @@ struct Migration {
     compatible_with: i32,
 }
 
-const MIGRATIONS: [Migration; 8] = [
+const MIGRATIONS: [Migration; 9] = [
     Migration {
         script: include_str!("../migrations/postgres/0001_initial.sql"),
         compatible_with: 1,
@@ -47,6 +47,10 @@ const MIGRATIONS: [Migration; 8] = [
     },
     Migration {
         script: include_str!("../migrations/postgres/0008_deliveries.sql"),
+        compatible_with: 3,
+    },
+    Migration {
+        script: include_str!("../migrations/postgres/0009_children.sql"),
         compatible_with: 3,
     },
 ];

@@ -8,7 +8,7 @@
 use super::super::{ListQuery, OrderBy};
 use super::params::{Dialect, Params};
 use super::ranges::{Bound, IndexRange, Range};
-use crate::operation::{StateName, Timestamp};
+use crate::operation::{OperationId, StateName, Timestamp};
 
 /// The common part of a list's arms.
 pub(super) struct Arms<'a> {
@@ -43,6 +43,8 @@ const DONE: Index = Index { name: "operations_done", of: "o.state >= 4 AND o.rev
 /// By tenant, kind, state and id.
 const DONE_KIND: Index =
     Index { name: "operations_done_kind", of: "o.state >= 4 AND o.revision > 0" };
+/// By tenant, batch, state and id.
+const CHILDREN: Index = Index { name: "operations_children", of: "o.parent IS NOT NULL" };
 /// By tenant, state, end and id.
 const ENDED: Index = Index { name: "operations_ended", of: "o.state >= 4 AND o.revision > 0" };
 
@@ -84,6 +86,20 @@ impl Arms<'_> {
             arms.push(self.by_id(index, self.index_range(fixed)));
         }
         arms
+    }
+
+    /// The children of a batch, by id.
+    pub(super) fn children(
+        &self,
+        parent: OperationId,
+        states: &[StateName],
+        params: &mut Params,
+    ) -> Vec<String> {
+        let parent = params.add(*parent.as_bytes());
+        let of_state =
+            |state: &StateName| vec![("parent", parent.clone()), ("state", number(*state))];
+        let arms = states.iter().map(|it| self.by_id(CHILDREN, self.index_range(of_state(it))));
+        arms.collect()
     }
 
     /// By end. None of those that are not done if they are all before the page.

@@ -1,7 +1,9 @@
 //! The parts of a filter that an index can serve.
 
-use crate::operation::filter::{Comparison, Expr, Filter, LabelTest, Pattern, Test, TimeField};
-use crate::operation::{StateName, Timestamp};
+use crate::operation::filter::{
+    Comparison, Expr, Filter, LabelTest, ParentTest, Pattern, Test, TimeField,
+};
+use crate::operation::{OperationId, StateName, Timestamp};
 
 /// What every match of a filter has, as far as an index can find it. The filter may ask for more.
 #[derive(Debug, PartialEq)]
@@ -10,6 +12,8 @@ pub(in crate::store) struct Bounds<'a> {
     pub(in crate::store) states: Vec<StateName>,
     /// The kind that it must have.
     pub(in crate::store) kind: Option<&'a str>,
+    /// The batch that it must be a child of.
+    pub(in crate::store) parent: Option<OperationId>,
     /// Labels that it must have, with the value if that is certain too.
     pub(in crate::store) labels: Vec<(&'a str, Option<&'a str>)>,
     /// The earliest time at which it can have been submitted.
@@ -23,6 +27,7 @@ impl<'a> Bounds<'a> {
         let mut bounds = Self {
             states: StateName::ALL.to_vec(),
             kind: None,
+            parent: None,
             labels: Vec::new(),
             created_from: None,
             created_to: None,
@@ -40,6 +45,7 @@ impl<'a> Bounds<'a> {
             Expr::Test(Test::Kind { is: true, pattern: Pattern::Exact(kind) }) => {
                 self.kind = Some(kind);
             }
+            Expr::Test(Test::Parent(ParentTest::Is(parent))) => self.parent = Some(*parent),
             Expr::Test(Test::Label { key, value }) => {
                 let value = match value {
                     LabelTest::Fits { is: true, pattern: Pattern::Exact(value) } => Some(&**value),

@@ -4,8 +4,9 @@
 //! it means there. Values are bound, never written into the text.
 
 use super::params::{Dialect, Params};
+use crate::operation::OperationId;
 use crate::operation::filter::{
-    Comparison, Expr, Filter, LabelTest, NumberField, Pattern, Test, TimeField,
+    Comparison, Expr, Filter, LabelTest, NumberField, ParentTest, Pattern, Test, TimeField,
 };
 
 /// The condition that holds where the filter matches.
@@ -32,6 +33,16 @@ fn test_condition(test: &Test, params: &mut Params) -> String {
             format!("o.state {} {}", if *is { "=" } else { "<>" }, state.number())
         }
         Test::Done(done) => format!("o.state {} 4", if *done { ">=" } else { "<" }),
+        Test::Parent(test) => {
+            let mut compared = |sign: &str, id: &OperationId| {
+                format!("o.parent IS NOT NULL AND o.parent {sign} {}", params.add(*id.as_bytes()))
+            };
+            match test {
+                ParentTest::Present => "o.parent IS NOT NULL".to_owned(),
+                ParentTest::Is(id) => compared("=", id),
+                ParentTest::IsNot(id) => compared("<>", id),
+            }
+        }
         Test::Kind { is, pattern } => pattern_condition("o.kind", *is, pattern, params),
         Test::Number { field, compare, value } => {
             let column = match field {

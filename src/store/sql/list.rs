@@ -4,7 +4,8 @@
 //! is merged from the first rows of each. Which index is not left to the database, which
 //! does not know how many operations there are of a kind or in a state:
 //!
-//! - a label that few operations have is followed and sorted; by end time also a kind that few have,
+//! - the children of a batch through their own index, sorted by end time;
+//! - else a label that few operations have is followed and sorted; by end time also a kind that few have,
 //!   and a span of create times with few in it;
 //! - else by create time: the kind's arms, one per state; or the label's; or the states' arms;
 //! - of all tenants: all of them by id, of which the filter is a condition;
@@ -22,7 +23,7 @@ use super::columns::{OPERATION, limit};
 use super::condition::condition;
 use super::params::{Dialect, Params};
 use super::ranges::{Bound, IndexRange, Range, id_at};
-use crate::operation::{Scope, StateName, Timestamp};
+use crate::operation::{OperationId, Scope, StateName, Timestamp};
 
 /// So few rows can be sorted for every page.
 const FEW: i64 = 1_000;
@@ -46,6 +47,7 @@ pub(in crate::store) fn plan<E>(
     let list = Arms { dialect, query, tenant, limit, matches, range };
     let arms: Vec<String> = match source(query, &bounds, are_few)? {
         Source::Label(key, value) => vec![list.label(key, value, &mut params)],
+        Source::Parent(parent) => list.children(parent, &bounds.states, &mut params),
         Source::Kind(kind) => list.kind(kind, &bounds.states, &mut params),
         Source::States => list.states(&bounds.states),
         Source::Ends => list.ends(&bounds.states),
@@ -71,6 +73,7 @@ pub(in crate::store) fn plan<E>(
 #[derive(Debug, PartialEq)]
 enum Source<'a> {
     Label(&'a str, Option<&'a str>),
+    Parent(OperationId),
     Kind(&'a str),
     /// By id, which is sorted if the list is by end time.
     States,
@@ -95,6 +98,9 @@ fn source<'a, E>(
 ) -> Result<Source<'a>, E> {
     if query.scope == Scope::All {
         return Ok(Source::All);
+    }
+    if let Some(parent) = bounds.parent {
+        return Ok(Source::Parent(parent));
     }
     for (key, value) in &bounds.labels {
         let labels = Few::Labels((*key).to_owned(), value.map(str::to_owned));

@@ -29,7 +29,7 @@ use super::{
     Tombstone, TrimLog, Unfinished,
 };
 use crate::operation::log::LogBook;
-use crate::operation::{ObjectId, Operation, OperationId, TenantId, Timestamp};
+use crate::operation::{ChildCounts, ObjectId, Operation, OperationId, TenantId, Timestamp};
 
 pub mod backup;
 mod catalogue;
@@ -129,6 +129,14 @@ impl Store for SqliteStore {
 
     async fn log_book(&self, id: OperationId) -> Result<LogBook, StoreError> {
         self.threads.look_up(move |connection| read::log_book(connection, id)).await
+    }
+
+    async fn children(
+        &self,
+        batches: Vec<(TenantId, OperationId)>,
+    ) -> Result<Vec<ChildCounts>, StoreError> {
+        // All that one job reads is of one moment.
+        self.threads.look_up(move |connection| read::children(connection, &batches)).await
     }
 
     async fn count(&self) -> Result<u64, StoreError> {

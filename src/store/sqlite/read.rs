@@ -10,7 +10,7 @@ use super::super::{
 use super::rows::{self, beginning, get};
 use super::{store_error, tombstones};
 use crate::operation::log::LogBook;
-use crate::operation::{Operation, OperationId, TenantId, Timestamp};
+use crate::operation::{ChildCounts, Operation, OperationId, StateName, TenantId, Timestamp};
 
 pub(super) fn load(
     connection: &Connection,
@@ -99,6 +99,33 @@ pub(super) fn log_book(connection: &Connection, id: OperationId) -> Result<LogBo
     let last = u64::try_from(last).map_err(|error| codec::corrupt(id, error))?;
     let sizes = lines.into_iter().map(|(_, size)| u32::try_from(size).unwrap_or(u32::MAX));
     Ok(LogBook::new(last, sizes))
+}
+
+/// Of each batch: a range of one index, and a few rows.
+pub(super) fn children(
+    connection: &Connection,
+    batches: &[(TenantId, OperationId)],
+) -> Result<Vec<ChildCounts>, StoreError> {
+    let each = |(tenant, batch): &(TenantId, OperationId)| {
+        let mut counts = ChildCounts::default();
+        let state_and_count = |row: &rusqlite::Row<'_>| {
+            let state = StateName::from_number(get(row, 0)?)
+                .ok_or_else(|| codec::corrupt(*batch, "a child has no known state"))?;
+            Ok((state, rows::unsigned(get(row, 1)?)))
+        };
+        let stored = "SELECT o.state, count(*) FROM operations AS o INDEXED BY operations_children
+                      WHERE o.tenant = ?1 AND o.parent = ?2 AND o.parent IS NOT NULL GROUP BY o.state";
+        let of = params![tenant.as_str(), batch.as_bytes()];
+        for (state, count) in rows::all(connection, stored, of, state_and_count)? {
+            counts.add_stored(state, count);
+        }
+        let removed = "SELECT state, count FROM removed_children WHERE parent = ?1";
+        for (state, count) in rows::all(connection, removed, [batch.as_bytes()], state_and_count)? {
+            counts.add_removed(state, count);
+        }
+        Ok(counts)
+    };
+    batches.iter().map(each).collect()
 }
 
 pub(super) fn count(connection: &Connection) -> Result<u64, StoreError> {

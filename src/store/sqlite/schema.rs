@@ -6,7 +6,7 @@ use rusqlite::{Connection, TransactionBehavior};
 pub(super) const APPLICATION_ID: u32 = 0x4c52_756e;
 
 /// The scripts, each of which leads from the version of its position to the next.
-const MIGRATIONS: [&str; 9] = [
+const MIGRATIONS: [&str; 10] = [
     include_str!("../migrations/sqlite/0001_initial.sql"),
     include_str!("../migrations/sqlite/0002_tombstones.sql"),
     include_str!("../migrations/sqlite/0003_objects.sql"),
@@ -16,6 +16,7 @@ const MIGRATIONS: [&str; 9] = [
     include_str!("../migrations/sqlite/0007_lean.sql"),
     include_str!("../migrations/sqlite/0008_webhooks.sql"),
     include_str!("../migrations/sqlite/0009_deliveries.sql"),
+    include_str!("../migrations/sqlite/0010_children.sql"),
 ];
 
 /// The newest version that this program knows.

@@ -12,7 +12,7 @@ use super::super::sql::columns::{Changing, apart, inline, number, role_number};
 use super::super::{Batch, Committed, LogAppend, PayloadRole, Removal, StoreError, Write, codec};
 use super::commits::{self, Names};
 use super::{objects, store_error, tombstones};
-use crate::operation::{Event, Operation, OperationId};
+use crate::operation::{Event, Operation, OperationId, Revision};
 
 pub(super) fn commit(
     connection: &mut Connection,
@@ -79,6 +79,9 @@ fn apply(transaction: &Transaction<'_>, stamp: Stamp, batch: &Batch) -> Result<(
         put_payloads(transaction, write).map_err(store_error)?;
         objects::put(transaction, write).map_err(store_error)?;
     }
+    for (parent, revision) in &batch.parents {
+        check_current(transaction, *parent, *revision)?;
+    }
     insert_events(transaction, &batch.events)?;
     let written: HashSet<OperationId> = match batch.logs.as_slice() {
         [] => HashSet::new(),
@@ -87,7 +90,7 @@ fn apply(transaction: &Transaction<'_>, stamp: Stamp, batch: &Batch) -> Result<(
     for append in &batch.logs {
         // A write has checked the revision; its operation may have moved on behind the lines.
         if !written.contains(&append.id) {
-            check_current(transaction, append)?;
+            check_current(transaction, append.id, append.revision)?;
         }
         insert_lines(transaction, append).map_err(store_error)?;
     }
@@ -108,9 +111,9 @@ fn insert(transaction: &Transaction<'_>, write: &Write) -> Result<(), StoreError
         .prepare_cached(
             "INSERT INTO operations (id, tenant, kind, state, priority, attempt, revision,
                created_at, updated_at, started_at, ended_at, not_before, wake_at, session, worker,
-               idempotency_key, submission, life, input, result)
+               idempotency_key, submission, life, input, result, parent)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
-               ?18, ?19, ?20)",
+               ?18, ?19, ?20, ?21)",
         )
         .map_err(store_error)?
         .execute(params![
@@ -134,6 +137,7 @@ fn insert(transaction: &Transaction<'_>, write: &Write) -> Result<(), StoreError
             changing.life,
             inline(write.input.as_deref()),
             inline(write.result.as_deref()),
+            submission.parent.as_ref().map(OperationId::as_bytes),
         ]);
     match inserted {
         Ok(_) => insert_labels(transaction, operation).map_err(store_error),
@@ -223,14 +227,16 @@ fn insert_events(
     Ok(())
 }
 
-fn check_current(transaction: &Transaction<'_>, append: &LogAppend) -> Result<(), StoreError> {
+fn check_current(
+    transaction: &Transaction<'_>,
+    id: OperationId,
+    revision: Revision,
+) -> Result<(), StoreError> {
     let is_current = transaction
         .prepare_cached("SELECT 1 FROM operations WHERE id = ?1 AND revision = ?2")
-        .and_then(|mut statement| {
-            statement.exists(params![append.id.as_bytes(), number(append.revision.0)])
-        })
+        .and_then(|mut statement| statement.exists(params![id.as_bytes(), number(revision.0)]))
         .map_err(store_error)?;
-    if is_current { Ok(()) } else { Err(StoreError::Conflict(vec![append.id])) }
+    if is_current { Ok(()) } else { Err(StoreError::Conflict(vec![id])) }
 }
 
 fn insert_lines(transaction: &Transaction<'_>, append: &LogAppend) -> rusqlite::Result<()> {

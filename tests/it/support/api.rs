@@ -53,7 +53,7 @@ impl Api {
     }
 
     pub async fn submit_batch(&self, requests: Vec<SubmitRequest>) -> Vec<SubmitBatchResult> {
-        let request = SubmitBatchRequest { requests };
+        let request = SubmitBatchRequest { requests, batch: None };
         soon(self.operations().submit_batch(request)).await.unwrap().into_inner().results
     }
 

@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use longrun::operation::log::LogBook;
 use longrun::operation::{
-    Event, Kind, ObjectId, Operation, OperationId, Revision, SessionId, TenantId, Timestamp,
+    ChildCounts, Event, Kind, ObjectId, Operation, OperationId, Revision, SessionId, TenantId,
+    Timestamp,
 };
 use longrun::store::log::{Head, LogPage, LogQuery, SigningKey};
 use longrun::store::shared::{
@@ -189,6 +190,14 @@ impl Store for ReplicaStore {
     async fn log_book(&self, id: OperationId) -> Result<LogBook, StoreError> {
         self.called();
         self.store.log_book(id).await
+    }
+
+    async fn children(
+        &self,
+        batches: Vec<(TenantId, OperationId)>,
+    ) -> Result<Vec<ChildCounts>, StoreError> {
+        self.called();
+        self.store.children(batches).await
     }
 
     async fn count(&self) -> Result<u64, StoreError> {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use longrun::engine::{Clock as _, Moment};
 use longrun::operation::log::LogBook;
 use longrun::operation::{
-    Command, Decision, ObjectId, Operation, OperationId, TenantId, Timestamp, decide,
+    ChildCounts, Command, Decision, ObjectId, Operation, OperationId, TenantId, Timestamp, decide,
 };
 use longrun::store::log::{Head, LogPage, LogQuery, SigningKey, Stamp};
 use longrun::store::{
@@ -405,6 +405,15 @@ impl Store for SimStore {
 
     async fn log_book(&self, id: OperationId) -> Result<LogBook, StoreError> {
         self.read(|disk| disk.log_book(id)).await
+    }
+
+    async fn children(
+        &self,
+        batches: Vec<(TenantId, OperationId)>,
+    ) -> Result<Vec<ChildCounts>, StoreError> {
+        let of =
+            |disk: &Disk, (tenant, batch): &(TenantId, OperationId)| disk.children(tenant, *batch);
+        self.read(|disk| batches.iter().map(|batch| of(disk, batch)).collect()).await
     }
 
     async fn count(&self) -> Result<u64, StoreError> {

@@ -19,8 +19,10 @@ const ROWS: i64 = 50_000;
 const FEW: i64 = 5_000;
 /// Has committed the events, one at a time.
 const WRITER: u64 = 77;
+/// Has children: one in a hundred operations.
+const BATCH: &str = "0191e2ab-7c1d-7000-8000-0123456789ab";
 /// Those that lists may go through.
-const ANY_INDEX: [&str; 8] = [
+const ANY_INDEX: [&str; 9] = [
     "operations_id",
     "operations_active",
     "operations_queued",
@@ -28,6 +30,7 @@ const ANY_INDEX: [&str; 8] = [
     "operations_done",
     "operations_done_kind",
     "operations_ended",
+    "operations_children",
     "labels_value",
 ];
 
@@ -52,7 +55,8 @@ async fn filled(last: &str) -> Database {
                CASE WHEN n % 250 < 2 THEN {max} ELSE created_at + n END,
                CASE WHEN n % 250 = 0 THEN created_at END,
                created_at + n, CASE WHEN n % 250 = 1 THEN md5((n % 50)::text)::uuid END,
-               CASE WHEN n % 250 = 1 THEN 'worker' END, 'key-' || n, submission, life, input, result
+               CASE WHEN n % 250 = 1 THEN 'worker' END, 'key-' || n, submission, life, input, result,
+               CASE WHEN n % 100 = 0 THEN '{BATCH}'::uuid END
              FROM operations, generate_series(2, {ROWS}) AS n;
              INSERT INTO labels SELECT id, 'team', CASE WHEN n % 1000 = 0 THEN 'rare' ELSE 'b' END, tenant
                FROM (SELECT id, tenant, row_number() OVER () AS n FROM operations) AS o
@@ -215,6 +219,17 @@ async fn reads_are_by_index_and_few() {
             assert_eq!(expired.len(), 20);
         }
     );
+    ask!(
+        database,
+        admin,
+        ["operations_children"],
+        "a count of children",
+        async |store: &PostgresStore| {
+            let batch = longrun::operation::OperationId::parse(BATCH).unwrap();
+            let found = store.children(vec![(tenant(), batch), (tenant(), id(1))]).await.unwrap();
+            assert!(found[0].total() == 500 && found[1].total() == 0, "{found:?}");
+        }
+    );
     ask!(database, admin, ["operations_session"], "a take-over", async |store: &PostgresStore| {
         let take = TakeOver { session: session(1), scope: tenant().into(), lease: Duration::ZERO };
         assert_eq!(shared(store).take_over(take).await.unwrap().unwrap().len(), 1);
@@ -252,7 +267,10 @@ async fn read_few(database: &Database) {
     let labels = ["labels.team=rare", "labels.team=b", "labels.team=b done=false"];
     let states =
         ["", "state=QUEUED", "state=RUNNING", "done=false", "done=true", "state=FAILED", range];
-    for filter in kinds.into_iter().chain(labels).chain(states) {
+    let of_batch = format!("parent={BATCH}");
+    let children = [of_batch.clone(), format!("{of_batch} state=QUEUED kind=other")];
+    let children = [children[0].as_str(), children[1].as_str()];
+    for filter in kinds.into_iter().chain(labels).chain(states).chain(children) {
         for order in ORDERS {
             let what = format!("{filter} in {order:?}");
             ask!(database, admin, ANY_INDEX, what, async |store: &PostgresStore| {

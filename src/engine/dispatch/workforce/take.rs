@@ -15,8 +15,8 @@ impl Workforce {
         let renewed = |session: SessionId| now.1.after(session.lease(lease_duration));
         let sessions = self.dispatcher.sessions_mut();
         match request {
-            Request::Submit { items, watched, reply, admission } => {
-                works.push(Work::Submit { items, watched, reply, admission });
+            Request::Submit { items, mode, reply, admission } => {
+                works.push(Work::Submit { items, mode, reply, admission });
             }
             Request::Apply { work, reply, admission } => {
                 if let Some(session) = work.command.reporter().map(|reporter| reporter.session) {

@@ -101,6 +101,27 @@ fn lists_by_end_time_look_up_an_index() {
 }
 
 #[test]
+fn children_are_found_by_their_batch() {
+    let filter = "parent=0191e2ab-7c1d-7000-8000-0123456789ab";
+    let columns = "tenant=? AND parent=? AND state=?";
+    assert_goes_through("operations_children", columns, filter, BY_CREATE_TIME);
+    let connection = empty();
+    for order in BY_END_TIME {
+        let steps = steps(&connection, filter, order);
+        let lookup = format!("INDEX operations_children ({columns}");
+        assert!(steps.iter().any(|step| step.contains(&lookup)), "{steps:#?}");
+    }
+    let counts = "EXPLAIN QUERY PLAN SELECT o.state, count(*) FROM operations AS o
+        INDEXED BY operations_children
+        WHERE o.tenant = ?1 AND o.parent = ?2 AND o.parent IS NOT NULL GROUP BY o.state";
+    let mut explain = connection.prepare(counts).unwrap();
+    let plan = explain.query_map(["", ""], |row| row.get::<_, String>("detail")).unwrap();
+    let plan: Vec<String> = plan.map(Result::unwrap).collect();
+    let covering = "SEARCH o USING COVERING INDEX operations_children (tenant=? AND parent=?)";
+    assert_eq!(plan, [covering], "it reads the index alone, in its order");
+}
+
+#[test]
 fn labels_are_followed() {
     let connection = empty();
     for order in BY_CREATE_TIME.into_iter().chain(BY_END_TIME) {

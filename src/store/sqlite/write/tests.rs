@@ -19,6 +19,7 @@ fn submitting(number: u8) -> Batch {
         start_at: now,
         idempotency: None,
         retry_of: None,
+        parent: None,
         trace: None,
         callback: None,
         input: None,

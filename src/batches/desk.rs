@@ -1,0 +1,312 @@
+//! The batches that this replica has, and when each is looked at.
+//!
+//! A batch is looked at when one of its children has ended, but no more often than four times a second and than a
+//! twentieth of the time that looking takes; and every few seconds whatever is heard.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, join_all};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::Batches;
+use super::step::{Next, Task};
+use crate::engine::{Feed, FeedItem, FeedStart, Moment, ToWorker};
+use crate::operation::filter::Filter;
+use crate::operation::{Attempt, BatchRule, Operation, OperationId, Payload, Scope, SessionId};
+use crate::service::{Report, WorkerSession};
+
+/// The least time between two looks at a batch.
+const LEAST: Duration = Duration::from_millis(250);
+/// A look takes at most one part in so many of the time.
+const SHARE: u32 = 20;
+/// How often a batch is looked at whatever is heard: where the store is this replica's alone, and where it is not.
+const POLL_ALONE: Duration = Duration::from_secs(10);
+const POLL_SHARED: Duration = Duration::from_secs(3);
+/// How long a batch is left alone after an error.
+const AGAIN: Duration = Duration::from_secs(1);
+/// Looks under way at once.
+const AT_ONCE: usize = 4;
+/// How long the worker stays after its last batch.
+const LINGER: Duration = Duration::from_secs(10);
+/// How long what is given back may take.
+const GIVING_BACK: Duration = Duration::from_secs(2);
+
+/// Why the work has come to an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Left {
+    /// There is nothing to do.
+    Idle,
+    /// The server stops.
+    Stopped,
+    /// The engine has ended the stream.
+    Cut,
+}
+
+/// A batch.
+struct Held {
+    task: Task,
+    /// When it is looked at next; `None` while it is.
+    due: Option<Moment>,
+    /// Not before this, whatever is heard.
+    earliest: Moment,
+    /// Something was heard while it was looked at.
+    is_news: bool,
+}
+
+/// The outcome of a look.
+type Looked = (OperationId, Attempt, Duration, Result<(Task, Next), crate::service::ServiceError>);
+
+pub(super) struct Desk {
+    batches: Batches,
+    session: WorkerSession,
+    messages: mpsc::Receiver<ToWorker>,
+    held: HashMap<OperationId, Held>,
+    /// The batches that wait to be looked at, by when.
+    due: BTreeSet<(Moment, OperationId)>,
+    looks: FuturesUnordered<BoxFuture<'static, Looked>>,
+    /// Children that end; open while there are batches.
+    feed: Option<Feed>,
+    poll: Duration,
+}
+
+/// What has happened.
+enum Happened {
+    Message(Option<ToWorker>),
+    Looked(Box<Looked>),
+    Feed(Option<FeedItem>),
+    Due,
+    Idle,
+}
+
+impl Desk {
+    /// With the batches of the former desk, whose session this is.
+    pub(super) fn new(
+        batches: &Batches,
+        session: WorkerSession,
+        messages: mpsc::Receiver<ToWorker>,
+        former: Option<Self>,
+    ) -> Self {
+        let poll = if batches.engine.is_shared() { POLL_SHARED } else { POLL_ALONE };
+        let mut desk = Self {
+            batches: batches.clone(),
+            session,
+            messages,
+            held: HashMap::new(),
+            due: BTreeSet::new(),
+            looks: FuturesUnordered::new(),
+            feed: None,
+            poll,
+        };
+        for (_, held) in former.into_iter().flat_map(|former| former.held) {
+            desk.hold(held.task);
+        }
+        desk
+    }
+
+    pub(super) fn session(&self) -> SessionId {
+        self.session.id()
+    }
+
+    pub(super) fn running(&self) -> Vec<(OperationId, Attempt)> {
+        self.held.values().map(|held| (held.task.id(), held.task.attempt())).collect()
+    }
+
+    /// Until there is nothing to do, or the stream ends.
+    pub(super) async fn work(&mut self, stop: &CancellationToken) -> Left {
+        loop {
+            if self.held.is_empty() {
+                self.feed = None;
+            } else if self.feed.is_none() {
+                let filter = Filter::ended_children();
+                let feed = self.batches.engine.feed(Scope::All, filter, false, FeedStart::Now);
+                self.feed = Some(feed);
+            }
+            let happened = tokio::select! {
+                biased;
+                () = stop.cancelled() => return Left::Stopped,
+                happened = self.next() => happened,
+            };
+            match happened {
+                Happened::Message(None | Some(ToWorker::Superseded)) => return Left::Cut,
+                Happened::Message(Some(message)) => self.take(message),
+                Happened::Looked(looked) => self.looked(*looked),
+                Happened::Feed(item) => self.hear(item),
+                Happened::Due => self.look(),
+                Happened::Idle if self.held.is_empty() && !self.batches.engine.has_batches() => {
+                    return Left::Idle;
+                }
+                Happened::Idle => {}
+            }
+        }
+    }
+
+    async fn next(&mut self) -> Happened {
+        let clock = Arc::clone(self.batches.engine.clock());
+        let may_look = self.looks.len() < AT_ONCE;
+        let next = self.due.first().map(|(at, _)| *at).filter(|_| may_look);
+        let timer = async {
+            match next {
+                Some(at) => clock.sleep_until_moment(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        let feed = async {
+            match &mut self.feed {
+                Some(feed) => feed.next().await.ok(),
+                None => std::future::pending().await,
+            }
+        };
+        let idle = async {
+            match self.held.is_empty() {
+                true => clock.sleep_until_moment(clock.moment().after(LINGER)).await,
+                false => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            message = self.messages.recv() => Happened::Message(message),
+            Some(looked) = self.looks.next() => Happened::Looked(Box::new(looked)),
+            item = feed => Happened::Feed(item),
+            () = timer => Happened::Due,
+            () = idle => Happened::Idle,
+        }
+    }
+
+    fn take(&mut self, message: ToWorker) {
+        match message {
+            ToWorker::Assignment { operation, input } => self.hold(task(operation, input)),
+            ToWorker::CancelRequested { operation } => {
+                if let Some(held) = self.held.get_mut(&operation.id()) {
+                    held.task.cancel(operation);
+                    let id = held.task.id();
+                    self.hear_of(id);
+                }
+            }
+            ToWorker::NotCurrent { id, attempt } => {
+                if self.held.get(&id).is_some_and(|held| held.task.attempt() == attempt) {
+                    self.drop_batch(id);
+                }
+            }
+            ToWorker::Superseded => {}
+        }
+    }
+
+    fn hold(&mut self, task: Task) {
+        let (id, now) = (task.id(), self.batches.now());
+        self.drop_batch(id);
+        self.held.insert(id, Held { task, due: Some(now), earliest: now, is_news: false });
+        self.due.insert((now, id));
+    }
+
+    fn drop_batch(&mut self, id: OperationId) {
+        if let Some(Held { due: Some(at), .. }) = self.held.remove(&id) {
+            self.due.remove(&(at, id));
+        }
+    }
+
+    /// Children have ended.
+    fn hear(&mut self, item: Option<FeedItem>) {
+        match item {
+            Some(FeedItem::Transition(committed)) => {
+                if let Some(parent) = committed.operation.submission.parent {
+                    self.hear_of(parent);
+                }
+            }
+            // From here on everything is heard; what was before is seen by a look.
+            Some(FeedItem::Synced) => self.hear_of_all(),
+            // It fell behind, or broke. Another begins with what is then.
+            Some(FeedItem::Reset) | None => self.feed = None,
+            Some(_) => {}
+        }
+    }
+
+    fn hear_of_all(&mut self) {
+        let ids: Vec<OperationId> = self.held.keys().copied().collect();
+        ids.into_iter().for_each(|id| self.hear_of(id));
+    }
+
+    /// Looks at a batch as soon as that may be.
+    fn hear_of(&mut self, id: OperationId) {
+        let now = self.batches.now();
+        let Some(held) = self.held.get_mut(&id) else { return };
+        match held.due {
+            None => held.is_news = true,
+            Some(at) => {
+                let soon = held.earliest.max(now).min(at);
+                self.due.remove(&(at, id));
+                self.due.insert((soon, id));
+                held.due = Some(soon);
+            }
+        }
+    }
+
+    /// Begins the looks whose time has come.
+    fn look(&mut self) {
+        let now = self.batches.now();
+        while self.looks.len() < AT_ONCE
+            && let Some((_, id)) = self.due.first().copied().filter(|(at, _)| *at <= now)
+        {
+            self.due.pop_first();
+            let Some(held) = self.held.get_mut(&id) else { continue };
+            (held.due, held.is_news) = (None, false);
+            let (task, attempt) = (held.task.clone(), held.task.attempt());
+            let (batches, session) = (self.batches.clone(), self.session.clone());
+            let look = async move {
+                let began = batches.now();
+                let looked = task.step(&batches, &session).await;
+                (id, attempt, batches.now().since(began), looked)
+            };
+            self.looks.push(look.boxed());
+        }
+    }
+
+    fn looked(&mut self, (id, attempt, took, looked): Looked) {
+        let now = self.batches.now();
+        let Some(held) = self.held.get_mut(&id) else { return };
+        if held.task.attempt() != attempt || held.due.is_some() {
+            return;
+        }
+        let pause = match looked {
+            Ok((_, Next::Over)) => return self.drop_batch(id),
+            Ok((task, next)) => {
+                held.task.proceed(task);
+                match next {
+                    Next::AtOnce => Duration::ZERO,
+                    _ => self.poll,
+                }
+            }
+            Err(error) => {
+                tracing::debug!(%error, operation.id = %id, "a batch cannot be looked at");
+                AGAIN
+            }
+        };
+        held.earliest = now.after(LEAST.max(took * SHARE).min(self.poll)).min(now.after(pause));
+        let at = if held.is_news { held.earliest } else { now.after(pause) };
+        held.due = Some(at);
+        self.due.insert((at, id));
+    }
+
+    /// Gives back what there is, for others to go on with.
+    pub(super) async fn leave(mut self) {
+        self.looks.clear();
+        let session = &self.session;
+        let _ = session.drain().await;
+        let releases = self.held.values().map(|held| {
+            // One that has ended meanwhile is no longer to be given back.
+            session.report(held.task.id(), held.task.attempt(), Report::Release)
+        });
+        let _ = tokio::time::timeout(GIVING_BACK, join_all(releases)).await;
+        session.disconnect();
+    }
+}
+
+/// What an assignment asks for.
+fn task(operation: Arc<Operation>, input: Option<Payload>) -> Task {
+    let rule = input.and_then(|input| BatchRule::read(&input.data));
+    Task::new(operation, rule)
+}

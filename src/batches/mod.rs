@@ -1,0 +1,117 @@
+//! The worker of batches, within the server.
+//!
+//! A batch is an operation that this worker executes: it counts the batch's children by state, and ends the batch by its
+//! rule. It takes leases as any worker does, so that a crash, a stop or a take-over by another replica needs nothing of
+//! its own: whoever has the lease next counts again. Nothing is kept but what the store says; what is heard of children
+//! only says where to look.
+//!
+//! It is connected only while there are batches. Read next: `desk` for who is looked at when, `step` for what is done.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::{Engine, Moment, WorkerHello};
+use crate::operation::{Kind, Scope, WorkerId};
+use crate::service::{Service, ServiceError};
+
+mod desk;
+mod report;
+mod step;
+
+use desk::{Desk, Left};
+
+/// How often other replicas' batches are looked for while there were none.
+const LOOK: Duration = Duration::from_secs(2);
+/// How long to wait before connecting again.
+const PAUSE: Duration = Duration::from_secs(1);
+/// The worker's name for itself.
+const WORKER: &str = "batches";
+/// Most batches of one replica at once.
+const MOST: usize = 10_000;
+
+/// The worker of batches.
+#[derive(Clone, Debug)]
+pub struct Batches {
+    service: Service,
+    engine: Engine,
+}
+
+impl Batches {
+    /// That of a server.
+    pub fn new(service: Service, engine: Engine) -> Self {
+        Self { service, engine }
+    }
+
+    /// Works until `stop`, then gives back what it has.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut desk = None;
+        loop {
+            if desk.is_none() {
+                let wanted = stop.run_until_cancelled(self.wanted()).await;
+                if wanted.is_none() {
+                    return;
+                }
+            }
+            match self.connect(desk).await {
+                Ok(mut connected) => match connected.work(&stop).await {
+                    Left::Idle => {
+                        connected.leave().await;
+                        desk = None;
+                    }
+                    Left::Stopped => return connected.leave().await,
+                    Left::Cut => desk = Some(connected),
+                },
+                Err(error) => {
+                    tracing::debug!(%error, "the worker of batches cannot connect");
+                    desk = None;
+                }
+            }
+            if stop.run_until_cancelled(self.pause(PAUSE)).await.is_none() {
+                if let Some(desk) = desk {
+                    desk.leave().await;
+                }
+                return;
+            }
+        }
+    }
+
+    /// Returns when there are batches that are not done.
+    async fn wanted(&self) {
+        while !self.engine.has_batches() {
+            tokio::select! {
+                () = self.engine.batch_submitted() => return,
+                () = self.pause(LOOK) => {}
+            }
+        }
+    }
+
+    async fn connect(&self, former: Option<Desk>) -> Result<Desk, ServiceError> {
+        let kind = Kind::of_batches();
+        let kind = kind.map_err(|rule| ServiceError::invalid_field("kind", rule.to_string()))?;
+        let worker = WorkerId::parse(WORKER);
+        let worker =
+            worker.map_err(|rule| ServiceError::invalid_field("worker", rule.to_string()))?;
+        let hello = WorkerHello {
+            scope: Scope::All,
+            worker,
+            kinds: vec![kind],
+            max_in_flight: self.service.limits().max_in_flight.clamp(1, MOST),
+            resume: former.as_ref().map(Desk::session),
+            in_process: true,
+            running: former.as_ref().map(Desk::running).unwrap_or_default(),
+        };
+        let (session, messages) = self.service.connect_batches(hello).await?;
+        let kept = former.filter(|_| session.resumed());
+        Ok(Desk::new(self, session, messages, kept))
+    }
+
+    async fn pause(&self, pause: Duration) {
+        let clock = self.engine.clock();
+        clock.sleep_until_moment(clock.moment().after(pause)).await;
+    }
+
+    fn now(&self) -> Moment {
+        self.engine.clock().moment()
+    }
+}

@@ -1,0 +1,66 @@
+//! How many children batches have, as they were counted last: many who ask at once cost one count.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use hashlink::LruCache;
+use tokio::sync::Notify;
+
+use super::clock::Moment;
+use super::round::transition::Transition;
+use crate::operation::{ChildCounts, OperationId};
+
+/// For so long a count is taken for what is there.
+const FRESH: Duration = Duration::from_millis(250);
+/// Batches whose counts are kept.
+const KEPT: usize = 1_024;
+
+#[derive(Debug)]
+pub(super) struct ChildrenBoard {
+    counts: Mutex<LruCache<OperationId, (Moment, ChildCounts)>>,
+    /// A batch was submitted here.
+    submitted: Notify,
+}
+
+impl Default for ChildrenBoard {
+    fn default() -> Self {
+        Self { counts: Mutex::new(LruCache::new(KEPT)), submitted: Notify::new() }
+    }
+}
+
+impl ChildrenBoard {
+    fn lock(&self) -> MutexGuard<'_, LruCache<OperationId, (Moment, ChildCounts)>> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was counted a moment ago.
+    pub(super) fn fresh(&self, batch: OperationId, now: Moment) -> Option<ChildCounts> {
+        let mut counts = self.lock();
+        let (at, found) = counts.get(&batch)?;
+        (now.since(*at) < FRESH).then_some(*found)
+    }
+
+    /// It was counted, of what was there at that moment or later.
+    pub(super) fn put(&self, batch: OperationId, at: Moment, counts: ChildCounts) {
+        self.lock().insert(batch, (at, counts));
+    }
+
+    /// Whoever has submitted a child sees it in the next count.
+    pub(super) fn committed(&self, transition: &Transition) {
+        if transition.before.is_some() {
+            return;
+        }
+        let submission = &transition.after.submission;
+        if let Some(parent) = &submission.parent {
+            self.lock().remove(parent);
+        }
+        if submission.kind.is_of_batches() {
+            self.submitted.notify_one();
+        }
+    }
+
+    /// Returns when a batch was submitted here since this was last asked.
+    pub(super) async fn submitted(&self) {
+        self.submitted.notified().await;
+    }
+}

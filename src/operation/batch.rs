@@ -1,0 +1,274 @@
+//! Batches: operations that have others as their children, and end by a rule about how these end.
+//!
+//! Pure functions of counts. A batch is an ordinary operation of a kind of its own, which the server executes: what its
+//! worker does follows from the rule, which is its input, and from how many children are in which state.
+
+use serde_json::{Map, Value, json};
+
+use super::closed_set::closed_set;
+use super::{Kind, NewOperation, Operation, OperationId, Settings, State, StateName};
+
+/// The kind of batches. Nobody else may submit or execute operations of it.
+pub const KIND: &str = "longrun.batch";
+/// Most children that a batch can expect, and most failures that its rule can allow.
+pub const MOST: u64 = 10_000_000;
+/// Longest idempotency key of a batch: those of its children are made of it.
+pub const MAX_KEY: usize = 240;
+
+closed_set! {
+    /// When a batch ends. The names are those of its input.
+    pub enum RuleName {
+        /// Every child must succeed.
+        All = 1 "ALL",
+        /// One child must succeed.
+        Any = 2 "ANY",
+        /// At most so many may fail or be cancelled.
+        MaxFailures = 3 "MAX_FAILURES",
+    }
+}
+
+/// The rule by which a batch ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchRule {
+    /// Which it is.
+    pub name: RuleName,
+    /// How many may fail or be cancelled, of [`RuleName::MaxFailures`]; 0 of the others.
+    pub max_failures: u64,
+    /// It does not end for want of children before it has had so many.
+    pub expected_children: u64,
+}
+
+/// How many children a batch has, by their states.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ChildCounts {
+    stored: [u64; StateName::ALL.len()],
+    removed: [u64; StateName::ALL.len()],
+}
+
+/// How a batch ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// With its children's success.
+    Succeeded,
+    /// Some of it failed, no more than the rule allows.
+    PartiallySucceeded,
+    /// Not as its rule asks.
+    Failed,
+}
+
+/// Why an operation takes no children.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotOpen {
+    /// It is an ordinary operation.
+    #[error("is no batch: SubmitBatch with a batch makes one")]
+    NoBatch,
+    /// Somebody has cancelled it.
+    #[error("is being cancelled, and takes no more children")]
+    Cancelling,
+    /// It has ended.
+    #[error("is done, and takes no more children")]
+    Done,
+}
+
+impl Kind {
+    /// The kind of batches.
+    pub fn of_batches() -> Result<Self, super::id::InvalidName> {
+        Self::parse(KIND)
+    }
+
+    /// Whether it is the kind of batches.
+    pub fn is_of_batches(&self) -> bool {
+        self.as_str() == KIND
+    }
+}
+
+impl Operation {
+    /// Whether it is a batch.
+    pub fn is_batch(&self) -> bool {
+        self.submission.kind.is_of_batches()
+    }
+
+    /// Whether it takes children now.
+    pub fn takes_children(&self) -> Result<(), NotOpen> {
+        match self.life.state {
+            _ if !self.is_batch() => Err(NotOpen::NoBatch),
+            State::Queued { .. } | State::Running { .. } => Ok(()),
+            State::Cancelling { .. } => Err(NotOpen::Cancelling),
+            State::Done { .. } => Err(NotOpen::Done),
+        }
+    }
+}
+
+impl NewOperation {
+    /// The batch of a rule. Once it is cancelled it waits for its children's ends for as long as any operation can.
+    pub fn of_batch(kind: Kind, rule: BatchRule) -> Self {
+        let settings = Settings { cancel_grace: Settings::MAX_CANCEL_GRACE, ..Settings::default() };
+        Self { settings, input: Some(rule.payload()), ..Self::of(kind) }
+    }
+}
+
+impl BatchRule {
+    /// All must succeed.
+    pub const ALL: Self = Self { name: RuleName::All, max_failures: 0, expected_children: 0 };
+
+    /// The rule as the input of its batch.
+    pub fn payload(self) -> super::Payload {
+        let mut fields = Map::new();
+        fields.insert("rule".to_owned(), self.name.as_str().into());
+        if self.name == RuleName::MaxFailures {
+            fields.insert("maxFailures".to_owned(), self.max_failures.into());
+        }
+        if self.expected_children > 0 {
+            fields.insert("expectedChildren".to_owned(), self.expected_children.into());
+        }
+        let text = Value::Object(fields).to_string();
+        super::Payload::new(super::PayloadForm::Json, "", text.into())
+    }
+
+    /// The rule of such an input.
+    pub fn read(input: &[u8]) -> Option<Self> {
+        let fields: Value = serde_json::from_slice(input).ok()?;
+        let number = |name: &str| fields.get(name).map_or(Some(0), Value::as_u64);
+        Some(Self {
+            name: RuleName::parse(fields.get("rule")?.as_str()?)?,
+            max_failures: number("maxFailures")?,
+            expected_children: number("expectedChildren")?,
+        })
+    }
+
+    /// How a batch with these children ends now, if it does. What it ends by stays so, whatever becomes of the others.
+    pub fn ending(&self, counts: &ChildCounts) -> Option<Ending> {
+        let (failed, partly) = (counts.unsuccessful(), counts.of(StateName::PartiallySucceeded));
+        let is_complete = counts.live() == 0 && counts.total() >= self.expected_children;
+        let whole = if partly == 0 { Ending::Succeeded } else { Ending::PartiallySucceeded };
+        match self.name {
+            RuleName::All if failed > 0 => Some(Ending::Failed),
+            RuleName::All => is_complete.then_some(whole),
+            RuleName::Any if counts.of(StateName::Succeeded) > 0 => Some(Ending::Succeeded),
+            RuleName::Any if partly > 0 => Some(Ending::PartiallySucceeded),
+            RuleName::Any => is_complete.then_some(Ending::Failed),
+            RuleName::MaxFailures if failed > self.max_failures => Some(Ending::Failed),
+            RuleName::MaxFailures if failed > 0 => {
+                is_complete.then_some(Ending::PartiallySucceeded)
+            }
+            RuleName::MaxFailures => is_complete.then_some(whole),
+        }
+    }
+
+    /// What the rule asks for, for people: reads after "the rule".
+    pub fn in_words(&self) -> String {
+        match self.name {
+            RuleName::All => "ALL (every child must succeed)".to_owned(),
+            RuleName::Any => "ANY (one child must succeed)".to_owned(),
+            RuleName::MaxFailures => {
+                format!("MAX_FAILURES (at most {} may fail)", self.max_failures)
+            }
+        }
+    }
+}
+
+impl ChildCounts {
+    /// As many more are stored in that state.
+    pub fn add_stored(&mut self, state: StateName, count: u64) {
+        if let Some(of) = self.stored.get_mut(place(state)) {
+            *of = of.saturating_add(count);
+        }
+    }
+
+    /// As many more were removed in that state.
+    pub fn add_removed(&mut self, state: StateName, count: u64) {
+        if let Some(of) = self.removed.get_mut(place(state)) {
+            *of = of.saturating_add(count);
+        }
+    }
+
+    /// How many are in that state, or were when they were removed.
+    pub fn of(&self, state: StateName) -> u64 {
+        self.stored(state) + self.removed.get(place(state)).copied().unwrap_or_default()
+    }
+
+    /// How many are stored in that state.
+    pub fn stored(&self, state: StateName) -> u64 {
+        self.stored.get(place(state)).copied().unwrap_or_default()
+    }
+
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        StateName::ALL.iter().map(|state| self.of(*state)).sum()
+    }
+
+    /// Those that are not done.
+    pub fn live(&self) -> u64 {
+        StateName::ALL.iter().filter(|it| !it.is_done()).map(|state| self.of(*state)).sum()
+    }
+
+    /// Those that are not done and that nobody has cancelled.
+    pub fn to_cancel(&self) -> u64 {
+        self.of(StateName::Queued) + self.of(StateName::Running)
+    }
+
+    /// Those that are done.
+    pub fn ended(&self) -> u64 {
+        self.total() - self.live()
+    }
+
+    /// Those that failed or were cancelled.
+    pub fn unsuccessful(&self) -> u64 {
+        self.of(StateName::Failed) + self.of(StateName::Cancelled)
+    }
+
+    /// Those that failed or were cancelled and are still there.
+    pub fn unsuccessful_stored(&self) -> u64 {
+        self.stored(StateName::Failed) + self.stored(StateName::Cancelled)
+    }
+
+    /// Those that were removed.
+    pub fn removed(&self) -> u64 {
+        self.removed.iter().sum()
+    }
+
+    /// As the result of their batch.
+    pub fn to_json(&self) -> Value {
+        json!({
+            "total": self.total(),
+            "succeeded": self.of(StateName::Succeeded),
+            "partiallySucceeded": self.of(StateName::PartiallySucceeded),
+            "failed": self.of(StateName::Failed),
+            "cancelled": self.of(StateName::Cancelled),
+            "notDone": self.live(),
+        })
+    }
+
+    /// For people: "3 of 10 children have ended: 2 succeeded, 1 failed".
+    pub fn in_words(&self) -> String {
+        let (ended, total) = (self.ended(), self.total());
+        let states = [
+            (StateName::Succeeded, "succeeded"),
+            (StateName::PartiallySucceeded, "partially succeeded"),
+            (StateName::Failed, "failed"),
+            (StateName::Cancelled, "were cancelled"),
+        ];
+        let parts = states.map(|(state, word)| (self.of(state), word));
+        let parts = parts.iter().filter(|(count, _)| *count > 0);
+        let parts: Vec<String> = parts.map(|(count, word)| format!("{count} {word}")).collect();
+        let (noun, verb) = (
+            if total == 1 { "child" } else { "children" },
+            if ended == 1 { "has" } else { "have" },
+        );
+        let colon = if parts.is_empty() { "" } else { ": " };
+        format!("{ended} of {total} {noun} {verb} ended{colon}{}", parts.join(", "))
+    }
+}
+
+/// The key of a retry of a child: a batch that begins again to retry does it once.
+pub fn retry_key(batch: OperationId, child: OperationId) -> String {
+    format!("{KIND}/{batch}/{child}")
+}
+
+/// Where a state's count stands.
+fn place(state: StateName) -> usize {
+    usize::from(state.number()) - 1
+}
+
+#[cfg(test)]
+mod tests;
