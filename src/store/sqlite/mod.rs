@@ -4,8 +4,8 @@
 //! dropping the store. Must never decide anything about an operation.
 //!
 //! - WAL with `synchronous=FULL`: a commit is one fsync, and readers see the last commit without
-//!   waiting for the writer. The log is folded into the file every 8,000 pages rather than every
-//!   1,000, which is worth 14 % of throughput.
+//!   waiting for the writer. The log is folded into the file every 1,000 pages: every 8,000 gave 3 % more
+//!   commits, and kept those behind it waiting for 50 ms.
 //! - The file itself is locked as long as the store is open, and so is `PATH.lock` (`hold`). The system
 //!   releases the locks when the process ends, however it ends. SQLite's own locks let other programs read meanwhile.
 //! - The file's header names the log that it needs (`mark`), so that a log of another file is not replayed, and a log

@@ -185,7 +185,7 @@ fn prepare_writer(writer: &Connection) -> rusqlite::Result<()> {
 fn begin_log(writer: &Connection) -> rusqlite::Result<()> {
     writer.execute_batch(
         "PRAGMA journal_mode = WAL;
-         PRAGMA wal_autocheckpoint = 8000;
+         PRAGMA wal_autocheckpoint = 1000;
          PRAGMA journal_size_limit = 67108864;",
     )
 }
