@@ -47,7 +47,7 @@ pub struct KeyReader {
 #[derive(Debug)]
 enum Source {
     File(PathBuf),
-    Issuer { url: EndpointUrl, upstream: Upstream },
+    Issuer { url: EndpointUrl, upstream: Box<Upstream> },
 }
 
 /// The set for its users.
@@ -127,7 +127,7 @@ impl KeyReader {
                     self.take(keys);
                 }
                 Err(reason) => {
-                    // Those that are there stay good: an outage of the issuer is none of this server.
+                    // The known keys stay valid: an outage of the issuer must not be one of this server.
                     if was_good {
                         tracing::warn!(
                             reason,
@@ -170,7 +170,7 @@ impl Source {
             guard: None,
             limits: &Limits::default(),
         })?;
-        Ok(Self::Issuer { url, upstream })
+        Ok(Self::Issuer { url, upstream: Box::new(upstream) })
     }
 }
 
