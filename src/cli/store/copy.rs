@@ -9,7 +9,7 @@ use super::super::signals::interruptible;
 use super::super::{Exit, text};
 use super::bar::Bar;
 use super::{count, file, open_objects};
-use crate::config::{Liveness, StoreUrl};
+use crate::config::{Liveness, StoreUrl, objects_place};
 use crate::files;
 use crate::server;
 use crate::transfer::{self, Copied, Side, Tally};
@@ -41,10 +41,10 @@ pub(super) struct Args {
     #[arg(value_name = "TO")]
     to: StoreUrl,
     /// Where large inputs and results of FROM are, as in `serve --objects`
-    #[arg(long, value_name = "DIR|URL")]
+    #[arg(long, value_name = "DIR|URL", value_parser = objects_place)]
     from_objects: Option<String>,
     /// Where to put large inputs and results of TO, as in `serve --objects`
-    #[arg(long, value_name = "DIR|URL")]
+    #[arg(long, value_name = "DIR|URL", value_parser = objects_place)]
     to_objects: Option<String>,
 }
 
