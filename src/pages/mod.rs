@@ -68,7 +68,7 @@ pub struct Pages(Arc<Shared>);
 pub struct PagesOptions {
     /// The URL under which clients reach this server, where that is not what a request asks for.
     pub public_url: Option<String>,
-    /// Where operations are kept, without secrets, for whoever operates the server.
+    /// The store's URL without secrets, for operators.
     pub store: String,
 }
 
@@ -84,7 +84,7 @@ impl Pages {
     /// The path that all pages are under; `/` leads there.
     pub const PREFIX: &str = "/ui";
 
-    /// Pages over these use cases, for whoever the authenticator lets in.
+    /// Pages over these use cases, for callers that the authenticator accepts.
     pub fn new(
         service: Service,
         authenticator: Authenticator,
@@ -94,7 +94,7 @@ impl Pages {
         Ok(Self(Arc::new(Shared { service, authenticator, options, templates })))
     }
 
-    /// Whether the request is for a page: under their path, or for `/` by somebody who reads HTML.
+    /// Whether the request is for a page: under their path, or for `/` by a client that accepts HTML.
     pub fn take(&self, parts: &Parts) -> bool {
         let path = parts.uri.path();
         match path.strip_prefix(Self::PREFIX) {
@@ -106,7 +106,7 @@ impl Pages {
         }
     }
 
-    /// Brings the credentials of who has signed in to where credentials are looked for. For requests that pages take, and
+    /// Moves the credentials of a signed-in caller to the header field that is read for credentials. For requests that pages take, and
     /// for no others.
     pub fn bring_credentials(&self, parts: &mut Parts) {
         cookie::bring_credentials(parts);
@@ -210,7 +210,7 @@ impl Shared {
         Ok(form)
     }
 
-    /// Whether nobody is asked who they are.
+    /// Whether callers need no credentials.
     fn is_open(&self, parts: &Parts) -> bool {
         self.authenticator.identify_at_once(parts).is_some()
     }

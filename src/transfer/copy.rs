@@ -36,7 +36,7 @@ pub struct Copied {
     pub verified: Verified,
 }
 
-/// Copies all that is in `from` to `to`, and compares them. Nobody may write to either meanwhile. Where sessions
+/// Copies all that is in `from` to `to`, and compares them. No process may write to either meanwhile. Where sessions
 /// are rows, those that hold leases are kept for one `lease_duration` behind the end of it.
 pub async fn copy(
     from: &Side,

@@ -24,7 +24,7 @@ const POLL_SHARED: Duration = Duration::from_millis(500);
 const POLL_ALONE: Duration = Duration::from_secs(5);
 /// How long to wait where the store does not answer.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How often the position is stored while nobody is to be told of anything.
+/// How often the position is stored while there is nothing to deliver.
 const SAVE_IDLE: Duration = Duration::from_secs(60);
 /// How long a reader may go on without coming to the end before it counts as behind.
 const BEHIND: Duration = Duration::from_secs(60);
@@ -197,7 +197,7 @@ fn told_of(
     deliveries
 }
 
-/// Who is told, and how.
+/// The receivers of a transition, with their formats.
 struct Told<'a> {
     name: &'a str,
     endpoint: String,
