@@ -39,7 +39,7 @@ pub use auth::{Auth, Callers};
 pub use connections::Connections;
 pub use listen::{Browsers, Listen, ShowPages};
 pub use metrics::Metrics;
-pub use store::{PostgresUrl, Store, StoreUrl, StoreUrlParser};
+pub use store::{PostgresUrl, Store, StoreUrl, StoreUrlParser, objects_place};
 pub use tls::{CertificateCaller, ClientAuth, Tls, TlsFiles};
 pub use webhooks::Webhooks;
 
@@ -63,7 +63,7 @@ pub enum ConfigError {
         /// The address.
         address: SocketAddr,
     },
-    /// Credentials are given that nobody would be asked for.
+    /// Credentials are configured, but none are required.
     #[error(
         "--auth none contradicts {0}, which is for callers that are asked who they are: leave one of them out, or say \
          --auth required"
@@ -93,13 +93,13 @@ pub struct ServeConfig {
     /// Where to listen.
     #[command(flatten)]
     pub listen: Listen,
-    /// Who may call.
+    /// Credentials of callers.
     #[command(flatten)]
     pub callers: Callers,
     /// Listening within TLS.
     #[command(flatten)]
     pub tls: Tls,
-    /// Who may call from a browser.
+    /// Origins and hosts that browsers may use.
     #[command(flatten)]
     pub browsers: Browsers,
     /// Whose tokens are taken.

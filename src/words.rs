@@ -1,4 +1,4 @@
-//! Formats quantities for people, on the command line and on pages. Pure.
+//! Formats quantities and foreign text for people, on the command line and on pages. Pure.
 
 use std::time::Duration;
 
@@ -46,6 +46,14 @@ pub(crate) fn bytes(count: u64) -> String {
         unit = larger;
     }
     if unit == "B" { format!("{count} B") } else { format!("{size:.1} {unit}") }
+}
+
+/// Whether a character of foreign text commands a terminal, or makes text look like other text: controls but for line breaks
+/// and tabs, overrides of direction, and what has no width.
+pub(crate) fn is_hidden(c: char) -> bool {
+    (c.is_control() && !matches!(c, '\n' | '\t' | '\r'))
+        || matches!(c, '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest name of a request that is recorded, in bytes.
 const MAX_REQUEST_ID: usize = 128;
 
-/// A way to be known.
+/// A way to identify callers.
 #[async_trait]
 pub trait Way: Send + Sync + 'static {
     /// The caller, if the request carries credentials of this way; an error if they are not good; `None` if it carries
@@ -61,23 +61,23 @@ impl Way for jwt::Tokens {
     }
 }
 
-/// Knows whom to let in. Cheap to clone.
+/// Finds the caller of a request. Cheap to clone.
 #[derive(Clone)]
 pub struct Authenticator {
     /// Tried in this order; none if callers need no credentials.
     ways: Arc<[Box<dyn Way>]>,
     is_required: bool,
-    /// Where operations belong to the subjects that submit them: what names those.
+    /// The secret of owners' digests, if operations belong to the subjects that submit them.
     private: Option<Secret>,
 }
 
 impl Authenticator {
-    /// Lets everybody in, as the anonymous caller.
+    /// Accepts every request, as the anonymous caller's.
     pub fn open() -> Self {
         Self { ways: Arc::new([]), is_required: false, private: None }
     }
 
-    /// Lets those in who are known in one of these ways, which are tried in this order.
+    /// Accepts requests with credentials that one of these ways recognizes; they are tried in this order.
     pub fn by(ways: Vec<Box<dyn Way>>) -> Self {
         Self { ways: ways.into(), is_required: true, private: None }
     }

@@ -8,6 +8,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use toml::{Table, Value};
 
 use super::configured::{self, Configured, File};
+use super::struck_out::{STRUCK_OUT, without_password};
 use super::{Exit, Output};
 use crate::config::StoreUrl;
 use crate::config::file::TABLES;
@@ -23,9 +24,6 @@ It prints the configuration that `longrun serve --config FILE` would have, as su
 says, what LONGRUN_… variables say, which win over it, and the defaults. Passwords, tokens and other
 secrets are printed as ***. Exit codes: 0 it can be used, 2 it cannot; then the line is named.
 docs/configuration.md has all settings.";
-
-/// In place of what must not be seen.
-const STRUCK_OUT: &str = "***";
 
 /// Arguments of `config`.
 #[derive(clap::Args, Debug)]
@@ -166,50 +164,5 @@ fn strike_out(value: &mut Value) {
             }
         }
         _ => {}
-    }
-}
-
-/// The text with each URL in it without the password of its user, and without values of its query that look like secrets.
-fn without_password(text: &str) -> String {
-    text.split(' ').map(discreet).collect::<Vec<_>>().join(" ")
-}
-
-fn discreet(word: &str) -> String {
-    let Some((scheme, rest)) = word.split_once("://") else { return word.to_owned() };
-    let (address, query) = rest.split_once('?').map_or((rest, None), |(a, q)| (a, Some(q)));
-    let place = match address.split_once('@').map(|(user, place)| (user.split_once(':'), place)) {
-        Some((Some((user, _)), place)) => format!("{user}:{STRUCK_OUT}@{place}"),
-        _ => address.to_owned(),
-    };
-    let query = query.map(|query| {
-        let pairs = query.split('&').map(|pair| match pair.split_once('=') {
-            Some((name, _)) if is_secret(name) => format!("{name}={STRUCK_OUT}"),
-            _ => pair.to_owned(),
-        });
-        format!("?{}", pairs.collect::<Vec<_>>().join("&"))
-    });
-    format!("{scheme}://{place}{}", query.unwrap_or_default())
-}
-
-fn is_secret(parameter: &str) -> bool {
-    let name = parameter.to_lowercase().replace('_', "-");
-    is_credential(&name) || matches!(name.as_str(), "key" | "code" | "sig" | "password")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn urls_lose_what_is_secret() {
-        for (given, shown) in [
-            ("https://me:pass@host/p", "https://me:***@host/p"),
-            ("https://host/p?code=abc&page=2", "https://host/p?code=***&page=2"),
-            ("s3://bucket/prefix", "s3://bucket/prefix"),
-            ("curl -s https://a:b@c | wc", "curl -s https://a:***@c | wc"),
-            ("127.0.0.1:7420", "127.0.0.1:7420"),
-        ] {
-            assert_eq!(without_password(given), shown);
-        }
     }
 }

@@ -106,10 +106,14 @@ fn read_file(path: &Path) -> Result<File, Usage> {
         if known {
             error.reason.push_str("; if it is a setting, it must stand before the first [[table]]");
         }
-        let advice = match refusal::has_example(&error.reason) {
-            true => None,
-            false => table_examples::advice(&text, &error),
+        let setting = |key: &str| {
+            let example = |name| {
+                let command = command(name);
+                settings(&command).find(|(known, _)| known == key).map(|(_, arg)| in_toml(arg))
+            };
+            CONFIGURED.into_iter().find_map(example)
         };
+        let advice = table_examples::advice(&text, &error, setting);
         Usage(format!("--config {name}, {error}{}", advice.unwrap_or_default()))
     })?;
     Ok(File { path: path.to_owned(), text, config })

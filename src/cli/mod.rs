@@ -53,6 +53,7 @@ mod signals;
 mod silence;
 mod standing;
 mod store;
+mod struck_out;
 mod submit;
 mod systemd;
 mod table;

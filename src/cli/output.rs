@@ -103,7 +103,7 @@ impl Output {
 
     /// A remark for people that is no part of the answer.
     pub(super) fn note(&self, text: &str) {
-        // Who does not read remarks does not miss them.
+        // A closed stderr must not fail the command.
         let _ignored = writeln!(stderr().lock(), "{text}");
     }
 

@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, Command, CommandFactory as _};
 
+use super::struck_out::without_password;
 use super::text::quote;
 use super::{Cli, Usage};
 use crate::config::ConfigError;
@@ -78,6 +79,10 @@ pub(super) fn with_example(
     root: &Command,
     words: &[OsString],
 ) -> clap::Error {
+    if let Some(ContextValue::String(given)) = error.get(ContextKind::InvalidValue) {
+        let shown = ContextValue::String(without_password(given));
+        error.insert(ContextKind::InvalidValue, shown);
+    }
     if !error.use_stderr() || has_example(&error.to_string()) {
         return error;
     }

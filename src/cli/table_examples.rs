@@ -2,7 +2,10 @@
 //!
 //! Settings are flags, whose examples are in `refusal`. Tables have theirs here.
 
+use super::refusal::has_example;
+use super::struck_out::without_password;
 use crate::config::file::FileError;
+use crate::operation::http::is_credential;
 
 /// A whole table of each sort.
 const TABLES: [(&str, &str); 5] = [
@@ -87,31 +90,63 @@ const VALUES: [(&str, &str); 63] = [
     ("relay.limits", "\"10s\""),
 ];
 
-/// Keys whose values can have a password.
-const SECRET: [&str; 3] = ["headers", "upstream", "url"];
+/// Most lines of a table that are repeated.
+const MOST_LINES: usize = 12;
 
-/// What stands at the place of the error, unless it can have a password, and what would do; nothing where the error says
-/// so itself, or is about no table.
-pub(super) fn advice(text: &str, error: &FileError) -> Option<String> {
-    let line = text.lines().nth(error.line.checked_sub(1)?)?.trim();
-    let above = text.lines().take(error.line).map(str::trim).filter(|line| line.starts_with('['));
-    let table = above.last()?.split('#').next()?.trim().trim_matches(['[', ']']);
-    let key = line.split_once('=').map(|(key, _)| key.trim());
-    let example = match key.and_then(|key| Some((key, value(table, key)?))) {
-        Some((key, value)) => format!("{key} = {value}"),
-        None => {
-            let sort = TABLES.iter().find(|(name, _)| *name == table);
-            let sort = sort.or_else(|| {
-                let first = table.split('.').next()?;
-                TABLES.iter().find(|(name, _)| *name == first)
-            });
-            let (_, whole) = sort?;
-            format!("\n    {}", whole.trim_end().replace('\n', "\n    "))
+/// What stands at the place of the error, but for what can have a password, and what would do, unless the error says so
+/// itself. `setting` is the example of a key before all tables.
+pub(super) fn advice(
+    text: &str,
+    error: &FileError,
+    setting: impl FnOnce(&str) -> Option<String>,
+) -> Option<String> {
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let at = error.line.checked_sub(1)?;
+    let above = lines.get(..=at)?.iter().rev().find(|line| line.starts_with('['));
+    let table = above.and_then(|line| line.split('#').next());
+    let table = table.map(|line| line.trim().trim_matches(['[', ']']));
+    let (given, example) = match (table, key(lines[at])) {
+        (Some(table), Some(key)) => {
+            (shown(lines[at]), value(table, key).map(|value| format!("{key} = {value}")))
         }
+        (None, Some(key)) => {
+            (shown(lines[at]), setting(key).map(|value| format!("{key} = {value}")))
+        }
+        (Some(_), None) => {
+            let rest = lines[at + 1..].iter().take(MOST_LINES);
+            let rest = rest.take_while(|line| !line.is_empty() && !line.starts_with('['));
+            let given = [&lines[at]].into_iter().chain(rest).filter_map(|line| shown(line));
+            (Some(block(given)), None)
+        }
+        (None, None) => return None,
     };
-    let is_secret = key.is_some_and(|key| SECRET.contains(&key));
-    let given = if is_secret { String::new() } else { format!("given: {line}; ") };
-    Some(format!("\n  {given}for example: {example}"))
+    let example = example.or_else(|| Some(block(whole(table?)?.lines().map(str::to_owned))));
+    let example = example.filter(|_| !has_example(&error.reason));
+    let given = given.map(|given| format!("\n  given: {given}"));
+    let example = example.map(|example| format!("\n  for example: {example}"));
+    // A block begins on a line of its own.
+    Some([given, example].into_iter().flatten().collect::<String>().replace(": \n", ":\n"))
+}
+
+/// The key of a line that has one.
+fn key(line: &str) -> Option<&str> {
+    line.split_once('=').map(|(key, _)| key.trim())
+}
+
+/// The line without its secrets.
+fn shown(line: &str) -> Option<String> {
+    let is_secret = |key: &str| key == "headers" || is_credential(&key.replace('_', "-"));
+    (!key(line).is_some_and(is_secret)).then(|| without_password(line))
+}
+
+fn block(lines: impl Iterator<Item = String>) -> String {
+    lines.map(|line| format!("\n    {line}")).collect()
+}
+
+/// An example of the whole table, or of the one that it is within.
+fn whole(table: &str) -> Option<&'static str> {
+    let of = |name: &str| TABLES.iter().find(|(known, _)| *known == name).map(|(_, whole)| *whole);
+    of(table).or_else(|| of(table.split('.').next()?))
 }
 
 fn value(table: &str, key: &str) -> Option<&'static str> {
@@ -130,10 +165,6 @@ mod tests {
         file::parse(text, &|_| Ok(DIALECT.to_owned()))
     }
 
-    fn whole(table: &str) -> &'static str {
-        TABLES.iter().find(|(name, _)| *name == table).map(|(_, whole)| *whole).unwrap()
-    }
-
     /// The keys that a table may have, as the refusal of another says.
     fn keys(table: &str) -> Vec<String> {
         let (first, inner) = table.split_once('.').unwrap_or((table, ""));
@@ -142,7 +173,7 @@ mod tests {
             "submit" => "[[dialect.submit]]\n".to_owned(),
             inner => format!("[{first}.{inner}]\n"),
         };
-        let text = format!("{}{header}zzzzzzzzzz = 1\n", whole(first));
+        let text = format!("{}{header}zzzzzzzzzz = 1\n", whole(first).unwrap());
         // Within the dialect's own table, and not the last of those in it.
         let text = match table {
             "dialect" => text.replace("[[dialect]]\n", "[[dialect]]\nzzzzzzzzzz = 1\n"),
@@ -191,11 +222,13 @@ mod tests {
                     }
                     ("limit", "kind") => format!("[[limit]]\nrunning = 1\n{line}"),
                     ("dialect", "file") => {
-                        whole("dialect").replace("use = \"job-object\"\n", &line)
+                        whole("dialect").unwrap().replace("use = \"job-object\"\n", &line)
                     }
                     // For a dialect of another sort each.
                     ("dialect", "relay" | "share") | ("dialect.submit", "kinds") => continue,
-                    ("relay", "ca_file") => whole("relay").replace("http:", "https:") + &line,
+                    ("relay", "ca_file") => {
+                        whole("relay").unwrap().replace("http:", "https:") + &line
+                    }
                     _ => {
                         let header = format!("[{table}]\n");
                         let header = if table == first { "" } else { &header };
@@ -203,6 +236,7 @@ mod tests {
                             "dialect.submit" => whole("dialect"),
                             _ => whole(first),
                         };
+                        let whole = whole.unwrap();
                         let mut lines: Vec<&str> = whole.lines().collect();
                         let is_given = |at: &&str| at.starts_with(&format!("{key} = "));
                         match (lines.iter().position(is_given), table) {
@@ -225,17 +259,23 @@ mod tests {
     fn a_refusal_has_what_was_given_unless_it_can_be_secret() {
         let advice = |text: &str| {
             let error = parse(text).unwrap_err();
-            advice(text, &error).unwrap()
+            advice(text, &error, |_| Some("7".to_owned())).unwrap()
         };
-        let said = advice("[[limit]] # all\nweight = 0\n");
+        let said = advice("[[limit]] # all\nweight = 0\n\n[[limit]]\nwatches = 1\n");
+        let example = "\n    [[limit]]\n    tenant = \"acme\"\n    outstanding = 100000";
         assert_eq!(
             said,
-            "\n  given: [[limit]] # all; for example: \n    [[limit]]\n    tenant = \"acme\"\n    outstanding = 100000"
+            format!("\n  given:\n    [[limit]] # all\n    weight = 0\n  for example:{example}")
         );
+        let said = advice("[[relay]]\nname = \"a b\"\nprefix = \"/a\"\nupstream = \"http://h\"\n");
+        assert_eq!(said, "\n  given: name = \"a b\"\n  for example: name = \"exports\"");
         let said = advice("[[relay]]\nname = \"a\"\nprefix = \"a\"\nupstream = \"http://h\"\n");
-        assert_eq!(said, "\n  given: prefix = \"a\"; for example: prefix = \"/exports\"");
-        let said =
-            advice("[[relay]]\nname = \"a\"\nprefix = \"/a\"\nupstream = \"http://u:p@h\"\n");
-        assert_eq!(said, "\n  for example: upstream = \"http://127.0.0.1:9000/api\"");
+        assert_eq!(said, "\n  given: prefix = \"a\"", "the rule has an example");
+        let said = advice("[[relay]]\nname = \"a\"\nupstream = \"http://u:p@h\"\n");
+        assert!(said.contains("u:***@h"), "{said}");
+        assert_eq!(
+            advice("concurrency = x\n"),
+            "\n  given: concurrency = x\n  for example: concurrency = 7"
+        );
     }
 }

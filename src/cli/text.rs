@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use prost_types::Timestamp;
 
 pub(super) use crate::words::duration;
-use crate::words::{self, whole};
+use crate::words::{self, is_hidden, whole};
 
 /// A word for a POSIX shell that means `text`.
 pub(super) fn quote(text: &str) -> String {
@@ -54,15 +54,15 @@ pub(super) fn clock(time: SystemTime) -> String {
     date(time).get(11..19).unwrap_or_default().to_owned()
 }
 
-/// What a stranger wrote, on one line and without the power to command a terminal.
+/// What a stranger wrote, on one line and without the power to command a terminal or to look like other text.
 pub(super) fn clean(text: &str) -> String {
     let line = text.trim_end();
-    line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    line.chars().map(|c| if c.is_control() || is_hidden(c) { ' ' } else { c }).collect()
 }
 
 /// What a stranger wrote, line breaks kept.
 pub(super) fn clean_lines(text: &str) -> String {
-    let kept = |c: char| c == '\n' || c == '\t' || !c.is_control();
+    let kept = |c: char| c != '\r' && !is_hidden(c);
     text.trim_end().chars().filter(|c| kept(*c)).collect()
 }
 
@@ -91,6 +91,8 @@ mod tests {
     fn strangers_command_no_terminal() {
         assert_eq!(clean("a\x1b[31mb\nc\n"), "a [31mb c");
         assert_eq!(clean_lines("a\x07\n\tb\x1b[0m"), "a\n\tb[0m");
+        assert_eq!(clean("a\u{202e}b\u{200b}c"), "a b c");
+        assert_eq!(clean_lines("a\u{202e}b\r\nc"), "ab\nc");
         assert_eq!(shorten("añb", 2), "añ…");
     }
 }

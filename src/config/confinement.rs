@@ -1,4 +1,4 @@
-//! What commands are confined to: by flags, all of them; by keys of a `[[handler]]` table, one.
+//! Confinement of commands: of all by flags, of one by keys of its `[[handler]]` table.
 
 use std::fs;
 use std::str::FromStr;
@@ -73,7 +73,7 @@ impl FromStr for User {
     }
 }
 
-/// What one command is confined to in place of what all commands are. What is not given here holds as for all.
+/// The confinement of one command. Keys that are not given are as for all commands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OwnConfinement {
     /// Limits of its processes, each in place of the one of the same name.

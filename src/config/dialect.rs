@@ -66,15 +66,21 @@ pub(super) struct MountTable {
     submit: Vec<Spanned<SubmitTable>>,
 }
 
-/// What a part of the configuration file is refused for: the byte, and why.
+/// An error in the configuration file: its byte, and the reason.
 type Refused = (usize, String);
 
-/// What is this server's own, gRPC's names included.
-const OWN: [&str; 8] = [
-    "/v1/operations",
-    "/v1/kinds",
+/// Paths of this server's own.
+const OWN: [&str; 14] = [
+    "/v1/attempts",
+    "/v1/deliveries",
     "/v1/keys",
+    "/v1/kinds",
+    "/v1/limits",
+    "/v1/operations",
+    "/v1/shares",
     "/v1/tenants",
+    "/v1/webhooks",
+    "/v1/workers",
     "/openapi.json",
     "/livez",
     "/readyz",

@@ -2,7 +2,7 @@
 //! them or over workers, handlers, and limits of tenants.
 //!
 //! Takes the file's text, and a way to the files that it names; opening them is the caller's. What a setting means, and
-//! whether there is one of that name, is for whoever knows the flags.
+//! whether there is one of that name, is for the module that knows the flags (`cli::configured`).
 
 use serde::Deserialize;
 use toml::{Spanned, Value};
@@ -14,18 +14,18 @@ use super::dialect::Files;
 use super::{dialect, handler, limit, relay};
 use crate::operation::limits::LimitTable;
 
-/// What a configuration file says.
+/// The contents of a configuration file.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Config {
-    /// What would be flags: keys before the first table.
+    /// Settings: keys before the first table.
     pub settings: Vec<Setting>,
     /// HTTP APIs to stand in front of.
     pub relay: Vec<relay::Mount>,
     /// Dialects to speak.
     pub dialects: Vec<dialect::Mount>,
-    /// What executes operations.
+    /// Handlers of operations.
     pub handlers: Vec<handler::Handler>,
-    /// How much tenants may have.
+    /// Limits of tenants.
     pub limits: LimitTable,
 }
 

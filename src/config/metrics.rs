@@ -12,7 +12,7 @@ use crate::metrics::DEFAULT_KINDS;
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 #[command(next_help_heading = "Metrics")]
 pub struct Metrics {
-    /// Serve metrics at http://HOST:PORT/metrics to whoever can connect there, instead of at /metrics of the other ports
+    /// Serve metrics at http://HOST:PORT/metrics to every client that can connect there, instead of at /metrics of the other ports
     /// to callers with the role operator; port 0 takes a free one, which a line of output names
     #[arg(id = "metrics_listen", long = "metrics-listen", value_name = "HOST:PORT", env = "LONGRUN_METRICS_LISTEN", value_parser = address)]
     pub listen: Option<SocketAddr>,

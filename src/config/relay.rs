@@ -40,7 +40,7 @@ pub struct Mount {
     /// system's are.
     #[serde(default)]
     pub ca_file: Option<PathBuf>,
-    /// What makes a request an operation.
+    /// The condition under which a request becomes an operation.
     #[serde(default)]
     pub trigger: Trigger,
     /// The status of the answer to a request that became one: 202 by default, or 303.
@@ -59,7 +59,7 @@ pub struct Mount {
     /// How often requests are sent again.
     #[serde(default)]
     pub retries: Retries,
-    /// Which header fields are passed on.
+    /// The header fields that are passed on.
     #[serde(default)]
     pub headers: Headers,
 }
@@ -75,7 +75,7 @@ pub struct Upstream {
     pub path: String,
 }
 
-/// What makes a request an operation. Either is enough.
+/// The conditions under which a request becomes an operation. Either is enough.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Trigger {

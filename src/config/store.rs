@@ -28,7 +28,7 @@ pub struct Store {
     /// Place for large inputs and results: a directory, or the URL of an object store (s3://BUCKET/PREFIX, gs://…, az://…)
     /// with credentials in the vendor's variables; by default the directory FILE.objects beside the store's file (symbolic
     /// links are followed), and none with PostgreSQL
-    #[arg(long, value_name = "DIR|URL", env = "LONGRUN_OBJECTS")]
+    #[arg(long, value_name = "DIR|URL", env = "LONGRUN_OBJECTS", value_parser = objects_place)]
     pub objects: Option<String>,
     /// Larger inputs and results are kept in --objects
     #[arg(long, value_name = "SIZE", env = "LONGRUN_OBJECT_THRESHOLD_BYTES", default_value = "256KiB", value_parser = super::size)]
@@ -53,6 +53,14 @@ impl Store {
             }
             (None, StoreUrl::Postgres(_)) => None,
         }
+    }
+}
+
+/// A place for large inputs and results, as a flag has it.
+pub fn objects_place(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("must be a directory, or the URL of an object store".to_owned()),
+        _ => Ok(text.to_owned()),
     }
 }
 

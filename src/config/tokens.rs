@@ -149,6 +149,12 @@ impl TokenConfig {
                 None,
                 "used with --jwt-keys, e.g. --jwt-keys https://id.example.com/keys",
             ),
+            (
+                self.keys.is_some() || self.ca_file.is_none(),
+                "--jwt-ca-file",
+                None,
+                "used with --jwt-keys, e.g. --jwt-keys https://id.example.com/keys",
+            ),
             (self.skew <= Duration::from_secs(600), "--jwt-skew", Some(skew), "at most 10m"),
         ])
     }

@@ -42,6 +42,7 @@ impl FileError {
 /// The error, in words that need no knowledge of this program. The file's text is given up to there and from there.
 fn reason(message: &str, (before, rest): (&str, &str)) -> String {
     let line = rest.lines().next().unwrap_or_default().trim();
+    let key = || Some(before.lines().next_back()?.split_once('=')?.0.trim());
     if let Some((what, expected)) = message.split_once(", expected ") {
         let names = || expected.split('`').skip(1).step_by(2);
         let list = || names().collect::<Vec<_>>().join(", ");
@@ -65,16 +66,16 @@ fn reason(message: &str, (before, rest): (&str, &str)) -> String {
                 _ if line.starts_with("[[") => {
                     format!("[[{table}]] must be [{table}]: there is one")
                 }
-                kind => {
-                    let key = before.lines().next_back().and_then(|line| line.split_once('='));
-                    let key = key.map_or("this", |(key, _)| key.trim());
-                    format!("{key} must be {kind}")
-                }
+                kind => format!("{} must be {kind}", key().unwrap_or("this")),
             };
         }
     }
     match message.strip_prefix("missing field ") {
         Some(name) => format!("there must be a key {}", name.trim_matches('`')),
+        // A rule of a value, which does not know of which.
+        None if message.starts_with("must ") => {
+            key().map_or_else(|| message.to_owned(), |key| format!("{key} {message}"))
+        }
         None => message.to_owned(),
     }
 }

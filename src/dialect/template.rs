@@ -337,7 +337,7 @@ impl Templates {
     }
 }
 
-/// Takes so many bytes and no more.
+/// A writer with a limit in bytes.
 struct Bounded(Vec<u8>);
 
 impl io::Write for Bounded {

@@ -34,7 +34,7 @@ pub struct EngineConfig {
     pub max_tombstones: u64,
     /// Receives ids of objects whose operations were removed; if it is full or absent, the sweep collects them.
     pub discarded_objects: Option<mpsc::Sender<ObjectId>>,
-    /// Whether somebody still has to read what is old in the log: then it is not deleted yet, for a while.
+    /// Whether a reader (webhooks) still needs old entries of the log: then they are not deleted yet, for a while.
     pub log_is_wanted: Arc<AtomicBool>,
     /// Counts what happens.
     pub meters: Arc<Meters>,

@@ -286,7 +286,7 @@ pub enum EngineError {
     Internal(String),
 }
 
-/// A limit of the server itself, whoever the tenant.
+/// A limit of the server itself, for all tenants together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServerLimit {
     /// Operations that are not done.

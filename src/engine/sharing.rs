@@ -80,7 +80,7 @@ impl Sharer {
         let told = std::mem::replace(&mut self.told, told.collect());
         left.retain(|it| {
             let is_told = told.get(&it.id) == Some(&(it.attempt, it.progress.at));
-            // Who has its reports knows better.
+            // The replica that gets the worker's reports knows better.
             !is_told && self.shared.progress.get(it.id, it.attempt).is_none()
         });
         if !has_feeds {

@@ -54,7 +54,7 @@ impl Hosts {
     }
 }
 
-/// What the screen needs to know.
+/// Checks the head of each request before it is routed.
 #[derive(Clone, Debug)]
 pub struct Screen {
     hosts: Hosts,
@@ -81,7 +81,7 @@ impl Screen {
         problem::render(&mut response, &parts.method, parts.uri.path());
         response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if parts.version < Version::HTTP_2 {
-            // Who gets this wrong is not heard any further.
+            // A client that gets this wrong may have framed the rest wrongly as well.
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         Some(response)

@@ -141,7 +141,7 @@ pub(in crate::http) async fn answer(call: &Call, submitted: Submitted, face: Fac
     let mut document = submitted.document;
     let id = document.operation.id();
     let (name, links) = (OperationName { tenant: None, id }, call.links());
-    // Who may not read has nothing to wait for.
+    // A caller that may not read has nothing to wait for.
     let wait = call.preferences.wait.filter(|_| call.caller.can(Action::Read));
     if let Some(wait) = wait.filter(|wait| !wait.is_zero() && !document.operation.is_done()) {
         document = call.service().wait(&call.caller, &name, wait, View::Basic).await?;

@@ -1,7 +1,7 @@
 //! Metrics: what the server counts while it works, and how that is written for Prometheus.
 //!
-//! Whoever does the work holds a handle and adds to atomic numbers: no lock, no name and no allocation on the way. Names,
-//! labels and texts come in when somebody scrapes. Labels have few values: no ids, no tenants, and kinds up to a number.
+//! The code that does the work holds a handle and adds to atomic numbers: no lock, no name and no allocation on the way. Names,
+//! labels and texts come in with a scrape. Labels have few values: no ids, no tenants, and kinds up to a number.
 //!
 //! Read next: `table` for what there is, `kinds` and `calls` for the handles, `scrape` for the text.
 

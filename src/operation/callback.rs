@@ -280,7 +280,7 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     is_global && !is_documentation && !is_of_protocols
 }
 
-/// The address of IPv4 that begins behind so many bits.
+/// The IPv4 address that begins behind this many bits.
 fn first_v4(address: Ipv6Addr, bits: u32) -> Ipv4Addr {
     Ipv4Addr::from((u128::from(address) >> (96 - bits)) as u32)
 }

@@ -43,13 +43,13 @@ closed_set! {
 /// A limit.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Limit {
-    /// Of what.
+    /// The limited quantity.
     pub name: LimitName,
-    /// Of which tenant; `None` for each that has none of its own.
+    /// The tenant; `None` for each tenant that has no such limit of its own.
     pub tenant: Option<TenantId>,
-    /// Of which kind; `None` for all together.
+    /// The kind; `None` for all kinds together.
     pub kind: Option<Kind>,
-    /// For each value of which label; `None` for all operations, with it or without.
+    /// The label whose values are counted apart; `None` for all operations.
     pub label: Option<String>,
 }
 
@@ -119,9 +119,9 @@ pub struct LimitTable(BTreeMap<Limit, u64>);
 pub struct Place {
     /// The tenant.
     pub tenant: TenantId,
-    /// Of which kind, if not of all.
+    /// The kind; `None` for all kinds.
     pub kind: Option<Kind>,
-    /// With which label, if not all.
+    /// The label and its value; `None` for all operations.
     pub label: Option<(String, String)>,
 }
 
@@ -130,9 +130,9 @@ pub struct Place {
 pub struct RunningLimit {
     /// Whether it counts the queue's kind only.
     pub of_kind: bool,
-    /// For each value of which label.
+    /// The label whose values are counted apart.
     pub label: Option<String>,
-    /// At most so many.
+    /// The limit.
     pub most: u64,
 }
 
@@ -170,7 +170,7 @@ impl LimitTable {
         self.0.is_empty()
     }
 
-    /// What that very limit says.
+    /// The value of exactly this limit.
     pub fn of(&self, limit: &Limit) -> Option<u64> {
         self.0.get(limit).copied()
     }
@@ -211,7 +211,7 @@ impl LimitTable {
         self.0.keys().any(|limit| limit.name == name)
     }
 
-    /// For how long the tenant's done operations are kept at most.
+    /// The longest retention of the tenant's done operations.
     pub fn retention(&self, tenant: &TenantId) -> Option<Duration> {
         self.get(LimitName::RetentionSeconds, tenant, None).map(Duration::from_secs)
     }

@@ -29,7 +29,7 @@ impl TraceContext {
         let lengths = [version.len(), trace.len(), span.len(), flags.len()] == [2, 32, 16, 2];
         let is_zero = |text: &str| text.bytes().all(|byte| byte == b'0');
         let is_sound = lengths && fields.iter().all(|field| is_hex(field));
-        // Later versions may have more behind; of theirs this much is the same.
+        // Later versions may append fields; these four stay as they are.
         let is_known = match *version {
             "00" => parent.len() == PARENT_BYTES,
             "ff" => false,

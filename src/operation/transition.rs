@@ -223,7 +223,7 @@ impl Step<'_> {
         }
         let worker = life.worker.as_ref().map_or("?", WorkerId::as_str);
         let most = self.operation.submission.settings.retry_policy.max_attempts;
-        // Whoever reads it as the end of the operation must not take it for work undone.
+        // A reader of it as the operation's end must not take it for work that was not done.
         let last = if life.attempts_used >= most {
             format!(
                 "; what it did up to there may have taken effect, and there is no further attempt \

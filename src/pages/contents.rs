@@ -58,7 +58,7 @@ impl Role {
     }
 }
 
-/// The contents that `info` tells of, for who may read them.
+/// The contents that `info` describes, for callers that may read them.
 pub(super) async fn show(
     visit: &Visit,
     id: OperationId,

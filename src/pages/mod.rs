@@ -70,7 +70,7 @@ pub struct Pages(Arc<Shared>);
 pub struct PagesOptions {
     /// The URL under which clients reach this server, where that is not what a request asks for.
     pub public_url: Option<String>,
-    /// Where operations are kept, without secrets, for whoever operates the server.
+    /// The store's URL without secrets, for operators.
     pub store: String,
 }
 
@@ -86,7 +86,7 @@ impl Pages {
     /// The path that all pages are under; `/` leads there.
     pub const PREFIX: &str = "/ui";
 
-    /// Pages over these use cases, for whoever the authenticator lets in.
+    /// Pages over these use cases, for callers that the authenticator accepts.
     pub fn new(
         service: Service,
         authenticator: Authenticator,
@@ -96,7 +96,7 @@ impl Pages {
         Ok(Self(Arc::new(Shared { service, authenticator, options, templates })))
     }
 
-    /// Whether the request is for a page: under their path, or for `/` by somebody who reads HTML.
+    /// Whether the request is for a page: under their path, or for `/` by a client that accepts HTML.
     pub fn take(&self, parts: &Parts) -> bool {
         let path = parts.uri.path();
         match path.strip_prefix(Self::PREFIX) {
@@ -108,7 +108,7 @@ impl Pages {
         }
     }
 
-    /// Brings the credentials of who has signed in to where credentials are looked for. For requests that pages take, and
+    /// Moves the credentials of a signed-in caller to the header field that is read for credentials. For requests that pages take, and
     /// for no others.
     pub fn bring_credentials(&self, parts: &mut Parts) {
         cookie::bring_credentials(parts);
@@ -212,7 +212,7 @@ impl Shared {
         Ok(form)
     }
 
-    /// Whether nobody is asked who they are.
+    /// Whether callers need no credentials.
     fn is_open(&self, parts: &Parts) -> bool {
         self.authenticator.identify_at_once(parts).is_some()
     }

@@ -21,7 +21,7 @@ struct SignIn<'a> {
     is_plain: bool,
 }
 
-/// The answer to who asks for a page without good credentials.
+/// The response to a request for a page without valid credentials.
 pub(super) fn ask(parts: &Parts, path: &str) -> Response {
     if site(parts) == Some("cross-site") && !is_signed_in(parts) {
         // Whoever follows a link of another site has not sent the cookie; this page's own next request has it.

@@ -42,7 +42,7 @@ struct KindRow {
     waited: Option<[String; 3]>,
     took: Option<[String; 3]>,
     is_paused: bool,
-    /// Something waits, and nobody works on it.
+    /// Operations wait, and no worker serves their kind.
     is_stuck: bool,
 }
 

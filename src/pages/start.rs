@@ -129,7 +129,7 @@ pub(super) async fn submit(visit: &Visit) -> Result<Response, ServiceError> {
         Ok(new) => match visit.service().submit(&visit.caller, new).await {
             Ok(submitted) => {
                 let id = submitted.document.operation.id();
-                // Who may not look at it has only its name.
+                // A caller that may not read it sees only its name.
                 return match visit.caller.can(Action::Inspect) {
                     true => Ok(to(&format!("operations/{id}"))),
                     false => visit.show(

@@ -54,7 +54,7 @@ async fn read(visit: &Visit, now: Option<Timestamp>) -> Result<System, ServiceEr
             (Some(format!("the store takes no writes: {reason}")), Some(When::new(*since, now)))
         }
     };
-    // Where operations are kept is of no use to who does not operate the server.
+    // The store's URL is for operators only.
     let store = caller.can(Action::Operate).then(|| visit.shared().options.store.clone());
     let replicas = figures.other_replicas.map(|others| (others + 1).to_string());
     let server = vec![

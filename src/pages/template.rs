@@ -9,6 +9,7 @@ use minijinja::{Environment, UndefinedBehavior, Value, escape_formatter};
 use serde::Serialize;
 
 use crate::service::{Reason, ServiceError};
+use crate::words::is_hidden;
 
 /// The templates by name.
 macro_rules! templates {
@@ -97,12 +98,6 @@ pub(super) fn plain(text: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(shown)
-}
-
-fn is_hidden(c: char) -> bool {
-    (c.is_control() && !matches!(c, '\n' | '\t' | '\r'))
-        || matches!(c, '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 #[cfg(test)]

@@ -64,7 +64,7 @@ pub(super) fn framed<'a>(page: &'a Frame, view: impl Serialize + 'a) -> impl Ser
 }
 
 impl Frame {
-    /// Of a caller who may do everything.
+    /// A visit by a caller with every role.
     #[cfg(test)]
     pub(super) fn sample() -> Self {
         Self {

@@ -81,7 +81,7 @@ impl Caller {
         *request.method_mut() = Method::POST;
         *request.headers_mut() = self.headers(context).await?;
         let target = self.endpoint.url.target.clone();
-        // A connection that was used before may be closed under the request, and then nobody knows whether it was received.
+        // A connection that was used before may be closed under the request, and then it is not known whether it was received.
         let answer = self.upstream.exchange(request, target, Over::Fresh).await;
         let response = answer.map_err(|error| unanswered(&error))?;
         match response.status() {

@@ -27,7 +27,7 @@ impl Guard {
         Self { inner: GaiResolver::new(), allowed }
     }
 
-    /// Refuses an address in place of a name, which nobody resolves.
+    /// Refuses an address in place of a name, because it never passes the resolver.
     pub(super) fn check_literal(&self, uri: &Uri) -> Result<(), String> {
         let Some(address) = uri.host().and_then(literal) else { return Ok(()) };
         match &self.allowed {

@@ -8,10 +8,10 @@ use http::uri::{Authority, Scheme};
 use crate::config::relay::{Limits, Mount};
 use crate::operation::Destinations;
 
-/// Where an upstream is, and what its connections are bound by.
+/// The address of an upstream, and the limits of its connections.
 #[derive(Clone, Debug)]
 pub struct Way<'a> {
-    /// Who has it, for errors: `the relay NAME`.
+    /// Its owner, for errors: `the relay NAME`.
     pub owner: String,
     /// `http` or `https`.
     pub scheme: &'a Scheme,

@@ -43,7 +43,7 @@ const PLAIN_TO_TLS: &[u8] =
 /// Files that a server needs besides its connections: the store's, the log's, those of commands that it runs.
 const OTHER_FILES: u64 = 128;
 
-/// How many connections there may be: as many as are asked for, if the system lets this process open so many
+/// The connection limit: as configured, if the system lets this process open so many
 /// files, of which a connection may take `files_each`. Running out of them would hit more than connections.
 pub(super) fn places(asked: usize, files_each: u64) -> usize {
     let Some(files) = getrlimit(Resource::Nofile).current else { return asked };

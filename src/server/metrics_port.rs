@@ -1,4 +1,4 @@
-//! A port of its own for metrics, which asks nobody for credentials and serves nothing else.
+//! A port of its own for metrics. It requires no credentials and serves nothing else.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Places that are kept for who asks how the server is.
+/// Places that are reserved for health checks.
 const FOR_HEALTH: usize = 8;
 /// Connections that have given up their places and have not ended yet.
 const MOST_LEAVING: usize = 32;

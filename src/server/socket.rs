@@ -124,7 +124,7 @@ async fn tcp(address: SocketAddr, tls: Option<Certificates>) -> anyhow::Result<S
     Ok(Socket::Tcp { listener, tls, arrival })
 }
 
-/// Binds a path. Nobody can connect before the file has its mode, because the socket listens only then.
+/// Binds a path. Clients cannot connect before the file has its mode, because the socket listens only then.
 fn unix(path: &Path) -> io::Result<Socket> {
     let socket = UnixSocket::new_stream()?;
     match socket.bind(path) {

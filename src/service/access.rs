@@ -2,7 +2,7 @@
 
 use crate::operation::Role;
 
-/// What use cases do.
+/// The actions of use cases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Reads what belongs to no tenant: health, and the description of the API. Needs no credentials.
@@ -99,7 +99,7 @@ const RPCS: &[(&str, Action)] = &[
     ("/google.longrunning.Operations/DeleteOperation", Action::Change),
 ];
 
-/// What each route does, by its name in the OpenAPI document; under a tenant it is the same.
+/// The action of each route, by its name in the OpenAPI document; under a tenant it is the same.
 const ROUTES: &[(&str, Action)] = &[
     ("getLiveness", Action::Look),
     ("getReadiness", Action::Look),
@@ -174,12 +174,12 @@ pub fn name_of_route(name: &str) -> Option<&'static str> {
     routes().find(|route| *route == name)
 }
 
-/// What a route does, by its name.
+/// The action of a route, by its name.
 pub fn action_of_route(name: &str) -> Option<Action> {
     ROUTES.iter().find(|(route, _)| *route == name).map(|(_, action)| *action)
 }
 
-/// What an rpc does, by its path.
+/// The action of an rpc, by its path.
 pub fn action_of_rpc(path: &str) -> Option<Action> {
     RPCS.iter().find(|(rpc, _)| *rpc == path).map(|(_, action)| *action)
 }

@@ -6,10 +6,10 @@ use super::OperationName;
 use crate::operation::{Attempt, Operation, OperationId, Reporter, SessionId};
 use crate::store::log::SigningKey;
 
-/// What tokens of attempts are signed as.
+/// The sort byte of attempts' tokens.
 const SORT: u8 = 2;
 
-/// What names an attempt together with the right to report on it, and nothing else. It outlives connections, restarts
+/// Names an attempt, and carries the right to report on it and nothing else. It outlives connections, restarts
 /// and replicas; it is of no use once the attempt is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AttemptToken {
@@ -34,7 +34,7 @@ impl AttemptToken {
         self.attempt
     }
 
-    /// Whose lease it is.
+    /// The session that holds the lease.
     pub fn session(&self) -> SessionId {
         self.session
     }

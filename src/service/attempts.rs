@@ -58,7 +58,7 @@ impl Acquire {
     }
 }
 
-/// What became of a sign of life.
+/// The outcome of a heartbeat.
 #[derive(Clone, Debug)]
 pub enum Renewal {
     /// The lease is renewed. The operation as it was read shortly before; its state is CANCELLING if a client has requested a
@@ -78,7 +78,7 @@ pub struct Acquired {
     pub operation: Arc<Operation>,
     /// Its input.
     pub input: Option<Payload>,
-    /// What the attempt is renewed and reported by.
+    /// The token for renewals and reports of the attempt.
     pub token: AttemptToken,
 }
 

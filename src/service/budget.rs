@@ -3,7 +3,7 @@
 /// How many entries are read at first, while nothing is known of their size.
 const FIRST_READ: usize = 64;
 
-/// What is left of an answer, in encoded bytes. Stock gRPC clients refuse messages over 4 MiB.
+/// The room left in a response, in encoded bytes. Stock gRPC clients refuse messages over 4 MiB.
 #[derive(Debug)]
 pub struct Budget {
     limit: usize,

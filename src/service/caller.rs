@@ -15,19 +15,19 @@ use crate::operation::{Kind, OperationId, Owner, Role, Roles, Scope, TenantId};
 pub struct Caller {
     /// The tenant that the caller belongs to.
     pub tenant: TenantId,
-    /// Whose operations it may reach.
+    /// The tenants whose operations it may reach.
     scope: Scope,
     /// The caller's owner within the tenant, if known: it sees operations of this owner and those without an owner.
     pub owner: Option<Owner>,
     /// The one operation that it may read, and nothing else, if it is known by a share.
     shared: Option<OperationId>,
-    /// What it may do.
+    /// Its roles.
     roles: Roles,
     /// The kinds that it may execute; all where none are named.
     kinds: Option<Arc<[Kind]>>,
     /// The subject, for audit records: a key's name, a token's or a certificate's subject.
     subject: Option<Arc<str>>,
-    /// What names its credential, and no other of its tenant: a worker's session belongs to it. `None` without one.
+    /// The id of its credential, unique within the tenant: a worker's session belongs to it. `None` without one.
     credential: Option<Arc<str>>,
     /// Where the request comes from.
     origin: Arc<Origin>,
@@ -46,7 +46,7 @@ impl Caller {
         Self { scope: Scope::All, ..Self::anonymous() }
     }
 
-    /// Somebody without credentials where they are asked for. Has no role, and so may do only what needs none; what is
+    /// A caller without credentials where credentials are required. Has no role, and so may do only what needs none; what is
     /// done with an attempt's token needs no tenant either.
     pub fn nobody() -> Self {
         let nobody = Self::of(TenantId::default_tenant(), Roles::default());
@@ -109,7 +109,7 @@ impl Caller {
         &self.scope
     }
 
-    /// What names its credential, if it has one.
+    /// The id of its credential, if it has one.
     pub fn credential(&self) -> Option<&str> {
         self.credential.as_deref()
     }

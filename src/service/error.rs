@@ -70,7 +70,7 @@ macro_rules! reasons {
                 match self { $(Self::$reason => $title,)+ }
             }
 
-            /// What it means, and what to do about it.
+            /// Its meaning, and the remedy.
             pub const fn about(self) -> &'static str {
                 match self { $(Self::$reason => concat!($($about),+),)+ }
             }

@@ -14,10 +14,10 @@ use crate::store::{
     HistoryEntry, HistoryPosition, HistoryQuery, ListOrder, ListPosition, ListQuery, OrderBy,
 };
 
-/// What a caller asks of a list.
+/// The parameters of a list.
 #[derive(Clone, Debug, Default)]
 pub struct ListParameters<'a> {
-    /// Whose. Of another tenant, or of all, an operator lists outlines, by create time.
+    /// The scope. An operator lists outlines of another tenant or of all, by create time.
     pub whose: Whose,
     /// At most this many; 0 for the default.
     pub page_size: i32,
@@ -110,7 +110,7 @@ impl HistoryRequest {
 /// A page.
 #[derive(Clone, Debug)]
 pub struct Page<T> {
-    /// What is on it.
+    /// The operations on the page.
     pub entries: Vec<T>,
     /// Asks for the next page; empty on the last one.
     pub next_page_token: String,

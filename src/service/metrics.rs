@@ -1,4 +1,4 @@
-//! Metrics: who may have them, and what they are made of at a moment.
+//! Metrics: the permission to read them, and the snapshot behind a scrape.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -54,7 +54,7 @@ impl Service {
         self.engine.spans()
     }
 
-    /// What is counted of the whole server, for who operates it.
+    /// The metrics of the whole server, for operators.
     pub async fn metrics(&self, caller: &Caller) -> Result<Scrape, ServiceError> {
         caller.may(Action::Operate)?;
         Ok(self.scrape().await)

@@ -72,7 +72,7 @@ impl Intake {
 /// Contents of a payload, to be read.
 #[derive(Clone, Debug)]
 pub struct Contents {
-    /// What is known of them.
+    /// Their description.
     pub info: PayloadInfo,
     source: Source,
 }
@@ -176,7 +176,7 @@ impl Service {
         session: Option<SessionId>,
     ) -> Result<Contents, ServiceError> {
         let found = self.find_for(caller, name, session).await;
-        // Who may not read learns nothing of what it does not hold.
+        // A caller that may not read learns nothing of attempts that it does not hold.
         if !found.as_ref().is_ok_and(|operation| is_held(operation, session)) {
             caller.may(Action::ReadInput)?;
         }

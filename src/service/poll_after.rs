@@ -52,7 +52,7 @@ fn likely_left(
     }
 }
 
-/// What is left after `gone`: to the median, else to the percentile that is not over yet.
+/// The time left after `gone`: to the median, else to the percentile that is not over yet.
 fn left_of(usual: Percentiles, gone: Duration) -> Option<Duration> {
     let ends = [usual.p50, usual.p95, usual.p99];
     ends.into_iter().find(|end| *end >= gone).map(|end| end - gone)

@@ -15,18 +15,18 @@ use crate::operation::{NewOperation, OperationId, TenantId};
 /// The size of the bucket, in seconds of submissions.
 pub const RATE_WINDOW: Duration = Duration::from_secs(10);
 
-/// What is counted. Clones are the same.
+/// The counts. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Quotas(Arc<Mutex<Counts>>);
 
 #[derive(Debug, Default)]
 struct Counts {
     buckets: HashMap<TenantId, Bucket>,
-    /// What a tenant has of each limit's sort now.
+    /// Watches, sessions and connections of each tenant now.
     held: HashMap<(LimitName, TenantId), u64>,
 }
 
-/// What is left of a tenant's rate. Below zero, it was taken in advance.
+/// The submissions left of a tenant's rate. Below zero, they were taken in advance.
 #[derive(Clone, Copy, Debug)]
 struct Bucket {
     left: f64,
@@ -44,7 +44,7 @@ pub struct Rate {
     pub reset: Duration,
 }
 
-/// One of what is counted, for as long as it is there.
+/// One counted watch, session or connection; dropping it counts it off.
 #[derive(Debug)]
 pub(super) struct Held {
     quotas: Quotas,
@@ -110,7 +110,7 @@ impl Service {
         let (per_second, count) = (most as f64, count as f64);
         let now = self.engine.clock().moment();
         let mut counts = self.quotas.lock();
-        // Who has come to rest is as one who was never here.
+        // A bucket that is full again says nothing that a new one would not.
         let is_whole = |bucket: &Bucket| now.since(bucket.at) > 2 * RATE_WINDOW;
         if counts.buckets.len() > 1_024 {
             counts.buckets.retain(|_, bucket| bucket.left < 0.0 || !is_whole(bucket));

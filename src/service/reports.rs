@@ -20,7 +20,7 @@ pub enum Report {
         contents: Option<Box<Intake>>,
         /// Warnings.
         warnings: Vec<OperationError>,
-        /// What went wrong.
+        /// The worker's error.
         errors: Vec<OperationError>,
     },
     /// The attempt failed.

@@ -52,7 +52,7 @@ pub struct ConnectionRoom {
     moved_at: Mutex<Instant>,
 }
 
-/// What a call has taken of it.
+/// The room that a call holds.
 #[derive(Debug)]
 pub struct CallRoom {
     connection: Arc<ConnectionRoom>,

@@ -15,17 +15,17 @@ use crate::catalogue::{Catalogue, Change, Entry, Snapshot, Space};
 use crate::operation::{OperationId, TenantId, Timestamp};
 use crate::store::StoreError;
 
-/// What every token begins with.
+/// The prefix of every token.
 pub const PREFIX: &str = "lrs_";
-/// How long a share is good if its maker does not say.
+/// The default lifetime of a share.
 pub const DEFAULT_TTL: Duration = Duration::from_secs(24 * 3_600);
-/// How long a share can be good.
+/// The least and the greatest lifetime of a share.
 const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3_600);
 /// Most shares of an operation, and of a tenant, that have not expired.
 const MAX_OF_OPERATION: usize = 20;
 const MAX_OF_TENANT: usize = 1_000;
-/// What codes of tokens are for.
+/// The purpose that codes of tokens are bound to.
 const PURPOSE: &str = "shares";
 
 /// A share as it is stored: everything but its token.
@@ -38,7 +38,7 @@ pub struct Share {
     pub operation: OperationId,
     /// When it was made.
     pub created_at: Timestamp,
-    /// From when on it is not good any more.
+    /// When it expires.
     pub expires_at: Timestamp,
     /// The subject that made it. May be empty.
     pub created_by: String,
@@ -55,7 +55,7 @@ impl Entry for Share {
 pub struct ShareRecord {
     /// Its public id.
     pub id: String,
-    /// What it is of.
+    /// The share.
     pub share: Arc<Share>,
 }
 
@@ -63,7 +63,7 @@ pub struct ShareRecord {
 #[derive(Clone)]
 pub struct Shares {
     space: Arc<Space<Share>>,
-    /// What URLs begin with; empty where that is not known.
+    /// The base of URLs; empty if it is not known.
     base: Arc<str>,
 }
 
@@ -174,7 +174,7 @@ impl Service {
         format!("{base}/v1/shares/{token}")
     }
 
-    /// Who has the token, and of which operation. A token that is unknown, wrong, expired or revoked is not there, in the
+    /// The caller with this token, and its operation. A token that is unknown, wrong, expired or revoked is not there, in the
     /// same words.
     pub fn shared(&self, token: &str) -> Result<(Caller, OperationName), ServiceError> {
         let refused = || {
@@ -218,7 +218,7 @@ fn room_for(
     Ok(old.into_keys().take(MAX_OF_TENANT).map(str::to_owned).collect())
 }
 
-/// What JSON has of it. Times are in microseconds.
+/// The stored JSON. Times are in microseconds.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Stored {

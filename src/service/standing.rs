@@ -19,7 +19,7 @@ pub struct KindRecord {
     pub oldest_at: Option<Timestamp>,
 }
 
-/// What is known of this server beside its operations.
+/// Facts about this server beside its operations.
 #[derive(Clone, Debug)]
 pub struct SystemFigures {
     /// Whether the store takes writes.

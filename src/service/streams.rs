@@ -64,7 +64,7 @@ pub struct Lifetime {
     alarm: Option<ReusableBoxFuture<'static, ()>>,
 }
 
-/// What a pause in a long call leads to.
+/// The end of a pause in a long call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pause {
     /// Say that the call is alive.

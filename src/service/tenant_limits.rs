@@ -1,6 +1,6 @@
 //! Limits of tenants: those that operators set while servers run, over those of the configuration file.
 //!
-//! What is set is kept in the store (`catalogue`), so that all replicas know it within a second. The configuration file
+//! Limits that operators set are kept in the store (`catalogue`), so that all replicas know them within a second. The configuration file
 //! is each replica's own.
 
 use std::collections::BTreeMap;
@@ -32,14 +32,14 @@ impl Entry for SetLimit {
     const SPACE: &'static str = "limits";
 }
 
-/// A limit as it is listed.
+/// A limit in a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LimitRecord {
     /// The limit.
     pub limit: Limit,
-    /// What holds.
+    /// The value that applies.
     pub most: u64,
-    /// What this replica's configuration file says.
+    /// The value in this replica's configuration file.
     pub configured: Option<u64>,
     /// When an operator set it, and the operator's subject.
     pub set: Option<(Timestamp, String)>,
@@ -71,7 +71,7 @@ impl TenantLimits {
         self.over_configured(&self.0.space.snapshot())
     }
 
-    /// Tells the engine what other replicas have set, until `stop`.
+    /// Passes limits that other replicas have set to the engine, until `stop`.
     pub async fn run(self, engine: Engine, stop: CancellationToken) {
         let mut changes = self.0.space.subscribe();
         let follow = async {
@@ -210,7 +210,7 @@ impl Service {
     }
 }
 
-/// What JSON has of it. Times are in microseconds.
+/// The stored JSON. Times are in microseconds.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Stored {

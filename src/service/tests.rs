@@ -1,4 +1,4 @@
-//! Texts that strangers send as tokens, keys and names: each is read, or refused, and no made-up one is taken.
+//! Arbitrary texts as tokens, keys and names: each is decoded or refused, and no forged one is accepted.
 
 use proptest::prelude::*;
 
@@ -41,7 +41,7 @@ proptest! {
         prop_assert_eq!(Position::decode(&text, &key), None);
     }
 
-    /// As one who has the key could send, or a server of another version.
+    /// As a holder of the key could send, or a server of another version.
     #[test]
     fn any_signed_bytes_are_read_or_refused(sort in 0_u8..4, bytes in prop::collection::vec(any::<u8>(), 0..120)) {
         let key = SigningKey([7; 32]);

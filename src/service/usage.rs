@@ -1,7 +1,7 @@
 //! How much tenants have stored, roughly: each server goes through all operations every now and then, and adds what comes
 //! by itself in between.
 //!
-//! What other servers take in and what is removed shows with the next walk, so a tenant may have a little more than its
+//! Payloads that other servers accept, and removals, show with the next walk, so a tenant may have a little more than its
 //! limit, or be refused for a little longer. A walk follows the one before after 20 times as long as that took, 10 s at
 //! least, and there is none while no tenant has such a limit.
 
@@ -20,19 +20,19 @@ use crate::store::{Store, StoreError};
 
 /// How soon one walk follows another.
 const PAUSE: Duration = Duration::from_secs(10);
-/// A walk takes at most one part in so many of the time.
+/// A walk takes at most this fraction of the time: one part in this many.
 const SHARE: u32 = 20;
 /// Operations that are read at once.
 const PAGE: usize = 1_000;
 
-/// What is stored of each tenant. Clones are the same.
+/// The stored bytes of each tenant. Clones share the counts.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Usage(Arc<Mutex<Counts>>);
 
 #[derive(Debug, Default)]
 struct Counts {
     of: HashMap<TenantId, u64>,
-    /// What has come since the walk began that is under way.
+    /// Bytes accepted since the current walk began.
     since: HashMap<TenantId, u64>,
 }
 

@@ -15,7 +15,7 @@ use crate::operation::TraceContext;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
-/// Paths that are asked by the minute, of which nobody wants spans.
+/// Paths that monitors request every minute; they get no spans.
 const QUIET: [&str; 4] = ["/livez", "/readyz", "/metrics", "/grpc.health.v1.Health/"];
 /// The codes that are the server's fault, as the conventions have it.
 const FAULTS: [&str; 6] =

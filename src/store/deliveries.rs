@@ -100,7 +100,7 @@ pub struct ForgetDeliveries {
     pub state: DeliveryState,
     /// Those that were over before this time.
     pub before: Timestamp,
-    /// And of each tenant all but so many.
+    /// The number of deliveries kept of each tenant.
     pub keep: u64,
     /// At most this many at once.
     pub limit: usize,

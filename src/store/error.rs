@@ -13,7 +13,7 @@ pub enum StoreError {
     /// Nothing was written, and they may not have changed.
     #[error("others have locked {} operations of a batch, or something else of it", .0.len())]
     Locked(Vec<OperationId>),
-    /// These sessions are not, or no longer, ours. Nothing was written.
+    /// These sessions are not, or no longer, this replica's. Nothing was written.
     #[error("{} sessions were taken over", .0.len())]
     SessionsTaken(Vec<SessionId>),
     /// The storage cannot be used now; nothing was written.

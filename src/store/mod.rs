@@ -97,7 +97,7 @@ pub trait Store: Send + Sync + 'static {
     /// How many operations there are.
     async fn count(&self) -> Result<u64, StoreError>;
 
-    /// A page of all operations, whoever they belong to, by rising id, beginning after `after`.
+    /// A page of all tenants' operations, by rising id, beginning after `after`.
     async fn scan(
         &self,
         after: Option<OperationId>,

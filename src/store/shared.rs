@@ -170,7 +170,7 @@ pub struct TakeOver {
     pub lease: Duration,
 }
 
-/// A session that nobody has kept.
+/// An expired session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExpiredSession {
     /// The session.
@@ -285,7 +285,7 @@ impl Listening {
 
     /// Returns when whatever is committed from then on is hinted at; at once if that is so.
     pub async fn effective(&mut self) {
-        // Without a sender nobody hears anything any more: the store is closed.
+        // Without a sender there are no more notifications: the store is closed.
         let _ = self.effective.wait_for(|effective| *effective).await;
     }
 }

@@ -69,6 +69,7 @@ impl Lines {
             return None;
         }
         waiting.is_writing = true;
+        self.0.changed.notify_all();
         Some((std::mem::take(&mut waiting.bytes), std::mem::take(&mut waiting.left_out)))
     }
 
@@ -110,7 +111,7 @@ impl Drop for Log {
         waiting.is_over = true;
         lines.0.changed.notify_all();
         let is_unwritten = |it: &mut Waiting| it.is_writing || !it.bytes.is_empty();
-        // Who has not read by then does not read.
+        // A reader that has not read by then is not reading at all.
         let _ = lines.0.changed.wait_timeout_while(waiting, LAST_WORDS, is_unwritten);
     }
 }

@@ -52,7 +52,7 @@ pub struct CopyOptions {
     pub now: Timestamp,
 }
 
-/// Copies all that is in `from` to `to`, and compares them. Nobody may write to either meanwhile.
+/// Copies all that is in `from` to `to`, and compares them. No process may write to either meanwhile.
 pub async fn copy(
     from: &Side,
     to: &Side,

@@ -27,7 +27,7 @@ pub use backup::{BackedUp, back_up};
 pub use copy::{Copied, CopyOptions, copy};
 pub use verify::{Tally, Verified};
 
-/// After this time nobody who has died counts among those who have a store open.
+/// A process silent for this long no longer counts as having the store open.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(20);
 
 /// A store with its objects.
@@ -94,7 +94,7 @@ pub enum TransferError {
         /// The error.
         error: ObjectError,
     },
-    /// Nobody has said where the objects of one side are.
+    /// The place of one side's objects is not given.
     #[error("the {role} of operation {id} is an object, and where those of {place} are is not said: {flag}", role = name_of(*.role))]
     NoPlace {
         /// The operation.
@@ -118,7 +118,7 @@ pub enum TransferError {
         /// In what way.
         problem: &'static str,
     },
-    /// Somebody else has a store open.
+    /// Another process has a store open.
     #[error("{0} is in use: stop the servers that use it first")]
     InUse(String),
     /// There is something else at the destination.

@@ -49,7 +49,7 @@ fn written(
 ) -> Bytes {
     let mut message = encode::operation(&Document::basic(Arc::clone(operation)));
     let at = message.update_time.as_ref().map(ToString::to_string).unwrap_or_default();
-    // The receiver is not everybody who may read an operation, and its address is a secret.
+    // The receiver need not be allowed to read the operation, and its URL is a secret.
     message.callback_url.clear();
     if !is_whole {
         message.labels.clear();

@@ -4,7 +4,7 @@
 //! ```text
 //!   store::log  -> follow -> deliveries (rows) -> send -> receivers
 //!                    |                              |
-//!                    +-- courier (catalogue): who does it, and the position
+//!                    +-- courier (catalogue): the replica that delivers, and the position
 //! ```
 //!
 //! One replica at a time does it, the *courier*. What it has read it stores first, under ids that anybody would make

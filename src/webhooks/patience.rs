@@ -15,7 +15,7 @@ const LONGEST_REST: Duration = Duration::from_secs(300);
 /// Longest `Retry-After` that is obeyed.
 pub(super) const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(24 * 3_600);
 
-/// The pause after so many attempts, a fifth more or less.
+/// The pause after this many attempts, a fifth more or less.
 pub(super) fn pause(attempts: u32, chance: f64) -> Duration {
     let times = 4_u32.saturating_pow(attempts.saturating_sub(1).min(12));
     let pause = FIRST_PAUSE.saturating_mul(times).min(LONGEST_PAUSE);

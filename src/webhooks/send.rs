@@ -180,7 +180,7 @@ impl Sending<'_> {
             }
         }
         if self.endpoints.len() > REMEMBERED {
-            // Receivers of callbacks that nobody asks any more. One of them may be asked once too often.
+            // Idle receivers of callbacks. One of them may get one request too many.
             self.endpoints.retain(|_, it| !it.busy.is_empty());
         }
     }

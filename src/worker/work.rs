@@ -237,7 +237,7 @@ impl Work {
             Phase::Draining => self.attempts.close(),
             Phase::Stopping => self.attempts.cancel_all(),
             Phase::Closing => {
-                // What handlers had to say up to here is still theirs to say.
+                // Reports that handlers made before this are still sent.
                 while let Ok(event) = self.events.try_recv() {
                     self.happened(event);
                 }

@@ -27,6 +27,11 @@ fn a_wrong_command_line_is_told_in_four_parts() {
         (&["serve", "--auth", "maybe"], "--auth", "'maybe'"),
         (&["serve", "--tls-cert", "c.pem"], "--tls-cert", "--tls-cert"),
         (&["serve", "--jwt-keys", "k.json"], "--jwt-keys", "--jwt-issuer"),
+        (&["serve", "--jwt-keys", "https://u:s3cret@h/k"], "--jwt-keys", "u:***@h"),
+        (&["serve", "--jwt-ca-file", "ca.pem"], "--jwt-ca-file", "--jwt-keys"),
+        (&["serve", "--objects", ""], "--objects", "''"),
+        (&["store", "copy", "sqlite:a", "sqlite:b", "--to-objects", " "], "--to-objects", "' '"),
+        (&["serve", "--handler-url", "a=https://u:s3cret@h"], "--handler-url", "u:***@h"),
         (&["serve", "--listen", "0.0.0.0:7420"], "--listen", "0.0.0.0:7420"),
         (&["serve", "--handler", "shout"], "--handler", "'shout'"),
         (&["serve", "--handler", "a=1", "--handler", "a=2"], "--handler", "a has two handlers"),
@@ -116,6 +121,9 @@ fn what_a_server_refuses_is_told_of_the_flags() {
 fn a_wrong_configuration_file_is_told_in_four_parts() {
     let handler = |keys: &str| format!("[[handler]]\nkind = \"k\"\n{keys}\n");
     let command = |keys: &str| handler(&format!("command = \"x\"\n{keys}"));
+    let limit = |keys: &str| format!("[[limit]]\n{keys}\n");
+    let relay = |keys: &str| format!("[[relay]]\nname = \"a\"\nupstream = \"http://h\"\n{keys}\n");
+    let dialect = |keys: &str| format!("[[dialect]]\nuse = \"job-object\"\n{keys}\n");
     for (text, about, given) in [
         ("listen = \"x\"\n".to_owned(), "listen", "x must"),
         ("max_connections = 0\n".to_owned(), "max_connections", "0 must"),
@@ -135,6 +143,33 @@ fn a_wrong_configuration_file_is_told_in_four_parts() {
         (command("user = \"no-body\""), "user", "no-body"),
         (command("attempt_timeout = \"1h\""), "attempt_timeout", "url"),
         (command("concurency = 1"), "concurency", "concurrency"),
+        (limit("weight = 0"), "a weight must be", "weight = 0"),
+        (limit("watches = \"x\""), "watches must be", "watches = \"x\""),
+        (limit("runing = 1"), "runing", "did you mean running"),
+        (limit("kind = \"a b\"\nrunning = 1"), "kind: must be", "kind = \"a b\""),
+        (limit("watches = 1\n[[limit]]\nwatches = 2"), "watches is given twice", "watches = 2"),
+        (limit("weight = 1").replace("[[", "[").replace("]]", "]"), "[[limit]]", "[limit]"),
+        (relay("prefix = \"a\""), "prefix must be", "prefix = \"a\""),
+        (relay("prefix = \"/v1\""), "prefix must not be", "prefix = \"/v1\""),
+        (relay("prefix = \"/a\"\nanswer = 200"), "answer must be", "answer = 200"),
+        (relay("prefix = \"/a\"\nca_file = \"c\""), "https:// URL", "ca_file = \"c\""),
+        (relay("prefix = \"/a\"\n[relay.limits]\ndeadline = \"soon\""), "deadline", "\"soon\""),
+        (relay("prefix = \"/a\"\n[relay.retries]\nmax_attempts = 0"), "max_attempts", "= 0"),
+        ("[[relay]]\nname = \"a\"\n".to_owned(), "a key prefix", "name = \"a\""),
+        ("[[relay]]\nupstream = \"http://u:s3cret@h\"\n".to_owned(), "upstream", "u:***@h"),
+        (dialect("prefix = \"x\""), "prefix must be", "prefix = \"x\""),
+        (dialect("prefix = \"/x\"\ncapacity = 0"), "capacity must be", "capacity = 0"),
+        (dialect("prefix = \"/x\"\nshare = \"all\""), "share must be", "share = \"all\""),
+        (dialect("prefix = \"/x\""), "a relay or [[dialect.submit]]", "prefix = \"/x\""),
+        (
+            dialect("prefix = \"/x\"\n[[dialect.submit]]\npath = \"/\"\nkind = \"{a}\""),
+            "kind may have",
+            "kind = \"{a}\"",
+        ),
+        ("[[dialect]]\nprefix = \"/x\"\n".to_owned(), "use or file", "prefix = \"/x\""),
+        ("[[dialect]]\nuse = \"x\"\nprefix = \"/x\"\n".to_owned(), "use must be", "use = \"x\""),
+        ("listen = x\n".to_owned(), "quoted", "listen = x"),
+        ("[[limit]\nwatches = 1\n".to_owned(), "line 1", "[[limit]"),
     ] {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("longrun.toml");
@@ -145,5 +180,6 @@ fn a_wrong_configuration_file_is_told_in_four_parts() {
         assert!(said.contains("longrun.toml, line "), "{text}: {said}");
         assert!(said.contains(about) && said.contains(given), "{text}: {said}");
         assert!(has_example(&said), "{text}: {said}");
+        assert!(!said.contains("s3cret"), "{said}");
     }
 }

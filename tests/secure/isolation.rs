@@ -1,6 +1,7 @@
 //! Every rpc and every route, by every role, by its own tenant and by others: found in the descriptors and in the OpenAPI
 //! document, so that a new one is tried without being asked for, and has to be told here whom it is for.
 
+use longrun::config::file;
 use longrun::proto::v1;
 use longrun::proto::v1::admin_client::AdminClient;
 use longrun::proto::v1::operations_client::OperationsClient;
@@ -223,6 +224,30 @@ async fn nothing_of_a_tenant_is_there_for_another_over_grpc() {
     ))
     .await;
     assert_eq!(code, Code::Ok, "the victim's worker goes on");
+    server.end().await;
+}
+
+/// What stood at a route of the server's own would be served by the one or by the other, with the permissions of that.
+#[tokio::test]
+async fn no_dialect_can_stand_where_the_server_has_a_route() {
+    let key = SigningKey::new("one");
+    let issuer = Issuer::of(&[&key]).await;
+    let server = Guarded::start(&issuer.url).await;
+    let document = soon(server.request("GET", "/openapi.json").send()).await.expect("an answer");
+    let document: Value =
+        serde_json::from_slice(&soon(document.bytes()).await.expect("a body")).expect("JSON");
+    for path in document["paths"].as_object().expect("paths").keys() {
+        // `/v1/limits`, of `/v1/limits/{what}`.
+        let whole = path.split([':', '{']).next().expect("a path");
+        let prefix = whole.split('/').take(3).collect::<Vec<_>>().join("/");
+        let prefix = prefix.trim_end_matches('/');
+        let text = format!(
+            "[[dialect]]\nuse = \"job-object\"\nprefix = \"{prefix}\"\n\
+             [[dialect.submit]]\npath = \"/x\"\nkind = \"k\"\n"
+        );
+        let refused = file::parse(&text, &|_| Ok(String::new())).expect_err(path).to_string();
+        assert!(refused.contains("this server's own"), "{path}: {refused}");
+    }
     server.end().await;
 }
 

@@ -28,7 +28,7 @@ const REMEMBERED: usize = 10_000;
 /// How long a token whose key is not known waits for the keys to be read again.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Knows the bearers of tokens. Cheap to clone.
+/// Identifies callers by their tokens. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Tokens(Arc<Inner>);
 
@@ -116,13 +116,13 @@ impl Tokens {
     }
 }
 
-/// Why a token is not taken.
+/// Why a token is refused.
 enum Refusal {
     /// No set of keys has been read.
     NoKeys,
     /// The set has no such key.
     UnknownKey,
-    /// It is not good.
+    /// A check failed; the reason.
     Bad(&'static str),
 }
 

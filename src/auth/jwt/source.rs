@@ -127,7 +127,7 @@ impl KeyReader {
                     self.take(keys);
                 }
                 Err(reason) => {
-                    // Those that are there stay good: an outage of the issuer is none of this server.
+                    // The known keys stay valid: an outage of the issuer must not be one of this server.
                     if was_good {
                         tracing::warn!(
                             reason,

@@ -1,4 +1,4 @@
-//! Tokens and sets of keys in whatever bytes: each is refused, or is what its issuer has signed.
+//! Arbitrary bytes as tokens and key sets: nothing that the issuer has not signed is accepted.
 
 use std::sync::Arc;
 

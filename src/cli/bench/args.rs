@@ -91,7 +91,7 @@ pub(super) struct Span {
     /// How long to measure
     #[arg(long, short, value_name = "DURATION", default_value = "10s", value_parser = parse_duration)]
     pub(super) duration: Duration,
-    /// Measure so many operations instead
+    /// Measure this number of operations instead
     #[arg(long, short = 'n', value_name = "N", conflicts_with = "duration", value_parser = whole(1_u64..))]
     pub(super) count: Option<u64>,
     /// How long to run before the measuring begins [default: 1s, with --count 0s]

@@ -58,7 +58,7 @@ fn done(kind: &str) -> String {
     format!("kind = \"{kind}\" AND done = true")
 }
 
-/// Tells those who wait, until the stream fails. Nobody waits for an operation that is older by `longest`
+/// Tells those who wait, until the stream fails. No task waits for an operation that is older by `longest`
 /// than one that was told.
 pub(super) async fn follow(
     client: Client,

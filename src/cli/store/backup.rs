@@ -11,7 +11,7 @@ use super::super::signals::interruptible;
 use super::super::{Exit, text};
 use super::bar::Bar;
 use super::{count, file, open_objects};
-use crate::config::StoreUrl;
+use crate::config::{StoreUrl, objects_place};
 use crate::files;
 use crate::objects::Objects;
 use crate::transfer::{self, BackedUp};
@@ -47,7 +47,7 @@ pub(super) struct Args {
     )]
     store: StoreUrl,
     /// Where its large inputs and results are, as in `serve --objects`
-    #[arg(long, value_name = "DIR|URL", env = "LONGRUN_OBJECTS")]
+    #[arg(long, value_name = "DIR|URL", env = "LONGRUN_OBJECTS", value_parser = objects_place)]
     objects: Option<String>,
 }
 

@@ -9,7 +9,7 @@ use super::super::signals::interruptible;
 use super::super::{Exit, text};
 use super::bar::Bar;
 use super::{count, file, open_objects};
-use crate::config::{Liveness, StoreUrl, Webhooks};
+use crate::config::{Liveness, StoreUrl, Webhooks, objects_place};
 use crate::engine::{Clock as _, SystemClock};
 use crate::files;
 use crate::server;
@@ -43,10 +43,10 @@ pub(super) struct Args {
     #[arg(value_name = "TO")]
     to: StoreUrl,
     /// Where large inputs and results of FROM are, as in `serve --objects`
-    #[arg(long, value_name = "DIR|URL")]
+    #[arg(long, value_name = "DIR|URL", value_parser = objects_place)]
     from_objects: Option<String>,
     /// Where to put large inputs and results of TO, as in `serve --objects`
-    #[arg(long, value_name = "DIR|URL")]
+    #[arg(long, value_name = "DIR|URL", value_parser = objects_place)]
     to_objects: Option<String>,
 }
 

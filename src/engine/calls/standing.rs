@@ -106,7 +106,7 @@ impl Engine {
             if now.since(*at) < FRESH {
                 return OtherWorkers(Arc::clone(others));
             }
-            // One asks the store; who comes meanwhile, and who asks in vain, has what was known before.
+            // One call reads the store; concurrent calls, and one whose read fails, get the last known figures.
             (*at, before) = (now, Arc::clone(others));
         }
         let Ok(found) = store.workers(MOST_OTHERS).await else { return OtherWorkers(before) };

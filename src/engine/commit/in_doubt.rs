@@ -5,7 +5,7 @@ use crate::engine::dispatch::resumed::ResumedSessions;
 use crate::engine::round::draft::Draft;
 
 /// While there is doubt the draft is neither settled nor undone: what it took from the queue stays taken, its leases are
-/// not given out, nobody is told of it. Sessions may come and go meanwhile.
+/// not given out, and it is not published. Sessions may come and go meanwhile.
 #[derive(Debug)]
 pub(super) struct InDoubt {
     draft: Draft,

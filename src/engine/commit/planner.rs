@@ -51,7 +51,7 @@ impl Planner {
         }
     }
 
-    /// The workers and what is theirs to do.
+    /// The workers and their queues.
     pub(super) fn workforce(&mut self) -> &mut Workforce {
         &mut self.workforce
     }

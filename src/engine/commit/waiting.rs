@@ -92,7 +92,7 @@ impl Waiting {
         taken
     }
 
-    /// Whether somebody who asks for little waits for the commits of others.
+    /// Whether a tenant that asks for little waits for the commits of other tenants.
     fn is_short(&self) -> bool {
         let asks_for_little = |scope: &Scope| !self.lanes.get(scope).is_some_and(is_full);
         self.busy.len() > 1 && self.busy.keys().any(asks_for_little)

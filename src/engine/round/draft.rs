@@ -45,7 +45,7 @@ pub(crate) struct Draft {
     now: Timestamp,
     tombstones: TombstonePolicy,
     forgets: bool,
-    /// Ids rise with time: rows are appended in order, and operations of one commit keep theirs.
+    /// Ids rise with time: rows are appended in order, and operations of one commit keep their order.
     known: BTreeMap<OperationId, Known>,
     keys: HashMap<(TenantId, IdempotencyKey), OperationId>,
     transitions: Vec<Transition>,

@@ -138,7 +138,7 @@ impl Hub {
         self.shards.iter().any(is_watched)
     }
 
-    /// The latest transition of which the watches of an operation were told; `None` if nobody watches it.
+    /// The latest transition delivered to an operation's watches; `None` if it has none.
     pub(super) fn latest(&self, id: OperationId) -> Option<Revision> {
         self.shard(id).get(&id).map(|topic| topic.lock().known)
     }

@@ -1,5 +1,5 @@
 //! The one reader of the log where several replicas share the store: what the others commit becomes links of the
-//! chain. It reads when it is told that there may be something, and now and then anyway, while somebody watches.
+//! chain. It reads when it is told that there may be something, and now and then anyway, while there are watches.
 //! It also has old parts of the log deleted.
 
 use std::sync::Arc;

@@ -144,7 +144,7 @@ pub(in crate::http) async fn accepted(
     let preferred = call.preferences.wait.filter(|_| dialect.wait.prefer);
     let wait = preferred.or(visit.mount.wait).filter(|_| !call.preferences.respond_async);
     let (service, caller) = (call.service(), &call.caller);
-    // Who may not read has nothing to wait for, and sees nothing of a result.
+    // A caller that may not read has nothing to wait for, and must not see a result.
     let may_read = caller.can(Action::Read);
     match wait.filter(|_| may_read && !document.operation.is_done()) {
         Some(wait) => document = service.wait(caller, &name, wait, view(needs)).await?,

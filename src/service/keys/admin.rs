@@ -28,7 +28,7 @@ const PAGE: usize = 50;
 pub struct KeyRecord {
     /// Its public id.
     pub id: String,
-    /// What it may do.
+    /// The roles that it grants.
     pub key: Arc<Key>,
     /// When it was last used, to a minute.
     pub last_used_at: Option<Timestamp>,

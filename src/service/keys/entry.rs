@@ -8,13 +8,13 @@ use crate::catalogue::Entry;
 use crate::operation::{Kind, TenantId, Timestamp};
 use crate::service::{Caller, Role, Roles};
 
-/// What an API key may do, and how to recognise it.
+/// The permissions of an API key, and the code that recognises it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Stored", into = "Stored")]
 pub struct Key {
     /// The tenant that it belongs to.
     pub tenant: TenantId,
-    /// What it may do.
+    /// The roles that it grants.
     pub roles: Roles,
     /// The kinds that it may execute; all where none are named.
     pub kinds: Option<Arc<[Kind]>>,
@@ -22,7 +22,7 @@ pub struct Key {
     pub name: String,
     /// When it was made.
     pub created_at: Timestamp,
-    /// From when on it is not good any more.
+    /// When it expires; never if `None`.
     pub expires_at: Option<Timestamp>,
     /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
@@ -62,7 +62,7 @@ impl Key {
     }
 }
 
-/// What JSON has of it. Times are in microseconds.
+/// The stored JSON. Times are in microseconds.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Stored {

@@ -36,7 +36,7 @@ struct Inner {
     space: Arc<Space<Key>>,
     secret: Secret,
     uses: Uses,
-    /// Those of the key file, by their ids.
+    /// The keys of the key file, by id.
     of_file: RwLock<Arc<HashMap<String, Key>>>,
 }
 
@@ -45,13 +45,13 @@ struct Inner {
 pub struct NewKey {
     /// Its tenant; the caller's own if `None`.
     pub tenant: Option<TenantId>,
-    /// What it may do.
+    /// The roles that it grants.
     pub roles: Roles,
     /// The kinds that it may execute; all if `None`.
     pub kinds: Option<Arc<[Kind]>>,
     /// The subject of what is done with it. May be empty.
     pub name: String,
-    /// From when on it is not good any more.
+    /// When it expires; never if `None`.
     pub expires_at: Option<Timestamp>,
 }
 
@@ -150,7 +150,7 @@ impl Keys {
     }
 }
 
-/// What codes of keys are for.
+/// The purpose that codes of keys are bound to.
 const PURPOSE: &str = "keys";
 
 impl Key {

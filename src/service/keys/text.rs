@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
-/// What every key begins with.
+/// The prefix of every key.
 pub const PREFIX: &str = "lr_";
 const SECRET_BYTES: usize = 32;
 const ID_BYTES: usize = 10;
@@ -79,7 +79,7 @@ impl KeyText {
         format!("{}{}_{}{}", self.prefix, self.id, base32(&self.secret), self.checksum())
     }
 
-    /// What a key file may have in its place: `ID:DIGEST`, the SHA-256 in hexadecimal digits.
+    /// The form of the key for a key file: `ID:DIGEST`, the SHA-256 in hexadecimal digits.
     pub fn hash(&self) -> String {
         self.digest().iter().fold(format!("{}:", self.id), |mut text, byte| {
             let _ = write!(text, "{byte:02x}");

@@ -27,11 +27,11 @@ pub struct NewWebhook {
     pub tenant: Option<TenantId>,
     /// Where to.
     pub url: CallbackUrl,
-    /// Of which operations.
+    /// The operations that it covers.
     pub filter: String,
     /// To which states transitions have to lead; the final ones if none are named.
     pub states: Vec<StateName>,
-    /// What is sent.
+    /// The format of its messages.
     pub format: Format,
 }
 
@@ -248,7 +248,7 @@ impl Service {
         self.webhook_secret(caller, Some(tenant), id)
     }
 
-    /// Makes sure that somebody will be told of a submission that asks for it.
+    /// Makes sure that the courier runs for a submission with a callback.
     pub(in crate::service) async fn prepare_callback(
         &self,
         new: &NewOperation,
@@ -271,7 +271,7 @@ fn own<'a>(
     snapshot.iter().filter(move |(_, it)| it.tenant == *tenant && it.url.is_some())
 }
 
-/// What is known of a tenant's callbacks.
+/// The entry that signs a tenant's callbacks.
 fn callbacks(snapshot: &Snapshot<Webhook>, tenant: &TenantId) -> Webhook {
     let found = snapshot.get(&callbacks_of(tenant));
     found.map(|found| Webhook::clone(found)).unwrap_or_else(|| Webhook {

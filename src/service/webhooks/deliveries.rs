@@ -1,4 +1,4 @@
-//! What became of deliveries: lists, and sending again.
+//! Deliveries and their outcomes: lists, and redelivery.
 
 use super::record::parse_id;
 use super::{CALLBACKS, Record, callbacks_of, delivery_text};
@@ -16,7 +16,7 @@ const AGAIN: std::time::Duration = std::time::Duration::from_secs(24 * 3_600);
 /// Which deliveries to list.
 #[derive(Clone, Debug, Default)]
 pub struct DeliveryListing {
-    /// Whose; the caller's own tenant's if `None`.
+    /// The tenant; the caller's own if `None`.
     pub tenant: Option<TenantId>,
     /// In which state; in any if `None`.
     pub state: Option<DeliveryState>,
@@ -39,11 +39,11 @@ pub struct DeliveryRecord {
     pub tenant: TenantId,
     /// The id of its webhook.
     pub webhook: String,
-    /// What became of it.
+    /// Its outcome.
     pub state: DeliveryState,
     /// When it is tried next; of one that is over, when it was.
     pub due_at: Timestamp,
-    /// What else is known of it.
+    /// Its record.
     pub record: Record,
 }
 

@@ -20,7 +20,7 @@ pub fn endpoint_of_webhook(tenant: &TenantId, name: &str) -> String {
     format!("{tenant}/{name}")
 }
 
-/// What is sent.
+/// The format of messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
@@ -56,17 +56,17 @@ impl Format {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Stored", into = "Stored")]
 pub struct Webhook {
-    /// Whose operations it tells of.
+    /// The tenant whose operations it covers.
     pub tenant: TenantId,
     /// Where to; `None` for callbacks, each of which has its own.
     pub url: Option<CallbackUrl>,
-    /// Of which operations.
+    /// The operations that it covers.
     pub filter: String,
     /// To which states transitions have to lead.
     pub states: Vec<StateName>,
-    /// What is sent.
+    /// The format of its messages.
     pub format: Format,
-    /// Whose operations its maker sees.
+    /// The operations that its maker may read.
     pub owner: Option<Owner>,
     /// When it was made.
     pub created_at: Timestamp,
@@ -89,11 +89,11 @@ impl Entry for Webhook {
 pub struct WebhookRecord {
     /// Its id.
     pub id: String,
-    /// What is known of it.
+    /// Its stored data.
     pub webhook: Arc<Webhook>,
 }
 
-/// What JSON has of it. Times are in microseconds.
+/// The stored JSON. Times are in microseconds.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Stored {

@@ -1,7 +1,7 @@
 //! Webhooks: whom to tell of transitions. Subscriptions of tenants, callbacks of operations, and what became of what was
 //! to be sent.
 //!
-//! What is decided here is who is told, and by which secret they know us; `crate::webhooks` reads the log and sends. A
+//! This module decides which receivers are notified, and which secret signs; `crate::webhooks` reads the log and sends. A
 //! receiver's secret is stored nowhere: it is a code of its name and a number, made with the server's own secret.
 
 use std::sync::Arc;
@@ -28,9 +28,9 @@ pub use deliveries::{DeliveryListing, DeliveryRecord};
 pub use entry::{CALLBACKS, Format, Webhook, WebhookRecord, callbacks_of, endpoint_of_webhook};
 pub use record::{Record, delivery_id, delivery_text};
 
-/// What codes of secrets are for.
+/// The purpose that codes of secrets are bound to.
 const PURPOSE: &str = "webhooks";
-/// What the text of a secret begins with (Standard Webhooks).
+/// The prefix of a secret's text (Standard Webhooks).
 pub const SECRET_PREFIX: &str = "whsec_";
 /// How long the secret before the last change signs too.
 pub const ROTATION: Duration = Duration::from_secs(24 * 3_600);
@@ -40,7 +40,7 @@ pub const ROTATION: Duration = Duration::from_secs(24 * 3_600);
 pub struct Webhooks {
     /// Subscriptions by their ids, and what is known of each tenant's callbacks.
     pub hooks: Arc<Space<Webhook>>,
-    /// Which replica sends, and how far it has read.
+    /// The replica that delivers, and its position in the log.
     pub courier: Arc<Space<CourierState>>,
     /// Where deliveries are.
     pub store: Arc<dyn Store>,
@@ -100,7 +100,7 @@ impl Webhooks {
         self.destinations.check(url)
     }
 
-    /// What shares the patience of a callback's receiver.
+    /// The key under which the retries of a callback's receiver are counted.
     pub fn endpoint_of_callback(tenant: &TenantId, url: &CallbackUrl) -> String {
         format!("{}/{}", callbacks_of(tenant), url.origin())
     }
@@ -123,7 +123,7 @@ impl std::fmt::Debug for Webhooks {
     }
 }
 
-/// What signs messages to one receiver.
+/// The secret that signs messages to one receiver.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SigningSecret(pub [u8; 32]);
 

@@ -1,4 +1,4 @@
-//! What is known of a delivery beside what a store looks for, as JSON.
+//! The data of a delivery that stores do not query, as JSON.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use crate::store::deliveries::DeliveryId;
 /// The text that ids begin with.
 const PREFIX: &str = "msg_";
 
-/// The id of what tells a receiver of a transition. It is the same whoever makes it, and however often.
+/// The id of a delivery. It is the same whichever replica makes it, and however often.
 pub fn delivery_id(operation: OperationId, revision: Revision, webhook: &str) -> DeliveryId {
     let mut hash = Sha256::new();
     hash.update(b"webhook delivery\0");
@@ -40,7 +40,7 @@ pub(super) fn parse_id(text: &str) -> Option<DeliveryId> {
     (delivery_text(&id) == text).then_some(id)
 }
 
-/// What else is known of a delivery. Times are in microseconds.
+/// The data of a delivery that stores do not query. Times are in microseconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Record {
@@ -50,7 +50,7 @@ pub struct Record {
     pub operation: String,
     /// The revision that the transition led to.
     pub revision: u64,
-    /// What it tells: `operation.succeeded`.
+    /// The type of its event: `operation.succeeded`.
     pub event: String,
     /// Where to.
     pub url: String,
@@ -69,7 +69,7 @@ pub struct Record {
     /// The status that was answered then, if one was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
-    /// What was wrong then; empty if nothing.
+    /// The error of the last try; empty if there was none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub error: String,
 }

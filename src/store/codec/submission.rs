@@ -32,7 +32,7 @@ struct SubmissionMessage {
     trace_parent: String,
     #[prost(string, tag = "8")]
     trace_state: String,
-    /// Empty where nobody is to be told.
+    /// Empty if there is no callback.
     #[prost(string, tag = "9")]
     callback: String,
     /// Absent where it is no child of a batch.

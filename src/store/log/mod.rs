@@ -109,7 +109,7 @@ pub struct LogQuery {
     pub limit: usize,
 }
 
-/// A page holds at most so many bytes of lives, as they are stored, unless one change alone has more.
+/// The most bytes of lives on a page, as they are stored, unless one change alone has more.
 pub const PAGE_BYTES: usize = 256 << 10;
 
 /// A page of the log.

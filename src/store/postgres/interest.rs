@@ -22,7 +22,7 @@ pub(super) struct Interest {
 #[derive(Default)]
 struct State {
     wishes: [usize; 32],
-    /// Since when nobody has a wish for it.
+    /// When its last subscriber left; `None` while there is one.
     idle: [Option<Instant>; 32],
     /// Channels that the server was told of, on the connection that there is.
     listening: Channels,
@@ -113,7 +113,7 @@ impl Interest {
         state.tell_waiting();
     }
 
-    /// Channels that nobody has wanted for long. From now on they count as not listened to.
+    /// Channels without subscribers for a while. From now on they count as not listened to.
     pub(super) fn forsaken(&self) -> Channels {
         let mut state = self.state();
         let now = Instant::now();

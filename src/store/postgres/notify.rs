@@ -122,7 +122,7 @@ pub(super) fn sender(payload: &str) -> (&str, bool) {
     payload.strip_prefix(MISSED).map_or((payload, false), |sender| (sender, true))
 }
 
-/// The statement that tells the owners of these sessions that leases of theirs have changed.
+/// The statement that tells the owners of these sessions that their leases have changed.
 pub(super) fn of_leases(told: &[(SessionId, OperationId)], ours: Uuid) -> Option<Step<'static>> {
     if told.is_empty() {
         return None;

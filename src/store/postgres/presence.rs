@@ -43,12 +43,12 @@ impl Presence {
         Self { replica, is_alone, heard, others: Mutex::default(), writer, hints }
     }
 
-    /// Whether nobody needs to be told anything.
+    /// Whether no other replica is connected, so that there is nothing to notify.
     pub(super) fn is_alone(&self) -> bool {
         self.is_alone.load(Ordering::SeqCst)
     }
 
-    /// Somebody came, or may have come unheard.
+    /// A replica connected, or may have connected unnoticed.
     pub(super) fn assume_others(&self) {
         self.heard.fetch_add(1, Ordering::SeqCst);
         self.is_alone.store(false, Ordering::SeqCst);

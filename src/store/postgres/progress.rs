@@ -49,7 +49,7 @@ pub(super) async fn leave(
     Ok(())
 }
 
-/// Takes away what this replica has left of these, and what nobody has seen to for long.
+/// Deletes this replica's progress of these operations, and stale progress of any replica.
 pub(super) async fn take_away(
     session: Arc<Session>,
     ours: Uuid,

@@ -1,7 +1,7 @@
-//! Limits of running attempts that replicas share: counted by whoever claims, while it has the tenant's lock.
+//! Limits of running attempts that replicas share: the replica that claims counts them while it has the tenant's lock.
 //!
-//! The lock is the claiming transaction's, which ends with the commit that starts what was claimed. So whoever counts
-//! sees all that others have started. Nobody waits for it: a tenant that another replica is just claiming for is left
+//! The lock is the claiming transaction's, which ends with the commit that starts what was claimed. So a replica that counts
+//! sees all that other replicas have started. No replica waits for it: a tenant that another replica is just claiming for is left
 //! to that one, for now.
 
 use std::collections::{BTreeSet, HashMap};

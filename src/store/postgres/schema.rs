@@ -65,7 +65,7 @@ const WAITING: Duration = Duration::from_secs(120);
 /// The oldest server that is known to do.
 const OLDEST_SERVER: i32 = 140_000;
 
-/// Makes sure that the database is ours, and brings it up to date.
+/// Makes sure that the database is longrun's, and brings its schema up to date.
 pub(super) async fn migrate(server: &Server) -> Result<(), OpenError> {
     let path = || server.name.clone();
     let failed = |reason: String| OpenError::Failed { path: path(), reason };
@@ -80,7 +80,7 @@ pub(super) async fn migrate(server: &Server) -> Result<(), OpenError> {
     session.client.batch_execute(unbounded).await.map_err(lost)?;
     let migrating = async {
         session.query("SELECT pg_advisory_lock($1)", &[&LOCK]).await.map_err(lost)?;
-        // Somebody else may have done it meanwhile.
+        // Another replica may have done it meanwhile.
         let found = version(&session).await.map_err(lost)?;
         if is_enough(found, server)? {
             return Ok(());

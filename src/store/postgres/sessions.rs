@@ -107,7 +107,7 @@ pub(super) async fn others(
     others.collect()
 }
 
-/// Locked, so that whoever takes one over waits for this commit, and sees its leases.
+/// Locked, so that a replica that takes one over waits for this commit, and sees its leases.
 fn use_them<'a>(used: &[SessionId], ours: Uuid) -> Step<'a> {
     let mut used: Vec<Uuid> = used.iter().map(|id| uuid(*id)).collect();
     used.sort_unstable();

@@ -61,7 +61,7 @@ fn roots(file: Option<&Path>) -> Result<RootCertStore, String> {
     if roots.is_empty() { Err(failed("has no certificate".to_owned())) } else { Ok(roots) }
 }
 
-/// `verify-ca`: whoever has a certificate of the right authority, under whatever name.
+/// `verify-ca`: any server with a certificate of the right authority, under whatever name.
 #[derive(Debug)]
 struct AnyName(Arc<WebPkiServerVerifier>);
 
@@ -107,7 +107,7 @@ impl ServerCertVerifier for AnyName {
     }
 }
 
-/// `require` and `prefer`: encrypted, with whoever answers.
+/// `require` and `prefer`: encrypted, and the server is not verified.
 #[derive(Debug)]
 struct Anybody(Arc<CryptoProvider>);
 

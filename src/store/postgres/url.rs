@@ -5,7 +5,7 @@
 
 use tokio_postgres::Config;
 
-/// Whether connections are encrypted, and who is at the other end of them.
+/// Whether connections are encrypted, and whether the server's identity is verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Encryption {
     /// Never.
@@ -53,7 +53,7 @@ impl Target {
                 _ => others.push(parameter),
             }
         }
-        // As for libpq, whoever names certificates wants them to be used, and `system` stands for those of the
+        // As in libpq, certificates that are named are used, and `system` stands for those of the
         // system.
         let is_named = root_certificates.is_some();
         let root_certificates = root_certificates.filter(|file| file != "system");

@@ -80,7 +80,7 @@ fn label_value(value: &str) -> String {
     value
 }
 
-/// The large payloads of writes, so many to a statement as it can take. An input comes only with a new operation.
+/// The large payloads of writes, split so that no statement grows too large. An input comes only with a new operation.
 fn payloads(writes: &[Write]) -> Vec<Step<'_>> {
     let mut rows: Vec<(Uuid, i16, &[u8])> = Vec::new();
     for write in writes {

@@ -27,7 +27,7 @@ use super::{log, schema};
 
 /// Longest time for a transaction. The server gives up a statement before that, and says so.
 const TRANSACTION: Duration = Duration::from_secs(9);
-/// What the network must be able to carry on top of that: of payloads so many bytes in a second.
+/// The least bandwidth for payloads on top of that, in bytes per second.
 const BYTES_PER_SECOND: usize = 4 << 20;
 /// How often a new connection looks whether the old one is gone.
 const LOOKING: Duration = Duration::from_millis(50);
@@ -48,7 +48,7 @@ pub(super) struct Work<'a> {
 }
 
 impl<'a> Work<'a> {
-    /// Statements that concern nobody else.
+    /// Statements without effect on other replicas.
     pub(super) fn of(steps: Vec<Step<'a>>) -> Self {
         Self { steps, is_named: false, tell: None, bytes: 0 }
     }
@@ -73,7 +73,7 @@ struct Held {
     last: Stamp,
     /// Whether a transaction is open.
     is_open: bool,
-    /// Sessions that it has locked because nobody kept them.
+    /// Expired sessions that it has locked.
     expired: Vec<Uuid>,
 }
 
@@ -227,7 +227,7 @@ impl Writer {
         let rows = timeout(TRANSACTION, queried).await.map_err(|_| stalled())??;
         let has_found = rows.first().is_some_and(|found| !found.is_empty());
         if !has_found && !held.is_open {
-            // Nothing is locked, and nobody has to commit anything.
+            // Nothing is locked, so there is nothing to commit.
             let ended = timeout(TRANSACTION, held.session.client.batch_execute("ROLLBACK")).await;
             ended.map_err(|_| stalled())??;
         }
@@ -290,7 +290,7 @@ impl Writer {
         Ok(Held { session, writer, last, is_open: false, expired: Vec::new() })
     }
 
-    /// Waits until no other connection of ours is known to the server, after ending those that are.
+    /// Waits until the server knows of no other connection of this replica, after ending those that are.
     async fn lock(&self, session: &Session) -> Result<(), StoreError> {
         let key = self.lock_key();
         loop {
@@ -357,7 +357,7 @@ async fn transact(
             // It is committed by now.
             answer if at > last => return Outcome::Committed(rows, matches!(answer, Some(Ok(_)))),
             None => return Outcome::Unknown("the database did not answer a commit".to_owned()),
-            // The only warning that there can be: it is committed here, but nobody has waited for the standbys.
+            // The only warning that there can be: it is committed here, but not confirmed by the standbys.
             Some(Ok(_)) if at == last && session.warnings() != warnings => {
                 let why = "the database committed, but its wait for a standby was cancelled";
                 return Outcome::Unknown(why.to_owned());

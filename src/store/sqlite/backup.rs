@@ -20,7 +20,7 @@ use crate::operation::{Operation, OperationId};
 
 /// Pages that are copied between two reports.
 const PAGES: i32 = 1_024;
-/// The copy is synced each time that so many bytes were written, because the system would else keep them, and
+/// The copy is synced after this many bytes, because the system would else keep them, and
 /// write them when the server wants its log synced.
 const SYNC_BYTES: u64 = 64 << 20;
 /// The first schema that has a table of objects.
@@ -53,7 +53,7 @@ pub enum BackupError {
         /// The reason.
         reason: String,
     },
-    /// Whoever asked for it has gone.
+    /// The caller has gone away.
     #[error("the backup to {0} was given up")]
     GivenUp(String),
 }
@@ -83,7 +83,7 @@ impl Backup {
             .open(&partial.0)
             .map_err(|error| failed(target, &error))?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        // Synced here, at the end; before it nobody looks at it.
+        // Synced here, at the end, because no reader opens it before.
         let copy = Connection::open_with_flags(&partial.0, flags)
             .and_then(|copy| {
                 copy.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;")?;
@@ -126,7 +126,7 @@ impl Backup {
         }
         drop(pages);
         drop(moment);
-        // One file, with no log beside it, until somebody serves it.
+        // One file, with no log beside it, until a server opens it.
         let journal =
             self.copy.query_row("PRAGMA journal_mode = DELETE", [], |row| row.get::<_, String>(0));
         match journal {
@@ -211,7 +211,7 @@ impl Drop for Partial {
     }
 }
 
-/// Opens a store to read it, whoever else may have it. The file is opened by SQLite alone.
+/// Opens a store to read it, whatever other process has it open. The file is opened by SQLite alone.
 fn open_source(path: &Path) -> Result<Connection, OpenError> {
     let name = || path.display().to_string();
     let failed =

@@ -176,7 +176,7 @@ pub(super) fn record_removal(
     Ok(())
 }
 
-/// Deletes what nobody asks for any more, unless a commit is in doubt: its name tells what became of it.
+/// Deletes commits that are not looked up any more, unless a commit is in doubt: its name tells what became of it.
 pub(super) fn trim(
     connection: &mut Connection,
     names: &Names,
@@ -228,7 +228,7 @@ fn trim_writer(
     change
         .prepare_cached("UPDATE writers SET trimmed = max(trimmed, ?2) WHERE id = ?1")?
         .execute([writer, old.max(removed.unwrap_or_default())])?;
-    // The last stays: whoever has read up to it has missed nothing.
+    // The last stays: a reader that has read up to it has missed nothing.
     change
         .prepare_cached(
             "DELETE FROM commits WHERE writer = ?1 AND sequence < ?2

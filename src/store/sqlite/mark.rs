@@ -196,7 +196,7 @@ fn write(connection: &Connection, mark: u32) -> rusqlite::Result<()> {
     connection.pragma_update(None, "default_cache_size", mark)
 }
 
-/// Whether nobody was in the way.
+/// Whether no other connection was in the way.
 fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Result<bool> {
     let sql = format!("PRAGMA wal_checkpoint({mode})");
     connection.query_row(&sql, [], |row| row.get::<_, i64>(0)).map(|busy| busy == 0)

@@ -231,7 +231,7 @@ fn store_error(error: rusqlite::Error) -> StoreError {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
             StoreError::Corrupt(error.to_string())
         }
-        // Only what has a time limit is stopped while somebody waits for it.
+        // Only statements with a time limit are stopped while a caller waits for them.
         Some(ErrorCode::OperationInterrupted) => StoreError::TimedOut,
         _ => StoreError::Unavailable(error.to_string()),
     }

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, TransactionBehavior};
 
-/// Marks a file as ours in SQLite's header: "LRun".
+/// Marks a file as longrun's in SQLite's header: "LRun".
 pub(super) const APPLICATION_ID: u32 = 0x4c52_756e;
 
 /// The scripts, each of which leads from the version of its position to the next.
@@ -74,7 +74,7 @@ mod tests {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?, changes))
         });
         let found: Vec<_> = found.unwrap().map(Result::unwrap).collect();
-        // Of the writer that is not known any more nobody asks.
+        // Commits of the forgotten writer are never looked up.
         let at =
             |id: u128, revision| (OperationId::from_bytes(id.to_be_bytes()), Revision(revision));
         let expected: [(i64, i64, bool, Vec<_>); 2] =

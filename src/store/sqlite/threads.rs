@@ -40,7 +40,7 @@ pub(super) struct Threads {
     state: Mutex<Option<Running>>,
     /// The longest that a list may take.
     list_time: Duration,
-    /// Held by whoever closes, so that a second `close` returns only when the first has.
+    /// Held while closing, so that a second `close` returns only after the first.
     closing: tokio::sync::Mutex<()>,
 }
 
@@ -53,7 +53,7 @@ struct Running {
     logs: Pool,
     /// For lists that are quick, as nearly all are, and for reads of everything page by page.
     lists: Pool,
-    /// For lists that are not, so that they keep nobody but each other waiting.
+    /// For other lists, so that they delay only each other.
     slow_lists: Pool,
     /// Given back last of all, when no thread has the file any more.
     hold: Arc<Hold>,
