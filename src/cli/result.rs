@@ -117,7 +117,9 @@ async fn why(name: &str, error: &ClientError, remote: &Remote) -> Option<Ended> 
     let state = operation.state();
     let text = match &operation.error {
         Some(error) => describe::one_line(error),
-        None if state == State::Succeeded => "it has no result".to_owned(),
+        None if state == State::Succeeded && operation.result.is_none() => {
+            "it has no result".to_owned()
+        }
         None => return None,
     };
     let text = format!("{name} {}: {text}", describe::state_name(state));

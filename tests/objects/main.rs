@@ -1,5 +1,5 @@
 //! Objects in S3, against a double that others wrote (`moto`), with faults in between. With the feature `cloud` only:
-//! `cargo test --features cloud --test objects`; `tests/run` installs the double, and says so where it cannot.
+//! `tests/run --features cloud` installs the double, and says so where it cannot.
 
 mod double;
 mod faults;

@@ -1,16 +1,17 @@
 //! Webhooks go over with a store: what was to be sent is sent by the new server, and nothing of history.
 
-use std::collections::BTreeSet;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
+use bytes::Bytes;
+use longrun::store::CatalogueChange;
 use rusqlite::Connection;
 use serde_json::Value;
 
 use crate::copy::copy;
 use crate::receiver::Receiver;
 use crate::served::until;
-use crate::stored::store_in;
+use crate::stored::{open, store_in};
 use crate::support::{Server, longrun};
 
 fn serve(store: &str) -> Server {
@@ -40,21 +41,24 @@ fn until_delivered(server: &Server, count: usize) -> BTreeSet<(String, String)> 
     })
 }
 
-/// The entry that says how far the log was read for webhooks.
-fn position(store: &Path) -> Vec<u8> {
-    let rows = Connection::open(store).unwrap();
-    let sql = "SELECT value FROM catalogue WHERE space = 'webhook-courier'";
-    rows.query_row(sql, [], |row| row.get(0)).unwrap()
+/// The entries that say how far the log was read for webhooks.
+async fn position(url: &str) -> BTreeMap<String, Bytes> {
+    let store = open(url).await;
+    let entries = store.catalogue("webhook-courier").await.unwrap().entries;
+    store.close().await;
+    entries
 }
 
-/// As if the server had been killed before it read what came after `position`, and stored deliveries of `operation`.
-fn unread(store: &Path, position: &[u8], operation: &str) {
-    let rows = Connection::open(store).unwrap();
-    let sql = "UPDATE catalogue SET value = ?1 WHERE space = 'webhook-courier'";
-    assert_eq!(rows.execute(sql, [position]).unwrap(), 1);
-    let sql = "DELETE FROM deliveries WHERE operation = unhex(?1, '-')";
-    let id = operation.strip_prefix("operations/").unwrap();
-    assert_eq!(rows.execute(sql, [id]).unwrap(), 2, "a callback, and a subscription");
+/// As if the server had been killed before it read what came after `position`, and stored deliveries to these receivers.
+async fn unread(url: &str, position: BTreeMap<String, Bytes>, receivers: &[String]) {
+    let store = open(url).await;
+    let (space, put) = ("webhook-courier".to_owned(), position);
+    let change = CatalogueChange { space, put, ..CatalogueChange::default() };
+    store.change_catalogue(change).await.unwrap();
+    for receiver in receivers {
+        assert!(store.deliveries().unwrap().drop_endpoint(receiver).await.unwrap() > 0);
+    }
+    store.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -67,22 +71,28 @@ async fn webhooks_go_over_and_history_is_sent_to_nobody() {
     let hook = format!("{}/hook", receiver.url);
 
     let server = serve(&from);
-    let submit = |server: &Server| server.submit(&["ok", "x", "--wait", "--callback-url", &hook]);
+    let submit_to =
+        |server: &Server, to: &str| server.submit(&["ok", "x", "--wait", "--callback-url", to]);
+    let submit = |server: &Server| submit_to(server, &hook);
     // Before there is a webhook, so that no webhook is about it.
     server.submit(&["ok", "early", "--wait"]);
-    server.expect(0, &["webhook", "create", &hook]);
+    let made = server.json(&["webhook", "create", &hook]);
+    let webhook = made["webhook"]["webhookId"].as_str().unwrap().to_owned();
     let secret = server.expect(0, &["webhook", "secret", "callbacks"]);
     let told = submit(&server);
     until_delivered(&server, 2);
     kill(server);
-    let before = position(&path("from.db"));
+    let before = position(&from).await;
     receiver.status.store(500, Ordering::SeqCst);
     let server = serve(&from);
-    let [waiting, lost] = [submit(&server), submit(&server)];
+    // By another name it is another receiver.
+    let waiting = submit_to(&server, &hook.replace("127.0.0.1", "localhost"));
+    let lost = submit(&server);
     until(|| (deliveries(&server, "PENDING").len() == 4).then_some(()));
     let expected = deliveries(&server, "PENDING");
     kill(server);
-    unread(&path("from.db"), &before, &lost);
+    let receivers = [format!("callbacks/default/{}", receiver.url), format!("default/{webhook}")];
+    unread(&from, before, &receivers).await;
 
     let summary = copy(&[&from, &database.url]);
     assert_eq!(summary["copied"]["deliveries"], 6);
