@@ -6,6 +6,7 @@ use http::StatusCode;
 use serde::Serialize;
 use tokio::time::{Duration, Instant, sleep_until};
 
+use super::children::Children;
 use super::commands::{self, Command};
 use super::contents::{self, Role, Shown};
 use super::facts::{Facts, Trouble, troubles};
@@ -29,11 +30,12 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const MOST_READS: usize = 32;
 
 /// The regions of the page and the templates of their parts.
-const PARTS: [(&str, &str); 5] = [
+const PARTS: [(&str, &str); 6] = [
     ("head", "operation_head.html"),
     ("facts", "operation_facts.html"),
     ("troubles", "operation_troubles.html"),
     ("timeline", "operation_timeline.html"),
+    ("children", "operation_children.html"),
     ("contents", "operation_contents.html"),
 ];
 
@@ -47,6 +49,7 @@ struct Whole<'a> {
     /// How many steps before are not listed.
     left_out: usize,
     lines: Vec<Line>,
+    children: Option<&'a Children>,
     contents: Vec<&'a Shown>,
     commands: Vec<Command>,
     /// Tells this page's forms from those of another look at it.
@@ -138,6 +141,8 @@ pub(super) fn by_id(text: &str) -> Result<OperationName, ServiceError> {
 struct Read {
     document: Document,
     contents: [Option<Shown>; 2],
+    /// Of a batch.
+    children: Option<Children>,
 }
 
 impl Read {
@@ -146,6 +151,7 @@ impl Read {
         visit: &Visit,
         name: &OperationName,
         input: Option<Option<Shown>>,
+        now: Option<Timestamp>,
     ) -> Result<Self, ServiceError> {
         let document = visit.service().get(&visit.caller, name, View::Full).await?;
         let (id, operation) = (name.id, &document.operation);
@@ -157,7 +163,8 @@ impl Read {
                 contents::show(visit, id, Role::Input, info).await
             }
         };
-        Ok(Self { document, contents: [result, input] })
+        let children = Children::of(visit, &document, now).await?;
+        Ok(Self { document, contents: [result, input], children })
     }
 
     fn whole<'a>(
@@ -177,6 +184,7 @@ impl Read {
             steps: &history.steps,
             left_out: history.left_out,
             lines: lines.iter().map(|line| Line::of(line, None)).collect(),
+            children: self.children.as_ref(),
             contents: self.contents.iter().flatten().collect(),
             once: format!("{:x}", visit.service().now().micros()),
             commands: commands::of_operation(visit, &id, operation.is_done()),
@@ -191,8 +199,9 @@ pub(super) async fn page(visit: &Visit) -> Result<Response, ServiceError> {
     // The history first: what comes later comes by the stream.
     let mut history = History::default();
     let lines = history.read(visit, &name).await?;
-    let read = Read::of(visit, &name, None).await?;
-    let whole = read.whole(visit, &history, &lines, Some(visit.service().now()));
+    let now = Some(visit.service().now());
+    let read = Read::of(visit, &name, None, now).await?;
+    let whole = read.whole(visit, &history, &lines, now);
     let title = format!("{} …{}", whole.row.kind, whole.row.short);
     visit.show(StatusCode::OK, "operation.html", &visit.frame(title, "operations"), whole)
 }
@@ -232,7 +241,7 @@ pub(super) async fn live(visit: Visit) -> Result<Response, ServiceError> {
 impl Live for Following {
     async fn look(&mut self) -> Result<Vec<Region>, ServiceError> {
         // The operation first: a history that is read later holds all that it has come through.
-        let read = Read::of(&self.visit, &self.name, self.input.take()).await?;
+        let read = Read::of(&self.visit, &self.name, self.input.take(), None).await?;
         let mut lines = self.history.read(&self.visit, &self.name).await?;
         lines.retain(|line| line.number > self.seen.log_number);
         let whole = read.whole(&self.visit, &self.history, &[], None);
@@ -293,55 +302,4 @@ struct Lines {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::dialect::samples;
-    use crate::operation::{Event, EventType, Kind, WaitReason, Waiting};
-    use crate::pages::template::Templates;
-
-    /// In the page and, as parts of it, in its stream.
-    #[test]
-    fn every_state_has_its_page() {
-        let templates = Templates::new().unwrap();
-        let kind = Kind::parse("a").unwrap();
-        let mut states = std::collections::BTreeSet::new();
-        for operation in samples(&kind) {
-            states.insert(operation.state_name());
-            let life = operation.life.clone();
-            let event = Event { event_type: EventType::Finished, life };
-            for now in [None, Some(operation.life.updated_at)] {
-                let waiting = operation.is_queued().then(|| Waiting {
-                    reason: WaitReason::BackingOff,
-                    message: "<b>soon</b>".to_owned(),
-                    until: Some(operation.life.updated_at),
-                });
-                let document = Document { waiting, ..Document::basic(Arc::new(operation.clone())) };
-                let steps = [Step::of(&event, now)];
-                let whole = Whole {
-                    row: Row::of(&document, now),
-                    facts: Facts::of(&operation, now),
-                    troubles: troubles(&operation),
-                    timeline: Timeline::of(&steps, operation.life.updated_at),
-                    steps: &steps,
-                    left_out: 0,
-                    lines: Vec::new(),
-                    contents: Vec::new(),
-                    commands: Vec::new(),
-                    once: "1".to_owned(),
-                    live: None,
-                };
-                let name = operation.state_name();
-                for (_, template) in PARTS.into_iter().chain([("", "operation.html")]) {
-                    let view = (Frame::sample(), &whole);
-                    let html =
-                        templates.render(template, crate::pages::visit::framed(&view.0, view.1));
-                    let html = html.unwrap_or_else(|error| panic!("{template} of {name}: {error}"));
-                    assert!(!html.contains("<b>soon") && !html.contains("\\ <b>"), "{html}");
-                }
-            }
-        }
-        assert_eq!(states.len(), 7, "{states:?}");
-    }
-}
+mod tests;

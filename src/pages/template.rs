@@ -21,6 +21,7 @@ templates! {
     "layout.html", "macros.html", "operations.html", "rows.html", "sign_in.html", "problem.html",
     "operation.html", "operation_head.html", "operation_facts.html", "operation_troubles.html",
     "operation_timeline.html", "operation_steps.html", "operation_log.html", "operation_contents.html",
+    "operation_children.html",
     "kinds.html", "kind_rows.html", "workers.html", "worker_rows.html",
     "bulk.html", "bulk_done.html", "start.html", "started.html", "system.html", "system_figures.html",
 }

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::schemas::{KIND, TENANT, rule_of};
+use super::schemas::{KIND, OPERATION_OR_NONE, TENANT, rule_of};
 use crate::operation::callback::MAX_URL_BYTES;
 use crate::operation::limits::LimitName;
 use crate::operation::{Range, Setting, Settings};
@@ -183,6 +183,11 @@ fn in_query() -> Parameters {
             "callback_url",
             "Whom to tell of the end, as in `SubmitRequest.callback_url`.",
             json!({"type": "string", "maxLength": MAX_URL_BYTES}),
+        ),
+        (
+            "parent",
+            "The batch that it becomes a child of, as in `SubmitRequest.parent`.",
+            pattern(OPERATION_OR_NONE),
         ),
         (
             "start_in",
