@@ -282,6 +282,11 @@ fn workers_are_written_as_it_is_shown() {
 }
 
 #[test]
+fn batches_are_as_they_are_shown() {
+    take_page("docs/batches.md", &[]);
+}
+
+#[test]
 fn the_dialect_of_the_docs_is_written_as_it_is_shown() {
     let docs = file("docs/dialects.md");
     let directory: TempDir = tempfile::tempdir().unwrap();

@@ -9,7 +9,7 @@ use super::text::{age, bytes, clean, clean_lines, date, duration, shorten, time}
 use crate::proto::v1::event::Type;
 use crate::proto::v1::operation::State;
 use crate::proto::v1::payload::Content;
-use crate::proto::v1::{Error, Event, Operation, Payload, Progress};
+use crate::proto::v1::{ChildCounts, Error, Event, Operation, Payload, Progress};
 
 /// The longest contents that are shown within a description, in characters.
 const MOST_CONTENTS: usize = 2_000;
@@ -169,6 +169,8 @@ fn facts(operation: &Operation, now: SystemTime, paint: Paint) -> Vec<(&'static 
         ("deadline", pending(operation.deadline_time.as_ref())),
         ("purge", at(operation.purge_time.as_ref())),
         ("key", clean(&operation.idempotency_key)),
+        ("children", operation.children.as_ref().map(children).unwrap_or_default()),
+        ("parent", clean(&operation.parent)),
         ("retry of", clean(&operation.retry_of)),
         ("callback", clean(&operation.callback_url)),
     ]
@@ -179,6 +181,25 @@ pub(super) fn waiting(operation: &Operation) -> String {
     let Some(waiting) = &operation.waiting else { return String::new() };
     let reason = waiting.reason().as_str_name().trim_start_matches("REASON_");
     format!("{reason}: {}", clean(&waiting.message))
+}
+
+/// `10: 6 succeeded, 1 failed, 3 queued`.
+pub(super) fn children(counts: &ChildCounts) -> String {
+    let parts = [
+        (counts.succeeded, "succeeded"),
+        (counts.partially_succeeded, "partially succeeded"),
+        (counts.failed, "failed"),
+        (counts.cancelled, "cancelled"),
+        (counts.cancelling, "cancelling"),
+        (counts.running, "running"),
+        (counts.queued, "queued"),
+    ];
+    let parts = parts.iter().filter(|(count, _)| *count > 0);
+    let parts: Vec<String> = parts.map(|(count, state)| format!("{count} {state}")).collect();
+    match parts.is_empty() {
+        true => counts.total.to_string(),
+        false => format!("{}: {}", counts.total, parts.join(", ")),
+    }
 }
 
 /// `team=maps, user=ada`, in the order of their keys.

@@ -17,6 +17,7 @@ use crate::config::file;
 use crate::telemetry::{self, LogFormat};
 use crate::time_text::parse_duration;
 
+mod batch;
 mod bench;
 mod change;
 mod completions;
@@ -144,6 +145,8 @@ enum Command {
     Serve(serve::Args),
     /// Submit work and get its operation
     Submit(submit::Args),
+    /// Submit many pieces of work as the children of one operation, which ends by a rule
+    Batch(batch::Args),
     /// Show an operation as it is now
     Get(get::Args),
     /// List operations
@@ -290,6 +293,7 @@ async fn dispatch(command: Command, connection: &Connection, out: &Output) -> an
     match command {
         Command::Serve(args) => serve::run(args, out).await,
         Command::Submit(args) => submit::run(args, &remote()?, out).await,
+        Command::Batch(args) => batch::run(args, &remote()?, out).await,
         Command::Get(args) => get::run(args, &remote()?, out).await,
         Command::List(args) => list::run(args, &remote()?, out).await,
         Command::Watch(args) => watch::run(args, &remote()?, out).await,

@@ -16,7 +16,7 @@ pub(super) const LARGEST_PAGE: u64 = 1_000;
 #[derive(clap::Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Selection")]
 pub(super) struct Selection {
-    /// AIP-160 over state, kind, labels.KEY, create_time, update_time, start_time, end_time, priority, attempt, done
+    /// AIP-160 over state, kind, labels.KEY, create_time, update_time, start_time, end_time, priority, attempt, done, parent
     #[arg(long, short, value_name = "EXPR", default_value = "", hide_default_value = true)]
     pub(super) filter: String,
     /// In one of these states, e.g. failed; repeatable, or separated by commas
@@ -28,6 +28,9 @@ pub(super) struct Selection {
     /// With this label, of this value or of any; repeatable
     #[arg(long, short, value_name = "KEY[=VALUE]")]
     label: Vec<String>,
+    /// Children of this batch, by its name, id or URL
+    #[arg(long, value_name = "NAME", value_parser = parent, add = completions::operations())]
+    parent: Option<String>,
     /// Created at or after this time, or at most this long ago, e.g. 2h
     #[arg(long, value_name = "TIME", value_parser = since)]
     since: Option<prost_types::Timestamp>,
@@ -41,6 +44,17 @@ fn state(word: &str) -> Result<State, String> {
         "must be queued, running, cancelling, succeeded, partially_succeeded, failed or cancelled"
             .to_owned()
     })
+}
+
+/// The name of a batch; its tenant is the caller's.
+fn parent(word: &str) -> Result<String, String> {
+    let id = word.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    let id = id.to_ascii_lowercase();
+    let is_id = id.len() == 36 && id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
+    match is_id {
+        true => Ok(format!("operations/{id}")),
+        false => Err("must be the name, the whole id or a URL of a batch".to_owned()),
+    }
 }
 
 fn since(word: &str) -> Result<prost_types::Timestamp, String> {
@@ -78,6 +92,7 @@ impl Selection {
         let whole = Some(self.filter.trim()).filter(|filter| !filter.is_empty());
         let tests = [any("state", states.collect()), any("kind", kinds.collect())];
         let mut tests: Vec<String> = tests.into_iter().flatten().chain(labels).collect();
+        tests.extend(self.parent.as_ref().map(|parent| format!("parent=\"{parent}\"")));
         tests.extend(self.since.map(|time| format!("create_time>=\"{time}\"")));
         match whole {
             Some(filter) if tests.is_empty() => filter.to_owned(),
@@ -105,7 +120,7 @@ pub(super) struct Chosen {
     yes: bool,
 }
 
-const SELECTING: [&str; 5] = ["filter", "state", "kind", "label", "since"];
+const SELECTING: [&str; 6] = ["filter", "state", "kind", "label", "parent", "since"];
 
 impl Chosen {
     /// The names; of a selection those that `also` matches, once the user has agreed to their number. `verb` is what is
@@ -198,6 +213,10 @@ mod tests {
             (
                 &["-f", "priority>3 OR done=true", "-l", "team=a\"b", "-l", "x/y"],
                 "(priority>3 OR done=true) AND labels.\"team\"=\"a\\\"b\" AND labels.\"x/y\":*",
+            ),
+            (
+                &["--parent", "http://x/v1/operations/0191E2AB-7C1D-7000-8000-0123456789AB"],
+                "parent=\"operations/0191e2ab-7c1d-7000-8000-0123456789ab\"",
             ),
             (&["--since", "2026-01-31T12:00:00+02:00"], "create_time>=\"2026-01-31T10:00:00Z\""),
         ] {

@@ -56,6 +56,9 @@ pub(super) struct Args {
     /// URL to be told of the end by a signed POST, a webhook
     #[arg(long, value_name = "URL")]
     callback_url: Option<String>,
+    /// Batch that it becomes a child of: a name, an id, the beginning of one, or a URL
+    #[arg(long, value_name = "NAME", add = completions::operations())]
+    parent: Option<String>,
     #[command(flatten)]
     settings: SettingsArgs,
     #[command(flatten)]
@@ -96,7 +99,7 @@ struct Then {
 
 pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Result<Exit> {
     let Args { kind, input, content_type, labels, idempotency_key, callback_url, .. } = args;
-    let Args { settings, start, then, .. } = args;
+    let Args { settings, start, then, parent, .. } = args;
     if then.result && out.is_json() {
         return Err(Usage(
             "--json contradicts --result, which writes the result as it is: leave one of them out, e.g. --json --wait".to_owned(),
@@ -111,8 +114,13 @@ pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Re
         },
         None => (None, None),
     };
+    let parent = match parent {
+        Some(parent) => remote.name(&parent).await?,
+        None => String::new(),
+    };
     let request = SubmitRequest {
         input,
+        parent,
         labels: labels.into_iter().collect::<BTreeMap<_, _>>(),
         start_at: start.start_at.map(|(seconds, nanos)| Timestamp { seconds, nanos }),
         start_in: start.start_in.map(message_of).transpose()?,
@@ -199,7 +207,7 @@ fn message_of(wait: Duration) -> anyhow::Result<prost_types::Duration> {
 }
 
 /// `KEY=VALUE`; the server knows what keys and values may be.
-fn label(text: &str) -> Result<(String, String), String> {
+pub(super) fn label(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("must be KEY=VALUE, e.g. team=maps".to_owned()),

@@ -88,6 +88,12 @@ impl Submission {
         self
     }
 
+    /// As a child of this batch, by its name.
+    pub fn parent(mut self, batch: impl Into<String>) -> Self {
+        self.request.parent = batch.into();
+        self
+    }
+
     /// Start no sooner than in this time.
     pub fn start_in(mut self, wait: Duration) -> Self {
         let wait = self.duration("start_in", wait);

@@ -82,6 +82,9 @@ fn target(request: &SubmitRequest) -> Result<String, ClientError> {
     if !request.callback_url.is_empty() {
         give("callback_url", &request.callback_url);
     }
+    if !request.parent.is_empty() {
+        give("parent", &request.parent);
+    }
     if let Some(wait) = &request.start_in {
         give("start_in", &wait.to_string());
     }

@@ -31,8 +31,15 @@ const ANY: [Reason; 7] = [
 /// Why there may be no such operation.
 const NOT_THERE: [Reason; 2] = [OperationNotFound, OperationExpired];
 /// What a submission may come to.
-const SUBMISSION: [Reason; 5] =
-    [OriginRefused, RequestTimeout, PayloadTooLarge, IdempotencyKeyReused, ResourceExhausted];
+const SUBMISSION: [Reason; 7] = [
+    OriginRefused,
+    RequestTimeout,
+    PayloadTooLarge,
+    IdempotencyKeyReused,
+    ResourceExhausted,
+    OperationNotFound,
+    ParentNotOpen,
+];
 
 /// What every method that changes something may come to.
 const CHANGE: [Reason; 4] = [OriginRefused, RequestTimeout, PayloadTooLarge, UnsupportedMediaType];
@@ -62,6 +69,7 @@ pub(super) fn all() -> Vec<Route> {
         list(),
         submission(),
         submission_of_kind(),
+        submission_of_many(),
         watch_all(),
     ];
     let of_one =
@@ -170,13 +178,36 @@ fn submission_of_kind() -> Route {
         "Submits an operation whose input is the body, whatever it is",
         |call, body| Box::pin(submit::of_kind(call, body)),
     )
-    .takes(&["kind", "label", "start_at", "start_in", "start_time", "callback_url"])
+    .takes(&["kind", "label", "parent", "start_at", "start_in", "start_time", "callback_url"])
     .takes(&settings)
     .takes(&["Prefer", "Idempotency-Key"])
     .takes(&["Content-Encoding", "Content-Language", "Content-Disposition"])
     .body("*/*", &json!({}), false)
     .answers(submitted())
     .refuses(&[&ANY[..], &SUBMISSION].concat())
+}
+
+fn submission_of_many() -> Route {
+    let limits = ["RateLimit?", "RateLimit-Policy?"];
+    let stored = [&limits[..], &["Location"]].concat();
+    let about = "Stored, all of it. `Location` is where to ask for the batch.";
+    let answers = Answers::default().json("202", about, &stored, "SubmitBatchResponse").json(
+        "200",
+        "Without a batch: each is stored or refused by itself, as its place says.",
+        &limits,
+        "SubmitBatchResponse",
+    );
+    Route::new(
+        "post",
+        "/v1/batches",
+        "submitBatch",
+        "Submits a batch with its children, or many operations, in one commit",
+        |call, body| Box::pin(submit::many(call, body)),
+    )
+    .takes(&["Idempotency-Key", "Content-Encoding.document"])
+    .body(JSON, &refer("SubmitBatchRequest"), true)
+    .answers(answers)
+    .refuses(&[&ANY[..], &SUBMISSION, &[UnsupportedMediaType]].concat())
 }
 
 fn watch_all() -> Route {
@@ -283,7 +314,8 @@ fn run() -> Route {
 }
 
 fn retry() -> Route {
-    let more = [OperationNotDone, UnsupportedMediaType, PreconditionFailed, DataLoss];
+    let more =
+        [OperationNotDone, NothingToRetry, UnsupportedMediaType, PreconditionFailed, DataLoss];
     Route::new(
         "post",
         "/v1/operations/{id}:retry",

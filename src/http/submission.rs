@@ -13,7 +13,10 @@ use super::headers::{OPERATION_LOCATION, rate_limits, vary_by};
 use super::problem::Problem;
 use super::{coding, result};
 use crate::operation::{HttpEnvelope, InvalidEnvelope, NewOperation, Payload, PayloadForm};
-use crate::service::{Action, OperationName, Submitted, View, Violations};
+use crate::service::{
+    Action, ManySubmissions, ManySubmitted, OperationName, ServiceError, Submitted, View,
+    Violations,
+};
 
 /// The interface that a submission came in by, which is that of its answer.
 #[derive(Clone, Copy)]
@@ -97,10 +100,22 @@ pub(in crate::http) async fn take(
 /// Stores `new`, whose input is there.
 pub(in crate::http) async fn submit(call: &Call, new: NewOperation) -> Result<Submitted, Problem> {
     let submitted = call.service().submit(&call.caller, new).await;
-    submitted.map_err(|error| {
-        let rate = call.service().rate(&call.caller).into_iter().flat_map(rate_limits);
-        rate.fold(Problem::from(error), |problem, (name, value)| problem.with_header(name, value))
-    })
+    submitted.map_err(|error| refused(call, error))
+}
+
+/// Stores several.
+pub(in crate::http) async fn submit_many(
+    call: &Call,
+    asked: ManySubmissions,
+) -> Result<ManySubmitted, Problem> {
+    let stored = call.service().submit_many(&call.caller, asked).await;
+    stored.map_err(|error| refused(call, error))
+}
+
+/// A refusal, with how much of its rate the tenant has left.
+fn refused(call: &Call, error: ServiceError) -> Problem {
+    let rate = call.service().rate(&call.caller).into_iter().flat_map(rate_limits);
+    rate.fold(Problem::from(error), |problem, (name, value)| problem.with_header(name, value))
 }
 
 /// What was sent, as a payload; `None` where nothing was.

@@ -1,15 +1,17 @@
 //! Submitting: a submission as JSON, or any body as the input of a kind.
 
 use axum::body::Body;
+use http::StatusCode;
+use http::header::LOCATION;
 use serde_json::Value;
 
 use super::call::Call;
-use super::documents::Answer;
-use super::headers::of_a_body;
+use super::documents::{self, Answer};
+use super::headers::{of_a_body, rate_limits};
 use super::submission::{self, Face, Sent};
 use crate::operation::{HttpEnvelope, NewOperation, Range, Setting, Settings};
 use crate::proto::{json, v1};
-use crate::wire::decode;
+use crate::wire::{batches, decode};
 
 /// `POST /v1/operations`: a `SubmitRequest` as JSON.
 pub(super) async fn operation(mut call: Call, body: Body) -> Answer {
@@ -26,7 +28,7 @@ pub(super) async fn operation(mut call: Call, body: Body) -> Answer {
 }
 
 /// `POST /v1/kinds/{kind}/operations`: the body, whatever it is, is the input. The rest of a submission stands
-/// in the query: `label=KEY=VALUE` (may be repeated), `start_at` (RFC 3339), `start_in`, `callback_url`, and all of [`Settings::ALL`].
+/// in the query: `label=KEY=VALUE` (may be repeated), `start_at` (RFC 3339), `start_in`, `callback_url`, `parent`, and all of [`Settings::ALL`].
 pub(super) async fn of_kind(mut call: Call, body: Body) -> Answer {
     let kind = call.segment("kind").to_owned();
     let mut request = v1::SubmitRequest { kind, ..Default::default() };
@@ -40,6 +42,39 @@ pub(super) async fn of_kind(mut call: Call, body: Body) -> Answer {
     let ((new, idempotency_key), sent) = decoded?;
     let submitted = submission::take(&call, NewOperation { idempotency_key, ..new }, sent).await?;
     submission::answer(&call, submitted, Face::Own).await
+}
+
+/// `POST /v1/batches`: a `SubmitBatchRequest` as JSON. 202 where a batch is stored, whose key may be a header field; 200
+/// where each submission is answered by itself.
+pub(super) async fn many(mut call: Call, body: Body) -> Answer {
+    let mut found = call.finish_query();
+    let mut request: Option<v1::SubmitBatchRequest> = call.message(body, &mut found).await?;
+    let batch = request.as_mut().and_then(|request| request.batch.as_mut());
+    let in_body = batch.as_ref().map(|batch| batch.idempotency_key.clone()).unwrap_or_default();
+    let key = found.take(call.idempotency_key(&in_body)).flatten();
+    match (batch, key) {
+        (Some(batch), Some(key)) => key.as_str().clone_into(&mut batch.idempotency_key),
+        // What is wrong with a body that cannot be read is noted.
+        (None, Some(_)) => {
+            found.note("Idempotency-Key", "must be left out without `batch`, which it is for");
+        }
+        (_, None) => {}
+    }
+    let request = found.settle(request)?;
+    let service = call.service();
+    let asked = batches::read(request, service.limits())?;
+    let stored = submission::submit_many(&call, asked).await?;
+    let status = if stored.batch.is_some() { StatusCode::ACCEPTED } else { StatusCode::OK };
+    let answer = batches::response(&stored, service.limits().page_bytes);
+    let answer = documents::object(call.types(), &answer)?;
+    let mut response = documents::json(status, &Value::Object(answer));
+    if let Some(batch) = &stored.batch {
+        let url = call.links().operation(batch.document.operation.id());
+        response.headers_mut().insert(LOCATION, documents::header_value(&url)?);
+    }
+    let rate = service.rate(&call.caller);
+    response.headers_mut().extend(rate.into_iter().flat_map(rate_limits));
+    Ok(response)
 }
 
 /// The request around an input that is more than bytes of a type. The query stands in the settings.
@@ -68,6 +103,7 @@ fn take_settings(call: &mut Call, request: &mut v1::SubmitRequest) -> Vec<(&'sta
     }
     request.start_at = query.take_moment("start_at");
     request.callback_url = query.take("callback_url").unwrap_or_default();
+    request.parent = query.take("parent").unwrap_or_default();
     request.start_in = query.take_time("start_in");
     request.start_time = query.take_moment("start_time");
     let mut given = Vec::new();

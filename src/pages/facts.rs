@@ -70,11 +70,10 @@ impl Facts {
         facts.time("Fails at", limit.map(|(at, _)| when(at)));
         facts.time("Deleted at", operation.expires_at().map(when));
         let retried = submission.retry_of.map(|id| id.to_string());
-        facts.0.extend(retried.map(|id| Fact {
-            name: "Retry of",
-            operation: Some(id),
-            ..Fact::default()
-        }));
+        let parent = submission.parent.map(|id| id.to_string());
+        for (name, id) in [("Child of", parent), ("Retry of", retried)] {
+            facts.0.extend(id.map(|id| Fact { name, operation: Some(id), ..Fact::default() }));
+        }
         let key = submission.idempotency.as_ref().map(|it| it.key.to_string());
         facts.text("Idempotency key", key);
         facts.text("Revision", Some(life.revision.0.to_string()));

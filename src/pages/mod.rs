@@ -26,6 +26,7 @@ use crate::service::{Action, Identity, Reason, Service, ServiceError};
 mod assets;
 mod bulk;
 mod change;
+mod children;
 mod commands;
 mod contents;
 mod cookie;

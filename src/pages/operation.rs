@@ -6,6 +6,7 @@ use http::StatusCode;
 use serde::Serialize;
 use tokio::time::{Duration, Instant, sleep_until};
 
+use super::children::Children;
 use super::commands::{self, Command};
 use super::contents::{self, Role, Shown};
 use super::deliveries::{self, DeliveryRow};
@@ -30,11 +31,12 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const MOST_READS: usize = 32;
 
 /// The regions of the page and the templates of their parts.
-const PARTS: [(&str, &str); 6] = [
+const PARTS: [(&str, &str); 7] = [
     ("head", "operation_head.html"),
     ("facts", "operation_facts.html"),
     ("troubles", "operation_troubles.html"),
     ("timeline", "operation_timeline.html"),
+    ("children", "operation_children.html"),
     ("contents", "operation_contents.html"),
     ("deliveries", "operation_deliveries.html"),
 ];
@@ -49,6 +51,7 @@ struct Whole<'a> {
     /// How many steps before are not listed.
     left_out: usize,
     lines: Vec<Line>,
+    children: Option<&'a Children>,
     contents: Vec<&'a Shown>,
     deliveries: Deliveries<'a>,
     commands: Vec<Command>,
@@ -147,6 +150,8 @@ pub(super) fn by_id(text: &str) -> Result<OperationName, ServiceError> {
 struct Read {
     document: Document,
     contents: [Option<Shown>; 2],
+    /// Of a batch.
+    children: Option<Children>,
     /// Of webhooks, for callers that administer them.
     deliveries: Vec<DeliveryRow>,
 }
@@ -173,7 +178,8 @@ impl Read {
             true => deliveries::of_operation(visit, name, now).await?,
             false => Vec::new(),
         };
-        Ok(Self { document, contents: [result, input], deliveries })
+        let children = Children::of(visit, &document, now).await?;
+        Ok(Self { document, contents: [result, input], children, deliveries })
     }
 
     fn whole<'a>(
@@ -193,6 +199,7 @@ impl Read {
             steps: &history.steps,
             left_out: history.left_out,
             lines: lines.iter().map(|line| Line::of(line, None)).collect(),
+            children: self.children.as_ref(),
             contents: self.contents.iter().flatten().collect(),
             deliveries: Deliveries { rows: &self.deliveries },
             once: format!("{:x}", visit.service().now().micros()),
@@ -311,56 +318,4 @@ struct Lines {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::dialect::samples;
-    use crate::operation::{Event, EventType, Kind, WaitReason, Waiting};
-    use crate::pages::template::Templates;
-
-    /// In the page and, as parts of it, in its stream.
-    #[test]
-    fn every_state_has_its_page() {
-        let templates = Templates::new().unwrap();
-        let kind = Kind::parse("a").unwrap();
-        let mut states = std::collections::BTreeSet::new();
-        for operation in samples(&kind) {
-            states.insert(operation.state_name());
-            let life = operation.life.clone();
-            let event = Event { event_type: EventType::Finished, life };
-            for now in [None, Some(operation.life.updated_at)] {
-                let waiting = operation.is_queued().then(|| Waiting {
-                    reason: WaitReason::BackingOff,
-                    message: "<b>soon</b>".to_owned(),
-                    until: Some(operation.life.updated_at),
-                });
-                let document = Document { waiting, ..Document::basic(Arc::new(operation.clone())) };
-                let steps = [Step::of(&event, now)];
-                let whole = Whole {
-                    row: Row::of(&document, now),
-                    facts: Facts::of(&operation, now),
-                    troubles: troubles(&operation),
-                    timeline: Timeline::of(&steps, operation.life.updated_at),
-                    steps: &steps,
-                    left_out: 0,
-                    lines: Vec::new(),
-                    contents: Vec::new(),
-                    deliveries: Deliveries { rows: &[] },
-                    commands: Vec::new(),
-                    once: "1".to_owned(),
-                    live: None,
-                };
-                let name = operation.state_name();
-                for (_, template) in PARTS.into_iter().chain([("", "operation.html")]) {
-                    let view = (Frame::sample(), &whole);
-                    let html =
-                        templates.render(template, crate::pages::visit::framed(&view.0, view.1));
-                    let html = html.unwrap_or_else(|error| panic!("{template} of {name}: {error}"));
-                    assert!(!html.contains("<b>soon") && !html.contains("\\ <b>"), "{html}");
-                }
-            }
-        }
-        assert_eq!(states.len(), 7, "{states:?}");
-    }
-}
+mod tests;

@@ -47,7 +47,7 @@ const EXAMPLES: [&str; 8] = [
 /// What filters are made of, for the script to complete.
 const WORDS: &str = "state=QUEUED state=RUNNING state=CANCELLING state=SUCCEEDED state=PARTIALLY_SUCCEEDED \
                      state=FAILED state=CANCELLED kind= labels. create_time>= update_time>= start_time>= end_time>= \
-                     priority>= attempt> done=true done=false AND OR NOT";
+                     priority>= attempt> done=true done=false parent= AND OR NOT";
 
 #[derive(Debug, Serialize)]
 struct List {

@@ -22,6 +22,7 @@ templates! {
     "layout.html", "macros.html", "operations.html", "rows.html", "sign_in.html", "problem.html",
     "operation.html", "operation_head.html", "operation_facts.html", "operation_troubles.html",
     "operation_timeline.html", "operation_steps.html", "operation_log.html", "operation_contents.html",
+    "operation_children.html",
     "kinds.html", "kind_rows.html", "workers.html", "worker_rows.html",
     "webhooks.html", "webhook.html", "webhook_secret.html", "deliveries.html", "delivery_list.html",
     "delivery_rows.html", "operation_deliveries.html",

@@ -107,6 +107,7 @@ const ROUTES: &[(&str, Action)] = &[
     ("getMetrics", Action::Operate),
     ("submit", Action::Submit),
     ("submitOfKind", Action::Submit),
+    ("submitBatch", Action::Submit),
     ("retryOperation", Action::Submit),
     ("listOperations", Action::List),
     ("watchOperations", Action::List),

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::schemas::{KIND, TENANT, rule_of};
+use super::schemas::{KIND, OPERATION_OR_NONE, TENANT, rule_of};
 use crate::operation::callback::MAX_URL_BYTES;
 use crate::operation::limits::LimitName;
 use crate::operation::{Range, Setting, Settings};
@@ -11,8 +11,6 @@ use crate::service::MAX_WAIT;
 
 /// A canonical UUID.
 const ID: &str = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$";
-/// The name of an operation, or none.
-const OPERATION_OR_NONE: &str = "^(operations/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})?$";
 /// What names an attempt, signed.
 const TOKEN: &str = "^[0-9A-Za-z_-]{66}$";
 /// What names a key.
@@ -195,6 +193,11 @@ fn in_query() -> Parameters {
             "callback_url",
             "Whom to tell of the end, as in `SubmitRequest.callback_url`.",
             json!({"type": "string", "maxLength": MAX_URL_BYTES}),
+        ),
+        (
+            "parent",
+            "The batch that it becomes a child of, as in `SubmitRequest.parent`.",
+            pattern(OPERATION_OR_NONE),
         ),
         (
             "start_in",

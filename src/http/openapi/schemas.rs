@@ -4,11 +4,12 @@
 use serde_json::{Map, Value, json};
 
 use super::answers::refer;
+use crate::operation::batch::MAX_KEY;
 use crate::operation::callback::MAX_URL_BYTES;
 use crate::operation::{HttpEnvelope, Range, Settings, StateName};
 use crate::proto::json::{JsonError, camel_case};
 use crate::proto::schema::{Side, schemas};
-use crate::service::Reason;
+use crate::service::{MAX_BATCH, Reason};
 
 /// The rules of names, as [`crate::operation`] has them.
 pub(super) const KIND: &str = "^[A-Za-z][A-Za-z0-9_.-]{0,127}$";
@@ -18,14 +19,18 @@ const LABEL_KEY: &str = "^[A-Za-z][A-Za-z0-9_./-]{0,62}$";
 /// The URL of a receiver.
 const URL: &str = "^https?://[^ #@/?]+([/?][!-\"$-~]*)?$";
 const URL_OR_NONE: &str = "^(https?://[^ #@/?]+([/?][!-\"$-~]*)?)?$";
+/// The name of an operation, or none.
+pub(super) const OPERATION_OR_NONE: &str = "^(((tenants/[a-z][a-z0-9-]{0,62}/)?operations/)?\
+     [0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})?$";
 const ASCII: &str = "^[ -~]{0,255}$";
 
-const WRITTEN: [&str; 26] = [
+const WRITTEN: [&str; 27] = [
     "google.longrunning.Operation",
     "google.longrunning.ListOperationsResponse",
     "AcquiredAttempt",
     "Operation",
     "ListOperationsResponse",
+    "SubmitBatchResponse",
     "ListEventsResponse",
     "RenewResponse",
     "WatchOperationResponse",
@@ -48,8 +53,9 @@ const WRITTEN: [&str; 26] = [
     "ListDeliveriesResponse",
     "Delivery",
 ];
-const READ: [&str; 12] = [
+const READ: [&str; 13] = [
     "SubmitRequest",
+    "SubmitBatchRequest",
     "CreateKeyRequest",
     "SetLimitRequest",
     "CreateShareRequest",
@@ -161,7 +167,12 @@ fn rules() -> Vec<(&'static str, String, Map<String, Value>)> {
         ("CreateKeyRequest", "tenant", json!({"pattern": TENANT_OR_NONE})),
         ("CreateKeyRequest", "name", json!({"maxLength": 128})),
         ("SubmitRequest", "idempotencyKey", json!({"pattern": ASCII})),
-        ("SubmitRequest", "labels", labels),
+        ("SubmitRequest", "labels", labels.clone()),
+        ("SubmitRequest", "parent", json!({"pattern": OPERATION_OR_NONE})),
+        ("SubmitBatchRequest", "requests", json!({"maxItems": MAX_BATCH})),
+        ("BatchInput", "labels", labels),
+        ("BatchInput", "idempotencyKey", json!({"pattern": ASCII, "maxLength": MAX_KEY})),
+        ("BatchInput", "callbackUrl", json!({"pattern": URL_OR_NONE, "maxLength": MAX_URL_BYTES})),
         (
             "SubmitRequest",
             "callbackUrl",
