@@ -20,6 +20,7 @@ mod idle;
 #[expect(dead_code, reason = "tests need more of it")]
 mod issuer;
 mod lives;
+mod overhead;
 #[path = "../../tests/postgres_support/mod.rs"]
 #[expect(dead_code, reason = "tests need more of it")]
 mod postgres_support;
@@ -29,8 +30,10 @@ mod replicas;
 mod submit;
 mod tenants;
 
-const PARTS: [&str; 9] =
-    ["submit", "lives", "fanout", "idle", "growth", "replicas", "pressure", "auth", "tenants"];
+const PARTS: [&str; 10] = [
+    "submit", "lives", "overhead", "fanout", "idle", "growth", "replicas", "pressure", "auth",
+    "tenants",
+];
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -55,6 +58,9 @@ async fn main() -> anyhow::Result<()> {
     }
     if wanted("lives") {
         lives::run()?;
+    }
+    if wanted("overhead") {
+        overhead::run().await?;
     }
     if wanted("fanout") {
         fanout::run().await?;

@@ -62,6 +62,15 @@ impl Server {
         self.child.wait().unwrap();
     }
 
+    /// SIGTERM; how long it took to end, and whether it ended well.
+    pub fn stop(mut self) -> (Duration, bool) {
+        let began = std::time::Instant::now();
+        let process = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(process, rustix::process::Signal::TERM).unwrap();
+        let status = self.child.wait().unwrap();
+        (began.elapsed(), status.success())
+    }
+
     /// A new operation that is to tell `url`.
     pub async fn submit(&self, kind: &str, url: &str) -> Operation {
         let request = SubmitRequest {
