@@ -199,7 +199,7 @@ impl Server {
         self.metrics_port.as_ref().map(MetricsPort::url)
     }
 
-    /// What the listener within TLS shows, to have its files read again.
+    /// The certificate of the TLS listener, to have its files read again.
     pub fn certificates(&self) -> Option<&Certificates> {
         self.sockets.certificates()
     }
@@ -323,7 +323,7 @@ impl Server {
     }
 }
 
-/// What the configuration says of the engine.
+/// The engine's part of the configuration.
 fn engine_config(config: &ServeConfig) -> anyhow::Result<EngineConfig> {
     Ok(EngineConfig {
         lease_duration: config.liveness.lease_duration,

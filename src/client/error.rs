@@ -62,7 +62,7 @@ impl ClientError {
         &self.0.reason
     }
 
-    /// What went wrong, for people.
+    /// The message, for people.
     pub fn message(&self) -> &str {
         &self.0.message
     }

@@ -14,7 +14,7 @@ use super::{CALL_TIMEOUT, Client, ClientError};
 use crate::proto::v1::WatchOperationsRequest;
 use crate::proto::v1::watch_operations_response::Type;
 
-/// What a server says of itself.
+/// A server's answer to a probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Health {
     /// Whether it takes new work.

@@ -1,4 +1,4 @@
-//! What workers need of a client.
+//! The part of the client that workers need.
 
 use tonic::service::interceptor::InterceptedService;
 

@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderValue};
 use super::problem::Problem;
 use crate::service::{Reason, ServiceError};
 
-/// What a document may be coded with.
+/// The content codings of documents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Coding {
     Identity,

@@ -57,7 +57,7 @@ pub(super) async fn find_by(
     Ok(Found { document, is_known })
 }
 
-/// What `If-Match` names, where the request has it.
+/// The entity tags of `If-Match`, if the request has it.
 pub(super) fn if_match(headers: &HeaderMap) -> Result<Option<EntityTags>, ServiceError> {
     if !headers.contains_key(IF_MATCH) {
         return Ok(None);
@@ -106,7 +106,7 @@ pub(super) fn range_applies(headers: &HeaderMap, etag: &str) -> bool {
     headers.get(IF_RANGE).is_none_or(|field| is_strong && field.as_bytes() == etag.as_bytes())
 }
 
-/// What a client knows.
+/// The entity tags in a condition.
 #[derive(Debug, PartialEq)]
 pub(super) enum EntityTags {
     Any,

@@ -111,7 +111,7 @@ fn of_length(body: Body, length: u64) -> Response {
     ([(CONTENT_LENGTH, HeaderValue::from(length))], body).into_response()
 }
 
-/// What is asked for. Of a recorded response that is not answered as 200 there are no parts.
+/// The requested part. A recorded response with a status other than 200 has no parts.
 fn extent(call: &Call, etag: &str, info: &PayloadInfo, length: u64) -> Extent {
     if info.http.as_ref().is_some_and(|envelope| !matches!(envelope.status, 0 | 200 | 202)) {
         return Extent::Whole;

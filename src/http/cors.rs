@@ -1,4 +1,4 @@
-//! Which pages of other sites may call this interface from a browser (the CORS protocol of the Fetch standard).
+//! Calls of other sites' pages from a browser (the CORS protocol of the Fetch standard).
 //!
 //! By default no site may call, neither to read nor to change. Cookies are never used: a page sends its credentials in a header.
 //! tower-http's layer takes every OPTIONS request for a preflight; here OPTIONS keeps its own meaning.
@@ -23,7 +23,7 @@ use super::problem::Problem;
 use super::{Http, Verbatim};
 use crate::service::{Reason, ServiceError};
 
-/// What a page may read besides the fields that every page may.
+/// The header fields that a page may read besides those that every page may.
 const EXPOSED: &str = "location, operation-location, retry-after, etag, preference-applied, \
                        longrun-error-source, longrun-errors, longrun-warnings, longrun-type-url, \
                        longrun-recorded-status, \
@@ -35,7 +35,7 @@ const MAX_AGE: &str = "7200";
 
 /// Refuses changes that pages of other sites ask for. A browser sends a form or plain text for any page,
 /// also to this machine's own addresses, before it asks who may read the answer; it always says for which page.
-/// Clients that are no browsers say nothing of the kind.
+/// Clients other than browsers send no origin.
 pub(super) async fn protect(State(http): State<Http>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     if parts.uri.path().starts_with("/v1/") && is_refused(&http, &parts) {
@@ -110,7 +110,7 @@ pub(super) async fn cors(State(http): State<Http>, request: Request, next: Next)
 /// The page that a request is from, if it is from one.
 pub(super) struct Page {
     origin: Option<HeaderValue>,
-    /// What a preflight asks for.
+    /// The header fields that a preflight asks for.
     asked: Option<Option<HeaderValue>>,
 }
 

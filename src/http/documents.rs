@@ -18,7 +18,7 @@ use crate::proto::v1;
 use crate::service::{Document, MAX_WAIT, Reason, ServiceError};
 use crate::wire::encode;
 
-/// What a handler answers.
+/// The result of a handler.
 pub(super) type Answer = Result<Response, Problem>;
 
 /// A JSON document.

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::operation::{HttpEnvelope, Operation, Progress, Revision};
 
-/// What separates the revision from the digest of the progress.
+/// The separator between the revision and the digest of the progress.
 const DIGEST_MARK: char = '-';
 
 /// The entity tag of an operation as it is.

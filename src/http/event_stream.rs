@@ -62,7 +62,7 @@ pub(super) fn in_header(headers: &HeaderMap) -> Result<Option<&str>, ServiceErro
     Ok(field.filter(|id| !id.is_empty()))
 }
 
-/// What a stream begins with: when to come back after it ends.
+/// The beginning of a stream: the delay before a reconnect.
 pub(super) fn opening(reconnect_delay: Duration) -> String {
     retry(reconnect_delay) + "\n"
 }

@@ -81,7 +81,7 @@ impl Gate {
     }
 }
 
-/// What is no call over gRPC.
+/// The response to a request that is not a call over gRPC.
 async fn answer<F: Future<Output = Response>>(
     http: &Http,
     request: Request,

@@ -10,13 +10,13 @@ use crate::service::{RATE_WINDOW, Rate, ServiceError};
 
 /// The client's own name for a submission (draft-ietf-httpapi-idempotency-key-header).
 pub(super) static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-/// What the client would like (RFC 7240).
+/// The client's preferences (RFC 7240).
 pub(super) static PREFER: HeaderName = HeaderName::from_static("prefer");
-/// Which of its wishes were granted.
+/// The preferences that were applied.
 pub(super) static PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 /// Where the status document is; what Azure's pollers read.
 pub(super) static OPERATION_LOCATION: HeaderName = HeaderName::from_static("operation-location");
-/// Who failed: `gateway` is this service, `operation` the work itself.
+/// The source of an error: `gateway` is this service, `operation` the work itself.
 pub(super) static ERROR_SOURCE: HeaderName = HeaderName::from_static("longrun-error-source");
 /// How a tenant's submissions stand to their limit, and what that is (draft-ietf-httpapi-ratelimit-headers).
 pub(super) static RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -76,10 +76,10 @@ pub(super) fn whole_seconds(duration: Duration) -> u64 {
     rounded.max(1)
 }
 
-/// What a wait of more seconds than a number holds is taken for: past every maximum.
+/// The value of a wait that no number holds: above every maximum.
 const LONGEST_WAIT: u64 = u32::MAX as u64;
 
-/// What a request prefers.
+/// The preferences of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Preferences {
     /// `respond-async`.

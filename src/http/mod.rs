@@ -76,7 +76,7 @@ pub struct HttpOptions {
     /// The URL under which clients reach this server, where that is not `http://` (`https://` within TLS)
     /// and the host that they ask for, e.g. `https://lro.example.com/api`. Links begin with it.
     pub public_url: Option<String>,
-    /// Whose pages may call this interface from a browser, e.g. `https://app.example.com`; `*` for everybody's.
+    /// Origins whose pages may call this interface from a browser, e.g. `https://app.example.com`; `*` for all.
     pub cors_origins: Vec<String>,
     /// HTTP APIs that this server stands in front of, wherever it has no routes of its own.
     pub relay: crate::relay::Relay,
@@ -88,7 +88,7 @@ pub struct HttpOptions {
     pub types: KnownTypes,
 }
 
-/// What handlers share.
+/// The state that handlers share.
 #[derive(Clone, Debug)]
 struct Http {
     service: Service,
@@ -122,7 +122,7 @@ pub(crate) async fn read_body(
     read.map_err(|problem| problem.error().cloned().unwrap_or_else(unknown))
 }
 
-/// Which methods there are.
+/// The response to `OPTIONS`, with the methods.
 fn options(allow: HeaderValue) -> Response {
     (StatusCode::NO_CONTENT, [(ALLOW, allow)]).into_response()
 }

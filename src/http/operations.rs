@@ -1,4 +1,4 @@
-//! What is asked of operations that are there: get, status, history, list, cancel, delete, retry.
+//! Requests about existing operations: get, status, history, list, cancel, delete, retry.
 
 use axum::body::Body;
 use axum::response::IntoResponse;

@@ -28,7 +28,7 @@ struct Content {
     status: StatusCode,
     headers: HeaderMap,
     members: Map<String, Value>,
-    /// What the call was refused for, if it was.
+    /// The error of a refused call.
     error: Option<ServiceError>,
 }
 
@@ -101,12 +101,12 @@ impl Problem {
         }
     }
 
-    /// What the call was refused for, if it was: the problem of an operation that failed is no refusal.
+    /// The error of a refused call. The problem of an operation that failed has none.
     pub(super) fn error(&self) -> Option<&ServiceError> {
         self.0.error.as_ref()
     }
 
-    /// What a dialect's templates see of it.
+    /// The refusal as a dialect's templates see it.
     pub(super) fn refusal(&self) -> Refusal<'_> {
         let text =
             |name: &str| self.0.members.get(name).and_then(Value::as_str).unwrap_or_default();

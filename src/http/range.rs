@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-/// What is to be sent of a whole.
+/// The part of a body to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Extent {
     Whole,
@@ -13,7 +13,7 @@ pub(super) enum Extent {
 }
 
 impl Extent {
-    /// What `field` asks for of `length` bytes. What cannot be read asks for nothing.
+    /// The part of `length` bytes that `field` requests. A malformed field requests the whole.
     pub(super) fn of(field: &str, length: u64) -> Self {
         let Some((unit, ranges)) = field.split_once('=') else { return Self::Whole };
         let mut ranges = ranges.split(',').map(str::trim).filter(|range| !range.is_empty());

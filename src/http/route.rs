@@ -57,7 +57,7 @@ pub(super) struct Route {
     is_googles: bool,
 }
 
-/// What the names of routes under a tenant end with.
+/// The suffix of the names of routes under a tenant.
 const OF_TENANT: &str = "OfTenant";
 /// Why calls are refused before it is known whose form the answer should have.
 const OUTSIDE: [Reason; 3] = [UriTooLong, HostRefused, OriginRefused];

@@ -20,10 +20,10 @@ use crate::service::{Reason, Service, ServiceError};
 
 /// The longest path and query. A list's filter has room, and so do signed URLs behind relays.
 const MAX_TARGET_BYTES: usize = 16 << 10;
-/// What can be done here at all.
+/// All methods that routes of this server have.
 const METHODS: &str = "GET, HEAD, POST, DELETE, OPTIONS";
 
-/// Which hosts a request may name that came to a loopback address. To others, names are the network's affair.
+/// The hosts that a request to a loopback address may name. On other addresses, names are the network's affair.
 #[derive(Clone, Debug)]
 pub enum Hosts {
     /// Any.

@@ -1,6 +1,6 @@
 //! Shares over HTTP: made and revoked under their operation, and used by their URL alone.
 //!
-//! What is read by a URL is answered by the handlers of the operation itself, for a caller who may read nothing else.
+//! Requests by a share's URL go to the handlers of the operation itself, with a caller that may read nothing else.
 
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};

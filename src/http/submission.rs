@@ -31,7 +31,7 @@ pub(in crate::http) enum Face {
 pub(in crate::http) struct Sent<'a> {
     /// Its media type; empty if there is none.
     content_type: &'a str,
-    /// What else of the request is kept.
+    /// The other parts of the request that are stored.
     envelope: Option<HttpEnvelope>,
     body: Body,
     /// The most bytes that it may have.
@@ -118,7 +118,7 @@ fn refused(call: &Call, error: ServiceError) -> Problem {
     rate.fold(Problem::from(error), |problem, (name, value)| problem.with_header(name, value))
 }
 
-/// What was sent, as a payload; `None` where nothing was.
+/// The body as a payload; `None` if there was none.
 pub(in crate::http) async fn take_in_payload(
     call: &Call,
     sent: Sent<'_>,

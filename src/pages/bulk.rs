@@ -33,7 +33,7 @@ const AT_ONCE: usize = 64;
 /// How many of them a page shows.
 const SHOWN: usize = 10;
 
-/// What is done to them.
+/// The action on the selected operations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Verb {
@@ -74,7 +74,7 @@ impl Verb {
         }
     }
 
-    /// What can be changed so.
+    /// A filter for the operations that the action applies to.
     const fn also(self) -> &'static str {
         match self {
             Self::Cancel => "(state=QUEUED OR state=RUNNING)",

@@ -23,7 +23,7 @@ const SHOWN_BYTES: u64 = 64 << 10;
 /// Pictures that are shown as such.
 const PICTURES: [&str; 5] = ["image/png", "image/jpeg", "image/gif", "image/webp", "image/avif"];
 
-/// Whose contents they are.
+/// Input or result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Role {
@@ -206,7 +206,7 @@ pub(super) async fn file(
     Ok(response)
 }
 
-/// What the name of a file ends with.
+/// The extension of a file's name.
 fn ending(info: &PayloadInfo, role: Role) -> &'static str {
     let of_type = match essence(&info.content_type).as_str() {
         "application/json" => ".json",

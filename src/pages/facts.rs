@@ -103,7 +103,7 @@ impl Facts {
     }
 }
 
-/// What went wrong, and what was noticed.
+/// Errors and warnings.
 pub(super) fn troubles(operation: &Operation) -> Vec<Trouble> {
     let one = |title, error: &OperationError| vec![Trouble::of(title, std::slice::from_ref(error))];
     let found = match &operation.life.state {

@@ -55,7 +55,7 @@ use routes::Page;
 use template::Templates;
 use visit::Visit;
 
-/// What pages may load and do: nothing but this server's own files, no script or style within them.
+/// The content security policy: pages load only this server's own files, and have no inline script or style.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                       form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -235,7 +235,7 @@ fn to(place: &str) -> Response {
     (StatusCode::SEE_OTHER, [(LOCATION, place)]).into_response()
 }
 
-/// Which site's page asks, by the browser's account.
+/// The site of the requesting page, as the browser reports it.
 fn site(parts: &Parts) -> Option<&str> {
     parts.headers.get(SEC_FETCH_SITE).and_then(|site| site.to_str().ok())
 }

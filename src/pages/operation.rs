@@ -89,7 +89,7 @@ impl Line {
     }
 }
 
-/// What was read of a history.
+/// The part of a history that was read.
 #[derive(Debug, Default)]
 struct History {
     at: HistoryPosition,
@@ -146,7 +146,7 @@ pub(super) fn by_id(text: &str) -> Result<OperationName, ServiceError> {
     Ok(OperationName { tenant: None, id })
 }
 
-/// What a page has of its operation beside the history.
+/// The operation on its page, without the history.
 struct Read {
     document: Document,
     contents: [Option<Shown>; 2],
@@ -228,9 +228,9 @@ struct Following {
     name: OperationName,
     watch: WatchStream,
     history: History,
-    /// What is shown already of the history.
+    /// The part of the history that is shown already.
     seen: HistoryPosition,
-    /// What was read of the input.
+    /// The beginning of the input.
     input: Option<Option<Shown>>,
     is_over: bool,
 }

@@ -44,7 +44,7 @@ const EXAMPLES: [&str; 8] = [
     "attempt>1 AND done=false",
 ];
 
-/// What filters are made of, for the script to complete.
+/// Fields and values of filters, which the script completes.
 const WORDS: &str = "state=QUEUED state=RUNNING state=CANCELLING state=SUCCEEDED state=PARTIALLY_SUCCEEDED \
                      state=FAILED state=CANCELLED kind= labels. create_time>= update_time>= start_time>= end_time>= \
                      priority>= attempt> done=true done=false parent= AND OR NOT";
@@ -64,12 +64,12 @@ struct List {
     is_first: bool,
     /// The stream of this page.
     live: Option<String>,
-    /// What is wrong with the filter.
+    /// The filter's error.
     wrong: Option<String>,
     commands: Vec<Command>,
 }
 
-/// What is asked of the list.
+/// The parameters of the list.
 #[derive(Clone, Debug)]
 struct Asked {
     filter: String,

@@ -1,4 +1,4 @@
-//! Who serves each page.
+//! The handler of each page.
 
 use axum::response::Response;
 

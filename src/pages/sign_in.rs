@@ -15,7 +15,7 @@ use crate::service::ServiceError;
 #[derive(Serialize)]
 struct SignIn<'a> {
     next: &'a str,
-    /// What was wrong with the key.
+    /// The reason for which the key was refused.
     wrong: Option<String>,
     /// Whether a connection without TLS would carry the key.
     is_plain: bool,

@@ -105,7 +105,7 @@ impl Step {
     }
 }
 
-/// What a transition was, in words.
+/// A transition in words.
 fn said(event: &Event) -> String {
     let (life, attempt) = (&event.life, event.life.attempt.0);
     let on = life.worker.as_ref().map(|worker| format!(" on {worker}")).unwrap_or_default();

@@ -58,9 +58,9 @@ pub(super) struct Row {
     pub(super) labels: Vec<(String, String)>,
     pub(super) progress: Option<Bar>,
     pub(super) waiting: Option<Why>,
-    /// What went wrong, in a line.
+    /// The error, in one line.
     pub(super) trouble: Option<String>,
-    /// What came of it: its media type and its size.
+    /// The result's media type and size.
     pub(super) result: Option<String>,
     pub(super) is_done: bool,
     /// How long it ran, or took from submission to the end.

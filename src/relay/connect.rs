@@ -27,7 +27,7 @@ pub enum TrustError {
     /// The file of certificates cannot be used.
     #[error("ca_file {path} of {owner}: {reason}")]
     File {
-        /// Whose file it is.
+        /// The relay, handler or flag that names the file.
         owner: String,
         /// The file.
         path: PathBuf,

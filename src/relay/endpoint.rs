@@ -26,7 +26,7 @@ use crate::worker::{Context, Failure, Input, Outcome, Spool, Worker};
 const MAX_MESSAGE_BYTES: usize = 4 << 10;
 /// Longest `Retry-After` that is kept; the service takes no longer delay.
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(24 * 3600);
-/// What describes the body beside its type, and goes with it both ways.
+/// Header fields that describe the body beside its type; they are sent and recorded with it.
 const OF_THE_BODY: [HeaderName; 3] = [CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_DISPOSITION];
 
 /// An endpoint that is ready to be asked.
@@ -157,7 +157,7 @@ impl Caller {
     }
 }
 
-/// What the body is, and how long.
+/// Sets the header fields that describe the input.
 fn describe(headers: &mut HeaderMap, input: &Input) {
     let of_submission = input.http().map(|http| http.headers.as_slice()).unwrap_or_default();
     for header in of_submission {
@@ -216,7 +216,7 @@ fn unanswered(error: &UpstreamError) -> Failure {
     Failure::retryable(code, message).with_status_code(status)
 }
 
-/// What an answer other than 2xx means.
+/// The failure that a response other than 2xx means.
 async fn refusal(response: Response<Body>) -> Failure {
     let (parts, body) = response.into_parts();
     let status = parts.status;
@@ -245,7 +245,7 @@ async fn refusal(response: Response<Body>) -> Failure {
     }
 }
 
-/// What a refusal says of itself in JSON, such as a problem document (RFC 9457).
+/// Code and message of a refusal in JSON, such as a problem document (RFC 9457).
 #[derive(Default)]
 struct Told {
     code: Option<String>,

@@ -1,4 +1,4 @@
-//! Which header fields are passed on, and which a gateway adds: pure functions of headers.
+//! Header fields that are passed on, and those that a gateway adds: pure functions of headers.
 
 use std::net::IpAddr;
 

@@ -1,4 +1,4 @@
-//! Which addresses are connected to, decided where a connection is made: no name can lead elsewhere in between.
+//! Allowed addresses, checked where the connection is made, so that a name cannot resolve to another address after the check.
 
 use std::net::SocketAddr;
 use std::pin::Pin;

@@ -1,4 +1,4 @@
-//! What an operation keeps of the upstream's response, and the error if it cannot be kept.
+//! Records the upstream's response in the operation, or the error if it cannot be stored.
 //!
 //! A response is a fact: the upstream received the request, and perhaps it took effect. The form of the response
 //! must never become a failure that reads as if nothing had happened. Parts that do not fit are omitted with a

@@ -163,7 +163,7 @@ impl Connections {
         })
     }
 
-    /// What is counted.
+    /// The connection in the metrics.
     pub(super) fn meters(&self) -> &Meters {
         &self.front.meters
     }

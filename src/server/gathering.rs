@@ -19,7 +19,7 @@ const KEPT_BYTES: usize = 2 << 10;
 #[derive(Debug)]
 pub(super) struct Gathering<I>(Arc<Mutex<Gathered<I>>>);
 
-/// What was gathered, for the task of the connection, which empties it whenever it has run.
+/// The gathered bytes, for the task of the connection, which writes them whenever it has run.
 #[derive(Debug)]
 pub(super) struct Outbox<I>(Arc<Mutex<Gathered<I>>>);
 

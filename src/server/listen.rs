@@ -28,7 +28,7 @@ const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
 /// Of what was not sent yet, the system takes no more than this: it would let the buffer of a client that does not read
 /// grow to megabytes, all of which have to be made first.
 const UNSENT_BYTES: u32 = 128 << 10;
-/// What an error that will not go away by itself at once is waited for, such as too many open files.
+/// The pause after an error that lasts, such as too many open files.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(500);
 /// While connections are refused, this is how often it is said.
 const REFUSALS_PER_LINE: u64 = 1_000;

@@ -23,7 +23,7 @@ use crate::service::Service;
 const MOST_CONNECTIONS: usize = 64;
 /// A scraper may be silent for this long between requests.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
-/// What an error that will not go away by itself at once is waited for, such as too many open files.
+/// The pause after an error that lasts, such as too many open files.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(500);
 
 /// A port that serves metrics.

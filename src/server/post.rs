@@ -25,7 +25,7 @@ pub(super) async fn webhooks(
     opened.context("the webhooks of the store cannot be read")
 }
 
-/// Who tells them.
+/// The sender of deliveries.
 pub(super) fn post(
     config: &ServeConfig,
     webhooks: Webhooks,

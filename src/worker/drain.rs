@@ -70,7 +70,7 @@ impl Drain {
         phase
     }
 
-    /// What is left of the phase. A sleep, unlike an instant, knows no longest time.
+    /// The rest of the phase. A sleep, unlike an instant, knows no longest time.
     fn rest(&self) -> Sleep {
         sleep(self.lasts.saturating_sub(self.began_at.elapsed()))
     }

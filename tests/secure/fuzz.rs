@@ -73,6 +73,21 @@ fn seeds(token: &str) -> Vec<Vec<u8>> {
         post(&format!("/v1/attempts/{attempt}:complete"), json, "{\"text\": \"x\"}"),
         post("/longrun.v1.Operations/Submit", web, "\0\0\0\0\x03\n\x01k"),
         post("/longrun.v1.Workers/Renew", web, "\0\0\0\0\x05\n\x03abc"),
+        // The same framing in base64, in pieces that end where they like.
+        post(
+            "/longrun.v1.Operations/GetOperation",
+            "content-type: application/grpc-web-text\r\n",
+            "AAAAAAUKA2FiYw==",
+        ),
+        get(
+            "/v1/operations/events",
+            "accept: text/event-stream;q=0.5, */*\r\nlast-event-id: 1\r\n",
+        ),
+        get(
+            GUARDED,
+            "origin: https://a.test\r\ncookie: longrun_key=lr_x; a=b\r\nprefer: wait=1\r\n",
+        ),
+        post(GUARDED, "idempotency-key: \"a\"\r\ncontent-encoding: gzip\r\n", "\u{1f}"),
     ]
     .map(String::into_bytes)
     .into();

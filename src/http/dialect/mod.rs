@@ -29,7 +29,7 @@ mod visit;
 pub(super) use submit::{Admission, accepted};
 pub(super) use visit::Visit;
 
-/// What a request is for.
+/// The purpose of a request.
 struct Hit<'a> {
     mount: &'a Mount,
     /// The values of the path's placeholders.

@@ -60,7 +60,7 @@ pub(super) fn bare<'a>(service: &Service, document: &'a Document) -> Subject<'a>
     }
 }
 
-/// What has happened, oldest first.
+/// The history, oldest first.
 async fn history(
     service: &Service,
     call: &Call,

@@ -30,7 +30,7 @@ pub(in crate::http) struct Admission<'a> {
 }
 
 impl<'a> Admission<'a> {
-    /// Who submits, if the mount lets them.
+    /// The caller, if the mount accepts it.
     pub(in crate::http) fn of(call: &Call, visit: &'a Visit<'a>) -> Result<Self, Problem> {
         let mount = visit.mount;
         let caller = super::caller(call, mount)?;

@@ -11,11 +11,11 @@ use crate::service::MAX_WAIT;
 
 /// A canonical UUID.
 const ID: &str = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$";
-/// What names an attempt, signed.
+/// The signed token of an attempt.
 const TOKEN: &str = "^[0-9A-Za-z_-]{66}$";
-/// What names a key.
+/// The id of a key.
 const KEY_ID: &str = "^[a-z2-7]{16}$";
-/// What names a webhook, and a delivery.
+/// The ids of a webhook and of a delivery.
 const WEBHOOK_ID: &str = "^([a-z2-7]{16}|callbacks)$";
 const DELIVERY_ID: &str = "^msg_[0-9a-f]{32}$";
 /// The token of a share.
@@ -216,7 +216,7 @@ fn in_query() -> Parameters {
     [parameters("query", &table), parameters("query", &settings)].concat()
 }
 
-/// What a setting may be.
+/// The schema of a setting.
 fn of_range(range: Range) -> Value {
     let mut schema = rule_of(range);
     schema["type"] = match range {

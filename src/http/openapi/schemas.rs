@@ -104,7 +104,7 @@ pub(super) fn all() -> Result<Map<String, Value>, JsonError> {
     Ok(all)
 }
 
-/// What is always there, or must be.
+/// The required members.
 const REQUIRED: &[(&str, &[&str])] = &[
     (
         "Operation",

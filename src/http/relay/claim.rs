@@ -11,7 +11,7 @@ use crate::config::dialect::Mount as DialectMount;
 use crate::relay::{Devious, Mounted, Onward};
 use crate::service::ServiceError;
 
-/// What is made of a request.
+/// A request under a mount, and the dialect through which it became an operation.
 pub(super) struct Claim<'a> {
     /// As a dialect over the mount sees it: the one whose trigger made it an operation, else the first.
     pub(super) visit: Option<Visit<'a>>,

@@ -36,7 +36,7 @@ struct Relayed<'a> {
 }
 
 impl Relayed<'_> {
-    /// Whose its requests without credentials for this server are.
+    /// The tenant of its requests without credentials for this server.
     fn tenant(&self) -> Option<&TenantId> {
         let by_dialect = self.claim.visit.as_ref().and_then(|visit| visit.mount.tenant.as_ref());
         by_dialect.or(self.mounted.mount.tenant.as_ref())

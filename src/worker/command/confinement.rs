@@ -37,7 +37,7 @@ pub enum ProcessLimit {
     OpenFiles(u64),
 }
 
-/// What commands are confined to. By default to nothing.
+/// The confinement of commands; none by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Confinement {
     limits: Vec<ProcessLimit>,

@@ -16,7 +16,7 @@ const MAX_PROBLEMS: usize = 100;
 /// How much of the end of stderr a failure tells.
 const TAIL: usize = 4 * 1024;
 
-/// What a command said of its end on the progress descriptor.
+/// The end that a command reported on the progress descriptor.
 #[derive(Debug, Default)]
 pub(super) struct Said {
     content_type: Option<String>,

@@ -27,7 +27,7 @@ const PIECE_BYTES: usize = 64 << 10;
 /// How long killed processes have to be gone: one that the system holds in a call may stay.
 const LAST_LOOK: Duration = Duration::from_secs(2);
 
-/// What a command has written so far.
+/// The output of a command so far.
 #[derive(Debug, Default)]
 struct Written {
     stdout: Spool,

@@ -1,4 +1,4 @@
-//! Which exit codes of a command ask for another attempt.
+//! The exit codes of a command that ask for another attempt.
 
 use std::ops::RangeInclusive;
 use std::str::FromStr;
