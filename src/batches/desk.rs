@@ -157,7 +157,14 @@ impl Desk {
         };
         let feed = async {
             match &mut self.feed {
-                Some(feed) => feed.next().await.ok(),
+                Some(feed) => match feed.next().await {
+                    Ok(item) => Some(item),
+                    Err(error) => {
+                        tracing::debug!(%error, "children cannot be watched");
+                        clock.sleep_until_moment(clock.moment().after(AGAIN)).await;
+                        None
+                    }
+                },
                 None => std::future::pending().await,
             }
         };

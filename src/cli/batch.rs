@@ -129,7 +129,7 @@ pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Re
         kind: args.kind.clone(),
         input: Some(payload(input, args.content_type.as_deref())),
         labels: labels.clone(),
-        settings: Some(settings.clone()),
+        settings: Some(settings),
         // As the server names those that come with the batch.
         idempotency_key: format!("{key}/{at}"),
         ..Default::default()

@@ -49,6 +49,7 @@ mod request;
 mod round;
 #[cfg(test)]
 pub(crate) mod sample;
+mod server_limit;
 mod sharing;
 mod watch;
 

@@ -31,15 +31,10 @@ const ANY: [Reason; 7] = [
 /// Why there may be no such operation.
 const NOT_THERE: [Reason; 2] = [OperationNotFound, OperationExpired];
 /// What a submission may come to.
-const SUBMISSION: [Reason; 7] = [
-    OriginRefused,
-    RequestTimeout,
-    PayloadTooLarge,
-    IdempotencyKeyReused,
-    ResourceExhausted,
-    OperationNotFound,
-    ParentNotOpen,
-];
+const SUBMISSION: [Reason; 5] =
+    [OriginRefused, RequestTimeout, PayloadTooLarge, IdempotencyKeyReused, ResourceExhausted];
+/// What one that may name a parent may come to beside that.
+const CHILD: [Reason; 2] = [OperationNotFound, ParentNotOpen];
 
 /// What every method that changes something may come to.
 const CHANGE: [Reason; 4] = [OriginRefused, RequestTimeout, PayloadTooLarge, UnsupportedMediaType];
@@ -165,7 +160,7 @@ fn submission() -> Route {
     .takes(&["Prefer", "Idempotency-Key", "Content-Encoding.document"])
     .body(JSON, &refer("SubmitRequest"), true)
     .answers(submitted())
-    .refuses(&[&ANY[..], &SUBMISSION, &[UnsupportedMediaType]].concat())
+    .refuses(&[&ANY[..], &SUBMISSION, &CHILD, &[UnsupportedMediaType]].concat())
 }
 
 fn submission_of_kind() -> Route {
@@ -184,7 +179,7 @@ fn submission_of_kind() -> Route {
     .takes(&["Content-Encoding", "Content-Language", "Content-Disposition"])
     .body("*/*", &json!({}), false)
     .answers(submitted())
-    .refuses(&[&ANY[..], &SUBMISSION].concat())
+    .refuses(&[&ANY[..], &SUBMISSION, &CHILD].concat())
 }
 
 fn submission_of_many() -> Route {

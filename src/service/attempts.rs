@@ -91,7 +91,7 @@ impl Service {
         acquire: Acquire,
     ) -> Result<Vec<Acquired>, ServiceError> {
         caller.may_execute(&acquire.kinds)?;
-        super::batches::not_of_batches("kinds", &acquire.kinds)?;
+        super::batch_kind::not_of_batches("kinds", &acquire.kinds)?;
         self.takes_work()?;
         let lease = acquire.lease.unwrap_or(self.limits.lease_duration).min(MAX_ATTEMPT_LEASE);
         let hello = WorkerHello {

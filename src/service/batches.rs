@@ -1,28 +1,18 @@
-//! Batches: operations with children. Their submission, all of it or nothing; their counts, cancels and retries.
+//! Batches: operations with children. Their submission, all of it or nothing, and how many children they have.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
-use futures_util::{StreamExt as _, stream};
-
-use super::operations::{Road, not_done, unnamed};
+use super::children::place;
+use super::operations::{Road, unnamed};
 use super::{
-    Action, Caller, Document, MAX_BATCH, OperationName, Reason, Service, ServiceError, Submitted,
-    Violations, audit,
+    Action, Caller, MAX_BATCH, OperationName, Reason, Service, ServiceError, Submitted, Violations,
+    audit,
 };
-use crate::engine::{Apply, EngineError};
-use crate::operation::batch::{self, KIND, MAX_KEY};
-use crate::operation::filter::Filter;
+use crate::engine::EngineError;
+use crate::operation::batch::MAX_KEY;
 use crate::operation::{
-    BatchRule, ChildCounts, Command, IdempotencyKey, Kind, NewOperation, Operation, OperationId,
-    Owner, Role, StateName, TenantId, mark,
+    BatchRule, ChildCounts, IdempotencyKey, NewOperation, Operation, OperationId, TenantId,
 };
-use crate::store::{ListOrder, ListPosition, ListQuery, OrderBy, PayloadRole};
-
-/// Children that are read at once, to be cancelled or to be tried again.
-const PAGE: usize = 256;
-/// Cancels under way at once.
-const AT_ONCE: usize = 64;
 
 /// Submissions of one call.
 #[derive(Debug)]
@@ -140,200 +130,6 @@ impl Service {
             self.engine.children(batches).await?;
         }
         Ok(())
-    }
-
-    /// Asks every child of a batch to stop that is not done, and returns when all were asked, with how many there are then.
-    /// `cancelled` is told of each.
-    pub(super) async fn cancel_children(
-        &self,
-        batch: &Operation,
-        cancelled: impl Fn(OperationId),
-    ) -> Result<ChildCounts, ServiceError> {
-        let reason = match &batch.life.cancel {
-            Some(cancel) if !cancel.reason.is_empty() => cancel.reason.clone(),
-            _ => format!("its batch, {}, was cancelled", batch.id().name()),
-        };
-        let mut after = None;
-        loop {
-            let page = self.cancel_page(batch, after, &reason).await?;
-            page.iter().copied().for_each(&cancelled);
-            after = page.last().copied();
-            if page.len() < PAGE {
-                // Anew, so that whoever asks next sees what was done.
-                let counts = self.engine.count_children(vec![place(batch)]).await?;
-                return Ok(counts.first().copied().unwrap_or_default());
-            }
-        }
-    }
-
-    /// Asks some children to stop, in the order of their ids, beginning behind one of them. Returns those: with fewer than a
-    /// page there is no more.
-    async fn cancel_page(
-        &self,
-        batch: &Operation,
-        after: Option<OperationId>,
-        reason: &str,
-    ) -> Result<Vec<OperationId>, ServiceError> {
-        let page = self.page_of(batch, &[StateName::Queued, StateName::Running], after).await?;
-        let ids: Vec<OperationId> = page.iter().map(Operation::id).collect();
-        let cancels = page.into_iter().map(|child| {
-            let command = Command::Cancel { reason: reason.to_owned() };
-            let (scope, id) = (child.submission.tenant.clone().into(), child.id());
-            self.engine.apply(Apply { scope, id, command, result: None, lines: Vec::new() })
-        });
-        let mut cancels = stream::iter(cancels).buffer_unordered(AT_ONCE);
-        while let Some(cancelled) = cancels.next().await {
-            match cancelled {
-                // One that is gone needs no cancel.
-                Ok(_) | Err(EngineError::NotFound | EngineError::Expired { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(ids)
-    }
-
-    async fn page_of(
-        &self,
-        batch: &Operation,
-        states: &[StateName],
-        after: Option<OperationId>,
-    ) -> Result<Vec<Operation>, ServiceError> {
-        let query = ListQuery {
-            scope: batch.submission.tenant.clone().into(),
-            filter: Filter::children(batch.id(), states),
-            order: ListOrder { by: OrderBy::CreateTime, descending: false },
-            after: after.map(|id| ListPosition { end_time: crate::operation::Timestamp::MAX, id }),
-            limit: PAGE,
-        };
-        Ok(self.engine.list(query).await?)
-    }
-
-    /// The batch that tries the unsuccessful children of this one again.
-    pub(super) async fn retry_of_batch(
-        &self,
-        old: &Operation,
-    ) -> Result<NewOperation, ServiceError> {
-        let counts = self.engine.count_children(vec![place(old)]).await?;
-        let counts = counts.first().copied().unwrap_or_default();
-        let (name, live) = (old.id().name(), counts.live());
-        if live > 0 {
-            let message = format!("{live} children of {name} are not done");
-            return Err(ServiceError { message, ..not_done(old.id()) });
-        }
-        let (unsuccessful, left) = (counts.unsuccessful(), counts.unsuccessful_stored());
-        if unsuccessful == 0 || left < unsuccessful {
-            let message = match unsuccessful {
-                0 => format!("no child of {name} failed or was cancelled"),
-                _ => format!(
-                    "{} of the {unsuccessful} children of {name} that failed or were cancelled were deleted since, and \
-                     cannot be tried again: submit them anew",
-                    unsuccessful - left
-                ),
-            };
-            return Err(ServiceError::new(Reason::NothingToRetry, message).with("operation", name));
-        }
-        let rule = self.rule_of(old).await?;
-        let rule = BatchRule { expected_children: unsuccessful, ..rule };
-        let submission = &old.submission;
-        Ok(NewOperation {
-            labels: submission.labels.clone(),
-            settings: submission.settings.clone(),
-            retry_of: Some(old.id()),
-            callback: submission.callback.clone(),
-            ..NewOperation::of_batch(submission.kind.clone(), rule)
-        })
-    }
-
-    async fn rule_of(&self, batch: &Operation) -> Result<BatchRule, ServiceError> {
-        let input = self.engine.payload(batch.id(), PayloadRole::Input).await?;
-        input.as_deref().and_then(BatchRule::read).ok_or_else(|| {
-            let message = format!("the rule of {} cannot be read", batch.id().name());
-            ServiceError::new(Reason::Internal, message)
-        })
-    }
-
-    /// For the worker of batches: tries some unsuccessful children of the batch that `batch` retries again, as children of
-    /// `batch`, beginning behind one of them; each once, however often it is asked. Returns the last of them, if there may be
-    /// more.
-    pub async fn retry_children(
-        &self,
-        batch: &Operation,
-        after: Option<OperationId>,
-    ) -> Result<Option<OperationId>, ServiceError> {
-        let Some(old) = batch.submission.retry_of else { return Ok(None) };
-        let caller = submitter(batch);
-        let scope = batch.submission.tenant.clone().into();
-        let old = match self.engine.get(&scope, old).await {
-            Ok(old) => old,
-            // What it should have tried again is missing then, and the batch says so.
-            Err(EngineError::NotFound | EngineError::Expired { .. }) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        let page = self.page_of(&old, &[StateName::Failed, StateName::Cancelled], after).await?;
-        for child in &page {
-            let key = IdempotencyKey::parse(&batch::retry_key(batch.id(), child.id())).ok();
-            let new = self.again(child).await?;
-            let new = NewOperation { idempotency_key: key, parent: Some(batch.id()), ..new };
-            match self.submit(&caller, new).await {
-                Ok(_) => {}
-                // It is there, by a submission under other limits.
-                Err(error) if error.reason == Reason::IdempotencyKeyReused => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(page.last().map(Operation::id).filter(|_| page.len() == PAGE))
-    }
-
-    /// For the worker of batches: asks some children to stop. Whether there may be more.
-    pub async fn cancel_some_children(
-        &self,
-        batch: &Operation,
-        reason: &str,
-    ) -> Result<bool, ServiceError> {
-        Ok(self.cancel_page(batch, None, reason).await?.len() == PAGE)
-    }
-
-    /// For the worker of batches: some of the children that did not succeed, as many as a result tells of.
-    pub async fn some_unsuccessful(
-        &self,
-        batch: &Operation,
-        most: usize,
-    ) -> Result<Vec<Document>, ServiceError> {
-        let states = [StateName::Failed, StateName::Cancelled, StateName::PartiallySucceeded];
-        let page = self.page_of(batch, &states, None).await?;
-        let documents = page.into_iter().take(most).map(|it| Document::basic(Arc::new(it)));
-        Ok(documents.collect())
-    }
-}
-
-/// Refuses kinds that are the server's own to execute.
-pub(super) fn not_of_batches(field: &str, kinds: &[Kind]) -> Result<(), ServiceError> {
-    if kinds.iter().any(Kind::is_of_batches) {
-        let rule = format!("must not have {KIND}, which the server itself executes");
-        return Err(ServiceError::invalid_field(field, rule));
-    }
-    Ok(())
-}
-
-/// Refuses a submission of a batch as if it were an ordinary operation. `field` is the input's path.
-pub(super) fn is_made_as_a_batch(new: &NewOperation, field: &str) -> Result<(), ServiceError> {
-    if new.kind.is_of_batches() && new.retry_of.is_none() && new.children.is_none() {
-        let rule = format!("must not be {KIND}: SubmitBatch with `batch` makes one");
-        return Err(ServiceError::invalid_field(field.replace("input", "kind"), rule));
-    }
-    Ok(())
-}
-
-fn place(batch: &Operation) -> (TenantId, OperationId) {
-    (batch.submission.tenant.clone(), batch.id())
-}
-
-/// On whose behalf a batch submits.
-fn submitter(batch: &Operation) -> Caller {
-    let caller = Caller::of(batch.submission.tenant.clone(), [Role::Submit].into_iter().collect());
-    match batch.submission.labels.get(mark::OWNER) {
-        Some(owner) => caller.with_owner(Owner::stored(owner)),
-        None => caller,
     }
 }
 

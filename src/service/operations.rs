@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::batches::is_made_as_a_batch;
+use super::batch_kind::is_made_as_a_batch;
 use super::usage::stored_bytes;
 use super::{
     Action, Caller, Document, MAX_BATCH, OperationName, Reason, Service, ServiceError, View, audit,

@@ -30,7 +30,7 @@ impl Service {
         hello: WorkerHello,
     ) -> Result<(WorkerSession, mpsc::Receiver<ToWorker>), ServiceError> {
         caller.may_execute(&hello.kinds)?;
-        super::batches::not_of_batches("hello.kinds", &hello.kinds)?;
+        super::batch_kind::not_of_batches("hello.kinds", &hello.kinds)?;
         self.connect_any(caller, hello).await
     }
 

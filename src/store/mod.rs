@@ -26,8 +26,8 @@ use bytes::Bytes;
 use crate::operation::filter::Filter;
 use crate::operation::log::LogBook;
 use crate::operation::{
-    Attempt, ChildCounts, Event, IdempotencyKey, Kind, ObjectId, Operation, OperationId, Revision,
-    Scope, SessionId, TenantId, Timestamp, WorkerId,
+    Attempt, ChildCounts, Event, IdempotencyKey, ObjectId, Operation, OperationId, Revision, Scope,
+    TenantId, Timestamp, WorkerId,
 };
 
 mod batch;
@@ -40,6 +40,7 @@ pub mod postgres;
 pub mod shared;
 mod sql;
 pub mod sqlite;
+mod unfinished;
 
 pub use batch::{Batch, FORGET_BATCH, Forget, LogAppend, Removal, Tombstone, Write};
 pub use catalogue::{CatalogueChange, CatalogueSpace, CatalogueVersions, SECRETS};
@@ -47,6 +48,7 @@ use deliveries::DeliveryStore;
 pub use error::{OpenError, StoreError};
 use log::{Frontier, Head, LogPage, LogQuery, SigningKey, Stamp};
 use shared::SharedStore;
+pub use unfinished::{Place, Unfinished};
 
 /// Longest time that a list may take by default. A filter that no index helps looks at everything there is.
 pub const LIST_TIME: Duration = Duration::from_secs(5);
@@ -318,38 +320,4 @@ impl HistoryEntry {
             Self::Log(line) => HistoryPosition { revision: line.revision, log_number: line.number },
         }
     }
-}
-
-/// What is needed of an operation that is not done to queue it, or to know its session.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Unfinished {
-    /// Its id.
-    pub id: OperationId,
-    /// Its tenant.
-    pub tenant: TenantId,
-    /// Its kind.
-    pub kind: Kind,
-    /// Its priority.
-    pub priority: u8,
-    /// Queued, or leased.
-    pub place: Place,
-}
-
-/// Where an unfinished operation is.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Place {
-    /// In the queue.
-    Queued {
-        /// [`Operation::may_start_at`].
-        not_before: Timestamp,
-    },
-    /// With a worker, running or cancelling.
-    Leased {
-        /// The session that holds the lease.
-        session: SessionId,
-        /// The worker's name.
-        worker: WorkerId,
-        /// The attempt leased.
-        attempt: Attempt,
-    },
 }

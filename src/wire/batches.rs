@@ -1,13 +1,11 @@
-//! Batches and the counts of their children, both ways.
+//! Many submissions of one call, both ways: each by itself, or a batch with its children.
 
 use prost::Message as _;
 
 use super::decode::{self, labels, name};
 use super::{encode, settings};
 use crate::operation::batch::{MOST, RuleName};
-use crate::operation::{
-    BatchRule, CallbackUrl, ChildCounts, IdempotencyKey, Kind, NewOperation, Settings, StateName,
-};
+use crate::operation::{BatchRule, CallbackUrl, IdempotencyKey, Kind, NewOperation, Settings};
 use crate::proto::v1::{self, batch::Rule};
 use crate::service::{Budget, Limits, ManySubmissions, ManySubmitted, ServiceError, Violations};
 
@@ -103,20 +101,4 @@ fn rule(message: &v1::Batch, violations: &mut Violations) -> BatchRule {
         violations.note("batch.max_failures", rule);
     }
     BatchRule { name, max_failures, expected_children }
-}
-
-/// How many children a batch has.
-pub fn counts(counts: &ChildCounts) -> v1::ChildCounts {
-    let of = |state| counts.of(state).cast_signed();
-    v1::ChildCounts {
-        total: counts.total().cast_signed(),
-        queued: of(StateName::Queued),
-        running: of(StateName::Running),
-        cancelling: of(StateName::Cancelling),
-        succeeded: of(StateName::Succeeded),
-        partially_succeeded: of(StateName::PartiallySucceeded),
-        failed: of(StateName::Failed),
-        cancelled: of(StateName::Cancelled),
-        removed: counts.removed().cast_signed(),
-    }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use prost_types::Any;
 
 use super::time::encode_timestamp;
-use super::{batches, json_value, settings, standing};
+use super::{children, json_value, settings, standing};
 use crate::operation::error::ErrorSource;
 use crate::operation::http::is_credential;
 use crate::operation::state::Limit;
@@ -38,7 +38,7 @@ pub fn shared(operation: v1::Operation) -> v1::Operation {
 
 /// An operation with the contents that its document carries.
 pub fn operation(document: &Document) -> v1::Operation {
-    let Document { operation, input, result, children, waiting } = document;
+    let Document { operation, input, result, children: counts, waiting } = document;
     let submission = &operation.submission;
     let trace = |field: fn(&TraceContext) -> &str| {
         submission.trace.as_ref().map(|trace| field(trace).to_owned()).unwrap_or_default()
@@ -71,7 +71,7 @@ pub fn operation(document: &Document) -> v1::Operation {
             .unwrap_or_default(),
         retry_of: submission.retry_of.map(|id| id.name()).unwrap_or_default(),
         parent: submission.parent.map(|id| id.name()).unwrap_or_default(),
-        children: children.as_ref().map(batches::counts),
+        children: counts.as_ref().map(children::counts),
         trace_parent: trace(|trace| &trace.parent),
         trace_state: trace(|trace| &trace.state),
         callback_url: submission

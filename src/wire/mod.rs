@@ -3,6 +3,7 @@
 //! All conversions are here. Nothing here acts.
 
 pub mod batches;
+mod children;
 pub mod decode;
 pub mod encode;
 pub mod errors;

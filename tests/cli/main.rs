@@ -10,6 +10,7 @@ use longrun::store::sqlite::{SqliteOptions, SqliteStore};
 use rustix::process::Signal;
 use serde_json::Value;
 
+mod batches;
 mod bench;
 mod commands;
 mod config;

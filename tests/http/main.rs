@@ -1,6 +1,7 @@
 //! HTTP as its clients see it: driven request by request over a real engine and store.
 
 mod attempts;
+mod batches;
 mod browsers;
 mod conditions;
 mod described;

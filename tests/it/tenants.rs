@@ -306,3 +306,36 @@ async fn the_token_of_an_attempt_is_enough_by_itself_and_not_for_another_tenant(
     let found = soon(service.get(&ours, &name, View::Basic)).await.unwrap();
     assert!(found.operation.is_done());
 }
+
+#[tokio::test]
+async fn a_batch_takes_children_of_its_own_tenant_and_owner() {
+    let server = ClockedServer::start().await;
+    let (ours, theirs) = (tenant("ours"), tenant("theirs"));
+    let secret = longrun::operation::secret::Secret::of(b"secret");
+    let owner = |name: &str| {
+        let owner = longrun::operation::Owner::of_credentials(&secret, name.as_bytes());
+        ours.clone().with_owner(owner)
+    };
+    let request = longrun::proto::v1::SubmitBatchRequest {
+        requests: vec![submission("demo")],
+        batch: Some(longrun::proto::v1::Batch::default()),
+    };
+    let asked = longrun::wire::batches::read(request, server.service.limits()).unwrap();
+    let stored = soon(server.service.submit_many(&owner("a"), asked)).await.unwrap();
+    let batch = stored.batch.expect("a batch").document.operation.id();
+    let child = NewOperation { parent: Some(batch), ..new(&server, "demo") };
+    not_found(soon(server.service.submit(&theirs, child.clone())).await);
+    not_found(soon(server.service.submit(&ours, child.clone())).await);
+    not_found(soon(server.service.submit(&owner("b"), child.clone())).await);
+    let many = server.service.submit_batch(&theirs, vec![Ok(child.clone())]);
+    not_found(soon(many).await.unwrap().remove(0));
+    soon(server.service.submit(&owner("a"), child)).await.unwrap();
+    // A filter leads to no other tenant's.
+    let filter = format!("parent=\"{batch}\"");
+    let parameters = ListParameters { filter: &filter, ..ListParameters::default() };
+    for (caller, count) in [(&owner("a"), 2), (&owner("b"), 0), (&theirs, 0)] {
+        let asked = parameters.read(caller, &mut Violations::default()).unwrap();
+        let list = server.service.list(caller, asked, View::Full, size::operation);
+        assert_eq!(soon(list).await.unwrap().entries.len(), count);
+    }
+}

@@ -1,6 +1,7 @@
 //! The pages, through the program as people run it: what each role sees, that nothing in them is executed, and what a
 //! browser makes of them.
 
+mod batches;
 mod browser;
 mod changes;
 mod markup;

@@ -5,6 +5,7 @@
 mod across;
 mod attempts;
 mod away;
+mod batches;
 mod heard;
 mod keys;
 mod large;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use longrun::operation::state::{CancelRequest, Idempotency};
 use longrun::operation::{
-    Attempt, ErrorSource, HttpEnvelope, HttpHeader, IdempotencyKey, Kind, Lease, Life,
+    Attempt, BatchRule, ErrorSource, HttpEnvelope, HttpHeader, IdempotencyKey, Kind, Lease, Life,
     NewOperation, ObjectId, OperationError, OperationId, Outcome, Payload, PayloadForm,
     PayloadInfo, Progress, RecordedReport, ReportDigest, RetryPolicy, Revision, SessionId,
     Settings, State, StoredObject, Submission, Timestamp, WorkerId,
@@ -202,6 +202,10 @@ pub fn new_operations() -> Vec<(&'static str, NewOperation)> {
         capacity: Some(5),
         ..least.clone()
     };
+    let child = NewOperation { parent: Some(OperationId::from_bytes(ID)), ..least.clone() };
+    let children = Some(NewOperation::digest_of(std::slice::from_ref(&child)));
+    let kind = Kind::of_batches().unwrap();
+    let batch = NewOperation { children, ..NewOperation::of_batch(kind, BatchRule::ALL) };
     vec![
         ("least", least.clone()),
         ("data", with(payload(PayloadForm::Data, ""))),
@@ -209,6 +213,8 @@ pub fn new_operations() -> Vec<(&'static str, NewOperation)> {
         ("any", with(payload(PayloadForm::Any, ""))),
         ("object", with(Payload::in_object("", object(), 9_000_000))),
         ("most", most),
+        ("child", child),
+        ("batch", batch),
     ]
 }
 

@@ -19,7 +19,8 @@ fn each_rule_ends_as_it_says() {
     let (whole, part, fail) =
         (Some(Ending::Succeeded), Some(Ending::PartiallySucceeded), Some(Ending::Failed));
     // Of children in these states: by ALL, by ANY, by at most 1 failure.
-    let table: &[(&[(StateName, u64)], [Option<Ending>; 3])] = &[
+    type Line = (&'static [(StateName, u64)], [Option<Ending>; 3]);
+    let table: &[Line] = &[
         (&[(Queued, 2)], [None, None, None]),
         (&[(Running, 1), (Cancelling, 1)], [None, None, None]),
         (&[(Succeeded, 2)], [whole, whole, whole]),

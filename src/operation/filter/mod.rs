@@ -215,8 +215,11 @@ impl Filter {
     pub fn children(parent: OperationId, states: &[StateName]) -> Self {
         let state = |state: &StateName| Expr::Test(Test::State { is: true, state: *state });
         let of = Expr::Test(Test::Parent(ParentTest::Is(parent)));
-        let states = (!states.is_empty()).then(|| Expr::Any(states.iter().map(state).collect()));
-        Self { root: Some(Expr::All([of].into_iter().chain(states).collect())) }
+        let root = match states {
+            [] => of,
+            states => Expr::All(vec![of, Expr::Any(states.iter().map(state).collect())]),
+        };
+        Self { root: Some(root) }
     }
 
     /// Whether the filter is about this operation.

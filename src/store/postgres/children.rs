@@ -24,7 +24,8 @@ pub(super) async fn count(
            SELECT o.state, count(*) AS count, FALSE AS is_removed FROM operations AS o
            WHERE o.tenant = b.tenant AND o.parent = b.id AND o.parent IS NOT NULL GROUP BY o.state
          UNION ALL
-           SELECT r.state, r.count, TRUE FROM removed_children AS r WHERE r.parent = b.id) AS c";
+           SELECT r.state, count(*), TRUE FROM removed_children AS r
+           WHERE r.parent = b.id GROUP BY r.state) AS c";
     let found = session.query(sql, &[&tenants, &ids]).await?;
     let mut counts: HashMap<OperationId, ChildCounts> = HashMap::new();
     for row in &found {

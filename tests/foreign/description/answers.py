@@ -226,10 +226,33 @@ def submissions():
         post(400, query="?piority=3")
         post(403, elsewhere)
         post(413, data=" " * 3_000_000)
+    ordinary = submit("nobody")
+    for parent, status in [(NOBODY, 404), (ordinary, 409)]:
+        ask("POST", OPERATIONS, status, JSON, '{"kind": "shout", "parent": "operations/%s"}' % parent)
+        ask("POST", OF_KIND, status, TEXT, "hello", f"?parent={parent}", kind="shout")
     ask("POST", OPERATIONS, 415, TEXT, body)
     ask("POST", OPERATIONS, 415, JSON | {"Content-Encoding": "br"}, body)
     ask("POST", OF_KIND, 202, TEXT | {"Content-Encoding": "gzip"}, "any", kind="nobody")
     ask("POST", OPERATIONS, 400, JSON, '{"kind": "1", "settings": {"priority": 101}}')
+
+
+def batches():
+    """Many at once, as a batch or each by itself."""
+    every, key = "/v1/batches", {"Idempotency-Key": "nightly"}
+    batch = '{"batch": {"rule": "RULE_ALL"}, "requests": [{"kind": "shout", "input": {"text": "hello"}}]}'
+    stored = ask("POST", every, 202, JSON | key, batch).json()
+    parent = stored["batch"]["name"].split("/")[1]
+    assert stored["results"][0]["operation"]["parent"] == stored["batch"]["name"]
+    ask("POST", every, 202, JSON | key, batch)
+    ask("POST", every, 422, JSON | key, batch.replace("hello", "hullo"))
+    ask("POST", every, 200, JSON, '{"requests": [{"kind": "shout"}, {"kind": "1"}]}')
+    ask("POST", every, 400, JSON, '{"batch": {"maxFailures": "1"}, "requests": [{"kind": "shout"}]}')
+    ask("POST", every, 403, JSON | {"Origin": "http://elsewhere.example"}, batch)
+    ask("POST", every, 413, JSON, " " * 30_000_000)
+    ask("POST", every, 415, TEXT, batch)
+    done = ask("GET", PARENTS[0], 303, query="?wait=30s", id=parent).json()
+    assert done["children"]["succeeded"] == "1", done
+    ask("POST", PARENTS[0] + ":retry", 409, id=parent)
 
 
 ACQUIRE = "/v1/kinds/{kind}:acquire"
@@ -493,6 +516,7 @@ def methods():
 
 
 submissions()
+batches()
 for one in PARENTS:
     life_of(one)
 googles()

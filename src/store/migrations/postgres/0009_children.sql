@@ -1,4 +1,4 @@
--- Children of batches: whose each is, and how many of a batch were removed, by the state that they had ended in.
+-- Children of batches: whose each is, and which states those had ended in that were removed.
 
 ALTER TABLE operations ADD COLUMN parent UUID; -- NULL where it is no child
 
@@ -6,19 +6,19 @@ ALTER TABLE operations ADD COLUMN parent UUID; -- NULL where it is no child
 -- takes no longer than reading the table once.
 CREATE INDEX operations_children ON operations (tenant, parent, state, id) WHERE parent IS NOT NULL;
 
+-- A row for each: those who remove children of one batch at once do not wait for each other.
 CREATE TABLE removed_children (
   parent UUID     NOT NULL,
-  state  SMALLINT NOT NULL,
-  count  BIGINT   NOT NULL,
-  PRIMARY KEY (parent, state)
+  state  SMALLINT NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0.05);
+
+CREATE INDEX removed_children_parent ON removed_children (parent, state);
 
 -- Whoever removes a child, also a replica of the version before, the batch has had it.
 CREATE FUNCTION longrun_child_removed() RETURNS TRIGGER LANGUAGE plpgsql AS $$
 BEGIN
-  INSERT INTO removed_children AS c (parent, state, count)
-  SELECT OLD.parent, OLD.state, 1 FROM operations AS o WHERE o.id = OLD.parent
-  ON CONFLICT (parent, state) DO UPDATE SET count = c.count + 1;
+  INSERT INTO removed_children (parent, state)
+  SELECT OLD.parent, OLD.state FROM operations AS o WHERE o.id = OLD.parent;
   RETURN NULL;
 END $$;
 

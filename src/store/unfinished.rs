@@ -1,0 +1,37 @@
+//! Operations that are not done, as much as is needed to go on with them.
+
+use crate::operation::{Attempt, Kind, OperationId, SessionId, TenantId, Timestamp, WorkerId};
+
+/// What is needed of an operation that is not done to queue it, or to know its session.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unfinished {
+    /// Its id.
+    pub id: OperationId,
+    /// Its tenant.
+    pub tenant: TenantId,
+    /// Its kind.
+    pub kind: Kind,
+    /// Its priority.
+    pub priority: u8,
+    /// Queued, or leased.
+    pub place: Place,
+}
+
+/// Where an unfinished operation is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Place {
+    /// In the queue.
+    Queued {
+        /// [`Operation::may_start_at`].
+        not_before: Timestamp,
+    },
+    /// With a worker, running or cancelling.
+    Leased {
+        /// The session that holds the lease.
+        session: SessionId,
+        /// The worker's name.
+        worker: WorkerId,
+        /// The attempt leased.
+        attempt: Attempt,
+    },
+}
