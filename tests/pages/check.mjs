@@ -235,7 +235,7 @@ const scenes = {
       ["bare", { javaScriptEnabled: false }],
     ]) {
       const other = await open(options);
-      for (const path of ["operations", `operations/${failed}`, `operations/${running}`, "kinds", "start", "system"]) {
+      for (const path of ["operations", `operations/${failed}`, `operations/${running}`, "kinds", "workers", "start", "system", "bulk?action=delete"]) {
         await other.page.goto(`${url}/ui/${path}`);
         await other.page.locator("h1").waitFor();
         if (name === "narrow") {
@@ -243,7 +243,7 @@ const scenes = {
           assert.ok(wide <= 1, `${path} is ${wide} pixels too wide`);
         }
         if (name !== "bare" && path.startsWith("operations")) await barriers(other.page);
-        await shot(other.page, `${path.replace(/\/.*(.{4})$/, "-$1")}-${name}`);
+        await shot(other.page, `${path.replace(/\/.*(.{4})$/, "-$1").replace(/\?.*/, "")}-${name}`);
       }
       if (name === "bare") {
         await other.page.goto(`${url}/ui/operations`);
