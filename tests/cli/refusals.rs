@@ -5,7 +5,7 @@ use super::support::{Server, longrun, run, stderr};
 
 /// Whether a text has an example of what would do.
 fn has_example(text: &str) -> bool {
-    ["e.g. ", "such as ", "for example: ", "did you mean "].iter().any(|it| text.contains(it))
+    ["e.g. ", "such as ", "for example:", "did you mean "].iter().any(|it| text.contains(it))
 }
 
 /// Command lines that are refused without a server, with what they are about, and what was given.
@@ -124,6 +124,10 @@ fn a_wrong_configuration_file_is_told_in_four_parts() {
     let limit = |keys: &str| format!("[[limit]]\n{keys}\n");
     let relay = |keys: &str| format!("[[relay]]\nname = \"a\"\nupstream = \"http://h\"\n{keys}\n");
     let dialect = |keys: &str| format!("[[dialect]]\nuse = \"job-object\"\n{keys}\n");
+    let job = |keys: &str| {
+        let submit = "[[dialect.submit]]\npath = \"/\"\nkind = \"j\"";
+        dialect(&format!("prefix = \"/x\"\n{keys}\n{submit}"))
+    };
     for (text, about, given) in [
         ("listen = \"x\"\n".to_owned(), "listen", "x must"),
         ("max_connections = 0\n".to_owned(), "max_connections", "0 must"),
@@ -158,8 +162,8 @@ fn a_wrong_configuration_file_is_told_in_four_parts() {
         ("[[relay]]\nname = \"a\"\n".to_owned(), "a key prefix", "name = \"a\""),
         ("[[relay]]\nupstream = \"http://u:s3cret@h\"\n".to_owned(), "upstream", "u:***@h"),
         (dialect("prefix = \"x\""), "prefix must be", "prefix = \"x\""),
-        (dialect("prefix = \"/x\"\ncapacity = 0"), "capacity must be", "capacity = 0"),
-        (dialect("prefix = \"/x\"\nshare = \"all\""), "share must be", "share = \"all\""),
+        (job("capacity = 0"), "capacity must be", "capacity = 0"),
+        (job("share = \"all\""), "share must be", "share = \"all\""),
         (dialect("prefix = \"/x\""), "a relay or [[dialect.submit]]", "prefix = \"/x\""),
         (
             dialect("prefix = \"/x\"\n[[dialect.submit]]\npath = \"/\"\nkind = \"{a}\""),
