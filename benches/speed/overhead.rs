@@ -74,7 +74,7 @@ async fn look(server: &Server, onlooker: Onlooker) -> anyhow::Result<Round> {
     // They go on until they are stopped.
     if let Some(ended) = looking.try_join_next() {
         let error = ended?.err().map(|error| error.to_string()).unwrap_or_default();
-        ensure!(false, "an onlooker has ended: {error}");
+        anyhow::bail!("an onlooker has ended: {error}");
     }
     looking.shutdown().await;
     Ok(round)

@@ -141,7 +141,6 @@ proptest! {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "it measures itself")]
 #[test]
 #[expect(clippy::disallowed_methods, reason = "the time that it takes is what is tested")]
 fn long_heads_take_no_longer_than_their_length() {

@@ -16,7 +16,6 @@ fn median(mut times: Vec<Duration>) -> Duration {
     times[times.len() / 2]
 }
 
-#[expect(clippy::disallowed_methods, reason = "it measures itself")]
 #[tokio::test]
 #[expect(clippy::disallowed_methods, reason = "the time that it takes is what is tested")]
 async fn an_unknown_key_is_refused_as_fast_as_a_wrong_secret() {
