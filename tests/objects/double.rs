@@ -30,9 +30,11 @@ pub enum Fault {
     Silence,
 }
 
+type Matches = Box<dyn Fn(&Method, &Uri) -> bool + Send>;
+
 /// Requests to break, and how many of them.
 struct Rule {
-    matches: Box<dyn Fn(&Method, &Uri) -> bool + Send>,
+    matches: Matches,
     fault: Fault,
     left: usize,
 }
