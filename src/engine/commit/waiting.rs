@@ -15,7 +15,7 @@ use crate::operation::Scope;
 const MOST: usize = 1_024;
 /// So many of them may come from lanes with more than a turn while another tenant is busy with less. A commit of these
 /// takes little longer than its sync.
-const MOST_BESIDE: usize = 8;
+const MOST_BESIDE: usize = 16;
 /// A tenant that has asked for something counts as busy for so long.
 const BUSY: Duration = Duration::from_secs(1);
 /// So many of a lane are taken in one turn, one request's overshoot excepted.
