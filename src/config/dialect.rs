@@ -70,8 +70,9 @@ pub(super) struct MountTable {
 type Refused = (usize, String);
 
 /// Paths of this server's own.
-const OWN: [&str; 14] = [
+const OWN: [&str; 15] = [
     "/v1/attempts",
+    "/v1/batches",
     "/v1/deliveries",
     "/v1/keys",
     "/v1/kinds",

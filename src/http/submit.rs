@@ -3,14 +3,16 @@
 use axum::body::Body;
 use http::StatusCode;
 use http::header::LOCATION;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::call::Call;
 use super::documents::{self, Answer};
 use super::headers::{of_a_body, rate_limits};
+use super::links::Links;
 use super::submission::{self, Face, Sent};
 use crate::operation::{HttpEnvelope, NewOperation, Range, Setting, Settings};
 use crate::proto::{json, v1};
+use crate::service::{ManySubmitted, Submitted};
 use crate::wire::{batches, decode};
 
 /// `POST /v1/operations`: a `SubmitRequest` as JSON.
@@ -66,7 +68,8 @@ pub(super) async fn many(mut call: Call, body: Body) -> Answer {
     let stored = submission::submit_many(&call, asked).await?;
     let status = if stored.batch.is_some() { StatusCode::ACCEPTED } else { StatusCode::OK };
     let answer = batches::response(&stored, service.limits().page_bytes);
-    let answer = documents::object(call.types(), &answer)?;
+    let mut answer = documents::object(call.types(), &answer)?;
+    locate(&mut answer, &stored, &call.links());
     let mut response = documents::json(status, &Value::Object(answer));
     if let Some(batch) = &stored.batch {
         let url = call.links().operation(batch.document.operation.id());
@@ -75,6 +78,25 @@ pub(super) async fn many(mut call: Call, body: Body) -> Answer {
     let rate = service.rate(&call.caller);
     response.headers_mut().extend(rate.into_iter().flat_map(rate_limits));
     Ok(response)
+}
+
+/// Adds to each operation where it is, as to every operation in JSON.
+fn locate(answer: &mut Map<String, Value>, stored: &ManySubmitted, links: &Links) {
+    let add = |operation: Option<&mut Value>, submitted: &Submitted| {
+        if let Some(operation) = operation.and_then(Value::as_object_mut) {
+            let location = links.operation(submitted.document.operation.id());
+            operation.insert("location".to_owned(), location.into());
+        }
+    };
+    if let Some(batch) = &stored.batch {
+        add(answer.get_mut("batch"), batch);
+    }
+    let entries = answer.get_mut("results").and_then(Value::as_array_mut).into_iter().flatten();
+    for (entry, submitted) in entries.zip(&stored.results) {
+        if let Ok(submitted) = submitted {
+            add(entry.get_mut("operation"), submitted);
+        }
+    }
 }
 
 /// The request around an input that is more than bytes of a type. The query stands in the settings.

@@ -17,6 +17,7 @@ async fn a_batch_is_stored_with_its_children() {
     let (path, answer) = (stored.location(), stored.json());
     let name = answer["batch"]["name"].as_str().expect("a name").to_owned();
     assert_eq!(answer["batch"]["kind"], "longrun.batch");
+    assert_eq!(answer["batch"]["location"], format!("http://lro.test/v1/{name}"));
     let children = answer["results"].as_array().expect("children");
     assert_eq!(children.len(), 2);
     assert_eq!(children[1]["operation"]["parent"], name.as_str());

@@ -38,10 +38,15 @@ impl IndexRange {
         let mut conditions = Vec::new();
         match dialect {
             Dialect::Sqlite => {
-                conditions.extend(self.equal());
+                conditions.extend(self.equal(&self.fixed));
                 conditions.extend(bounds.iter().map(|bound| bound.condition(&id)));
             }
+            // Equality takes a column out of the order, so that another index might serve it: of the last one there are
+            // two ends instead. Of all others it is needed, because PostgreSQL ends a scan at the first column of an end
+            // only: by two ends of (tenant, state) it reads all states in front of the one that is asked for.
             Dialect::Postgres => {
+                let (_, equal) = self.fixed.split_last().unzip();
+                conditions.extend(self.equal(equal.unwrap_or_default()));
                 let ends = |bound: &&Bound, sign| {
                     bound.columns == self.keys && bound.compare.starts_with(sign)
                 };
@@ -56,21 +61,22 @@ impl IndexRange {
         if conditions.is_empty() { "TRUE".to_owned() } else { conditions.join(" AND ") }
     }
 
-    /// The first columns and those of the bound, if there are any, in one comparison.
+    /// The last of the first columns and those of the bound, if there are any, in one comparison.
     fn rows(&self, loose: &str, bound: Option<&Bound>) -> Option<String> {
         let keys = bound.map_or(&[][..], |bound| bound.columns);
         let values = bound.map_or(&[][..], |bound| &bound.values);
-        let columns = self.fixed.iter().map(|(column, _)| *column).chain(keys.iter().copied());
+        let columns = self.fixed.last().map(|(column, _)| *column).into_iter();
+        let columns = columns.chain(keys.iter().copied());
         let columns: Vec<_> = columns.map(|column| self.column(column)).collect();
-        let values = self.fixed.iter().map(|(_, value)| value).chain(values);
+        let values = self.fixed.last().map(|(_, value)| value).into_iter().chain(values);
         let values: Vec<_> = values.map(String::as_str).collect();
         let compare = bound.map_or(loose, |bound| bound.compare);
         let rows = || format!("({}) {compare} ({})", columns.join(", "), values.join(", "));
         (!columns.is_empty()).then(rows)
     }
 
-    fn equal(&self) -> impl Iterator<Item = String> {
-        self.fixed.iter().map(|(column, value)| format!("{} = {value}", self.column(column)))
+    fn equal(&self, fixed: &[(&'static str, String)]) -> impl Iterator<Item = String> {
+        fixed.iter().map(|(column, value)| format!("{} = {value}", self.column(column)))
     }
 
     /// The first columns as an order; those behind them if there are none.
