@@ -22,7 +22,7 @@ pub struct Unfinished {
 pub enum Place {
     /// In the queue.
     Queued {
-        /// [`Operation::may_start_at`].
+        /// [`Operation::may_start_at`](crate::operation::Operation::may_start_at).
         not_before: Timestamp,
     },
     /// With a worker, running or cancelling.
