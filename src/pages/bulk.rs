@@ -15,11 +15,10 @@ use super::view::{Row, When};
 use super::visit::Visit;
 use crate::operation::OperationId;
 use crate::service::{
-    Action, Document, ListParameters, OperationName, Page, Reason, ServiceError, View, Violations,
-    parse_filter,
+    Action, Document, ListParameters, OperationName, Page, Reason, ServiceError, parse_filter,
 };
 use crate::time_text::parse_time;
-use crate::wire::{decode, size};
+use crate::wire::decode;
 
 /// How long is counted, and how long a part of a change takes at most.
 const COUNTING: Duration = Duration::from_secs(4);
@@ -110,10 +109,7 @@ async fn list(
         order_by: "create_time",
         ..ListParameters::default()
     };
-    let mut found = Violations::default();
-    let request = parameters.read(&visit.caller, &mut found);
-    let request = found.settle(request)?.unsent();
-    visit.service().list(&visit.caller, request, View::Basic, size::operation).await
+    visit.list(parameters).await
 }
 
 /// `GET bulk`: how many there are, and whether they are to be changed.

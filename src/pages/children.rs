@@ -6,8 +6,7 @@ use super::fields::encode;
 use super::view::{Badge, Bar, Row};
 use super::visit::Visit;
 use crate::operation::{ChildCounts, OperationId, StateName, Timestamp};
-use crate::service::{Action, Document, ListParameters, ServiceError, View, Violations};
-use crate::wire::size;
+use crate::service::{Action, Document, ListParameters, ServiceError};
 
 /// How many are shown beside their number.
 const SHOWN: i32 = 20;
@@ -83,9 +82,5 @@ async fn list(visit: &Visit, batch: OperationId) -> Result<Vec<Document>, Servic
         order_by: "create_time",
         ..ListParameters::default()
     };
-    let mut found = Violations::default();
-    let request = parameters.read(&visit.caller, &mut found);
-    let request = found.settle(request)?.unsent();
-    let page = visit.service().list(&visit.caller, request, View::Basic, size::operation).await?;
-    Ok(page.entries)
+    Ok(visit.list(parameters).await?.entries)
 }

@@ -10,7 +10,10 @@ use serde::Serialize;
 use super::fields::Fields;
 use super::{Pages, Shared, assets, cookie, may};
 use crate::http::Links;
-use crate::service::{Action, Caller, Service, ServiceError};
+use crate::service::{
+    Action, Caller, Document, ListParameters, Page, Service, ServiceError, View, Violations,
+};
+use crate::wire::size;
 
 /// What codes of forms are made for.
 const PURPOSE: &str = "forms of pages";
@@ -100,6 +103,17 @@ impl Visit {
     ) -> Self {
         let query = Fields::parse(parts.uri.query().unwrap_or_default());
         Self { shared, caller, parts, places, query, form: Fields::default() }
+    }
+
+    /// A page of the caller's operations, for a view that is made of it: it is not sent as it is.
+    pub(super) async fn list(
+        &self,
+        parameters: ListParameters<'_>,
+    ) -> Result<Page<Document>, ServiceError> {
+        let mut found = Violations::default();
+        let request = parameters.read(&self.caller, &mut found);
+        let request = found.settle(request)?.unsent();
+        self.service().list(&self.caller, request, View::Basic, size::operation).await
     }
 
     /// The same with what a change says.
