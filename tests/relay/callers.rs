@@ -60,7 +60,8 @@ async fn a_mount_may_act_for_a_tenant() {
     // Outside the mount there are no such callers.
     setup.ask("GET", "/v1/operations", &[theirs], "").await.expect(401);
     // Credentials for this server that are no good are not passed over.
-    let wrong = format!("{}x", &key[..key.len() - 1]);
+    // No key has a 1: whatever the last character was, this is another.
+    let wrong = format!("{}1", &key[..key.len() - 1]);
     let wrong = format!("Bearer {wrong}");
     for field in ["authorization", "longrun-authorization"] {
         setup.ask("GET", "/api/x", &[(field, wrong.as_str())], "").await.expect(401);
