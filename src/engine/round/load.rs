@@ -10,6 +10,7 @@ use futures_util::future::join_all;
 use super::draft::Draft;
 use super::work::Work;
 use crate::engine::Shared;
+use crate::engine::request::SubmitMode;
 use crate::operation::{Operation, OperationId, Payload, PayloadInfo};
 use crate::store::{Lookup, PayloadRole, StoreError};
 
@@ -49,12 +50,16 @@ impl Loader {
         self.precheck_keys = self.precheck_keys.saturating_sub(1);
         let mut lookups = Vec::new();
         for work in works {
-            if let Work::Submit { items, .. } = work {
+            if let Work::Submit { items, mode, .. } = work {
                 let parents = items.iter().filter_map(|new| new.parent);
                 parents.for_each(|parent| self.know(parent, draft, &mut lookups));
-                // Where a kind has its own limit, whether there is room is known too late.
-                let asked = items.iter().filter(|new| prechecks || new.capacity.is_some());
-                lookups.extend(asked.filter_map(|new| {
+                let asked = items.iter().enumerate().filter(|(at, new)| {
+                    // The draft may know its children without it, because they take part in this commit themselves.
+                    let is_batch = *at == 0 && *mode == SubmitMode::Batch;
+                    // Where a kind has its own limit, whether there is room is known too late.
+                    prechecks || is_batch || new.capacity.is_some()
+                });
+                lookups.extend(asked.filter_map(|(_, new)| {
                     Some(Lookup::Key(new.tenant.clone(), new.idempotency_key.clone()?))
                 }));
             }
