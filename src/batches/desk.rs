@@ -3,7 +3,7 @@
 //! A batch is looked at when one of its children has ended, but no more often than four times a second and than a
 //! twentieth of the time that looking takes; and every few seconds whatever is heard.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,7 +65,7 @@ pub(super) struct Desk {
     batches: Batches,
     session: WorkerSession,
     messages: mpsc::Receiver<ToWorker>,
-    held: HashMap<OperationId, Held>,
+    held: BTreeMap<OperationId, Held>,
     /// The batches that wait to be looked at, by when.
     due: BTreeSet<(Moment, OperationId)>,
     looks: FuturesUnordered<BoxFuture<'static, Looked>>,
@@ -96,7 +96,7 @@ impl Desk {
             batches: batches.clone(),
             session,
             messages,
-            held: HashMap::new(),
+            held: BTreeMap::new(),
             due: BTreeSet::new(),
             looks: FuturesUnordered::new(),
             feed: None,
@@ -307,7 +307,11 @@ impl Desk {
             // One that has ended meanwhile is no longer to be given back.
             session.report(held.task.id(), held.task.attempt(), Report::Release)
         });
-        let _ = tokio::time::timeout(GIVING_BACK, join_all(releases)).await;
+        tokio::select! {
+            biased;
+            _ = join_all(releases) => {}
+            () = self.batches.pause(GIVING_BACK) => {}
+        }
         session.disconnect();
     }
 }

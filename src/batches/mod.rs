@@ -5,17 +5,20 @@
 //! its own: whoever has the lease next counts again. Nothing is kept but what the store says; what is heard of children
 //! only says where to look.
 //!
-//! It is connected only while there are batches. Read next: `desk` for who is looked at when, `step` for what is done.
+//! It is connected only while there are batches. Read next: `desk` for who is looked at when, `step` for what is done,
+//! `leftovers` for children of batches that ended in a crash.
 
 use std::time::Duration;
 
+use futures_util::future::join;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Engine, Moment, WorkerHello};
-use crate::operation::{Kind, Scope, WorkerId};
+use crate::operation::{Kind, Operation, Scope, WorkerId};
 use crate::service::{Service, ServiceError};
 
 mod desk;
+mod leftovers;
 mod report;
 mod step;
 
@@ -45,6 +48,10 @@ impl Batches {
 
     /// Works until `stop`, then gives back what it has.
     pub async fn run(self, stop: CancellationToken) {
+        join(self.work(&stop), leftovers::run(&self, &stop)).await;
+    }
+
+    async fn work(&self, stop: &CancellationToken) {
         let mut desk = None;
         loop {
             if desk.is_none() {
@@ -54,7 +61,7 @@ impl Batches {
                 }
             }
             match self.connect(desk).await {
-                Ok(mut connected) => match connected.work(&stop).await {
+                Ok(mut connected) => match connected.work(stop).await {
                     Left::Idle => {
                         connected.leave().await;
                         desk = None;
@@ -80,6 +87,7 @@ impl Batches {
     async fn wanted(&self) {
         while !self.engine.has_batches() {
             tokio::select! {
+                biased;
                 () = self.engine.batch_submitted() => return,
                 () = self.pause(LOOK) => {}
             }
@@ -104,6 +112,17 @@ impl Batches {
         let (session, messages) = self.service.connect_batches(hello).await?;
         let kept = former.filter(|_| session.resumed());
         Ok(Desk::new(self, session, messages, kept))
+    }
+
+    /// Asks some children of a batch to stop; whether there may be more.
+    async fn cancel_some_children(&self, batch: &Operation) -> Result<bool, ServiceError> {
+        let name = batch.id().name();
+        let reason = match &batch.life.cancel {
+            Some(cancel) if !cancel.reason.is_empty() => cancel.reason.clone(),
+            Some(_) => format!("its batch, {name}, was cancelled"),
+            None => format!("its batch, {name}, has ended"),
+        };
+        self.service.cancel_some_children(batch, &reason).await
     }
 
     async fn pause(&self, pause: Duration) {

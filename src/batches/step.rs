@@ -101,7 +101,10 @@ impl Task {
             Some(ending) => Some(Some(ending)),
         };
         let is_over = is_cancelled || ending.is_some();
-        if is_over && counts.to_cancel() > 0 && self.cancel_some(batches, &rule).await? {
+        if is_over
+            && counts.to_cancel() > 0
+            && batches.cancel_some_children(&self.operation).await?
+        {
             return Ok((self, Next::AtOnce));
         }
         let report = match (is_cancelled, ending) {
@@ -115,24 +118,12 @@ impl Task {
                 report::ended(ending, &rule, &counts, &named)
             }
         };
-        let is_early = counts.live() > 0 || counts.total() < rule.expected_children;
         let (task, next) = self.end(session, report).await?;
-        if is_early && !is_cancelled {
-            // What was submitted behind the last count. From the end on nothing is.
-            while task.cancel_some(batches, &rule).await? {}
+        if !is_cancelled {
+            // Children that were submitted between the last count and the end. After the end there are no more.
+            while batches.cancel_some_children(&task.operation).await? {}
         }
         Ok((task, next))
-    }
-
-    /// Asks some children to stop; whether there may be more.
-    async fn cancel_some(&self, batches: &Batches, rule: &BatchRule) -> Result<bool, ServiceError> {
-        let name = self.id().name();
-        let reason = match &self.operation.life.cancel {
-            Some(cancel) if !cancel.reason.is_empty() => cancel.reason.clone(),
-            Some(_) => format!("its batch, {name}, was cancelled"),
-            None => format!("its batch, {name}, has ended by the rule {}", rule.name),
-        };
-        batches.service.cancel_some_children(&self.operation, &reason).await
     }
 
     /// Reports the end of the attempt.

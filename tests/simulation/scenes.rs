@@ -4,12 +4,16 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use longrun::batches::Batches;
 use longrun::engine::{
     Apply, Clock as _, Engine, EngineConfig, EngineError, StoreHealth, ToWorker, WorkerHello,
 };
+use longrun::objects::Objects;
 use longrun::operation::{
-    Command, Kind, NewOperation, OperationId, SessionId, TenantId, Timestamp, WorkerId,
+    BatchRule, Command, IdempotencyKey, Kind, NewOperation, OperationId, SessionId, StateName,
+    TenantId, Timestamp, WorkerId,
 };
+use longrun::service::{Limits, Service};
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 use tokio::task::{LocalSet, yield_now};
@@ -107,6 +111,16 @@ impl Scene {
     }
 }
 
+fn cancel(id: OperationId) -> Apply {
+    Apply {
+        scope: TenantId::default_tenant().into(),
+        id,
+        command: Command::Cancel { reason: String::new() },
+        result: None,
+        lines: Vec::new(),
+    }
+}
+
 /// The attempts that a worker was given.
 fn assigned(messages: &mut mpsc::Receiver<ToWorker>) -> Vec<(OperationId, u32)> {
     let mut assigned = Vec::new();
@@ -163,15 +177,8 @@ fn what_could_not_be_cancelled_in_an_outage_is_started_after_it() {
         play(seed, |scene| async move {
             let id = scene.submit(None).await;
             scene.store.set_weather(Weather::ReadOnly);
-            let cancel = Apply {
-                scope: TenantId::default_tenant().into(),
-                id,
-                command: Command::Cancel { reason: String::new() },
-                result: None,
-                lines: Vec::new(),
-            };
             // The worker is about to be given it in the commit that would have cancelled it.
-            let both = async { tokio::join!(scene.engine.apply(cancel), scene.work(None)) };
+            let both = async { tokio::join!(scene.engine.apply(cancel(id)), scene.work(None)) };
             let (cancelled, (_, mut messages)) = scene.in_time(both).await;
             assert!(cancelled.is_err(), "seed {seed}");
             scene.store.set_weather(Weather::Still);
@@ -255,6 +262,62 @@ fn a_store_that_answers_at_last_is_written_to_again_whatever_it_answers() {
             assert!(scene.is_writable(), "seed {seed}");
         });
     }
+}
+
+#[test]
+fn a_batch_is_known_again_while_its_children_take_part_in_the_same_commit() {
+    play(0, |scene| async move {
+        let key = |text| Some(IdempotencyKey::parse(text).unwrap());
+        let batch = NewOperation::of_batch(Kind::of_batches().unwrap(), BatchRule::ALL);
+        let child = NewOperation::of(Kind::parse("sim.a").unwrap());
+        let items = vec![
+            NewOperation { idempotency_key: key("batch"), ..batch },
+            NewOperation { idempotency_key: key("child"), ..child },
+        ];
+        let ids = async || -> Vec<OperationId> {
+            let stored = scene.engine.submit_batch(items.clone()).await.unwrap();
+            stored.into_iter().map(|one| one.unwrap().operation.id()).collect()
+        };
+        let first = ids().await;
+        let (cancelled, again) = tokio::join!(scene.engine.apply(cancel(first[1])), ids());
+        assert!(cancelled.is_ok());
+        assert_eq!(again, first);
+    });
+}
+
+#[test]
+fn children_that_outlived_their_batch_are_asked_to_stop() {
+    play(0, |scene| async move {
+        let start_at = Some(scene.clock.now().after(Duration::from_secs(3_600)));
+        // As a crash leaves it: the batch has ended, and its child was not told.
+        let leave_child = async || -> OperationId {
+            let batch = NewOperation::of_batch(Kind::of_batches().unwrap(), BatchRule::ALL);
+            let child = NewOperation::of(Kind::parse("sim.a").unwrap());
+            let items = vec![NewOperation { start_at, ..batch }, child];
+            let stored = scene.engine.submit_batch(items).await.unwrap();
+            let ids: Vec<_> = stored.into_iter().map(|one| one.unwrap().operation.id()).collect();
+            scene.engine.apply(cancel(ids[0])).await.unwrap();
+            ids[1]
+        };
+        let state = async |id: OperationId| -> StateName {
+            let found = scene.engine.get(&TenantId::default_tenant().into(), id).await;
+            found.unwrap().state_name()
+        };
+        let first = leave_child().await;
+        assert_eq!(state(first).await, StateName::Queued);
+        let objects = Objects::in_directory(&std::env::temp_dir()).unwrap();
+        let stop = CancellationToken::new();
+        let service = Service::new(scene.engine.clone(), objects, Limits::default(), stop.clone());
+        let batches = Batches::new(service, scene.engine.clone());
+        let batches = tokio::task::spawn_local(batches.run(stop.clone()));
+        scene.wait(2).await;
+        assert_eq!(state(first).await, StateName::Cancelled);
+        let second = leave_child().await;
+        scene.wait(90).await;
+        assert_eq!(state(second).await, StateName::Cancelled);
+        stop.cancel();
+        scene.in_time(batches).await.unwrap();
+    });
 }
 
 #[test]

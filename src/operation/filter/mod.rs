@@ -8,7 +8,7 @@
 //!
 //! Read next: `parse` for the grammar.
 
-use super::{Operation, OperationId, Owner, StateName, Timestamp, mark};
+use super::{Operation, OperationId, Owner, StateName, Timestamp, batch, mark};
 
 mod lex;
 mod parse;
@@ -209,6 +209,12 @@ impl Filter {
     pub fn ended_children() -> Self {
         let tests = [Test::Parent(ParentTest::Present), Test::Done(true)];
         Self { root: Some(Expr::All(tests.map(Expr::Test).into())) }
+    }
+
+    /// The batches that are done.
+    pub fn ended_batches() -> Self {
+        let kind = Test::Kind { is: true, pattern: Pattern::Exact(batch::KIND.to_owned()) };
+        Self { root: Some(Expr::All([kind, Test::Done(true)].map(Expr::Test).into())) }
     }
 
     /// The children of a batch that are in one of these states.
