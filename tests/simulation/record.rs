@@ -17,6 +17,7 @@ use crate::history::{
     EventFact, History, Mark, Name, Report, ReportKind, Sighting, Submission, Watch, WatchEnd,
     WatchEntry,
 };
+use crate::submitter::batches::Batches;
 
 /// Operations that are kept for less than this may be gone when it is looked for them.
 pub const SHORT_RETENTION_S: u64 = 3_600;
@@ -32,6 +33,7 @@ pub struct Record {
     listened_to: RefCell<BTreeSet<OperationId>>,
     /// Who was given an attempt: the worker's session, by number.
     holders: RefCell<BTreeMap<(Name, u32), String>>,
+    batches: RefCell<Batches>,
     moment: Cell<u64>,
     trace: RefCell<Option<Vec<String>>>,
 }
@@ -85,6 +87,19 @@ impl Record {
         let key = key.map(str::to_owned);
         let submission = Submission { name, key, content: content.to_owned() };
         self.history.borrow_mut().submissions.push(submission);
+    }
+
+    /// A batch was acknowledged, which so many children came with.
+    pub fn batch(&self, id: OperationId, children: u64) {
+        self.batches.borrow_mut().insert(id, children);
+    }
+
+    pub fn batches(&self) -> Batches {
+        self.batches.borrow().clone()
+    }
+
+    pub fn any_batch(&self, rng: &mut fastrand::Rng) -> Option<OperationId> {
+        rng.choice(self.batches.borrow().keys()).copied()
     }
 
     /// An operation was answered to a question that was asked at `asked`.

@@ -17,7 +17,7 @@ use crate::feed::Feed;
 use crate::history::{self, Final, History, Violation};
 use crate::record::{self, Record};
 use crate::store::{Lie, Weather};
-use crate::submitter::{Submitter, read_text};
+use crate::submitter::{Submitter, batches, read_text};
 use crate::worker::Worker;
 use crate::world::{World, hops};
 
@@ -253,7 +253,13 @@ fn collect(record: &Record, disk: &Disk) -> History {
     for id in ids {
         let Some(operation) = disk.load(&Lookup::Id(id)) else { continue };
         let in_list = listed.iter().find(|listed| listed.id() == id);
-        let last = last(record, disk, &operation, in_list);
+        let mut last = last(record, disk, &operation, in_list);
+        if operation.is_batch() {
+            batches::check(record, disk, &operation);
+            // No worker has reported these.
+            last.tokens.clear();
+            last.events.iter_mut().for_each(|event| event.tokens.clear());
+        }
         finals.insert(record.name(id), last);
     }
     History { finals, ..record.take() }

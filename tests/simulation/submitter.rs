@@ -1,4 +1,4 @@
-//! A client: submits with keys and without, alone and in batches, repeats itself, cancels, deletes,
+//! A client: submits with keys and without, alone, several at once and as children, repeats itself, cancels, deletes,
 //! reads, lists, waits.
 
 use std::rc::Rc;
@@ -14,6 +14,8 @@ use longrun::service::{ListParameters, OperationName, Reason, View, Violations};
 
 use crate::watcher;
 use crate::world::{CallError, World};
+
+pub mod batches;
 
 pub const KINDS: [&str; 2] = ["sim.a", "sim.b"];
 
@@ -50,7 +52,10 @@ impl Submitter {
                 62..78 => self.cancel().await,
                 78..84 => self.delete().await,
                 84..90 => self.read().await,
-                90..94 => self.list().await,
+                90..93 => self.list().await,
+                // Where there is little room, batches take it from the children that they wait for.
+                93..95 if self.world.has_room() => self.submit_with_children().await,
+                95 if self.world.has_room() => self.retry_batch().await,
                 _ => self.wait().await,
             }
             self.world.pause(&mut self.rng, 12).await;
@@ -133,12 +138,17 @@ impl Submitter {
         asked: u64,
         operation: &longrun::operation::Operation,
     ) {
+        self.shown(new, asked, operation);
+        if new.idempotency_key.is_some() {
+            self.known.push(new.clone());
+        }
+    }
+
+    /// The same of a submission that is not repeated by itself.
+    fn shown(&mut self, new: &NewOperation, asked: u64, operation: &longrun::operation::Operation) {
         let key = new.idempotency_key.as_ref().map(IdempotencyKey::as_str);
         let is_new = !self.world.record.seen().contains(&operation.id());
         self.world.record.submitted(&content(new), key, asked, operation);
-        if key.is_some() {
-            self.known.push(new.clone());
-        }
         if is_new && self.rng.u32(..10) < 7 && self.world.record.may_listen(operation.id()) {
             let watch = watcher::watch(Rc::clone(&self.world), operation.id(), self.rng.fork());
             tokio::task::spawn_local(watch);
@@ -170,7 +180,12 @@ impl Submitter {
     }
 
     async fn cancel(&mut self) {
-        let Some(id) = self.world.record.any(&mut self.rng) else { return };
+        if let Some(id) = self.world.record.any(&mut self.rng) {
+            self.cancel_operation(id).await;
+        }
+    }
+
+    async fn cancel_operation(&mut self, id: OperationId) {
         let (caller, asked) = (World::caller(), self.world.record.now());
         let answer = self
             .world

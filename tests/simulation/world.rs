@@ -8,6 +8,9 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use futures_util::future::LocalBoxFuture;
+use longrun::batches::Batches;
 use longrun::engine::{Clock as _, Engine, EngineConfig, StoreHealth};
 use longrun::objects::Objects;
 use longrun::service::{Caller, Limits, Reason, Service, ServiceError};
@@ -67,7 +70,8 @@ struct Incarnation {
     /// Cancelled by the crash: whatever goes on within the server or over a connection to it ends.
     dead: CancellationToken,
     gate: Rc<Gate>,
-    task: JoinHandle<()>,
+    /// The engine, and the worker of batches.
+    tasks: [JoinHandle<()>; 2],
 }
 
 /// A call that was not answered.
@@ -152,6 +156,11 @@ impl World {
         })
     }
 
+    /// Whether it takes more than a few operations that are not done.
+    pub fn has_room(&self) -> bool {
+        self.max_outstanding > 100
+    }
+
     /// A source of chance of its own for a new actor.
     pub fn fork(&self) -> fastrand::Rng {
         self.rng.borrow_mut().fork()
@@ -199,14 +208,19 @@ impl World {
         let objects = Objects::in_directory(&std::env::temp_dir()).expect("objects");
         let service = Service::new(engine.clone(), objects, limits, CancellationToken::new());
         let gate = Rc::new(Gate::default());
-        let running = Rc::clone(&gate);
-        let task = tokio::task::spawn_local(async move {
-            running.pass(task.run(CancellationToken::new())).await;
-        });
+        let run = |work: LocalBoxFuture<'static, ()>| {
+            let gate = Rc::clone(&gate);
+            tokio::task::spawn_local(async move { gate.pass(work).await })
+        };
+        let batches = Batches::new(service.clone(), engine.clone());
+        let tasks = [
+            run(task.run(CancellationToken::new()).map(drop).boxed_local()),
+            run(batches.run(CancellationToken::new()).boxed_local()),
+        ];
         let dead = CancellationToken::new();
         self.starts.set(self.starts.get() + 1);
         self.record.note(|| format!("server {which} starts"));
-        *replica.server.borrow_mut() = Some(Incarnation { service, engine, dead, gate, task });
+        *replica.server.borrow_mut() = Some(Incarnation { service, engine, dead, gate, tasks });
         true
     }
 
@@ -221,9 +235,11 @@ impl World {
         }
         let server = replica.server.borrow_mut().take();
         if let Some(server) = server {
-            server.task.abort();
-            let ended = server.task.await;
-            assert!(ended.is_err_and(|error| error.is_cancelled()), "the engine ended by itself");
+            server.tasks.iter().for_each(JoinHandle::abort);
+            for task in server.tasks {
+                let ended = task.await;
+                assert!(ended.is_err_and(|error| error.is_cancelled()), "it ended by itself");
+            }
             server.dead.cancel();
         }
         replica.storage.borrow_mut().crash();

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, watch};
 
+use super::signal::{Signal, Waiter};
 use crate::store::log::{Frontier, Logged};
 use crate::store::{Committed, Store, StoreError};
 
@@ -35,7 +36,7 @@ pub(in crate::engine) struct Chain {
     is_shared: bool,
     state: Mutex<State>,
     /// Wakes the watches that wait for a link.
-    grown: watch::Sender<()>,
+    grown: Signal,
     /// Something may have been committed that has to be read.
     unread: Notify,
     /// Something may have been committed, here or elsewhere.
@@ -59,7 +60,7 @@ pub(super) struct Place {
     chain: Arc<Chain>,
     /// The next link.
     next: u64,
-    grown: watch::Receiver<()>,
+    grown: Waiter,
 }
 
 /// The contents of a place.
@@ -78,7 +79,7 @@ impl Chain {
         Arc::new(Self {
             is_shared,
             state: Mutex::default(),
-            grown: watch::Sender::new(()),
+            grown: Signal::default(),
             unread: Notify::new(),
             touched: watch::Sender::new(()),
         })
@@ -99,7 +100,7 @@ impl Chain {
                 state.skip();
             }
             drop(state);
-            self.grown.send_replace(());
+            self.grown.give();
             // What has been committed meanwhile was not noticed.
             self.unread();
         }
@@ -110,7 +111,7 @@ impl Chain {
     pub(super) fn place(self: &Arc<Self>) -> Place {
         let mut state = self.state();
         state.watches += 1;
-        Place { chain: Arc::clone(self), next: state.end(), grown: self.grown.subscribe() }
+        Place { chain: Arc::clone(self), next: state.end(), grown: self.grown.waiter() }
     }
 
     /// Whether there are watches over filters.
@@ -145,7 +146,7 @@ impl Chain {
         let changes = if state.watches > 0 { changes() } else { Vec::new() };
         state.add(to, changes);
         drop(state);
-        self.grown.send_replace(());
+        self.grown.give();
     }
 
     /// Something may have been committed that has to be read.
@@ -187,7 +188,7 @@ impl Chain {
             }
         }
         drop(state);
-        self.grown.send_replace(());
+        self.grown.give();
     }
 }
 
@@ -230,7 +231,7 @@ impl Link {
 impl Place {
     /// The next link, behind which the place is then.
     pub(super) fn take(&mut self) -> Next {
-        self.grown.mark_unchanged();
+        self.grown.mark_seen();
         let state = self.chain.state();
         let Some(at) = self.next.checked_sub(state.first) else {
             self.next = state.end();
@@ -247,8 +248,7 @@ impl Place {
 
     /// Returns when there may be another link.
     pub(super) async fn changed(&mut self) {
-        // The sender lives in the chain that we hold, so this cannot fail.
-        let _ = self.grown.changed().await;
+        self.grown.given().await;
     }
 }
 

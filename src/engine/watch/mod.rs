@@ -13,5 +13,6 @@ mod gathered;
 pub(super) mod hints;
 pub(super) mod hub;
 pub(super) mod item;
+mod signal;
 pub(super) mod tail;
 pub(super) mod watcher;
