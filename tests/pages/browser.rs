@@ -118,6 +118,15 @@ async fn webhooks_are_made_and_followed() {
 }
 
 #[tokio::test]
+async fn a_batch_is_followed_to_its_end() {
+    if has_no_browser() {
+        return;
+    }
+    let server = Server::start(&["--handler", "ok=cat", "--handler", "bad=exit 1"]).await;
+    Script::start("batch", &server, "").ends().await;
+}
+
+#[tokio::test]
 async fn a_browser_signs_in() {
     if has_no_browser() {
         return;

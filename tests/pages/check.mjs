@@ -350,6 +350,49 @@ const scenes = {
     settle();
   },
 
+  async batch() {
+    const { page, settle } = await open();
+    const settings = { retryPolicy: { maxAttempts: 1 } };
+    const stored = await api("POST", "/v1/batches", {
+      batch: { rule: "RULE_MAX_FAILURES", maxFailures: 5, expectedChildren: 4 },
+      requests: ["ok", "bad", "nobody"].map((kind) => ({ kind, settings })),
+    });
+    const id = (operation) => operation.name.split("/")[1];
+    const [batch, waiting] = [id(stored.batch), id(stored.results[2].operation)];
+    await page.goto(`${url}/ui/operations/${batch}`);
+    await page.locator("#live[data-state=live]").waitFor();
+    await page.getByText("2 of 3 have ended").waitFor();
+    await barriers(page);
+    await shot(page, "batch-light");
+    const last = await submit("ok", { parent: `operations/${batch}` });
+    await page.getByText("3 of 4 have ended").waitFor();
+    await page.locator(`a[href$="${last}"]`).waitFor();
+    // The last to end ends the batch.
+    await api("POST", `/v1/operations/${waiting}:cancel`);
+    await page.getByText("4 of 4 have ended").waitFor();
+    await page.getByText("Partly succeeded").first().waitFor();
+    await page.locator(`a[href$="${waiting}"]`).click();
+    await page.getByText("Child of").waitFor();
+    await barriers(page);
+    await page.getByRole("link", { name: batch }).click();
+    await page.waitForURL(`${url}/ui/operations/${batch}`);
+    settle();
+    for (const [name, options] of [
+      ["dark", { colorScheme: "dark" }],
+      ["narrow", { viewport: { width: 390, height: 844 } }],
+      ["bare", { javaScriptEnabled: false }],
+    ]) {
+      const other = await open(options);
+      await other.page.goto(page.url());
+      await other.page.getByText("4 of 4 have ended").waitFor();
+      const wide = await other.page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+      assert.ok(wide <= 1, `it is ${wide} pixels too wide`);
+      if (name !== "bare") await barriers(other.page);
+      await shot(other.page, `batch-${name}`);
+      other.settle();
+    }
+  },
+
   async "signing-in"() {
     const { page, context, settle } = await open();
     await page.goto(`${url}/ui/kinds`);

@@ -1,5 +1,7 @@
 //! Callbacks of submissions.
 
+use longrun::proto::v1::{Batch, Operation, SubmitRequest};
+
 use crate::support::{Answer, Receiver, Server, verify};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -53,6 +55,34 @@ async fn an_operation_that_is_deleted_at_once_is_told_of_all_the_same() {
     told.sort();
     names.sort();
     assert_eq!(told, names);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_a_batch_is_told_and_that_of_the_children_that_ask_for_it() {
+    let store = tempfile::tempdir().unwrap();
+    let server = Server::start(store.path(), &["--handler", "shout=cat"]).await;
+    let mut receiver = Receiver::accepting().await;
+    let of_batch = format!("{}/batch", receiver.url);
+    let of_child = format!("{}/child", receiver.url);
+    let request = |callback_url: &str| SubmitRequest {
+        kind: "shout".to_owned(),
+        callback_url: callback_url.to_owned(),
+        ..SubmitRequest::default()
+    };
+    let batch = Batch { callback_url: of_batch, ..Batch::default() };
+    let children = vec![request(&of_child), request("")];
+    let stored = server.client.submit_children(batch, children).await.unwrap();
+    let children: Vec<Operation> = stored.1.into_iter().map(Result::unwrap).collect();
+    let got = receiver.until(|got| got.len() == 2).await;
+    let mut told: Vec<_> = got.iter().map(|it| it.told()).collect();
+    told.sort();
+    let succeeded = "operation.succeeded".to_owned();
+    let mut expected =
+        [(stored.0.name.clone(), succeeded.clone()), (children[0].name.clone(), succeeded)];
+    expected.sort();
+    assert_eq!(told, expected);
+    server.until("DELIVERED", |found| found.len() == 2).await;
+    assert_eq!(receiver.got().len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
