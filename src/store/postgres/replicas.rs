@@ -8,7 +8,7 @@ use super::super::shared::{
     AttemptProgress, Claimed, ExpiredSession, Hint, Lease, Listening, OtherWorker, Outstanding,
     Queues, SharedStore, TakeOver, Topic, Wanted,
 };
-use super::writer::Work;
+use super::transaction::Work;
 use super::{PostgresStore, claims, error, presence, progress, read, rows, sessions};
 use crate::operation::{Event, Kind, OperationId, Revision, TenantId, Timestamp};
 

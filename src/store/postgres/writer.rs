@@ -9,50 +9,22 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::MaybeDone;
 use tokio::sync::Mutex;
 use tokio::time::{sleep, timeout};
-use tokio_postgres::{Error, Row, Statement};
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::super::StoreError;
 use super::super::log::Stamp;
-use super::error::{
-    closed, describe, is_definite, is_of_connection, is_taken, of_commit, unavailable,
-};
+use super::error::{closed, describe, is_of_connection, is_taken, of_commit, unavailable};
 use super::server::{CONNECTING, Server};
 use super::session::{Role, Session};
-use super::step::{Sent, Step, control, prepare, run, send, stalled};
+use super::step::{Step, prepare, stalled};
+use super::transaction::{self, Outcome, TRANSACTION, Work, query_open};
 use super::{log, schema};
 
-/// Longest time for a transaction. The server gives up a statement before that, and says so.
-const TRANSACTION: Duration = Duration::from_secs(9);
-/// The least bandwidth for payloads on top of that, in bytes per second.
-const BYTES_PER_SECOND: usize = 4 << 20;
 /// How often a new connection looks whether the old one is gone.
 const LOOKING: Duration = Duration::from_millis(50);
-
-const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
-
-/// The parts of a commit.
-pub(super) struct Work<'a> {
-    /// All of it or nothing.
-    pub(super) steps: Vec<Step<'a>>,
-    /// Whether it uses the name that it was given.
-    pub(super) is_named: bool,
-    /// What is said to others once it is committed. Within the transaction it would make all replicas' commits wait
-    /// for each other.
-    pub(super) tell: Option<Step<'a>>,
-    /// How much there is to send beside rows.
-    pub(super) bytes: usize,
-}
-
-impl<'a> Work<'a> {
-    /// Statements without effect on other replicas.
-    pub(super) fn of(steps: Vec<Step<'a>>) -> Self {
-        Self { steps, is_named: false, tell: None, bytes: 0 }
-    }
-}
 
 /// The writing connection.
 pub(super) struct Writer {
@@ -75,14 +47,6 @@ struct Held {
     is_open: bool,
     /// Expired sessions that it has locked.
     expired: Vec<Uuid>,
-}
-
-/// How a transaction ended.
-enum Outcome {
-    /// With the rows of every statement, and whether others were told.
-    Committed(Vec<Vec<Row>>, bool),
-    RolledBack(Error),
-    Unknown(String),
 }
 
 impl Writer {
@@ -196,7 +160,7 @@ impl Writer {
     ) -> Result<Outcome, StoreError> {
         // Of what is lost from here on, `held` is dropped and the connection with it.
         let statements = prepare(&held.session, work.steps.iter().chain(&work.tell)).await?;
-        let outcome = transact(&held.session, held.is_open, &work, &statements).await;
+        let outcome = transaction::transact(&held.session, held.is_open, &work, &statements).await;
         held.is_open = false;
         match &outcome {
             Outcome::Committed(_, true) => *slot = Some(held),
@@ -317,82 +281,4 @@ impl Writer {
         let (high, low) = self.replica.as_u64_pair();
         (high ^ low) as i64
     }
-}
-
-/// The whole of a transaction, or its rest, and what is said behind it.
-async fn transact(
-    session: &Session,
-    is_open: bool,
-    work: &Work<'_>,
-    statements: &[Statement],
-) -> Outcome {
-    let warnings = session.warnings();
-    let mut sent: Vec<Sent<'_>> = Vec::with_capacity(statements.len() + 2);
-    if !is_open {
-        sent.push(send(control(session, BEGIN)).await);
-    }
-    let first = sent.len();
-    for (step, statement) in work.steps.iter().zip(statements) {
-        sent.push(send(run(session, statement, step)).await);
-    }
-    // What could not be sent did not fail on the server, so that a COMMIT would commit the others.
-    let is_sent = sent.iter().all(|sent| !matches!(&**sent, MaybeDone::Done(Err(_))));
-    let last = sent.len();
-    sent.push(send(control(session, if is_sent { "COMMIT" } else { "ROLLBACK" })).await);
-    if let (Some(step), Some(statement)) = (&work.tell, statements.last()) {
-        sent.push(send(run(session, statement, step)).await);
-    }
-    let answered = async {
-        for sent in &mut sent {
-            sent.as_mut().await;
-        }
-    };
-    // What has no answer by then is seen below.
-    let limit = TRANSACTION + Duration::from_secs((work.bytes / BYTES_PER_SECOND) as u64);
-    let _ = timeout(limit, answered).await;
-
-    let mut rows = Vec::with_capacity(work.steps.len());
-    for (at, mut sent) in sent.into_iter().enumerate() {
-        match sent.as_mut().take_output() {
-            // It is committed by now.
-            answer if at > last => return Outcome::Committed(rows, matches!(answer, Some(Ok(_)))),
-            None => return Outcome::Unknown("the database did not answer a commit".to_owned()),
-            // The only warning that there can be: it is committed here, but not confirmed by the standbys.
-            Some(Ok(_)) if at == last && session.warnings() != warnings => {
-                let why = "the database committed, but its wait for a standby was cancelled";
-                return Outcome::Unknown(why.to_owned());
-            }
-            Some(Ok(found)) if (first..last).contains(&at) => rows.push(found),
-            Some(Ok(_)) => {}
-            Some(Err(error)) if at < last && (error.as_db_error().is_some() || !is_sent) => {
-                return Outcome::RolledBack(error);
-            }
-            Some(Err(error)) if is_definite(&error) => return Outcome::RolledBack(error),
-            Some(Err(error)) => return Outcome::Unknown(describe(&error)),
-        }
-    }
-    Outcome::Committed(rows, true)
-}
-
-async fn query_open(
-    session: &Session,
-    is_open: bool,
-    steps: &[Step<'_>],
-    statements: &[Statement],
-) -> Result<Vec<Vec<Row>>, Error> {
-    let mut sent: Vec<Sent<'_>> = Vec::with_capacity(steps.len() + 1);
-    if !is_open {
-        sent.push(send(control(session, BEGIN)).await);
-    }
-    let first = sent.len();
-    for (step, statement) in steps.iter().zip(statements) {
-        sent.push(send(run(session, statement, step)).await);
-    }
-    let mut rows = Vec::with_capacity(steps.len());
-    for (at, mut sent) in sent.into_iter().enumerate() {
-        sent.as_mut().await;
-        let answer = sent.as_mut().take_output().transpose()?;
-        rows.extend(answer.filter(|_| at >= first));
-    }
-    Ok(rows)
 }

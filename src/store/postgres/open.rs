@@ -1,0 +1,108 @@
+//! Opening the shared store: its options, its connections, and the tasks behind them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::floors::Floors;
+use super::hints::Hints;
+use super::interest::Interest;
+use super::lanes::Lists;
+use super::link::Pool;
+use super::listen::Listener;
+use super::presence::Presence;
+use super::server::Server;
+use super::session::Role;
+use super::writer::Writer;
+use super::{PostgresStore, checkup, log, schema, url};
+use crate::store::{LIST_TIME, OpenError, StoreError};
+
+/// Longest time for a read of a few rows by key, and for one of a page of everything that there is.
+const LOOK_UP: Duration = Duration::from_secs(5);
+const SCAN: Duration = Duration::from_secs(30);
+
+/// How a PostgreSQL store works.
+#[derive(Clone, Debug)]
+pub struct PostgresOptions {
+    /// Connections for reads of a few rows, each for many at once; at least 1.
+    pub lookup_connections: usize,
+    /// Connections for lists, each for one at a time; at least 1. One more is for lists that take long, and one for
+    /// reads of everything that there is.
+    pub list_connections: usize,
+    /// Longest time that a list may take.
+    pub list_time: Duration,
+    /// A claim that takes so much longer than the fastest one is taken to pass over what a transaction that stays open
+    /// keeps from being cleaned away (`floors`).
+    pub slow_claim: Duration,
+}
+
+impl Default for PostgresOptions {
+    fn default() -> Self {
+        Self {
+            lookup_connections: 2,
+            list_connections: 3,
+            list_time: LIST_TIME,
+            slow_claim: Duration::from_millis(3),
+        }
+    }
+}
+
+impl PostgresStore {
+    /// Connects to the database of a `postgres://` URL and brings its schema up to date.
+    pub async fn open(url: &str, options: &PostgresOptions) -> Result<Self, OpenError> {
+        let target = url::Target::parse(url).map_err(|reason| OpenError::Failed {
+            path: "the PostgreSQL store".to_owned(),
+            reason,
+        })?;
+        let name = target.name.clone();
+        let failed = |reason: String| OpenError::Failed { path: name.clone(), reason };
+        let server = tokio::task::spawn_blocking(|| Server::new(target))
+            .await
+            .unwrap_or_else(|error| Err(error.to_string()))
+            .map_err(failed)?;
+        checkup::check_pooler(&server).await.map_err(failed)?;
+        schema::migrate(&server).await?;
+
+        let replica = Uuid::now_v7();
+        let writer = Arc::new(Writer::new(Arc::clone(&server), replica));
+        let lookups =
+            Arc::new(Pool::new(&server, Role::LookUp, options.lookup_connections, LOOK_UP));
+        let lists = Lists::new(&server, options.list_connections, options.list_time);
+        let scans = Pool::new(&server, Role::Scan, 1, SCAN);
+        let (interest, hints) = (Arc::new(Interest::default()), Arc::new(Hints::default()));
+        let presence = Presence::new(replica, Arc::clone(&writer), Arc::clone(&hints));
+        let presence = Arc::new(presence);
+        let unavailable = |error: StoreError| failed(error.to_string());
+        writer.connect().await.map_err(unavailable)?;
+        presence.renew(&lookups, true).await.map_err(unavailable)?;
+        let key = lookups.run(|session| async move { log::key(&session).await });
+        let key = key.await.map_err(unavailable)?;
+        let listener = Listener {
+            server: Arc::clone(&server),
+            replica,
+            writer: Arc::clone(&writer),
+            presence: Arc::clone(&presence),
+            interest: Arc::clone(&interest),
+            hints: Arc::clone(&hints),
+        };
+        let closing = server.closing.clone();
+        server.tasks.spawn(closing.clone().run_until_cancelled_owned(listener.run()));
+        let keeping = Arc::clone(&presence).keep(Arc::clone(&lookups));
+        server.tasks.spawn(closing.run_until_cancelled_owned(keeping));
+        let floors = Floors::new(options.slow_claim);
+        Ok(Self {
+            replica,
+            server,
+            writer,
+            floors,
+            lookups,
+            lists,
+            scans,
+            presence,
+            interest,
+            hints,
+            key,
+        })
+    }
+}
