@@ -32,7 +32,7 @@ struct Known {
     expired: bool,
 }
 
-/// When the draft writes tombstones for operations that retention removes.
+/// How long tombstones are kept, and how many.
 #[derive(Clone, Copy, Debug)]
 struct TombstonePolicy {
     retention: Duration,

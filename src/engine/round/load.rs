@@ -36,8 +36,8 @@ impl Loader {
         self.precheck_keys = PRECHECKED;
     }
 
-    /// Adds every operation that the works name to the draft. Few submissions repeat an idempotency key, so keys are
-    /// assumed new until the store reports a conflict, or until at most `room` new operations are allowed.
+    /// Adds every operation that the works name to the draft. Few keys are repeated, so keys are looked up only after a
+    /// recent conflict, or if `room` is less than the number of submissions; otherwise the store reports a conflict.
     pub(crate) async fn works(
         &mut self,
         works: &[Work],
@@ -51,7 +51,7 @@ impl Loader {
             if let Work::Submit { items, .. } = work {
                 let parents = items.iter().filter_map(|new| new.parent);
                 parents.for_each(|parent| self.know(parent, draft, &mut lookups));
-                // For a kind with its own limit, a conflict would be noticed too late: room is checked first.
+                // With its own limit, a kind would be refused for lack of room before the conflict is noticed.
                 let asked = items.iter().filter(|new| prechecks || new.capacity.is_some());
                 lookups.extend(asked.filter_map(|new| {
                     Some(Lookup::Key(new.tenant.clone(), new.idempotency_key.clone()?))

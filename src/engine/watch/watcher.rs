@@ -57,7 +57,7 @@ struct SentProgress {
 }
 
 impl Watcher {
-    /// A watch of `operation`, which was loaded after `subscription` was made.
+    /// Watches `operation`, which was loaded after `subscription` was made.
     pub(in crate::engine) fn new(
         shared: Arc<Shared>,
         subscription: Subscription,
@@ -97,7 +97,7 @@ impl Watcher {
         !has_more && self.cursor >= self.found_at && self.operation.is_done()
     }
 
-    /// The next item; `None` after the terminal transition. Dropping the future loses nothing.
+    /// Returns the next item; `None` after the terminal transition. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Result<Option<WatchItem>, EngineError> {
         if std::mem::take(&mut self.snapshot_due) {
             return Ok(Some(WatchItem::Snapshot(Arc::clone(&self.operation))));
@@ -111,7 +111,7 @@ impl Watcher {
             }
             match self.subscription.news(self.cursor) {
                 News::Next(committed, written) => {
-                    // What was reported before the transition is told before it.
+                    // Progress that was reported before the transition is delivered before it.
                     if let Some(item) = self.unsent_progress(Moment::MAX) {
                         return Ok(Some(item));
                     }
@@ -144,7 +144,7 @@ impl Watcher {
             limit: PAGE,
         };
         let entries = match self.shared.store.history(query).await {
-            // It is watched on when the store is back, which replicas can do without a restart.
+            // The watch goes on when the store is back; replicas do not restart for that.
             Err(StoreError::Unavailable(_)) if self.listening.is_some() => {
                 let clock = &self.shared.clock;
                 clock.sleep_until_moment(clock.moment().after(STORE_PAUSE)).await;
@@ -153,7 +153,7 @@ impl Watcher {
             entries => entries?,
         };
         if entries.is_empty() {
-            // There was a later transition, so there was a history: it has been deleted.
+            // A later transition exists, so the missing history means that the operation was removed.
             return Err(EngineError::NotFound);
         }
         self.caught_up.extend(entries.into_iter().filter_map(|entry| match entry {
@@ -188,7 +188,7 @@ impl Watcher {
         Some(WatchItem::Progress(Arc::clone(&self.operation)))
     }
 
-    /// Until there may be something to tell.
+    /// Waits until there may be something to deliver.
     async fn sleep(&mut self) {
         let waiting = self.unsent_is_waiting();
         tokio::select! {
