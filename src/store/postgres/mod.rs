@@ -1,12 +1,12 @@
 //! The shared store: a PostgreSQL database, which any number of replicas use at once.
 //!
-//! Owns its connections and the tasks behind them, all of which end with [`Store::close`]. Must never decide
-//! anything about an operation, and never read a clock of this machine for what is stored.
+//! Owns its connections and their tasks, all of which end with [`Store::close`]. Must never decide anything about an
+//! operation, and never use a clock of this machine for stored data.
 //!
 //! - One connection writes: a commit is one round trip (`writer`). Others look up, list and listen.
-//! - Each call takes a bounded time. A connection that breaks is made again on the next use.
-//! - What one replica commits, others hear of by notifications (`notify`), which may be lost with a
-//!   connection: then their store says so.
+//! - Each call takes a bounded time. A broken connection is reopened on its next use.
+//! - Replicas notify each other of commits (`notify`). Notifications may be lost with a connection: then the store
+//! reports that some were missed.
 //!
 //! Read next: `write` for the statements of a commit, `writer` for how it ends, `listen` for hints.
 
@@ -75,24 +75,24 @@ use server::Server;
 use session::Role;
 use writer::{Work, Writer};
 
-/// Longest time for a read of a few rows by key, and for one of a page of everything that there is.
+/// The time limits of a read of a few rows by key, and of a page of a full scan.
 const LOOK_UP: Duration = Duration::from_secs(5);
 const SCAN: Duration = Duration::from_secs(30);
-/// How long connections have to be closed properly.
+/// How long connections have to close properly.
 const CLOSING: Duration = Duration::from_secs(1);
 
-/// How a PostgreSQL store works.
+/// The options of a PostgreSQL store.
 #[derive(Clone, Debug)]
 pub struct PostgresOptions {
-    /// Connections for reads of a few rows, each for many at once; at least 1.
+    /// Connections for reads of a few rows, each shared by many calls; at least 1.
     pub lookup_connections: usize,
-    /// Connections for lists, each for one at a time; at least 1. One more is for lists that take long, and one for
-    /// reads of everything that there is.
+    /// Connections for lists, each for one list at a time; at least 1. The store opens one more for slow lists, and one
+    /// for full scans.
     pub list_connections: usize,
-    /// Longest time that a list may take.
+    /// The time limit of a list.
     pub list_time: Duration,
-    /// A claim that takes so much longer than the fastest one is taken to pass over what a transaction that stays open
-    /// keeps from being cleaned away (`floors`).
+    /// A claim that takes this much longer than the fastest one is assumed to read past rows that an open transaction
+    /// keeps from being vacuumed (`floors`).
     pub slow_claim: Duration,
 }
 
@@ -180,14 +180,14 @@ impl PostgresStore {
         })
     }
 
-    /// The batch as statements, in their order.
+    /// The statements of the batch, in order.
     fn work<'a>(&self, batch: &'a Batch, expired: Vec<Uuid>, stamp: Stamp) -> Work<'a> {
         let mut steps = sessions::claimed(&batch.sessions, self.replica);
         steps.extend(write::steps(batch, stamp));
         steps.extend(notify::of_leases(&batch.sessions.told, self.replica));
         steps.extend(sessions::end(&batch.sessions.ended, expired, self.replica));
         if batch.is_logged() && batch.asks_frontier {
-            // Last, when all locks are had: a commit that this one depends on is visible by now.
+            // Last, when all locks are held: a commit that this one depends on is visible by now.
             steps.push(log::seen());
         }
         let tell = if self.presence.is_alone() { None } else { notify::of_batch(batch) };
@@ -196,7 +196,7 @@ impl PostgresStore {
     }
 }
 
-/// Ends the tasks. Connections go with what holds them.
+/// Ends the tasks. Connections close with the values that hold them.
 impl Drop for PostgresStore {
     fn drop(&mut self) {
         self.server.closing.cancel();
@@ -213,7 +213,7 @@ impl Store for PostgresStore {
         };
         let asked = rows.last().and_then(|rows| rows.first()).filter(|_| batch.asks_frontier);
         let seen = match (stamp, asked) {
-            // Without it the frontier is read when it is needed.
+            // Without it, the frontier is read when it is needed.
             (Some(_), Some(row)) => log::parse_head(row.try_get(0).ok().flatten()).ok(),
             _ => None,
         };
@@ -221,7 +221,7 @@ impl Store for PostgresStore {
     }
 
     async fn settle(&self) -> Result<Option<Committed>, StoreError> {
-        // Of what was in doubt others may not have been told.
+        // Other replicas may not have been notified of a commit in doubt.
         let tell = (!self.presence.is_alone()).then(|| notify::missed(self.replica));
         let settled = self.writer.settle(tell).await?;
         Ok(settled.map(|stamp| Committed { stamp: Some(stamp), seen: None }))
@@ -328,7 +328,7 @@ impl Store for PostgresStore {
     }
 
     async fn change_catalogue(&self, change: CatalogueChange) -> Result<u64, StoreError> {
-        // Not by a connection of look-ups, whose writes do not wait for a standby.
+        // Connections for lookups do not wait for a standby when they write.
         self.scans.run(|session| catalogue::change(session, change)).await
     }
 

@@ -1,9 +1,9 @@
-//! The one connection that writes: its transactions, and what is known of how they ended.
+//! The one writing connection: its transactions, and their outcome.
 //!
-//! A commit is one round trip: all statements are sent at once, and an error in one turns the COMMIT behind it into
-//! a ROLLBACK. Commits that change operations have names; each connection is a writer of its own. What became of a
-//! commit whose answer was lost, its name tells. The connection also holds an advisory lock of this replica's own,
-//! so that of two connections of a replica the older is ended, with all that it has locked.
+//! A commit is one round trip: all statements are sent at once, and an error in one turns the following COMMIT into a
+//! ROLLBACK. Commits that change operations have names; each connection is a writer of its own. The name of a commit
+//! whose response was lost shows its outcome. The connection also holds an advisory lock of this replica's own, so that
+//! of two connections of a replica the older is ended, with all its locks.
 
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, PoisonError};
@@ -25,30 +25,30 @@ use super::session::{Role, Session};
 use super::step::{Sent, Step, control, prepare, run, send, stalled};
 use super::{log, schema};
 
-/// Longest time for a transaction. The server gives up a statement before that, and says so.
+/// The time limit of a transaction. The server stops a statement earlier, and reports it.
 const TRANSACTION: Duration = Duration::from_secs(9);
-/// The least bandwidth for payloads on top of that, in bytes per second.
+/// The least bandwidth for payloads, in bytes per second; they add to the time limit.
 const BYTES_PER_SECOND: usize = 4 << 20;
-/// How often a new connection looks whether the old one is gone.
+/// How often a new connection checks whether the old one is gone.
 const LOOKING: Duration = Duration::from_millis(50);
 
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
 
 /// The parts of a commit.
 pub(super) struct Work<'a> {
-    /// All of it or nothing.
+    /// Statements of the transaction, all or none.
     pub(super) steps: Vec<Step<'a>>,
-    /// Whether it uses the name that it was given.
+    /// Whether the commit uses the name that it was given.
     pub(super) is_named: bool,
-    /// What is said to others once it is committed. Within the transaction it would make all replicas' commits wait
-    /// for each other.
+    /// The notification after the commit. Within the transaction it would make all replicas' commits wait for each
+    /// other.
     pub(super) tell: Option<Step<'a>>,
-    /// How much there is to send beside rows.
+    /// The bytes to send beside rows.
     pub(super) bytes: usize,
 }
 
 impl<'a> Work<'a> {
-    /// Statements without effect on other replicas.
+    /// Statements without notifications.
     pub(super) fn of(steps: Vec<Step<'a>>) -> Self {
         Self { steps, is_named: false, tell: None, bytes: 0 }
     }
@@ -58,28 +58,28 @@ impl<'a> Work<'a> {
 pub(super) struct Writer {
     server: Arc<Server>,
     replica: Uuid,
-    /// The server's process of the connection, 0 while there is none: what notifications of our own carry.
+    /// The server's process id of the connection, 0 without one; this replica's own notifications carry it.
     pub(super) pid: AtomicI32,
     is_silent: AtomicBool,
     held: Mutex<Option<Held>>,
-    /// The name of the last commit, if it is not known whether that happened. Locked while `held` is.
+    /// The name of the last commit if its outcome is unknown. Locked while `held` is.
     in_doubt: std::sync::Mutex<Option<(log::Writer, Stamp)>>,
 }
 
 struct Held {
     session: Session,
-    /// The connection as a writer, and the last name that it has used.
+    /// The connection's writer, and its last used name.
     writer: log::Writer,
     last: Stamp,
     /// Whether a transaction is open.
     is_open: bool,
-    /// Expired sessions that it has locked.
+    /// Expired sessions that the open transaction has locked.
     expired: Vec<Uuid>,
 }
 
-/// How a transaction ended.
+/// A transaction's outcome.
 enum Outcome {
-    /// With the rows of every statement, and whether others were told.
+    /// The rows of every statement, and whether others were notified.
     Committed(Vec<Vec<Row>>, bool),
     RolledBack(Error),
     Unknown(String),
@@ -97,15 +97,15 @@ impl Writer {
         }
     }
 
-    /// Makes the connection.
+    /// Opens the connection.
     pub(super) async fn connect(&self) -> Result<(), StoreError> {
         let mut held = self.held.lock().await;
         *held = Some(self.take(held.take()).await?);
         Ok(())
     }
 
-    /// Commits work, in the open transaction if there is one. It is made of the sessions that this transaction has
-    /// found expired, and of the name that it may use. Answers the rows, and the name if it was used.
+    /// Commits, in the open transaction if there is one. `work` gets the expired sessions that this transaction has
+    /// found, and the name that it may use. Returns the rows, and the name if it was used.
     pub(super) async fn commit<'a>(
         &self,
         work: impl FnOnce(Vec<Uuid>, Stamp) -> Work<'a>,
@@ -136,8 +136,8 @@ impl Writer {
         }
     }
 
-    /// Ends the doubt about the last commit by claiming its name on a connection that is there, and answers the name
-    /// if it happened. Without a doubt the next name is used up.
+    /// Resolves the last commit by claiming its name on a working connection; returns the name if the commit was
+    /// written. Without a doubt it uses up the next name.
     pub(super) async fn settle(&self, tell: Option<Step<'_>>) -> Result<Option<Stamp>, StoreError> {
         self.roll_back().await?;
         let mut slot = self.held.lock().await;
@@ -152,21 +152,21 @@ impl Writer {
                 None => return Err(error.into()),
             },
             Outcome::RolledBack(error) => return Err(unavailable(of_commit(error))),
-            // This may have taken the name: that will be seen.
+            // This may have taken the name; the next try will see that.
             Outcome::Unknown(why) => return Err(StoreError::Unavailable(why)),
         };
         if let Some(held) = slot.as_mut().filter(|held| held.last.next() == stamp) {
             held.last = stamp;
         }
         if was_committed {
-            // It is visible, and may not have waited for its standby. What is durable behind it makes it so.
+            // The commit is visible, but perhaps not on its standby yet. A later durable commit guarantees that.
             self.write_nothing(&mut slot).await?;
         }
         self.set_in_doubt(None);
         Ok(was_committed.then_some(stamp))
     }
 
-    /// Uses the next name up, durably.
+    /// Uses up the next name, durably.
     async fn write_nothing(&self, slot: &mut Option<Held>) -> Result<(), StoreError> {
         let held = self.take(slot.take()).await?;
         let stamp = held.last.next();
@@ -187,14 +187,14 @@ impl Writer {
         *self.in_doubt.lock().unwrap_or_else(PoisonError::into_inner) = stamp;
     }
 
-    /// One transaction, after which the connection is back in its place if it can still be used.
+    /// Runs one transaction; then puts the connection back if it can still be used.
     async fn transact(
         &self,
         slot: &mut Option<Held>,
         mut held: Held,
         work: Work<'_>,
     ) -> Result<Outcome, StoreError> {
-        // Of what is lost from here on, `held` is dropped and the connection with it.
+        // If this fails, `held` is dropped and the connection is closed.
         let statements = prepare(&held.session, work.steps.iter().chain(&work.tell)).await?;
         let outcome = transact(&held.session, held.is_open, &work, &statements).await;
         held.is_open = false;
@@ -207,23 +207,23 @@ impl Writer {
         Ok(outcome)
     }
 
-    /// Whether something was committed, or may have been, of which others were not told.
+    /// Whether something was committed, or may have been, without a notification; resets that.
     pub(super) fn take_silence(&self) -> bool {
         self.is_silent.swap(false, Ordering::SeqCst)
     }
 
-    /// Others have not been told of something.
+    /// Notes that others were not notified of something.
     pub(super) fn be_silent(&self) {
         self.is_silent.store(true, Ordering::SeqCst);
     }
 
-    /// Runs statements in a transaction that the next commit ends. The first of them is the one that locks.
+    /// Runs statements in a transaction that the next commit ends. Only the first one locks rows.
     pub(super) async fn query(&self, steps: &[Step<'_>]) -> Result<Vec<Vec<Row>>, StoreError> {
         let mut slot = self.held.lock().await;
         let mut held = self.take(slot.take()).await?;
         let statements = prepare(&held.session, steps.iter()).await?;
         let queried = query_open(&held.session, held.is_open, steps, &statements);
-        // Closing the connection rolls back what is open.
+        // Closing the connection rolls back an open transaction.
         let rows = timeout(TRANSACTION, queried).await.map_err(|_| stalled())??;
         let has_found = rows.first().is_some_and(|found| !found.is_empty());
         if !has_found && !held.is_open {
@@ -236,21 +236,21 @@ impl Writer {
         Ok(rows)
     }
 
-    /// Remembers that the open transaction has locked these sessions. One that was rolled back locks none.
+    /// Notes that the open transaction has locked these sessions, unless it was rolled back.
     pub(super) async fn found_expired(&self, sessions: impl IntoIterator<Item = Uuid>) {
         if let Some(held) = self.held.lock().await.as_mut().filter(|held| held.is_open) {
             held.expired.extend(sessions);
         }
     }
 
-    /// Ends what was left open, without committing it.
+    /// Rolls back the open transaction, if any.
     pub(super) async fn roll_back(&self) -> Result<(), StoreError> {
         let mut slot = self.held.lock().await;
         let Some(mut held) = slot.take() else { return Ok(()) };
         if held.is_open {
             match timeout(TRANSACTION, held.session.client.batch_execute("ROLLBACK")).await {
                 Ok(Ok(())) => {}
-                // Closing the connection does it as well.
+                // Closing the connection rolls back as well.
                 Ok(Err(_)) | Err(_) => return Ok(()),
             }
             held.is_open = false;
@@ -261,12 +261,12 @@ impl Writer {
     }
 
     pub(super) async fn close(&self) {
-        // What is locked is free at once, not when the server notices that nobody is there.
+        // Frees locks at once, not when the server notices that the client is gone.
         let _ = self.roll_back().await;
         *self.held.lock().await = None;
     }
 
-    /// The connection if it lives, else a new one.
+    /// The connection if it works, else a new one.
     async fn take(&self, held: Option<Held>) -> Result<Held, StoreError> {
         if self.server.closing.is_cancelled() {
             return Err(closed());
@@ -290,7 +290,7 @@ impl Writer {
         Ok(Held { session, writer, last, is_open: false, expired: Vec::new() })
     }
 
-    /// Waits until the server knows of no other connection of this replica, after ending those that are.
+    /// Ends other connections of this replica, and waits until the server has none.
     async fn lock(&self, session: &Session) -> Result<(), StoreError> {
         let key = self.lock_key();
         loop {
@@ -305,7 +305,7 @@ impl Writer {
                    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
                    AND classid = (($1::bigint >> 32) & 4294967295)::oid
                    AND objid = ($1::bigint & 4294967295)::oid AND objsubid = 1";
-            // Where that is forbidden, the server notices in its own time that nobody is there.
+            // If that is forbidden, the server notices in its own time that the client is gone.
             if let Err(error) = session.query(end, &[&key]).await {
                 tracing::debug!(error = %describe(&error), "an old connection cannot be ended");
             }
@@ -319,7 +319,7 @@ impl Writer {
     }
 }
 
-/// The whole of a transaction, or its rest, and what is said behind it.
+/// Runs a whole transaction, or the rest of an open one, and then the notification.
 async fn transact(
     session: &Session,
     is_open: bool,
@@ -335,7 +335,7 @@ async fn transact(
     for (step, statement) in work.steps.iter().zip(statements) {
         sent.push(send(run(session, statement, step)).await);
     }
-    // What could not be sent did not fail on the server, so that a COMMIT would commit the others.
+    // A statement that could not be sent did not fail on the server, so a COMMIT would commit the others.
     let is_sent = sent.iter().all(|sent| !matches!(&**sent, MaybeDone::Done(Err(_))));
     let last = sent.len();
     sent.push(send(control(session, if is_sent { "COMMIT" } else { "ROLLBACK" })).await);
@@ -347,17 +347,17 @@ async fn transact(
             sent.as_mut().await;
         }
     };
-    // What has no answer by then is seen below.
+    // Missing responses are handled below.
     let limit = TRANSACTION + Duration::from_secs((work.bytes / BYTES_PER_SECOND) as u64);
     let _ = timeout(limit, answered).await;
 
     let mut rows = Vec::with_capacity(work.steps.len());
     for (at, mut sent) in sent.into_iter().enumerate() {
         match sent.as_mut().take_output() {
-            // It is committed by now.
+            // The transaction is committed by now.
             answer if at > last => return Outcome::Committed(rows, matches!(answer, Some(Ok(_)))),
             None => return Outcome::Unknown("the database did not answer a commit".to_owned()),
-            // The only warning that there can be: it is committed here, but not confirmed by the standbys.
+            // The only possible warning: committed on this server, but not confirmed by the standbys.
             Some(Ok(_)) if at == last && session.warnings() != warnings => {
                 let why = "the database committed, but its wait for a standby was cancelled";
                 return Outcome::Unknown(why.to_owned());
