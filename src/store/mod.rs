@@ -6,14 +6,14 @@
 //! Contract, proved for every implementation by `tests/store_contract`:
 //!
 //! - When [`Store::commit`] returns `Ok`, the whole batch is durable and every later read sees it; when it returns an
-//! error other than [`StoreError::Unknown`], nothing of the batch was written.
+//!   error other than [`StoreError::Unknown`], nothing of the batch was written.
 //! - After [`StoreError::Unknown`] the batch may or may not be durable, and may still become so, even after a
 //!   crash; [`Store::settle`] ends the doubt.
 //! - A commit that changes operations has a name, which its events carry (`log`). The commits of one writer become
-//! visible in the order of their names.
+//!   visible in the order of their names.
 //! - A write, a removal or a log append happens only if the stored revision is the expected one; otherwise the whole
-//! batch is refused with [`StoreError::Conflict`], which names as many of the changed operations as the store knows. If
-//! other transactions keep locks for too long, it is refused with [`StoreError::Locked`].
+//!   batch is refused with [`StoreError::Conflict`], which names as many of the changed operations as the store
+//!   knows. If other transactions keep locks for too long, it is refused with [`StoreError::Locked`].
 //! - A child is stored only if its batch is at the revision that [`Batch::parents`] names.
 //! - A removed child counts among its batch's children until the batch is removed.
 //! - Reads see committed data only.

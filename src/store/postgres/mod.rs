@@ -6,7 +6,7 @@
 //! - One connection writes: a commit is one round trip (`writer`). Others look up, list and listen.
 //! - Each call takes a bounded time. A broken connection is reopened on its next use.
 //! - Replicas notify each other of commits (`notify`). Notifications may be lost with a connection: then the store
-//! reports that some were missed.
+//!   reports that some were missed.
 //!
 //! Read next: `write` for the statements of a commit, `writer` for how it ends, `listen` for hints.
 

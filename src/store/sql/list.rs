@@ -6,7 +6,7 @@
 //!
 //! - the children of a batch through their own index, sorted by end time;
 //! - else a label that few operations have, sorted; by end time also a kind or a span of create times with few
-//! operations;
+//!   operations;
 //! - else by create time: the kind's arms, one per state; or the label's; or the states' arms;
 //! - for all tenants: all operations by id, with the filter as a condition;
 //! - else by end time: one arm by end for each state that is done, and unfinished operations by id.

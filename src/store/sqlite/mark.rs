@@ -5,7 +5,7 @@
 //! for complete. So the file itself says what it needs:
 //!
 //! - [`Mark::Folded`] after a clean stop, and in backups: everything is in the file, and a log beside it is another
-//! file's.
+//!   file's.
 //! - [`Mark::Named`] while the file is in use: the first salt of the log, a random number that SQLite gives to a new
 //!   log and raises by one each time that it begins the log anew.
 //! - [`Mark::Unmarked`] in files of older programs: nothing is known.

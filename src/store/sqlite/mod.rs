@@ -4,14 +4,14 @@
 //! dropping the store. Must never decide anything about an operation.
 //!
 //! - WAL with `synchronous=FULL`: a commit is one fsync, and readers see the last commit without waiting for the
-//! writer. The log is checkpointed every 1,000 pages: every 8,000 gave 3 % more commits, and made those behind it wait
-//! for 50 ms.
+//!   writer. The log is checkpointed every 1,000 pages: every 8,000 gave 3 % more commits, and made those behind it
+//!   wait for 50 ms.
 //! - The file itself is locked as long as the store is open, and so is `PATH.lock` (`hold`). The system releases the
-//! locks however the process ends. SQLite's own locks let other programs read meanwhile.
+//!   locks however the process ends. SQLite's own locks let other programs read meanwhile.
 //! - The file's header names the log that it needs (`mark`), so that another file's log is not replayed, and a missing
-//! log is noticed.
+//!   log is noticed.
 //! - There is no auto-vacuum: a store in steady state reuses the pages that its retention frees, and moving pages would
-//! cost every commit.
+//!   cost every commit.
 //!
 //! Read next: `write` for the statements of a commit, `list` for how lists find their index.
 
