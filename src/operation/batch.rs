@@ -136,8 +136,7 @@ impl BatchRule {
         })
     }
 
-    /// How a batch with these children ends now, if it does. The ending is final, whatever happens to the other
-    /// children.
+    /// How a batch with these children ends now, if it does. The ending is final, whatever the other children do.
     pub fn ending(&self, counts: &ChildCounts) -> Option<Ending> {
         let (failed, partly) = (counts.unsuccessful(), counts.of(StateName::PartiallySucceeded));
         let is_complete = counts.live() == 0 && counts.total() >= self.expected_children;

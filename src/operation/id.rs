@@ -85,9 +85,8 @@ impl SessionId {
         Self(uuid::Builder::from_custom_bytes(uuid.into_bytes()).into_uuid())
     }
 
-    /// A session's id for one attempt of a worker without a stream. Its lease lasts `lease` after each renewal, in
-    /// whole seconds, rounded up. The id contains the duration, so that it is known after a restart and at other
-    /// replicas.
+    /// A session's id for one attempt of a worker without a stream. Its lease lasts `lease` after each renewal, rounded
+    /// up to whole seconds. The id has the duration in it, so that a restart or another replica finds it.
     pub fn of_attempt(uuid: Uuid, lease: Duration) -> Self {
         let seconds = lease.as_secs().saturating_add(u64::from(lease.subsec_nanos() > 0));
         let [.., high, middle, low] = seconds.clamp(1, Self::MOST_SECONDS).to_be_bytes();

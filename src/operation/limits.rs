@@ -35,8 +35,7 @@ closed_set! {
         StoredBytes = 10 "stored-bytes",
         /// Concurrent connections. Each server counts its own.
         Connections = 11 "connections",
-        /// For one kind: 1 pauses it, so that none of its operations start. 0 exempts a tenant from the pause for all
-        /// tenants.
+        /// For one kind: 1 means that none of its operations start. 0 exempts a tenant from a pause for all tenants.
         Paused = 12 "paused",
     }
 }
