@@ -38,7 +38,7 @@ pub struct Delivery {
     pub webhook: String,
     /// The operation; all zero if an earlier version stored it.
     pub operation: OperationId,
-    /// The receiver's endpoint; deliveries to one endpoint share its retry schedule.
+    /// The receiver's endpoint; deliveries to one endpoint share a circuit breaker.
     pub endpoint: String,
     /// Its state.
     pub state: DeliveryState,

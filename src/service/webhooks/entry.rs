@@ -15,7 +15,7 @@ pub fn callbacks_of(tenant: &TenantId) -> String {
     format!("{CALLBACKS}/{tenant}")
 }
 
-/// The endpoint of a webhook: deliveries to one endpoint share its retry schedule.
+/// The endpoint of a webhook: deliveries to one endpoint share a circuit breaker.
 pub fn endpoint_of_webhook(tenant: &TenantId, name: &str) -> String {
     format!("{tenant}/{name}")
 }
