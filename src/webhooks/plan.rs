@@ -19,7 +19,7 @@ use crate::store::log::{Change, Logged};
 /// Makes deliveries.
 #[derive(Debug)]
 pub struct Planner {
-    /// The server's public URL, for links in messages; empty if it is not known.
+    /// The server's public URL, for links in messages; empty if unknown.
     base: Arc<str>,
     retry_for: Duration,
     /// The webhooks that `filters` and `by_tenant` were made of.
@@ -28,7 +28,7 @@ pub struct Planner {
     by_tenant: HashMap<TenantId, Vec<String>>,
 }
 
-/// The receiver of a message, and its form.
+/// The receiver of a message, and the message's format.
 struct Receiver<'a> {
     /// The name of the webhook.
     name: &'a str,
