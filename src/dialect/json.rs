@@ -1,8 +1,8 @@
 //! JSON in templates: values of workers and clients keep their text, above all numbers.
 //!
 //! A template computes with 64-bit floats and 128-bit integers, where `1.10` is `1.1`, and `1e400` is nothing. So a
-//! document's objects and lists keep their text, by which they are written; a number by itself is a value for computing,
-//! and its text is looked up by its value. A number that no float or integer holds is only text.
+//! document's objects and lists keep their text, by which they are written; a number by itself is a value for
+//! computing, and its text is looked up by its value. A number that no float or integer holds is only text.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

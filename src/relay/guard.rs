@@ -1,4 +1,4 @@
-//! Allowed addresses, checked where the connection is made, so that a name cannot resolve to another address after the check.
+//! Checks addresses when the connection is made, so that a name cannot resolve to another one after the check.
 
 use std::net::SocketAddr;
 use std::pin::Pin;

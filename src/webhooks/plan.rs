@@ -44,8 +44,8 @@ impl Planner {
         Self { base, retry_for, webhooks: None, filters, by_tenant }
     }
 
-    /// The deliveries of a page of the log. `webhooks` must be at least as new as the page, so that no webhook from before
-    /// one of its transitions is missing.
+    /// The deliveries of a page of the log. `webhooks` must be at least as new as the page, so that no webhook older
+    /// than one of its transitions is missing.
     pub fn deliveries(
         &mut self,
         page: &[Logged],
