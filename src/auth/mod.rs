@@ -150,7 +150,7 @@ fn token(headers: &HeaderMap) -> Result<(Option<&str>, bool), ServiceError> {
         let mut values = headers.get_all(&field).iter();
         let Some(value) = values.next() else { continue };
         if values.next().is_some() {
-            // One of them could belong to somebody else.
+            // One of them could be another caller's.
             return refused(&field, "given once");
         }
         match bearer(value.to_str().unwrap_or_default()) {

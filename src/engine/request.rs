@@ -92,7 +92,7 @@ pub(crate) enum Request {
         sender: mpsc::Sender<ToWorker>,
         /// The session to resume, if it was read from the store.
         taken: Option<Taken>,
-        /// Nothing, where the session to resume may be another replica's: it is to be asked for first.
+        /// `None`: the session to resume may be another replica's; take it over first.
         reply: oneshot::Sender<Result<Option<Connected>, EngineError>>,
     },
     /// A poll is over: its worker has what it was handed. The reply: whether the places hold nothing else.

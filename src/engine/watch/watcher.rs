@@ -144,7 +144,7 @@ impl Watcher {
             limit: PAGE,
         };
         let entries = match self.shared.store.history(query).await {
-            // The watch goes on when the store is back; replicas do not restart for that.
+            // The watch continues when the store is back; replicas outlive an outage without a restart.
             Err(StoreError::Unavailable(_)) if self.listening.is_some() => {
                 let clock = &self.shared.clock;
                 clock.sleep_until_moment(clock.moment().after(STORE_PAUSE)).await;
