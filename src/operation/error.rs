@@ -57,7 +57,7 @@ impl OperationError {
         }
     }
 
-    /// The same error with `cause` behind it, if there is one.
+    /// The same error with `cause` as a further cause, if there is one.
     pub fn caused_by(mut self, cause: Option<Self>) -> Self {
         self.causes.extend(cause);
         self

@@ -108,7 +108,7 @@ impl NewOperation {
             hash.bytes(input.info.content_type.as_bytes());
             hash.bytes(input.info.type_url.as_bytes());
             match &input.info.object {
-                // The same contents are always in an object, unless the threshold has changed.
+                // The same contents are in an object every time, unless the threshold has changed.
                 Some(object) => hash.bytes(&object.sha256),
                 None => hash.bytes(&input.data),
             }

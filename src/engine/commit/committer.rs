@@ -166,7 +166,7 @@ impl Committer {
         let mut rounds = VecDeque::from(Round::in_order(works, MAX_STARTS));
         let mut suspects = Suspects::default();
         while let Some(round) = rounds.pop_front() {
-            // Only the first of these commits ends the lost sessions.
+            // Lost sessions are reserved for this replica only until the first of these commits, which ends them.
             let failed = match self.try_commit(&round, std::mem::take(&mut lost), now).await {
                 Ok(answers) => {
                     let works = round.into_works().into_iter();

@@ -30,7 +30,7 @@ async fn in_time(shared: &Shared, batch: Batch) -> Result<Committed, StoreError>
         committed = &mut commit => return committed,
         () = stalled(shared) => commit.await,
     };
-    // The store responds again. Any error that is not one of these begins an outage.
+    // The store responds again, unless with one of these errors, which begin an outage.
     let is_up = !matches!(committed, Err(StoreError::Unavailable(_) | StoreError::Unknown(_)));
     if is_up {
         shared.health.writable(shared.clock.moment());

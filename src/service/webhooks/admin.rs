@@ -144,7 +144,7 @@ impl Service {
         });
         deleted.await?;
         audit::changed(caller.actor(), "delete-webhook", id);
-        // The courier drops deliveries that it stores meanwhile when it reads them.
+        // Deliveries that the courier stores meanwhile are given up when it comes to send them.
         let endpoint = endpoint_of_webhook(&tenant, id);
         let store = webhooks.deliveries().map_err(ChangeError::Store)?;
         store.drop_endpoint(&endpoint).await.map_err(ChangeError::Store)?;
